@@ -1,0 +1,27 @@
+"""Supervised learning: one model, one loss, every group driven by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfrun import register
+
+
+@register.algorithm("supervised")
+class Supervised:
+    """total = mean over the batch of loss(y, ŷ) + the model's own losses (its regularizers and `add_loss`)."""
+
+    def forward(self, model: Any, loss: Any, x: Any, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the scalar total loss and y_pred (B, num_outputs), in training mode.
+
+        Args:
+            model: called as `model(x, training=True)`.
+            loss: `loss(y, y_pred)` gives one value for each example, (B,).
+            x: the inputs of B examples.
+            y: (B, 1).
+        """
+        y_pred = model(x, training=True)
+        total = tf.reduce_mean(loss(y, y_pred))
+        return tf.add_n([total, *(tf.cast(own, total.dtype) for own in model.losses)]), y_pred

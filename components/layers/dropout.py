@@ -1,0 +1,48 @@
+"""Dropout that is fast in a compiled loop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import keras
+import tensorflow as tf
+from annotated_types import Ge, Lt
+
+from tfrun import register
+
+
+@register.layer("dropout")
+@keras.saving.register_keras_serializable("tfrun")
+class Dropout(keras.layers.Layer):
+    """In training y = x·m/(1 − rate), each m 1 with probability 1 − rate and else 0; at other times y = x.
+
+    Keras' Dropout with another generator: Keras leaves TensorFlow the choice, which in an XLA loop on a CPU is ten
+    times slower than Philox. The generator's state is a variable of the layer, so a resumed run draws the same masks.
+
+    Source: Srivastava et al., "Dropout", 2014.
+
+    Args:
+        rate: the share of values that are set to 0.
+        seed: where the masks start from; None draws it from Keras' global seed.
+    """
+
+    def __init__(self, rate: Annotated[float, Ge(0), Lt(1)], seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.supports_masking = True
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or self.rate == 0:
+            return inputs
+        state = tf.cast(self.seed_generator.next() % (2**31 - 1), tf.int32)  # XLA's generators take int32 seeds
+        draws = tf.random.stateless_uniform(tf.shape(inputs), state, alg="philox")
+        kept = tf.cast(draws >= self.rate, inputs.dtype)
+        return inputs * kept / (1.0 - self.rate)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -1,0 +1,55 @@
+"""A small convolutional net for images."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import keras
+from annotated_types import Ge, Gt, Lt
+
+from tfrun import register
+from tfrun.components.layers.dropout import Dropout
+from tfrun.components.models.inputs import describe, output_dtype, symbolic_inputs
+from tfrun.errors import ConfigError
+from tfrun.table import Features
+
+
+@register.model("cnn")
+def cnn(
+    features: Features,
+    num_outputs: int,
+    filters: list[Annotated[int, Gt(0)]] = [32, 64],  # noqa: B006 (the catalog reads literal defaults; never changed)
+    dense_units: Annotated[int, Gt(0)] = 64,
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+) -> keras.Model:
+    """3 × 3 convolutions, each followed by 2 × 2 max-pooling, then one dense layer. For images (H, W) or (H, W, C).
+
+    Args:
+        features: what the inputs are; the engine gives it.
+        num_outputs: how many outputs to give; the engine gives it.
+        filters: the number of filters of each convolution.
+        dense_units: the width of the dense layer.
+        dropout: the share of its values dropped in training.
+    """
+    shapes = list(features.arrays.values())
+    if len(shapes) != 1 or len(shapes[0]) not in (2, 3) or features.numbers or features.categories:
+        raise ConfigError(f"model=cnn: needs images (H, W) or (H, W, C). Received: {describe(features)}")
+    smallest = 2 ** len(filters)
+    if min(shapes[0][:2]) < smallest:
+        raise ConfigError(
+            f"model.filters: {len(filters)} poolings need images of {smallest} × {smallest} or more. "
+            f"Received: {describe(features)}"
+        )
+    inputs = symbolic_inputs("cnn", features)
+    x = keras.layers.Reshape((*shapes[0], 1), name="channel")(inputs) if len(shapes[0]) == 2 else inputs
+    for k, count in enumerate(filters, start=1):
+        x = keras.layers.Conv2D(
+            count, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"convolution_{k}"
+        )(x)
+        x = keras.layers.MaxPooling2D(name=f"pooling_{k}")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(dense_units, activation="relu", kernel_initializer="he_normal", name="dense")(x)
+    if dropout > 0:
+        x = Dropout(dropout, name="dropout")(x)
+    outputs = keras.layers.Dense(num_outputs, dtype=output_dtype(), name="output")(x)
+    return keras.Model(inputs, outputs, name="cnn")

@@ -1,0 +1,44 @@
+"""What the models share: symbolic inputs for a data set's features, and the dtype of outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from tfrun.errors import ConfigError
+from tfrun.table import Features
+
+
+def symbolic_inputs(model: str, features: Features) -> Any:
+    """Returns Keras inputs: a dict for a table, a single input for a data set of one array. Raises ConfigError."""
+    if features.arrays:
+        if len(features.arrays) > 1 or features.numbers or features.categories:
+            raise ConfigError(
+                f"model={model}: takes a table's columns or a single array. Received: {describe(features)}"
+            )
+        ((name, shape),) = features.arrays.items()
+        return keras.Input(shape, name=name)
+    inputs = {}
+    if features.numbers:
+        inputs["numbers"] = keras.Input((len(features.numbers),), name="numbers")
+    if features.categories:
+        inputs["categories"] = keras.Input((len(features.categories),), dtype="int32", name="categories")
+    if not inputs:
+        raise ConfigError(f"model={model}: the data has no columns but the target.")
+    return inputs
+
+
+def describe(features: Features) -> str:
+    """Returns for example `3 number columns, 1 text column, array 'image' (28, 28)`."""
+    parts = [
+        f"{len(columns)} {kind} column{'s' if len(columns) > 1 else ''}"
+        for kind, columns in (("number", features.numbers), ("text", features.categories))
+        if columns
+    ]
+    return ", ".join(parts + [f"array {name!r} {shape}" for name, shape in features.arrays.items()])
+
+
+def output_dtype() -> str:
+    """Returns the dtype of variables: outputs keep it in mixed precision, as Keras recommends."""
+    return keras.config.dtype_policy().variable_dtype

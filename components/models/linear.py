@@ -1,0 +1,26 @@
+"""The linear model."""
+
+from __future__ import annotations
+
+import keras
+
+from tfrun import register
+from tfrun.components.layers.encode import DenseFeatures
+from tfrun.components.models.inputs import output_dtype, symbolic_inputs
+from tfrun.table import Features
+
+
+@register.model("linear")
+def linear(features: Features, num_outputs: int) -> keras.Model:
+    """Linear model: y = W·x + b on numbers and one-hot categories, or on a flattened array.
+
+    Linear regression for numbers, logistic or softmax regression for classes.
+
+    Args:
+        features: what the inputs are; the engine gives it.
+        num_outputs: how many outputs to give; the engine gives it.
+    """
+    inputs = symbolic_inputs("linear", features)
+    x = DenseFeatures(list(features.categories.values()), name="features")(inputs)
+    outputs = keras.layers.Dense(num_outputs, dtype=output_dtype(), name="output")(x)
+    return keras.Model(inputs, outputs, name="linear")

@@ -1,0 +1,243 @@
+"""The Wide & Deep model: a linear part that memorizes beside a deep part that generalizes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+from annotated_types import Ge, Gt, Lt
+
+from tfrun import register
+from tfrun.components.layers.cross import FeatureCross
+from tfrun.components.layers.dropout import Dropout
+from tfrun.components.models.activation import activation_named, initializer_for
+from tfrun.components.models.inputs import describe
+from tfrun.errors import ConfigError, unknown
+from tfrun.table import Features
+
+MAX_AUTO_CELLS = 10_000  # every step updates each weight, so more would slow training without being asked for
+
+
+@register.model("wide_deep")
+@keras.saving.register_keras_serializable("tfrun")
+class WideDeep(keras.Model):
+    """y = wide(x) + deep(x), both linear at the end and trained together, each by its own optimizer.
+
+    The wide part is linear in the numbers, has one weight for each category's id and one for each cell of each cross.
+    The deep part is hidden layers on the numbers and the categories' embeddings. Variables are named `wide/…` and
+    `deep/…`.
+
+    Source: Cheng et al., "Wide & deep learning for recommender systems", 2016, arXiv:1606.07792 (FTRL for the wide
+    part); Géron, chapter 12 (a regressor on numbers).
+
+    Args:
+        features: what the inputs are; the engine gives it.
+        num_outputs: how many outputs to give; the engine gives it.
+        hidden_units: the width of each hidden layer of the deep part.
+        activation: the hidden layers' activation, by its Keras name.
+        embedding_dim: the length of the vector that stands for a category in the deep part.
+        dropout: the share of hidden values dropped in training.
+        crosses: lists of two or more columns whose combinations get weights in the wide part (numbers by their
+            deciles); "auto" crosses pairs of text columns, those with the fewest combinations first, up to
+            10,000 in all; [] crosses none.
+        max_cross_cells: the most weights of one cross; where it has more cells, several share one. Best a prime.
+        wide: whether there is a wide part.
+        deep: whether there is a deep part.
+
+    Raises:
+        ConfigError: an unknown column in `crosses`, neither part, or data that is not a table.
+    """
+
+    optimizer_groups = {
+        "wide": {"match": "^wide/", "name": "ftrl", "learning_rate": 0.05},
+        "deep": {"match": "^deep/", "name": "adam", "learning_rate": 0.001},
+    }
+
+    def __init__(
+        self,
+        features: Features,
+        num_outputs: int,
+        hidden_units: list[Annotated[int, Gt(0)]] = [30, 30],  # noqa: B006 (the catalog reads literal defaults; never changed)
+        activation: str = "relu",
+        embedding_dim: Annotated[int, Gt(0)] = 8,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+        crosses: Literal["auto"] | list[list[str]] = "auto",
+        max_cross_cells: Annotated[int, Gt(1)] = 10007,
+        wide: bool = True,
+        deep: bool = True,
+        name: str = "wide_deep",
+        dtype: Any = None,
+    ):
+        if features.arrays or not (features.numbers or features.categories):
+            raise ConfigError(f"model=wide_deep: needs a table of columns. Received: {describe(features) or 'nothing'}")
+        if not (wide or deep):
+            raise ConfigError("model.wide, model.deep: one of the two must be true. Received: both false")
+        super().__init__(name=name, dtype=dtype, autocast=False)
+        self.arguments = {
+            "features": dataclasses.asdict(features),
+            "num_outputs": num_outputs,
+            "hidden_units": list(hidden_units),
+            "activation": activation,
+            "embedding_dim": embedding_dim,
+            "dropout": dropout,
+            "crosses": crosses if crosses == "auto" else [list(cross) for cross in crosses],
+            "max_cross_cells": max_cross_cells,
+            "wide": wide,
+            "deep": deep,
+        }
+        # Outputs are added in the variables' dtype: half precision would round a regression's result.
+        output_dtype = self.variable_dtype
+        self.wide: Wide | None = None
+        self.deep: Deep | None = None
+        if wide:
+            cross = FeatureCross(
+                choose_crosses(crosses, features), features.numbers, features.categories, max_cross_cells
+            )
+            self.wide = Wide(features, num_outputs, cross, name="wide", dtype=output_dtype)
+            self.wide.build()  # here, not at the first call: there the paths would start with this model's name
+        if deep:
+            self.deep = Deep(
+                features,
+                num_outputs,
+                hidden_units,
+                activation,
+                embedding_dim,
+                dropout,
+                use_bias=not wide,  # one bias is enough
+                output_dtype=output_dtype,
+                name="deep",
+                dtype=self.dtype_policy,
+            )
+            self.deep.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        self.built = True  # both parts are
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        parts = []
+        if self.wide is not None:
+            parts.append(self.wide(inputs))
+        if self.deep is not None:
+            parts.append(self.deep(inputs, training=training))
+        return sum(parts)
+
+    def get_config(self) -> dict[str, Any]:
+        policy = keras.dtype_policies.serialize(self.dtype_policy)
+        return {**self.arguments, "name": self.name, "dtype": policy}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> WideDeep:
+        return cls(**{**config, "features": Features(**config["features"])})
+
+
+class Wide(keras.layers.Layer):
+    """b + numbers·W + Σ of the table's rows that the categories and the crosses pick: (B, num_outputs)."""
+
+    def __init__(self, features: Features, num_outputs: int, cross: FeatureCross, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_numbers = len(features.numbers)
+        self.num_outputs = num_outputs
+        self.cross = cross
+        self.offsets, self.num_ids = stacked(features.categories.values(), start=cross.num_ids)
+
+    def build(self, input_shape: Any = None) -> None:
+        self.bias = self.add_weight(name="bias", shape=(self.num_outputs,), initializer="zeros")
+        if self.num_numbers:
+            shape = (self.num_numbers, self.num_outputs)
+            self.kernel = self.add_weight(name="kernel", shape=shape, initializer="zeros")
+        if self.num_ids:
+            self.table = self.add_weight(name="table", shape=(self.num_ids, self.num_outputs), initializer="zeros")
+
+    def call(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        y = tf.convert_to_tensor(self.bias)
+        if self.num_numbers:
+            y += tf.matmul(inputs["numbers"], self.kernel)
+        ids = [self.cross(inputs)] if self.cross.crosses else []
+        if "categories" in inputs:
+            ids.append(inputs["categories"] + tf.constant(self.offsets))
+        if ids:
+            y += tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.table), tf.concat(ids, axis=1)), axis=1)
+        return y
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+        return next(iter(input_shape.values()))[0], self.num_outputs
+
+
+class Deep(keras.layers.Layer):
+    """Hidden layers on the numbers and the categories' embeddings, then a linear layer: (B, num_outputs)."""
+
+    def __init__(
+        self,
+        features: Features,
+        num_outputs: int,
+        hidden_units: list[int],
+        activation: str,
+        embedding_dim: int,
+        dropout: float,
+        use_bias: bool,
+        output_dtype: str,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.offsets, self.num_ids = stacked(features.categories.values())
+        self.embedding_dim = embedding_dim
+        self.num_inputs = len(features.numbers) + embedding_dim * len(features.categories)
+        function, start = activation_named(activation), initializer_for(activation)
+        self.hidden = [
+            keras.layers.Dense(units, function, True, start, dtype=self.dtype_policy, name=f"hidden_{k}")
+            for k, units in enumerate(hidden_units, start=1)
+        ]
+        self.dropouts = [Dropout(dropout, name=f"dropout_{k}") for k, _ in enumerate(hidden_units, start=1) if dropout]
+        self.output_layer = keras.layers.Dense(num_outputs, use_bias=use_bias, dtype=output_dtype, name="output")
+
+    def build(self, input_shape: Any = None) -> None:
+        if self.num_ids:
+            shape = (self.num_ids, self.embedding_dim)
+            self.table = self.add_weight(name="embeddings", shape=shape, initializer="uniform")
+        width = self.num_inputs
+        for layer in [*self.hidden, self.output_layer]:
+            layer.build((None, width))
+            width = layer.units
+
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        parts = [inputs["numbers"]] if "numbers" in inputs else []
+        if "categories" in inputs:
+            ids = inputs["categories"] + tf.constant(self.offsets)
+            vectors = tf.gather(tf.convert_to_tensor(self.table), ids)
+            parts.append(tf.reshape(vectors, [-1, ids.shape[1] * self.embedding_dim]))
+        x = tf.concat(parts, axis=1)
+        for k, layer in enumerate(self.hidden):
+            x = layer(x)
+            if self.dropouts:
+                x = self.dropouts[k](x, training=training)
+        return self.output_layer(x)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+        return next(iter(input_shape.values()))[0], self.output_layer.units
+
+
+def stacked(sizes: Iterable[int], start: int = 0) -> tuple[np.ndarray, int]:
+    """Returns where each column's ids start in one common table, (C,) int32, and the table's number of rows."""
+    ends = np.cumsum([start, *sizes])
+    return ends[:-1].astype("int32"), int(ends[-1])
+
+
+def choose_crosses(crosses: Literal["auto"] | list[list[str]], features: Features) -> list[list[str]]:
+    """Returns the crosses' columns. Raises ConfigError for an unknown column or a cross of fewer than two."""
+    if crosses == "auto":
+        sizes = features.categories
+        pairs = sorted(itertools.combinations(sizes, 2), key=lambda pair: sizes[pair[0]] * sizes[pair[1]])
+        totals = itertools.accumulate(sizes[a] * sizes[b] for a, b in pairs)
+        return [list(pair) for pair, total in zip(pairs, totals, strict=True) if total <= MAX_AUTO_CELLS]
+    for cross in crosses:
+        for column in cross:
+            if column not in features.numbers and column not in features.categories:
+                raise unknown("model.crosses", "column", column, [*features.numbers, *features.categories])
+        if len(set(cross)) < 2 or len(set(cross)) < len(cross):
+            raise ConfigError(f"model.crosses: a cross is two or more different columns. Received: {list(cross)}")
+    return [list(cross) for cross in crosses]

@@ -1,0 +1,222 @@
+"""Keras' optimizers under their names. g is the gradient, w the variable, lr the learning rate.
+
+Numbers are passed on as floats: Keras' SGD refuses the int 0 that YAML gives for `momentum: 0`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import keras
+from annotated_types import Ge, Gt, Le, Lt
+
+from tfrun import register
+
+
+@register.optimizer("sgd")
+def sgd(
+    learning_rate: Annotated[float, Gt(0)] = 0.01,
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    nesterov: bool = False,
+) -> keras.optimizers.Optimizer:
+    """SGD, stochastic gradient descent: v ← momentum·v − lr·g; w ← w + v.
+
+    Source: Robbins and Monro, 1951; Sutskever et al., "On the importance of initialization and momentum", 2013.
+
+    Args:
+        learning_rate: lr, the size of a step.
+        momentum: the share of the last step that is kept; 0 is plain gradient descent.
+        nesterov: whether the gradient's step is taken from where momentum leads.
+    """
+    return keras.optimizers.SGD(float(learning_rate), momentum=float(momentum), nesterov=nesterov)
+
+
+@register.optimizer("adam")
+def adam(
+    learning_rate: Annotated[float, Gt(0)] = 0.001,
+    beta_1: Annotated[float, Ge(0), Lt(1)] = 0.9,
+    beta_2: Annotated[float, Ge(0), Lt(1)] = 0.999,
+    epsilon: Annotated[float, Gt(0)] = 1e-7,
+    amsgrad: bool = False,
+) -> keras.optimizers.Optimizer:
+    """Adam: w ← w − lr·m̂ / (√v̂ + epsilon), m̂ and v̂ the bias-corrected moving means of g and g².
+
+    Source: Kingma and Ba, "Adam", 2014, arXiv:1412.6980.
+
+    Args:
+        learning_rate: lr, about the size of a step of one weight.
+        beta_1: the decay of the moving mean of g.
+        beta_2: the decay of the moving mean of g².
+        epsilon: keeps the division finite.
+        amsgrad: whether to divide by the greatest v̂ so far (Reddi et al. 2018).
+    """
+    return keras.optimizers.Adam(float(learning_rate), float(beta_1), float(beta_2), float(epsilon), amsgrad)
+
+
+@register.optimizer("adamw")
+def adamw(
+    learning_rate: Annotated[float, Gt(0)] = 0.001,
+    weight_decay: Annotated[float, Ge(0)] = 0.004,
+    beta_1: Annotated[float, Ge(0), Lt(1)] = 0.9,
+    beta_2: Annotated[float, Ge(0), Lt(1)] = 0.999,
+    epsilon: Annotated[float, Gt(0)] = 1e-7,
+    amsgrad: bool = False,
+) -> keras.optimizers.Optimizer:
+    """AdamW: w ← w·(1 − lr·weight_decay) − lr·m̂ / (√v̂ + epsilon).
+
+    Adam with weight decay apart from the gradient; m̂ and v̂ are the bias-corrected moving means of g and g².
+
+    Source: Loshchilov and Hutter, "Decoupled weight decay regularization", 2017, arXiv:1711.05101.
+
+    Args:
+        learning_rate: lr, about the size of a step of one weight.
+        weight_decay: the share of a weight, times lr, that each step takes off.
+        beta_1: the decay of the moving mean of g.
+        beta_2: the decay of the moving mean of g².
+        epsilon: keeps the division finite.
+        amsgrad: whether to divide by the greatest v̂ so far (Reddi et al. 2018).
+    """
+    return keras.optimizers.AdamW(
+        float(learning_rate), float(weight_decay), float(beta_1), float(beta_2), float(epsilon), amsgrad
+    )
+
+
+@register.optimizer("nadam")
+def nadam(
+    learning_rate: Annotated[float, Gt(0)] = 0.001,
+    beta_1: Annotated[float, Ge(0), Lt(1)] = 0.9,
+    beta_2: Annotated[float, Ge(0), Lt(1)] = 0.999,
+    epsilon: Annotated[float, Gt(0)] = 1e-7,
+) -> keras.optimizers.Optimizer:
+    """Adam with Nesterov momentum.
+
+    Source: Dozat, "Incorporating Nesterov momentum into Adam", 2016.
+
+    Args:
+        learning_rate: lr, about the size of a step of one weight.
+        beta_1: the decay of the moving mean of g.
+        beta_2: the decay of the moving mean of g².
+        epsilon: keeps the division finite.
+    """
+    return keras.optimizers.Nadam(float(learning_rate), float(beta_1), float(beta_2), float(epsilon))
+
+
+@register.optimizer("adamax")
+def adamax(
+    learning_rate: Annotated[float, Gt(0)] = 0.001,
+    beta_1: Annotated[float, Ge(0), Lt(1)] = 0.9,
+    beta_2: Annotated[float, Ge(0), Lt(1)] = 0.999,
+    epsilon: Annotated[float, Gt(0)] = 1e-7,
+) -> keras.optimizers.Optimizer:
+    """Adamax: w ← w − lr·m̂ / (u + epsilon), u the decaying maximum of |g|.
+
+    Source: Kingma and Ba, "Adam", 2014, arXiv:1412.6980, section 7.
+
+    Args:
+        learning_rate: lr, about the size of a step of one weight.
+        beta_1: the decay of the moving mean of g.
+        beta_2: the decay of the maximum of |g|.
+        epsilon: keeps the division finite.
+    """
+    return keras.optimizers.Adamax(float(learning_rate), float(beta_1), float(beta_2), float(epsilon))
+
+
+@register.optimizer("adagrad")
+def adagrad(
+    learning_rate: Annotated[float, Gt(0)] = 0.01,
+    initial_accumulator_value: Annotated[float, Ge(0)] = 0.1,
+    epsilon: Annotated[float, Gt(0)] = 1e-7,
+) -> keras.optimizers.Optimizer:
+    """Adagrad: w ← w − lr·g / √(a + epsilon), a the sum of all g² so far.
+
+    Weights of rare features take larger steps.
+
+    Source: Duchi et al., "Adaptive subgradient methods", 2011.
+
+    Args:
+        learning_rate: lr, the size of the first steps.
+        initial_accumulator_value: what a starts from.
+        epsilon: keeps the division finite.
+    """
+    return keras.optimizers.Adagrad(float(learning_rate), float(initial_accumulator_value), float(epsilon))
+
+
+@register.optimizer("rmsprop")
+def rmsprop(
+    learning_rate: Annotated[float, Gt(0)] = 0.001,
+    rho: Annotated[float, Ge(0), Lt(1)] = 0.9,
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    epsilon: Annotated[float, Gt(0)] = 1e-7,
+    centered: bool = False,
+) -> keras.optimizers.Optimizer:
+    """RMSprop: w ← w − lr·g / √(v + epsilon), v the moving mean of g².
+
+    Source: Tieleman and Hinton, "Lecture 6.5: RMSProp", 2012.
+
+    Args:
+        learning_rate: lr, about the size of a step of one weight.
+        rho: the decay of the moving mean of g².
+        momentum: the share of the last step that is kept.
+        epsilon: keeps the division finite.
+        centered: whether to divide by g's moving variance instead of its mean square.
+    """
+    return keras.optimizers.RMSprop(float(learning_rate), float(rho), float(momentum), float(epsilon), centered)
+
+
+@register.optimizer("ftrl")
+def ftrl(
+    learning_rate: Annotated[float, Gt(0)] = 0.05,
+    learning_rate_power: Annotated[float, Le(0)] = -0.5,
+    initial_accumulator_value: Annotated[float, Ge(0)] = 0.1,
+    l1_regularization_strength: Annotated[float, Ge(0)] = 0.0,
+    l2_regularization_strength: Annotated[float, Ge(0)] = 0.0,
+    l2_shrinkage_regularization_strength: Annotated[float, Ge(0)] = 0.0,
+    beta: Annotated[float, Ge(0)] = 0.0,
+) -> keras.optimizers.Optimizer:
+    """Follow the regularized leader: per-weight steps that shrink with Σ g², and weights that L1 sets to exactly 0.
+
+    Made for wide, sparse linear models.
+
+    Source: McMahan et al., "Ad click prediction: a view from the trenches", 2013.
+
+    Args:
+        learning_rate: lr, the size of the first steps.
+        learning_rate_power: how steps shrink with the sum of g²: -0.5 divides by its root, 0 keeps them.
+        initial_accumulator_value: what the sum of g² starts from.
+        l1_regularization_strength: L1; more sets more weights to 0.
+        l2_regularization_strength: L2 on the weights.
+        l2_shrinkage_regularization_strength: L2 on the gradient's side: it does not change the step of a weight at 0.
+        beta: added to the root of the sum of g², as in the paper.
+    """
+    return keras.optimizers.Ftrl(
+        float(learning_rate),
+        learning_rate_power=float(learning_rate_power),
+        initial_accumulator_value=float(initial_accumulator_value),
+        l1_regularization_strength=float(l1_regularization_strength),
+        l2_regularization_strength=float(l2_regularization_strength),
+        l2_shrinkage_regularization_strength=float(l2_shrinkage_regularization_strength),
+        beta=float(beta),
+    )
+
+
+@register.optimizer("lion")
+def lion(
+    learning_rate: Annotated[float, Gt(0)] = 0.0001,
+    beta_1: Annotated[float, Gt(0), Le(1)] = 0.9,
+    beta_2: Annotated[float, Ge(0), Lt(1)] = 0.99,
+    weight_decay: Annotated[float, Ge(0)] = 0.0,
+) -> keras.optimizers.Optimizer:
+    """Lion: w ← w − lr·sign(beta_1·m + (1 − beta_1)·g), m the moving mean of g.
+
+    Every weight takes a step of the same size.
+
+    Source: Chen et al., "Symbolic discovery of optimization algorithms", 2023, arXiv:2302.06675.
+
+    Args:
+        learning_rate: lr, the size of a step of every weight; 3 to 10 times smaller than Adam's.
+        beta_1: the share of m in the step.
+        beta_2: the decay of m.
+        weight_decay: the share of a weight, times lr, that each step takes off.
+    """
+    decay = float(weight_decay) or None  # Keras tells "no decay" from 0
+    return keras.optimizers.Lion(float(learning_rate), float(beta_1), float(beta_2), weight_decay=decay)

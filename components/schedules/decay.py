@@ -1,0 +1,114 @@
+"""Schedules that start at factor 1 and fall. `step` counts from 0; factors are scalar float32 tensors.
+
+p is how far the run is, from 0 at the end of warm-up to 1 at `total_steps`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import tensorflow as tf
+from annotated_types import Ge, Gt, Le
+
+from tfrun import register
+from tfrun.errors import ConfigError
+
+
+def _progress(step: Any, total_steps: Any, warmup_steps: int) -> tf.Tensor:
+    done = tf.cast(step, tf.float32) - float(warmup_steps)
+    return tf.clip_by_value(done / tf.maximum(tf.cast(total_steps, tf.float32) - float(warmup_steps), 1.0), 0.0, 1.0)
+
+
+def _warmed_up(step: Any, warmup_steps: int, factor: tf.Tensor) -> tf.Tensor:
+    """Returns (step + 1)/warmup_steps during warm-up and `factor` after it."""
+    if warmup_steps == 0:
+        return factor
+    rising = (tf.cast(step, tf.float32) + 1.0) / float(warmup_steps)
+    return tf.where(rising < 1.0, rising, factor)
+
+
+@register.schedule("cosine")
+def cosine(
+    step: Any,
+    total_steps: Any,
+    final: Annotated[float, Ge(0), Le(1)] = 0.0,
+    warmup_steps: Annotated[int, Ge(0)] = 0,
+) -> tf.Tensor:
+    """Cosine decay: factor = final + (1 − final)·(1 + cos(π·p))/2.
+
+    Source: Loshchilov and Hutter, "SGDR", 2016, arXiv:1608.03983, without restarts.
+
+    Args:
+        step: the step to come, counted from 0; the engine gives it.
+        total_steps: the steps of the whole run; the engine gives it.
+        final: the factor at the last step.
+        warmup_steps: steps over which the factor first rises linearly to 1.
+    """
+    p = _progress(step, total_steps, warmup_steps)
+    return _warmed_up(step, warmup_steps, final + (1.0 - final) * 0.5 * (1.0 + tf.cos(math.pi * p)))
+
+
+@register.schedule("linear")
+def linear(
+    step: Any,
+    total_steps: Any,
+    final: Annotated[float, Ge(0), Le(1)] = 0.0,
+    warmup_steps: Annotated[int, Ge(0)] = 0,
+) -> tf.Tensor:
+    """Linear decay: factor = 1 − (1 − final)·p.
+
+    Args:
+        step: the step to come, counted from 0; the engine gives it.
+        total_steps: the steps of the whole run; the engine gives it.
+        final: the factor at the last step.
+        warmup_steps: steps over which the factor first rises linearly to 1.
+    """
+    p = _progress(step, total_steps, warmup_steps)
+    return _warmed_up(step, warmup_steps, 1.0 - (1.0 - final) * p)
+
+
+@register.schedule("exponential")
+def exponential(
+    step: Any,
+    total_steps: Any,
+    decay_steps: Annotated[int, Gt(0)] = 1000,
+    rate: Annotated[float, Gt(0), Le(1)] = 0.96,
+    staircase: bool = False,
+) -> tf.Tensor:
+    """Exponential decay: factor = rate^(step/decay_steps), whatever the run's length.
+
+    Args:
+        step: the step to come, counted from 0; the engine gives it.
+        total_steps: the steps of the whole run; the engine gives it.
+        decay_steps: steps over which the factor falls by `rate`.
+        rate: what the factor is multiplied with.
+        staircase: whether it falls at once every `decay_steps` steps instead of a little each step.
+    """
+    periods = tf.cast(step, tf.float32) / float(decay_steps)
+    return tf.pow(tf.constant(rate, tf.float32), tf.floor(periods) if staircase else periods)
+
+
+@register.schedule("piecewise")
+def piecewise(
+    step: Any,
+    total_steps: Any,
+    boundaries: list[int] = [],  # noqa: B006 (the catalog reads literal defaults; never changed)
+    factors: list[float] = [1.0],  # noqa: B006
+) -> tf.Tensor:
+    """Piecewise constant: factor = factors[number of boundaries that are ≤ step].
+
+    Args:
+        step: the step to come, counted from 0; the engine gives it.
+        total_steps: the steps of the whole run; the engine gives it.
+        boundaries: increasing steps at which the next factor starts.
+        factors: one more than there are boundaries.
+    """
+    if len(factors) != len(boundaries) + 1:
+        raise ConfigError(
+            f"optimizer.schedule.factors: one more than boundaries ({len(boundaries)}). Received: {list(factors)}"
+        )
+    if any(later <= earlier for earlier, later in zip(boundaries, boundaries[1:], strict=False)):
+        raise ConfigError(f"optimizer.schedule.boundaries: must increase. Received: {list(boundaries)}")
+    passed = tf.cast(tf.cast(step, tf.int64) >= tf.constant(boundaries, tf.int64, shape=[len(boundaries)]), tf.int32)
+    return tf.gather(tf.constant(factors, tf.float32), tf.reduce_sum(passed))

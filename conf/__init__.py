@@ -1,0 +1,1 @@
+"""The YAML configs that tfrun ships; Hydra reads them as `pkg://tfrun.conf`."""

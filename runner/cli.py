@@ -1,0 +1,290 @@
+"""The command line: `tfrun [command] [overrides] [Hydra's flags]`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from tfrun import __version__, runs, schema, show
+from tfrun.catalog import Catalog
+from tfrun.compose import Composed, Session, Sources, parse, plain, plugin_names, session
+from tfrun.errors import CheckpointError, ConfigError, ResourceError, TfrunError, near_miss, unknown
+from tfrun.runs import RunFolder
+
+RESUMABLE = (  # what may change when a run goes on: how long, and what it writes
+    "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.max_seconds",
+    "logger",
+    "checkpoint.every_epochs",
+    "checkpoint.every_steps",
+    "checkpoint.every_seconds",
+    "checkpoint.keep",
+    "early_stopping",
+    "tags",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code."""
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except TfrunError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            traceback.print_exc()
+        print(f"tfrun: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("tfrun: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `tfrun list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _main(argv: list[str]) -> int:
+    command = "train"
+    if argv and "=" not in argv[0] and argv[0][:1] not in ("-", "~", ""):
+        command = argv.pop(0)
+        if command not in COMMANDS:
+            known = ", ".join(COMMANDS)
+            hint = near_miss(command, COMMANDS)
+            raise ConfigError(f"unknown command. Received: {command!r}. Known: {known}.{hint}")
+    args = _parser().parse_intermixed_args(argv)
+    args.sources = Sources(args.config_name or "config", args.config_dir, args.config_path)
+    if args.version:
+        print(f"tfrun {__version__}")
+        return 0
+    if args.help:
+        with _session(args) as hydra:
+            print(show.help_text(hydra))
+        return 0
+    if args.resolve and not args.cfg:
+        raise ConfigError("--resolve: only together with --cfg")
+    actions = [
+        name for name in ("hydra_help", "run", "multirun", "shell_completion", "cfg", "info") if getattr(args, name)
+    ]
+    if len(actions) > (command == "train"):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in actions)
+        raise ConfigError(f"{flags}: one at a time, and only to train")
+    return COMMANDS[command](args)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Hydra's flags. Hydra's own parser calls itself Hydra and takes no override between two flags."""
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise ConfigError(f"{message}. See tfrun --help")
+
+    parser = Parser(prog="tfrun", add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    switches = (
+        "--help -h",
+        "--hydra-help",
+        "--version",
+        "--resolve",
+        "--run -r",
+        "--multirun -m",
+        "--shell-completion -sc",
+    )
+    for flags in switches:
+        parser.add_argument(*flags.split(), action="store_true")
+    for flags in ("--package -p", "--config-path -cp", "--config-name -cn", "--config-dir -cd"):
+        parser.add_argument(*flags.split())
+    parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
+    infos = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=infos)
+    return parser
+
+
+def _session(args: argparse.Namespace) -> AbstractContextManager[Session]:
+    overrides = [word for word in args.words if "=" in word]
+    return session(plugin_names(overrides, args.sources), args.sources)
+
+
+def _train(args: argparse.Namespace) -> int:
+    if args.multirun:
+        return _multirun(args)
+    if args.cfg or args.info or args.hydra_help or args.shell_completion:
+        return _show_hydra(args)
+    composed, config, catalog = _compose(args)
+    folder = runs.claim(config["output_root"], config["name"])
+    _write_config(folder, composed)
+    from tfrun.engine import experiment  # imports TensorFlow
+
+    return experiment.train(config, folder, catalog)
+
+
+def _check(args: argparse.Namespace) -> int:
+    _, config, catalog = _compose(args)
+    from tfrun.engine import experiment
+
+    experiment.check(config, catalog)
+    return 0
+
+
+def _resume(args: argparse.Namespace) -> int:
+    folder, old, overrides = _open_run(args, "resume")
+    with session(old.get("plugins", []), args.sources) as hydra:
+        new = hydra.change(old, overrides)
+    config = schema.normalize(new, hydra.catalog, overrides)
+    before, after = dict(schema.flatten(old)), dict(schema.flatten(new))
+    different = [path for path in {**before, **after} if before.get(path, "unset") != after.get(path, "unset")]
+    refused = [
+        path
+        for path in different
+        if not path.startswith(tuple(f"{key}." for key in RESUMABLE)) and path not in RESUMABLE
+    ]
+    if refused:
+        lines = "; ".join(f"{path}: {before.get(path, 'unset')!r} -> {after.get(path, 'unset')!r}" for path in refused)
+        raise CheckpointError(
+            f"{folder.path}: its state would not fit the changed config. {lines}. "
+            f"Only these may change: {', '.join(RESUMABLE)}. Anything else is a new run: tfrun {' '.join(overrides)}"
+        )
+    if different:
+        with folder.held():
+            runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(new)))
+    from tfrun.engine import experiment
+
+    return experiment.train(config, folder, hydra.catalog, resume=True)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    folder, config, overrides = _open_run(args, "evaluate")
+    for override in parse(overrides):
+        if override.key_or_group.partition(".")[0] != "data":
+            raise ConfigError(
+                f"{override.key_or_group}: evaluate takes other data only. Received: {override.input_line!r}"
+            )
+    with session(config.get("plugins", []), args.sources) as hydra:
+        config = schema.normalize(hydra.change(config, overrides), hydra.catalog, overrides)
+    from tfrun.engine import experiment
+
+    experiment.evaluate(config, folder, hydra.catalog)
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    with _session(args) as hydra:
+        print(show.list_text(hydra, [word for word in args.words if "=" not in word]))
+    return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    wanted = [word for word in args.words if not word.lstrip("+").startswith("plugins=")]
+    if not wanted:
+        raise ConfigError("show: needs GROUP=NAME, for example loss=huber")
+    with _session(args) as hydra:
+        print("\n\n".join(show.show_text(hydra, word) for word in wanted))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "train": _train,
+    "resume": _resume,
+    "evaluate": _evaluate,
+    "list": _list,
+    "show": _show,
+    "check": _check,
+}
+
+
+def _compose(args: argparse.Namespace) -> tuple[Composed, dict[str, Any], Catalog]:
+    with _session(args) as hydra:
+        composed = hydra.compose(args.words)
+    return composed, schema.normalize(composed.config, hydra.catalog, args.words), hydra.catalog
+
+
+def _open_run(args: argparse.Namespace, command: str) -> tuple[RunFolder, dict[str, Any], list[str]]:
+    """Returns the run folder, its config, and the overrides."""
+    paths = [word for word in args.words if "=" not in word and not word.startswith("~")]
+    if len(paths) != 1:
+        raise ConfigError(f"{command}: needs one run folder, outputs/<name>/<date>_<time>_<id>. Received: {paths}")
+    folder = runs.open_run(paths[0])
+    try:
+        return folder, plain(OmegaConf.load(folder.config_yaml)), [word for word in args.words if word != paths[0]]
+    except (YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
+        raise ConfigError(f"{folder.config_yaml}: can't be read as a config: {' '.join(str(error).split())}") from error
+
+
+def _write_config(folder: RunFolder, composed: Composed) -> None:
+    """Writes `config.yaml`, and `.hydra/` as Hydra would."""
+    with read_write(composed.cfg.hydra), open_dict(composed.cfg.hydra):
+        composed.cfg.hydra.runtime.output_dir = str(folder.path)
+    files = {
+        "config.yaml": OmegaConf.create(composed.config),
+        ".hydra/config.yaml": composed.job,
+        ".hydra/hydra.yaml": OmegaConf.masked_copy(composed.cfg, "hydra"),
+        ".hydra/overrides.yaml": composed.cfg.hydra.overrides.task,
+    }
+    try:
+        (folder.path / ".hydra").mkdir(exist_ok=True)
+        for name, content in files.items():
+            runs.write_atomically(folder.path / name, OmegaConf.to_yaml(content))
+    except OSError as error:
+        raise ResourceError(f"{folder.path}: can't be written: {error.strerror}") from error
+
+
+def _multirun(args: argparse.Namespace) -> int:
+    """Runs a sweep: the seam for `tfrun.sweep`."""
+    with _session(args) as hydra:
+
+        def task(job: DictConfig) -> int:
+            config = schema.normalize(plain(job), hydra.catalog, args.words)
+            folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
+            runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(job, resolve=True))
+            from tfrun.engine import experiment
+
+            return experiment.train(config, folder, hydra.catalog)
+
+        overrides = [*hydra.rewrite(args.words, sweep=True), "hydra.mode=MULTIRUN"]
+        hydra.hydra.multirun(args.sources.config_name, task, overrides)
+    return 0
+
+
+def _show_hydra(args: argparse.Namespace) -> int:
+    """Answers --cfg, --info, --hydra-help and --shell-completion."""
+    name = args.sources.config_name
+    with _session(args) as hydra:
+        if args.shell_completion:
+            hydra.hydra.shell_completion(name, args.words)
+        elif args.hydra_help:
+            hydra.hydra.hydra_help(name, get_args_parser(), args)
+        elif args.info:
+            hydra.compose(args.words)  # tells mistakes in one line
+            hydra.hydra.show_info(args.info, name, hydra.rewrite(args.words))
+        else:
+            composed = hydra.compose(args.words)
+            with contextlib.suppress(schema.MissingValueError):  # --cfg is how to see what is missing
+                schema.normalize(composed.config, hydra.catalog, args.words)
+            print(_cfg_text(hydra, composed, args), end="")
+    return 0
+
+
+def _cfg_text(hydra: Session, composed: Composed, args: argparse.Namespace) -> str:
+    cfg: Any = composed.job if args.cfg == "job" else hydra.hydra.get_sanitized_cfg(composed.cfg, args.cfg)
+    if args.resolve:
+        OmegaConf.resolve(cfg)
+    header = ""
+    if args.package and args.package != "_global_":
+        cfg, header = OmegaConf.select(cfg, args.package), f"# @package {args.package}\n"
+    if cfg is None:
+        raise unknown("--package", "key", args.package, [str(key) for key in composed.job])
+    return header + OmegaConf.to_yaml(cfg) if OmegaConf.is_config(cfg) else f"{cfg}\n"

@@ -1,0 +1,46 @@
+"""The terminal: who may write to it, and what goes to `tfrun.log` instead."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def is_live(stream: object = None) -> bool:
+    """Returns whether the output is a terminal where a display may move (NO_COLOR and TERM=dumb say no)."""
+    isatty = getattr(stream or sys.stdout, "isatty", lambda: False)
+    return bool(isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+@contextlib.contextmanager
+def library_output_to(log: Path) -> Iterator[None]:
+    """Sends to `log` what libraries write: file descriptor 2 (TensorFlow's C++), Python's logging and warnings.
+
+    Our own `sys.stderr` stays where it was. Enter it before TensorFlow is imported.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(file, 2)
+    os.close(file)
+    stderr = sys.stderr
+    sys.stderr = open(terminal, "w", buffering=1, closefd=False)  # noqa: SIM115 - closed below
+    handler = logging.FileHandler(log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("tfrun").setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+        sys.stderr.flush()
+        sys.stderr = stderr
+        os.dup2(terminal, 2)
+        os.close(terminal)

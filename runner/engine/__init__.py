@@ -1,0 +1,1 @@
+"""Compiled training: the one room, beside the components, where TensorFlow is imported."""

@@ -1,0 +1,190 @@
+"""Checkpoints: every variable and the position, whole or absent.
+
+A checkpoint is a folder `step-000000123/` of plain files: `state.npz` (NumPy arrays by slot) and `manifest.json`
+(each slot's path, shape and dtype, each file's size and SHA-256, the lengths of the run's journals). It is written
+beside its place, synced and renamed, so what was acknowledged survives the process and the machine (the write
+protocol of SQLite and Orbax: write aside, fsync, rename, fsync the folder).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrun.errors import CheckpointError, ResourceError
+
+FORMAT = 1
+STATE, MANIFEST = "state.npz", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and found whole.
+
+    Attributes:
+        path: its folder.
+        step: the step that it was saved after.
+        slots: slot → {"path", "shape", "dtype"}.
+        arrays: slot → value.
+        extra: what the loop keeps beside variables: journals' lengths, engine mode, time used.
+        passed_over: newer checkpoints that are not whole, and why.
+    """
+
+    path: Path
+    step: int
+    slots: dict[str, dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+    extra: dict[str, Any]
+    passed_over: list[str]
+
+
+class State:
+    """The run's variables by slot; a slot is a role and a number, since automatic names differ between processes."""
+
+    def __init__(self, variables: Mapping[str, list[Any]]):
+        """Takes role → variables (Keras' or TensorFlow's), in an order that is the same in every process."""
+        self._variables = {f"{role}/{k:04d}": v for role, own in variables.items() for k, v in enumerate(own)}
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Returns what a manifest says of each slot."""
+        return {
+            slot: {"path": getattr(v, "path", v.name), "shape": list(v.shape), "dtype": str(_tensor(v).dtype.name)}
+            for slot, v in self._variables.items()
+        }
+
+    def read(self) -> dict[str, np.ndarray]:
+        """Returns a copy of every value; the host waits for the device here."""
+        return {slot: _tensor(variable).numpy() for slot, variable in self._variables.items()}
+
+    def write(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Gives every variable its value."""
+        for slot, variable in self._variables.items():
+            variable.assign(arrays[slot])
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Takes a checkpoint's values, all or none.
+
+        Raises:
+            CheckpointError: a slot is missing, left over, or of another shape or type.
+        """
+        own, saved = self.describe(), checkpoint.slots
+        for slot in sorted(own.keys() | saved.keys()):
+            here, there = own.get(slot), saved.get(slot)
+            if here is None or there is None or (here["shape"], here["dtype"]) != (there["shape"], there["dtype"]):
+                raise CheckpointError(
+                    f"{checkpoint.path}: {slot} doesn't fit this model and optimizer. "
+                    f"Received: {there or 'nothing'}. Expected: {here or 'nothing'}"
+                )
+        self.write(checkpoint.arrays)
+
+
+def _tensor(variable: Any) -> Any:
+    return variable.value if hasattr(variable, "path") else variable
+
+
+def save(folder: Path, step: int, state: State, extra: Mapping[str, Any], keep: int) -> Path:
+    """Writes the checkpoint of a step and removes all but the newest `keep`.
+
+    Raises:
+        ResourceError: the disk refuses; the checkpoints that were there are untouched.
+    """
+    temporary, final = folder / f".tmp-{step:09d}-{os.getpid()}", folder / f"step-{step:09d}"
+    if final.exists():  # the same step has the same state
+        return final
+    try:
+        temporary.mkdir(parents=True)
+        with open(temporary / STATE, "wb") as file:
+            np.savez(file, **state.read())
+            _sync(file)
+        manifest = {
+            "format": FORMAT,
+            "step": step,
+            "slots": state.describe(),
+            "extra": dict(extra),
+            "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": _sha256(temporary / STATE)}},
+        }
+        with open(temporary / MANIFEST, "w") as file:
+            json.dump(manifest, file, indent=1)
+            _sync(file)
+        _sync_folder(temporary)
+        temporary.rename(final)
+        _sync_folder(folder)
+        for old in _found(folder)[keep:]:
+            _remove(old)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise ResourceError(f"{folder}: the checkpoint of step {step} can't be written: {error.strerror or error}") from error
+    return final
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """Returns the newest checkpoint that is whole, or None where there has never been one.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none is whole.
+    """
+    passed_over: list[str] = []
+    for path in _found(folder):
+        try:
+            return _read(path, passed_over)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            passed_over.append(f"{path.name}: {error or type(error).__name__}")
+    if passed_over:
+        raise CheckpointError(f"{folder}: no checkpoint is whole. {'; '.join(passed_over)}")
+    return None
+
+
+def sweep(folder: Path) -> None:
+    """Removes what writers that were killed left behind; call it while the run's folder is held."""
+    for pattern in (".tmp-*", ".del-*"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _read(path: Path, passed_over: list[str]) -> Checkpoint:
+    manifest = json.loads((path / MANIFEST).read_text())
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
+    for name, file in manifest["files"].items():
+        if (path / name).stat().st_size != file["bytes"] or _sha256(path / name) != file["sha256"]:
+            raise ValueError(f"{name} is damaged")
+    with np.load(path / STATE, allow_pickle=False) as archive:
+        arrays = {slot: archive[slot] for slot in manifest["slots"]}
+    return Checkpoint(path, manifest["step"], manifest["slots"], arrays, manifest["extra"], passed_over)
+
+
+def _found(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), key=lambda path: path.name, reverse=True)
+
+
+def _remove(path: Path) -> None:
+    # renamed first, so that a half-removed checkpoint is never taken for a damaged one
+    doomed = path.with_name(f".del-{path.name}")
+    path.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

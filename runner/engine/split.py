@@ -1,0 +1,88 @@
+"""Variables → optimizer groups: every trainable variable in exactly one, and the proof of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrun.errors import ConfigError
+
+
+@dataclass
+class Group:
+    """Some variables, the optimizer that updates them, and how.
+
+    Attributes:
+        name: the group's key in `optimizer.groups`.
+        variables: the trainable variables that are its own.
+        optimizer: their Keras optimizer, built; None where the group is frozen.
+        schedule: step → factor on the learning rate, or None for a constant rate.
+        clip_norm: the largest global norm of the group's gradients, or None.
+        every: the group updates at each `every`-th step.
+        base_learning_rate: the rate before the schedule; a variable, so that another rate is no new program.
+    """
+
+    name: str
+    variables: list[keras.Variable]
+    optimizer: keras.optimizers.Optimizer | None = None
+    schedule: Callable[[tf.Tensor], tf.Tensor] | None = None
+    clip_norm: float | None = None
+    every: int = 1
+    base_learning_rate: tf.Variable | None = field(default=None, repr=False)
+
+    def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
+        """Returns the rate at a step, a scalar float32."""
+        rate = tf.cast(self.base_learning_rate, tf.float32)
+        return rate if self.schedule is None else rate * tf.cast(self.schedule(step), tf.float32)
+
+
+def assign_groups(patterns: Mapping[str, str], variables: Sequence[keras.Variable]) -> dict[str, list[keras.Variable]]:
+    """Returns the variables of each group, in the model's order.
+
+    Args:
+        patterns: group name → regular expression, searched in `variable.path`.
+        variables: the model's trainable variables.
+
+    Raises:
+        ConfigError: a pattern that matches nothing, or a variable matched twice or not at all.
+    """
+    groups: dict[str, list[keras.Variable]] = {name: [] for name in patterns}
+    problems = []
+    for variable in variables:
+        owners = [name for name, pattern in patterns.items() if re.search(pattern, variable.path)]
+        if len(owners) != 1:
+            how = f"matched by {' and '.join(owners)}" if owners else "matched by no group"
+            problems.append(f"{variable.path} is {how}")
+        for name in owners[:1]:
+            groups[name].append(variable)
+    for name, pattern in patterns.items():
+        if not any(re.search(pattern, variable.path) for variable in variables):
+            problems.insert(0, f"optimizer.groups.{name}.match: {pattern!r} matches no variable")
+    if problems:
+        paths = ", ".join(variable.path for variable in variables)
+        raise ConfigError(
+            "optimizer.groups: every trainable variable belongs to exactly one group. "
+            f"Received: {'; '.join(problems)}. Known variables: {paths}"
+        )
+    return groups
+
+
+def describe_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Returns the split as `run.json` and `tfrun check` show it."""
+    return [
+        {
+            "name": group.name,
+            "optimizer": group.optimizer.name if group.optimizer else "frozen",
+            "learning_rate": float(group.base_learning_rate.numpy()) if group.base_learning_rate is not None else None,
+            "every": group.every,
+            "clip_norm": group.clip_norm,
+            "parameters": sum(int(variable.value.shape.num_elements()) for variable in group.variables),
+            "variables": [variable.path for variable in group.variables],
+        }
+        for group in groups
+    ]

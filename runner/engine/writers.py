@@ -1,0 +1,182 @@
+"""What a run writes as it goes: `metrics.jsonl` and TensorBoard's event files.
+
+Both are journals: files that only grow. A checkpoint notes their lengths, and a resumed run cuts them back to those,
+so that no line and no point is ever there twice.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorboard.plugins.hparams import summary_v2 as hparams_summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+
+class Writer(Protocol):
+    """Takes values by split (`train`, `val`, `test`), each value with a name."""
+
+    def write_steps(self, step: int, values: Mapping[str, float]) -> None:
+        """Takes values of one training step."""
+
+    def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+        """Takes the metrics of an epoch, or of the final test, by split."""
+
+    def lengths(self) -> dict[str, int]:
+        """Returns each file's length in bytes, everything written."""
+
+    def close(self) -> None:
+        """Writes what is left."""
+
+
+class MultiWriter:
+    """Hands everything to several writers."""
+
+    def __init__(self, writers: Iterable[Writer]):
+        self._writers = list(writers)
+
+    def write_steps(self, step: int, values: Mapping[str, float]) -> None:
+        for writer in self._writers:
+            writer.write_steps(step, values)
+
+    def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+        for writer in self._writers:
+            writer.write_epoch(epoch, step, values)
+
+    def lengths(self) -> dict[str, int]:
+        return {name: length for writer in self._writers for name, length in writer.lengths().items()}
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+
+class JsonLines:
+    """`metrics.jsonl`: a line for each epoch and for the final test, with the full names: `val/loss`.
+
+    The lines hold no times: those of a resumed run equal those of an undisturbed one, byte for byte.
+    """
+
+    def __init__(self, path: Path, root: Path):
+        self._file = open(path, "ab")  # noqa: SIM115 - closed by close()
+        self._name = str(path.relative_to(root))
+
+    def write_steps(self, step: int, values: Mapping[str, float]) -> None:
+        """Leaves single steps to TensorBoard."""
+
+    def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+        line = {"epoch": epoch, "step": step}
+        line |= {f"{split}/{name}": value for split, own in values.items() for name, value in own.items()}
+        self._file.write(json.dumps(line).encode() + b"\n")
+
+    def lengths(self) -> dict[str, int]:
+        self._file.flush()
+        return {self._name: self._file.tell()}
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorBoard:
+    """Event files in `train/`, `val/` and `test/`, with the same tags in each so that curves share a chart.
+
+    Tags: `loss`, `<metric>` over steps; `epoch_loss`, `epoch_<metric>` over epochs; `grad_norm`, `lr/<group>` over
+    steps. Event files are TensorBoard's own format, written without TensorFlow's writer: that one can neither tell
+    nor set how long its file is.
+
+    Args:
+        folder: the run's `tensorboard/`.
+        root: the run's folder, which the names in `lengths()` are relative to.
+        clock: gives the wall time in seconds.
+    """
+
+    def __init__(self, folder: Path, root: Path, clock: Callable[[], float] = time.time):
+        self._folder, self._root, self._clock = folder, root, clock
+        self._files: dict[str, tuple[Any, RecordWriter]] = {}
+
+    def write_steps(self, step: int, values: Mapping[str, float]) -> None:
+        self._write("train", step, values)
+
+    def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+        for split, own in values.items():
+            if split != "train":  # train has a finer curve over steps, but only of what each step gives: the loss
+                self._write(split, step, own)
+            else:
+                self._write(split, step, {name: value for name, value in own.items() if name != "loss"})
+            self._write(split, epoch, {f"epoch_{name}": value for name, value in own.items()})
+
+    def write_text(self, tag: str, markdown: str) -> None:
+        """Writes a text, shown as Markdown in the Text tab."""
+        metadata = summary_pb2.SummaryMetadata(
+            plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text"),
+            data_class=summary_pb2.DATA_CLASS_TENSOR,
+        )
+        tensor = tensor_pb2.TensorProto(
+            dtype=types_pb2.DT_STRING, string_val=[markdown.encode()], tensor_shape=tensor_shape_pb2.TensorShapeProto()
+        )
+        self._event("train", 0, summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]))
+
+    def write_hparams(self, run_id: str, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Writes one row of the HParams table.
+
+        The row is a sub-run of its own, so that its columns are these metrics and not every curve; its trial is the
+        run, so that two runs of equal values stay two rows. No experiment summary is written: TensorBoard would take
+        one run's as everyone's (`backend_context.py`).
+        """
+        values = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in hparams.items()}
+        self._event("hparams", 0, hparams_summary.hparams_pb(values, trial_id=run_id))
+        self._write("hparams", 0, metrics)
+
+    def _write(self, split: str, step: int, values: Mapping[str, float]) -> None:
+        if values:
+            value = [summary_pb2.Summary.Value(tag=tag, simple_value=number) for tag, number in values.items()]
+            self._event(split, step, summary_pb2.Summary(value=value))
+
+    def _event(self, split: str, step: int, summary: Any) -> None:
+        if split not in self._files:
+            self._files[split] = self._open(split)
+        event = event_pb2.Event(wall_time=self._clock(), step=step)
+        # by bytes: hparams come as TensorFlow's own message class where TensorFlow is installed
+        event.summary.MergeFromString(summary.SerializeToString())
+        self._files[split][1].write(event.SerializeToString())
+
+    def _open(self, split: str) -> tuple[Any, RecordWriter]:
+        folder = self._folder / split
+        folder.mkdir(parents=True, exist_ok=True)
+        # one file for the life of the run: TensorBoard reads several in a folder only when told to
+        existing = sorted(folder.glob("events.out.tfevents.*"))
+        path = existing[0] if existing else folder / f"events.out.tfevents.{int(self._clock())}.tfrun"
+        file = open(path, "ab")  # noqa: SIM115 - closed by close()
+        writer = RecordWriter(file)
+        if not existing:
+            writer.write(event_pb2.Event(wall_time=self._clock(), file_version="brain.Event:2").SerializeToString())
+        return file, writer
+
+    def lengths(self) -> dict[str, int]:
+        for file, _ in self._files.values():
+            file.flush()
+        return {
+            str(path.relative_to(self._root)): path.stat().st_size
+            for path in sorted(self._folder.glob("*/events.out.tfevents.*"))
+        }
+
+    def close(self) -> None:
+        for file, _ in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+def cut_back(root: Path, lengths: Mapping[str, int]) -> None:
+    """Cuts the journals of a run back to the given lengths; a journal that isn't named is emptied."""
+    journals = [root / "metrics.jsonl", *(root / "tensorboard").glob("*/events.out.tfevents.*")]
+    for path in journals:
+        length = lengths.get(str(path.relative_to(root)), 0)
+        if length == 0:
+            path.unlink(missing_ok=True)
+        elif path.stat().st_size > length:
+            with open(path, "r+b") as file:
+                file.truncate(length)

@@ -1,0 +1,78 @@
+"""What can go wrong by someone's mistake or the machine's: one line for the person, one exit code for the script.
+
+Anything that is not a `TfrunError` is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TfrunError(Exception):
+    """A fault that is told in one message, without a traceback."""
+
+    exit_code = 1
+
+
+class ConfigError(TfrunError):
+    """The config or the command line is wrong."""
+
+    exit_code = 2
+
+
+class DataError(TfrunError):
+    """The data can't be read or doesn't fit what was asked."""
+
+    exit_code = 3
+
+
+class DivergedError(TfrunError):
+    """The loss or the gradients stopped being finite."""
+
+    exit_code = 4
+
+
+class ResourceError(TfrunError):
+    """The machine lacks something: disk, memory, a permission, a device."""
+
+    exit_code = 5
+
+
+class CheckpointError(TfrunError):
+    """No checkpoint is usable, or it belongs to something else."""
+
+    exit_code = 6
+
+
+class FolderInUseError(TfrunError):
+    """Another process holds the run's folder."""
+
+    exit_code = 7
+
+
+class SweepError(TfrunError):
+    """A sweep ended with failed trials."""
+
+    exit_code = 8
+
+
+class Interrupted(TfrunError):
+    """SIGINT or SIGTERM ended the run, its state saved."""
+
+    def __init__(self, signal_number: int, message: str):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """Returns ` Did you mean 'x'?` where a known name is close to `name`, else an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def unknown(where: str, what: str, name: str, known: Iterable[str]) -> ConfigError:
+    """The error for a name that isn't there: `loss: unknown loss. Received: 'hubber'. Known: …. Did you mean 'huber'?`"""
+    names = sorted(known)
+    listed = ", ".join(names) or "none"
+    return ConfigError(f"{where}: unknown {what}. Received: {name!r}. Known: {listed}.{near_miss(name, names)}")

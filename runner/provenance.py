@@ -1,0 +1,37 @@
+"""What a run came from: versions, the git commit of the folder it was started in, the machine."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from typing import Any
+
+PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "pyarrow", "scikit-learn", "tensorboard")
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of Python, tfrun and the packages a result depends on."""
+    from tfrun.version import __version__
+
+    found = {"python": platform.python_version(), "tfrun": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git(folder: str = ".") -> dict[str, Any] | None:
+    """Returns the commit of the current folder and whether it has changes, or None outside of git."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: str, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, timeout=5, check=True)
+    return done.stdout.strip()

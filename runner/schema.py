@@ -1,0 +1,361 @@
+"""Every config key and its type, and the check of a whole config before TensorFlow loads."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfrun.catalog import NOT_LITERAL, Catalog, Component
+from tfrun.errors import ConfigError, DataError, near_miss
+from tfrun.types import check_value
+
+# The keys that are not a component's parameters. Those under `data` stand beside the data set's own.
+SCHEMA = {
+    "name": "str",
+    "seed": "Annotated[int, Ge(0), Le(4294967295)]",
+    "tags": "list[str]",
+    "plugins": "list[str]",
+    "output_root": "str",
+    "data.batch_size": "Annotated[int, Ge(1)]",
+    "data.validation_split": "Annotated[float, Ge(0), Lt(1)]",
+    "data.test_split": "Annotated[float, Ge(0), Lt(1)]",
+    "data.split_seed": "Annotated[int, Ge(0), Le(4294967295)]",
+    "data.target_scaling": "Literal['standard', 'none']",
+    "data.residency": "Literal['auto', 'device', 'stream']",
+    "data.limit_rows": "Annotated[int, Ge(1)] | None",
+    "trainer.max_epochs": "Annotated[int, Ge(1)] | None",
+    "trainer.max_steps": "Annotated[int, Ge(1)] | None",
+    "trainer.max_seconds": "Annotated[float, Gt(0)] | None",
+    "trainer.compile": "Literal['auto', 'xla', 'graph', 'eager']",
+    "trainer.precision": "Literal['float32', 'mixed_bfloat16', 'float64']",
+    "trainer.deterministic": "bool",
+    "strategy.name": "Literal['auto', 'cpu', 'gpu', 'mirrored']",
+    "strategy.devices": "list[str] | None",
+    "strategy.logical_cpus": "Annotated[int, Ge(2)] | None",
+    "checkpoint.every_epochs": "Annotated[int, Ge(1)] | None",
+    "checkpoint.every_steps": "Annotated[int, Ge(1)] | None",
+    "checkpoint.every_seconds": "Annotated[float, Gt(0)] | None",
+    "checkpoint.keep": "Annotated[int, Ge(1)]",
+    "checkpoint.monitor": "str",
+    "checkpoint.mode": "Literal['min', 'max']",
+    "logger.name": "Literal['tensorboard']",
+    "logger.every_steps": "Annotated[int, Ge(1)]",
+    "early_stopping.monitor": "str",
+    "early_stopping.mode": "Literal['min', 'max']",
+    "early_stopping.patience": "Annotated[int, Ge(0)]",
+    "early_stopping.min_delta": "Annotated[float, Ge(0)]",
+}
+OPTIONAL = ("logger", "early_stopping")  # sections that may be null
+COMPONENTS = {"data": "dataset", "model": "model", "loss": "loss", "algorithm": "algorithm"}  # section -> kind
+SECTIONS = (*COMPONENTS, "metric", "optimizer", "trainer", "strategy", "checkpoint", *OPTIONAL)
+
+OPTIMIZER_KEYS = ("learning_rate", "schedule", "clip_norm", "groups")  # beside a single optimizer's own
+GROUP_KEYS = {"match": "str", "every": "Annotated[int, Ge(1)]", "frozen": "bool"}
+SHARED_KEYS = ("learning_rate", "schedule", "clip_norm")  # at the top of `optimizer` they go to every group
+NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
+
+
+class MissingValueError(ConfigError):
+    """A key that must be given is still `???`."""
+
+
+def normalize(config: dict[str, Any], catalog: Catalog, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Checks a composed config and returns it as the engine takes it: defaults filled in, optimizers as groups.
+
+    Args:
+        config: plain containers, interpolations resolved.
+        catalog: the components that there are.
+        overrides: the command line's, for the mistakes that only it shows.
+
+    Raises:
+        ConfigError: a key, name, type or range is wrong.
+        DataError: the data set's path does not exist.
+    """
+    known = [*(key for key in SCHEMA if "." not in key), *SECTIONS]
+    _refuse_unknown("", config, known, catalog)
+    _refuse_missing(config)
+    result: dict[str, Any] = {}
+    for key in known:
+        if key not in config and key not in OPTIONAL:
+            raise ConfigError(f"{key}: must be given")
+        value = config.get(key)
+        if key in SCHEMA:
+            value = [value] if SCHEMA[key] == "list[str]" and isinstance(value, str) else value  # plugins=my_losses
+            result[key] = check_value(SCHEMA[key], value, key)
+        elif key in COMPONENTS:
+            result[key] = _component(key, COMPONENTS[key], value, catalog, shared=_section(key, value))
+        elif key == "metric":
+            result[key] = _metrics(value, catalog)
+        elif key == "optimizer":
+            result[key] = _optimizer(value, catalog, overrides)
+        else:
+            result[key] = None if value is None and key in OPTIONAL else _plain_section(key, value, catalog)
+    _check_together(result, catalog)
+    return result
+
+
+def _plain_section(section: str, value: Any, catalog: Catalog) -> dict[str, Any]:
+    keys = _keys(section)
+    if section == "strategy" and isinstance(value, dict) and value.get("name") != "mirrored":
+        keys = ["name"]
+    value = _mapping(section, value)
+    _refuse_unknown(section, value, keys, catalog)
+    for key in keys:
+        if key not in value:
+            raise ConfigError(f"{section}.{key}: must be given")
+    return {key: check_value(SCHEMA[f"{section}.{key}"], value[key], f"{section}.{key}") for key in keys}
+
+
+def _section(section: str, value: Any) -> dict[str, Any]:
+    """Returns the checked values of `section` that stand in the SCHEMA: those beside a component's own."""
+    value = _mapping(section, value)
+    for key in _keys(section):
+        if key not in value:
+            raise ConfigError(f"{section}.{key}: must be given")
+    return {key: check_value(SCHEMA[f"{section}.{key}"], value[key], f"{section}.{key}") for key in _keys(section)}
+
+
+def _component(
+    where: str, kind: str, value: Any, catalog: Catalog, shared: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Returns {name, shared keys, every parameter of the component}, all checked."""
+    shared = shared or {}
+    value = _mapping(where, value)
+    component = _named(where, kind, value, catalog)
+    clash = shared.keys() & {param.name for param in component.params}
+    if clash:
+        raise ConfigError(
+            f"{component.origin}: a {kind} can't have a parameter {min(clash)!r}; {where}.{min(clash)} is taken"
+        )
+    own = {key: item for key, item in value.items() if key not in shared and key != "name"}
+    return {"name": component.name, **shared, **_parameters(where, component, own, catalog, also=["name", *shared])}
+
+
+def _named(where: str, kind: str, value: dict[str, Any], catalog: Catalog) -> Component:
+    if value.get("name") is None:
+        raise ConfigError(f"{where}.name: must be given. Known: {', '.join(catalog.names(kind))}.")
+    return catalog.get(kind, value["name"], f"{where}.name")
+
+
+def _parameters(
+    where: str, component: Component, value: dict[str, Any], catalog: Catalog, also: Iterable[str] = ()
+) -> dict[str, Any]:
+    _refuse_unknown(where, value, [*also, *(param.name for param in component.params)], catalog)
+    result = {}
+    for param in component.params:
+        path = f"{where}.{param.name}"
+        if param.name in value:
+            default = None if param.default is NOT_LITERAL else param.default
+            result[param.name] = check_value(param.type, value[param.name], path, default)
+            if value[param.name] is None and param.default is NOT_LITERAL:
+                del result[param.name]
+        elif param.required:
+            raise MissingValueError(
+                f"{path}: must be given: {param.doc or f'{component.kind}={component.name} needs it'}"
+            )
+        elif param.default is not NOT_LITERAL:
+            result[param.name] = param.default
+    return result
+
+
+def _metrics(value: Any, catalog: Catalog) -> dict[str, dict[str, Any]]:
+    metrics = _mapping("metric", value if value is not None else {})
+    for key in metrics:
+        _check_name(f"metric.{key}", key)
+        if key == "loss":
+            raise ConfigError("metric.loss: the name is taken by the loss itself, which is always reported")
+        if not isinstance(metrics[key], dict):  # metric.dleta=2 with no such metric
+            raise _unknown_key("metric", key, metrics, catalog)
+    return {key: _component(f"metric.{key}", "metric", item, catalog) for key, item in metrics.items()}
+
+
+def _optimizer(value: Any, catalog: Catalog, overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns {"groups": {name: {match, name, learning_rate, schedule, clip_norm, every, frozen, params}}}."""
+    value = _mapping("optimizer", value)
+    groups = value.get("groups")
+    shared = {key: value.get(key) for key in SHARED_KEYS}
+    if value.get("name") is not None:
+        if groups:
+            raise ConfigError(
+                f"optimizer: either one optimizer for everything or groups. Received: name {value['name']!r} and groups "
+                f"{', '.join(groups)}. Drop the groups, or choose one with optimizer=for_<model>"
+            )
+        component = _named("optimizer", "optimizer", value, catalog)
+        own = {key: item for key, item in value.items() if key not in ("schedule", "clip_norm", "groups", "name")}
+        single = {
+            **own,
+            "match": ".*",
+            "name": component.name,
+            "schedule": shared["schedule"],
+            "clip_norm": shared["clip_norm"],
+        }
+        _refuse_unknown("optimizer", own, ["name", *OPTIMIZER_KEYS, *(p.name for p in component.params)], catalog)
+        return {"groups": {"all": _group("optimizer", single, {}, catalog)}}
+    _refuse_unknown("optimizer", value, ["name", *OPTIMIZER_KEYS], catalog)
+    if not groups:
+        raise ConfigError(f"optimizer: needs a name or groups. Known: {', '.join(catalog.names('optimizer'))}.")
+    groups = _mapping("optimizer.groups", groups)
+    _refuse_both(groups, overrides)
+    for name, group in groups.items():
+        _check_name(f"optimizer.groups.{name}", name)
+        if isinstance(group, dict) and not {"name", "frozen", "match"} <= group.keys() and "match" not in group:
+            whole = [other for other, item in groups.items() if isinstance(item, dict) and "match" in item]
+            raise ConfigError(
+                f"optimizer.groups.{name}: a new group needs match and name. Received: {group}. "
+                f"Known groups: {', '.join(whole) or 'none'}.{near_miss(name, whole)}"
+            )
+    checked = {name: _group(f"optimizer.groups.{name}", group, shared, catalog) for name, group in groups.items()}
+    return {"groups": checked}
+
+
+def _refuse_both(groups: dict[str, Any], overrides: Sequence[str]) -> None:
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    for group in groups:
+        for key in SHARED_KEYS:
+            both = f"optimizer.{key}", f"optimizer.groups.{group}.{key}"
+            if all(path in keys for path in both):
+                raise ConfigError(f"{both[0]} goes to every group, so it can't be given together with {both[1]}")
+
+
+def _group(where: str, value: Any, shared: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
+    given = {**_mapping(where, value), **{key: item for key, item in shared.items() if item is not None}}
+    frozen = check_value("bool", given.get("frozen", False), f"{where}.frozen")
+    match = check_value("str", given.get("match"), f"{where}.match")
+    try:
+        re.compile(match)
+    except re.error as error:
+        raise ConfigError(f"{where}.match: not a regular expression: {error}. Received: {match!r}") from error
+    rate, params, name = None, {}, given.get("name")
+    own = {key: item for key, item in given.items() if key not in (*GROUP_KEYS, "name", "schedule", "clip_norm")}
+    if name is not None or not frozen:
+        component = _named(where, "optimizer", given, catalog)
+        also = ["name", "learning_rate", "schedule", "clip_norm", *GROUP_KEYS]
+        if own.get("learning_rate", ...) is None:  # not set: the optimizer's own default
+            del own["learning_rate"]
+        params = _parameters(where, component, own, catalog, also=also)
+        rate = params.pop("learning_rate", None)
+    return {
+        "match": match,
+        "name": name,
+        "learning_rate": rate,
+        "schedule": _schedule(f"{where}.schedule", given.get("schedule"), catalog),
+        "clip_norm": check_value("Annotated[float, Gt(0)] | None", given.get("clip_norm"), f"{where}.clip_norm"),
+        "every": check_value(GROUP_KEYS["every"], given.get("every", 1), f"{where}.every"),
+        "frozen": frozen,
+        "params": params,
+    }
+
+
+def _schedule(where: str, value: Any, catalog: Catalog) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return _component(where, "schedule", {"name": value} if isinstance(value, str) else value, catalog)
+
+
+def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
+    """Checks what no key shows alone."""
+    _check_name("name", config["name"])
+    data, trainer = config["data"], config["trainer"]
+    if data["validation_split"] + data["test_split"] >= 1:
+        raise ConfigError(
+            "data.validation_split + data.test_split: must be < 1, or nothing is left to train on. "
+            f"Received: {data['validation_split']} + {data['test_split']}"
+        )
+    if trainer["max_epochs"] is None and trainer["max_steps"] is None and trainer["max_seconds"] is None:
+        raise ConfigError(
+            "trainer: one of max_epochs, max_steps and max_seconds must be set. Received: null for all three"
+        )
+    values = ["loss", *config["metric"]]
+    monitors = [f"{split}/{value}" for split in ("val", "train") for value in values]
+    for section in ("checkpoint", "early_stopping"):
+        monitor = (config[section] or {}).get("monitor", monitors[0])
+        if monitor not in monitors:
+            raise ConfigError(
+                f"{section}.monitor: no such value. Received: {monitor!r}. Known: {', '.join(monitors)}."
+                f"{near_miss(monitor, monitors)}"
+            )
+    stopping = config["early_stopping"]
+    if stopping and stopping["monitor"].startswith("val/") and data["validation_split"] == 0:
+        raise ConfigError(
+            f"early_stopping.monitor: {stopping['monitor']} needs validation rows. Received: data.validation_split=0"
+        )
+    _check_task(config, catalog)
+    _check_path(catalog.get("dataset", data["name"], "data.name"), data)
+
+
+def _check_task(config: dict[str, Any], catalog: Catalog) -> None:
+    dataset = catalog.get("dataset", config["data"]["name"], "data.name")
+    task = config["data"].get("task") or dataset.attributes.get("task")
+    used = {"loss": ("loss", config["loss"]["name"])}
+    used |= {f"metric.{key}": ("metric", metric["name"]) for key, metric in config["metric"].items()}
+    for where, (kind, name) in used.items():
+        theirs = catalog.get(kind, name, where).attributes.get("task")
+        if task in ("regression", "classification") and theirs not in (None, task):
+            raise ConfigError(f"{where}: {name} is for {theirs}. Received: data={dataset.name}, which is {task}")
+
+
+def _check_path(dataset: Component, data: dict[str, Any]) -> None:
+    """Looks whether the data is there, so that a typo is told at once; the data set itself says everything else."""
+    for param in dataset.params:
+        if param.name == "path" and "str" in (param.type or "") and isinstance(data.get("path"), str):
+            path = Path(data["path"]).expanduser()
+            if not path.exists():
+                folder = path.parent
+                there = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+                close = difflib.get_close_matches(path.name, there, n=1)
+                hint = f" Did you mean '{folder / close[0]}'?" if close else ""
+                raise DataError(f"data.path: no such file. Received: {data['path']!r}, in {folder.resolve()}.{hint}")
+
+
+def _check_name(where: str, name: Any) -> None:
+    if not (isinstance(name, str) and re.fullmatch(NAME, name)):
+        raise ConfigError(
+            f"{where}: a name has 1 to 100 letters, digits and ._- and starts with none of . and -. Received: {name!r}"
+        )
+
+
+def _mapping(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where}: must be a mapping with the keys under it. Received: {value!r}")
+    return value
+
+
+def _keys(section: str) -> list[str]:
+    return [key.partition(".")[2] for key in SCHEMA if key.startswith(f"{section}.")]
+
+
+def _refuse_missing(config: dict[str, Any]) -> None:
+    missing = [path for path, value in flatten(config) if value == "???"]
+    if missing:
+        paths = ", ".join(missing)
+        raise MissingValueError(f"{paths}: must be given, for example {missing[0]}=<value>")
+
+
+def flatten(config: Any, where: str = "") -> list[tuple[str, Any]]:
+    """Returns a nested mapping's leaves as (dotted path, value)."""
+    if not isinstance(config, dict) or not config:
+        return [(where, config)]
+    return [leaf for key, value in config.items() for leaf in flatten(value, f"{where}.{key}" if where else str(key))]
+
+
+def _refuse_unknown(where: str, value: dict[str, Any], known: Iterable[str], catalog: Catalog) -> None:
+    for key in value:
+        if key not in set(known):
+            raise _unknown_key(where, key, known, catalog)
+
+
+def _unknown_key(where: str, key: Any, known: Iterable[str], catalog: Catalog) -> ConfigError:
+    """The error for a key that isn't there, with the near miss at its place or, failing that, anywhere else."""
+    prefix = f"{where}." if where else ""
+    here = {name: f"{prefix}{name}" for name in known}
+    elsewhere = {path.rpartition(".")[2]: path for path in ["optimizer.learning_rate", "optimizer.clip_norm", *SCHEMA]}
+    hint = ""
+    for places, cutoff in ((here, 0.6), (elsewhere, 0.75)):
+        close = difflib.get_close_matches(str(key), list(places), n=1, cutoff=cutoff)
+        if close:
+            hint = f" Did you mean '{places[close[0]]}'?"
+            break
+    return ConfigError(f"{prefix}{key}: unknown key. Known: {', '.join(sorted(here.values()))}.{hint}")

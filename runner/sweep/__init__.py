@@ -1,0 +1,1 @@
+"""Sweeps: Hydra launchers that give each job a process of its own."""

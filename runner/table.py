@@ -1,0 +1,46 @@
+"""What a data set is before TensorFlow sees it, and what a model is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in memory, as they were read: nothing imputed, scaled or encoded yet.
+
+    Attributes:
+        columns: each of N rows. A number column is (N,) float64 with nan for an empty cell; a text column is (N,)
+            object of str with "" for an empty cell; an array column is (N, ...), an image for example.
+        target: (N,) float64 numbers, or (N,) object of str, the labels of classes.
+        target_name: the target's name, for messages.
+        task: "regression" or "classification".
+        source: where the rows come from, for messages and for `run.json`.
+        first_line: the line of row 0 in `source`, for messages.
+    """
+
+    columns: dict[str, np.ndarray]
+    target: np.ndarray
+    target_name: str
+    task: str
+    source: str
+    first_line: int = 1
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a model is told about its inputs when it is built.
+
+    Attributes:
+        numbers: number column -> its inner decile boundaries on the training split, after standardizing (at most 9,
+            strictly increasing). Column k of `inputs["numbers"]`, (B, len(numbers)) float32, is the k-th of them.
+        categories: text column -> its number of ids; id 0 stands for unseen and empty. Column k of
+            `inputs["categories"]`, (B, len(categories)) int32, is the k-th of them.
+        arrays: array column -> the shape of one example. The only column of a data set is given to the model bare.
+    """
+
+    numbers: dict[str, tuple[float, ...]]
+    categories: dict[str, int]
+    arrays: dict[str, tuple[int, ...]]

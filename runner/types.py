@@ -1,0 +1,190 @@
+"""Checks a config's value against an annotation's source text, without importing what the annotation came from.
+
+Understood are bool, int, float, str, None, Any, `X | Y`, Optional, Union, Literal, list, tuple, dict and Annotated with
+the ranges of `annotated_types`. Any other name accepts everything: only the component itself can know.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from tfrun.errors import ConfigError, near_miss
+
+BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "Gt": (lambda value, bound: value > bound, "> {}"),
+    "Ge": (lambda value, bound: value >= bound, ">= {}"),
+    "Lt": (lambda value, bound: value < bound, "< {}"),
+    "Le": (lambda value, bound: value <= bound, "<= {}"),
+    "MultipleOf": (lambda value, bound: value % bound == 0, "a multiple of {}"),
+    "MinLen": (lambda value, bound: len(value) >= bound, "of at least {} items"),
+    "MaxLen": (lambda value, bound: len(value) <= bound, "of at most {} items"),
+}
+SCALARS = {"bool": "true or false", "int": "a whole number", "float": "a finite number", "str": "text", "None": "null"}
+CONTAINERS = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
+
+
+class _Mismatch(Exception):
+    """The value is not of the type."""
+
+
+def check_value(type_source: str | None, value: Any, where: str, default: Any = None) -> Any:
+    """Returns `value` as the annotation wants it: an int becomes a float, a list a tuple.
+
+    Args:
+        type_source: the annotation as it is written, or None: then the default's type counts.
+        value: a plain value, as YAML gives it.
+        where: the config path, for the message.
+        default: the parameter's default; None also allows null.
+
+    Raises:
+        ConfigError: the value does not fit.
+    """
+    source = type_source or (type(default).__name__ if isinstance(default, bool | int | float | str) else "Any")
+    if value is None and default is None and type_source is None:
+        return None
+    tree = _parse(source, where)
+    try:
+        return _convert(tree, value)
+    except _Mismatch:
+        hint = near_miss(value, _choices(tree)) if isinstance(value, str) else _quoting(tree, value, where)
+        raise ConfigError(f"{where}: must be {_describe(tree)}. Received: {value!r}.{hint}") from None
+
+
+@cache
+def _parse(source: str, where: str) -> ast.expr:
+    try:
+        tree = ast.parse(source.strip(), mode="eval").body
+        return _parse(tree.value, where) if isinstance(tree, ast.Constant) and isinstance(tree.value, str) else tree
+    except SyntaxError as error:
+        raise ConfigError(f"{where}: its type annotation is no Python. Received: {source!r}") from error
+
+
+def _convert(tree: ast.expr, value: Any) -> Any:
+    name, arguments = _name(tree), _arguments(tree)
+    if name in ("Union", "Optional"):
+        return _first(arguments, value)
+    if name == "Literal":
+        for choice in map(ast.literal_eval, arguments):
+            if value == choice and type(value) is type(choice):
+                return value
+        raise _Mismatch
+    if name == "Annotated":
+        return _bounded(arguments, value)
+    if name in CONTAINERS:
+        return _contained(name, arguments, value)
+    return _scalar(name, value)
+
+
+def _first(arguments: list[ast.expr], value: Any) -> Any:
+    for argument in arguments:
+        try:
+            return _convert(argument, value)
+        except _Mismatch:
+            continue
+    raise _Mismatch
+
+
+def _bounded(arguments: list[ast.expr], value: Any) -> Any:
+    value = _convert(arguments[0], value)
+    for name, bound in _bounds(arguments[1:]):
+        if value is not None and not BOUNDS[name][0](value, bound):
+            raise _Mismatch
+    return value
+
+
+def _contained(name: str, arguments: list[ast.expr], value: Any) -> Any:
+    if name == "dict":
+        if not isinstance(value, dict):
+            raise _Mismatch
+        return {key: _convert(arguments[1], item) if arguments else item for key, item in value.items()}
+    if not isinstance(value, list | tuple):
+        raise _Mismatch
+    if name == "tuple" and arguments and _name(arguments[-1]) != "...":
+        if len(arguments) != len(value):
+            raise _Mismatch
+        return tuple(_convert(argument, item) for argument, item in zip(arguments, value, strict=True))
+    items = [_convert(arguments[0], item) if arguments else item for item in value]
+    return tuple(items) if name == "tuple" else items
+
+
+def _scalar(name: str, value: Any) -> Any:
+    fits = {
+        "bool": isinstance(value, bool),
+        "int": isinstance(value, int) and not isinstance(value, bool),
+        "float": isinstance(value, int | float) and not isinstance(value, bool) and _finite(value),
+        "str": isinstance(value, str),
+        "None": value is None,
+    }
+    if not fits.get(name, True):
+        raise _Mismatch
+    return float(value) if name == "float" else value
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False
+
+
+def _describe(tree: ast.expr) -> str:
+    """Says what a type accepts, for a person: `a finite number > 0, or null`."""
+    name, arguments = _name(tree), _arguments(tree)
+    if name in ("Union", "Optional"):
+        return ", or ".join(_describe(argument) for argument in arguments)
+    if name == "Literal":
+        return "one of " + ", ".join(repr(ast.literal_eval(choice)) for choice in arguments)
+    if name == "Annotated":
+        bounds = [BOUNDS[bound][1].format(limit) for bound, limit in _bounds(arguments[1:])]
+        return " ".join([_describe(arguments[0]), " and ".join(bounds)])
+    if name in CONTAINERS:
+        items = [item for item in arguments[name == "dict" :] if _name(item) not in ("Any", "...")]
+        return ", each ".join([CONTAINERS[name], *dict.fromkeys(_describe(item) for item in items)])
+    return SCALARS.get(name, name)
+
+
+def _quoting(tree: ast.expr, value: Any, where: str) -> str:
+    wants_text = "str" in {_name(node) for node in ast.walk(tree) if isinstance(node, ast.expr)}
+    return f""" Text that looks like a number needs quotes: {where}="'{value}'".""" if wants_text and value else ""
+
+
+def _choices(tree: ast.expr) -> list[str]:
+    return [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def _bounds(constraints: list[ast.expr]) -> list[tuple[str, Any]]:
+    """Returns `Gt(0), Interval(ge=1, lt=2)` as [("Gt", 0), ("Ge", 1), ("Lt", 2)]; other metadata is not ours."""
+    found = []
+    for call in constraints:
+        if isinstance(call, ast.Call):
+            name = _name(call.func)
+            found += [(name, ast.literal_eval(argument)) for argument in call.args]
+            for keyword in call.keywords:
+                inner = str(keyword.arg).title() if name == "Interval" else name
+                found.append((inner, ast.literal_eval(keyword.value)))
+    return [(name, bound) for name, bound in found if name in BOUNDS and bound is not None]
+
+
+def _name(tree: ast.expr) -> str:
+    """Returns the last part of a type's name: `float`, `Literal`, `Union` for `X | Y`, `...` for an ellipsis."""
+    if isinstance(tree, ast.Subscript):
+        return _name(tree.value)
+    if isinstance(tree, ast.BinOp):
+        return "Union"
+    if isinstance(tree, ast.Constant):
+        return "..." if tree.value is ... else str(tree.value)
+    plain = tree.attr if isinstance(tree, ast.Attribute) else tree.id if isinstance(tree, ast.Name) else "Any"
+    return {"List": "list", "Tuple": "tuple", "Sequence": "list", "Dict": "dict", "Mapping": "dict"}.get(plain, plain)
+
+
+def _arguments(tree: ast.expr) -> list[ast.expr]:
+    if isinstance(tree, ast.BinOp):
+        return [tree.left, tree.right]
+    if not isinstance(tree, ast.Subscript):
+        return []
+    inner = list(tree.slice.elts) if isinstance(tree.slice, ast.Tuple) else [tree.slice]
+    return [*inner, ast.Constant(None)] if _name(tree) == "Optional" else inner

@@ -1,0 +1,1 @@
+"""Components in an installed package: one of each kind that people write most."""

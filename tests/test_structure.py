@@ -1,0 +1,115 @@
+"""The arrows: who may import whom, and where TensorFlow lives."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TENSORFLOW = ("tensorflow", "keras")
+CONFIG = ("tfrun.cli", "tfrun.compose", "hydra", "omegaconf")  # config stops above the engine
+
+
+def files(root: Path, folder: str, outside: tuple[str, ...] = ()) -> list[Path]:
+    skipped = [root / path for path in outside]
+    return [
+        file for file in sorted((root / folder).rglob("*.py")) if not any(file.is_relative_to(path) for path in skipped)
+    ]
+
+
+def nodes(node: ast.AST, in_functions: bool) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        if in_functions or not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield child
+            yield from nodes(child, in_functions)
+
+
+def imports(file: Path, in_functions: bool = True) -> Iterator[tuple[str, int]]:
+    """Yields the dotted names that a file imports, with their lines; `from a import b` is both a and a.b."""
+    for node in nodes(ast.parse(file.read_text()), in_functions):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield base, node.lineno
+            yield from ((f"{base}.{alias.name}", node.lineno) for alias in node.names)
+
+
+def offences(paths: list[Path], forbidden: tuple[str, ...], in_functions: bool = True) -> list[str]:
+    assert paths
+    return sorted(
+        {
+            f"{path}:{line} imports {name}"
+            for path in paths
+            for name, line in imports(path, in_functions)
+            if any(name == prefix or name.startswith(f"{prefix}.") for prefix in forbidden)
+        }
+    )
+
+
+def test_tensorflow_lives_in_the_engine_and_the_components(root: Path) -> None:
+    assert offences(files(root, "runner", outside=("runner/engine", "runner/sweep")), TENSORFLOW) == []
+
+
+def test_sweep_imports_tensorflow_only_inside_functions(root: Path) -> None:
+    assert offences(files(root, "runner/sweep"), TENSORFLOW, in_functions=False) == []
+
+
+def test_only_functions_reach_into_the_engine(root: Path) -> None:
+    outside = files(root, "runner", outside=("runner/engine",))
+    assert offences(outside, ("tfrun.engine",), in_functions=False) == []
+
+
+def test_engine_knows_no_config_system(root: Path) -> None:
+    assert offences(files(root, "runner/engine"), CONFIG) == []
+
+
+def test_components_know_neither_the_engine_nor_the_command_line(root: Path) -> None:
+    assert offences(files(root, "components"), ("tfrun.engine", *CONFIG)) == []
+
+
+def test_datasets_need_no_tensorflow(root: Path) -> None:
+    assert offences(files(root, "components/datasets"), TENSORFLOW) == []
+
+
+@pytest.mark.parametrize("folder", ["runner", "components", "conf", "tests"])
+def test_imports_are_absolute_and_by_the_installed_name(root: Path, folder: str) -> None:
+    paths = files(root, folder)
+    assert offences(paths, ("runner", "components", "conf")) == []
+    assert [f"{path}:{line}" for path in paths for name, line in imports(path) if name.startswith(".")] == []
+
+
+def test_no_file_hides_a_folder_or_means_nothing(root: Path) -> None:
+    """`runner/components*` would be found before components/, `runner/conf*` before conf/."""
+    names = [file.stem for file in (root / "runner").iterdir()]
+    assert [name for name in names if name == "conf" or name.startswith("components")] == []
+    assert [file for file in [*files(root, "runner"), *files(root, "components")] if file.name == "utils.py"] == []
+
+
+def loaded_after_importing(names: list[str]) -> str:
+    code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
+    code += f"print(*(name for name in {TENSORFLOW} if name in sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def module_names(root: Path, folder: str, package: str, outside: tuple[str, ...] = ()) -> list[str]:
+    paths = [file.relative_to(root / folder).with_suffix("") for file in files(root, folder, outside)]
+    names = [".".join((package, *path.parts)).removesuffix(".__init__") for path in paths]
+    return [name for name in names if not name.endswith("__main__")]
+
+
+@pytest.mark.wheel
+def test_importing_tfrun_loads_no_tensorflow(root: Path) -> None:
+    names = module_names(root, "runner", "tfrun", outside=("runner/engine",))
+    assert loaded_after_importing(["tfrun.components", "tfrun.conf", *names]) == ""
+
+
+@pytest.mark.wheel
+def test_importing_the_datasets_loads_no_tensorflow(root: Path) -> None:
+    assert loaded_after_importing(module_names(root, "components/datasets", "tfrun.components.datasets")) == ""
