@@ -15,12 +15,13 @@ from typing import Any
 
 from tfrun import plugins as plugin_files
 from tfrun import registry
-from tfrun.errors import ConfigError, TfrunError, near_miss, unknown
+from tfrun.errors import ConfigError, TfrunError, unknown
 from tfrun.plugins import Module
 
-RESERVED = frozenset(
-    "self y_true y_pred sample_weight step total_steps features num_outputs name dtype reduction args kwargs".split()
-)
+RESERVED = {  # parameters that the engine fills in
+    *("self", "y_true", "y_pred", "sample_weight", "step", "total_steps", "features", "num_outputs"),
+    *("name", "dtype", "reduction", "args", "kwargs"),
+}
 NOT_LITERAL = object()  # the default of a parameter whose default only running the code would tell
 
 Definition = ast.ClassDef | ast.FunctionDef
@@ -244,7 +245,7 @@ class _Reader:
             return NOT_LITERAL
 
     def _inlined(self, node: ast.expr) -> ast.expr:
-        """Puts the file's own constants in place of their names: `Positive = Annotated[float, Gt(0)]`, `SIZES = (4, 2)`."""
+        """Puts the file's own constants in place of their names: `Positive = Annotated[float, Gt(0)]`."""
         constants = self.constants
 
         class Inliner(ast.NodeTransformer):

@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from tfrun import __version__, runs, schema, show
-from tfrun.catalog import Catalog
-from tfrun.compose import Composed, Session, Sources, parse, plain, plugin_names, session
+from tfrun.compose import Composed, Session, Sources, parse, plain, plugin_names, session, texts
 from tfrun.errors import CheckpointError, ConfigError, ResourceError, TfrunError, near_miss, unknown
 from tfrun.runs import RunFolder
 
@@ -67,6 +67,7 @@ def _main(argv: list[str]) -> int:
             hint = near_miss(command, COMMANDS)
             raise ConfigError(f"unknown command. Received: {command!r}. Known: {known}.{hint}")
     args = _parser().parse_intermixed_args(argv)
+    args.overrides = args.words  # the name that Hydra knows
     args.sources = Sources(args.config_name or "config", args.config_dir, args.config_path)
     if args.version:
         print(f"tfrun {__version__}")
@@ -115,8 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _session(args: argparse.Namespace) -> AbstractContextManager[Session]:
-    overrides = [word for word in args.words if "=" in word]
-    return session(plugin_names(overrides, args.sources), args.sources)
+    return session([word for word in args.words if "=" in word], args.sources)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -124,25 +124,31 @@ def _train(args: argparse.Namespace) -> int:
         return _multirun(args)
     if args.cfg or args.info or args.hydra_help or args.shell_completion:
         return _show_hydra(args)
-    composed, config, catalog = _compose(args)
+    hydra, composed = _compose(args)
+    if composed.cfg.hydra.mode == RunMode.MULTIRUN:  # a hparams_search file may say so
+        return _multirun(args)
+    config = schema.normalize(composed.config, hydra.catalog, args.words)
     folder = runs.claim(config["output_root"], config["name"])
     _write_config(folder, composed)
-    from tfrun.engine import experiment  # imports TensorFlow
+    from tfrun.launch import engine
 
-    return experiment.train(config, folder, catalog)
+    with engine(folder.log) as (experiment, seconds):
+        return experiment.train(config, folder, hydra.catalog, overrides=args.words, import_seconds=seconds)
 
 
 def _check(args: argparse.Namespace) -> int:
-    _, config, catalog = _compose(args)
-    from tfrun.engine import experiment
+    hydra, composed = _compose(args)
+    config = schema.normalize(composed.config, hydra.catalog, args.words)
+    from tfrun.launch import engine
 
-    experiment.check(config, catalog)
+    with engine(None) as (experiment, _):
+        experiment.check(config, hydra.catalog)
     return 0
 
 
 def _resume(args: argparse.Namespace) -> int:
     folder, old, overrides = _open_run(args, "resume")
-    with session(old.get("plugins", []), args.sources) as hydra:
+    with session(overrides, args.sources, texts(old.get("plugins"))) as hydra:
         new = hydra.change(old, overrides)
     config = schema.normalize(new, hydra.catalog, overrides)
     before, after = dict(schema.flatten(old)), dict(schema.flatten(new))
@@ -161,9 +167,10 @@ def _resume(args: argparse.Namespace) -> int:
     if different:
         with folder.held():
             runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(new)))
-    from tfrun.engine import experiment
+    from tfrun.launch import engine
 
-    return experiment.train(config, folder, hydra.catalog, resume=True)
+    with engine(folder.log) as (experiment, seconds):
+        return experiment.train(config, folder, hydra.catalog, resume=True, import_seconds=seconds)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -173,11 +180,12 @@ def _evaluate(args: argparse.Namespace) -> int:
             raise ConfigError(
                 f"{override.key_or_group}: evaluate takes other data only. Received: {override.input_line!r}"
             )
-    with session(config.get("plugins", []), args.sources) as hydra:
+    with session(overrides, args.sources, texts(config.get("plugins"))) as hydra:
         config = schema.normalize(hydra.change(config, overrides), hydra.catalog, overrides)
-    from tfrun.engine import experiment
+    from tfrun.launch import engine
 
-    experiment.evaluate(config, folder, hydra.catalog)
+    with engine(folder.log) as (experiment, _):
+        experiment.evaluate(config, folder, hydra.catalog, other_data=bool(overrides))
     return 0
 
 
@@ -206,10 +214,15 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _compose(args: argparse.Namespace) -> tuple[Composed, dict[str, Any], Catalog]:
-    with _session(args) as hydra:
+def _compose(args: argparse.Namespace) -> tuple[Session, Composed]:
+    plugins = plugin_names(args.words, args.sources)
+    with session(args.words, args.sources, plugins) as hydra:
         composed = hydra.compose(args.words)
-    return composed, schema.normalize(composed.config, hydra.catalog, args.words), hydra.catalog
+    named = texts(composed.config.get("plugins"))
+    if set(named) <= set(plugins):
+        return hydra, composed
+    with session(args.words, args.sources, named) as hydra:  # a file that the chosen files include names more
+        return hydra, hydra.compose(args.words)
 
 
 def _open_run(args: argparse.Namespace, command: str) -> tuple[RunFolder, dict[str, Any], list[str]]:
@@ -250,9 +263,10 @@ def _multirun(args: argparse.Namespace) -> int:
             config = schema.normalize(plain(job), hydra.catalog, args.words)
             folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
             runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(job, resolve=True))
-            from tfrun.engine import experiment
+            from tfrun.launch import engine
 
-            return experiment.train(config, folder, hydra.catalog)
+            with engine(folder.log) as (experiment, seconds):
+                return experiment.train(config, folder, hydra.catalog, import_seconds=seconds)
 
         overrides = [*hydra.rewrite(args.words, sweep=True), "hydra.mode=MULTIRUN"]
         hydra.hydra.multirun(args.sources.config_name, task, overrides)
@@ -261,20 +275,21 @@ def _multirun(args: argparse.Namespace) -> int:
 
 def _show_hydra(args: argparse.Namespace) -> int:
     """Answers --cfg, --info, --hydra-help and --shell-completion."""
+    if args.cfg:
+        hydra, composed = _compose(args)
+        with contextlib.suppress(schema.MissingValueError):  # --cfg is how to see what is missing
+            schema.normalize(composed.config, hydra.catalog, args.words)
+        print(_cfg_text(hydra, composed, args), end="")
+        return 0
     name = args.sources.config_name
     with _session(args) as hydra:
         if args.shell_completion:
             hydra.hydra.shell_completion(name, args.words)
         elif args.hydra_help:
             hydra.hydra.hydra_help(name, get_args_parser(), args)
-        elif args.info:
+        else:
             hydra.compose(args.words)  # tells mistakes in one line
             hydra.hydra.show_info(args.info, name, hydra.rewrite(args.words))
-        else:
-            composed = hydra.compose(args.words)
-            with contextlib.suppress(schema.MissingValueError):  # --cfg is how to see what is missing
-                schema.normalize(composed.config, hydra.catalog, args.words)
-            print(_cfg_text(hydra, composed, args), end="")
     return 0
 
 
@@ -282,9 +297,9 @@ def _cfg_text(hydra: Session, composed: Composed, args: argparse.Namespace) -> s
     cfg: Any = composed.job if args.cfg == "job" else hydra.hydra.get_sanitized_cfg(composed.cfg, args.cfg)
     if args.resolve:
         OmegaConf.resolve(cfg)
-    header = ""
-    if args.package and args.package != "_global_":
-        cfg, header = OmegaConf.select(cfg, args.package), f"# @package {args.package}\n"
-    if cfg is None:
-        raise unknown("--package", "key", args.package, [str(key) for key in composed.job])
-    return header + OmegaConf.to_yaml(cfg) if OmegaConf.is_config(cfg) else f"{cfg}\n"
+    if not args.package or args.package == "_global_":
+        return OmegaConf.to_yaml(cfg)
+    part = OmegaConf.select(cfg, args.package, default=unknown("--package", "key", args.package, map(str, cfg)))
+    if isinstance(part, ConfigError):
+        raise part
+    return f"# @package {args.package}\n{OmegaConf.to_yaml(part)}" if OmegaConf.is_config(part) else f"{part}\n"

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import yaml
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.sources_registry import SourcesRegistry
@@ -56,7 +57,7 @@ class Sources:
     config_path: str | None = None
 
     def folders(self) -> list[Path]:
-        """Returns the folders of YAML files, the first to look in first."""
+        """Returns these folders and tfrun's own, the first to look in first."""
         return [Path(folder).absolute() for folder in (self.config_dir, self.config_path) if folder] + [
             shipped_configs()
         ]
@@ -84,13 +85,26 @@ class Session:
     hydra: Hydra
     catalog: Catalog
     sources: Sources
+    repository: IConfigRepository
+    folders: list[Path]  # of YAML files, the first to look in first
 
     def options(self, group: str) -> list[str]:
         """Returns the names that a config group offers."""
-        return self.hydra.config_loader.get_group_options(group)
+        return [name for name in self.repository.get_group_options(group) if not name.startswith("_")]
 
     def groups(self) -> list[str]:
-        return [group for group in self.hydra.config_loader.list_groups("") if group != "hydra"]
+        return [group for group in self.repository.get_group_options("", ObjectType.GROUP) if group != "hydra"]
+
+    def is_group(self, key: str) -> bool:
+        return self.repository.group_exists(key)
+
+    def load(self, group: str, name: str) -> DictConfig:
+        """Returns an option's own config, without its defaults list."""
+        loaded = self.repository.load_config(f"{group}/{name}")
+        if loaded is None:
+            raise unknown(group, "option", name, self.options(group))
+        assert isinstance(loaded.config, DictConfig)
+        return loaded.config
 
     def compose(self, overrides: Sequence[str], run_mode: RunMode = RunMode.RUN) -> Composed:
         """Composes the config. Raises ConfigError for whatever is wrong with it."""
@@ -136,9 +150,6 @@ class Session:
             raise unknown(key, "option", str(value), self.options(key))
         return text if override.is_add() or override.is_force_add() else f"++{text}"
 
-    def is_group(self, key: str) -> bool:
-        return self.hydra.config_loader.repository.group_exists(key)  # type: ignore[attr-defined]
-
     def _implied(self, overrides: list[str], run_mode: RunMode) -> list[str]:
         """Returns `early_stopping=default` where one of its keys is set and nothing chose the group."""
         if not any(override.lstrip("+").startswith("early_stopping.") for override in overrides):
@@ -173,36 +184,15 @@ class Session:
         keys = [key.partition(".")[2] for key in schema.SCHEMA if key.startswith(f"{group}.")]
         return {key: cfg[group][key] for key in keys if group in schema.COMPONENTS and key in (cfg.get(group) or {})}
 
-    def _load(self, group: str, names: str | list[str]) -> list[Any]:
+    def _load(self, group: str, names: str | list[str]) -> list[DictConfig]:
         if group not in schema.SECTIONS:
             raise ConfigError(f"{group}: can't be chosen for a run that exists. Set the keys themselves")
-        results = []
-        for name in [names] if isinstance(names, str) else names:
-            loaded = self.hydra.config_loader.repository.load_config(f"{group}/{name}")  # type: ignore[attr-defined]
-            if loaded is None:
-                raise unknown(group, "option", name, self.options(group))
-            results.append(loaded.config)
-        return results
+        return [self.load(group, name) for name in ([names] if isinstance(names, str) else names)]
 
     def explain(self, error: Exception) -> ConfigError:
         """Returns a one-line ConfigError for what Hydra, OmegaConf or PyYAML raised."""
-        if isinstance(error, MissingConfigException):
-            return self._explain_missing(error)
-        if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
-            error = error.__cause__
-        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-            mark = error.problem_mark
-            return ConfigError(f"{mark.name}:{mark.line + 1}: not valid YAML: {error.problem}")
-        if isinstance(error, OmegaConfBaseException):
-            text = str(error.msg or error).partition("\n")[0]
-            return ConfigError(f"{error.full_key}: {text}" if error.full_key else text)
-        text = str(error)
-        there = re.search(r"already at '(.+?)'", text)
-        if there:
-            return ConfigError(f"{there[1]}: is there already, so it needs no +: {there[1]}=<value>")
-        return ConfigError(" ".join(text.split()))
-
-    def _explain_missing(self, error: MissingConfigException) -> ConfigError:
+        if not isinstance(error, MissingConfigException):
+            return explain(error)
         if error.missing_cfg_file is None:
             return ConfigError(f"--config-path: no such folder of configs. Received: {self.sources.config_path!r}")
         group, _, name = error.missing_cfg_file.rpartition("/")
@@ -211,23 +201,61 @@ class Session:
         return unknown("--config-name", "config", name, self.options(""))
 
 
+def explain(error: Exception) -> ConfigError:
+    """Returns a one-line ConfigError for what Hydra, OmegaConf or PyYAML raised."""
+    if isinstance(error, ConfigCompositionException) and isinstance(error.__cause__, OmegaConfBaseException):
+        error = error.__cause__
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return ConfigError(f"{mark.name}:{mark.line + 1}: not valid YAML: {error.problem}")
+    if isinstance(error, OmegaConfBaseException):
+        text = str(error.msg or error).partition("\n")[0]
+        return ConfigError(f"{error.full_key}: {text}" if error.full_key else text)
+    text = str(error)
+    there = re.search(r"already at '(.+?)'", text)
+    if there:
+        return ConfigError(f"{there[1]}: is there already, so it needs no +: {there[1]}=<value>")
+    return ConfigError(" ".join(text.split()))
+
+
 @contextlib.contextmanager
-def session(plugins: Sequence[str], sources: Sources) -> Iterator[Session]:
-    """Opens Hydra with the components of tfrun and of plugins."""
+def session(
+    overrides: Sequence[str], sources: Sources | None = None, plugins: Sequence[str] | None = None
+) -> Iterator[Session]:
+    """Opens Hydra with the components of tfrun and of plugins.
+
+    Args:
+        overrides: the command line's; only `plugins` and `hydra.searchpath` count here.
+        sources: where the configs are.
+        plugins: the plugins, where they are known better than from the overrides.
+    """
+    sources = sources or Sources()
     if sources.config_dir and not Path(sources.config_dir).is_dir():
         folder = Path(sources.config_dir).absolute()
         siblings = [item.name for item in folder.parent.iterdir() if item.is_dir()] if folder.parent.is_dir() else []
         raise ConfigError(
             f"--config-dir: no such folder. Received: {sources.config_dir!r}.{near_miss(folder.name, siblings)}"
         )
-    catalog = load_catalog(plugins)
+    catalog = load_catalog(plugin_names(overrides, sources) if plugins is None else plugins)
     version.setbase("1.3")
     GlobalHydra.instance().clear()  # one left by a caller, in a notebook for example
     hydra = Hydra.create_main_hydra2("tfrun", _search_path(catalog, sources))
     try:
-        yield Session(hydra, catalog, sources)
+        yield _session(hydra, catalog, sources, [text for text in overrides if "hydra.searchpath" in text])
     finally:
         GlobalHydra.instance().clear()
+
+
+def _session(hydra: Hydra, catalog: Catalog, sources: Sources, search_paths: list[str]) -> Session:
+    loader = hydra.config_loader
+    try:  # hydra.searchpath, in the primary config or an override, adds folders only now
+        _, repository = loader._parse_overrides_and_create_caching_repo(sources.config_name, search_paths)  # type: ignore[attr-defined]
+    except USER_MISTAKES as error:
+        raise explain(error) from error
+    files = [Path(source.path) for source in repository.get_sources() if source.scheme() == "file"]
+    folders = list(dict.fromkeys([*files, shipped_configs()]))
+    _CatalogSource.nodes = _nodes(catalog, folders)
+    return Session(hydra, catalog, sources, repository, folders)
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -241,17 +269,18 @@ def parse(overrides: Sequence[str]) -> list[Override]:
             token = getattr(cause, "offendingToken", None)
             column = token.column if token else getattr(cause, "startIndex", None)
             place = "" if column is None else f" at character {column + 1}"
-            reason = "expected key=value" if "=" not in text else str(error).partition("\n")[0]
+            reason = f"{str(error).partition(chr(10))[0]}. Quote special characters, as in 'key=\"a,b\"'"
             raise ConfigError(
-                f"{text!r}: not an override{place}: {reason}. Quote special characters, as in 'key=\"a,b\"'"
+                f"{text!r}: not an override{place}: {reason if '=' in text else 'expected key=value'}"
             ) from error
     return parsed
 
 
-def plain(cfg: DictConfig) -> dict[str, Any]:
-    """Returns a config in plain containers, its interpolations resolved."""
+def plain(cfg: Any) -> dict[str, Any]:
+    """Returns a config in plain containers, its interpolations resolved. Raises ValueError where it is no mapping."""
     config = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(config, dict)
+    if not isinstance(config, dict):
+        raise ValueError(f"must be a mapping. Received: {config!r}")
     return {str(key): value for key, value in config.items()}
 
 
@@ -269,18 +298,19 @@ def plugin_names(overrides: Sequence[str], sources: Sources) -> list[str]:
         value = override.value()
         chosen[override.key_or_group] = value.list if isinstance(value, Sweep) and hasattr(value, "list") else value
     if "plugins" in chosen:
-        return _texts(chosen["plugins"])
+        return texts(chosen["plugins"])
     names: list[str] = []
     for path in [
         sources.config_name,
-        *(f"{group}/{name}" for group in GLOBAL_GROUPS for name in _texts(chosen.get(group))),
+        *(f"{group}/{name}" for group in GLOBAL_GROUPS for name in texts(chosen.get(group))),
     ]:
         file = next((file for folder in sources.folders() if (file := folder / f"{path}.yaml").is_file()), None)
-        names = _texts(_read_yaml(file).get("plugins")) or names if file else names
+        names = texts(_read_yaml(file).get("plugins")) or names if file else names
     return names
 
 
-def _texts(value: Any) -> list[str]:
+def texts(value: Any) -> list[str]:
+    """Returns `a` and `[a]` as ["a"], anything else as []."""
     return [str(item) for item in value] if isinstance(value, list) else [value] if isinstance(value, str) else []
 
 
@@ -296,7 +326,6 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 def _search_path(catalog: Catalog, sources: Sources) -> ConfigSearchPathImpl:
     """Returns where Hydra looks, in order: --config-dir, the primary configs, tfrun's, plugins', the catalog."""
     plugins = Plugins.instance()  # registers Hydra's own config sources
-    _CatalogSource.nodes = _nodes(catalog, sources.folders())
     SourcesRegistry.instance().types["catalog"] = _CatalogSource
     path = ConfigSearchPathImpl()
     path.append("hydra", "pkg://hydra.conf")

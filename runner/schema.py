@@ -76,6 +76,8 @@ def normalize(config: dict[str, Any], catalog: Catalog, overrides: Sequence[str]
     """
     known = [*(key for key in SCHEMA if "." not in key), *SECTIONS]
     _refuse_unknown("", config, known, catalog)
+    _refuse_chosen_by_name(overrides)
+    _check_path(config.get("data"), catalog)  # before what is missing: a typo in the path is the likelier mistake
     _refuse_missing(config)
     result: dict[str, Any] = {}
     for key in known:
@@ -180,8 +182,8 @@ def _optimizer(value: Any, catalog: Catalog, overrides: Sequence[str]) -> dict[s
     if value.get("name") is not None:
         if groups:
             raise ConfigError(
-                f"optimizer: either one optimizer for everything or groups. Received: name {value['name']!r} and groups "
-                f"{', '.join(groups)}. Drop the groups, or choose one with optimizer=for_<model>"
+                f"optimizer: either one for everything or groups. Received: name {value['name']!r} and groups "
+                f"{', '.join(groups)}. Drop the groups, or choose some with optimizer=for_<model>"
             )
         component = _named("optimizer", "optimizer", value, catalog)
         own = {key: item for key, item in value.items() if key not in ("schedule", "clip_norm", "groups", "name")}
@@ -201,14 +203,18 @@ def _optimizer(value: Any, catalog: Catalog, overrides: Sequence[str]) -> dict[s
     _refuse_both(groups, overrides)
     for name, group in groups.items():
         _check_name(f"optimizer.groups.{name}", name)
-        if isinstance(group, dict) and not {"name", "frozen", "match"} <= group.keys() and "match" not in group:
-            whole = [other for other, item in groups.items() if isinstance(item, dict) and "match" in item]
+        if isinstance(group, dict) and not _complete(group):
+            whole = [other for other, item in groups.items() if isinstance(item, dict) and _complete(item)]
             raise ConfigError(
-                f"optimizer.groups.{name}: a new group needs match and name. Received: {group}. "
+                f"optimizer.groups.{name}: a group needs match, and name or frozen. Received: {group}. "
                 f"Known groups: {', '.join(whole) or 'none'}.{near_miss(name, whole)}"
             )
     checked = {name: _group(f"optimizer.groups.{name}", group, shared, catalog) for name, group in groups.items()}
     return {"groups": checked}
+
+
+def _complete(group: dict[str, Any]) -> bool:
+    return "match" in group and ("name" in group or group.get("frozen") is True)
 
 
 def _refuse_both(groups: dict[str, Any], overrides: Sequence[str]) -> None:
@@ -283,7 +289,6 @@ def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
             f"early_stopping.monitor: {stopping['monitor']} needs validation rows. Received: data.validation_split=0"
         )
     _check_task(config, catalog)
-    _check_path(catalog.get("dataset", data["name"], "data.name"), data)
 
 
 def _check_task(config: dict[str, Any], catalog: Catalog) -> None:
@@ -297,10 +302,12 @@ def _check_task(config: dict[str, Any], catalog: Catalog) -> None:
             raise ConfigError(f"{where}: {name} is for {theirs}. Received: data={dataset.name}, which is {task}")
 
 
-def _check_path(dataset: Component, data: dict[str, Any]) -> None:
+def _check_path(data: Any, catalog: Catalog) -> None:
     """Looks whether the data is there, so that a typo is told at once; the data set itself says everything else."""
-    for param in dataset.params:
-        if param.name == "path" and "str" in (param.type or "") and isinstance(data.get("path"), str):
+    dataset = catalog.find("dataset", data.get("name")) if isinstance(data, dict) else None
+    for param in dataset.params if dataset else ():
+        if param.name == "path" and "str" in (param.type or "") and data.get("path") not in (None, "???"):
+            check_value(param.type, data["path"], "data.path")
             path = Path(data["path"]).expanduser()
             if not path.exists():
                 folder = path.parent
@@ -313,7 +320,7 @@ def _check_path(dataset: Component, data: dict[str, Any]) -> None:
 def _check_name(where: str, name: Any) -> None:
     if not (isinstance(name, str) and re.fullmatch(NAME, name)):
         raise ConfigError(
-            f"{where}: a name has 1 to 100 letters, digits and ._- and starts with none of . and -. Received: {name!r}"
+            f"{where}: a name has 1 to 100 letters, digits and ._- and can't start with . or -. Received: {name!r}"
         )
 
 
@@ -325,6 +332,14 @@ def _mapping(where: str, value: Any) -> dict[str, Any]:
 
 def _keys(section: str) -> list[str]:
     return [key.partition(".")[2] for key in SCHEMA if key.startswith(f"{section}.")]
+
+
+def _refuse_chosen_by_name(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key, _, name = override.lstrip("+").partition("=")
+        section, _, last = key.partition(".")
+        if last == "name" and section in (*COMPONENTS, "optimizer"):
+            raise ConfigError(f"{key}: choose it with {section}={name}, so that its parameters come with it")
 
 
 def _refuse_missing(config: dict[str, Any]) -> None:
@@ -351,7 +366,8 @@ def _unknown_key(where: str, key: Any, known: Iterable[str], catalog: Catalog) -
     """The error for a key that isn't there, with the near miss at its place or, failing that, anywhere else."""
     prefix = f"{where}." if where else ""
     here = {name: f"{prefix}{name}" for name in known}
-    elsewhere = {path.rpartition(".")[2]: path for path in ["optimizer.learning_rate", "optimizer.clip_norm", *SCHEMA]}
+    others = ["optimizer.learning_rate", "optimizer.clip_norm", *SCHEMA]
+    elsewhere = {path.rpartition(".")[2]: path for path in others if path != f"{prefix}{key}"}
     hint = ""
     for places, cutoff in ((here, 0.6), (elsewhere, 0.75)):
         close = difflib.get_close_matches(str(key), list(places), n=1, cutoff=cutoff)

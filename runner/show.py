@@ -93,8 +93,8 @@ def show_text(hydra: Session, word: str) -> str:
         return f"# {file}\n{file.read_text(encoding='utf-8').rstrip()}"
     if component is not None:
         return _component_text(component)
-    loaded = hydra.hydra.config_loader.repository.load_config(f"{group}/{name}")  # type: ignore[attr-defined]
-    return f"# {_summary(hydra, group, name)}\n{OmegaConf.to_yaml(OmegaConf.create({group: loaded.config})).rstrip()}"
+    node = OmegaConf.create({group: hydra.load(group, name)})
+    return f"# {_summary(hydra, group, name)}\n{OmegaConf.to_yaml(node).rstrip()}"
 
 
 def _component_text(component: Component) -> str:
@@ -134,8 +134,7 @@ def _names(hydra: Session, group: str) -> list[str]:
 
 
 def _file(hydra: Session, group: str, name: str) -> Path | None:
-    folders = [*hydra.sources.folders(), *hydra.catalog.config_dirs]
-    return next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
+    return next((file for folder in hydra.folders if (file := folder / group / f"{name}.yaml").is_file()), None)
 
 
 def _summary(hydra: Session, group: str, name: str) -> str:

@@ -13,7 +13,7 @@ from tfrun import register
 
 
 @register.layer("feature_cross")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.layers")
 class FeatureCross(keras.layers.Layer):
     """Gives (B, num_crosses) int32: each cross's cell, in one common range of `num_ids` ids.
 

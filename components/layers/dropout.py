@@ -12,7 +12,7 @@ from tfrun import register
 
 
 @register.layer("dropout")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.layers")
 class Dropout(keras.layers.Layer):
     """In training y = x·m/(1 − rate), each m 1 with probability 1 − rate and else 0; at other times y = x.
 
@@ -30,8 +30,11 @@ class Dropout(keras.layers.Layer):
         super().__init__(**kwargs)
         self.rate = rate
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True
+
+    def build(self, input_shape: Any = None) -> None:
+        # Here and named, so that the state's path is the layer's and does not count the generators built before.
+        self.seed_generator = keras.random.SeedGenerator(self.seed, name="seed_generator")
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or self.rate == 0:

@@ -12,7 +12,7 @@ from tfrun import register
 
 
 @register.layer("dense_features")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.layers")
 class DenseFeatures(keras.layers.Layer):
     """Gives (B, F) floats: a table's numbers beside its one-hot categories, or an array flattened.
 

@@ -12,7 +12,7 @@ from tfrun import register
 
 
 @register.layer("impute")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.layers")
 class Impute(keras.layers.Layer):
     """y[i, k] = values[k] where x[i, k] is nan, else x[i, k]. x and y are (B, F) floats.
 

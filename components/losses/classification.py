@@ -12,7 +12,7 @@ from tfrun import register
 
 
 @register.loss("binary_crossentropy")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.losses")
 class BinaryCrossentropy(keras.losses.Loss):
     """L(y, z) = −y'·log σ(z) − (1 − y')·log(1 − σ(z)), y' = y·(1 − s) + s/2, z the logit, s the label smoothing.
 
@@ -44,7 +44,7 @@ class BinaryCrossentropy(keras.losses.Loss):
 
 
 @register.loss("sparse_categorical_crossentropy")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.losses")
 class SparseCategoricalCrossentropy(keras.losses.Loss):
     """L(y, z) = −(1 − s)·log p_y − s·mean_k(log p_k), p = softmax(z), z the logits, s the label smoothing.
 

@@ -15,7 +15,7 @@ from tfrun import register
 
 
 @register.loss("huber")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.losses")
 class Huber(keras.losses.Loss):
     """L(e) = e²/2 where |e| ≤ delta, else delta·(|e| − delta/2), with e = y_pred − y_true.
 
@@ -49,7 +49,7 @@ class Huber(keras.losses.Loss):
 
 
 @register.loss("mse")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.losses")
 class MeanSquaredError(keras.losses.Loss):
     """L(e) = e², with e = y_pred − y_true. Its minimum is the mean of the target."""
 
@@ -63,7 +63,7 @@ class MeanSquaredError(keras.losses.Loss):
 
 
 @register.loss("mae")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.losses")
 class MeanAbsoluteError(keras.losses.Loss):
     """L(e) = |e|, with e = y_pred − y_true. Its minimum is the median of the target."""
 
@@ -77,7 +77,7 @@ class MeanAbsoluteError(keras.losses.Loss):
 
 
 @register.loss("log_cosh")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.losses")
 class LogCosh(keras.losses.Loss):
     """L(e) = log(cosh(e)), with e = y_pred − y_true: near e²/2 for small e, |e| − log 2 for large e.
 
@@ -96,7 +96,7 @@ class LogCosh(keras.losses.Loss):
 
 
 @register.loss("quantile")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.losses")
 class Quantile(keras.losses.Loss):
     """L(e) = max(q·e, (q − 1)·e), with e = y_true − y_pred: the pinball loss. Its minimum is the q-quantile.
 

@@ -29,7 +29,7 @@ def _binary(name: str, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[tf
 
 
 @register.metric("accuracy")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class Accuracy(keras.metrics.Metric):
     """Accuracy = Σ w·[predicted class = y_true] / Σ w.
 
@@ -89,7 +89,7 @@ class HitsOver(keras.metrics.Metric):
 
 
 @register.metric("precision")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class Precision(HitsOver):
     """Precision = Σ w·[predicted 1 and y_true = 1] / Σ w·[predicted 1], 0 where no row is predicted 1. Two classes.
 
@@ -108,7 +108,7 @@ class Precision(HitsOver):
 
 
 @register.metric("recall")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class Recall(HitsOver):
     """Recall = Σ w·[predicted 1 and y_true = 1] / Σ w·[y_true = 1], 0 where no row is 1. Two classes.
 
@@ -127,7 +127,7 @@ class Recall(HitsOver):
 
 
 @register.metric("auc")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class AUC(keras.metrics.Metric):
     """AUC = P(p₁ > p₀) + P(p₁ = p₀)/2 for a random row of class 1 and one of class 0: the area under the ROC curve.
 

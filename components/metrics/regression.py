@@ -50,7 +50,7 @@ class MeanOfErrors(keras.metrics.Metric):
 
 
 @register.metric("mae")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class MeanAbsoluteError(MeanOfErrors):
     """MAE = Σ w·|e| / Σ w, in the target's unit."""
 
@@ -65,7 +65,7 @@ class MeanAbsoluteError(MeanOfErrors):
 
 
 @register.metric("mse")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class MeanSquaredError(MeanOfErrors):
     """MSE = Σ w·e² / Σ w, in the target's unit squared."""
 
@@ -80,7 +80,7 @@ class MeanSquaredError(MeanOfErrors):
 
 
 @register.metric("rmse")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class RootMeanSquaredError(MeanOfErrors):
     """RMSE = √(Σ w·e² / Σ w), in the target's unit."""
 
@@ -98,7 +98,7 @@ class RootMeanSquaredError(MeanOfErrors):
 
 
 @register.metric("mape")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class MeanAbsolutePercentageError(MeanOfErrors):
     """MAPE = 100·Σ w·|e / y_true| / Σ w, in percent. A target of 0 counts as 1e-7."""
 
@@ -113,7 +113,7 @@ class MeanAbsolutePercentageError(MeanOfErrors):
 
 
 @register.metric("huber")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class Huber(MeanOfErrors):
     """Σ w·L(e) / Σ w, L(e) = e²/2 where |e| ≤ delta, else delta·(|e| − delta/2).
 
@@ -140,7 +140,7 @@ class Huber(MeanOfErrors):
 
 
 @register.metric("r2")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.metrics")
 class R2(keras.metrics.Metric):
     """R² = 1 − Σ w·e² / Σ w·(y_true − ȳ)², ȳ the weighted mean: the share of variance explained, at most 1.
 

@@ -24,7 +24,7 @@ MAX_AUTO_CELLS = 10_000  # every step updates each weight, so more would slow tr
 
 
 @register.model("wide_deep")
-@keras.saving.register_keras_serializable("tfrun")
+@keras.saving.register_keras_serializable("tfrun.models")
 class WideDeep(keras.Model):
     """y = wide(x) + deep(x), both linear at the end and trained together, each by its own optimizer.
 
@@ -203,6 +203,8 @@ class Deep(keras.layers.Layer):
         for layer in [*self.hidden, self.output_layer]:
             layer.build((None, width))
             width = layer.units
+        for layer in self.dropouts:
+            layer.build()
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         parts = [inputs["numbers"]] if "numbers" in inputs else []

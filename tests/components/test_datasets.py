@@ -1,0 +1,199 @@
+import logging
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tfrun.components.datasets.csv import csv
+from tfrun.components.datasets.embedded import diabetes, digits
+from tfrun.components.datasets.npz import npz
+from tfrun.errors import DataError
+
+GOOD = "".join(f"{k},{k * 2.5}\n" for k in range(12))  # lines 2 to 13
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content, name="rows.csv"):
+        data = content if isinstance(content, bytes) else content.encode()
+        (tmp_path / name).write_bytes(data)
+        return str(tmp_path / name)
+
+    return write
+
+
+def rows(make, count=12):
+    return "".join(make(k) + "\n" for k in range(count))
+
+
+def test_housing(housing_csv):
+    table = csv(str(housing_csv), "median_house_value")
+    assert table.task == "regression"
+    assert table.target.shape == (20640,)
+    assert table.target[:2].tolist() == [452600.0, 358500.0]
+    assert len(table.columns) == 9
+    assert np.isnan(table.columns["total_bedrooms"]).sum() == 207
+    assert sorted(set(table.columns["ocean_proximity"])) == ["<1H OCEAN", "INLAND", "ISLAND", "NEAR BAY", "NEAR OCEAN"]
+
+
+def test_kinds_of_columns(write):
+    path = write(
+        "\ufeffn , text,flag,day,y\r\n"
+        + rows(lambda k: f" +{k}.5e1, b{k % 2} ,true,2020-01-0{k % 9 + 1},{k}\r")
+        + "NA,,,,1e3"
+    )
+    table = csv(path, "y")
+    assert list(table.columns) == ["n", "text", "flag", "day"]
+    assert table.columns["n"][:2].tolist() == [5.0, 15.0]
+    assert np.isnan(table.columns["n"][-1])
+    assert table.columns["text"][:3].tolist() == ["b0", "b1", "b0"]
+    assert [table.columns[name].dtype for name in ("n", "text", "flag", "day")] == [float, object, object, object]
+    assert table.columns["flag"][0] == "true"
+    assert table.columns["day"][1] == "2020-01-02"
+    assert table.columns["text"][-1] == ""
+    assert table.target[-1] == 1000.0
+    assert table.first_line == 2
+    assert table.source == path
+
+
+def test_columns_exclude_and_text_columns(write):
+    path = write("zip,a,b,y\n" + rows(lambda k: f"{k % 3},1,2,{k}.5"))
+    assert list(csv(path, "y", columns=["b", "zip"]).columns) == ["b", "zip"]
+    assert list(csv(path, "y", exclude=["a"]).columns) == ["zip", "b"]
+    assert csv(path, "y", text_columns=["zip"]).columns["zip"].tolist()[:4] == ["0", "1", "2", "0"]
+    with pytest.raises(DataError, match=r"data\.exclude: holds the target"):
+        csv(path, "y", exclude=["y"])
+    with pytest.raises(DataError, match="no column .* is left"):
+        csv(path, "y", exclude=["a", "b", "zip"])
+
+
+def test_separators_and_decimals(write):
+    path = write("a;y\n" + rows(lambda k: f"{k},5;{k},25"))
+    assert csv(path, "y", separator=";", decimal=",").target[:2].tolist() == [0.25, 1.25]
+    path = write("a\ty\n" + rows(lambda k: f"{k}\t{k}.5"))
+    assert csv(path, "y", separator="\\t").target[1] == 1.5
+
+
+def test_task(write, caplog):
+    text = write("a,y\n" + rows(lambda k: f"{k},{'yn'[k % 2]}"), "text.csv")
+    binary = write("a,y\n" + rows(lambda k: f"{k},{k % 2}.0"), "binary.csv")
+    grades = write("a,y\n" + rows(lambda k: f"{k},{k % 3}"), "grades.csv")
+    assert csv(text, "y").task == "classification"
+    assert csv(binary, "y").target.tolist()[:2] == ["0", "1"]
+    assert csv(binary, "y", task="regression").target.tolist()[:2] == [0.0, 1.0]
+    assert csv(grades, "y", task="classification").target.tolist()[:3] == ["0", "1", "2"]
+    with caplog.at_level(logging.WARNING):
+        assert csv(grades, "y").task == "regression"
+    assert "only 3 different whole numbers" in caplog.text
+    with pytest.raises(DataError, match=r"text\.csv:2, column 'y': not a number\. Received: 'y'"):
+        csv(text, "y", task="regression")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("a,y\n", "a header but no rows"),
+        ("a,y\n1,2\n", "1 rows; at least 10"),
+        ("y,y\n" + GOOD, r":1: two columns have the same name\. Received: 'y'"),
+        ("a,y,\n" + GOOD, ":1: column 3 of the header has no name"),
+        ("a,yy\n" + GOOD, r"data\.target: no such column .*Known: a, yy\. Did you mean 'yy'\?"),
+        ("a;y\n" + GOOD, r"try data\.separator=';'"),
+        ("a\ty\n" + GOOD, r"try data\.separator='\\t'"),
+        ("a,y\n" + GOOD + "1,2,3\n", ":14: 3 cells where the header has 2"),
+        ("a,y\n\n" + GOOD + "\n1\n", ":16: 1 cells where the header has 2"),
+        ("a,y\n" + GOOD + "x,1\n", r":14, column 'a': not a number\. Received: 'x' \(1 such cells, 12 numbers\)"),
+        ("a,y\n" + GOOD + "1,x\n", r":14, column 'y': not a number"),
+        ("a,y\n\n" + '"1\n",1\n' + GOOD + "1,\n", r":17, column 'y': the target is empty\. Received: ''"),
+        ("a,y\n" + GOOD + "1,nan\n", r":14, column 'y': the target is empty\. Received: 'nan'"),
+        ("a,y\n" + GOOD + "1e999,1\n", r":14, column 'a': not finite\. Received: '1e999'"),
+        ("a,y\n" + GOOD + "1,-inf\n", r":14, column 'y': not finite\. Received: '-inf'"),
+        ("a,y\n" + rows(lambda k: f",{k}"), "column 'a' .* is empty"),
+        ("a,y\n" + rows(lambda k: f"id{k},{k}", 50), r"50 different values in 50 rows.*data\.exclude=\[a\]"),
+        ("a,y\n" + rows(lambda k: f"{k},id{k}", 50), r"50 classes in 50 rows"),
+        ("a,y\n" + rows(lambda k: f"{k},one"), "a single class"),
+        ("a,y\n" + rows(lambda k: f'"{k},5",1'), r":2, column 'a': numbers with a comma.*data\.decimal=','"),
+        ("a,y\n" + GOOD + '1,"2\n3,4\n', ":14: a quote is opened and never closed"),
+        (b"a,y\n" + GOOD.encode() + b"\xe9,1\n", r":14: not UTF-8 text\. Received: byte 0xe9 at offset 86"),
+        (("a,y\n" + GOOD).encode("utf-16"), ":1: not UTF-8 text"),
+    ],
+)
+def test_faults_are_told_in_one_line(write, content, message):
+    path = write(content)
+    with pytest.raises(DataError, match=message) as caught:
+        csv(path, "y")
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_missing_files(write, tmp_path):
+    write("a,y\n" + GOOD, "housing.csv")
+    with pytest.raises(DataError, match=r"no such file.*Did you mean 'housing\.csv'\?"):
+        csv(str(tmp_path / "housin.csv"), "y")
+    with pytest.raises(DataError, match="no such folder"):
+        csv(str(tmp_path / "nowhere" / "housing.csv"), "y")
+    with pytest.raises(DataError, match="a file, not a folder"):
+        csv(str(tmp_path), "y")
+
+
+def test_home_folder(write, tmp_path, monkeypatch):
+    write("a,y\n" + GOOD)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(csv("~/rows.csv", "y").target) == 12
+
+
+def test_embedded():
+    table = diabetes()
+    assert table.target.shape == (442,)
+    assert table.target[0] == 151.0
+    assert table.columns["age"][0] == 59.0
+    assert table.columns["sex"][:2].tolist() == ["2", "1"]
+    assert len(table.columns) == 10
+    images = digits()
+    assert images.columns["image"].shape == (1797, 8, 8)
+    assert (images.columns["image"].min(), images.columns["image"].max()) == (0.0, 1.0)
+    assert images.target[:3].tolist() == ["0", "1", "2"]
+    assert images.task == "classification"
+
+
+def test_npz(tmp_path):
+    path, x = str(tmp_path / "a.npz"), np.random.default_rng(0).uniform(size=(20, 4, 4))
+    np.savez(path, x=x, y=np.arange(20) % 3, z=np.linspace(0, 1, 20)[:, None], short=np.arange(3))
+    table = npz(path)
+    assert (table.task, table.target[:3].tolist()) == ("classification", ["0", "1", "2"])
+    np.testing.assert_array_equal(table.columns["x"], x)
+    assert npz(path, y="z").task == "regression"
+    assert npz(path, task="regression").target[:2].tolist() == [0.0, 1.0]
+    with pytest.raises(DataError, match=r"data\.y: not in .*Received: 'w'\. Known: x, y, z, short"):
+        npz(path, y="w")
+    with pytest.raises(DataError, match=r"data\.y: \(20,\) are needed"):
+        npz(path, y="short")
+
+
+@pytest.mark.parametrize("content", ["objects", "pickle", "text", "one array", "nan"])
+def test_npz_faults(tmp_path, content):
+    path = tmp_path / "a.npz"
+    if content == "objects":
+        np.savez(path, x=np.zeros((20, 2)), y=np.array([{}] * 20))
+    elif content == "pickle":
+        path.write_bytes(b"\x80\x04N.")
+    elif content == "text":
+        path.write_text("a,y\n1,2\n")
+    elif content == "one array":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        np.savez(path, x=np.full((20, 2), np.nan), y=np.arange(20))
+    with pytest.raises(DataError) as caught:
+        npz(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_datasets_import_no_tensorflow():
+    code = (
+        "import sys, tfrun.components.datasets.csv, tfrun.components.datasets.embedded, tfrun.components.datasets.npz\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

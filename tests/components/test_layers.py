@@ -1,0 +1,117 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrun.components.layers.cross import FeatureCross
+from tfrun.components.layers.dropout import Dropout
+from tfrun.components.layers.encode import DenseFeatures
+from tfrun.components.layers.impute import Impute
+
+INPUTS = {
+    "numbers": tf.constant([[-1.0, 5.0], [0.0, 6.0], [2.5, 7.0]]),
+    "categories": tf.constant([[0, 1], [2, 0], [1, 3]], tf.int32),
+}
+
+
+def reloaded(layer):
+    return keras.layers.deserialize(keras.layers.serialize(layer))
+
+
+def test_impute_fills_only_nan():
+    layer = reloaded(Impute([1.0, -2.5]))
+    x = tf.constant([[np.nan, 3.0], [4.0, np.nan], [np.inf, 0.0]])
+    expected = [[1.0, 3.0], [4.0, -2.5], [np.inf, 0.0]]
+    np.testing.assert_array_equal(tf.function(layer, jit_compile=True)(x), expected)
+
+
+def test_dense_features_of_a_table():
+    layer = reloaded(DenseFeatures([3, 4]))
+    expected = [
+        [-1, 5, 1, 0, 0, 0, 1, 0, 0],
+        [0, 6, 0, 0, 1, 1, 0, 0, 0],
+        [2.5, 7, 0, 1, 0, 0, 0, 0, 1],
+    ]
+    np.testing.assert_array_equal(tf.function(layer, jit_compile=True)(INPUTS), expected)
+    np.testing.assert_array_equal(DenseFeatures()({"numbers": INPUTS["numbers"]}), INPUTS["numbers"])
+    np.testing.assert_array_equal(layer({"categories": INPUTS["categories"]}), np.array(expected)[:, 2:])
+
+
+def test_dense_features_flattens_an_array():
+    assert DenseFeatures()(tf.zeros([5, 8, 8, 3])).shape == (5, 192)
+
+
+def make_cross(max_size=10007):
+    return FeatureCross(
+        [["a", "b"], ["x", "a"], ["b", "a", "x"]],
+        boundaries={"x": [0.0, 1.0, 2.0], "y": [6.5]},
+        category_sizes={"a": 3, "b": 4},
+        max_size=max_size,
+    )
+
+
+def test_feature_cross_by_hand():
+    # x's buckets: -1 -> 0, 0 -> 1 (a boundary belongs to the bucket above it), 2.5 -> 3, of 4
+    # a·4 + b: 0·4+1, 2·4+0, 1·4+3; then x·3 + a after 12 ids; then (b·3 + a)·4 + x after 12 + 12 ids
+    expected = [
+        [1, 12 + 0 * 3 + 0, 24 + (1 * 3 + 0) * 4 + 0],
+        [8, 12 + 1 * 3 + 2, 24 + (0 * 3 + 2) * 4 + 1],
+        [7, 12 + 3 * 3 + 1, 24 + (3 * 3 + 1) * 4 + 3],
+    ]
+    layer = reloaded(make_cross())
+    assert layer.num_ids == 12 + 12 + 48
+    ids = tf.function(layer, jit_compile=True)(INPUTS)
+    assert ids.dtype == tf.int32
+    np.testing.assert_array_equal(ids, expected)
+
+
+def test_feature_cross_takes_the_remainder_of_large_crosses():
+    layer = make_cross(max_size=13)
+    assert layer.num_ids == 12 + 12 + 13
+    third = [(((1 * 3 + 0) % 13) * 4 + 0) % 13, (((0 * 3 + 2) % 13) * 4 + 1) % 13, (((3 * 3 + 1) % 13) * 4 + 3) % 13]
+    np.testing.assert_array_equal(layer(INPUTS)[:, 2] - 24, third)
+
+
+def test_crossed_huge_columns_stay_in_range():
+    sizes = {"a": 3_000_000, "b": 3_000_000, "c": 3_000_000}
+    layer = FeatureCross([["a", "b", "c"]], {}, sizes, max_size=1009)
+    ids = layer({"categories": tf.constant([[2_999_999, 2_999_999, 2_999_999]], tf.int32)})
+    a = 2_999_999
+    assert int(ids[0, 0]) == (((a * 3_000_000 + a) % 1009) * 3_000_000 + a) % 1009
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_dropout_is_unbiased_and_draws_anew(jit_compile):
+    layer = Dropout(0.3, seed=1)
+    x = tf.fill([200, 500], 2.0)
+    run = tf.function(lambda values: layer(values, training=True), jit_compile=jit_compile)
+    first, second = run(x).numpy(), run(x).numpy()
+    kept = first != 0
+    np.testing.assert_allclose(first[kept], 2 / 0.7, rtol=1e-6)
+    assert kept.mean() == pytest.approx(0.7, abs=0.01)  # its standard deviation is 0.0014
+    assert first.mean() == pytest.approx(2.0, abs=0.03)
+    assert first.var() == pytest.approx(2**2 * 0.3 / 0.7, abs=0.05)
+    assert (kept & (second != 0)).mean() == pytest.approx(0.49, abs=0.01)  # as independent masks do
+    assert np.std(kept.mean(axis=0)) < 0.05
+    np.testing.assert_array_equal(layer(x), x)
+
+
+def test_dropout_goes_on_where_its_state_was_saved():
+    layer, x = Dropout(0.5, seed=3), tf.ones([4, 8])
+    layer(x, training=True)
+    (state,) = layer.variables
+    saved = state.numpy()
+    later = layer(x, training=True).numpy()
+    again = reloaded(layer)
+    again.build()
+    again.variables[0].assign(saved)
+    np.testing.assert_array_equal(again(x, training=True), later)
+    assert layer.trainable_variables == []
+
+
+def test_dropout_gradient_is_its_mask():
+    layer, x = Dropout(0.5, seed=0), tf.ones([3, 10])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x, training=True)
+    np.testing.assert_array_equal(tape.gradient(y, x), y)

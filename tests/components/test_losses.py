@@ -1,0 +1,88 @@
+"""Expected values are worked out by hand or with NumPy."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrun.components.losses import classification, regression
+
+Y_TRUE = np.array([[0.0], [0.0], [3.0], [1.0]], "float32")
+Y_PRED = np.array([[0.5], [-2.0], [0.0], [1.0]], "float32")  # errors 0.5, -2, -3, 0
+
+REGRESSION = [
+    (regression.Huber(), [0.125, 1.5, 2.5, 0.0]),
+    (regression.Huber(delta=2.0), [0.125, 2.0, 4.0, 0.0]),
+    (regression.MeanSquaredError(), [0.25, 4.0, 9.0, 0.0]),
+    (regression.MeanAbsoluteError(), [0.5, 2.0, 3.0, 0.0]),
+    (regression.LogCosh(), np.log(np.cosh([0.5, 2.0, 3.0, 0.0]))),
+    (regression.Quantile(quantile=0.9), [0.05, 1.8, 2.7, 0.0]),
+]
+LOGITS = np.array([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0]], "float32")
+
+
+def log_softmax(logits):
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize(("loss", "expected"), REGRESSION, ids=lambda value: getattr(value, "name", ""))
+def test_regression_gives_one_value_for_each_example(loss, expected):
+    np.testing.assert_allclose(loss.call(tf.constant(Y_TRUE), tf.constant(Y_PRED)), expected, rtol=1e-6, atol=1e-6)
+    assert loss.task == "regression"
+
+
+@pytest.mark.parametrize(("loss", "expected"), REGRESSION, ids=lambda value: getattr(value, "name", ""))
+def test_compiled_with_gradients(loss, expected):
+    @tf.function(jit_compile=True)
+    def run(y_true, y_pred):
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            values = loss(y_true, y_pred)
+        return values, tape.gradient(values, y_pred)
+
+    value, gradient = run(tf.constant(Y_TRUE), tf.constant(Y_PRED))
+    np.testing.assert_allclose(value, np.mean(expected), rtol=1e-5)
+    assert np.isfinite(gradient).all()
+
+
+def test_huber_gradient_is_the_clipped_error():
+    y_pred = tf.constant(Y_PRED)
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        total = tf.reduce_sum(regression.Huber(delta=1.0).call(tf.constant(Y_TRUE), y_pred))
+    np.testing.assert_allclose(tape.gradient(total, y_pred)[:, 0], [0.5, -1.0, -1.0, 0.0])
+
+
+def test_log_cosh_does_not_overflow():
+    value = regression.LogCosh().call(tf.constant([[0.0], [0.0]]), tf.constant([[1e4], [-1e4]]))
+    np.testing.assert_allclose(value, [1e4 - np.log(2)] * 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_binary_crossentropy(smoothing):
+    loss = classification.BinaryCrossentropy(label_smoothing=smoothing)
+    logits = np.array([[0.0], [2.0], [-3.0]])
+    labels = np.array([[1.0], [0.0], [1.0]])
+    smooth = labels * (1 - smoothing) + smoothing / 2
+    p = 1 / (1 + np.exp(-logits))
+    expected = -(smooth * np.log(p) + (1 - smooth) * np.log(1 - p))[:, 0]
+    np.testing.assert_allclose(
+        loss.call(tf.constant(labels, "float32"), tf.constant(logits, "float32")), expected, 1e-5
+    )
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_sparse_categorical_crossentropy(smoothing):
+    loss = classification.SparseCategoricalCrossentropy(label_smoothing=smoothing, reduction=None)
+    labels = np.array([[1], [2]], "int32")
+    one_hot = np.array([[0, 1, 0], [0, 0, 1]]) * (1 - smoothing) + smoothing / 3
+    expected = -(one_hot * log_softmax(LOGITS)).sum(axis=1)
+    np.testing.assert_allclose(loss(tf.constant(labels), tf.constant(LOGITS)), expected, rtol=1e-5)
+    jitted = tf.function(loss, jit_compile=True)
+    np.testing.assert_allclose(jitted(tf.constant(labels), tf.constant(LOGITS)), expected, rtol=1e-5)
+
+
+def test_parameters_survive_serialization():
+    for loss in (regression.Huber(delta=2.5), regression.Quantile(0.1), classification.BinaryCrossentropy(0.1)):
+        again = keras.losses.deserialize(keras.losses.serialize(loss))
+        assert again.get_config() == loss.get_config()

@@ -1,0 +1,117 @@
+"""Each metric against NumPy, in one batch and in many, with weights and without, compiled."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrun.components.metrics import classification, regression
+from tfrun.errors import ConfigError
+
+ROWS = 50
+
+
+def numpy_huber(y, p, w):
+    error = np.abs(p - y)
+    return np.average(np.where(error <= 2, error**2 / 2, 2 * (error - 1)), weights=w)
+
+
+def numpy_r2(y, p, w):
+    return 1 - np.sum(w * (p - y) ** 2) / np.sum(w * (y - np.average(y, weights=w)) ** 2)
+
+
+def numpy_auc(y, z, w):
+    wins = np.where(z[:, None] > z, 1.0, np.where(z[:, None] == z, 0.5, 0.0))
+    pairs = w[:, None] * w * (y[:, None] == 1) * (y == 0)
+    return (pairs * wins).sum() / pairs.sum()
+
+
+REGRESSION = [
+    (lambda: regression.MeanAbsoluteError(), lambda y, p, w: np.average(np.abs(p - y), weights=w)),
+    (lambda: regression.MeanSquaredError(), lambda y, p, w: np.average((p - y) ** 2, weights=w)),
+    (lambda: regression.RootMeanSquaredError(), lambda y, p, w: np.average((p - y) ** 2, weights=w) ** 0.5),
+    (lambda: regression.MeanAbsolutePercentageError(), lambda y, p, w: np.average(abs(100 * (p - y) / y), weights=w)),
+    (lambda: regression.Huber(delta=2.0), numpy_huber),
+    (lambda: regression.R2(), numpy_r2),
+]
+BINARY = [
+    (lambda: classification.Accuracy(), lambda y, z, w: np.average((z > 0) == y, weights=w)),
+    (lambda: classification.Precision(), lambda y, z, w: np.average(y[z > 0], weights=w[z > 0])),
+    (lambda: classification.Recall(), lambda y, z, w: np.average(z[y == 1] > 0, weights=w[y == 1])),
+    (lambda: classification.AUC(num_bins=1_000_000), numpy_auc),
+]
+
+
+def regression_rows():
+    rng = np.random.default_rng(0)
+    y = rng.normal(200_000, 3, ROWS).astype("float32")  # a mean far above the spread, where sums of squares lose digits
+    return y, (y + rng.normal(0, 2, ROWS)).astype("float32")
+
+
+def binary_rows():
+    rng = np.random.default_rng(1)
+    return rng.integers(0, 2, ROWS).astype("float32"), rng.normal(0, 2, ROWS).astype("float32")
+
+
+def in_batches(metric, y, p, w, sizes):
+    update = tf.function(metric.update_state, jit_compile=True)
+    start = 0
+    for size in sizes:
+        rows = slice(start, start + size)
+        weights = None if w is None else tf.constant(w[rows])
+        update(tf.constant(y[rows])[:, None], tf.constant(p[rows])[:, None], sample_weight=weights)
+        start += size
+    assert start == ROWS
+    return float(metric.result())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("make", "expected", "rows"),
+    [(make, expected, regression_rows) for make, expected in REGRESSION]
+    + [(make, expected, binary_rows) for make, expected in BINARY],
+)
+def test_equals_numpy_however_rows_fall_into_batches(make, expected, rows, weighted):
+    y, p = rows()
+    w = np.random.default_rng(2).uniform(0, 2, ROWS).astype("float32") if weighted else None
+    wanted = expected(y.astype("float64"), p.astype("float64"), np.ones(ROWS) if w is None else w.astype("float64"))
+    whole, split = in_batches(make(), y, p, w, [ROWS]), in_batches(make(), y, p, w, [1, 32, 7, 10])
+    np.testing.assert_allclose(whole, wanted, rtol=1e-6)
+    assert split == pytest.approx(whole, rel=1e-7)
+
+
+def test_rows_of_weight_zero_do_not_count():
+    metric = regression.MeanAbsoluteError()
+    metric.update_state(np.array([[1.0], [0.0]]), np.array([[3.0], [100.0]]), sample_weight=np.array([1.0, 0.0]))
+    assert float(metric.result()) == 2.0
+    metric.reset_state()
+    assert float(metric.result()) == 0.0
+
+
+def test_r2_of_a_constant_target():
+    metric = regression.R2()
+    metric.update_state(np.full((3, 1), 5.0), np.full((3, 1), 5.0))
+    assert float(metric.result()) == 1.0
+    metric.update_state(np.full((1, 1), 5.0), np.full((1, 1), 6.0))
+    assert float(metric.result()) == 0.0
+
+
+def test_accuracy_of_many_classes():
+    metric = classification.Accuracy()
+    logits = tf.constant([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
+    labels = tf.constant([[1], [2], [2]])
+    tf.function(metric.update_state, jit_compile=True)(labels, logits)
+    assert float(metric.result()) == pytest.approx(2 / 3)
+
+
+def test_auc_by_hand_and_without_one_class():
+    metric = classification.AUC()
+    metric.update_state(np.ones((2, 1)), np.zeros((2, 1)))
+    assert float(metric.result()) == 0.0
+    metric.update_state(np.array([[0.0], [0.0]]), np.array([[-1.0], [1.0]]))  # each 1 beats one 0 and loses to one
+    assert float(metric.result()) == 0.5
+
+
+@pytest.mark.parametrize("make", [classification.AUC, classification.Precision, classification.Recall])
+def test_two_class_metrics_refuse_more(make):
+    with pytest.raises(ConfigError, match=r"two classes\. Received: 3 classes"):
+        make().update_state(tf.constant([[1]]), tf.constant([[1.0, 2.0, 3.0]]))

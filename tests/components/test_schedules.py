@@ -1,0 +1,44 @@
+import math
+
+import pytest
+import tensorflow as tf
+
+from tfrun.components.schedules import decay
+from tfrun.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("schedule", "step", "params", "expected"),
+    [
+        (decay.cosine, 0, {}, 1.0),
+        (decay.cosine, 25, {}, (1 + math.sqrt(0.5)) / 2),
+        (decay.cosine, 50, {"final": 0.1}, 0.55),
+        (decay.cosine, 100, {"final": 0.1}, 0.1),
+        (decay.cosine, 300, {}, 0.0),
+        (decay.cosine, 0, {"warmup_steps": 10}, 0.1),
+        (decay.cosine, 9, {"warmup_steps": 10}, 1.0),
+        (decay.cosine, 55, {"warmup_steps": 10}, 0.5),
+        (decay.linear, 40, {}, 0.6),
+        (decay.linear, 100, {"final": 0.5}, 0.5),
+        (decay.linear, 4, {"warmup_steps": 10}, 0.5),
+        (decay.exponential, 1500, {"rate": 0.25}, 0.125),
+        (decay.exponential, 1999, {"rate": 0.25, "staircase": True}, 0.25),
+        (decay.piecewise, 5, {}, 1.0),
+        (decay.piecewise, 9, {"boundaries": [10, 20], "factors": [1, 0.1, 0.01]}, 1.0),
+        (decay.piecewise, 10, {"boundaries": [10, 20], "factors": [1, 0.1, 0.01]}, 0.1),
+        (decay.piecewise, 20, {"boundaries": [10, 20], "factors": [1, 0.1, 0.01]}, 0.01),
+    ],
+)
+def test_factor(schedule, step, params, expected):
+    compiled = tf.function(lambda at: schedule(at, 100, **params), jit_compile=True)
+    for factor in (schedule(tf.constant(step, tf.int64), 100, **params), compiled(tf.constant(step, tf.int32))):
+        assert factor.dtype == tf.float32
+        assert factor.shape == ()
+        assert float(factor) == pytest.approx(expected, abs=1e-6)
+
+
+def test_piecewise_checks_its_lists():
+    with pytest.raises(ConfigError, match="one more than boundaries"):
+        decay.piecewise(0, 100, boundaries=[10], factors=[1.0])
+    with pytest.raises(ConfigError, match="must increase"):
+        decay.piecewise(0, 100, boundaries=[10, 10], factors=[1.0, 0.5, 0.1])
