@@ -21,7 +21,7 @@ from yaml import YAMLError
 
 from tfrun import __version__, runs, schema, show
 from tfrun.compose import Composed, Session, Sources, parse, plain, plugin_names, session, texts
-from tfrun.errors import CheckpointError, ConfigError, ResourceError, TfrunError, near_miss, unknown
+from tfrun.errors import CheckpointError, ConfigError, DataError, ResourceError, TfrunError, near_miss, unknown
 from tfrun.runs import RunFolder
 
 RESUMABLE = (  # what may change when a run goes on: how long, and what it writes
@@ -162,15 +162,19 @@ def _resume(args: argparse.Namespace) -> int:
         lines = "; ".join(f"{path}: {before.get(path, 'unset')!r} -> {after.get(path, 'unset')!r}" for path in refused)
         raise CheckpointError(
             f"{folder.path}: its state would not fit the changed config. {lines}. "
-            f"Only these may change: {', '.join(RESUMABLE)}. Anything else is a new run: tfrun {' '.join(overrides)}"
+            f"Only these may change: {', '.join(RESUMABLE)}. Anything else is a new run"
         )
     if different:
         with folder.held():
             runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(new)))
     from tfrun.launch import engine
 
-    with engine(folder.log) as (experiment, seconds):
-        return experiment.train(config, folder, hydra.catalog, resume=True, import_seconds=seconds)
+    try:
+        with engine(folder.log) as (experiment, seconds):
+            return experiment.train(config, folder, hydra.catalog, resume=True, import_seconds=seconds)
+    except (ConfigError, DataError, CheckpointError):  # nothing was trained with the new config
+        runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(old)))
+        raise
 
 
 def _evaluate(args: argparse.Namespace) -> int:

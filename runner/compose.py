@@ -42,7 +42,7 @@ from tfrun.catalog import Catalog, Component, load_catalog
 from tfrun.errors import ConfigError, near_miss, unknown
 
 KIND_OF_GROUP = {**schema.COMPONENTS, "metric": "metric", "optimizer": "optimizer"}
-GLOBAL_GROUPS = ("experiment", "hparams_search", "debug")  # in the order in which they may overrule each other
+GLOBAL_GROUPS = schema.GLOBAL_GROUPS
 OUR_FOLDERS = ("hydra.run.dir", "hydra.job.chdir", "hydra.output_subdir")
 ONE_GROUP = {"all": {"match": ".*", "name": "adam", "learning_rate": 0.001}}  # for a model that asks for no groups
 USER_MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError)
@@ -144,7 +144,9 @@ class Session:
         value = None if override.is_sweep_override() else override.value()
         if self.is_group(key) and not isinstance(value, dict):
             if override.is_sweep_override() or isinstance(value, str | list):
-                return text.lstrip("+")
+                return (
+                    text.lstrip("+") if key in (*schema.SECTIONS, *GLOBAL_GROUPS) else text
+                )  # as experiment=, not +experiment=
             if value is None:
                 return f"~{key}"
             raise unknown(key, "option", str(value), self.options(key))
@@ -192,7 +194,8 @@ class Session:
     def explain(self, error: Exception) -> ConfigError:
         """Returns a one-line ConfigError for what Hydra, OmegaConf or PyYAML raised."""
         if not isinstance(error, MissingConfigException):
-            return explain(error)
+            unused = re.search(r"Could not override '(.+?)'. No match", str(error))
+            return ConfigError(f"{explain(error)}{near_miss(unused[1], self.groups())}") if unused else explain(error)
         if error.missing_cfg_file is None:
             return ConfigError(f"--config-path: no such folder of configs. Received: {self.sources.config_path!r}")
         group, _, name = error.missing_cfg_file.rpartition("/")
@@ -211,7 +214,9 @@ def explain(error: Exception) -> ConfigError:
     if isinstance(error, OmegaConfBaseException):
         text = str(error.msg or error).partition("\n")[0]
         return ConfigError(f"{error.full_key}: {text}" if error.full_key else text)
-    text = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        return ConfigError(f"a YAML file is not in UTF-8: {error}")
+    text = "\n".join(line for line in str(error).splitlines() if "full_key:" not in line and "object_type=" not in line)
     there = re.search(r"already at '(.+?)'", text)
     if there:
         return ConfigError(f"{there[1]}: is there already, so it needs no +: {there[1]}=<value>")
@@ -264,6 +269,8 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     for text in overrides:
         try:
             parsed.append(parser.parse_rule(text, "override"))
+            if not parsed[-1].key_or_group:
+                raise HydraException("no key")
         except HydraException as error:
             cause: Any = error.__cause__
             token = getattr(cause, "offendingToken", None)

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ class RunFolder:
     def write_run(self, run: dict[str, Any]) -> None:
         """Replaces `run.json` atomically."""
         write_atomically(self.run_json, json.dumps(run, indent=2, allow_nan=True) + "\n")
+
+    def discard(self) -> None:
+        """Removes a folder that was claimed for a run that can't begin, and the parents that it leaves empty."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()
+            self.path.parent.parent.rmdir()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:

@@ -52,6 +52,8 @@ OPTIONAL = ("logger", "early_stopping")  # sections that may be null
 COMPONENTS = {"data": "dataset", "model": "model", "loss": "loss", "algorithm": "algorithm"}  # section -> kind
 SECTIONS = (*COMPONENTS, "metric", "optimizer", "trainer", "strategy", "checkpoint", *OPTIONAL)
 
+GLOBAL_GROUPS = ("experiment", "hparams_search", "debug")  # in the order in which they overrule each other
+
 OPTIMIZER_KEYS = ("learning_rate", "schedule", "clip_norm", "groups")  # beside a single optimizer's own
 GROUP_KEYS = {"match": "str", "every": "Annotated[int, Ge(1)]", "frozen": "bool"}
 SHARED_KEYS = ("learning_rate", "schedule", "clip_norm")  # at the top of `optimizer` they go to every group
@@ -75,7 +77,10 @@ def normalize(config: dict[str, Any], catalog: Catalog, overrides: Sequence[str]
         DataError: the data set's path does not exist.
     """
     known = [*(key for key in SCHEMA if "." not in key), *SECTIONS]
-    _refuse_unknown("", config, known, catalog)
+    for group in GLOBAL_GROUPS:
+        if group in config:
+            raise ConfigError(f"{group}: the first line of its YAML file must be '# @package _global_'")
+    _refuse_unknown("", config, known)
     _refuse_chosen_by_name(overrides)
     _check_path(config.get("data"), catalog)  # before what is missing: a typo in the path is the likelier mistake
     _refuse_missing(config)
@@ -88,36 +93,33 @@ def normalize(config: dict[str, Any], catalog: Catalog, overrides: Sequence[str]
             value = [value] if SCHEMA[key] == "list[str]" and isinstance(value, str) else value  # plugins=my_losses
             result[key] = check_value(SCHEMA[key], value, key)
         elif key in COMPONENTS:
-            result[key] = _component(key, COMPONENTS[key], value, catalog, shared=_section(key, value))
+            result[key] = _component(
+                key, COMPONENTS[key], value, catalog, shared=_schema_values(key, value, _keys(key))
+            )
         elif key == "metric":
             result[key] = _metrics(value, catalog)
         elif key == "optimizer":
             result[key] = _optimizer(value, catalog, overrides)
         else:
-            result[key] = None if value is None and key in OPTIONAL else _plain_section(key, value, catalog)
+            result[key] = None if value is None and key in OPTIONAL else _plain_section(key, value)
     _check_together(result, catalog)
     return result
 
 
-def _plain_section(section: str, value: Any, catalog: Catalog) -> dict[str, Any]:
+def _plain_section(section: str, value: Any) -> dict[str, Any]:
     keys = _keys(section)
     if section == "strategy" and isinstance(value, dict) and value.get("name") != "mirrored":
         keys = ["name"]
+    _refuse_unknown(section, _mapping(section, value), keys)
+    return _schema_values(section, value, keys)
+
+
+def _schema_values(section: str, value: Any, keys: Sequence[str]) -> dict[str, Any]:
     value = _mapping(section, value)
-    _refuse_unknown(section, value, keys, catalog)
     for key in keys:
         if key not in value:
             raise ConfigError(f"{section}.{key}: must be given")
     return {key: check_value(SCHEMA[f"{section}.{key}"], value[key], f"{section}.{key}") for key in keys}
-
-
-def _section(section: str, value: Any) -> dict[str, Any]:
-    """Returns the checked values of `section` that stand in the SCHEMA: those beside a component's own."""
-    value = _mapping(section, value)
-    for key in _keys(section):
-        if key not in value:
-            raise ConfigError(f"{section}.{key}: must be given")
-    return {key: check_value(SCHEMA[f"{section}.{key}"], value[key], f"{section}.{key}") for key in _keys(section)}
 
 
 def _component(
@@ -133,7 +135,7 @@ def _component(
             f"{component.origin}: a {kind} can't have a parameter {min(clash)!r}; {where}.{min(clash)} is taken"
         )
     own = {key: item for key, item in value.items() if key not in shared and key != "name"}
-    return {"name": component.name, **shared, **_parameters(where, component, own, catalog, also=["name", *shared])}
+    return {"name": component.name, **shared, **_parameters(where, component, own, also=["name", *shared])}
 
 
 def _named(where: str, kind: str, value: dict[str, Any], catalog: Catalog) -> Component:
@@ -142,10 +144,8 @@ def _named(where: str, kind: str, value: dict[str, Any], catalog: Catalog) -> Co
     return catalog.get(kind, value["name"], f"{where}.name")
 
 
-def _parameters(
-    where: str, component: Component, value: dict[str, Any], catalog: Catalog, also: Iterable[str] = ()
-) -> dict[str, Any]:
-    _refuse_unknown(where, value, [*also, *(param.name for param in component.params)], catalog)
+def _parameters(where: str, component: Component, value: dict[str, Any], also: Iterable[str] = ()) -> dict[str, Any]:
+    _refuse_unknown(where, value, [*also, *(param.name for param in component.params)])
     result = {}
     for param in component.params:
         path = f"{where}.{param.name}"
@@ -170,7 +170,7 @@ def _metrics(value: Any, catalog: Catalog) -> dict[str, dict[str, Any]]:
         if key == "loss":
             raise ConfigError("metric.loss: the name is taken by the loss itself, which is always reported")
         if not isinstance(metrics[key], dict):  # metric.dleta=2 with no such metric
-            raise _unknown_key("metric", key, metrics, catalog)
+            raise _unknown_key("metric", key, metrics)
     return {key: _component(f"metric.{key}", "metric", item, catalog) for key, item in metrics.items()}
 
 
@@ -194,9 +194,9 @@ def _optimizer(value: Any, catalog: Catalog, overrides: Sequence[str]) -> dict[s
             "schedule": shared["schedule"],
             "clip_norm": shared["clip_norm"],
         }
-        _refuse_unknown("optimizer", own, ["name", *OPTIMIZER_KEYS, *(p.name for p in component.params)], catalog)
+        _refuse_unknown("optimizer", own, ["name", *OPTIMIZER_KEYS, *(p.name for p in component.params)])
         return {"groups": {"all": _group("optimizer", single, {}, catalog)}}
-    _refuse_unknown("optimizer", value, ["name", *OPTIMIZER_KEYS], catalog)
+    _refuse_unknown("optimizer", value, ["name", *OPTIMIZER_KEYS])
     if not groups:
         raise ConfigError(f"optimizer: needs a name or groups. Known: {', '.join(catalog.names('optimizer'))}.")
     groups = _mapping("optimizer.groups", groups)
@@ -241,7 +241,7 @@ def _group(where: str, value: Any, shared: dict[str, Any], catalog: Catalog) -> 
         also = ["name", "learning_rate", "schedule", "clip_norm", *GROUP_KEYS]
         if own.get("learning_rate", ...) is None:  # not set: the optimizer's own default
             del own["learning_rate"]
-        params = _parameters(where, component, own, catalog, also=also)
+        params = _parameters(where, component, own, also=also)
         rate = params.pop("learning_rate", None)
     return {
         "match": match,
@@ -288,18 +288,24 @@ def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
         raise ConfigError(
             f"early_stopping.monitor: {stopping['monitor']} needs validation rows. Received: data.validation_split=0"
         )
-    _check_task(config, catalog)
+    dataset = catalog.get("dataset", data["name"], "data.name")
+    check_task(config, catalog, data.get("task") or dataset.attributes.get("task"))
 
 
-def _check_task(config: dict[str, Any], catalog: Catalog) -> None:
-    dataset = catalog.get("dataset", config["data"]["name"], "data.name")
-    task = config["data"].get("task") or dataset.attributes.get("task")
+def check_task(config: dict[str, Any], catalog: Catalog, task: str | None) -> None:
+    """Refuses a loss or a metric of the other task; the engine asks again when the data has told its task."""
     used = {"loss": ("loss", config["loss"]["name"])}
     used |= {f"metric.{key}": ("metric", metric["name"]) for key, metric in config["metric"].items()}
     for where, (kind, name) in used.items():
         theirs = catalog.get(kind, name, where).attributes.get("task")
         if task in ("regression", "classification") and theirs not in (None, task):
-            raise ConfigError(f"{where}: {name} is for {theirs}. Received: data={dataset.name}, which is {task}")
+            fitting = [
+                other for other in catalog.names(kind) if catalog.get(kind, other, where).attributes.get("task") == task
+            ]
+            raise ConfigError(
+                f"{where}: {name} is for {theirs}, and the target of data={config['data']['name']} is for {task}. "
+                f"Known {kind} for {task}: {', '.join(fitting)}; metric={task} sets fitting metrics"
+            )
 
 
 def _check_path(data: Any, catalog: Catalog) -> None:
@@ -356,13 +362,14 @@ def flatten(config: Any, where: str = "") -> list[tuple[str, Any]]:
     return [leaf for key, value in config.items() for leaf in flatten(value, f"{where}.{key}" if where else str(key))]
 
 
-def _refuse_unknown(where: str, value: dict[str, Any], known: Iterable[str], catalog: Catalog) -> None:
+def _refuse_unknown(where: str, value: dict[str, Any], known: Iterable[str]) -> None:
+    known = list(known)
     for key in value:
-        if key not in set(known):
-            raise _unknown_key(where, key, known, catalog)
+        if key not in known:
+            raise _unknown_key(where, key, known)
 
 
-def _unknown_key(where: str, key: Any, known: Iterable[str], catalog: Catalog) -> ConfigError:
+def _unknown_key(where: str, key: Any, known: Iterable[str]) -> ConfigError:
     """The error for a key that isn't there, with the near miss at its place or, failing that, anywhere else."""
     prefix = f"{where}." if where else ""
     here = {name: f"{prefix}{name}" for name in known}

@@ -90,6 +90,19 @@ def test_no_file_hides_a_folder_or_means_nothing(root: Path) -> None:
     assert [file for file in [*files(root, "runner"), *files(root, "components")] if file.name == "utils.py"] == []
 
 
+def test_keras_names_are_unique(root: Path) -> None:
+    """Keras lets the later of two classes of one registered name replace the earlier silently."""
+    names = [
+        f"{ast.unparse(decorator)} {node.name}"
+        for file in files(root, "components")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for decorator in node.decorator_list
+        if "register_keras_serializable" in ast.unparse(decorator)
+    ]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 def loaded_after_importing(names: list[str]) -> str:
     code = f"import importlib, sys\nfor name in {names}: importlib.import_module(name)\n"
     code += f"print(*(name for name in {TENSORFLOW} if name in sys.modules))"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -53,7 +53,7 @@ class WideDeep(keras.Model):
         ConfigError: an unknown column in `crosses`, neither part, or data that is not a table.
     """
 
-    optimizer_groups = {
+    optimizer_groups: ClassVar[dict[str, dict[str, Any]]] = {
         "wide": {"match": "^wide/", "name": "ftrl", "learning_rate": 0.05},
         "deep": {"match": "^deep/", "name": "adam", "learning_rate": 0.001},
     }

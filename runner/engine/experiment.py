@@ -31,6 +31,7 @@ from tfrun.engine.program import Program, Tracker
 from tfrun.engine.split import describe_groups
 from tfrun.errors import CheckpointError, ConfigError, DataError, DivergedError, Interrupted, ResourceError, TfrunError
 from tfrun.runs import RunFolder, now, write_atomically
+from tfrun.schema import check_task
 from tfrun.table import Table
 
 log = logging.getLogger("tfrun")
@@ -55,7 +56,7 @@ class Session:
         with self.strategy.scope():
             return Program(
                 self.parts.step,
-                tf.nest.map_structure(tf.constant, (self.examples.inputs, self.examples.targets)),
+                (self.examples.inputs, self.examples.targets),
                 self.order,
                 self.examples.splits["val"],
                 self.parts.val_loss_mean,
@@ -82,18 +83,18 @@ class Session:
 
 
 def prepare(
-    config: dict[str, Any], catalog: Catalog, table: Table | None = None, fitted: data.Preprocessing | None = None
+    config: dict[str, Any], catalog: Catalog, fitted: data.Preprocessing | None = None
 ) -> Session:
     """Does everything that comes before the first step.
 
     Args:
         config: the normalized config.
         catalog: the components.
-        table: the raw rows, where they are read already.
         fitted: a trained run's preprocessing: then every row of the table is to be evaluated, none trained on.
     """
     strategy = devices.prepare(config["trainer"], config["strategy"], config["seed"])
-    table = table or load_table(config["data"], catalog)
+    table = load_table(config["data"], catalog)
+    check_task(config, catalog, table.task)
     if fitted is None:
         examples = data.prepare(table, config["data"])
     else:
@@ -196,6 +197,9 @@ def train(
             with stop_on_signals() as stop:
                 _train(config, folder, catalog, run, resume, hparams or {}, console, stop)
         except Exception as error:
+            if isinstance(error, ConfigError | DataError) and not resume and run["step"] == 0:
+                folder.discard()  # nothing was trained: a mistake leaves nothing behind
+                raise
             status = {DivergedError: "diverged", Interrupted: "stopped"}.get(type(error), "failed")
             exit_code = error.exit_code if isinstance(error, TfrunError) else 1
             fault = {"type": type(error).__name__, "message": str(error), "exit_code": exit_code}
@@ -228,6 +232,8 @@ def _train(
         console.print(f"going on from {progress.shown(restored.path)}", soft_wrap=True, highlight=False, markup=False)
     choice = modes.choose(
         restored.extra["mode"] if restored else config["trainer"]["compile"],
+        config["data"]["residency"],
+        sum(array.nbytes for array in tf.nest.flatten((session.examples.inputs, session.examples.targets))),
         session.strategy,
         session.parts.model,
         session.plan.last_step,

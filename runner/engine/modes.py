@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
+from tensorflow.python.client import device_lib
 
 from tfrun.engine.checkpoints import State
 from tfrun.engine.program import Program
+from tfrun.errors import ConfigError
 
 FIXED = {"xla": "xla_loop", "graph": "graph_loop", "eager": "eager"}
 WORTH_MEASURING_STEPS = 2000  # below it the whole run takes less time than XLA's compilation
@@ -34,6 +36,8 @@ class Choice:
 
 def choose(
     compile: str,
+    residency: str,
+    data_bytes: int,
     strategy: tf.distribute.Strategy,
     model: keras.Model,
     planned_steps: int,
@@ -44,11 +48,15 @@ def choose(
 
     Args:
         compile: the config's `trainer.compile`, or the mode that a resumed run keeps.
+        residency: the config's `data.residency`.
+        data_bytes: the size of the encoded examples.
         strategy, model: what is trained, and on what.
         planned_steps: the length of the run.
         make: builds the program of a mode, over the same variables each time.
         state: the variables that a trial changes.
     """
+    if residency == "stream" or (residency == "auto" and data_bytes > _room_bytes()):
+        return Choice("stream", _why_stream(compile, residency, data_bytes), make("stream"))
     if compile != "auto":
         mode = FIXED.get(compile, compile)
         return Choice(mode, f"trainer.compile={compile}", make(mode))
@@ -60,6 +68,20 @@ def choose(
     if planned_steps < WORTH_MEASURING_STEPS:
         return Choice("graph_loop", f"{planned_steps} steps take less time than XLA's compilation", make("graph_loop"))
     return _measured(planned_steps, make, state)
+
+
+def _why_stream(compile: str, residency: str, data_bytes: int) -> str:
+    if compile in ("xla", "eager"):
+        raise ConfigError(f"trainer.compile: a stream needs auto or graph. Received: {compile}, data.residency={residency}")
+    if residency == "stream":
+        return "data.residency=stream"
+    return f"{data_bytes / 2**20:,.0f} MiB of examples don't fit into the device's memory beside the model"
+
+
+def _room_bytes() -> float:
+    """Returns how much the examples may take of the smallest GPU's memory; the host has them in memory anyway."""
+    limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
+    return 0.5 * min(limits, default=float("inf"))
 
 
 def has_convolutions(model: keras.Model) -> bool:

@@ -91,13 +91,14 @@ class Program:
 
     Args:
         step: what to do with a batch.
-        data: the resident examples, (inputs, targets), all splits together.
+        data: the examples of all splits together, (inputs, targets), as NumPy arrays.
         order: which training rows each step sees.
         val_rows: row numbers of the validation split; may be empty.
         loss_mean, metrics: the validation's own mean of losses and metrics.
         best: follows the value whose best weights are kept, or None.
         stopper: follows the value that early stopping watches, or None.
-        mode: `xla_loop`, `graph_loop` or `eager`.
+        mode: `xla_loop`, `graph_loop` or `eager`, over rows that lie on the device; or `stream`, a graph loop over
+            batches that `tf.data` brings from the host.
     """
 
     def __init__(
@@ -128,7 +129,8 @@ class Program:
         self._stopper = stopper
         self._loss_mean = loss_mean
         self._metrics = metrics
-        self._data = step.strategy.experimental_distribute_values_from_function(lambda _: data)
+        self._data = self._place(data)
+        self._stream: tuple[int, Any] | None = None
         # padding is masked, so a small split needn't pay for a large chunk
         unit = 32 * step.strategy.num_replicas_in_sync
         self._chunk = unit * -(-min(EVALUATION_ROWS, len(val_rows) or EVALUATION_ROWS) // unit)
@@ -148,11 +150,9 @@ class Program:
         per_epoch = self._order.steps_per_epoch
         first_epoch, begin = divmod(first_step, per_epoch)
         last_epoch, end = divmod(first_step + num_steps - 1, per_epoch)
-        order = self._order.block(first_step, num_steps)
-        order = np.pad(order, (0, self.max_steps * self._order.batch_size - len(order)))
         results = self._compiled_block(
             self._data,
-            tf.constant(order),
+            self._batches(first_step, num_steps),
             tf.constant(self._val_rows),
             tf.constant(begin),
             tf.constant(end + 1),
@@ -183,11 +183,41 @@ class Program:
         values = self._compiled_evaluation(self._data, tf.constant(padded), tf.constant(count)).numpy()
         return dict(zip(self.names, values.tolist(), strict=True))
 
+    def _place(self, data: Any) -> Any:
+        """Returns the examples as tensors: on every replica's device, or on the host for a stream."""
+        if self.mode == "stream":
+            with tf.device("CPU:0"):
+                return tf.nest.map_structure(tf.constant, data)
+        tensors = tf.nest.map_structure(tf.constant, data)
+        return self._step.strategy.experimental_distribute_values_from_function(lambda _: tensors)
+
+    def _batches(self, first_step: int, num_steps: int) -> Any:
+        """Returns where a block gets its batches from: their row numbers, all of one length, or an iterator."""
+        if self.mode != "stream":
+            rows = self._order.block(first_step, num_steps)
+            return tf.constant(np.pad(rows, (0, self.max_steps * self._order.batch_size - len(rows))))
+        if self._stream is None or self._stream[0] != first_step:
+            self._stream = first_step, iter(self._step.strategy.experimental_distribute_dataset(self._dataset(first_step)))
+        self._stream = first_step + num_steps, self._stream[1]
+        return self._stream[1]
+
+    def _dataset(self, first_step: int) -> tf.data.Dataset:
+        """Returns the batches from a step on. Their order is the program's own, so nothing of it needs saving."""
+
+        def batch(step: tf.Tensor) -> Any:
+            rows = tf.numpy_function(lambda k: self._order.block(int(k), 1), [step], tf.int32, stateful=False)
+            return gather(self._data, tf.ensure_shape(rows, [self._order.batch_size]))
+
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        steps = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
+        return steps.map(batch, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE).with_options(options)
+
     def _padded(self, rows: np.ndarray) -> tuple[np.ndarray, int]:
         """Returns row numbers filled up to whole chunks, and how many of them count."""
         return np.pad(rows.astype(np.int32), (0, -len(rows) % self._chunk)), len(rows)
 
-    def _block(self, data: Any, order: Any, val_rows: Any, first: Any, last: Any, num_epochs: Any) -> tuple[Any, ...]:
+    def _block(self, data: Any, batches: Any, val_rows: Any, first: Any, last: Any, num_epochs: Any) -> tuple[Any, ...]:
         """Trains from step `first` of the first epoch up to step `last` of the last; AutoGraph makes the loops."""
         batch_size, per_epoch = self._order.batch_size, self._order.steps_per_epoch
         losses, norms = tf.zeros([self.max_steps]), tf.zeros([self.max_steps])
@@ -201,8 +231,11 @@ class Program:
             i = tf.where(epoch == 0, first, 0)
             end = tf.where(epoch == num_epochs - 1, last, per_epoch)
             while (i < end) & ok:
-                rows = tf.reshape(tf.slice(order, [steps * batch_size], [batch_size]), [batch_size])
-                loss, norm, rate, ok = self._step(data, rows, self.step_count)
+                if self.mode == "stream":  # known when the loop is traced
+                    loss, norm, rate, ok = self._step(next(batches), None, self.step_count)
+                else:
+                    rows = tf.reshape(tf.slice(batches, [steps * batch_size], [batch_size]), [batch_size])
+                    loss, norm, rate, ok = self._step(data, rows, self.step_count)
                 losses = tf.tensor_scatter_nd_update(losses, [[steps]], [loss])
                 norms = tf.tensor_scatter_nd_update(norms, [[steps]], [norm])
                 rates = tf.tensor_scatter_nd_update(rates, [[steps]], [rate])
@@ -247,7 +280,12 @@ class Program:
         return read_and_reset(self._loss_mean, self._metrics)
 
     def _evaluate_chunk(self, data: Any, rows: tf.Tensor, weights: tf.Tensor) -> None:
-        (x, y), weights = gather(data, own_share(rows)), own_share(weights)
+        rows, weights = own_share(rows), own_share(weights)
+        if self.mode == "stream":
+            with tf.device("CPU:0"):  # the batch goes to the device, not the examples
+                x, y = gather(data, rows)
+        else:
+            x, y = gather(data, rows)
         y_pred = self._step.model(x, training=False)
         losses = self._step.loss(y, y_pred)
         if self._step.model.losses:

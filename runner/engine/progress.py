@@ -99,7 +99,7 @@ def print_summary(console: Console, run: Mapping[str, Any], folder: Path, checkp
     table = Table(title=f"{run['name']}: {run['status']}, {run['step']} steps", title_justify="left")
     table.add_column("")
     heads = {"best": f"best (epoch {best['epoch']})" if best else "best", "last": "last", "test": "test"}
-    rows = [(heads["best"], best, "val"), (heads["last"], last, "train"), (heads["last"], last, "val"), (heads["test"], last, "test")]
+    rows = [(heads["best"], best, best.get("monitor", "val/loss").partition("/")[0]), (heads["last"], last, "train"), (heads["last"], last, "val"), (heads["test"], last, "test")]
     for name in names:
         table.add_column(name, justify="right")
     for head, values, split in rows:

@@ -57,11 +57,11 @@ class Step:
         self.target = target
         self._trained = [variable for group in self.active for variable in group.variables]
 
-    def __call__(self, data: Any, rows: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def __call__(self, data: Any, rows: tf.Tensor | None, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Trains on one batch.
 
         Args:
-            data: the resident examples, (inputs, targets).
+            data: the resident examples, (inputs, targets), or where `rows` is None the batch itself.
             rows: the batch's row numbers, (batch_size,) int32.
             step: the number of steps done before this one, a scalar int64.
 
@@ -81,10 +81,10 @@ class Step:
                 variable.assign(self._one(value))
         return loss, norm, rates, ok
 
-    def _compute(self, data: Any, rows: tf.Tensor) -> tuple[Any, ...]:
+    def _compute(self, data: Any, rows: tf.Tensor | None) -> tuple[Any, ...]:
         replicas = self.strategy.num_replicas_in_sync
         before = [tf.identity(variable.value) for variable in self.model.non_trainable_variables]
-        x, y = gather(data, own_share(rows))
+        x, y = data if rows is None else gather(data, own_share(rows))
         with tf.GradientTape() as tape:
             loss, y_pred = self.algorithm.forward(self.model, self.loss, x, y)
             loss = tf.cast(loss, tf.float32) / replicas

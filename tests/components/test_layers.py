@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -14,18 +16,18 @@ INPUTS = {
 }
 
 
-def reloaded(layer):
+def reloaded(layer: Any) -> Any:
     return keras.layers.deserialize(keras.layers.serialize(layer))
 
 
-def test_impute_fills_only_nan():
+def test_impute_fills_only_nan() -> None:
     layer = reloaded(Impute([1.0, -2.5]))
     x = tf.constant([[np.nan, 3.0], [4.0, np.nan], [np.inf, 0.0]])
     expected = [[1.0, 3.0], [4.0, -2.5], [np.inf, 0.0]]
     np.testing.assert_array_equal(tf.function(layer, jit_compile=True)(x), expected)
 
 
-def test_dense_features_of_a_table():
+def test_dense_features_of_a_table() -> None:
     layer = reloaded(DenseFeatures([3, 4]))
     expected = [
         [-1, 5, 1, 0, 0, 0, 1, 0, 0],
@@ -37,11 +39,11 @@ def test_dense_features_of_a_table():
     np.testing.assert_array_equal(layer({"categories": INPUTS["categories"]}), np.array(expected)[:, 2:])
 
 
-def test_dense_features_flattens_an_array():
+def test_dense_features_flattens_an_array() -> None:
     assert DenseFeatures()(tf.zeros([5, 8, 8, 3])).shape == (5, 192)
 
 
-def make_cross(max_size=10007):
+def make_cross(max_size: int = 10007) -> Any:
     return FeatureCross(
         [["a", "b"], ["x", "a"], ["b", "a", "x"]],
         boundaries={"x": [0.0, 1.0, 2.0], "y": [6.5]},
@@ -50,7 +52,7 @@ def make_cross(max_size=10007):
     )
 
 
-def test_feature_cross_by_hand():
+def test_feature_cross_by_hand() -> None:
     # x's buckets: -1 -> 0, 0 -> 1 (a boundary belongs to the bucket above it), 2.5 -> 3, of 4
     # a·4 + b: 0·4+1, 2·4+0, 1·4+3; then x·3 + a after 12 ids; then (b·3 + a)·4 + x after 12 + 12 ids
     expected = [
@@ -65,14 +67,14 @@ def test_feature_cross_by_hand():
     np.testing.assert_array_equal(ids, expected)
 
 
-def test_feature_cross_takes_the_remainder_of_large_crosses():
+def test_feature_cross_takes_the_remainder_of_large_crosses() -> None:
     layer = make_cross(max_size=13)
     assert layer.num_ids == 12 + 12 + 13
     third = [(((1 * 3 + 0) % 13) * 4 + 0) % 13, (((0 * 3 + 2) % 13) * 4 + 1) % 13, (((3 * 3 + 1) % 13) * 4 + 3) % 13]
     np.testing.assert_array_equal(layer(INPUTS)[:, 2] - 24, third)
 
 
-def test_crossed_huge_columns_stay_in_range():
+def test_crossed_huge_columns_stay_in_range() -> None:
     sizes = {"a": 3_000_000, "b": 3_000_000, "c": 3_000_000}
     layer = FeatureCross([["a", "b", "c"]], {}, sizes, max_size=1009)
     ids = layer({"categories": tf.constant([[2_999_999, 2_999_999, 2_999_999]], tf.int32)})
@@ -81,7 +83,7 @@ def test_crossed_huge_columns_stay_in_range():
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_dropout_is_unbiased_and_draws_anew(jit_compile):
+def test_dropout_is_unbiased_and_draws_anew(jit_compile: Any) -> None:
     layer = Dropout(0.3, seed=1)
     x = tf.fill([200, 500], 2.0)
     run = tf.function(lambda values: layer(values, training=True), jit_compile=jit_compile)
@@ -96,20 +98,19 @@ def test_dropout_is_unbiased_and_draws_anew(jit_compile):
     np.testing.assert_array_equal(layer(x), x)
 
 
-def test_dropout_goes_on_where_its_state_was_saved():
+def test_dropout_goes_on_where_its_state_was_saved() -> None:
     layer, x = Dropout(0.5, seed=3), tf.ones([4, 8])
     layer(x, training=True)
     (state,) = layer.variables
     saved = state.numpy()
     later = layer(x, training=True).numpy()
     again = reloaded(layer)
-    again.build()
     again.variables[0].assign(saved)
     np.testing.assert_array_equal(again(x, training=True), later)
     assert layer.trainable_variables == []
 
 
-def test_dropout_gradient_is_its_mask():
+def test_dropout_gradient_is_its_mask() -> None:
     layer, x = Dropout(0.5, seed=0), tf.ones([3, 10])
     with tf.GradientTape() as tape:
         tape.watch(x)

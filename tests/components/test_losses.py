@@ -1,5 +1,7 @@
 """Expected values are worked out by hand or with NumPy."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -21,20 +23,20 @@ REGRESSION = [
 LOGITS = np.array([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0]], "float32")
 
 
-def log_softmax(logits):
+def log_softmax(logits: Any) -> Any:
     return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
 @pytest.mark.parametrize(("loss", "expected"), REGRESSION, ids=lambda value: getattr(value, "name", ""))
-def test_regression_gives_one_value_for_each_example(loss, expected):
+def test_regression_gives_one_value_for_each_example(loss: Any, expected: Any) -> None:
     np.testing.assert_allclose(loss.call(tf.constant(Y_TRUE), tf.constant(Y_PRED)), expected, rtol=1e-6, atol=1e-6)
     assert loss.task == "regression"
 
 
 @pytest.mark.parametrize(("loss", "expected"), REGRESSION, ids=lambda value: getattr(value, "name", ""))
-def test_compiled_with_gradients(loss, expected):
+def test_compiled_with_gradients(loss: Any, expected: Any) -> None:
     @tf.function(jit_compile=True)
-    def run(y_true, y_pred):
+    def run(y_true: Any, y_pred: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
             values = loss(y_true, y_pred)
@@ -45,7 +47,7 @@ def test_compiled_with_gradients(loss, expected):
     assert np.isfinite(gradient).all()
 
 
-def test_huber_gradient_is_the_clipped_error():
+def test_huber_gradient_is_the_clipped_error() -> None:
     y_pred = tf.constant(Y_PRED)
     with tf.GradientTape() as tape:
         tape.watch(y_pred)
@@ -53,13 +55,13 @@ def test_huber_gradient_is_the_clipped_error():
     np.testing.assert_allclose(tape.gradient(total, y_pred)[:, 0], [0.5, -1.0, -1.0, 0.0])
 
 
-def test_log_cosh_does_not_overflow():
+def test_log_cosh_does_not_overflow() -> None:
     value = regression.LogCosh().call(tf.constant([[0.0], [0.0]]), tf.constant([[1e4], [-1e4]]))
     np.testing.assert_allclose(value, [1e4 - np.log(2)] * 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_binary_crossentropy(smoothing):
+def test_binary_crossentropy(smoothing: Any) -> None:
     loss = classification.BinaryCrossentropy(label_smoothing=smoothing)
     logits = np.array([[0.0], [2.0], [-3.0]])
     labels = np.array([[1.0], [0.0], [1.0]])
@@ -72,7 +74,7 @@ def test_binary_crossentropy(smoothing):
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_sparse_categorical_crossentropy(smoothing):
+def test_sparse_categorical_crossentropy(smoothing: Any) -> None:
     loss = classification.SparseCategoricalCrossentropy(label_smoothing=smoothing, reduction=None)
     labels = np.array([[1], [2]], "int32")
     one_hot = np.array([[0, 1, 0], [0, 0, 1]]) * (1 - smoothing) + smoothing / 3
@@ -82,7 +84,7 @@ def test_sparse_categorical_crossentropy(smoothing):
     np.testing.assert_allclose(jitted(tf.constant(labels), tf.constant(LOGITS)), expected, rtol=1e-5)
 
 
-def test_parameters_survive_serialization():
+def test_parameters_survive_serialization() -> None:
     for loss in (regression.Huber(delta=2.5), regression.Quantile(0.1), classification.BinaryCrossentropy(0.1)):
         again = keras.losses.deserialize(keras.losses.serialize(loss))
         assert again.get_config() == loss.get_config()

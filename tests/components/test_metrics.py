@@ -1,5 +1,7 @@
 """Each metric against NumPy, in one batch and in many, with weights and without, compiled."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,16 +12,16 @@ from tfrun.errors import ConfigError
 ROWS = 50
 
 
-def numpy_huber(y, p, w):
+def numpy_huber(y: Any, p: Any, w: Any) -> Any:
     error = np.abs(p - y)
     return np.average(np.where(error <= 2, error**2 / 2, 2 * (error - 1)), weights=w)
 
 
-def numpy_r2(y, p, w):
+def numpy_r2(y: Any, p: Any, w: Any) -> Any:
     return 1 - np.sum(w * (p - y) ** 2) / np.sum(w * (y - np.average(y, weights=w)) ** 2)
 
 
-def numpy_auc(y, z, w):
+def numpy_auc(y: Any, z: Any, w: Any) -> Any:
     wins = np.where(z[:, None] > z, 1.0, np.where(z[:, None] == z, 0.5, 0.0))
     pairs = w[:, None] * w * (y[:, None] == 1) * (y == 0)
     return (pairs * wins).sum() / pairs.sum()
@@ -41,18 +43,18 @@ BINARY = [
 ]
 
 
-def regression_rows():
+def regression_rows() -> Any:
     rng = np.random.default_rng(0)
     y = rng.normal(200_000, 3, ROWS).astype("float32")  # a mean far above the spread, where sums of squares lose digits
     return y, (y + rng.normal(0, 2, ROWS)).astype("float32")
 
 
-def binary_rows():
+def binary_rows() -> Any:
     rng = np.random.default_rng(1)
     return rng.integers(0, 2, ROWS).astype("float32"), rng.normal(0, 2, ROWS).astype("float32")
 
 
-def in_batches(metric, y, p, w, sizes):
+def in_batches(metric: Any, y: Any, p: Any, w: Any, sizes: Any) -> Any:
     update = tf.function(metric.update_state, jit_compile=True)
     start = 0
     for size in sizes:
@@ -70,7 +72,7 @@ def in_batches(metric, y, p, w, sizes):
     [(make, expected, regression_rows) for make, expected in REGRESSION]
     + [(make, expected, binary_rows) for make, expected in BINARY],
 )
-def test_equals_numpy_however_rows_fall_into_batches(make, expected, rows, weighted):
+def test_equals_numpy_however_rows_fall_into_batches(make: Any, expected: Any, rows: Any, weighted: Any) -> None:
     y, p = rows()
     w = np.random.default_rng(2).uniform(0, 2, ROWS).astype("float32") if weighted else None
     wanted = expected(y.astype("float64"), p.astype("float64"), np.ones(ROWS) if w is None else w.astype("float64"))
@@ -79,7 +81,7 @@ def test_equals_numpy_however_rows_fall_into_batches(make, expected, rows, weigh
     assert split == pytest.approx(whole, rel=1e-7)
 
 
-def test_rows_of_weight_zero_do_not_count():
+def test_rows_of_weight_zero_do_not_count() -> None:
     metric = regression.MeanAbsoluteError()
     metric.update_state(np.array([[1.0], [0.0]]), np.array([[3.0], [100.0]]), sample_weight=np.array([1.0, 0.0]))
     assert float(metric.result()) == 2.0
@@ -87,7 +89,7 @@ def test_rows_of_weight_zero_do_not_count():
     assert float(metric.result()) == 0.0
 
 
-def test_r2_of_a_constant_target():
+def test_r2_of_a_constant_target() -> None:
     metric = regression.R2()
     metric.update_state(np.full((3, 1), 5.0), np.full((3, 1), 5.0))
     assert float(metric.result()) == 1.0
@@ -95,7 +97,7 @@ def test_r2_of_a_constant_target():
     assert float(metric.result()) == 0.0
 
 
-def test_accuracy_of_many_classes():
+def test_accuracy_of_many_classes() -> None:
     metric = classification.Accuracy()
     logits = tf.constant([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
     labels = tf.constant([[1], [2], [2]])
@@ -103,7 +105,7 @@ def test_accuracy_of_many_classes():
     assert float(metric.result()) == pytest.approx(2 / 3)
 
 
-def test_auc_by_hand_and_without_one_class():
+def test_auc_by_hand_and_without_one_class() -> None:
     metric = classification.AUC()
     metric.update_state(np.ones((2, 1)), np.zeros((2, 1)))
     assert float(metric.result()) == 0.0
@@ -112,6 +114,6 @@ def test_auc_by_hand_and_without_one_class():
 
 
 @pytest.mark.parametrize("make", [classification.AUC, classification.Precision, classification.Recall])
-def test_two_class_metrics_refuse_more(make):
+def test_two_class_metrics_refuse_more(make: Any) -> None:
     with pytest.raises(ConfigError, match=r"two classes\. Received: 3 classes"):
         make().update_state(tf.constant([[1]]), tf.constant([[1.0, 2.0, 3.0]]))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -7,20 +9,20 @@ from tfrun.components.optimizers import keras_optimizers
 ALL = ["adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd"]
 
 
-def one_step(optimizer, gradient=2.0):
+def one_step(optimizer: Any, gradient: float = 2.0) -> Any:
     weight = keras.Variable([1.0])
     optimizer.apply([np.array([gradient], "float32")], [weight])
     return float(weight.numpy()[0])
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_defaults_make_a_step_downhill(name):
+def test_defaults_make_a_step_downhill(name: Any) -> None:
     optimizer = getattr(keras_optimizers, name)()
     assert isinstance(optimizer, keras.optimizers.Optimizer)
     assert one_step(optimizer) < 1.0
 
 
-def test_first_steps_by_hand():
+def test_first_steps_by_hand() -> None:
     assert one_step(keras_optimizers.sgd(0.1)) == pytest.approx(1 - 0.1 * 2)
     assert one_step(keras_optimizers.sgd(0.1, momentum=0.9, nesterov=True)) == pytest.approx(1 - 0.1 * 2 * 1.9)
     assert one_step(keras_optimizers.adam(0.1)) == pytest.approx(0.9, abs=1e-6)
@@ -29,7 +31,7 @@ def test_first_steps_by_hand():
     assert one_step(keras_optimizers.lion(0.1)) == pytest.approx(0.9)
 
 
-def test_ftrl_step_by_hand_and_sparsity():
+def test_ftrl_step_by_hand_and_sparsity() -> None:
     # n = 0.1 + 2²; sigma = (√n − √0.1)/lr; z = 2 − sigma·1; w = −z·lr/√n
     root, lr = 4.1**0.5, 0.1
     expected = -(2 - (root - 0.1**0.5) / lr) * lr / root
@@ -37,7 +39,7 @@ def test_ftrl_step_by_hand_and_sparsity():
     assert one_step(keras_optimizers.ftrl(lr, l1_regularization_strength=100)) == 0.0
 
 
-def test_whole_numbers_from_yaml():
+def test_whole_numbers_from_yaml() -> None:
     one_step(keras_optimizers.sgd(1, momentum=0))
     one_step(keras_optimizers.rmsprop(1, rho=0, momentum=0))
     one_step(keras_optimizers.ftrl(1, initial_accumulator_value=1, learning_rate_power=0))

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -29,7 +30,7 @@ from tfrun.errors import ConfigError
         (decay.piecewise, 20, {"boundaries": [10, 20], "factors": [1, 0.1, 0.01]}, 0.01),
     ],
 )
-def test_factor(schedule, step, params, expected):
+def test_factor(schedule: Any, step: Any, params: Any, expected: Any) -> None:
     compiled = tf.function(lambda at: schedule(at, 100, **params), jit_compile=True)
     for factor in (schedule(tf.constant(step, tf.int64), 100, **params), compiled(tf.constant(step, tf.int32))):
         assert factor.dtype == tf.float32
@@ -37,7 +38,7 @@ def test_factor(schedule, step, params, expected):
         assert float(factor) == pytest.approx(expected, abs=1e-6)
 
 
-def test_piecewise_checks_its_lists():
+def test_piecewise_checks_its_lists() -> None:
     with pytest.raises(ConfigError, match="one more than boundaries"):
         decay.piecewise(0, 100, boundaries=[10], factors=[1.0])
     with pytest.raises(ConfigError, match="must increase"):
