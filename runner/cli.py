@@ -9,13 +9,11 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -218,15 +216,15 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _compose(args: argparse.Namespace) -> tuple[Session, Composed]:
+def _compose(args: argparse.Namespace, run_mode: RunMode = RunMode.RUN) -> tuple[Session, Composed]:
     plugins = plugin_names(args.words, args.sources)
     with session(args.words, args.sources, plugins) as hydra:
-        composed = hydra.compose(args.words)
+        composed = hydra.compose(args.words, run_mode)
     named = texts(composed.config.get("plugins"))
     if set(named) <= set(plugins):
         return hydra, composed
     with session(args.words, args.sources, named) as hydra:  # a file that the chosen files include names more
-        return hydra, hydra.compose(args.words)
+        return hydra, hydra.compose(args.words, run_mode)
 
 
 def _open_run(args: argparse.Namespace, command: str) -> tuple[RunFolder, dict[str, Any], list[str]]:
@@ -260,21 +258,10 @@ def _write_config(folder: RunFolder, composed: Composed) -> None:
 
 
 def _multirun(args: argparse.Namespace) -> int:
-    """Runs a sweep: the seam for `tfrun.sweep`."""
-    with _session(args) as hydra:
+    """Runs a sweep."""
+    from tfrun.sweep import multirun
 
-        def task(job: DictConfig) -> int:
-            config = schema.normalize(plain(job), hydra.catalog, args.words)
-            folder = RunFolder(Path(HydraConfig.get().runtime.output_dir))
-            runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(job, resolve=True))
-            from tfrun.launch import engine
-
-            with engine(folder.log) as (experiment, seconds):
-                return experiment.train(config, folder, hydra.catalog, import_seconds=seconds)
-
-        overrides = [*hydra.rewrite(args.words, sweep=True), "hydra.mode=MULTIRUN"]
-        hydra.hydra.multirun(args.sources.config_name, task, overrides)
-    return 0
+    return multirun.run(*_compose(args, RunMode.MULTIRUN))
 
 
 def _show_hydra(args: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ from tfrun.errors import ConfigError, near_miss, unknown
 
 KIND_OF_GROUP = {**schema.COMPONENTS, "metric": "metric", "optimizer": "optimizer"}
 GLOBAL_GROUPS = schema.GLOBAL_GROUPS
-OUR_FOLDERS = ("hydra.run.dir", "hydra.job.chdir", "hydra.output_subdir")
+OUR_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.chdir", "hydra.output_subdir")
 ONE_GROUP = {"all": {"match": ".*", "name": "adam", "learning_rate": 0.001}}  # for a model that asks for no groups
 USER_MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError)
 
@@ -112,9 +112,10 @@ class Session:
         try:
             rewritten += self._implied(rewritten, run_mode)
             cfg = self.hydra.compose_config(self.sources.config_name, rewritten, run_mode)
-            task = [override for override in overrides if not override.lstrip("+~").startswith("hydra.")]
-            with read_write(cfg.hydra), open_dict(cfg.hydra):
-                cfg.hydra.overrides.task = task
+            if run_mode == RunMode.RUN:  # a sweep's are for Hydra to read again, so they stay rewritten
+                task = [override for override in overrides if not override.lstrip("+~").startswith("hydra.")]
+                with read_write(cfg.hydra), open_dict(cfg.hydra):
+                    cfg.hydra.overrides.task = task
             HydraConfig.instance().set_config(cfg)
             job = copy.deepcopy(cfg)
             with open_dict(job):
@@ -368,7 +369,7 @@ def _nodes(catalog: Catalog, folders: Sequence[Path]) -> dict[str, dict[str, Any
 
 def _groups_for(model: Component | None) -> dict[str, Any]:
     groups = (model.attributes.get("optimizer_groups") if model else None) or ONE_GROUP
-    more = {"schedule": None, "clip_norm": None, "every": 1, "frozen": False}
+    more = {"schedule": None, "clip_norm": None, "every": 1, "frozen": False, "optional": False}
     return {
         **{"learning_rate": None, "schedule": None, "clip_norm": None},
         "groups": {

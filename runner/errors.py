@@ -72,7 +72,7 @@ def near_miss(name: str, known: Iterable[str]) -> str:
 
 
 def unknown(where: str, what: str, name: str, known: Iterable[str]) -> ConfigError:
-    """The error for a name that isn't there: `loss: unknown loss. Received: 'hubber'. Known: …. Did you mean 'huber'?`"""
+    """Returns the error for a name that isn't there, with the names that are and the near miss."""
     names = sorted(known)
     listed = ", ".join(names) or "none"
     return ConfigError(f"{where}: unknown {what}. Received: {name!r}. Known: {listed}.{near_miss(name, names)}")

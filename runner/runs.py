@@ -26,7 +26,8 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
-        return self.path.name
+        """The folder's name; for a sweep's job `<sweep>/<number>`, as a number alone says nothing."""
+        return f"{self.path.parent.name}/{self.path.name}" if self.path.name.isdigit() else self.path.name
 
     @property
     def run_json(self) -> Path:
@@ -119,7 +120,9 @@ def claim(output_root: str | os.PathLike[str], name: str, kind: str = "outputs")
             except FileExistsError:
                 continue
     except OSError as error:
-        raise ResourceError(f"output_root: {parent} can't be written: {error.strerror}. Received: {output_root}") from error
+        raise ResourceError(
+            f"output_root: {parent} can't be written: {error.strerror}. Received: {output_root}"
+        ) from error
 
 
 def open_run(path: str | os.PathLike[str]) -> RunFolder:
@@ -127,7 +130,9 @@ def open_run(path: str | os.PathLike[str]) -> RunFolder:
     folder = RunFolder(Path(path).expanduser().resolve())
     if not folder.config_yaml.is_file():
         why = "has no config.yaml" if folder.path.is_dir() else "does not exist"
-        raise ConfigError(f"{path}: not a run folder, it {why}. Expected something like outputs/<name>/<date>_<time>_<id>")
+        raise ConfigError(
+            f"{path}: not a run folder, it {why}. Expected something like outputs/<name>/<date>_<time>_<id>"
+        )
     return folder
 
 

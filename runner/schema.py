@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ SECTIONS = (*COMPONENTS, "metric", "optimizer", "trainer", "strategy", "checkpoi
 GLOBAL_GROUPS = ("experiment", "hparams_search", "debug")  # in the order in which they overrule each other
 
 OPTIMIZER_KEYS = ("learning_rate", "schedule", "clip_norm", "groups")  # beside a single optimizer's own
-GROUP_KEYS = {"match": "str", "every": "Annotated[int, Ge(1)]", "frozen": "bool"}
+GROUP_KEYS = {"match": "str", "every": "Annotated[int, Ge(1)]", "frozen": "bool", "optional": "bool"}
 SHARED_KEYS = ("learning_rate", "schedule", "clip_norm")  # at the top of `optimizer` they go to every group
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 
@@ -228,7 +228,8 @@ def _refuse_both(groups: dict[str, Any], overrides: Sequence[str]) -> None:
 
 def _group(where: str, value: Any, shared: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     given = {**_mapping(where, value), **{key: item for key, item in shared.items() if item is not None}}
-    frozen = check_value("bool", given.get("frozen", False), f"{where}.frozen")
+    flags = {key: check_value("bool", given.get(key, False), f"{where}.{key}") for key in ("frozen", "optional")}
+    frozen = flags["frozen"]
     match = check_value("str", given.get("match"), f"{where}.match")
     try:
         re.compile(match)
@@ -250,7 +251,7 @@ def _group(where: str, value: Any, shared: dict[str, Any], catalog: Catalog) -> 
         "schedule": _schedule(f"{where}.schedule", given.get("schedule"), catalog),
         "clip_norm": check_value("Annotated[float, Gt(0)] | None", given.get("clip_norm"), f"{where}.clip_norm"),
         "every": check_value(GROUP_KEYS["every"], given.get("every", 1), f"{where}.every"),
-        "frozen": frozen,
+        **flags,
         "params": params,
     }
 
@@ -292,7 +293,7 @@ def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
     check_task(config, catalog, data.get("task") or dataset.attributes.get("task"))
 
 
-def check_task(config: dict[str, Any], catalog: Catalog, task: str | None) -> None:
+def check_task(config: Mapping[str, Any], catalog: Catalog, task: str | None) -> None:
     """Refuses a loss or a metric of the other task; the engine asks again when the data has told its task."""
     used = {"loss": ("loss", config["loss"]["name"])}
     used |= {f"metric.{key}": ("metric", metric["name"]) for key, metric in config["metric"].items()}

@@ -40,6 +40,7 @@ def test_defaults() -> None:
         "clip_norm": None,
         "every": 1,
         "frozen": False,
+        "optional": True,
     }
 
 

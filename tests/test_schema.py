@@ -119,6 +119,7 @@ def test_optimizer_groups_are_expanded(config: dict[str, Any], catalog: Catalog)
                 "clip_norm": None,
                 "every": 1,
                 "frozen": False,
+                "optional": False,
                 "params": {"beta_1": 0.9},
             }
         }

@@ -54,8 +54,9 @@ class WideDeep(keras.Model):
     """
 
     optimizer_groups: ClassVar[dict[str, dict[str, Any]]] = {
-        "wide": {"match": "^wide/", "name": "ftrl", "learning_rate": 0.05},
-        "deep": {"match": "^deep/", "name": "adam", "learning_rate": 0.001},
+        # optional, since either part can be off
+        "wide": {"match": "^wide/", "name": "ftrl", "learning_rate": 0.05, "optional": True},
+        "deep": {"match": "^deep/", "name": "adam", "learning_rate": 0.001, "optional": True},
     }
 
     def __init__(

@@ -142,8 +142,9 @@ def build_groups(
 ) -> list[Group]:
     """Returns the optimizer groups, their optimizers built, with the proof that they cover the model."""
     patterns = {name: group["match"] for name, group in config.items()}
+    optional = [name for name, group in config.items() if group["optional"]]
     groups = []
-    for name, variables in assign_groups(patterns, model.trainable_variables).items():
+    for name, variables in assign_groups(patterns, model.trainable_variables, optional).items():
         own, where = config[name], f"optimizer.groups.{name}"
         if own["frozen"]:
             groups.append(Group(name, variables))

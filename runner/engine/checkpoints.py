@@ -65,18 +65,25 @@ class State:
         return {slot: _tensor(variable).numpy() for slot, variable in self._variables.items()}
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Gives every variable its value."""
+        """Gives every variable that has one its value."""
         for slot, variable in self._variables.items():
-            variable.assign(arrays[slot])
+            if slot in arrays:
+                variable.assign(arrays[slot])
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, optional: str = "") -> None:
         """Takes a checkpoint's values, all or none.
+
+        Args:
+            checkpoint: what was saved.
+            optional: a role that may be missing on either side; its variables then keep their values.
 
         Raises:
             CheckpointError: a slot is missing, left over, or of another shape or type.
         """
         own, saved = self.describe(), checkpoint.slots
         for slot in sorted(own.keys() | saved.keys()):
+            if optional and slot.startswith(f"{optional}/") and (slot in own) != (slot in saved):
+                continue
             here, there = own.get(slot), saved.get(slot)
             if here is None or there is None or (here["shape"], here["dtype"]) != (there["shape"], there["dtype"]):
                 raise CheckpointError(
@@ -102,7 +109,7 @@ def save(folder: Path, step: int, state: State, extra: Mapping[str, Any], keep: 
     try:
         temporary.mkdir(parents=True)
         with open(temporary / STATE, "wb") as file:
-            np.savez(file, **state.read())
+            np.savez(file, allow_pickle=False, **state.read())
             _sync(file)
         manifest = {
             "format": FORMAT,
@@ -121,7 +128,9 @@ def save(folder: Path, step: int, state: State, extra: Mapping[str, Any], keep: 
             _remove(old)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise ResourceError(f"{folder}: the checkpoint of step {step} can't be written: {error.strerror or error}") from error
+        raise ResourceError(
+            f"{folder}: the checkpoint of step {step} can't be written: {error.strerror or error}"
+        ) from error
     return final
 
 

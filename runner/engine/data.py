@@ -134,7 +134,9 @@ def split_rows(num_rows: int, config: dict[str, Any]) -> dict[str, np.ndarray]:
     num_test, num_val = round(num_rows * config["test_split"]), round(num_rows * config["validation_split"])
     test, val, train = np.split(order, [num_test, num_test + num_val])
     if len(train) == 0:
-        raise DataError(f"data: no rows are left for training. Received: {num_rows} rows, {num_val} val, {num_test} test")
+        raise DataError(
+            f"data: no rows are left for training. Received: {num_rows} rows, {num_val} val, {num_test} test"
+        )
     return {"train": train[: config.get("limit_rows")], "val": val, "test": test}
 
 
@@ -163,8 +165,8 @@ def fit(table: Table, rows: np.ndarray, scale_target: bool) -> Preprocessing:
         classes = _labels(table.target, rows)
         if not 2 <= len(classes) <= MAX_CLASSES:
             raise DataError(
-                f"{table.source}: target {table.target_name!r} must have 2 to {MAX_CLASSES} classes in the training rows. "
-                f"Received: {len(classes)}"
+                f"{table.source}: target {table.target_name!r} must have 2 to {MAX_CLASSES} classes "
+                f"in the training rows. Received: {len(classes)}"
             )
         return Preprocessing(**{**asdict(fitted), "classes": classes})
     if not scale_target:
@@ -198,7 +200,9 @@ def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, np.ndarray]
     wanted = [*preprocessing.medians, *preprocessing.vocabularies, *preprocessing.arrays]
     missing = [name for name in wanted if name not in table.columns]
     if missing:
-        raise DataError(f"{table.source}: columns are missing. Received: {', '.join(table.columns)}. Missing: {', '.join(missing)}")
+        raise DataError(
+            f"{table.source}: columns are missing. Received: {', '.join(table.columns)}. Missing: {', '.join(missing)}"
+        )
     inputs = {name: table.columns[name].astype(keras.config.floatx()) for name in preprocessing.arrays}
     layers = preprocessing.build_layers()
     if layers is not None:
@@ -210,9 +214,8 @@ def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, np.ndarray]
             raw["text"] = np.stack([table.columns[name] for name in preprocessing.vocabularies], axis=1)
         encoded = layers({name: tf.convert_to_tensor(value) for name, value in raw.items()})
         inputs |= {name: value.numpy() for name, value in encoded.items()}
-    return (next(iter(inputs.values())) if list(inputs) == list(preprocessing.arrays)[:1] else inputs), _targets(
-        table, preprocessing
-    )
+    alone = len(inputs) == 1 and preprocessing.arrays  # a single array is given to the model bare
+    return next(iter(inputs.values())) if alone else inputs, _targets(table, preprocessing)
 
 
 def _targets(table: Table, preprocessing: Preprocessing) -> np.ndarray:

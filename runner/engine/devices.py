@@ -47,11 +47,13 @@ def _mirrored(strategy: dict[str, Any]) -> tf.distribute.Strategy:
     devices = strategy.get("devices") or known
     missing = [device for device in devices if device.upper() not in known]
     if missing:
-        raise ResourceError(f"strategy.devices: no such device. Received: {', '.join(missing)}. Known: {', '.join(known)}")
+        raise ResourceError(
+            f"strategy.devices: no such device. Received: {', '.join(missing)}. Known: {', '.join(known)}"
+        )
     if len(devices) < 2:
         raise ResourceError(
-            f"strategy: mirrored needs two devices or more. Received: {', '.join(devices) or 'none'} of {device_names()}. "
-            "strategy.logical_cpus=2 splits the CPU to try it out"
+            f"strategy: mirrored needs two devices or more. Received: {', '.join(devices) or 'none'} "
+            f"of {device_names()}. strategy.logical_cpus=2 splits the CPU to try it out"
         )
     return tf.distribute.MirroredStrategy(devices)
 

@@ -1,141 +1,34 @@
 """The table of contents of a run: from a checked config to a folder with results.
 
-    train:     devices → data → build → restore → loop → test → run.json
-    evaluate:  devices → data → build → the best weights → metrics
-    check:     devices → data → build → what was found
+train:     devices → data → build → restore → loop → test → run.json
+evaluate:  devices → data → build → the best weights → metrics
+check:     devices → data → build → what was found
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-import keras
-import numpy as np
-import tensorflow as tf
 import yaml
 from rich.console import Console
 
 from tfrun import provenance
 from tfrun.catalog import Catalog
 from tfrun.engine import checkpoints, data, devices, loop, modes, progress, writers
-from tfrun.engine.build import Parts, build_parts
-from tfrun.engine.order import Order
-from tfrun.engine.program import Program, Tracker
-from tfrun.engine.split import describe_groups
-from tfrun.errors import CheckpointError, ConfigError, DataError, DivergedError, Interrupted, ResourceError, TfrunError
+from tfrun.engine.program import Program
+from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session
+from tfrun.errors import CheckpointError, ConfigError, DataError, DivergedError, Interrupted, TfrunError
 from tfrun.runs import RunFolder, now, write_atomically
-from tfrun.schema import check_task
-from tfrun.table import Table
 
 log = logging.getLogger("tfrun")
-
-
-@dataclass(frozen=True)
-class Session:
-    """Everything that is built before the first step."""
-
-    config: dict[str, Any]
-    strategy: tf.distribute.Strategy
-    table: Table
-    examples: data.Examples
-    parts: Parts
-    order: Order
-    plan: loop.Plan
-    best: Tracker
-    stopper: Tracker | None
-
-    def make_program(self, mode: str) -> Program:
-        """Returns the program of a mode; every call shares the same variables but the program's own few."""
-        with self.strategy.scope():
-            return Program(
-                self.parts.step,
-                (self.examples.inputs, self.examples.targets),
-                self.order,
-                self.examples.splits["val"],
-                self.parts.val_loss_mean,
-                self.parts.val_metrics,
-                self.best,
-                self.stopper,
-                mode,
-            )
-
-    def state(self, program: Program) -> checkpoints.State:
-        """Returns everything that a resumed run must find again."""
-        step = self.parts.step
-        return checkpoints.State(
-            {
-                "model": self.parts.model.variables,
-                **{f"optimizer/{group.name}": group.optimizer.variables for group in step.active},
-                **{f"learning_rate/{group.name}": [group.base_learning_rate] for group in step.active},
-                "train": [variable for metric in [step.loss_mean, *step.metrics] for variable in metric.variables],
-                "best": [*self.best.variables, *program.best_weights],
-                "early_stopping": self.stopper.variables if self.stopper else [],
-                "position": [program.step_count],
-            }
-        )
-
-
-def prepare(
-    config: dict[str, Any], catalog: Catalog, fitted: data.Preprocessing | None = None
-) -> Session:
-    """Does everything that comes before the first step.
-
-    Args:
-        config: the normalized config.
-        catalog: the components.
-        fitted: a trained run's preprocessing: then every row of the table is to be evaluated, none trained on.
-    """
-    strategy = devices.prepare(config["trainer"], config["strategy"], config["seed"])
-    table = load_table(config["data"], catalog)
-    check_task(config, catalog, table.task)
-    if fitted is None:
-        examples = data.prepare(table, config["data"])
-    else:
-        rows = {"train": np.arange(1), "val": np.arange(0), "test": np.arange(len(table.target))}
-        examples = data.Examples(*data.encode(table, fitted), rows, fitted, data.fingerprint(table))
-    order = Order(examples.splits["train"], config["data"]["batch_size"], config["seed"])
-    devices.check_batch_size(order.batch_size, strategy)
-    plan = make_plan(config, order.steps_per_epoch)
-    sample = tf.nest.map_structure(lambda array: array[:2], (examples.inputs, examples.targets))
-    parts = build_parts(config, catalog, strategy, examples.preprocessing, sample, plan.last_step)
-    return Session(config, strategy, table, examples, parts, order, plan, *_trackers(config, strategy))
-
-
-def load_table(config: dict[str, Any], catalog: Catalog) -> Table:
-    """Reads the data set that `data` names."""
-    component = catalog.get("dataset", config["name"], "data.name")
-    return component.load()(**{param.name: config[param.name] for param in component.params if param.name in config})
-
-
-def make_plan(config: dict[str, Any], steps_per_epoch: int) -> loop.Plan:
-    """Returns when the run stops and saves; the nearest of several limits counts."""
-    trainer, checkpoint, logger = config["trainer"], config["checkpoint"], config["logger"]
-    limits = [trainer["max_steps"], trainer["max_epochs"] and trainer["max_epochs"] * steps_per_epoch]
-    by_epochs = checkpoint["every_epochs"] and checkpoint["every_epochs"] * steps_per_epoch
-    return loop.Plan(
-        steps_per_epoch,
-        last_step=min((limit for limit in limits if limit), default=sys.maxsize),
-        max_seconds=trainer["max_seconds"],
-        save_every_steps=tuple(every for every in (checkpoint["every_steps"], by_epochs) if every),
-        save_every_seconds=checkpoint["every_seconds"],
-        log_every_steps=logger["every_steps"] if logger else None,
-    )
-
-
-def _trackers(config: dict[str, Any], strategy: tf.distribute.Strategy) -> tuple[Tracker, Tracker | None]:
-    stopping, checkpoint = config["early_stopping"], config["checkpoint"]
-    with strategy.scope():
-        best = Tracker(checkpoint["monitor"], checkpoint["mode"])
-        if stopping is None:
-            return best, None
-        return best, Tracker(stopping["monitor"], stopping["mode"], stopping["min_delta"], stopping["patience"])
 
 
 def train(
@@ -145,7 +38,7 @@ def train(
     *,
     resume: bool = False,
     overrides: Sequence[str] = (),
-    hparams: dict[str, Any] | None = None,
+    hparams: Mapping[str, Any] | None = None,
     import_seconds: float = 0.0,
     console: Console | None = None,
 ) -> int:
@@ -168,7 +61,7 @@ def train(
     with folder.held():
         before = folder.read_run() if resume else {}
         if before.get("status") == "completed" and not _has_more_to_do(config, before):
-            console.print(f"{progress.shown(folder.path)} is completed already, at step {before['step']}", soft_wrap=True)
+            progress.say(console, f"{progress.shown(folder.path)} is completed already, at step {before['step']}")
             return 0
         run = {
             "run_id": folder.run_id,
@@ -179,8 +72,8 @@ def train(
             "argv": before.get("argv") or sys.argv,
             "overrides": before.get("overrides") or list(overrides),
             "seed": config["seed"],
-            "epoch": 0,
-            "step": 0,
+            "epoch": before.get("epoch", 0),
+            "step": before.get("step", 0),
             "metrics": {},
             "best": {},
             "timing": {"import_seconds": round(import_seconds, 3)},
@@ -203,8 +96,7 @@ def train(
             status = {DivergedError: "diverged", Interrupted: "stopped"}.get(type(error), "failed")
             exit_code = error.exit_code if isinstance(error, TfrunError) else 1
             fault = {"type": type(error).__name__, "message": str(error), "exit_code": exit_code}
-            run |= {"status": status, "ended": now(), "error": fault}
-            folder.write_run(run)
+            folder.write_run(run | {"status": status, "ended": now(), "error": fault})
             log.exception("the run ended: %s", status)
             raise
         return 0
@@ -216,24 +108,17 @@ def _train(
     catalog: Catalog,
     run: dict[str, Any],
     resume: bool,
-    hparams: dict[str, Any],
+    hparams: Mapping[str, Any],
     console: Console,
     stop: list[int],
 ) -> None:
-    timing = loop.Timing()
-    build_started = time.perf_counter()
-    session = prepare(config, catalog)
-    checkpoints.sweep(folder.checkpoints)
-    restored = checkpoints.newest(folder.checkpoints) if resume else None
-    if restored:
-        _check_same_data(session, restored)
-        for line in restored.passed_over:
-            console.print(f"passed over {line}", soft_wrap=True, highlight=False, markup=False)
-        console.print(f"going on from {progress.shown(restored.path)}", soft_wrap=True, highlight=False, markup=False)
+    timing, started = loop.Timing(), time.perf_counter()
+    session = build_session(config, catalog)
+    restored = _newest_checkpoint(folder, session, console) if resume else None
     choice = modes.choose(
         restored.extra["mode"] if restored else config["trainer"]["compile"],
         config["data"]["residency"],
-        sum(array.nbytes for array in tf.nest.flatten((session.examples.inputs, session.examples.targets))),
+        session.data_bytes,
         session.strategy,
         session.parts.model,
         session.plan.last_step,
@@ -243,23 +128,23 @@ def _train(
     timing.compile_seconds = choice.compile_seconds
     program, state = choice.program, session.state(choice.program)
     if restored:
-        state.restore(restored)
+        state.restore(restored, OPTIONAL_ROLE)
     writers.cut_back(folder.path, restored.extra["journals"] if restored else {})
-    why = restored.extra["why"] if restored else choice.why
-    run |= describe(session) | {"engine": {"mode": choice.mode, "why": why, "devices": devices.device_names()}}
-    run["timing"]["build_seconds"] = round(time.perf_counter() - build_started - timing.compile_seconds, 3)
+    engine = {"mode": choice.mode, "why": restored.extra["why"] if restored else choice.why}
+    run |= session.describe() | {"engine": engine | {"devices": devices.device_names()}}
+    run["timing"]["build_seconds"] = round(time.perf_counter() - started - timing.compile_seconds, 3)
     folder.write_run(run)
     write_atomically(folder.preprocessing_json, session.examples.preprocessing.to_json())
-    log.info("engine: %s, %s", choice.mode, choice.why)
+    log.info("engine: %s, %s", choice.mode, engine["why"])
 
     board = writers.TensorBoard(folder.tensorboard, folder.path) if config["logger"] else None
     writer = writers.MultiWriter(filter(None, [writers.JsonLines(folder.metrics_jsonl, folder.path), board]))
     if board and not restored:
-        board.write_text("config", "```yaml\n" + yaml.safe_dump(config, sort_keys=False) + "```")
-        board.write_text("groups", "```yaml\n" + yaml.safe_dump(run["groups"], sort_keys=False) + "```")
+        board.write_text("config", _as_markdown(config))
+        board.write_text("groups", _as_markdown(run["groups"]))
 
     def save(step: int) -> None:
-        extra = {"mode": choice.mode, "why": why, "journals": writer.lengths(), "fingerprint": session.examples.fingerprint}
+        extra = engine | {"journals": writer.lengths(), "fingerprint": session.examples.fingerprint}
         checkpoints.save(folder.checkpoints, step, state, extra, config["checkpoint"]["keep"])
         run["step"], run["epoch"] = step, step // session.plan.steps_per_epoch
         folder.write_run(run)
@@ -267,72 +152,68 @@ def _train(
     names = [group.name for group in session.parts.step.active]
     try:
         with progress.Display(session.plan.steps_per_epoch, session.plan.last_step, console) as display:
-            ended = loop.train(program, session.plan, writer, names, display.update, save, lambda: bool(stop), timing)
-        if ended == "interrupted":
-            raise Interrupted(stop[0], f"stopped by {signal.Signals(stop[0]).name} at step {run['step']}, saved. {_how_to_go_on(folder)}")
+            ended_by = loop.train(
+                program, session.plan, writer, names, display.update, save, lambda: bool(stop), timing
+            )
+        if ended_by == "interrupted":
+            go_on = f"Go on with: tfrun resume {progress.shown(folder.path)}"
+            by = signal.Signals(stop[0]).name
+            raise Interrupted(stop[0], f"stopped by {by} at step {run['step']}, its state saved. {go_on}")
         started = time.perf_counter()
         _test(session, program, run, writer)
         timing.eval_seconds += time.perf_counter() - started
-        writer.close()
-        finish(folder, run, session, program)
+        writer.lengths()  # the journal is on disk before it is read
+        run |= read_results(folder, int(session.best.best_step.numpy()), session.best.monitor)
         if board:
             board.write_hparams(folder.run_id, hparams, summary_metrics(run))
     finally:
         writer.close()
         run["timing"] |= {key: round(value, 3) for key, value in asdict(timing).items() if key != "timed_steps"}
         run["timing"]["steps_per_second"] = timing.steps_per_second and round(timing.steps_per_second, 1)
-    run |= {"status": "completed", "ended": now(), "engine": run["engine"] | {"ended_by": ended}}
+    run |= {"status": "completed", "ended": now(), "engine": run["engine"] | {"ended_by": ended_by}}
     folder.write_run(run)
     progress.print_summary(console, run, folder.path, folder.checkpoints / f"step-{run['step']:09d}")
 
 
-def _test(session: Session, program: Program, run: dict[str, Any], writer: writers.Writer) -> None:
+def _newest_checkpoint(folder: RunFolder, session: Session, console: Console) -> checkpoints.Checkpoint | None:
+    checkpoints.sweep(folder.checkpoints)
+    restored = checkpoints.newest(folder.checkpoints)
+    if restored is None:
+        return None
+    if restored.extra["fingerprint"] != session.examples.fingerprint:
+        raise CheckpointError(f"{session.table.source}: its contents have changed since the run was trained on it")
+    for line in restored.passed_over:
+        progress.say(console, f"passed over {line}")
+    progress.say(console, f"going on from {progress.shown(restored.path)}")
+    return restored
+
+
+def _test(session: Session, program: Program, run: Mapping[str, Any], writer: writers.Writer) -> None:
     """Evaluates the best weights on the test split; the state that was saved is the last one, and stays so."""
-    load_best(session, program)
+    session.load_best(program)
     rows = session.examples.splits["test"]
     if len(rows):
         writer.write_epoch(run["epoch"], run["step"], {"test": program.evaluate(rows)})
 
 
-def load_best(session: Session, program: Program) -> None:
-    """Gives the model its best weights, where an epoch has ended."""
-    if int(session.best.best_step.numpy()):
-        for variable, best in zip(session.parts.model.variables, program.best_weights, strict=True):
-            variable.assign(best)
+def read_results(folder: RunFolder, best_step: int, monitor: str) -> dict[str, Any]:
+    """Returns `metrics` and `best` of run.json from the journal, which holds every epoch of the run."""
+    metrics: dict[str, float] = {}
+    best: dict[str, Any] = {}
+    for line in folder.metrics_jsonl.read_text().splitlines():
+        entry = json.loads(line)
+        values = {key: value for key, value in entry.items() if "/" in key}
+        metrics |= values
+        if entry["step"] == best_step and "train/loss" in values:
+            best = {"epoch": entry["epoch"], "step": best_step, "monitor": monitor, **values}
+    return {"metrics": metrics, "best": best}
 
 
-def finish(folder: RunFolder, run: dict[str, Any], session: Session, program: Program) -> None:
-    """Fills in `metrics` and `best` from the journal, which holds every epoch's."""
-    lines = [yaml.safe_load(line) for line in folder.metrics_jsonl.read_text().splitlines()]
-    best_step = int(session.best.best_step.numpy())
-    for line in lines:
-        values = {key: value for key, value in line.items() if "/" in key}
-        run["metrics"] |= values
-        if line["step"] == best_step and "train/loss" in line:
-            run["best"] = {"epoch": line["epoch"], "step": best_step, "monitor": session.best.monitor, **values}
-
-
-def summary_metrics(run: dict[str, Any]) -> dict[str, float]:
-    """Returns the columns of the HParams table: best and last of what was validated, and the test."""
-    metrics = {f"last/{key}": value for key, value in run["metrics"].items() if not key.startswith("test/")}
-    metrics |= {f"best/{key}": value for key, value in run["best"].items() if "/" in key and isinstance(value, float)}
-    return metrics | {key: value for key, value in run["metrics"].items() if key.startswith("test/")}
-
-
-def describe(session: Session) -> dict[str, Any]:
-    """Returns what `run.json` says of the model and the data."""
-    splits = {split: len(rows) for split, rows in session.examples.splits.items()}
-    return {
-        "groups": describe_groups(session.parts.step.groups),
-        "parameters": session.parts.model.count_params(),
-        "data": {
-            "source": session.table.source,
-            "task": session.table.task,
-            "rows": len(session.table.target),
-            **splits,
-            "fingerprint": session.examples.fingerprint,
-        },
-    }
+def summary_metrics(run: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the columns of the HParams table: last and best epoch, and the test."""
+    last = {f"last/{key}": value for key, value in run["metrics"].items() if not key.startswith("test/")}
+    best = {f"best/{key}": value for key, value in run["best"].items() if "/" in key}
+    return last | best | {key: value for key, value in run["metrics"].items() if key.startswith("test/")}
 
 
 def evaluate(config: dict[str, Any], folder: RunFolder, catalog: Catalog, *, other_data: bool = False) -> None:
@@ -348,61 +229,44 @@ def evaluate(config: dict[str, Any], folder: RunFolder, catalog: Catalog, *, oth
     if saved is None:
         raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
     fitted = data.Preprocessing.from_json(folder.preprocessing_json.read_text()) if other_data else None
-    session = prepare(config, catalog, fitted=fitted)
+    session = build_session(config, catalog, fitted)
     program = session.make_program("graph_loop")
-    session.state(program).restore(saved)
-    load_best(session, program)
+    session.state(program).restore(saved, OPTIONAL_ROLE)
+    session.load_best(program)
     rows = session.examples.splits["test"]
     if len(rows) == 0:
-        raise DataError("data.test_split: the run has no test rows to evaluate on. Received: 0")
-    metrics = {f"test/{name}": value for name, value in program.evaluate(rows).items()}
+        raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
     console = Console()
-    console.print(f"{progress.shown(folder.path)} at step {saved.step}, best weights, on {len(rows)} rows of {session.table.source}", soft_wrap=True)
-    for name, value in metrics.items():
-        console.print(f"{name:20s} {value:.6g}", highlight=False)
+    progress.say(console, f"{progress.shown(folder.path)}, best weights up to step {saved.step}")
+    progress.say(console, f"{len(rows)} rows of {session.table.source}")
+    for name, value in program.evaluate(rows).items():
+        progress.say(console, f"test/{name:15s} {value:.6g}")
 
 
 def check(config: dict[str, Any], catalog: Catalog) -> None:
-    """Prints what can be found out without training: shapes, splits, groups, memory.
+    """Prints what can be found out without training: data, shapes, groups, memory.
 
     Raises:
         TfrunError: what would have stopped the run.
     """
-    session = prepare(config, catalog)
-    found = describe(session)
-    console = Console()
-    splits = ", ".join(f"{split} {found['data'][split]}" for split in ("train", "val", "test"))
-    console.print(f"data        {found['data']['source']}: {found['data']['rows']} rows ({splits}), {found['data']['task']}", soft_wrap=True)
-    arrays = tf.nest.flatten((session.examples.inputs, session.examples.targets))
-    for name, array in (session.examples.inputs.items() if isinstance(session.examples.inputs, dict) else [("input", arrays[0])]):
-        console.print(f"            {name} {array.shape[1:]} {array.dtype}", highlight=False)
-    console.print(f"steps       {session.plan.steps_per_epoch} an epoch, {session.plan.last_step} in all", highlight=False)
-    console.print(f"model       {config['model']['name']}, {found['parameters']:,} parameters", highlight=False)
-    for group in found["groups"]:
-        rate = f" at {group['learning_rate']:g}" if group["learning_rate"] is not None else ""
-        console.print(f"group       {group['name']}: {group['optimizer']}{rate}, {group['parameters']:,} parameters", highlight=False)
-        for path in group["variables"]:
-            console.print(f"            {path}", soft_wrap=True, highlight=False, markup=False)
-    state = session.state(session.make_program("graph_loop")).read().values()
-    resident, variables = sum(array.nbytes for array in arrays), sum(array.nbytes for array in state)
-    console.print(f"memory      {resident / 2**20:.1f} MiB data, {variables / 2**20:.1f} MiB variables and their state", highlight=False)
-    console.print("everything that can be checked without training is in order")
+    session = build_session(config, catalog)
+    variables = sum(array.nbytes for array in session.state(session.make_program("graph_loop")).read().values())
+    progress.print_check(
+        Console(), config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
+    )
 
 
-def _has_more_to_do(config: dict[str, Any], before: dict[str, Any]) -> bool:
-    steps_per_epoch = before["step"] // before["epoch"] if before.get("epoch") else None
+def _has_more_to_do(config: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     trainer = config["trainer"]
-    limits = [trainer["max_steps"], steps_per_epoch and trainer["max_epochs"] and trainer["max_epochs"] * steps_per_epoch]
-    return before["step"] < min((limit for limit in limits if limit), default=0)
+    if before["engine"].get("ended_by") == "early stopping" and config["early_stopping"]:
+        return False
+    beyond_epochs = trainer["max_epochs"] is None or before["epoch"] < trainer["max_epochs"]
+    beyond_steps = trainer["max_steps"] is None or before["step"] < trainer["max_steps"]
+    return beyond_epochs and beyond_steps
 
 
-def _check_same_data(session: Session, restored: checkpoints.Checkpoint) -> None:
-    if restored.extra["fingerprint"] != session.examples.fingerprint:
-        raise CheckpointError(f"{session.table.source}: the data is not what the run was trained on; its contents have changed")
-
-
-def _how_to_go_on(folder: RunFolder) -> str:
-    return f"Go on with: tfrun resume {progress.shown(folder.path)}"
+def _as_markdown(content: Any) -> str:
+    return f"```yaml\n{yaml.safe_dump(content, sort_keys=False)}```"
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The loop around the program: Python between the blocks.
 
-    while steps are left:
-        train a block, up to where Python has something to do
-        write its values, show them
-        save where it is time; stop where a limit, a signal or early stopping says so
+while steps are left:
+train a block, up to where Python has something to do
+write its values, show them
+save where it is time; stop where a limit, a signal or early stopping says so
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def train(
     Raises:
         DivergedError: a loss or a gradient was not finite; the state is that of the step before, and saved.
     """
-    step, wanted, values = int(program.step_count.numpy()), FIRST_BLOCK_STEPS, {}
+    step, wanted = int(program.step_count.numpy()), FIRST_BLOCK_STEPS
+    values: dict[str, float] = {}
     started = saved = clock()
     compiled = timing.compile_seconds > 0
     why = "early stopping" if program.is_stopped else "last step"
@@ -117,8 +118,8 @@ def train(
         if not result.finite:
             save(step)
             raise DivergedError(
-                f"the loss or its gradient is not finite at step {step + 1} (epoch {step // plan.steps_per_epoch + 1}). "
-                f"The weights are those of step {step}, and saved. A lower learning rate or optimizer clip_norm may help"
+                f"the loss or its gradient is not finite at step {step + 1}, epoch {step // plan.steps_per_epoch + 1}. "
+                f"The weights of step {step} are saved. A lower learning rate or optimizer.clip_norm may help"
             )
         if is_interrupted():
             why = "interrupted"
@@ -151,7 +152,9 @@ def write(
     for step, ended in sorted(events, key=lambda event: (event[0], event[1] is not None)):
         if ended is None:
             k = step - first_step - 1
-            rates = {f"lr/{name}": float(rate) for name, rate in zip(group_names, result.learning_rates[k], strict=True)}
+            rates = {
+                f"lr/{name}": float(rate) for name, rate in zip(group_names, result.learning_rates[k], strict=True)
+            }
             writer.write_steps(step, {"loss": float(result.losses[k]), "grad_norm": float(result.norms[k]), **rates})
         else:
             writer.write_epoch(first_epoch + ended + 1, step, by_split(result, names, ended))

@@ -72,7 +72,9 @@ def choose(
 
 def _why_stream(compile: str, residency: str, data_bytes: int) -> str:
     if compile in ("xla", "eager"):
-        raise ConfigError(f"trainer.compile: a stream needs auto or graph. Received: {compile}, data.residency={residency}")
+        raise ConfigError(
+            f"trainer.compile: a stream needs auto or graph. Received: {compile} with data.residency={residency}"
+        )
     if residency == "stream":
         return "data.residency=stream"
     return f"{data_bytes / 2**20:,.0f} MiB of examples don't fit into the device's memory beside the model"

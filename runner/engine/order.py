@@ -32,7 +32,7 @@ class Order:
         return generator.permutation(self.rows)[: self.steps_per_epoch * self.batch_size]
 
     def block(self, first_step: int, num_steps: int) -> np.ndarray:
-        """Returns the rows of `num_steps` steps from `first_step` on, over epochs' ends: (num_steps * batch_size,) int32."""
+        """Returns the rows of steps from `first_step` on, over epochs' ends: (num_steps * batch_size,) int32."""
         epoch, step = divmod(first_step, self.steps_per_epoch)
         parts, missing = [], num_steps
         while missing > 0:

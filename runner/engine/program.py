@@ -136,7 +136,9 @@ class Program:
         self._chunk = unit * -(-min(EVALUATION_ROWS, len(val_rows) or EVALUATION_ROWS) // unit)
         steps = min(MAX_STEPS, max(1, MAX_ORDER_BYTES // (4 * order.batch_size)))
         self._max_epochs = max(1, steps // order.steps_per_epoch)
-        self.max_steps = min(steps, order.steps_per_epoch) if self._max_epochs == 1 else self._max_epochs * order.steps_per_epoch
+        self.max_steps = (
+            min(steps, order.steps_per_epoch) if self._max_epochs == 1 else self._max_epochs * order.steps_per_epoch
+        )
         self._val_rows, self._num_val = self._padded(val_rows)
         if mode == "eager":
             self._compiled_block, self._compiled_evaluation = self._block, self._evaluate
@@ -197,7 +199,10 @@ class Program:
             rows = self._order.block(first_step, num_steps)
             return tf.constant(np.pad(rows, (0, self.max_steps * self._order.batch_size - len(rows))))
         if self._stream is None or self._stream[0] != first_step:
-            self._stream = first_step, iter(self._step.strategy.experimental_distribute_dataset(self._dataset(first_step)))
+            self._stream = (
+                first_step,
+                iter(self._step.strategy.experimental_distribute_dataset(self._dataset(first_step))),
+            )
         self._stream = first_step + num_steps, self._stream[1]
         return self._stream[1]
 

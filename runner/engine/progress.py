@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tfrun.console import is_live
-from tfrun.engine.loop import Timing
+from tfrun.engine.loop import Plan, Timing
 
 LINE_SECONDS = 2.0  # between plain lines, so that epochs of milliseconds don't flood a log
 
@@ -36,7 +36,7 @@ class Display:
         self._live: Live | None = None
         self._last_line = float("-inf")
         self._shown_step = -1
-        self._newest: tuple[int, Mapping[str, float], Timing] | None = None
+        self._newest: tuple[int, Mapping[str, float], Timing] = (-1, {}, Timing())
         self._num_epochs = -(-last_step // steps_per_epoch)
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -59,7 +59,7 @@ class Display:
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
-        elif self._newest is not None and self._newest[0] != self._shown_step:
+        elif self._newest[0] != self._shown_step:
             self._print_line()
 
     def update(self, step: int, values: Mapping[str, float], timing: Timing) -> None:
@@ -73,10 +73,10 @@ class Display:
             self._print_line()
 
     def _print_line(self) -> None:
-        self._last_line, self._shown_step = self._clock(), self._newest[0]
-        epoch = min(self._newest[0] // self._steps_per_epoch, self._num_epochs)
-        head = f"epoch {epoch}/{self._num_epochs}  step {self._newest[0]}/{self._last_step}"
-        self._console.print(f"{head}  {self._line()}", soft_wrap=True, highlight=False, markup=False)
+        step = self._newest[0]
+        self._last_line, self._shown_step = self._clock(), step
+        head = f"epoch {step // self._steps_per_epoch}/{self._num_epochs}  step {step}/{self._last_step}"
+        say(self._console, f"{head}  {self._line()}")
 
     def _line(self) -> str:
         _, values, timing = self._newest
@@ -92,31 +92,59 @@ def format_value(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def print_summary(console: Console, run: Mapping[str, Any], folder: Path, checkpoint: Path | None) -> None:
+def print_summary(console: Console, run: Mapping[str, Any], folder: Path, checkpoint: Path) -> None:
     """Prints the table of the best epoch, the last one and the test, and the three paths wanted next."""
     best, last = run["best"], run["metrics"]
+    best_split = best.get("monitor", "val/loss").partition("/")[0]
+    rows = [
+        (f"best {best_split}, epoch {best.get('epoch')}", best, best_split),
+        ("last train", last, "train"),
+        ("last val", last, "val"),
+        ("test, best weights" if best else "test", last, "test"),
+    ]
     names = list(dict.fromkeys(key.partition("/")[2] for key in [*best, *last] if "/" in key))
-    table = Table(title=f"{run['name']}: {run['status']}, {run['step']} steps", title_justify="left")
-    table.add_column("")
-    heads = {"best": f"best (epoch {best['epoch']})" if best else "best", "last": "last", "test": "test"}
-    rows = [(heads["best"], best, best.get("monitor", "val/loss").partition("/")[0]), (heads["last"], last, "train"), (heads["last"], last, "val"), (heads["test"], last, "test")]
-    for name in names:
-        table.add_column(name, justify="right")
+    table = Table("", *[Column(name, justify="right") for name in names])
     for head, values, split in rows:
         cells = [format_value(values.get(f"{split}/{name}")) for name in names]
-        if any(cell != "–" for cell in cells):
-            table.add_row(head if split == "test" else f"{head} {split}", *cells)
-    console.print(table)
-    print_path(console, "run        ", folder)
-    if checkpoint is not None:
-        print_path(console, "checkpoint ", checkpoint)
-    print_path(console, "curves     ", f"tensorboard --logdir {shown(folder.parent.parent)}")
+        if any(f"{split}/{name}" in values for name in names):
+            table.add_row(head, *cells)
+    say(console, f"{run['name']}: {run['status']} at step {run['step']:,}, epoch {run['epoch']:,}")
+    if table.row_count:
+        console.print(table)
+    say(console, f"run         {shown(folder)}")
+    say(console, f"checkpoint  {shown(checkpoint)}")
+    say(console, f"curves      tensorboard --logdir {shown(folder.parent.parent)}")
 
 
-def print_path(console: Console, label: str, path: Any) -> None:
-    """Prints a path on one line of its own, whole, so that it can be copied from a narrow window."""
-    text = shown(path) if isinstance(path, Path) else path
-    console.print(f"{label}{text}", soft_wrap=True, highlight=False, markup=False)
+def print_check(
+    console: Console,
+    config: Mapping[str, Any],
+    found: Mapping[str, Any],
+    inputs: Any,
+    plan: Plan,
+    data_bytes: int,
+    variable_bytes: int,
+) -> None:
+    """Prints what `tfrun check` found."""
+    data = found["data"]
+    splits = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test"))
+    say(console, f"data    {data['source']}, {data['task']}: {data['rows']:,} rows ({splits})")
+    for name, array in (inputs if isinstance(inputs, Mapping) else {"array": inputs}).items():
+        say(console, f"        {name} {('batch', *array.shape[1:])} {array.dtype}".replace("'", ""))
+    say(console, f"steps   {plan.steps_per_epoch:,} an epoch, {plan.last_step:,} in all")
+    say(console, f"model   {config['model']['name']}, {found['parameters']:,} parameters")
+    for group in found["groups"]:
+        rate = "" if group["learning_rate"] is None else f", learning rate {group['learning_rate']:.4g}"
+        say(console, f"group   {group['name']}: {group['optimizer']}{rate}, {group['parameters']:,} parameters")
+        for path in group["variables"]:
+            say(console, f"        {path}")
+    say(console, f"memory  {data_bytes / 2**20:.1f} MiB data, {variable_bytes / 2**20:.1f} MiB variables and state")
+    say(console, "All that can be checked without training is in order.")
+
+
+def say(console: Console, text: str) -> None:
+    """Prints a line as it is: no markup, and never broken, so that paths can be copied from a narrow window."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def shown(path: Path) -> str:

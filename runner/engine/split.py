@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,11 +29,11 @@ class Group:
 
     name: str
     variables: list[keras.Variable]
-    optimizer: keras.optimizers.Optimizer | None = None
+    optimizer: Any = None
     schedule: Callable[[tf.Tensor], tf.Tensor] | None = None
     clip_norm: float | None = None
     every: int = 1
-    base_learning_rate: tf.Variable | None = field(default=None, repr=False)
+    base_learning_rate: Any = field(default=None, repr=False)
 
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate at a step, a scalar float32."""
@@ -41,18 +41,21 @@ class Group:
         return rate if self.schedule is None else rate * tf.cast(self.schedule(step), tf.float32)
 
 
-def assign_groups(patterns: Mapping[str, str], variables: Sequence[keras.Variable]) -> dict[str, list[keras.Variable]]:
+def assign_groups(
+    patterns: Mapping[str, str], variables: Sequence[keras.Variable], optional: Collection[str] = ()
+) -> dict[str, list[keras.Variable]]:
     """Returns the variables of each group, in the model's order.
 
     Args:
         patterns: group name → regular expression, searched in `variable.path`.
         variables: the model's trainable variables.
+        optional: groups that are left out where they match nothing, if the others cover every variable.
 
     Raises:
         ConfigError: a pattern that matches nothing, or a variable matched twice or not at all.
     """
     groups: dict[str, list[keras.Variable]] = {name: [] for name in patterns}
-    problems = []
+    problems: list[str] = []
     for variable in variables:
         owners = [name for name, pattern in patterns.items() if re.search(pattern, variable.path)]
         if len(owners) != 1:
@@ -60,8 +63,13 @@ def assign_groups(patterns: Mapping[str, str], variables: Sequence[keras.Variabl
             problems.append(f"{variable.path} is {how}")
         for name in owners[:1]:
             groups[name].append(variable)
+    covered = not problems
     for name, pattern in patterns.items():
-        if not any(re.search(pattern, variable.path) for variable in variables):
+        if any(re.search(pattern, variable.path) for variable in variables):
+            continue
+        if covered and name in optional:
+            del groups[name]
+        else:
             problems.insert(0, f"optimizer.groups.{name}.match: {pattern!r} matches no variable")
     if problems:
         paths = ", ".join(variable.path for variable in variables)

@@ -111,9 +111,7 @@ class Step:
     def _update(self, gradients: Any, outputs: Any, rates: tf.Tensor, step: tf.Tensor) -> None:
         for k, group in enumerate(self.active):
             group.optimizer.learning_rate.assign(rates[k])
-            if group.every == 1:
-                self.strategy.run(self._apply, args=(k, gradients[k]))
-            elif (step + 1) % group.every == 0:
+            if group.every == 1 or (step + 1) % group.every == 0:
                 self.strategy.run(self._apply, args=(k, gradients[k]))
         self.strategy.run(self.update_metrics, args=(outputs[0], outputs[1]))
 

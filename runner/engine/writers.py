@@ -69,7 +69,7 @@ class JsonLines:
         """Leaves single steps to TensorBoard."""
 
     def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
-        line = {"epoch": epoch, "step": step}
+        line: dict[str, float] = {"epoch": epoch, "step": step}
         line |= {f"{split}/{name}": value for split, own in values.items() for name, value in own.items()}
         self._file.write(json.dumps(line).encode() + b"\n")
 
@@ -118,7 +118,11 @@ class TensorBoard:
         tensor = tensor_pb2.TensorProto(
             dtype=types_pb2.DT_STRING, string_val=[markdown.encode()], tensor_shape=tensor_shape_pb2.TensorShapeProto()
         )
-        self._event("train", 0, summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]))
+        self._event(
+            "train",
+            0,
+            summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]),
+        )
 
     def write_hparams(self, run_id: str, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Writes one row of the HParams table.
@@ -127,7 +131,9 @@ class TensorBoard:
         run, so that two runs of equal values stay two rows. No experiment summary is written: TensorBoard would take
         one run's as everyone's (`backend_context.py`).
         """
-        values = {key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in hparams.items()}
+        values = {
+            key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in hparams.items()
+        }
         self._event("hparams", 0, hparams_summary.hparams_pb(values, trial_id=run_id))
         self._write("hparams", 0, metrics)
 

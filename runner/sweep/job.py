@@ -1,7 +1,8 @@
-"""One job of a sweep: what it does, the forked process it runs in, and what is left of it."""
+"""One job of a sweep: what it does, the forked process it runs in, and what is told of its end."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -20,28 +21,34 @@ from omegaconf import DictConfig, OmegaConf
 from tfrun import runs, schema
 from tfrun.catalog import Catalog
 from tfrun.compose import parse, plain
-from tfrun.errors import TfrunError
 from tfrun.launch import engine
 from tfrun.runs import RunFolder
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ENDED = ("completed", "stopped", "failed", "diverged", "pruned")  # what run.json says of a run that told its end
 PR_SET_PDEATHSIG = 1
 
 
 class JobFolder(RunFolder):
-    """A job's run folder. It stays when the job can't begin: the sweep tells why, job by job."""
+    """A job's run folder. It stays where a mistake keeps the job from starting: the sweep shows its log."""
 
     def discard(self) -> None:
         """Keeps the folder."""
 
+    def fail(self, overrides: Sequence[str], kind: str, message: str, exit_code: int) -> None:
+        """Writes into `run.json` how the job ended, where it had no chance to."""
+        before = {"run_id": self.run_id, "overrides": list(overrides), "started": None, "metrics": {}, "best": {}}
+        error = {"type": kind, "message": message, "exit_code": exit_code}
+        self.write_run(before | self.read_run() | {"status": "failed", "ended": runs.now(), "error": error})
+
 
 @dataclass(frozen=True)
 class Task:
-    """What Hydra's launchers run for each job: trains it, and returns its objective for sweepers that look for one.
+    """What Hydra's launchers call for each job: trains it and returns its objective.
 
     Attributes:
         catalog: the components.
-        swept: the keys that differ between the jobs; they become the columns of TensorBoard's HParams table.
+        swept: the keys that differ between the jobs, which are the columns of TensorBoard's HParams table.
     """
 
     catalog: Catalog
@@ -49,92 +56,124 @@ class Task:
 
     def __call__(self, job: DictConfig) -> float | None:
         hydra = HydraConfig.get()
-        overrides = [str(override).lstrip("+") for override in hydra.overrides.task]
+        overrides = [override.lstrip("+") for override in hydra.overrides.task]
         folder = JobFolder(Path(hydra.runtime.output_dir))
         config = schema.normalize(plain(job), self.catalog, overrides)
         runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(job, resolve=True))
-        hparams = {item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept}
         with engine(folder.log) as (experiment, seconds):
             experiment.train(
-                config, folder, self.catalog, overrides=overrides, hparams=hparams, import_seconds=seconds
+                config,
+                folder,
+                self.catalog,
+                overrides=overrides,
+                hparams={key: value for key, value in values(overrides).items() if key in self.swept},
+                import_seconds=seconds,
             )
         return objective(folder.read_run())
 
 
+def values(overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the keys that overrides set, with their values as Python has them."""
+    return {override.key_or_group: override.value() for override in parse(overrides)}
+
+
+def objective(run: dict[str, Any]) -> float | None:
+    """Returns the best value of the monitored metric, or None where no epoch has ended."""
+    best = run.get("best") or {}
+    return best.get(best.get("monitor"))
+
+
 @dataclass
 class Child:
-    """A process that runs one job."""
+    """A forked process.
+
+    Attributes:
+        pid: its id, and that of its session and process group.
+        started: when, in seconds of `time.monotonic`.
+        exit_code: once it has ended; negative is the signal that ended it.
+    """
 
     pid: int
     started: float
-    exit_code: int | None = None  # negative: the signal that ended it
-    timed_out: bool = False
+    exit_code: int | None = None
     signalled: bool = False
 
     def has_ended(self) -> bool:
-        """Returns whether the process is gone, without waiting for it."""
+        """Returns whether it has ended, without waiting."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if pid:
             self.exit_code = os.waitstatus_to_exitcode(status)
         return bool(pid)
 
     def send(self, number: int) -> None:
-        """Asks the job once to save and stop."""
+        """Sends it the first signal only: the second would end it without saving."""
         if not self.signalled:
             self.signalled = True
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Ends the job and whatever it has started."""
-        os.killpg(self.pid, signal.SIGKILL)
-
-    def why(self) -> tuple[str, str]:
-        """Returns the type and the message of an end that the job had no chance to tell."""
-        assert self.exit_code is not None
-        if self.timed_out:
-            return "TimeoutError", "killed: it ran longer than hydra.launcher.timeout_seconds"
-        if self.exit_code < 0:
-            return "Killed", f"killed by {signal.Signals(-self.exit_code).name}"
-        return "Exited", f"the process ended with exit code {self.exit_code} before the run did"
+        """Ends it, and whatever it has started."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:  # it has no group of its own yet
+            os.kill(self.pid, signal.SIGKILL)
 
 
-def start(run: Callable[[], int], log: Path) -> Child:
-    """Forks a process that calls `run` and exits with what it returns, its output in `log`.
+def fork(run: Callable[[], int], log: Path) -> Child:
+    """Forks a process that calls `run` and exits with what it returns; its output goes to `log`.
 
-    TensorFlow must be imported and its runtime not started: forked after that, it hangs.
+    TensorFlow may be imported, but its runtime must not have started: forked then, the first tensor hangs.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the child has handlers of its own
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the child has let go of the parent's handlers
     try:
         pid = os.fork()
         if pid == 0:
             _live(run, log, parent)
-        with _ignore_gone():
-            os.setpgid(pid, pid)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    return Child(pid, time.perf_counter())
+    return Child(pid, time.monotonic())
 
 
 def _live(run: Callable[[], int], log: Path, parent: int) -> NoReturn:
-    """The child's whole life."""
+    """Is the child's life, from the fork to its end."""
     exit_code: Any = 1
     try:
-        os.setsid()  # the terminal's Ctrl-C reaches the parent alone, which hands it on
+        os.setsid()  # so that Ctrl-C in the terminal reaches the parent alone, which hands it on
         _die_with(parent)
-        _output_to(log)
+        _redirect_output(log)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         exit_code = run()
     except SystemExit as error:
-        exit_code = error.code
-        traceback.print_exc()
+        exit_code = error.code or 0
+        traceback.print_exc()  # nobody expects it of a component, so say where
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(exit_code if isinstance(exit_code, int) else int(exit_code is not None))
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(exit_code if isinstance(exit_code, int) else 1)  # no exit handlers: they are the parent's
+
+
+def _die_with(parent: int) -> None:
+    """Has the kernel kill this process when its parent ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _redirect_output(log: Path) -> None:
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    # by number, as TensorFlow's own logger holds on to the sys.stderr that it was imported under
+    for number in {1, 2, sys.stdout.fileno(), sys.stderr.fileno()}:
+        os.dup2(file, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    logging.getLogger().handlers.clear()

@@ -1,0 +1,190 @@
+"""Hydra's launcher for this machine: a forked process for each job.
+
+compose every job
+while jobs run or wait:
+fork the next                     up to n_jobs at a time
+hand on the first Ctrl-C          the jobs save and stop
+kill who takes too long
+tell who has ended
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import signal
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from tfrun.errors import Interrupted, SweepError, TfrunError
+from tfrun.sweep.job import ENDED, SIGNALS, Child, JobFolder, Task, fork, objective
+from tfrun.sweep.table import Board, read_outcome
+
+POLL_SECONDS = 0.02
+
+
+def compose_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], number: int) -> DictConfig:
+    """Returns the config of one job, with its `hydra` node."""
+    cfg = loader.load_sweep_config(sweep, list(overrides))
+    with read_write(cfg.hydra), open_dict(cfg.hydra):
+        cfg.hydra.job.id = cfg.hydra.job.num = number
+        cfg.hydra.overrides.task = [text.lstrip("+") for text in cfg.hydra.overrides.task]  # as people type them
+    return cfg
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A job that is ready to run."""
+
+    cfg: DictConfig
+    folder: JobFolder
+    label: str
+
+    @property
+    def overrides(self) -> list[str]:
+        return list(self.cfg.hydra.overrides.task)
+
+
+class ForkLauncher(Launcher):
+    """Runs jobs in processes forked from this one, which has TensorFlow imported but never starts its runtime.
+
+    Args:
+        n_jobs: how many at the same time.
+        timeout_seconds: what a job may take before it is killed; None is no limit.
+    """
+
+    def __init__(self, n_jobs: int = 1, timeout_seconds: float | None = None):
+        self._num_jobs, self._timeout_seconds = n_jobs, timeout_seconds
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        assert isinstance(task_function, Task)
+        self._context, self._task, self._config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Runs jobs and returns what Hydra's sweepers want to know of each.
+
+        Raises:
+            Interrupted: a signal came; the jobs that ran have saved.
+        """
+        setup_globals()
+        import tfrun.engine.experiment  # noqa: F401 - the children find it imported
+
+        jobs = [self._job(overrides, initial_job_idx + index) for index, overrides in enumerate(job_overrides)]
+        with _signals_put_into([]) as received, Board() as board:
+            self._run_all(jobs, received, board)
+        if received:
+            name = signal.Signals(received[0]).name
+            raise Interrupted(received[0], f"the sweep was stopped by {name}; the jobs that ran are saved")
+        return [self._returned(job) for job in jobs]
+
+    def _job(self, overrides: Sequence[str], number: int) -> Job:
+        cfg = compose_job(self._context.config_loader, self._config, overrides, number)
+        own = [text for text in cfg.hydra.overrides.task if text.partition("=")[0] in self._task.swept]
+        return Job(cfg, JobFolder(Path(self._config.hydra.sweep.dir) / str(number)), " ".join([f"#{number}", *own]))
+
+    def _run_all(self, jobs: Sequence[Job], received: Sequence[int], board: Board) -> None:
+        waiting, running = list(jobs), dict[Job, Child]()
+        try:
+            while running or (waiting and not received):
+                while waiting and len(running) < self._num_jobs and not received:
+                    job = waiting.pop(0)
+                    job.folder.path.mkdir()
+                    running[job] = fork(lambda job=job: self._run(job), job.folder.log)
+                for job, child in list(running.items()):
+                    late = self._timeout_seconds and time.monotonic() - child.started > self._timeout_seconds
+                    if received:
+                        child.send(received[0])
+                    if late or len(received) > 1:
+                        child.kill()
+                    if child.has_ended():
+                        del running[job]
+                        self._settle(job, child, bool(late))
+                        board.ended(read_outcome(job.folder, self._task.swept), time.monotonic() - child.started)
+                board.show({job.label: time.monotonic() - child.started for job, child in running.items()})
+                time.sleep(POLL_SECONDS)
+        finally:
+            for child in running.values():
+                child.kill()
+
+    def _run(self, job: Job) -> int:
+        """Runs a job in the child and returns its exit code."""
+        done = run_job(
+            task_function=self._task,
+            config=job.cfg,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+            hydra_context=self._context,
+            configure_logging=False,  # a run's log is set up by tfrun.console
+        )
+        if done.status == JobStatus.COMPLETED:
+            return 0
+        error = done._return_value
+        exit_code = error.exit_code if isinstance(error, TfrunError) else 1
+        if job.folder.read_run().get("status") not in ENDED:  # else the run has told and logged it
+            job.folder.fail(job.overrides, type(error).__name__, str(error), exit_code)
+            traceback.print_exception(error)
+        return exit_code
+
+    def _settle(self, job: Job, child: Child, late: bool) -> None:
+        """Writes the end of a job that had no chance to."""
+        code = child.exit_code or 0
+        if job.folder.read_run().get("status") in ENDED:
+            return
+        if late:
+            kind, message = (
+                "TimeoutError",
+                f"killed: not done in hydra.launcher.timeout_seconds={self._timeout_seconds:g}",
+            )
+        elif code < 0:
+            kind, message = "Killed", f"killed by {signal.Signals(-code).name}"
+        else:
+            kind, message = "Exited", f"the process ended with exit code {code} before the run did"
+        job.folder.fail(job.overrides, kind, message, code if code > 0 else 1)
+
+    def _returned(self, job: Job) -> JobReturn:
+        run, cfg = job.folder.read_run(), copy.deepcopy(job.cfg)
+        with open_dict(cfg), read_write(cfg):
+            hydra = OmegaConf.create({"hydra": cfg.pop("hydra")})
+        completed = run["status"] == "completed"
+        result: Any = objective(run) if completed else SweepError(f"job {job.folder.path.name} {run['status']}")
+        status = JobStatus.COMPLETED if completed else JobStatus.FAILED
+        return _Return(job.overrides, cfg, hydra, str(Path.cwd()), "tfrun", status, result)
+
+
+def register() -> None:
+    """Has Hydra take the launcher, though it takes plugins from a package named `hydra_plugins` alone."""
+    plugins, ours = Plugins.instance(), f"{ForkLauncher.__module__}.{ForkLauncher.__name__}"
+    theirs = plugins.is_in_toplevel_plugins_module
+    plugins.register(ForkLauncher)
+    plugins.is_in_toplevel_plugins_module = lambda name: name == ours or theirs(name)  # type: ignore[method-assign]
+
+
+class _Return(JobReturn):
+    """Raises a failed job's error without a line on the terminal: the job's own has been there already."""
+
+    @property
+    def return_value(self) -> Any:
+        if self.status == JobStatus.FAILED:
+            raise self._return_value
+        return self._return_value
+
+
+@contextlib.contextmanager
+def _signals_put_into(received: list[int]) -> Iterator[list[int]]:
+    earlier = [signal.signal(number, lambda number, _: received.append(number)) for number in SIGNALS]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(SIGNALS, earlier, strict=True):
+            signal.signal(number, handler)
