@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from tfrun.catalog import Catalog
+from tfrun.engine.autograph import convert_layers, convertible
 from tfrun.engine.data import Preprocessing
 from tfrun.engine.split import Group, assign_groups
 from tfrun.engine.step import Step
@@ -59,6 +60,7 @@ def build_parts(
         given = {"features": preprocessing.features, "num_outputs": preprocessing.num_outputs}
         model = build_component(catalog, "model", config["model"], "model", given)
         outputs = _call_model(model, sample[0])
+        convert_layers(model)
         loss = build_loss(catalog, config["loss"])
         _check_outputs(loss, sample[1], outputs, preprocessing)
         groups = build_groups(config["optimizer"]["groups"], catalog, model, total_steps)
@@ -110,7 +112,7 @@ def build_function(catalog: Catalog, kind: str, config: Mapping[str, Any], where
 def build_loss(catalog: Catalog, config: Mapping[str, Any]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns a function (y_true, y_pred) → loss of each example, (B,); the engine averages it."""
     loss = build_function(catalog, "loss", config, "loss")
-    per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
+    per_example = convertible(loss.call if isinstance(loss, keras.losses.Loss) else loss)
 
     def call(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         y_pred = tf.cast(y_pred, keras.config.floatx())  # mixed precision ends at the model's output
@@ -129,8 +131,9 @@ def build_metrics(
         where = f"metric.{key}"
         metric = build_function(catalog, "metric", own, where)
         if not isinstance(metric, keras.metrics.Metric):
-            metric = keras.metrics.MeanMetricWrapper(metric)
+            metric = keras.metrics.MeanMetricWrapper(convertible(metric))
         metric.name = key
+        metric.update_state = convertible(metric.update_state)
         metric.update_state(y_true, y_pred)
         metric.reset_state()
         metrics.append(metric)
@@ -176,7 +179,7 @@ def build_schedule(
         return None
     schedule = build_function(catalog, "schedule", config, where)
     given = {"total_steps": total_steps} if "total_steps" in inspect.signature(schedule).parameters else {}
-    return lambda step: schedule(step, **given)
+    return convertible(functools.partial(schedule, **given))
 
 
 def _call_model(model: keras.Model, inputs: Any) -> tf.Tensor:

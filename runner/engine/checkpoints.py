@@ -9,6 +9,7 @@ protocol of SQLite and Orbax: write aside, fsync, rename, fsync the folder).
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -151,6 +152,12 @@ def newest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def remove_newer(checkpoint: Checkpoint) -> None:
+    """Removes the damaged ones that were passed over: they'd count as the newest and take the place of a whole one."""
+    for path in itertools.takewhile(lambda path: path != checkpoint.path, _found(checkpoint.path.parent)):
+        _remove(path)
+
+
 def sweep(folder: Path) -> None:
     """Removes what writers that were killed left behind; call it while the run's folder is held."""
     for pattern in (".tmp-*", ".del-*"):
@@ -171,7 +178,8 @@ def _read(path: Path, passed_over: list[str]) -> Checkpoint:
 
 
 def _found(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), key=lambda path: path.name, reverse=True)
+    # by length first: the names of ten digits come after those of nine
+    return sorted(folder.glob("step-*"), key=lambda path: (len(path.name), path.name), reverse=True)
 
 
 def _remove(path: Path) -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow.python.client import device_lib
 
 from tfrun.engine.checkpoints import State
-from tfrun.engine.program import Program
+from tfrun.engine.program import Program, XlaError
 from tfrun.errors import ConfigError
 
 FIXED = {"xla": "xla_loop", "graph": "graph_loop", "eager": "eager"}
@@ -100,19 +100,14 @@ def _measured(planned_steps: int, make: Callable[[str], Program], state: Callabl
         started = time.perf_counter()
         try:
             programs[mode].run(0, steps)
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-            if mode == "graph_loop":
-                raise
-            # an operation that XLA lacks
+        except XlaError:
             rates[mode] = 0.0
-            why = str(error).splitlines()[0][:200]
-            state(programs[mode]).write(before)
             continue
         compile_seconds += time.perf_counter() - started
         rates[mode] = _steps_per_second(programs[mode], steps)
         state(programs[mode]).write(before)
     if rates["xla_loop"] == 0.0:
-        return Choice("graph_loop", f"XLA can't compile the step: {why}", programs["graph_loop"], compile_seconds)
+        return Choice("graph_loop", "XLA can't compile the step", programs["graph_loop"], compile_seconds)
     mode = "graph_loop" if rates["graph_loop"] > CLEARLY_FASTER * rates["xla_loop"] else "xla_loop"
     figures = ", ".join(f"{name} {rate:,.0f} steps/s" for name, rate in rates.items())
     return Choice(mode, f"measured: {figures}", programs[mode], compile_seconds)

@@ -17,12 +17,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrun.engine.autograph import as_it_is
 from tfrun.engine.order import Order
 from tfrun.engine.step import Step, gather, own_share
+from tfrun.errors import ConfigError
 
 MAX_STEPS = 4096  # of a block: the arrays it returns have this length, and its order this many batches
 MAX_ORDER_BYTES = 32 * 2**20
 EVALUATION_ROWS = 1024
+
+
+class XlaError(ConfigError):
+    """The step uses something that XLA lacks."""
 
 
 class Tracker:
@@ -57,8 +63,8 @@ class Tracker:
         return better
 
     def patience_is_over(self) -> tf.Tensor:
-        """Returns whether `patience` epochs in a row were no better."""
-        return tf.constant(False) if self._patience is None else self.wait >= self._patience
+        """Returns whether `patience` epochs in a row were no better; 0 is like 1, as in Keras."""
+        return tf.constant(False) if self._patience is None else self.wait >= max(1, self._patience)
 
 
 @dataclass(frozen=True)
@@ -152,14 +158,15 @@ class Program:
         per_epoch = self._order.steps_per_epoch
         first_epoch, begin = divmod(first_step, per_epoch)
         last_epoch, end = divmod(first_step + num_steps - 1, per_epoch)
-        results = self._compiled_block(
-            self._data,
-            self._batches(first_step, num_steps),
-            tf.constant(self._val_rows),
-            tf.constant(begin),
-            tf.constant(end + 1),
-            tf.constant(last_epoch - first_epoch + 1),
-        )
+        batches, val_rows = self._batches(first_step, num_steps), tf.constant(self._val_rows)
+        span = (tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
+        try:
+            results = self._compiled_block(self._data, batches, val_rows, *span)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if self.mode != "xla_loop" or "tf2xla" not in str(error):
+                raise
+            reason = str(error).strip().splitlines()[0]
+            raise XlaError(f"trainer.compile: XLA can't compile this step, graph or auto can: {reason}") from error
         # the host waits here for the device
         losses, norms, rates, train, val, improved, steps, epochs, ok, stop = (value.numpy() for value in results)
         return BlockResult(
@@ -258,6 +265,7 @@ class Program:
             epoch += 1
         return losses, norms, rates, train, val, improved, steps, ended, ok, stop
 
+    @as_it_is
     def _compare(self, train: tf.Tensor, val: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Keeps the best weights; returns whether this epoch is the best and whether to stop."""
         better, stop = tf.constant(False), tf.constant(False)
@@ -284,6 +292,7 @@ class Program:
             self._step.strategy.run(self._evaluate_chunk, args=(data, part, weights))
         return read_and_reset(self._loss_mean, self._metrics)
 
+    @as_it_is
     def _evaluate_chunk(self, data: Any, rows: tf.Tensor, weights: tf.Tensor) -> None:
         rows, weights = own_share(rows), own_share(weights)
         if self.mode == "stream":
@@ -301,6 +310,7 @@ class Program:
             metric.update_state(y, y_pred, sample_weight=weights)
 
 
+@as_it_is
 def read_and_reset(loss_mean: keras.metrics.Mean, metrics: Sequence[keras.metrics.Metric]) -> tf.Tensor:
     """Returns the values so far, (1 + num_metrics,) float32, and starts the next epoch's."""
     everything = [loss_mean, *metrics]

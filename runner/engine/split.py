@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrun.engine.autograph import as_it_is
 from tfrun.errors import ConfigError
 
 
@@ -35,6 +36,7 @@ class Group:
     every: int = 1
     base_learning_rate: Any = field(default=None, repr=False)
 
+    @as_it_is
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate at a step, a scalar float32."""
         rate = tf.cast(self.base_learning_rate, tf.float32)

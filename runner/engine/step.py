@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrun.engine.autograph import as_it_is
 from tfrun.engine.split import Group
 from tfrun.errors import ConfigError
 
@@ -81,6 +82,7 @@ class Step:
                 variable.assign(self._one(value))
         return loss, norm, rates, ok
 
+    @as_it_is
     def _compute(self, data: Any, rows: tf.Tensor | None) -> tuple[Any, ...]:
         replicas = self.strategy.num_replicas_in_sync
         before = [tf.identity(variable.value) for variable in self.model.non_trainable_variables]
@@ -115,30 +117,36 @@ class Step:
                 self.strategy.run(self._apply, args=(k, gradients[k]))
         self.strategy.run(self.update_metrics, args=(outputs[0], outputs[1]))
 
+    @as_it_is
     def _apply(self, k: int, gradients: list[tf.Tensor]) -> None:
         # Keras sums the gradients over replicas once more
         replicas = self.strategy.num_replicas_in_sync
         self.active[k].optimizer.apply([gradient / replicas for gradient in gradients], self.active[k].variables)
 
+    @as_it_is
     def update_metrics(self, y: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor | None = None) -> None:
         """Updates every metric but the loss, in the target's own unit."""
         y, y_pred = self.target.restore(y), self.target.restore(y_pred)
         for metric in self.metrics:
             metric.update_state(y, y_pred, sample_weight=weights)
 
+    @as_it_is
     def _sum(self, value: Any) -> tf.Tensor:
         return value if self.strategy.num_replicas_in_sync == 1 else self.strategy.reduce("SUM", value, axis=None)
 
+    @as_it_is
     def _one(self, value: Any) -> tf.Tensor:
         """Returns a value that all replicas agree on."""
         return self.strategy.experimental_local_results(value)[0]
 
 
+@as_it_is
 def gather(data: Any, rows: tf.Tensor) -> Any:
     """Returns the given rows of every resident tensor."""
     return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), data)
 
 
+@as_it_is
 def own_share(rows: tf.Tensor) -> tf.Tensor:
     """Returns this replica's equal share of a batch's leading axis."""
     context = tf.distribute.get_replica_context()

@@ -39,7 +39,7 @@ def compose_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str
     cfg = loader.load_sweep_config(sweep, list(overrides))
     with read_write(cfg.hydra), open_dict(cfg.hydra):
         cfg.hydra.job.id = cfg.hydra.job.num = number
-        cfg.hydra.overrides.task = [text.lstrip("+") for text in cfg.hydra.overrides.task]  # as people type them
+        cfg.hydra.overrides.task = [text.lstrip("+") for text in overrides]  # as people type them
     return cfg
 
 

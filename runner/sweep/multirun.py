@@ -34,6 +34,7 @@ def run(session: Session, sweep: Composed) -> int:
         Interrupted: a signal came.
     """
     hydra = sweep.cfg.hydra
+    _load_jobs_rewritten(session)
     jobs = job_overrides(session, sweep.cfg)
     swept = differing(jobs) or {item.key_or_group for item in parse(hydra.overrides.task) if item.is_sweep_override()}
     configs = [check(session, sweep.cfg, job, number, swept) for number, job in enumerate(jobs)]
@@ -67,10 +68,24 @@ def job_overrides(session: Session, sweep: DictConfig) -> list[list[str]]:
     """Returns the overrides of each job or, where a sweeper will find them as it goes, those that all jobs share."""
     params = sweep.hydra.sweeper.get("params") or {}
     arguments = [*(f"{key}={value}" for key, value in params.items()), *sweep.hydra.overrides.task]
-    parsed = OverridesParser.create(config_loader=session.hydra.config_loader).parse_overrides(arguments)
-    if sweep.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
-        return BasicSweeper.split_arguments(parsed, None)[0]
+    try:
+        parsed = OverridesParser.create(config_loader=session.hydra.config_loader).parse_overrides(arguments)
+        if sweep.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
+            return BasicSweeper.split_arguments(parsed, None)[0]
+    except USER_MISTAKES as error:
+        raise session.explain(error) from error
     return [[text for text, override in zip(arguments, parsed, strict=True) if not override.is_sweep_override()]]
+
+
+def _load_jobs_rewritten(session: Session) -> None:
+    """Has Hydra's sweepers and launchers take what a single run takes: `early_stopping=null,default`."""
+    loader = session.hydra.config_loader
+    load = loader.load_sweep_config
+
+    def rewritten(master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
+        return load(master_config, session.rewrite([text.lstrip("+") for text in sweep_overrides]))
+
+    loader.load_sweep_config = rewritten  # type: ignore[method-assign]
 
 
 def differing(jobs: Sequence[Sequence[str]]) -> set[str]:

@@ -130,7 +130,9 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
             status.append(f"repeats #{first[same]}")
         value = "–" if outcome.value is None else f"{outcome.value:.5g}"
         table.add_row(number, *(str(outcome.swept.get(key, "")) for key in keys), value, ", ".join(status))
-    console.print(table, markup=False)
+    console.print(table)
+    if best is None and any(outcome.value is not None for outcome in outcomes):
+        print_line(console, "no best: these values can't be compared. checkpoint.monitor=val/<metric> takes one that can")
     for outcome in outcomes:
         if outcome.failed:
             print_line(console, f"{outcome.label}  {outcome.status}: {outcome.error}")

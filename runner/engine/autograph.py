@@ -1,0 +1,36 @@
+"""Where AutoGraph works: on the engine's loops and on people's own components, and nowhere else.
+
+AutoGraph follows every call by default. Converting Keras and the components that come with tfrun, which need none of
+it, took several seconds before the first step.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+as_it_is = tf.autograph.experimental.do_not_convert  # for the engine's own functions without loops over tensors
+
+
+def convertible(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function in which `if` and `for` may depend on tensors; eagerly it is the very same function."""
+    module = getattr(function, "__module__", None) or type(function).__module__
+    if module.partition(".")[0] in ("keras", "tfrun"):
+        return function
+    converted = tf.__internal__.autograph.tf_convert(function, tf.__internal__.autograph.control_status_ctx())
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (converted if tf.inside_function() else function)(*args, **kwargs)
+
+    return call
+
+
+def convert_layers(model: keras.Model) -> None:
+    """Makes `call` of the model and of each of its layers convertible."""
+    for layer in model._flatten_layers():
+        layer.call = convertible(layer.call)

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import json
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrun.engine import checkpoints
+from tfrun.engine.checkpoints import State
+from tfrun.errors import CheckpointError, ResourceError
+
+EXTRA = {"mode": "graph_loop", "journals": {"metrics.jsonl": 120}}
+
+
+def make_state(value: float, shape: tuple[int, ...] = (2, 3)) -> State:
+    return State(
+        {
+            "model": [keras.Variable(np.full(shape, value), name="kernel"), tf.Variable(value, name="bias")],
+            "position": [tf.Variable(int(value), dtype=tf.int64)],
+            "generator": [tf.Variable([int(value), 7], dtype=tf.uint32)],
+            "none": [],
+        }
+    )
+
+
+def save(folder: Path, step: int, keep: int = 5) -> Path:
+    return checkpoints.save(folder, step, make_state(step + 0.5), EXTRA, keep)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def values(state: State) -> dict[str, Any]:
+    return {slot: array.tolist() for slot, array in state.read().items()}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    assert save(tmp_path / "checkpoints", 12) == tmp_path / "checkpoints" / "step-000000012"
+    found = checkpoints.newest(tmp_path / "checkpoints")
+    assert found is not None
+    assert (found.step, found.extra, found.passed_over) == (12, EXTRA, [])
+    fresh = make_state(0.0)
+    fresh.restore(found)
+    assert values(fresh) == {
+        "model/0000": [[12.5] * 3] * 2,
+        "model/0001": 12.5,
+        "position/0000": 12,
+        "generator/0000": [12, 7],
+    }
+    assert {slot: array.dtype.name for slot, array in fresh.read().items()} == {
+        "model/0000": "float32",
+        "model/0001": "float32",
+        "position/0000": "int64",
+        "generator/0000": "uint32",
+    }
+
+
+def test_a_checkpoint_is_plain_files(tmp_path: Path) -> None:
+    path = save(tmp_path, 3)
+    assert names(path) == ["manifest.json", "state.npz"]
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert manifest["slots"]["model/0000"] == {"path": "kernel", "shape": [2, 3], "dtype": "float32"}
+    assert manifest["files"]["state.npz"]["bytes"] == (path / "state.npz").stat().st_size
+    with np.load(path / "state.npz", allow_pickle=False) as archive:
+        assert archive["model/0001"] == 3.5
+
+
+def test_odd_values_survive(tmp_path: Path) -> None:
+    odd = np.array([np.nan, np.inf, -0.0, 1e-42, 0.1], np.float32)
+    checkpoints.save(tmp_path, 1, State({"odd": [tf.Variable(odd)]}), {}, 1)
+    found = checkpoints.newest(tmp_path)
+    assert found is not None
+    assert found.arrays["odd/0000"].tobytes() == odd.tobytes()
+
+
+def test_there_may_be_none(tmp_path: Path) -> None:
+    assert checkpoints.newest(tmp_path) is None
+    assert checkpoints.newest(tmp_path / "never made") is None
+
+
+def test_the_newest_stay(tmp_path: Path) -> None:
+    for step in (5, 10, 15, 20):
+        save(tmp_path, step, keep=2)
+    assert names(tmp_path) == ["step-000000015", "step-000000020"]
+    save(tmp_path, 20, keep=1)  # the same step again
+    assert names(tmp_path) == ["step-000000015", "step-000000020"]
+
+
+def test_steps_of_ten_digits_are_newer(tmp_path: Path) -> None:
+    for step in (999_999_999, 1_000_000_000):
+        save(tmp_path, step, keep=1)
+    assert names(tmp_path) == ["step-1000000000"]
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path / "state.npz", (path / "state.npz").stat().st_size - 1)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray((path / "state.npz").read_bytes())
+    content[len(content) // 2] ^= 4
+    (path / "state.npz").write_bytes(content)
+
+
+def lose_the_state(path: Path) -> None:
+    (path / "state.npz").unlink()
+
+
+def lose_the_manifest(path: Path) -> None:
+    (path / "manifest.json").unlink()
+
+
+def empty_the_manifest(path: Path) -> None:
+    (path / "manifest.json").write_bytes(b"")
+
+
+def garble_the_manifest(path: Path) -> None:
+    (path / "manifest.json").write_bytes(b"\xff\x00{]")
+
+
+def cut_the_manifest(path: Path) -> None:
+    os.truncate(path / "manifest.json", 100)
+
+
+def change_the_manifest(path: Path) -> None:
+    (path / "manifest.json").write_text("[]")
+
+
+def lose_a_part_of_the_manifest(path: Path) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["slots"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def come_from_the_future(path: Path) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+
+
+DAMAGES: list[tuple[Callable[[Path], None], str]] = [
+    (truncate, "state.npz is damaged"),
+    (flip_a_bit, "state.npz is damaged"),
+    (lose_the_state, "No such file"),
+    (lose_the_manifest, "No such file"),
+    (empty_the_manifest, "Expecting value"),
+    (garble_the_manifest, "can't decode"),
+    (cut_the_manifest, "line"),
+    (change_the_manifest, "list indices"),
+    (lose_a_part_of_the_manifest, "slots"),
+    (come_from_the_future, "its format is 99, not 1"),
+]
+
+
+@pytest.mark.parametrize(("damage", "why"), DAMAGES, ids=[damage.__name__ for damage, _ in DAMAGES])
+def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: Callable[[Path], None], why: str) -> None:
+    for step in (10, 20):
+        save(tmp_path, step)
+    damage(tmp_path / "step-000000020")
+    found = checkpoints.newest(tmp_path)
+    assert found is not None
+    assert found.step == 10 and found.arrays["model/0001"] == 10.5
+    assert len(found.passed_over) == 1
+    assert found.passed_over[0].startswith("step-000000020: ") and why in found.passed_over[0]
+    damage(tmp_path / "step-000000010")
+    with pytest.raises(CheckpointError, match="no checkpoint is whole.*step-000000020: .*step-000000010: "):
+        checkpoints.newest(tmp_path)
+
+
+def test_those_passed_over_make_room(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        save(tmp_path, step)
+    for step in (20, 30):
+        flip_a_bit(tmp_path / f"step-0000000{step}")
+    found = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 10
+    checkpoints.remove_newer(found)
+    assert names(tmp_path) == ["step-000000010"]
+    save(tmp_path, 20, keep=1)  # neither is the damaged one kept, nor does it push this one out
+    found = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 20
+    assert names(tmp_path) == ["step-000000020"]
+
+
+def test_sweep_removes_what_killed_writers_left(tmp_path: Path) -> None:
+    save(tmp_path, 10)
+    for name in (".tmp-000000020-4711", ".del-step-000000005"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state.npz").write_bytes(b"half")
+    assert checkpoints.newest(tmp_path) is not None
+    checkpoints.sweep(tmp_path)
+    assert names(tmp_path) == ["step-000000010"]
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (lambda: make_state(1.0, (3, 3)), "model/0000 doesn't fit.*2, 3.*Expected.*3, 3"),
+        (lambda: State({"model": [tf.Variable(1.0)]}), "generator/0000 doesn't fit.*Expected: nothing"),
+        (lambda: State({"more": [tf.Variable(1.0)]}), "doesn't fit"),
+        (lambda: State({"model": [tf.Variable(np.ones((2, 3)))]}), "doesn't fit"),  # float64
+    ],
+)
+def test_restore_takes_all_or_nothing(tmp_path: Path, state: Callable[[], State], told: str) -> None:
+    save(tmp_path, 9)
+    found = checkpoints.newest(tmp_path)
+    assert found is not None
+    other = state()
+    before = values(other)
+    with pytest.raises(CheckpointError, match=told):
+        other.restore(found)
+    assert values(other) == before
+
+
+def test_an_optional_role_may_come_or_go(tmp_path: Path) -> None:
+    save(tmp_path, 9)
+    found = checkpoints.newest(tmp_path)
+    assert found is not None
+    more = make_state(0.0)
+    more._variables["early_stopping/0000"] = tf.Variable(4.0)
+    more.restore(found, "early_stopping")
+    assert values(more)["early_stopping/0000"] == 4.0 and values(more)["position/0000"] == 9
+    fewer = State({"model": [keras.Variable(np.zeros((2, 3))), tf.Variable(0.0)], "position": [tf.Variable(0, dtype=tf.int64)]})
+    fewer.restore(found, "generator")
+    assert values(fewer)["model/0001"] == 9.5
+
+
+def test_write_and_read_put_a_state_back() -> None:
+    state = make_state(4.0)
+    before = state.read()
+    state.write(make_state(6.0).read())
+    assert values(state)["model/0001"] == 6.0
+    state.write(before)
+    assert values(state)["model/0001"] == 4.0 and values(state)["generator/0000"] == [4, 7]
+
+
+def test_a_full_disk_leaves_the_older_ones(tmp_path: Path) -> None:
+    save(tmp_path, 10, keep=1)
+    large = State({"model": [tf.Variable(np.zeros(100_000, np.float32))]})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # a write beyond it fails as on a full disk
+    try:
+        with pytest.raises(ResourceError, match="checkpoint of step 20 can't be written: File too large"):
+            checkpoints.save(tmp_path, 20, large, EXTRA, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(tmp_path) == ["step-000000010"]
+    found = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 10
+
+
+def test_a_folder_that_can_t_be_made(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(ResourceError, match="step 1 can't be written"):
+        save(tmp_path / "checkpoints", 1)

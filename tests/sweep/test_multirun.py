@@ -1,0 +1,279 @@
+"""Sweeps as people start them: `tfrun -m …` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins import base_plugin
+from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
+
+TFRUN = Path(sys.executable).with_name("tfrun")
+SMALL = ("model=mlp", "model.hidden_units=[4]", "trainer.compile=graph", "name=small")
+BAD = '''
+import os, signal, sys, time
+import tensorflow as tf
+from tfrun import register
+
+@register.loss("bad")
+def bad(y_true, y_pred, how: str = "fine"):
+    """Ends the process in several ways while the program is traced."""
+    if how == "raise":
+        raise ValueError("a bug in a loss")
+    if how == "die":
+        os._exit(9)
+    if how == "leave":
+        sys.exit(0)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "hang":
+        time.sleep(600)
+    return tf.reduce_sum(tf.square(y_true - y_pred), axis=1)
+'''
+
+
+@dataclass
+class Sweep:
+    returncode: int
+    stdout: str
+    stderr: str
+    folder: Path
+
+    def run(self, number: int) -> dict[str, Any]:
+        return json.loads((self.folder / str(number) / "run.json").read_text())
+
+    def log(self, number: int) -> str:
+        return (self.folder / str(number) / "tfrun.log").read_text()
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    (folder / "bad.py").write_text(BAD)
+    return subprocess.Popen(
+        [TFRUN, "-m", *SMALL, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Sweep:
+    out, err = process.communicate(timeout=120)
+    found = [line.split()[1] for line in out.splitlines() if line.startswith("sweep ")]
+    cwd = Path(process.args[-1].removeprefix("output_root="))  # type: ignore[index, union-attr]
+    return Sweep(process.returncode, out, err, cwd / found[0] if found else cwd)
+
+
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sweep]:
+    """A sweep that goes well and one whose jobs fail in all ways, run at the same time in the same folder."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    root, short = f"output_root={folder}", ("trainer.max_epochs=2",)
+    good = start(folder, *short, "model.hidden_units=[4],[3]", "optimizer.learning_rate=1e-3,0.01", root)
+    ways = "loss.how=raise,die,fine,leave,kill"
+    failing = start(folder, *short, "plugins=[bad]", "loss=bad", ways, "hydra.launcher.n_jobs=2", root)
+    return {"good": finish(good), "failing": finish(failing)}
+
+
+def test_grid_runs_every_combination(sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps["good"]
+    assert sweep.returncode == 0, sweep.stderr
+    combinations = [(units, rate) for units in ("[4]", "[3]") for rate in ("0.001", "0.01")]
+    for number, (units, rate) in enumerate(combinations):
+        run = sweep.run(number)
+        assert run["status"] == "completed"
+        assert run["run_id"] == f"{sweep.folder.name}/{number}"
+        assert run["overrides"][-3:] == [
+            "trainer.max_epochs=2", f"model.hidden_units={units}", f"optimizer.learning_rate={rate}"
+        ] or set(run["overrides"]) >= {f"model.hidden_units={units}", f"optimizer.learning_rate={rate}"}
+
+
+def test_job_folders_hold_what_a_single_run_has(sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps["good"]
+    files = ("config.yaml", ".hydra/overrides.yaml", "run.json", "metrics.jsonl", "checkpoints", "tensorboard", "tfrun.log")
+    for number in range(4):
+        assert [name for name in files if not (sweep.folder / str(number) / name).exists()] == []
+        assert "epoch 2/2" in sweep.log(number)
+    assert (sweep.folder / "multirun.yaml").is_file()
+    assert sweep.folder.parent.name == "small"
+    assert sweep.folder.parent.parent.name == "multirun"
+
+
+def test_lines_and_table_name_what_differs_and_the_best(sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps["good"]
+    lines = sweep.stdout.splitlines()
+    rates = [sweep.run(number)["best"]["val/loss"] for number in range(4)]
+    best = rates.index(min(rates))
+    for number in range(4):
+        [line] = [line for line in lines if line.startswith(f"#{number} ")]
+        assert f"val/loss {rates[number]:.5g}  completed" in line
+        assert "optimizer.learning_rate=" in line
+        assert "trainer.max_epochs" not in line
+    [marked] = [line for line in lines if "best" in line]
+    assert marked.split()[1] == str(best)
+    assert f"tensorboard --logdir {sweep.folder.relative_to(sweep.folder.parents[2])}" in sweep.stdout
+    assert sweep.stderr == ""
+
+
+def test_failures_leave_the_other_jobs_alone(sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps["failing"]
+    assert sweep.returncode == 8
+    assert "4 of 5 jobs failed" in sweep.stderr
+    assert "Traceback" not in sweep.stderr + sweep.stdout
+    faults = [sweep.run(number)["error"] for number in range(5)]
+    assert [sweep.run(number)["status"] for number in range(5)] == ["failed", "failed", "completed", "failed", "failed"]
+    assert [fault and fault["type"] for fault in faults] == ["ValueError", "Exited", None, "Exited", "Killed"]
+    assert "a bug in a loss" in faults[0]["message"]
+    assert faults[1]["message"] == "the process ended with exit code 9 before the run did"
+    assert faults[3]["message"] == "the process ended with exit code 0 before the run did"
+    assert faults[4]["message"] == "killed by SIGKILL"
+
+
+def test_every_failure_is_in_its_own_log(sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps["failing"]
+    assert "ValueError: a bug in a loss" in sweep.log(0)
+    assert "Traceback" in sweep.log(0)
+    assert "SystemExit: 0" in sweep.log(3)
+    assert "bug in a loss" not in sweep.log(2)
+    for number in (0, 1, 3, 4):
+        assert f"{sweep.folder.name}/{number}/tfrun.log" in sweep.stdout
+
+
+def test_sweeps_at_once_have_folders_of_their_own(sweeps: dict[str, Sweep]) -> None:
+    assert sweeps["good"].folder != sweeps["failing"].folder
+    assert len(list(sweeps["good"].folder.parent.iterdir())) == 2
+
+
+def test_hparams_table_has_the_differing_keys_and_the_summary_metrics(sweeps: dict[str, Sweep]) -> None:
+    """As TensorBoard's own backend reads it."""
+    sweep = sweeps["good"]
+    multiplexer = EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(sweep.folder)).Reload()
+    provider = MultiplexerDataProvider(multiplexer, str(sweep.folder))
+    context = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    experiment = get_experiment.Handler(RequestContext(), context, "", api_pb2.GetExperimentRequest()).run()
+    types = {info.name: info.type for info in experiment.hparam_infos}
+    assert types == {
+        "model.hidden_units": api_pb2.DATA_TYPE_STRING,  # TensorBoard has no lists
+        "optimizer.learning_rate": api_pb2.DATA_TYPE_FLOAT64,
+    }
+    values = [f"{split}/{name}" for split in ("train", "val") for name in ("loss", "mae", "rmse")]
+    expected = {f"{which}/{value}" for which in ("best", "last") for value in values}
+    expected |= {f"test/{name}" for name in ("loss", "mae", "rmse")}
+    assert {info.name.tag for info in experiment.metric_infos} == expected
+    assert {info.name.group for info in experiment.metric_infos} == {""}
+
+    request = api_pb2.ListSessionGroupsRequest(
+        allowed_statuses=[api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING], slice_size=100
+    )
+    groups = list_session_groups.Handler(RequestContext(), context, "", request).run().session_groups
+    assert {group.name for group in groups} == {f"{sweep.folder.name}/{number}" for number in range(4)}
+    for group in groups:
+        run = sweep.run(int(group.name.rpartition("/")[2]))
+        shown = {metric.name.tag: metric.value for metric in group.metric_values}
+        assert shown["best/val/loss"] == pytest.approx(run["best"]["val/loss"])
+        assert shown["test/mae"] == pytest.approx(run["metrics"]["test/mae"])
+        assert f"optimizer.learning_rate={group.hparams['optimizer.learning_rate'].number_value:g}" in run["overrides"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["optimizer.learning_rate=0.1,-1"], "optimizer.learning_rate=-1: "),
+        (["loss=huber,hubber"], "Did you mean 'huber'?"),
+        (["trainer.max_epoch=1,2"], "Did you mean 'trainer.max_epochs'?"),
+        (["seed=1,2", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs"),
+        (["seed=1,2", "hydra.sweep.subdir=same"], "hydra.sweep.subdir"),
+    ],
+)
+def test_a_mistake_in_any_job_is_told_before_the_first_one(
+    tfrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, words: list[str], expected: str
+) -> None:
+    result = tfrun("-m", *words)
+    assert result.returncode == 2
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_that_takes_too_long_is_killed(tmp_path: Path) -> None:
+    words = ("seed=1,1", "hydra.launcher.timeout_seconds=0.2", f"output_root={tmp_path}")
+    sweep = finish(start(tmp_path, *words))
+    assert sweep.returncode == 8
+    assert "2 of 2 jobs failed" in sweep.stderr
+    assert "repeats #0" in sweep.stdout
+    assert sweep.run(1)["error"]["type"] == "TimeoutError"
+    assert "hydra.launcher.timeout_seconds=0.2" in sweep.run(1)["error"]["message"]
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_first_interrupt_saves_and_the_second_one_ends(tmp_path: Path) -> None:
+    words = ("trainer.max_epochs=null", "trainer.max_seconds=500", "plugins=[bad]", "loss=bad", "loss.how=fine,hang,raise")
+    process = start(tmp_path, *words, "hydra.launcher.n_jobs=2", f"output_root={tmp_path}")
+    folders = lambda: sorted(tmp_path.glob("multirun/small/*/[0-9]"))  # noqa: E731
+    statuses = lambda: [json.loads((folder / "run.json").read_text())["status"] for folder in folders()]  # noqa: E731
+    wait_for(lambda: len(folders()) == 2 and "engine:" in (folders()[0] / "tfrun.log").read_text())
+    wait_for(lambda: all((folder / "run.json").is_file() for folder in folders()))
+    time.sleep(1)  # into the training of the one and the sleep of the other
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: statuses()[0] == "stopped")
+    assert list((folders()[0] / "checkpoints").glob("step-*"))
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    sweep = finish(process)
+    assert sweep.returncode == 130
+    assert "stopped by SIGINT" in sweep.stderr
+    assert statuses() == ["stopped", "failed"]  # and the third was never started
+    assert sweep.run(1)["error"]["message"] == "killed by SIGKILL"
+
+
+@pytest.fixture
+def orphan(tmp_path: Path) -> Iterator[int]:
+    """The id of a forked job whose parent is killed."""
+    code = (
+        "import time; from pathlib import Path; from tfrun.sweep.job import fork\n"
+        f"print(fork(lambda: time.sleep(600), Path({str(tmp_path / 'log')!r})).pid, flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    pid = int(process.stdout.readline())
+    time.sleep(0.2)
+    process.kill()
+    process.communicate()
+    yield pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's promise is Linux's")
+def test_jobs_do_not_outlive_the_parent(orphan: int) -> None:
+    def is_gone() -> bool:
+        try:
+            state = Path(f"/proc/{orphan}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        return state == "Z"  # dead, and not yet collected by init
+
+    wait_for(is_gone, 5)
+
+
+def test_importing_the_engine_starts_no_runtime() -> None:
+    """A process that is forked after TensorFlow's runtime has started hangs without a word."""
+    code = (
+        "from tfrun.engine import experiment; from tensorflow.python.eager import context\n"
+        "print(context._context is None or not context._context._initialized)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ}, timeout=60)
+    assert result.stdout.strip() == "True", result.stderr
