@@ -19,7 +19,16 @@ from yaml import YAMLError
 
 from tfrun import __version__, runs, schema, show
 from tfrun.compose import Composed, Session, Sources, parse, plain, plugin_names, session, texts
-from tfrun.errors import CheckpointError, ConfigError, DataError, ResourceError, TfrunError, near_miss, unknown
+from tfrun.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    Interrupted,
+    ResourceError,
+    TfrunError,
+    near_miss,
+    unknown,
+)
 from tfrun.runs import RunFolder
 
 RESUMABLE = (  # what may change when a run goes on: how long, and what it writes
@@ -43,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TfrunError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             traceback.print_exc()
-        print(f"tfrun: error: {error}", file=sys.stderr)
+        print(f"tfrun: {'' if isinstance(error, Interrupted) else 'error: '}{error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("tfrun: interrupted", file=sys.stderr)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfrun.catalog import Catalog
 from tfrun.engine.autograph import convert_layers, convertible
 from tfrun.engine.data import Preprocessing
+from tfrun.engine.loop import UNLIMITED
 from tfrun.engine.split import Group, assign_groups
 from tfrun.engine.step import Step
 from tfrun.errors import ConfigError
@@ -178,8 +179,11 @@ def build_schedule(
     if config is None:
         return None
     schedule = build_function(catalog, "schedule", config, where)
-    given = {"total_steps": total_steps} if "total_steps" in inspect.signature(schedule).parameters else {}
-    return convertible(functools.partial(schedule, **given))
+    if "total_steps" not in inspect.signature(schedule).parameters:
+        return convertible(schedule)
+    if total_steps == UNLIMITED:
+        raise ConfigError(f"{where}: {config['name']} needs to know the run's length: trainer.max_epochs or max_steps")
+    return convertible(functools.partial(schedule, total_steps=total_steps))
 
 
 def _call_model(model: keras.Model, inputs: Any) -> tf.Tensor:

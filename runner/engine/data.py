@@ -150,6 +150,8 @@ def fit(table: Table, rows: np.ndarray, scale_target: bool) -> Preprocessing:
             values, counts = np.unique(column[rows].astype(str), return_counts=True)
             ranked = sorted(zip(values.tolist(), counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
             vocabularies[name] = [value for value, _ in ranked if value]
+            if not vocabularies[name]:
+                raise DataError(f"{table.source}: column {name!r} has no value in the training rows; leave it out")
         else:
             known = column[rows][~np.isnan(column[rows])]
             if len(known) == 0:

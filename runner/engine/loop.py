@@ -8,6 +8,7 @@ save where it is time; stop where a limit, a signal or early stopping says so
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from tfrun.engine.program import BlockResult, Program
 from tfrun.engine.writers import Writer
 from tfrun.errors import DivergedError
 
+UNLIMITED = sys.maxsize  # the last step of a run that only time or a signal ends
 BLOCK_SECONDS = 0.15  # so that the display moves several times a second
 FIRST_BLOCK_STEPS = 32
 
@@ -27,7 +29,7 @@ class Plan:
 
     Attributes:
         steps_per_epoch: whole batches in an epoch.
-        last_step: the run's last step.
+        last_step: the run's last step, or UNLIMITED.
         max_seconds: of training in this process.
         save_every_steps, save_every_seconds: the checkpoint's cadences; each that is given counts.
         log_every_steps: each n-th step is a point on the curves over steps.

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tfrun.console import is_live
-from tfrun.engine.loop import Plan, Timing
+from tfrun.engine.loop import UNLIMITED, Plan, Timing
 
 LINE_SECONDS = 2.0  # between plain lines, so that epochs of milliseconds don't flood a log
 
@@ -31,13 +31,14 @@ class Display:
     def __init__(
         self, steps_per_epoch: int, last_step: int, console: Console, clock: Callable[[], float] = time.perf_counter
     ):
-        self._steps_per_epoch, self._last_step = steps_per_epoch, last_step
+        self._steps_per_epoch = steps_per_epoch
         self._console, self._clock = console, clock
         self._live: Live | None = None
         self._last_line = float("-inf")
         self._shown_step = -1
         self._newest: tuple[int, Mapping[str, float], Timing] = (-1, {}, Timing())
-        self._num_epochs = -(-last_step // steps_per_epoch)
+        totals = (-(-last_step // steps_per_epoch), last_step) if last_step != UNLIMITED else (None, None)
+        self._total_epochs, self._total_steps = totals
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -46,8 +47,8 @@ class Display:
             console=console,
             expand=True,
         )
-        self._epochs = self._bars.add_task("epoch", total=self._num_epochs)
-        self._steps = self._bars.add_task("step", total=last_step)
+        self._epochs = self._bars.add_task("epoch", total=self._total_epochs)
+        self._steps = self._bars.add_task("step", total=self._total_steps)
         self._values = Text()
 
     def __enter__(self) -> Display:
@@ -75,7 +76,9 @@ class Display:
     def _print_line(self) -> None:
         step = self._newest[0]
         self._last_line, self._shown_step = self._clock(), step
-        head = f"epoch {step // self._steps_per_epoch}/{self._num_epochs}  step {step}/{self._last_step}"
+        head = (
+            f"epoch {step // self._steps_per_epoch}/{self._total_epochs or '…'}  step {step}/{self._total_steps or '…'}"
+        )
         say(self._console, f"{head}  {self._line()}")
 
     def _line(self) -> str:
@@ -113,7 +116,8 @@ def print_summary(console: Console, run: Mapping[str, Any], folder: Path, checkp
         console.print(table)
     say(console, f"run         {shown(folder)}")
     say(console, f"checkpoint  {shown(checkpoint)}")
-    say(console, f"curves      tensorboard --logdir {shown(folder.parent.parent)}")
+    if (folder / "tensorboard").is_dir():
+        say(console, f"curves      tensorboard --logdir {shown(folder.parent.parent)}")
 
 
 def print_check(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from tfrun.catalog import Catalog
 from tfrun.engine import data, devices
 from tfrun.engine.build import Parts, build_parts
 from tfrun.engine.checkpoints import State
-from tfrun.engine.loop import Plan
+from tfrun.engine.loop import UNLIMITED, Plan
 from tfrun.engine.order import Order
 from tfrun.engine.program import Program, Tracker
 from tfrun.engine.split import describe_groups
@@ -154,7 +153,7 @@ def make_plan(config: Mapping[str, Any], steps_per_epoch: int) -> Plan:
     cadences = [checkpoint["every_steps"], checkpoint["every_epochs"] and checkpoint["every_epochs"] * steps_per_epoch]
     return Plan(
         steps_per_epoch,
-        last_step=min((limit for limit in limits if limit), default=sys.maxsize),
+        last_step=min((limit for limit in limits if limit), default=UNLIMITED),
         max_seconds=trainer["max_seconds"],
         save_every_steps=tuple(every for every in cadences if every),
         save_every_seconds=checkpoint["every_seconds"],

@@ -56,25 +56,14 @@ class Task:
 
     def __call__(self, job: DictConfig) -> float | None:
         hydra = HydraConfig.get()
-        overrides = [override.lstrip("+") for override in hydra.overrides.task]
+        overrides = [text.lstrip("+") for text in hydra.overrides.task]  # as people type them
         folder = JobFolder(Path(hydra.runtime.output_dir))
         config = schema.normalize(plain(job), self.catalog, overrides)
         runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(job, resolve=True))
+        hparams = {item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept}
         with engine(folder.log) as (experiment, seconds):
-            experiment.train(
-                config,
-                folder,
-                self.catalog,
-                overrides=overrides,
-                hparams={key: value for key, value in values(overrides).items() if key in self.swept},
-                import_seconds=seconds,
-            )
+            experiment.train(config, folder, self.catalog, overrides=overrides, hparams=hparams, import_seconds=seconds)
         return objective(folder.read_run())
-
-
-def values(overrides: Sequence[str]) -> dict[str, Any]:
-    """Returns the keys that overrides set, with their values as Python has them."""
-    return {override.key_or_group: override.value() for override in parse(overrides)}
 
 
 def objective(run: dict[str, Any]) -> float | None:

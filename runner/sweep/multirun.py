@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from tfrun import runs, schema
 from tfrun.compose import USER_MISTAKES, Composed, Session, parse, plain
@@ -34,7 +35,7 @@ def run(session: Session, sweep: Composed) -> int:
         Interrupted: a signal came.
     """
     hydra = sweep.cfg.hydra
-    _load_jobs_rewritten(session)
+    _load_once(session)
     jobs = job_overrides(session, sweep.cfg)
     swept = differing(jobs) or {item.key_or_group for item in parse(hydra.overrides.task) if item.is_sweep_override()}
     configs = [check(session, sweep.cfg, job, number, swept) for number, job in enumerate(jobs)]
@@ -77,15 +78,24 @@ def job_overrides(session: Session, sweep: DictConfig) -> list[list[str]]:
     return [[text for text, override in zip(arguments, parsed, strict=True) if not override.is_sweep_override()]]
 
 
-def _load_jobs_rewritten(session: Session) -> None:
-    """Has Hydra's sweepers and launchers take what a single run takes: `early_stopping=null,default`."""
-    loader = session.hydra.config_loader
+def _load_once(session: Session) -> None:
+    """Has Hydra compose each job once, though the check, the sweeper and the launcher all ask.
+
+    Its overrides are taken as a single run's are: `early_stopping=null,default` is no mistake.
+    """
+    loader, loaded = session.hydra.config_loader, dict[tuple[str, ...], DictConfig]()
     load = loader.load_sweep_config
 
-    def rewritten(master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
-        return load(master_config, session.rewrite([text.lstrip("+") for text in sweep_overrides]))
+    def load_once(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        key = tuple(sweep_overrides)
+        if key not in loaded:
+            loaded[key] = load(master_config, session.rewrite([text.lstrip("+") for text in key]))
+        cfg = copy.deepcopy(loaded[key])
+        with read_write(cfg.hydra):
+            cfg.hydra.sweep.dir = master_config.hydra.sweep.dir  # it was not claimed yet when the jobs were checked
+        return cfg
 
-    loader.load_sweep_config = rewritten  # type: ignore[method-assign]
+    loader.load_sweep_config = load_once  # type: ignore[method-assign]
 
 
 def differing(jobs: Sequence[Sequence[str]]) -> set[str]:

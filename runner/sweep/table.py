@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tfrun.console import is_live
 from tfrun.runs import RunFolder
-from tfrun.sweep.job import objective, values
+from tfrun.sweep.job import objective
 
 REDRAW_SECONDS = 0.1
 
@@ -24,7 +24,7 @@ class Outcome:
 
     Attributes:
         folder: the job's.
-        swept: what it does differently from the others, by key.
+        swept: what it does differently from the others, by key, as typed.
         status: of `run.json`.
         monitor: the name of the value that says how good it is.
         value: the best one, None where no epoch has ended.
@@ -32,7 +32,7 @@ class Outcome:
     """
 
     folder: RunFolder
-    swept: Mapping[str, object]
+    swept: Mapping[str, str]
     status: str
     monitor: str | None
     value: float | None
@@ -50,7 +50,8 @@ class Outcome:
 def read_outcome(folder: RunFolder, swept: Collection[str]) -> Outcome:
     """Returns how the job in `folder` ended; `swept` are the keys that differ between the jobs."""
     run = folder.read_run()
-    own = {key: value for key, value in values(run.get("overrides", [])).items() if key in swept}
+    overrides = [text.partition("=") for text in run.get("overrides", [])]
+    own = {key: value for key, _, value in overrides if key in swept}
     error = run.get("error")
     why = f"{error['type']}: {error['message']}".partition("\n")[0] if error else ""
     return Outcome(folder, own, run.get("status", "failed"), run.get("best", {}).get("monitor"), objective(run), why)
@@ -129,10 +130,10 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
         if first.setdefault(same, number) != number:
             status.append(f"repeats #{first[same]}")
         value = "–" if outcome.value is None else f"{outcome.value:.5g}"
-        table.add_row(number, *(str(outcome.swept.get(key, "")) for key in keys), value, ", ".join(status))
+        table.add_row(number, *(outcome.swept.get(key, "") for key in keys), value, ", ".join(status))
     console.print(table)
     if best is None and any(outcome.value is not None for outcome in outcomes):
-        print_line(console, "no best: these values can't be compared. checkpoint.monitor=val/<metric> takes one that can")
+        print_line(console, "no best: these values can't be compared. checkpoint.monitor=val/<metric> can")
     for outcome in outcomes:
         if outcome.failed:
             print_line(console, f"{outcome.label}  {outcome.status}: {outcome.error}")
