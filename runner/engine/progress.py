@@ -37,8 +37,9 @@ class Display:
         self._last_line = float("-inf")
         self._shown_step = -1
         self._newest: tuple[int, Mapping[str, float], Timing] = (-1, {}, Timing())
-        totals = (-(-last_step // steps_per_epoch), last_step) if last_step != UNLIMITED else (None, None)
-        self._total_epochs, self._total_steps = totals
+        limited = last_step != UNLIMITED
+        self._total_epochs = -(-last_step // steps_per_epoch) if limited else None
+        self._total_steps = last_step if limited else None
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -76,10 +77,8 @@ class Display:
     def _print_line(self) -> None:
         step = self._newest[0]
         self._last_line, self._shown_step = self._clock(), step
-        head = (
-            f"epoch {step // self._steps_per_epoch}/{self._total_epochs or '…'}  step {step}/{self._total_steps or '…'}"
-        )
-        say(self._console, f"{head}  {self._line()}")
+        epoch = f"epoch {step // self._steps_per_epoch}/{self._total_epochs or '…'}"
+        say(self._console, f"{epoch}  step {step}/{self._total_steps or '…'}  {self._line()}")
 
     def _line(self) -> str:
         _, values, timing = self._newest
