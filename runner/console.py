@@ -9,11 +9,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from rich.console import Console
+
 
 def is_live(stream: object = None) -> bool:
     """Returns whether the output is a terminal where a display may move (NO_COLOR and TERM=dumb say no)."""
     isatty = getattr(stream or sys.stdout, "isatty", lambda: False)
     return bool(isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def say(console: Console, text: str) -> None:
+    """Prints a line as it is: no markup, and never broken, so that paths can be copied from a narrow window."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def shown(path: Path) -> str:
+    """Returns a path as a person would type it from the current folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 @contextlib.contextmanager

@@ -5,9 +5,11 @@
     scripts/bench.py --case wide_deep-512    one
     scripts/bench.py --quick                 few rounds: whether it works, not how fast it is
     scripts/bench.py --json results.json     the numbers as well
+    scripts/bench.py --patience 60           waits before each measurement, so long at most, for an idle machine
 
 A round runs every contender once, one after the other, so that what slows the machine down slows them all; a ratio is
-taken within a round, and the median over the rounds is shown with the least and the greatest. All train the same
+taken within a round, and the median over the rounds is shown with the least and the greatest. "others" is how many
+cores other processes used meanwhile: they slow fit()'s many small calls more than one long call. All train the same
 model, built by tfrun's own components, on the same rows, float32. Before anything is timed, all follow the same order
 for one epoch from the same weights, and their validation losses have to agree: nobody is fast by doing less.
 
@@ -35,7 +37,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from tfrun import cli, schema
 from tfrun.compose import session
-from tfrun.engine import experiment, loop
+from tfrun.engine import loop
 from tfrun.engine.session import build_session
 from tfrun.engine.step import gather
 
@@ -60,6 +62,7 @@ EVALUATION_ROWS = 1024  # tfrun's; whoever may choose gets the same
 TOLERANCE = 1e-4  # of the losses after one epoch in the same order, relative
 BASE = "fit() default"
 LIMIT = "bare loop"
+QUIET_CORES = 0.2
 
 Data = tuple[Any, Any]  # inputs and targets
 Train = Callable[[Data, int, bool], Any]  # (rows, epochs, whether to shuffle) → trains
@@ -436,37 +439,78 @@ def check_same_work(case: Case, words: Sequence[str]) -> dict[str, float]:
 
 @dataclass
 class Result:
-    """What was measured of a contender: steps per second in each round, and the seconds of its start."""
+    """What was measured of a contender: in each round steps per second and others' cores; the seconds of its start."""
 
-    rates: list[float]
     first_seconds: float
+    rates: list[float] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
 
 
-def measure(case: Case, words: Sequence[str], rounds: int, epochs: int, fit_epochs: int) -> dict[str, Result]:
+class Neighbours:
+    """How many cores other processes use, from /proc/stat; nan where there is none."""
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        """Returns the seconds of the clock and the CPU seconds that others have used."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        try:
+            user, nice, system, _, _, interrupt, soft, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
+        except OSError:
+            return time.perf_counter(), math.nan
+        own = os.times()
+        return time.perf_counter(), (user + nice + system + interrupt + soft) / ticks - own.user - own.system
+
+    def cores(self) -> float:
+        """Returns the mean since the last call."""
+        (began, used_before), self._before = self._before, self._now()
+        return max(0.0, (self._before[1] - used_before) / (self._before[0] - began))
+
+    def wait(self, patience: float) -> None:
+        """Waits until they are quiet, or for `patience` seconds; then begins a new mean."""
+        ends = time.perf_counter() + patience
+        while time.perf_counter() < ends:
+            self.cores()
+            time.sleep(1)
+            if not self.cores() > QUIET_CORES:
+                break
+        self.cores()
+
+
+def measure(
+    case: Case, words: Sequence[str], rounds: int, epochs: int, fit_epochs: int, patience: float
+) -> dict[str, Result]:
     """Runs the rounds and returns the results by contender."""
+    neighbours = Neighbours()
     own = {"tfrun": words} | ({"tfrun, one Adam": [*words, *ONE_ADAM]} if case.groups else {})
     whole = [f"trainer.max_epochs={epochs}", f"checkpoint.every_epochs={epochs // 2}"]
     results: dict[str, Result] = {}
     for name, overrides in own.items():
         run = run_tfrun([*overrides, *whole])
-        results[name] = Result([], run.first_seconds)
-        results[f"{name}: within its blocks"] = Result([], math.nan)
+        results[name] = Result(run.first_seconds)
+        results[f"{name}: within its blocks"] = Result(math.nan)
     others: dict[str, tuple[Train, Data, int]] = {}
     for name, make in make_others(case, words).items():
         setup, train = make()
         steps = fit_epochs * setup.steps_per_epoch
         others[name] = train, setup.train, steps
         seconds = [timed(train, setup.train, fit_epochs) for _ in range(2)]
-        results[name] = Result([], seconds[0] - seconds[1])
+        results[name] = Result(seconds[0] - seconds[1])
     for _ in range(rounds):
         for name, overrides in own.items():
+            neighbours.wait(patience)
             run = run_tfrun([*overrides, *whole])
+            results[name].others.append(neighbours.cores())
             if run.num_checkpoints < 2:
                 raise SystemExit("the run has no checkpoint but the last one; one on the way has to be timed")
             results[name].rates.append(run.rate)
             results[f"{name}: within its blocks"].rates.append(run.rate_in_blocks)
         for name, (train, rows, steps) in others.items():
+            neighbours.wait(patience)
             results[name].rates.append(steps / timed(train, rows, fit_epochs))
+            results[name].others.append(neighbours.cores())
     return results
 
 
@@ -494,6 +538,7 @@ def rows_of(results: dict[str, Result], differences: dict[str, float]) -> list[d
             "least_ratio": min(ratios(results, BASE, name)),
             "greatest_ratio": max(ratios(results, BASE, name)),
             "first_call_seconds": None if math.isnan(result.first_seconds) else result.first_seconds,
+            "others_cores": statistics.median(result.others) if result.others else None,
             "loss_difference": differences.get(name),
         }
         for name, result in results.items()
@@ -504,10 +549,18 @@ def print_table(console: Console, case: str, rows: list[dict[str, Any]]) -> None
     """Prints a case's table."""
     table = Table(title=case, title_justify="left")
     table.add_column("contender", no_wrap=True)
-    for head in ("steps/s", "least..greatest", "÷ fit()", "least..greatest", "first call s", "loss differs by"):
+    for head in (
+        "steps/s",
+        "least..greatest",
+        "÷ fit()",
+        "least..greatest",
+        "first call s",
+        "others",
+        "loss differs by",
+    ):
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
-        first, difference = row["first_call_seconds"], row["loss_difference"]
+        first, others, difference = row["first_call_seconds"], row["others_cores"], row["loss_difference"]
         table.add_row(
             row["contender"],
             f"{row['steps_per_second']:,.0f}",
@@ -515,6 +568,7 @@ def print_table(console: Console, case: str, rows: list[dict[str, Any]]) -> None
             f"{row['ratio']:.2f}",
             f"{row['least_ratio']:.2f}..{row['greatest_ratio']:.2f}",
             "" if first is None else f"{first:.2f}",
+            "" if others is None else f"{others:.1f}",
             "" if difference is None else f"{difference:.0e}",
         )
     console.print(table)
@@ -557,6 +611,7 @@ def main() -> None:
     parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
     parser.add_argument("--quick", action="store_true", help="two short rounds")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--patience", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the results")
     args = parser.parse_args()
 
@@ -570,13 +625,11 @@ def main() -> None:
             words = [*case.write(folder), *case.words]
             differences = check_same_work(case, words)
             epochs, fit_epochs = (max(2, case.epochs // 10), 1) if args.quick else (case.epochs, case.fit_epochs)
-            load_before = os.getloadavg()[0]
-            results = measure(case, words, report["rounds"], epochs, fit_epochs)
+            results = measure(case, words, report["rounds"], epochs, fit_epochs, args.patience)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         rows = rows_of(results, differences)
-        load = f"load {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"
-        print_table(console, f"{name}: {report['rounds']} rounds, {load}", rows)
+        print_table(console, f"{name}: {report['rounds']} rounds", rows)
         print_summary(console, results)
         report["cases"][name] = rows
         if args.json:

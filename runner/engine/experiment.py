@@ -22,6 +22,7 @@ from rich.console import Console
 
 from tfrun import provenance
 from tfrun.catalog import Catalog
+from tfrun.console import say, shown
 from tfrun.engine import checkpoints, data, devices, loop, modes, progress, writers
 from tfrun.engine.program import Program
 from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session
@@ -61,7 +62,7 @@ def train(
     with folder.held():
         before = folder.read_run() if resume else {}
         if before.get("status") == "completed" and not _has_more_to_do(config, before):
-            progress.say(console, f"{progress.shown(folder.path)} is completed already, at step {before['step']}")
+            say(console, f"{shown(folder.path)} is completed already, at step {before['step']}")
             return 0
         run = {
             "run_id": folder.run_id,
@@ -157,7 +158,7 @@ def _train(
                 program, session.plan, writer, names, display.update, save, lambda: bool(stop), timing
             )
         if ended_by == "interrupted":
-            go_on = f"Go on with: tfrun resume {progress.shown(folder.path)}"
+            go_on = f"Go on with: tfrun resume {shown(folder.path)}"
             by = signal.Signals(stop[0]).name
             raise Interrupted(stop[0], f"stopped by {by} at step {run['step']}, its state saved. {go_on}")
         started = time.perf_counter()
@@ -184,8 +185,8 @@ def _newest_checkpoint(folder: RunFolder, session: Session, console: Console) ->
     if restored.extra["fingerprint"] != session.examples.fingerprint:
         raise CheckpointError(f"{session.table.source}: its contents have changed since the run was trained on it")
     for line in restored.passed_over:
-        progress.say(console, f"passed over {line}")
-    progress.say(console, f"going on from {progress.shown(restored.path)}")
+        say(console, f"passed over {line}")
+    say(console, f"going on from {shown(restored.path)}")
     return restored
 
 
@@ -211,10 +212,12 @@ def read_results(folder: RunFolder, best_step: int, monitor: str) -> dict[str, A
 
 
 def summary_metrics(run: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the columns of the HParams table: last and best epoch, and the test."""
-    last = {f"last/{key}": value for key, value in run["metrics"].items() if not key.startswith("test/")}
-    best = {f"best/{key}": value for key, value in run["best"].items() if "/" in key}
-    return last | best | {key: value for key, value in run["metrics"].items() if key.startswith("test/")}
+    """Returns the columns of the HParams table: validation (or training, without it), best and last, and the test."""
+    split = "val/" if any(key.startswith("val/") for key in run["metrics"]) else "train/"
+    columns: dict[str, float] = {}
+    for when, values in (("best", run["best"]), ("last", run["metrics"])):
+        columns |= {f"{when}/{key}": value for key, value in values.items() if key.startswith(split)}
+    return columns | {key: value for key, value in run["metrics"].items() if key.startswith("test/")}
 
 
 def evaluate(config: dict[str, Any], folder: RunFolder, catalog: Catalog, *, other_data: bool = False) -> None:
@@ -238,10 +241,10 @@ def evaluate(config: dict[str, Any], folder: RunFolder, catalog: Catalog, *, oth
     if len(rows) == 0:
         raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
     console = Console()
-    progress.say(console, f"{progress.shown(folder.path)}, best weights up to step {saved.step}")
-    progress.say(console, f"{len(rows)} rows of {session.table.source}")
+    say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
+    say(console, f"{len(rows)} rows of {session.table.source}")
     for name, value in program.evaluate(rows).items():
-        progress.say(console, f"test/{name:15s} {value:.6g}")
+        say(console, f"test/{name:15s} {value:.6g}")
 
 
 def check(config: dict[str, Any], catalog: Catalog) -> None:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from tfrun.console import is_live
+from tfrun.console import is_live, say, shown
 from tfrun.engine.loop import UNLIMITED, Plan, Timing
 
 LINE_SECONDS = 2.0  # between plain lines, so that epochs of milliseconds don't flood a log
@@ -143,16 +143,3 @@ def print_check(
             say(console, f"        {path}")
     say(console, f"memory  {data_bytes / 2**20:.1f} MiB data, {variable_bytes / 2**20:.1f} MiB variables and state")
     say(console, "All that can be checked without training is in order.")
-
-
-def say(console: Console, text: str) -> None:
-    """Prints a line as it is: no markup, and never broken, so that paths can be copied from a narrow window."""
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-def shown(path: Path) -> str:
-    """Returns a path as a person would type it from the current folder."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -37,7 +37,13 @@ class JobFolder(RunFolder):
 
     def fail(self, overrides: Sequence[str], kind: str, message: str, exit_code: int) -> None:
         """Writes into `run.json` how the job ended, where it had no chance to."""
-        before = {"run_id": self.run_id, "overrides": list(overrides), "started": None, "metrics": {}, "best": {}}
+        before: dict[str, Any] = {
+            "run_id": self.run_id,
+            "overrides": list(overrides),
+            "started": None,
+            "metrics": {},
+            "best": {},
+        }
         error = {"type": kind, "message": message, "exit_code": exit_code}
         self.write_run(before | self.read_run() | {"status": "failed", "ended": runs.now(), "error": error})
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import signal
 import time
 import traceback
@@ -75,7 +76,7 @@ class ForkLauncher(Launcher):
         """Runs jobs and returns what Hydra's sweepers want to know of each.
 
         Raises:
-            Interrupted: a signal came; the jobs that ran have saved.
+            Interrupted: a signal came, and the jobs that ran have ended.
         """
         setup_globals()
         import tfrun.engine.experiment  # noqa: F401 - the children find it imported
@@ -84,8 +85,8 @@ class ForkLauncher(Launcher):
         with _signals_put_into([]) as received, Board() as board:
             self._run_all(jobs, received, board)
         if received:
-            name = signal.Signals(received[0]).name
-            raise Interrupted(received[0], f"the sweep was stopped by {name}; the jobs that ran are saved")
+            end = "its jobs were killed" if len(received) > 1 else "the jobs that were training have saved"
+            raise Interrupted(received[0], f"stopped by {signal.Signals(received[0]).name}: {end}")
         return [self._returned(job) for job in jobs]
 
     def _job(self, overrides: Sequence[str], number: int) -> Job:
@@ -100,7 +101,7 @@ class ForkLauncher(Launcher):
                 while waiting and len(running) < self._num_jobs and not received:
                     job = waiting.pop(0)
                     job.folder.path.mkdir()
-                    running[job] = fork(lambda job=job: self._run(job), job.folder.log)
+                    running[job] = fork(functools.partial(self._run, job), job.folder.log)
                 for job, child in list(running.items()):
                     late = self._timeout_seconds and time.monotonic() - child.started > self._timeout_seconds
                     if received:
@@ -142,10 +143,7 @@ class ForkLauncher(Launcher):
         if job.folder.read_run().get("status") in ENDED:
             return
         if late:
-            kind, message = (
-                "TimeoutError",
-                f"killed: not done in hydra.launcher.timeout_seconds={self._timeout_seconds:g}",
-            )
+            kind, message = "TimeoutError", f"not done in hydra.launcher.timeout_seconds={self._timeout_seconds:g}"
         elif code < 0:
             kind, message = "Killed", f"killed by {signal.Signals(-code).name}"
         else:
@@ -167,13 +165,13 @@ def register() -> None:
     plugins, ours = Plugins.instance(), f"{ForkLauncher.__module__}.{ForkLauncher.__name__}"
     theirs = plugins.is_in_toplevel_plugins_module
     plugins.register(ForkLauncher)
-    plugins.is_in_toplevel_plugins_module = lambda name: name == ours or theirs(name)  # type: ignore[method-assign]
+    plugins.is_in_toplevel_plugins_module = lambda clazz: clazz == ours or theirs(clazz)  # type: ignore[method-assign]
 
 
 class _Return(JobReturn):
     """Raises a failed job's error without a line on the terminal: the job's own has been there already."""
 
-    @property
+    @property  # type: ignore[misc]
     def return_value(self) -> Any:
         if self.status == JobStatus.FAILED:
             raise self._return_value

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tfrun.console import is_live
+from tfrun.console import is_live, say, shown
 from tfrun.runs import RunFolder
 from tfrun.sweep.job import objective
 
@@ -104,7 +104,7 @@ class Board:
         parts += [outcome.status, f"{seconds:.1f} s"]
         if outcome.failed:
             parts.append(shown(outcome.folder.log))
-        print_line(self._console, "  ".join(parts))
+        say(self._console, "  ".join(parts))
 
 
 def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
@@ -122,7 +122,7 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
     table.add_column("job", justify="right")
     for name in keys:
         table.add_column(name)
-    table.add_column(" ".join(monitors), justify="right")
+    table.add_column(" ".join(monitors) or "value", justify="right")
     table.add_column("status")
     for outcome in outcomes:
         status = [outcome.status, "best"] if outcome is best else [outcome.status]
@@ -133,13 +133,13 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
         table.add_row(number, *(outcome.swept.get(key, "") for key in keys), value, ", ".join(status))
     console.print(table)
     if best is None and any(outcome.value is not None for outcome in outcomes):
-        print_line(console, "no best: these values can't be compared. checkpoint.monitor=val/<metric> can")
+        say(console, "no best: these values can't be compared. checkpoint.monitor=val/<metric> can")
     for outcome in outcomes:
         if outcome.failed:
-            print_line(console, f"{outcome.label}  {outcome.status}: {outcome.error}")
-            print_line(console, f"   {shown(outcome.folder.log)}")
-    print_line(console, f"sweep      {shown(sweep)}")
-    print_line(console, f"curves     tensorboard --logdir {shown(sweep)}")
+            say(console, f"{outcome.label}  {outcome.status}: {outcome.error}")
+            say(console, f"   {shown(outcome.folder.log)}")
+    say(console, f"sweep      {shown(sweep)}")
+    say(console, f"curves     tensorboard --logdir {shown(sweep)}")
 
 
 def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:
@@ -147,19 +147,9 @@ def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:
 
     Values of different losses can't: a smaller one only says that its loss counts in a smaller unit.
     """
-    done = [outcome for outcome in outcomes if outcome.value is not None and not outcome.failed]
-    monitors = {outcome.monitor for outcome in done}
-    losses = {value for outcome in outcomes for key, value in outcome.swept.items() if key.partition(".")[0] == "loss"}
+    done = [(outcome.value, outcome) for outcome in outcomes if outcome.value is not None and not outcome.failed]
+    monitors = {outcome.monitor for _, outcome in done}
+    losses = any(key.partition(".")[0] == "loss" for outcome in outcomes for key in outcome.swept)
     if len(monitors) != 1 or (losses and str(*monitors).endswith("/loss")):
         return None
-    return (min if mode == "min" else max)(done, key=lambda outcome: outcome.value)
-
-
-def print_line(console: Console, line: str) -> None:
-    """Prints a line whole, so that a path in it can be copied from a narrow window."""
-    console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def shown(path: Path) -> str:
-    """Returns a path as a person would type it from the current folder."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return (min if mode == "min" else max)(done, key=lambda pair: pair[0])[1]
