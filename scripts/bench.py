@@ -133,7 +133,7 @@ CASES = {
 ONE_ADAM = ["optimizer=adam"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # TensorFlow's warnings print it, with all its rows
 class Setup:
     """A contender's own copy of the model and of what belongs to it; `optimizers` each with its variables."""
 

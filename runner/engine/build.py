@@ -155,6 +155,7 @@ def build_groups(
             continue
         rate = {} if own["learning_rate"] is None else {"learning_rate": own["learning_rate"]}
         optimizer = build_component(catalog, "optimizer", {"name": own["name"], **own["params"], **rate}, where)
+        optimizer.name = own["name"]  # Keras numbers the names of several: adam, adam_1
         optimizer.build(variables)
         groups.append(
             Group(

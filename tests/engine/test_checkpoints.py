@@ -19,10 +19,11 @@ from tfrun.errors import CheckpointError, ResourceError
 EXTRA = {"mode": "graph_loop", "journals": {"metrics.jsonl": 120}}
 
 
-def make_state(value: float, shape: tuple[int, ...] = (2, 3)) -> State:
+def make_state(value: float, shape: tuple[int, ...] = (2, 3), dtype: str = "float32") -> State:
+    kernel = keras.Variable(np.full(shape, value, dtype), name="kernel")
     return State(
         {
-            "model": [keras.Variable(np.full(shape, value), name="kernel"), tf.Variable(value, name="bias")],
+            "model": [kernel, tf.Variable(value, name="bias")],
             "position": [tf.Variable(int(value), dtype=tf.int64)],
             "generator": [tf.Variable([int(value), 7], dtype=tf.uint32)],
             "none": [],
@@ -205,7 +206,7 @@ def test_sweep_removes_what_killed_writers_left(tmp_path: Path) -> None:
         (lambda: make_state(1.0, (3, 3)), "model/0000 doesn't fit.*2, 3.*Expected.*3, 3"),
         (lambda: State({"model": [tf.Variable(1.0)]}), "generator/0000 doesn't fit.*Expected: nothing"),
         (lambda: State({"more": [tf.Variable(1.0)]}), "doesn't fit"),
-        (lambda: State({"model": [tf.Variable(np.ones((2, 3)))]}), "doesn't fit"),  # float64
+        (lambda: make_state(1.0, dtype="float64"), "model/0000 doesn't fit.*float32.*Expected.*float64"),
     ],
 )
 def test_restore_takes_all_or_nothing(tmp_path: Path, state: Callable[[], State], told: str) -> None:
@@ -227,7 +228,8 @@ def test_an_optional_role_may_come_or_go(tmp_path: Path) -> None:
     more._variables["early_stopping/0000"] = tf.Variable(4.0)
     more.restore(found, "early_stopping")
     assert values(more)["early_stopping/0000"] == 4.0 and values(more)["position/0000"] == 9
-    fewer = State({"model": [keras.Variable(np.zeros((2, 3))), tf.Variable(0.0)], "position": [tf.Variable(0, dtype=tf.int64)]})
+    fewer = make_state(0.0)
+    del fewer._variables["generator/0000"]
     fewer.restore(found, "generator")
     assert values(fewer)["model/0001"] == 9.5
 

@@ -68,7 +68,7 @@ def test_an_optional_group_may_match_nothing_if_the_others_cover_all(variables: 
 
 def test_description_of_groups(variables: list[keras.Variable]) -> None:
     hidden, output = variables[:2], variables[4:]
-    optimizer = keras.optimizers.SGD(0.5)
+    optimizer = keras.optimizers.SGD(0.5, name="sgd")
     rate = tf.Variable(0.5, trainable=False)
     described = describe_groups([Group("fixed", hidden), Group("head", output, optimizer, None, 2.0, 3, rate)])
     assert described == [
@@ -95,7 +95,9 @@ def test_description_of_groups(variables: list[keras.Variable]) -> None:
 
 def test_learning_rate_is_base_times_factor() -> None:
     constant = Group("a", [], base_learning_rate=tf.Variable(0.25))
-    halving = Group("b", [], schedule=lambda step: 0.5 ** tf.cast(step, tf.float32), base_learning_rate=tf.Variable(8.0))
+    halving = Group(
+        "b", [], schedule=lambda step: 0.5 ** tf.cast(step, tf.float32), base_learning_rate=tf.Variable(8.0)
+    )
     steps = [tf.constant(step, tf.int64) for step in (0, 1, 3)]
     assert [float(constant.learning_rate(step)) for step in steps] == [0.25, 0.25, 0.25]
     assert [float(halving.learning_rate(step)) for step in steps] == [8.0, 4.0, 1.0]

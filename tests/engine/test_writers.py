@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
@@ -124,7 +123,7 @@ def test_writers_together(tmp_path: Path) -> None:
     writer.write_steps(1, {"loss": 2.0})
     writer.write_epoch(1, 2, EPOCH)
     lengths = writer.lengths()
-    assert sorted(lengths) == ["metrics.jsonl", *(f"tensorboard/{split}/events.out.tfevents.1000.tfrun" for split in ("train", "val"))] or len(lengths) == 3
+    assert sorted(name.rpartition("/")[0] for name in lengths) == ["", "tensorboard/train", "tensorboard/val"]
     assert all((tmp_path / name).stat().st_size == length > 0 for name, length in lengths.items())
     writer.close()
     assert lines(tmp_path)[0]["val/mae"] == 1.0
@@ -147,6 +146,8 @@ def test_a_resumed_run_s_journals_have_each_point_once(tmp_path: Path) -> None:
     lengths = killed.lengths()
     write(killed, range(4, 6))
     killed.lengths()
+    with open(tmp_path / "metrics.jsonl", "ab") as journal:
+        journal.write(b'{"epoch": 6, "st')
     (tmp_path / "tensorboard" / "test").mkdir()
     after = tmp_path / "tensorboard" / "test" / "events.out.tfevents.1.tfrun"
     after.write_bytes(b"written after the checkpoint")
@@ -174,10 +175,3 @@ def test_a_run_without_a_checkpoint_starts_its_journals_over(tmp_path: Path) -> 
     cut_back(tmp_path, {})
     assert not (tmp_path / "metrics.jsonl").exists()
     assert list((tmp_path / "tensorboard").glob("*/*")) == []
-
-
-@pytest.mark.parametrize("length", [17, 1])
-def test_a_half_line_is_cut_off(tmp_path: Path, length: int) -> None:
-    (tmp_path / "metrics.jsonl").write_bytes(b'{"epoch": 1, "s": 1}\n{"epo')
-    cut_back(tmp_path, {"metrics.jsonl": length})
-    assert (tmp_path / "metrics.jsonl").stat().st_size == length

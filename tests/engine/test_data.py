@@ -1,0 +1,254 @@
+"""A table of ten rows, small enough to work out every number."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfrun.engine import data
+from tfrun.engine.data import Preprocessing
+from tfrun.engine.step import TargetScale
+from tfrun.errors import DataError
+from tfrun.table import Features, Table
+
+CONFIG = {"validation_split": 0.2, "test_split": 0.1, "split_seed": 0, "limit_rows": None, "target_scaling": "standard"}
+TRAIN = np.array([0, 1, 2, 3, 4, 5])
+
+
+def text(*cells: str) -> np.ndarray:
+    return np.array(cells, dtype=object)
+
+
+def make_table(**changes: Any) -> Table:
+    """Rows 6 to 9 are no training rows, and hold what must not be learnt from."""
+    columns = {
+        "size": np.array([1.0, 2.0, np.nan, 4.0, 5.0, 9.0, 1e6, 1e6, np.nan, 1e6]),
+        "flat": np.full(10, 3.0),
+        "city": text("b", "a", "", "b", "c", "b", "x", "x", "x", "x"),
+    }
+    target = np.array([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 1e6, 1e6, 1e6, 1e6])
+    return dataclasses.replace(Table(columns, target, "price", "regression", "homes.csv", first_line=2), **changes)
+
+
+def test_rows_are_split_once_and_shuffled() -> None:
+    splits = data.split_rows(100, CONFIG)
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 70, "val": 20, "test": 10}
+    assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(100))
+    assert splits["test"].tolist() != sorted(splits["test"].tolist())
+    assert all(rows.dtype == np.int32 for rows in splits.values())
+
+
+def test_the_split_depends_on_split_seed_alone() -> None:
+    again, other = data.split_rows(100, CONFIG), data.split_rows(100, CONFIG | {"split_seed": 1})
+    for name, rows in data.split_rows(100, CONFIG).items():
+        assert rows.tolist() == again[name].tolist() != other[name].tolist()
+
+
+def test_a_split_may_be_empty() -> None:
+    splits = data.split_rows(10, CONFIG | {"validation_split": 0.0, "test_split": 0.0})
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 10, "val": 0, "test": 0}
+
+
+def test_limit_rows_is_of_the_training_rows() -> None:
+    whole, limited = data.split_rows(100, CONFIG), data.split_rows(100, CONFIG | {"limit_rows": 7})
+    assert limited["train"].tolist() == whole["train"][:7].tolist()
+    assert limited["val"].tolist() == whole["val"].tolist() and limited["test"].tolist() == whole["test"].tolist()
+
+
+def test_no_rows_left_to_train_on() -> None:
+    with pytest.raises(DataError, match="no rows are left for training. Received: 3 rows, 1 val, 2 test"):
+        data.split_rows(3, CONFIG | {"validation_split": 0.4, "test_split": 0.59})
+
+
+def test_fit_by_hand() -> None:
+    fitted = data.fit(make_table(), TRAIN, scale_target=True)
+    # 1 2 4 5 9 have the median 4; with it filled in, 1 2 4 4 5 9 have the mean 25/6
+    filled = np.array([1, 2, 4, 4, 5, 9])
+    assert fitted.medians == {"size": 4.0, "flat": 3.0}
+    assert fitted.means == pytest.approx({"size": 25 / 6, "flat": 3.0})
+    assert fitted.variances == pytest.approx({"size": np.sum((filled - 25 / 6) ** 2) / 6, "flat": 0.0})
+    # deciles of six values lie at 0.5, 1, 1.5, … 4.5 in their order
+    deciles = np.array([1.5, 2, 3, 4, 4, 4, 4.5, 5, 7]) - 25 / 6
+    expected = np.unique(deciles / np.sqrt(fitted.variances["size"]))
+    assert len(expected) == 7
+    np.testing.assert_allclose(fitted.deciles["size"], expected)
+    assert fitted.deciles["flat"] == [0.0]
+    assert fitted.vocabularies == {"city": ["b", "a", "c"]}  # most frequent first, then by name; empty is no value
+    # 2 4 4 4 5 5: mean 4, variance (4 + 1 + 1)/6
+    assert fitted.target_mean == 4.0 and fitted.target_standard_deviation == pytest.approx(1.0)
+    assert fitted.task == "regression" and fitted.classes == [] and fitted.num_outputs == 1
+    assert fitted.target == TargetScale(4.0, fitted.target_standard_deviation)
+
+
+def test_only_training_rows_are_learnt_from() -> None:
+    table = make_table()
+    poisoned = make_table(
+        columns={
+            name: np.concatenate([column[:6], np.array([np.nan, -1e30, 7.0, 8.0]) if name != "city" else text(*"pqrs")])
+            for name, column in table.columns.items()
+        },
+        target=np.concatenate([table.target[:6], [-1e30, 0.0, 1.0, 2.0]]),
+    )
+    assert data.fit(poisoned, TRAIN, scale_target=True) == data.fit(table, TRAIN, scale_target=True)
+
+
+def test_prepare_fits_on_its_training_split() -> None:
+    table = make_table()
+    rows = data.split_rows(10, CONFIG)["train"]
+    examples = data.prepare(table, CONFIG)
+    cells = table.columns["size"][rows]
+    assert examples.preprocessing.medians["size"] == np.median(cells[~np.isnan(cells)])
+    assert examples.preprocessing.target_mean == pytest.approx(table.target[rows].mean())
+    assert examples.splits["train"].tolist() == rows.tolist()
+    assert len(examples.targets) == 10  # all splits lie in one array
+
+
+def test_encode() -> None:
+    table = make_table()
+    fitted = data.fit(table, TRAIN, scale_target=True)
+    inputs, targets = data.encode(table, fitted)
+    assert sorted(inputs) == ["categories", "numbers"]
+    assert (inputs["numbers"].shape, inputs["numbers"].dtype.name) == ((10, 2), "float32")
+    deviation = np.sqrt(np.sum((np.array([1, 2, 4, 4, 5, 9]) - 25 / 6) ** 2) / 6)
+    expected = (np.array([1, 2, 4, 4, 5, 9]) - 25 / 6) / deviation
+    np.testing.assert_allclose(inputs["numbers"][:6, 0], expected, rtol=1e-5)
+    assert inputs["numbers"][8, 0] == inputs["numbers"][2, 0]  # empty is the training rows' median
+    np.testing.assert_array_equal(inputs["numbers"][:, 1], 0)  # nothing to tell, and nothing to divide by
+    assert inputs["categories"].dtype == np.int32
+    assert inputs["categories"][:, 0].tolist() == [1, 2, 0, 1, 3, 1, 0, 0, 0, 0]  # empty and unseen are id 0
+    assert (targets.shape, targets.dtype.name) == ((10, 1), "float32")
+    np.testing.assert_allclose(targets[:6, 0], [-2, 0, 0, 0, 1, 1], rtol=1e-6)
+
+
+def test_the_target_as_it_is() -> None:
+    table = make_table()
+    fitted = data.fit(table, TRAIN, scale_target=False)
+    assert fitted.target == TargetScale(0.0, 1.0)
+    _, targets = data.encode(table, fitted)
+    assert targets[:6, 0].tolist() == [2, 4, 4, 4, 5, 5]
+
+
+def test_a_constant_target_is_not_scaled() -> None:
+    fitted = data.fit(make_table(target=np.full(10, 7.0)), TRAIN, scale_target=True)
+    assert fitted.target == TargetScale(7.0, 1.0)
+
+
+def test_features_for_the_model() -> None:
+    fitted = data.fit(make_table(), TRAIN, scale_target=True)
+    deciles = {name: tuple(edges) for name, edges in fitted.deciles.items()}
+    assert fitted.features == Features(numbers=deciles, categories={"city": 4}, arrays={})
+
+
+def test_columns_of_one_kind_alone() -> None:
+    table = make_table()
+    for name, key in (("size", "numbers"), ("city", "categories")):
+        one = dataclasses.replace(table, columns={name: table.columns[name]})
+        inputs, _ = data.encode(one, data.fit(one, TRAIN, scale_target=True))
+        assert list(inputs) == [key]
+
+
+def test_an_array_is_given_bare() -> None:
+    images = np.arange(10 * 2 * 2, dtype=np.float64).reshape(10, 2, 2)
+    table = make_table(columns={"image": images})
+    fitted = data.fit(table, TRAIN, scale_target=True)
+    assert fitted.features == Features({}, {}, {"image": (2, 2)})
+    inputs, _ = data.encode(table, fitted)
+    assert inputs.dtype == np.float32
+    np.testing.assert_array_equal(inputs, images)
+
+
+def test_arrays_beside_columns_keep_their_names() -> None:
+    columns = {"image": np.zeros((10, 2, 2)), "size": np.arange(10.0)}
+    table = make_table(columns=columns)
+    inputs, _ = data.encode(table, data.fit(table, TRAIN, scale_target=True))
+    assert {name: array.shape for name, array in inputs.items()} == {"image": (10, 2, 2), "numbers": (10, 1)}
+
+
+def test_two_classes_are_one_output() -> None:
+    table = make_table(task="classification", target=text("yes", "no", "no", "yes", *["no"] * 4, "yes", "no"))
+    fitted = data.fit(table, TRAIN, scale_target=True)
+    assert (fitted.classes, fitted.num_outputs) == (["no", "yes"], 1)
+    assert fitted.target == TargetScale(0.0, 1.0)
+    _, targets = data.encode(table, fitted)
+    assert (targets.dtype.name, targets[:, 0].tolist()) == ("float32", [1, 0, 0, 1, 0, 0, 0, 0, 1, 0])
+
+
+def test_more_classes_are_ids() -> None:
+    table = make_table(task="classification", target=text(*"bacabcbbba"))
+    fitted = data.fit(table, TRAIN, scale_target=True)
+    assert (fitted.classes, fitted.num_outputs) == (["a", "b", "c"], 3)
+    _, targets = data.encode(table, fitted)
+    assert (targets.dtype.name, targets[:, 0].tolist()) == ("int32", [1, 0, 2, 0, 1, 2, 1, 1, 1, 0])
+
+
+def test_a_class_that_the_training_rows_lack() -> None:
+    table = make_table(task="classification", target=text(*"baaaba", "b", "new", "b", "a"))
+    with pytest.raises(DataError, match=r"homes.csv:9: target 'price' is a class .* Received: 'new'. Known: a, b"):
+        data.encode(table, data.fit(table, TRAIN, scale_target=True))
+
+
+def test_a_single_class_in_the_training_rows() -> None:
+    table = make_table(task="classification", target=text(*"aaaaaabbbb"))
+    with pytest.raises(DataError, match="'price' must have 2 to 1000 classes in the training rows. Received: 1"):
+        data.fit(table, TRAIN, scale_target=True)
+
+
+@pytest.mark.parametrize(
+    "column", [np.array([np.nan] * 6 + [1.0] * 4), text(*[""] * 6, *"abcd")], ids=["number", "text"]
+)
+def test_a_column_without_a_value_in_the_training_rows(column: np.ndarray) -> None:
+    table = make_table(columns={"flat": np.arange(10.0), "hole": column})
+    with pytest.raises(DataError, match="homes.csv: column 'hole' has no value in the training rows; leave it out"):
+        data.fit(table, TRAIN, scale_target=True)
+
+
+def test_a_missing_column() -> None:
+    table = make_table()
+    other = dataclasses.replace(table, columns={"size": table.columns["size"]})
+    with pytest.raises(DataError, match="columns are missing. Received: size. Missing: flat, city"):
+        data.encode(other, data.fit(table, TRAIN, scale_target=True))
+
+
+def test_encoding_depends_on_the_row_alone() -> None:
+    table = make_table()
+    fitted = data.fit(table, TRAIN, scale_target=True)
+    picked = np.array([7, 2, 5])
+    columns = {name: column[picked] for name, column in table.columns.items()}
+    one = dataclasses.replace(table, columns=dict(reversed(columns.items())), target=table.target[picked])
+    whole, few = data.encode(table, fitted)[0], data.encode(one, fitted)[0]
+    for key in ("numbers", "categories"):
+        np.testing.assert_array_equal(whole[key][picked], few[key])
+
+
+def test_json_round_trip() -> None:
+    for table in (make_table(), make_table(task="classification", target=text(*"bacaböbbba"))):
+        fitted = data.fit(table, TRAIN, scale_target=True)
+        assert Preprocessing.from_json(fitted.to_json()) == fitted
+        assert json.loads(fitted.to_json())["vocabularies"] == {"city": ["b", "a", "c"]}
+
+
+def changed(column: np.ndarray, row: int, value: Any) -> np.ndarray:
+    column = column.copy()
+    column[row] = value
+    return column
+
+
+def test_fingerprint_is_of_the_contents() -> None:
+    table = make_table()
+    base = data.fingerprint(table)
+    assert base == data.fingerprint(make_table(source="elsewhere.csv")) and len(base) == 64
+    columns = table.columns
+    others = [
+        make_table(columns=columns | {"size": changed(columns["size"], 9, 1e6 + 1)}),
+        make_table(columns=columns | {"size": changed(columns["size"], 8, 0.0)}),
+        make_table(columns=columns | {"city": changed(columns["city"], 0, "B")}),
+        make_table(columns=columns | {"city": changed(changed(columns["city"], 0, "ba"), 1, "")}),
+        make_table(columns={("town" if name == "city" else name): column for name, column in columns.items()}),
+        make_table(target=changed(table.target, 9, 0.0)),
+        make_table(target_name="value"),
+    ]
+    assert len({base, *(data.fingerprint(other) for other in others)}) == 1 + len(others)

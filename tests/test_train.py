@@ -1,0 +1,221 @@
+"""The real command, in processes of its own; few of them, since each loads TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Tfrun = Callable[..., subprocess.CompletedProcess[str]]
+SCRIPT = Path(sys.executable).with_name("tfrun")
+KEYS = """run_id, name, status, started, ended, argv, overrides, seed, epoch, step, metrics, best, timing, engine,
+    groups, parameters, data, versions, git, error"""  # as DESIGN.md has them
+TIMES = """import_seconds, build_seconds, compile_seconds, train_seconds, eval_seconds, checkpoint_seconds,
+    steps_per_second"""
+FILES = {
+    ".hydra/config.yaml",
+    ".hydra/hydra.yaml",
+    ".hydra/overrides.yaml",
+    "checkpoints/step-000000022/manifest.json",
+    "checkpoints/step-000000022/state.npz",
+    "config.yaml",
+    "metrics.jsonl",
+    "preprocessing.json",
+    "run.json",
+    "run.lock",
+    "tensorboard/hparams",
+    "tensorboard/test",
+    "tensorboard/train",
+    "tensorboard/val",
+    "tfrun.log",
+}
+# TensorFlow's C++ lines begin with a level and a time, Abseil's with a letter and a date
+LIBRARY_LINE = re.compile(
+    r"^([IWEF]\d{4} |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWEF] |WARNING: All log messages)", re.M
+)
+
+
+def one_run(root: Path, name: str = "default") -> Path:
+    (run,) = (root / "outputs" / name).iterdir()
+    return run
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    return json.loads((run / "run.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], list[Path]]:
+    """The bare command for two epochs, twice: the first's output, both folders."""
+    done, folders = [], []
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}  # what TensorFlow has to say, it shall say
+    for k in range(2):
+        root = tmp_path_factory.mktemp(f"bare{k}")
+        done.append(
+            subprocess.run(
+                [SCRIPT, "trainer.max_epochs=2"], cwd=root, env=env, capture_output=True, text=True, timeout=120
+            )
+        )
+        folders.append(root)
+    assert [each.returncode for each in done] == [0, 0], [each.stderr[-2000:] for each in done]
+    return done[0], [one_run(root) for root in folders]
+
+
+def test_what_a_run_leaves(twice: Any) -> None:
+    run = twice[1][0]
+    files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {path.rpartition("/")[0] if "tfevents" in path else path for path in files} == FILES
+    assert sum("tfevents" in path for path in files) == 4
+
+
+def test_run_json(twice: Any) -> None:
+    run = twice[1][0]
+    told = read_run(run)
+    assert list(told) == re.findall(r"\w+", KEYS)
+    assert {key: told[key] for key in ("run_id", "name", "status", "epoch", "step", "seed", "error")} == {
+        "run_id": run.name,
+        "name": "default",
+        "status": "completed",
+        "epoch": 2,
+        "step": 22,
+        "seed": 42,
+        "error": None,
+    }
+    assert told["overrides"] == told["argv"][1:] == ["trainer.max_epochs=2"]
+    names = ["loss", "mae", "rmse"]
+    assert list(told["metrics"]) == [f"{split}/{name}" for split in ("train", "val", "test") for name in names]
+    assert list(told["best"]) == ["epoch", "step", "monitor", *(f"{s}/{n}" for s in ("train", "val") for n in names)]
+    assert list(told["timing"]) == re.findall(r"\w+", TIMES)
+    assert told["engine"]["mode"] == "graph_loop" and told["engine"]["ended_by"] == "last step"
+    assert [(group["name"], group["optimizer"]) for group in told["groups"]] == [("wide", "ftrl"), ("deep", "adam")]
+    assert sum(group["parameters"] for group in told["groups"]) == told["parameters"]
+    data = told["data"]
+    assert (data["rows"], data["train"], data["val"], data["test"]) == (442, 354, 44, 44)  # of scikit-learn's diabetes
+
+
+def test_the_journal_has_each_epoch_and_the_test(twice: Any) -> None:
+    run = twice[1][0]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 11), (2, 22), (2, 22)]
+    assert [key for key in lines[2] if "/" in key] == ["test/loss", "test/mae", "test/rmse"]
+    told = read_run(run)
+    assert told["metrics"] == {key: value for line in lines[1:] for key, value in line.items() if "/" in key}
+    best = min(lines[:2], key=lambda line: line["val/loss"])
+    assert told["best"] == {"monitor": "val/loss", **best}
+    # the target's spread is about 77: a metric in its own unit is no small number
+    assert 20 < told["metrics"]["val/mae"] < 100
+
+
+def test_the_config_is_kept(twice: Any) -> None:
+    config = yaml.safe_load((twice[1][0] / "config.yaml").read_text())
+    assert config["trainer"]["max_epochs"] == 2 and config["model"]["name"] == "wide_deep"
+
+
+def test_the_output_is_for_people(twice: Any) -> None:
+    done, (run, _) = twice
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("epoch 2/2  step 22/22  train/loss ")
+    assert lines[1] == "default: completed at step 22, epoch 2"
+    assert lines[-3:] == [
+        f"run         outputs/default/{run.name}",
+        f"checkpoint  outputs/default/{run.name}/checkpoints/step-000000022",
+        "curves      tensorboard --logdir outputs",
+    ]
+
+
+def test_what_libraries_print_is_in_the_log(twice: Any) -> None:
+    done, (run, _) = twice
+    assert not LIBRARY_LINE.search(done.stdout)
+    log = (run / "tfrun.log").read_text()
+    assert LIBRARY_LINE.search(log)
+    assert "tfrun: engine: graph_loop, " in log
+
+
+def test_one_command_gives_the_same_bits(twice: Any) -> None:
+    first, second = twice[1]
+    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
+    states = [run / "checkpoints" / "step-000000022" / "state.npz" for run in (first, second)]
+    assert states[0].read_bytes() == states[1].read_bytes()
+
+
+def test_evaluate_finds_the_same_test_metrics(twice: Any) -> None:
+    run = twice[1][0]
+    done = subprocess.run([SCRIPT, "evaluate", run], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = dict(line.split() for line in done.stdout.splitlines() if line.startswith("test/"))
+    expected = {key: value for key, value in read_run(run)["metrics"].items() if key.startswith("test/")}
+    assert {key: float(value) for key, value in shown.items()} == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_run_that_diverges(tfrun: Tfrun, tmp_path: Path) -> None:
+    done = tfrun("model=linear", "loss=mse", "optimizer=sgd", "optimizer.learning_rate=1e10", "trainer.max_epochs=5")
+    assert done.returncode == 4
+    assert re.fullmatch(
+        r"tfrun: error: the loss or its gradient is not finite at step \d+, epoch 1\. .*\n", done.stderr
+    )
+    run = one_run(tmp_path)
+    told = read_run(run)
+    assert told["status"] == "diverged" and told["ended"]
+    assert told["error"]["type"] == "DivergedError" and told["error"]["exit_code"] == 4
+    assert (run / "checkpoints" / f"step-{told['step']:09d}" / "state.npz").is_file()
+
+
+def test_a_pattern_that_matches_nothing_leaves_no_folder(tfrun: Tfrun, tmp_path: Path) -> None:
+    done = tfrun("optimizer.groups.wide.match='^wdie/'")
+    assert done.returncode == 2
+    assert "optimizer.groups.wide.match: '^wdie/' matches no variable" in done.stderr
+    assert "wide/kernel is matched by no group" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stopped_by_a_signal_and_resumed(tfrun: Tfrun, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [SCRIPT, "trainer.max_epochs=1000000", "trainer.compile=graph", "checkpoint.every_seconds=0.2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("outputs/*/*/checkpoints/step-*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    run = one_run(tmp_path)
+    told = read_run(run)
+    assert process.returncode == 130
+    assert told["status"] == "stopped" and told["step"] > 0
+    assert stderr == (
+        f"tfrun: stopped by SIGINT at step {told['step']}, its state saved. "
+        f"Go on with: tfrun resume outputs/default/{run.name}\n"
+    )
+    assert (run / "checkpoints" / f"step-{told['step']:09d}" / "manifest.json").is_file()
+
+    epochs = told["epoch"] + 3
+    done = tfrun("resume", str(run), f"trainer.max_epochs={epochs}")
+    assert done.returncode == 0, done.stderr
+    after = read_run(run)
+    assert (after["status"], after["epoch"], after["step"], after["error"]) == ("completed", epochs, 11 * epochs, None)
+    assert after["started"] == told["started"] and after["overrides"] == told["overrides"]
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [*range(1, epochs + 1), epochs]
+
+
+@pytest.mark.slow
+def test_california_housing(tfrun: Tfrun, tmp_path: Path, housing_csv: Path) -> None:
+    """Wide & deep beats an error of 40,000 dollars; always saying the median is off by about 90,000."""
+    done = tfrun("data=csv", f"data.path={housing_csv}", "data.target=median_house_value", "name=housing")
+    assert done.returncode == 0, done.stderr
+    told = read_run(one_run(tmp_path, "housing"))
+    assert told["epoch"] == 20 and told["data"]["rows"] == 20_640
+    assert 30_000 < told["metrics"]["test/mae"] < 40_000
