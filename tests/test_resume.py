@@ -83,17 +83,17 @@ def test_killed_twice_equals_undisturbed(tfrun: Tfrun, tmp_path: Path) -> None:
     write_csv(tmp_path / "rows.csv", 2000)
     args = [
         *DATA, "model.dropout=0.2", "trainer.compile=xla", "trainer.max_epochs=400", "logger.every_steps=7",
-        "checkpoint.every_seconds=0.2", "early_stopping.patience=350", "optimizer.groups.deep.schedule=cosine",
+        "checkpoint.every_seconds=0.2", "checkpoint.every_steps=1470", "early_stopping.patience=350", "optimizer.groups.deep.schedule=cosine",
     ]  # fmt: skip
 
     def start(*words: str | Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen([SCRIPT, *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     whole = start(*args, "name=whole")
-    first = kill_after_a_new_checkpoint(start(*args, "name=killed"), tmp_path, delay=0.13)
+    first = kill_after_a_new_checkpoint(start(*args, "name=killed"), tmp_path, delay=0.05)
     killed = one_run(tmp_path, "killed")
     assert read_run(killed)["status"] == "running"
-    second = kill_after_a_new_checkpoint(start("resume", killed), tmp_path, delay=0.04)
+    second = kill_after_a_new_checkpoint(start("resume", killed), tmp_path, delay=0.02)
     assert first < second
     done = tfrun("resume", str(killed))
     assert done.returncode == 0, done.stderr

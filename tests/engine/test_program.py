@@ -263,6 +263,16 @@ def test_any_split_into_blocks_gives_the_same_bits(build: Any, mode: str) -> Non
         for one, two in zip(found[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
 
+    # a run that was killed two steps after its state was saved in the middle of an epoch
+    state.write(start)
+    program.run(0, 5)
+    saved = state.read()
+    program.run(5, 2)
+    state.write(saved)
+    np.testing.assert_array_equal(program.run(5, 7).losses, found[0][0][5:])
+    for one, two in zip(found[0][6:], state.read().values(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
 
 def follow(tracker: Tracker, values: Sequence[float]) -> list[tuple[bool, bool]]:
     """Returns for each epoch's value whether it is better and whether to stop then."""
