@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra._internal.utils import get_args_parser
@@ -18,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from tfrun import __version__, runs, schema, show
+from tfrun.catalog import Catalog
 from tfrun.compose import Composed, Session, Sources, parse, plain, plugin_names, session, texts
 from tfrun.errors import (
     CheckpointError,
@@ -30,6 +32,7 @@ from tfrun.errors import (
     unknown,
 )
 from tfrun.runs import RunFolder
+from tfrun.table import Table, load_table
 
 RESUMABLE = (  # what may change when a run goes on: how long, and what it writes
     "trainer.max_epochs",
@@ -69,9 +72,13 @@ def _main(argv: list[str]) -> int:
     command = "train"
     if argv and "=" not in argv[0] and argv[0][:1] not in ("-", "~", ""):
         command = argv.pop(0)
+        if command == "help":
+            command, argv = "train", ["--help"]
         if command not in COMMANDS:
             known = ", ".join(COMMANDS)
             hint = near_miss(command, COMMANDS)
+            if (Path(command) / "config.yaml").is_file():
+                hint = f" Did you mean 'resume {command}' or 'evaluate {command}'?"
             raise ConfigError(f"unknown command. Received: {command!r}. Known: {known}.{hint}")
     args = _parser().parse_intermixed_args(argv)
     args.overrides = args.words  # the name that Hydra knows
@@ -135,21 +142,27 @@ def _train(args: argparse.Namespace) -> int:
     if composed.cfg.hydra.mode == RunMode.MULTIRUN:  # a hparams_search file may say so
         return _multirun(args)
     config = schema.normalize(composed.config, hydra.catalog, args.words)
+    table = _read_data(config, hydra.catalog)
     folder = runs.claim(config["output_root"], config["name"])
-    _write_config(folder, composed)
     from tfrun.launch import engine
 
-    with engine(folder.log) as (experiment, seconds):
-        return experiment.train(config, folder, hydra.catalog, overrides=args.words, import_seconds=seconds)
+    try:
+        _write_config(folder, composed)
+        with engine(folder.log) as (experiment, seconds):
+            return experiment.train(config, folder, hydra.catalog, table, overrides=args.words, import_seconds=seconds)
+    except KeyboardInterrupt:  # while TensorFlow was imported
+        folder.discard()
+        raise
 
 
 def _check(args: argparse.Namespace) -> int:
     hydra, composed = _compose(args)
     config = schema.normalize(composed.config, hydra.catalog, args.words)
+    table = _read_data(config, hydra.catalog)
     from tfrun.launch import engine
 
     with engine(None) as (experiment, _):
-        experiment.check(config, hydra.catalog)
+        experiment.check(config, hydra.catalog, table)
     return 0
 
 
@@ -177,8 +190,11 @@ def _resume(args: argparse.Namespace) -> int:
     from tfrun.launch import engine
 
     try:
+        table = _read_data(config, hydra.catalog)
         with engine(folder.log) as (experiment, seconds):
-            return experiment.train(config, folder, hydra.catalog, resume=True, import_seconds=seconds)
+            return experiment.train(
+                config, folder, hydra.catalog, table, resume=True, overrides=overrides, import_seconds=seconds
+            )
     except (ConfigError, DataError, CheckpointError):  # nothing was trained with the new config
         runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(old)))
         raise
@@ -193,10 +209,11 @@ def _evaluate(args: argparse.Namespace) -> int:
             )
     with session(overrides, args.sources, texts(config.get("plugins"))) as hydra:
         config = schema.normalize(hydra.change(config, overrides), hydra.catalog, overrides)
+    table = _read_data(config, hydra.catalog)
     from tfrun.launch import engine
 
     with engine(folder.log) as (experiment, _):
-        experiment.evaluate(config, folder, hydra.catalog, other_data=bool(overrides))
+        experiment.evaluate(config, folder, hydra.catalog, table, other_data=bool(overrides))
     return 0
 
 
@@ -234,6 +251,13 @@ def _compose(args: argparse.Namespace, run_mode: RunMode = RunMode.RUN) -> tuple
         return hydra, composed
     with session(args.words, args.sources, named) as hydra:  # a file that the chosen files include names more
         return hydra, hydra.compose(args.words, run_mode)
+
+
+def _read_data(config: dict[str, Any], catalog: Catalog) -> Table:
+    """Reads the data before TensorFlow loads, so that a mistake in it is told at once."""
+    table = load_table(config["data"], catalog)
+    schema.check_task(config, catalog, table.task)
+    return table
 
 
 def _open_run(args: argparse.Namespace, command: str) -> tuple[RunFolder, dict[str, Any], list[str]]:

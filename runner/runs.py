@@ -70,6 +70,10 @@ class RunFolder:
         """Replaces `run.json` atomically."""
         write_atomically(self.run_json, json.dumps(run, indent=2, allow_nan=True) + "\n")
 
+    @property
+    def has_checkpoints(self) -> bool:
+        return any(self.checkpoints.glob("step-*"))
+
     def discard(self) -> None:
         """Removes a folder that was claimed for a run that can't begin, and the parents that it leaves empty."""
         shutil.rmtree(self.path, ignore_errors=True)

@@ -42,7 +42,7 @@ SCHEMA = {
     "checkpoint.monitor": "str",
     "checkpoint.mode": "Literal['min', 'max']",
     "logger.name": "Literal['tensorboard']",
-    "logger.every_steps": "Annotated[int, Ge(1)]",
+    "logger.every_steps": "Annotated[int, Ge(1)] | None",
     "early_stopping.monitor": "str",
     "early_stopping.mode": "Literal['min', 'max']",
     "early_stopping.patience": "Annotated[int, Ge(0)]",
@@ -57,6 +57,7 @@ GLOBAL_GROUPS = ("experiment", "hparams_search", "debug")  # in the order in whi
 OPTIMIZER_KEYS = ("learning_rate", "schedule", "clip_norm", "groups")  # beside a single optimizer's own
 GROUP_KEYS = {"match": "str", "every": "Annotated[int, Ge(1)]", "frozen": "bool", "optional": "bool"}
 SHARED_KEYS = ("learning_rate", "schedule", "clip_norm")  # at the top of `optimizer` they go to every group
+SHORT_NAMES = {"lr": "learning_rate", "bs": "batch_size", "epochs": "max_epochs", "steps": "max_steps"}  # as typed
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 
 
@@ -378,7 +379,7 @@ def _unknown_key(where: str, key: Any, known: Iterable[str]) -> ConfigError:
     elsewhere = {path.rpartition(".")[2]: path for path in others if path != f"{prefix}{key}"}
     hint = ""
     for places, cutoff in ((here, 0.6), (elsewhere, 0.75)):
-        close = difflib.get_close_matches(str(key), list(places), n=1, cutoff=cutoff)
+        close = difflib.get_close_matches(SHORT_NAMES.get(key, str(key)), list(places), n=1, cutoff=cutoff)
         if close:
             hint = f" Did you mean '{places[close[0]]}'?"
             break

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from tfrun.catalog import Catalog
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,9 @@ class Features:
     numbers: dict[str, tuple[float, ...]]
     categories: dict[str, int]
     arrays: dict[str, tuple[int, ...]]
+
+
+def load_table(config: Mapping[str, Any], catalog: Catalog) -> Table:
+    """Reads the data set that the config's `data` names. Raises DataError."""
+    component = catalog.get("dataset", config["name"], "data.name")
+    return component.load()(**{param.name: config[param.name] for param in component.params if param.name in config})

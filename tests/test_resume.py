@@ -83,7 +83,8 @@ def test_killed_twice_equals_undisturbed(tfrun: Tfrun, tmp_path: Path) -> None:
     write_csv(tmp_path / "rows.csv", 2000)
     args = [
         *DATA, "model.dropout=0.2", "trainer.compile=xla", "trainer.max_epochs=400", "logger.every_steps=7",
-        "checkpoint.every_seconds=0.2", "checkpoint.every_steps=1470", "early_stopping.patience=350", "optimizer.groups.deep.schedule=cosine",
+        "checkpoint.every_seconds=0.2", "checkpoint.every_steps=1470", "early_stopping.patience=350",
+        "optimizer.groups.deep.schedule=cosine",
     ]  # fmt: skip
 
     def start(*words: str | Path) -> subprocess.Popen[bytes]:

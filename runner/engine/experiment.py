@@ -7,14 +7,11 @@ check:     devices → data → build → what was found
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -26,8 +23,10 @@ from tfrun.console import say, shown
 from tfrun.engine import checkpoints, data, devices, loop, modes, progress, writers
 from tfrun.engine.program import Program
 from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session
-from tfrun.errors import CheckpointError, ConfigError, DataError, DivergedError, Interrupted, TfrunError
+from tfrun.engine.signals import stop_on_signals
+from tfrun.errors import CheckpointError, DataError, DivergedError, Interrupted, TfrunError
 from tfrun.runs import RunFolder, now, write_atomically
+from tfrun.table import Table
 
 log = logging.getLogger("tfrun")
 
@@ -36,6 +35,7 @@ def train(
     config: dict[str, Any],
     folder: RunFolder,
     catalog: Catalog,
+    table: Table,
     *,
     resume: bool = False,
     overrides: Sequence[str] = (),
@@ -49,6 +49,7 @@ def train(
         config: the normalized config.
         folder: claimed for this run, or that of the run to go on with.
         catalog: the components.
+        table: the raw rows of the config's data.
         resume: whether to go on from the folder's newest checkpoint.
         overrides: the command line's, for `run.json`.
         hparams: what to show of this run in TensorBoard's HParams table.
@@ -64,34 +65,23 @@ def train(
         if before.get("status") == "completed" and not _has_more_to_do(config, before):
             say(console, f"{shown(folder.path)} is completed already, at step {before['step']}")
             return 0
-        run = {
-            "run_id": folder.run_id,
-            "name": config["name"],
-            "status": "running",
-            "started": before.get("started") or now(),
-            "ended": None,
-            "argv": before.get("argv") or sys.argv,
-            "overrides": before.get("overrides") or list(overrides),
-            "seed": config["seed"],
-            "epoch": before.get("epoch", 0),
-            "step": before.get("step", 0),
-            "metrics": {},
-            "best": {},
-            "timing": {"import_seconds": round(import_seconds, 3)},
-            "engine": before.get("engine", {}),
-            "groups": [],
-            "parameters": None,
-            "data": {},
-            "versions": provenance.versions(),
-            "git": provenance.git(),
-            "error": None,
-        }
+        run = new_run(config, folder, overrides) | before | {"status": "running", "ended": None, "error": None}
+        run |= {"versions": provenance.versions(), "git": provenance.git()}
+        if resume:
+            again = {"at": now(), "step": run["step"], "overrides": list(overrides)}
+            run["resumed"] = [*before.get("resumed", []), again]
+        run["timing"]["import_seconds"] = round(import_seconds, 3)
         folder.write_run(run)
+
+        def told(number: int) -> None:
+            name = signal.Signals(number).name
+            say(console, f"{name}: stopping after this block, saving the state; once more ends at once")
+
         try:
-            with stop_on_signals() as stop:
-                _train(config, folder, catalog, run, resume, hparams or {}, console, stop)
+            with stop_on_signals(told, before_end=console.show_cursor) as stop:
+                _train(config, folder, catalog, table, run, resume, hparams or {}, console, stop)
         except Exception as error:
-            if isinstance(error, ConfigError | DataError) and not resume and run["step"] == 0:
+            if isinstance(error, TfrunError) and not resume and run["step"] == 0 and not folder.has_checkpoints:
                 folder.discard()  # nothing was trained: a mistake leaves nothing behind
                 raise
             status = {DivergedError: "diverged", Interrupted: "stopped"}.get(type(error), "failed")
@@ -103,44 +93,73 @@ def train(
         return 0
 
 
+def new_run(config: Mapping[str, Any], folder: RunFolder, overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns `run.json` before anything has happened; `docs/run-folder.md` explains the keys."""
+    return {
+        "run_id": folder.run_id,
+        "name": config["name"],
+        "status": "running",
+        "started": now(),
+        "ended": None,
+        "argv": sys.argv,
+        "overrides": list(overrides),
+        "seed": config["seed"],
+        "epoch": 0,
+        "step": 0,
+        "metrics": {},
+        "best": {},
+        "timing": {},
+        "engine": {},
+        "groups": [],
+        "parameters": None,
+        "data": {},
+        "versions": {},
+        "git": None,
+        "error": None,
+    }
+
+
 def _train(
     config: dict[str, Any],
     folder: RunFolder,
     catalog: Catalog,
+    table: Table,
     run: dict[str, Any],
     resume: bool,
     hparams: Mapping[str, Any],
     console: Console,
     stop: list[int],
 ) -> None:
-    timing, started = loop.Timing(), time.perf_counter()
-    session = build_session(config, catalog)
-    restored = _newest_checkpoint(folder, session, console) if resume else None
-    choice = modes.choose(
-        restored.extra["mode"] if restored else config["trainer"]["compile"],
-        config["data"]["residency"],
-        session.data_bytes,
-        session.strategy,
-        session.parts.model,
-        session.plan.last_step,
-        session.make_program,
-        session.state,
-    )
-    timing.compile_seconds = choice.compile_seconds
-    program, state = choice.program, session.state(choice.program)
-    if restored:
-        state.restore(restored, OPTIONAL_ROLE)
-        checkpoints.remove_newer(restored)
+    timing, earlier, started = loop.Timing(), dict(run["timing"]), time.perf_counter()
+    with progress.waiting(console, "building and compiling"):
+        session = build_session(config, catalog, table)
+        restored = _newest_checkpoint(folder, session, console) if resume else None
+        choice = modes.choose(
+            restored.extra["mode"] if restored else config["trainer"]["compile"],
+            config["data"]["residency"],
+            session.data_bytes,
+            session.strategy,
+            session.parts.model,
+            session.plan.last_step,
+            session.make_program,
+            session.state,
+        )
+        program, state = choice.program, session.state(choice.program)
+        if restored:
+            state.restore(restored, OPTIONAL_ROLE)
     writers.cut_back(folder.path, restored.extra["journals"] if restored else {})
     engine = {"mode": choice.mode, "why": restored.extra["why"] if restored else choice.why}
     run |= session.describe() | {"engine": engine | {"devices": devices.device_names()}}
-    run["timing"]["build_seconds"] = round(time.perf_counter() - started - timing.compile_seconds, 3)
+    run["timing"]["build_seconds"] = round(time.perf_counter() - started - choice.compile_seconds, 3)
+    timing.compile_seconds = choice.compile_seconds
     folder.write_run(run)
     write_atomically(folder.preprocessing_json, session.examples.preprocessing.to_json())
     log.info("engine: %s, %s", choice.mode, engine["why"])
 
     board = writers.TensorBoard(folder.tensorboard, folder.path) if config["logger"] else None
-    writer = writers.MultiWriter(filter(None, [writers.JsonLines(folder.metrics_jsonl, folder.path), board]))
+    results = writers.Results(folder.metrics_jsonl, int(session.best.best_step.numpy()), session.best.monitor)
+    lines = writers.JsonLines(folder.metrics_jsonl, folder.path)
+    writer = writers.MultiWriter(filter(None, [lines, results, board]))
     if board and not restored:
         board.write_text("config", _as_markdown(config))
         board.write_text("groups", _as_markdown(run["groups"]))
@@ -148,30 +167,28 @@ def _train(
     def save(step: int) -> None:
         extra = engine | {"journals": writer.lengths(), "fingerprint": session.examples.fingerprint}
         checkpoints.save(folder.checkpoints, step, state, extra, config["checkpoint"]["keep"])
-        run["step"], run["epoch"] = step, step // session.plan.steps_per_epoch
+        run.update(step=step, epoch=step // session.plan.steps_per_epoch, metrics=results.metrics, best=results.best)
+        run["timing"] |= timing.added_to(earlier)
         folder.write_run(run)
 
-    names = [group.name for group in session.parts.step.active]
+    plan, names = session.plan, [group.name for group in session.parts.step.active]
     try:
-        with progress.Display(session.plan.steps_per_epoch, session.plan.last_step, console) as display:
-            ended_by = loop.train(
-                program, session.plan, writer, names, display.update, save, lambda: bool(stop), timing
-            )
+        with progress.Display(plan.steps_per_epoch, plan.last_step, console) as display:
+            ended_by = loop.train(program, plan, writer, names, display.update, save, lambda: bool(stop), timing)
         if ended_by == "interrupted":
-            go_on = f"Go on with: tfrun resume {shown(folder.path)}"
-            by = signal.Signals(stop[0]).name
+            by, go_on = signal.Signals(stop[0]).name, f"Go on with: tfrun resume {shown(folder.path)}"
             raise Interrupted(stop[0], f"stopped by {by} at step {run['step']}, its state saved. {go_on}")
         started = time.perf_counter()
         _test(session, program, run, writer)
         timing.eval_seconds += time.perf_counter() - started
-        writer.lengths()  # the journal is on disk before it is read
-        run |= read_results(folder, int(session.best.best_step.numpy()), session.best.monitor)
-        if board:
-            board.write_hparams(folder.run_id, hparams, summary_metrics(run))
+        if board and hparams:
+            board.write_hparams(folder.run_id, hparams, summary_metrics(results))
+    except DivergedError as error:
+        raise DivergedError(f"{error}. Its folder: {shown(folder.path)}") from error
     finally:
         writer.close()
-        run["timing"] |= {key: round(value, 3) for key, value in asdict(timing).items() if key != "timed_steps"}
-        run["timing"]["steps_per_second"] = timing.steps_per_second and round(timing.steps_per_second, 1)
+        run["timing"] |= timing.added_to(earlier)
+    run |= {"metrics": results.metrics, "best": results.best}
     run |= {"status": "completed", "ended": now(), "engine": run["engine"] | {"ended_by": ended_by}}
     folder.write_run(run)
     progress.print_summary(console, run, folder.path, folder.checkpoints / f"step-{run['step']:09d}")
@@ -198,42 +215,35 @@ def _test(session: Session, program: Program, run: Mapping[str, Any], writer: wr
         writer.write_epoch(run["epoch"], run["step"], {"test": program.evaluate(rows)})
 
 
-def read_results(folder: RunFolder, best_step: int, monitor: str) -> dict[str, Any]:
-    """Returns `metrics` and `best` of run.json from the journal, which holds every epoch of the run."""
-    metrics: dict[str, float] = {}
-    best: dict[str, Any] = {}
-    for line in folder.metrics_jsonl.read_text().splitlines():
-        entry = json.loads(line)
-        values = {key: value for key, value in entry.items() if "/" in key}
-        metrics |= values
-        if entry["step"] == best_step and "train/loss" in values:
-            best = {"epoch": entry["epoch"], "step": best_step, "monitor": monitor, **values}
-    return {"metrics": metrics, "best": best}
-
-
-def summary_metrics(run: Mapping[str, Any]) -> dict[str, float]:
+def summary_metrics(results: writers.Results) -> dict[str, float]:
     """Returns the columns of the HParams table: validation (or training, without it), best and last, and the test."""
-    split = "val/" if any(key.startswith("val/") for key in run["metrics"]) else "train/"
+    split = "val/" if any(key.startswith("val/") for key in results.metrics) else "train/"
     columns: dict[str, float] = {}
-    for when, values in (("best", run["best"]), ("last", run["metrics"])):
-        columns |= {f"{when}/{key}": value for key, value in values.items() if key.startswith(split)}
-    return columns | {key: value for key, value in run["metrics"].items() if key.startswith("test/")}
+    for key, value in results.metrics.items():
+        if key.startswith(split):
+            columns |= {f"{key}_best": results.best.get(key, value), f"{key}_last": value}
+        elif key.startswith("test/"):
+            columns[key] = value
+    return columns
 
 
-def evaluate(config: dict[str, Any], folder: RunFolder, catalog: Catalog, *, other_data: bool = False) -> None:
+def evaluate(
+    config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, *, other_data: bool = False
+) -> None:
     """Prints the metrics of a run's best weights on its test split, or on every row of other data.
 
     Args:
         config: the normalized config, with the data to evaluate on.
         folder: the run.
         catalog: the components.
+        table: the raw rows of the config's data.
         other_data: whether `config["data"]` is not what the run was trained on.
     """
     saved = checkpoints.newest(folder.checkpoints)
     if saved is None:
         raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
     fitted = data.Preprocessing.from_json(folder.preprocessing_json.read_text()) if other_data else None
-    session = build_session(config, catalog, fitted)
+    session = build_session(config, catalog, table, fitted)
     program = session.make_program("graph_loop")
     session.state(program).restore(saved, OPTIONAL_ROLE)
     session.load_best(program)
@@ -247,13 +257,13 @@ def evaluate(config: dict[str, Any], folder: RunFolder, catalog: Catalog, *, oth
         say(console, f"test/{name:15s} {value:.6g}")
 
 
-def check(config: dict[str, Any], catalog: Catalog) -> None:
+def check(config: dict[str, Any], catalog: Catalog, table: Table) -> None:
     """Prints what can be found out without training: data, shapes, groups, memory.
 
     Raises:
         TfrunError: what would have stopped the run.
     """
-    session = build_session(config, catalog)
+    session = build_session(config, catalog, table)
     variables = sum(array.nbytes for array in session.state(session.make_program("graph_loop")).read().values())
     progress.print_check(
         Console(), config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
@@ -271,21 +281,3 @@ def _has_more_to_do(config: Mapping[str, Any], before: Mapping[str, Any]) -> boo
 
 def _as_markdown(content: Any) -> str:
     return f"```yaml\n{yaml.safe_dump(content, sort_keys=False)}```"
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[list[int]]:
-    """Gives a list that the first SIGINT or SIGTERM is put into; the second one ends the process at once."""
-    received: list[int] = []
-
-    def handle(number: int, _frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    earlier = [signal.signal(number, handle) for number in numbers]
-    try:
-        yield received
-    finally:
-        for number, handler in zip(numbers, earlier, strict=True):
-            signal.signal(number, handler)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfrun.engine.program import BlockResult, Program
@@ -63,6 +63,12 @@ class Timing:
     @property
     def steps_per_second(self) -> float | None:
         return self.timed_steps / self.train_seconds if self.train_seconds else None
+
+    def added_to(self, earlier: Mapping[str, Any]) -> dict[str, float | None]:
+        """Returns what run.json says, for a run that goes on: its seconds summed up, the rate of this process."""
+        seconds = {key: value for key, value in asdict(self).items() if key != "timed_steps"}
+        total = {key: round((earlier.get(key) or 0.0) + value, 3) for key, value in seconds.items()}
+        return total | {"steps_per_second": self.steps_per_second and round(self.steps_per_second, 1)}
 
 
 def train(
@@ -159,7 +165,8 @@ def write(
             }
             writer.write_steps(step, {"loss": float(result.losses[k]), "grad_norm": float(result.norms[k]), **rates})
         else:
-            writer.write_epoch(first_epoch + ended + 1, step, by_split(result, names, ended))
+            is_best = bool(result.improved[ended])
+            writer.write_epoch(first_epoch + ended + 1, step, by_split(result, names, ended), is_best)
 
 
 def by_split(result: BlockResult, names: list[str], k: int) -> dict[str, dict[str, float]]:

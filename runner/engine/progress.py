@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,25 @@ class Display:
         return "  ".join([*parts, f"{rate:,.0f} steps/s"] if rate else parts)
 
 
+def waiting(console: Console, what: str) -> AbstractContextManager[object]:
+    """Shows on a terminal what is being waited for."""
+    return console.status(what) if is_live(console.file) else nullcontext()
+
+
 def format_value(value: float | None) -> str:
     """Returns a number with as many digits as a person compares."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def format_bytes(size: float) -> str:
+    """Returns a size with its unit."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.4g} {unit}"
+        size /= 1024
+    return f"{size:.4g} GiB"
 
 
 def print_summary(console: Console, run: Mapping[str, Any], folder: Path, checkpoint: Path) -> None:
@@ -141,5 +156,5 @@ def print_check(
         say(console, f"group   {group['name']}: {group['optimizer']}{rate}, {group['parameters']:,} parameters")
         for path in group["variables"]:
             say(console, f"        {path}")
-    say(console, f"memory  {data_bytes / 2**20:.1f} MiB data, {variable_bytes / 2**20:.1f} MiB variables and state")
+    say(console, f"memory  {format_bytes(data_bytes)} data, {format_bytes(variable_bytes)} variables and state")
     say(console, "All that can be checked without training is in order.")

@@ -18,9 +18,9 @@ from tfrun.engine.order import Order
 from tfrun.engine.program import Program, Tracker
 from tfrun.engine.split import describe_groups
 from tfrun.errors import ConfigError
-from tfrun.schema import check_task
 from tfrun.table import Table
 
+LOG_POINTS = 500  # of a curve over steps, where logger.every_steps is not set
 OPTIONAL_ROLE = "early_stopping"  # it may be turned on or off when a run goes on
 
 
@@ -104,20 +104,21 @@ class Session:
         }
 
 
-def build_session(config: Mapping[str, Any], catalog: Catalog, fitted: data.Preprocessing | None = None) -> Session:
+def build_session(
+    config: Mapping[str, Any], catalog: Catalog, table: Table, fitted: data.Preprocessing | None = None
+) -> Session:
     """Does everything that comes before the first step: devices, data, model, optimizers.
 
     Args:
         config: the normalized config.
         catalog: the components.
+        table: the raw rows.
         fitted: a trained run's preprocessing: then all rows are there to be evaluated, and none to be trained on.
 
     Raises:
         TfrunError: the devices, the data or the components are not as the config says.
     """
     strategy = devices.prepare(config["trainer"], config["strategy"], config["seed"])
-    table = load_table(config["data"], catalog)
-    check_task(config, catalog, table.task)
     if fitted is None:
         examples = data.prepare(table, config["data"])
     else:
@@ -140,25 +141,24 @@ def build_session(config: Mapping[str, Any], catalog: Catalog, fitted: data.Prep
     return Session(strategy, table, examples, parts, order, plan, best, stopper)
 
 
-def load_table(config: Mapping[str, Any], catalog: Catalog) -> Table:
-    """Reads the data set that `data` names."""
-    component = catalog.get("dataset", config["name"], "data.name")
-    return component.load()(**{param.name: config[param.name] for param in component.params if param.name in config})
-
-
 def make_plan(config: Mapping[str, Any], steps_per_epoch: int) -> Plan:
     """Returns when the run stops and saves; the nearest of several limits counts."""
     trainer, checkpoint, logger = config["trainer"], config["checkpoint"], config["logger"]
     limits = [trainer["max_steps"], trainer["max_epochs"] and trainer["max_epochs"] * steps_per_epoch]
     cadences = [checkpoint["every_steps"], checkpoint["every_epochs"] and checkpoint["every_epochs"] * steps_per_epoch]
+    last_step = min((limit for limit in limits if limit), default=UNLIMITED)
     return Plan(
         steps_per_epoch,
-        last_step=min((limit for limit in limits if limit), default=UNLIMITED),
+        last_step,
         max_seconds=trainer["max_seconds"],
         save_every_steps=tuple(every for every in cadences if every),
         save_every_seconds=checkpoint["every_seconds"],
-        log_every_steps=logger["every_steps"] if logger else None,
+        log_every_steps=(logger["every_steps"] or _log_every(last_step)) if logger else None,
     )
+
+
+def _log_every(last_step: int) -> int:
+    return 100 if last_step == UNLIMITED else max(1, last_step // LOG_POINTS)
 
 
 def _check_monitors(trackers: Mapping[str, Tracker | None]) -> None:

@@ -88,7 +88,7 @@ def describe_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
         {
             "name": group.name,
             "optimizer": group.optimizer.name if group.optimizer else "frozen",
-            "learning_rate": float(group.base_learning_rate.numpy()) if group.base_learning_rate is not None else None,
+            "learning_rate": None if group.optimizer is None else float(f"{group.base_learning_rate.numpy():.7g}"),
             "every": group.every,
             "clip_norm": group.clip_norm,
             "parameters": sum(int(variable.value.shape.num_elements()) for variable in group.variables),

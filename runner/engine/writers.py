@@ -23,8 +23,10 @@ class Writer(Protocol):
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
         """Takes values of one training step."""
 
-    def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
-        """Takes the metrics of an epoch, or of the final test, by split."""
+    def write_epoch(
+        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+    ) -> None:
+        """Takes the metrics of an epoch, or of the final test, by split; `is_best` for the best epoch so far."""
 
     def lengths(self) -> dict[str, int]:
         """Returns each file's length in bytes, everything written."""
@@ -43,9 +45,11 @@ class MultiWriter:
         for writer in self._writers:
             writer.write_steps(step, values)
 
-    def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+    def write_epoch(
+        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+    ) -> None:
         for writer in self._writers:
-            writer.write_epoch(epoch, step, values)
+            writer.write_epoch(epoch, step, values, is_best)
 
     def lengths(self) -> dict[str, int]:
         return {name: length for writer in self._writers for name, length in writer.lengths().items()}
@@ -68,9 +72,10 @@ class JsonLines:
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
         """Leaves single steps to TensorBoard."""
 
-    def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
-        line: dict[str, float] = {"epoch": epoch, "step": step}
-        line |= {f"{split}/{name}": value for split, own in values.items() for name, value in own.items()}
+    def write_epoch(
+        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+    ) -> None:
+        line = {"epoch": epoch, "step": step, **full_names(values)}
         self._file.write(json.dumps(line).encode() + b"\n")
 
     def lengths(self) -> dict[str, int]:
@@ -79,6 +84,44 @@ class JsonLines:
 
     def close(self) -> None:
         self._file.close()
+
+
+class Results:
+    """Keeps what `run.json` tells: the newest metrics, and those of the best epoch.
+
+    Args:
+        path: `metrics.jsonl`, where a run that goes on finds its earlier epochs.
+        best_step: the best epoch's last step so far, 0 for none.
+        monitor: the name of the value that makes an epoch the best.
+    """
+
+    def __init__(self, path: Path, best_step: int, monitor: str):
+        self.metrics: dict[str, float] = {}
+        self.best: dict[str, Any] = {}
+        self._monitor = monitor
+        for line in path.read_text().splitlines() if path.exists() else []:
+            entry = json.loads(line)
+            values = {key: value for key, value in entry.items() if "/" in key}
+            self._take(entry["epoch"], entry["step"], values, is_best=entry["step"] == best_step)
+
+    def write_steps(self, step: int, values: Mapping[str, float]) -> None:
+        """Keeps nothing of single steps."""
+
+    def write_epoch(
+        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+    ) -> None:
+        self._take(epoch, step, full_names(values), is_best)
+
+    def _take(self, epoch: int, step: int, values: Mapping[str, float], is_best: bool) -> None:
+        self.metrics |= values
+        if is_best:
+            self.best = {"epoch": epoch, "step": step, "monitor": self._monitor, **values}
+
+    def lengths(self) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None:
+        """Has nothing left."""
 
 
 class TensorBoard:
@@ -101,7 +144,9 @@ class TensorBoard:
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
         self._write("train", step, values)
 
-    def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+    def write_epoch(
+        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+    ) -> None:
         for split, own in values.items():
             if split != "train":  # train has a finer curve over steps, but only of what each step gives: the loss
                 self._write(split, step, own)
@@ -174,6 +219,11 @@ class TensorBoard:
         for file, _ in self._files.values():
             file.close()
         self._files.clear()
+
+
+def full_names(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Returns values by split as values by full name: `val/loss`."""
+    return {f"{split}/{name}": value for split, own in values.items() for name, value in own.items()}
 
 
 def cut_back(root: Path, lengths: Mapping[str, int]) -> None:

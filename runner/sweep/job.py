@@ -23,6 +23,7 @@ from tfrun.catalog import Catalog
 from tfrun.compose import parse, plain
 from tfrun.launch import engine
 from tfrun.runs import RunFolder
+from tfrun.table import load_table
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ENDED = ("completed", "stopped", "failed", "diverged", "pruned")  # what run.json says of a run that told its end
@@ -67,8 +68,12 @@ class Task:
         config = schema.normalize(plain(job), self.catalog, overrides)
         runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(job, resolve=True))
         hparams = {item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept}
+        table = load_table(config["data"], self.catalog)
+        schema.check_task(config, self.catalog, table.task)
         with engine(folder.log) as (experiment, seconds):
-            experiment.train(config, folder, self.catalog, overrides=overrides, hparams=hparams, import_seconds=seconds)
+            experiment.train(
+                config, folder, self.catalog, table, overrides=overrides, hparams=hparams, import_seconds=seconds
+            )
         return objective(folder.read_run())
 
 
