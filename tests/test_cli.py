@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tfrun import cli, launch
+from tfrun import __version__, cli, launch
 
 Result = tuple[int, str, str]
 
@@ -39,13 +39,13 @@ class Engine:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def train(self, config: Any, folder: Any, catalog: Any, **options: Any) -> int:
+    def train(self, config: Any, folder: Any, catalog: Any, table: Any, **options: Any) -> int:
         self.calls.append(("train", config, folder, options))
         if self.error:
             raise self.error
         return 0
 
-    def evaluate(self, config: Any, folder: Any, catalog: Any, **options: Any) -> None:
+    def evaluate(self, config: Any, folder: Any, catalog: Any, table: Any, **options: Any) -> None:
         self.calls.append(("evaluate", config, folder, options))
 
 
@@ -161,9 +161,15 @@ def test_cfg_shows_what_is_missing(run: Callable[..., Result]) -> None:
     assert yaml.safe_load(out)["data"]["path"] == "???"
 
 
-@pytest.mark.parametrize("flag", ["--hydra-help", "--version"])
-def test_other_flags(run: Callable[..., Result], flag: str) -> None:
-    assert run(flag)[0] == 0
+def test_version(run: Callable[..., Result]) -> None:
+    assert run("--version")[:2] == (0, f"tfrun {__version__}\n")
+
+
+def test_hydra_help(tfrun: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    # in a process of its own: Hydra sets logging up anew and closes the handlers that other tests' libraries made
+    done = tfrun("--hydra-help")
+    assert done.returncode == 0
+    assert "--multirun" in done.stdout
 
 
 def test_completion_knows_components(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +230,7 @@ def test_resume_that_fails_leaves_the_config(run: Callable[..., Result], engine:
 
 
 def test_evaluate_takes_other_data_only(run: Callable[..., Result], engine: Engine, tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").touch()
+    (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{k},{k}.5\n" for k in range(12)))
     run("data.batch_size=8")
     path = str(engine.calls[0][2].path)
     assert run("evaluate", path, "data=csv", "data.path=rows.csv", "data.target=y")[0] == 0

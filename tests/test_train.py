@@ -33,7 +33,6 @@ FILES = {
     "preprocessing.json",
     "run.json",
     "run.lock",
-    "tensorboard/hparams",
     "tensorboard/test",
     "tensorboard/train",
     "tensorboard/val",
@@ -75,7 +74,7 @@ def test_what_a_run_leaves(twice: Any) -> None:
     run = twice[1][0]
     files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert {path.rpartition("/")[0] if "tfevents" in path else path for path in files} == FILES
-    assert sum("tfevents" in path for path in files) == 4
+    assert sum("tfevents" in path for path in files) == 3
 
 
 def test_run_json(twice: Any) -> None:

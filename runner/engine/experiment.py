@@ -147,6 +147,7 @@ def _train(
         program, state = choice.program, session.state(choice.program)
         if restored:
             state.restore(restored, OPTIONAL_ROLE)
+            checkpoints.remove_newer(restored)
     writers.cut_back(folder.path, restored.extra["journals"] if restored else {})
     engine = {"mode": choice.mode, "why": restored.extra["why"] if restored else choice.why}
     run |= session.describe() | {"engine": engine | {"devices": devices.device_names()}}

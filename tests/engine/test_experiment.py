@@ -1,41 +1,26 @@
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tfrun.engine.experiment import _has_more_to_do, read_results, stop_on_signals, summary_metrics
-from tfrun.runs import RunFolder
-
-JOURNAL = """\
-{"epoch": 1, "step": 10, "train/loss": 0.5, "val/loss": 1e-05}
-{"epoch": 2, "step": 20, "train/loss": 0.25, "val/loss": Infinity}
-{"epoch": 2, "step": 20, "test/loss": 2.0}
-"""
+from tfrun.engine.experiment import _has_more_to_do, summary_metrics
+from tfrun.engine.writers import Results
 
 
-def test_results_are_read_from_the_journal(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text(JOURNAL)
-    results = read_results(RunFolder(tmp_path), 10, "val/loss")
-    assert results == {
-        "metrics": {"train/loss": 0.25, "val/loss": float("inf"), "test/loss": 2.0},
-        "best": {"epoch": 1, "step": 10, "monitor": "val/loss", "train/loss": 0.5, "val/loss": 1e-05},
-    }
-    assert read_results(RunFolder(tmp_path), 0, "val/loss")["best"] == {}  # nothing was better than nothing
-    assert summary_metrics(results) == {
-        "best/val/loss": 1e-05,
-        "last/val/loss": float("inf"),
-        "test/loss": 2.0,
-    }
+def test_columns_of_the_hparams_table(tmp_path: Path) -> None:
+    results = Results(tmp_path / "metrics.jsonl", 0, "val/loss")
+    results.write_epoch(1, 10, {"train": {"loss": 0.5}, "val": {"loss": 0.25}}, is_best=True)
+    results.write_epoch(2, 20, {"train": {"loss": 0.4}, "val": {"loss": 0.75}})
+    results.write_epoch(2, 20, {"test": {"loss": 2.0}})
+    assert summary_metrics(results) == {"val/loss_best": 0.25, "val/loss_last": 0.75, "test/loss": 2.0}
 
 
-def test_the_best_may_be_the_last(tmp_path: Path) -> None:
-    (tmp_path / "metrics.jsonl").write_text(JOURNAL)
-    best = read_results(RunFolder(tmp_path), 20, "train/loss")["best"]
-    assert best == {"epoch": 2, "step": 20, "monitor": "train/loss", "train/loss": 0.25, "val/loss": float("inf")}
+def test_columns_without_validation(tmp_path: Path) -> None:
+    results = Results(tmp_path / "metrics.jsonl", 0, "train/loss")
+    results.write_epoch(1, 10, {"train": {"loss": 0.5}}, is_best=True)
+    assert summary_metrics(results) == {"train/loss_best": 0.5, "train/loss_last": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -56,14 +41,3 @@ def test_what_a_completed_run_has_left_to_do(
     config = {"trainer": {"max_epochs": None, "max_steps": None} | trainer, "early_stopping": stopping}
     before = {"epoch": 3, "step": 30, "engine": {"ended_by": ended_by}}
     assert _has_more_to_do(config, before) is more
-
-
-def test_the_first_signal_is_taken_note_of() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with stop_on_signals() as received:
-        assert received == []
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert received == [signal.SIGTERM]
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # the second ends the process
-        assert signal.getsignal(signal.SIGINT) is not signal.SIG_DFL
-    assert signal.getsignal(signal.SIGTERM) is before

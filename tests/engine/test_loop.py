@@ -32,6 +32,7 @@ class Pretend:
         self.saved: list[int] = []
         self.shown: list[tuple[int, dict[str, float]]] = []
         self.written: list[tuple[Any, ...]] = []
+        self.best_epochs: list[int] = []
         self.timing = Timing()
 
     def run(self, first_step: int, num_steps: int) -> BlockResult:
@@ -48,7 +49,7 @@ class Pretend:
             learning_rates=np.stack([steps / 2, steps / 4], axis=1),
             train=np.stack([100 * ended, 200 * ended], axis=1),
             val=np.stack([300 * ended, 400 * ended], axis=1),
-            improved=np.ones(len(ended), bool),
+            improved=ended % 2 == 1,
             finite=first_step + num_steps <= self.fail_after,
             stopped=last == self.stop_at_epoch * per_epoch,
             has_val=True,
@@ -61,8 +62,11 @@ class Pretend:
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
         self.written.append((step, dict(values)))
 
-    def write_epoch(self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]]) -> None:
+    def write_epoch(
+        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+    ) -> None:
         self.written.append((epoch, step, values))
+        self.best_epochs += [epoch] * is_best
 
     def train(self) -> str:
         return loop.train(
@@ -196,6 +200,7 @@ def test_what_is_written_does_not_depend_on_the_blocks(max_steps: int) -> None:
         return number, {"loss": number, "grad_norm": 10 * number, "lr/wide": number / 2, "lr/deep": number / 4}
 
     assert run.written == [step(4), epoch(1), step(8), epoch(2), step(12)]
+    assert run.best_epochs == [1]
 
 
 def test_a_step_s_point_comes_before_its_epoch_s() -> None:
@@ -240,6 +245,18 @@ def test_a_program_that_was_compiled_before_is_timed_from_its_first_block() -> N
 
 def test_no_rate_before_a_timed_block() -> None:
     assert Timing().steps_per_second is None
+
+
+def test_the_seconds_of_a_run_that_goes_on_are_summed_up() -> None:
+    earlier = {"import_seconds": 5.0, "train_seconds": 1.5, "eval_seconds": None, "steps_per_second": 7.0}
+    timing = Timing(compile_seconds=3.0, train_seconds=0.5, eval_seconds=0.25, timed_steps=100)
+    assert timing.added_to(earlier) == {
+        "compile_seconds": 3.0,
+        "train_seconds": 2.0,
+        "eval_seconds": 0.25,
+        "checkpoint_seconds": 0.0,
+        "steps_per_second": 200.0,  # of this process
+    }
 
 
 def test_block_steps_properties() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from tfrun.engine.writers import JsonLines, MultiWriter, TensorBoard, cut_back
+from tfrun.engine.writers import JsonLines, MultiWriter, Results, TensorBoard, cut_back
 
 
 def make_board(root: Path, start: float = 1000.0) -> TensorBoard:
@@ -49,6 +49,32 @@ def test_json_lines(tmp_path: Path) -> None:
     first, second = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert first == '{"epoch": 1, "step": 11, "train/loss": 0.5, "train/mae": 2.0, "val/loss": 0.25, "val/mae": 1.0}'
     assert second == '{"epoch": 2, "step": 22, "train/loss": NaN}'
+
+
+JOURNAL = """\
+{"epoch": 1, "step": 10, "train/loss": 0.5, "val/loss": 1e-05}
+{"epoch": 2, "step": 20, "train/loss": 0.25, "val/loss": Infinity}
+"""
+
+
+def test_results_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(JOURNAL)
+    results = Results(path, 10, "val/loss")
+    best = {"epoch": 1, "step": 10, "monitor": "val/loss", "train/loss": 0.5, "val/loss": 1e-05}
+    assert results.metrics == {"train/loss": 0.25, "val/loss": float("inf")}
+    assert results.best == best
+    results.write_epoch(3, 30, {"train": {"loss": 0.125}, "val": {"loss": 2.0}})
+    results.write_epoch(3, 30, {"test": {"loss": 4.0}})
+    assert results.metrics == {"train/loss": 0.125, "val/loss": 2.0, "test/loss": 4.0}
+    assert results.best == best
+    results.write_epoch(4, 40, {"train": {"loss": 0.0}, "val": {"loss": 0.0}}, is_best=True)
+    assert results.best == {"epoch": 4, "step": 40, "monitor": "val/loss", "train/loss": 0.0, "val/loss": 0.0}
+
+
+def test_results_before_the_first_epoch(tmp_path: Path) -> None:
+    results = Results(tmp_path / "metrics.jsonl", 0, "val/loss")
+    assert results.metrics == results.best == {}
 
 
 def test_curves(tmp_path: Path) -> None:
