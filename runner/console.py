@@ -18,6 +18,14 @@ def is_live(stream: object = None) -> bool:
     return bool(isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+class Terminal(Console):
+    """Rich's console, but a reader that went away (`tfrun | head -1`) doesn't end the run."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 def say(console: Console, text: str) -> None:
     """Prints a line as it is: no markup, and never broken, so that paths can be copied from a narrow window."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from rich.console import Console
-
-from tfrun.console import is_live, library_output_to
+from tfrun.console import Terminal, is_live, library_output_to
 
 
 @contextlib.contextmanager
@@ -21,7 +19,7 @@ def engine(log: Path | None) -> Iterator[tuple[ModuleType, float]]:
     Args:
         log: takes what libraries print while the engine is open; None drops it.
     """
-    console = Console()
+    console = Terminal()
     with library_output_to(log or Path(os.devnull)):
         started = time.perf_counter()
         waiting = console.status("loading TensorFlow") if is_live() else contextlib.nullcontext()

@@ -57,6 +57,8 @@ from tfrun.compose import session
 from tfrun.engine import loop
 from tfrun.engine.session import build_session
 from tfrun.engine.step import gather
+from tfrun.table import load_table
+from tfrun.table import load_table
 
 EVALUATION_ROWS = 1024  # tfrun's; whoever may choose gets the same
 TOLERANCE = 1e-4  # of the losses after one epoch in the same order, relative
@@ -189,7 +191,7 @@ def build(words: Sequence[str]) -> Setup:
     """Builds what tfrun would train, from the same overrides."""
     with session(words) as hydra:
         config = schema.normalize(hydra.compose(words).config, hydra.catalog, words)
-        made = build_session(config, hydra.catalog)
+        made = build_session(config, hydra.catalog, load_table(config["data"], hydra.catalog))
     disable_op_determinism()
     examples, step = (made.examples.inputs, made.examples.targets), made.parts.step
     return Setup(

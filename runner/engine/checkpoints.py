@@ -120,7 +120,7 @@ def save(folder: Path, step: int, state: State, extra: Mapping[str, Any], keep: 
             "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": _sha256(temporary / STATE)}},
         }
         with open(temporary / MANIFEST, "w") as file:
-            json.dump(manifest, file, indent=1)
+            json.dump(manifest | {"sha256": _own_sha256(manifest)}, file, indent=1)
             _sync(file)
         _sync_folder(temporary)
         temporary.rename(final)
@@ -167,6 +167,8 @@ def sweep(folder: Path) -> None:
 
 def _read(path: Path, passed_over: list[str]) -> Checkpoint:
     manifest = json.loads((path / MANIFEST).read_text())
+    if manifest.pop("sha256") != _own_sha256(manifest):
+        raise ValueError(f"{MANIFEST} is damaged")
     if manifest["format"] != FORMAT:
         raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
     for name, file in manifest["files"].items():
@@ -192,6 +194,10 @@ def _remove(path: Path) -> None:
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _own_sha256(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _sync(file: Any) -> None:

@@ -190,7 +190,7 @@ def _labels(target: np.ndarray, rows: np.ndarray) -> list[str]:
 
 
 def _label(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.17g}" if isinstance(value, float) else str(value)
 
 
 def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, np.ndarray]:

@@ -1,8 +1,10 @@
 """The table of contents of a run: from a checked config to a folder with results.
 
-train:     devices → data → build → restore → loop → test → run.json
-evaluate:  devices → data → build → the best weights → metrics
-check:     devices → data → build → what was found
+    train:     devices → data → build → restore → loop → test → run.json
+    evaluate:  devices → data → build → the best weights → metrics
+    check:     devices → data → build → what was found
+
+How each of them is done stands in the modules that they call.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from rich.console import Console
 
 from tfrun import provenance
 from tfrun.catalog import Catalog
-from tfrun.console import say, shown
+from tfrun.console import Terminal, say, shown
 from tfrun.engine import checkpoints, data, devices, loop, modes, progress, writers
 from tfrun.engine.program import Program
 from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session
@@ -59,7 +61,7 @@ def train(
     Raises:
         TfrunError: as `run.json` then says too.
     """
-    console = console or Console()
+    console = console or Terminal()
     with folder.held():
         before = folder.read_run() if resume else {}
         if before.get("status") == "completed" and not _has_more_to_do(config, before):
@@ -157,16 +159,18 @@ def _train(
     write_atomically(folder.preprocessing_json, session.examples.preprocessing.to_json())
     log.info("engine: %s, %s", choice.mode, engine["why"])
 
-    board = writers.TensorBoard(folder.tensorboard, folder.path) if config["logger"] else None
+    board = writers.TensorBoard(folder.tensorboard) if config["logger"] else None
     results = writers.Results(folder.metrics_jsonl, int(session.best.best_step.numpy()), session.best.monitor)
-    lines = writers.JsonLines(folder.metrics_jsonl, folder.path)
+    lines = writers.JsonLines(folder.metrics_jsonl)
     writer = writers.MultiWriter(filter(None, [lines, results, board]))
     if board and not restored:
         board.write_text("config", _as_markdown(config))
         board.write_text("groups", _as_markdown(run["groups"]))
 
     def save(step: int) -> None:
-        extra = engine | {"journals": writer.lengths(), "fingerprint": session.examples.fingerprint}
+        writer.flush()  # what the checkpoint says of the journals must be true after a power cut too
+        journals = writers.journal_lengths(folder.path)
+        extra = engine | {"journals": journals, "fingerprint": session.examples.fingerprint}
         checkpoints.save(folder.checkpoints, step, state, extra, config["checkpoint"]["keep"])
         run.update(step=step, epoch=step // session.plan.steps_per_epoch, metrics=results.metrics, best=results.best)
         run["timing"] |= timing.added_to(earlier)
@@ -251,7 +255,7 @@ def evaluate(
     rows = session.examples.splits["test"]
     if len(rows) == 0:
         raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
-    console = Console()
+    console = Terminal()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     say(console, f"{len(rows)} rows of {session.table.source}")
     for name, value in program.evaluate(rows).items():
@@ -267,14 +271,12 @@ def check(config: dict[str, Any], catalog: Catalog, table: Table) -> None:
     session = build_session(config, catalog, table)
     variables = sum(array.nbytes for array in session.state(session.make_program("graph_loop")).read().values())
     progress.print_check(
-        Console(), config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
+        Terminal(), config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
     )
 
 
 def _has_more_to_do(config: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     trainer = config["trainer"]
-    if before["engine"].get("ended_by") == "early stopping" and config["early_stopping"]:
-        return False
     beyond_epochs = trainer["max_epochs"] is None or before["epoch"] < trainer["max_epochs"]
     beyond_steps = trainer["max_steps"] is None or before["step"] < trainer["max_steps"]
     return beyond_epochs and beyond_steps

@@ -1,9 +1,11 @@
 """The loop around the program: Python between the blocks.
 
-while steps are left:
-train a block, up to where Python has something to do
-write its values, show them
-save where it is time; stop where a limit, a signal or early stopping says so
+    while steps are left:
+        train a block, up to where Python has something to do
+        write its values, show them
+        save where it is time; stop where a limit, a signal or early stopping says so
+
+The clock and everything that writes or shows are handed in.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from tfrun.errors import DivergedError
 
 UNLIMITED = sys.maxsize  # the last step of a run that only time or a signal ends
 BLOCK_SECONDS = 0.15  # so that the display moves several times a second
-FIRST_BLOCK_STEPS = 32
+FIRST_BLOCK_STEPS = 1  # then up to eight times as many each time
 
 
 @dataclass(frozen=True)

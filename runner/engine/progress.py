@@ -35,7 +35,7 @@ class Display:
         self._steps_per_epoch = steps_per_epoch
         self._console, self._clock = console, clock
         self._live: Live | None = None
-        self._last_line = float("-inf")
+        self._last_line = clock()
         self._shown_step = -1
         self._newest: tuple[int, Mapping[str, float], Timing] = (-1, {}, Timing())
         limited = last_step != UNLIMITED

@@ -7,6 +7,7 @@ so that no line and no point is ever there twice.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any, Protocol
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorboard.plugins.hparams import summary_v2 as hparams_summary
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+from tfrun.errors import ResourceError
 
 
 class Writer(Protocol):
@@ -28,35 +31,40 @@ class Writer(Protocol):
     ) -> None:
         """Takes the metrics of an epoch, or of the final test, by split; `is_best` for the best epoch so far."""
 
-    def lengths(self) -> dict[str, int]:
-        """Returns each file's length in bytes, everything written."""
+    def flush(self) -> None:
+        """Puts everything that was written onto the disk."""
 
     def close(self) -> None:
         """Writes what is left."""
 
 
 class MultiWriter:
-    """Hands everything to several writers."""
+    """Hands everything to several writers. Raises ResourceError where the disk refuses."""
 
     def __init__(self, writers: Iterable[Writer]):
         self._writers = list(writers)
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
-        for writer in self._writers:
-            writer.write_steps(step, values)
+        self._each("write_steps", step, values)
 
     def write_epoch(
         self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
-        for writer in self._writers:
-            writer.write_epoch(epoch, step, values, is_best)
+        self._each("write_epoch", epoch, step, values, is_best)
 
-    def lengths(self) -> dict[str, int]:
-        return {name: length for writer in self._writers for name, length in writer.lengths().items()}
+    def flush(self) -> None:
+        self._each("flush")
 
     def close(self) -> None:
+        self._each("close")
+
+    def _each(self, method: str, *arguments: Any) -> None:
         for writer in self._writers:
-            writer.close()
+            try:
+                getattr(writer, method)(*arguments)
+            except OSError as error:
+                name = type(writer).__name__
+                raise ResourceError(f"{name}: its file can't be written: {error.strerror or error}") from error
 
 
 class JsonLines:
@@ -65,9 +73,8 @@ class JsonLines:
     The lines hold no times: those of a resumed run equal those of an undisturbed one, byte for byte.
     """
 
-    def __init__(self, path: Path, root: Path):
+    def __init__(self, path: Path):
         self._file = open(path, "ab")  # noqa: SIM115 - closed by close()
-        self._name = str(path.relative_to(root))
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
         """Leaves single steps to TensorBoard."""
@@ -78,9 +85,8 @@ class JsonLines:
         line = {"epoch": epoch, "step": step, **full_names(values)}
         self._file.write(json.dumps(line).encode() + b"\n")
 
-    def lengths(self) -> dict[str, int]:
-        self._file.flush()
-        return {self._name: self._file.tell()}
+    def flush(self) -> None:
+        _sync(self._file)
 
     def close(self) -> None:
         self._file.close()
@@ -117,8 +123,8 @@ class Results:
         if is_best:
             self.best = {"epoch": epoch, "step": step, "monitor": self._monitor, **values}
 
-    def lengths(self) -> dict[str, int]:
-        return {}
+    def flush(self) -> None:
+        """Has nothing on its way to the disk."""
 
     def close(self) -> None:
         """Has nothing left."""
@@ -133,12 +139,11 @@ class TensorBoard:
 
     Args:
         folder: the run's `tensorboard/`.
-        root: the run's folder, which the names in `lengths()` are relative to.
         clock: gives the wall time in seconds.
     """
 
-    def __init__(self, folder: Path, root: Path, clock: Callable[[], float] = time.time):
-        self._folder, self._root, self._clock = folder, root, clock
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time):
+        self._folder, self._clock = folder, clock
         self._files: dict[str, tuple[Any, RecordWriter]] = {}
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
@@ -207,13 +212,9 @@ class TensorBoard:
             writer.write(event_pb2.Event(wall_time=self._clock(), file_version="brain.Event:2").SerializeToString())
         return file, writer
 
-    def lengths(self) -> dict[str, int]:
+    def flush(self) -> None:
         for file, _ in self._files.values():
-            file.flush()
-        return {
-            str(path.relative_to(self._root)): path.stat().st_size
-            for path in sorted(self._folder.glob("*/events.out.tfevents.*"))
-        }
+            _sync(file)
 
     def close(self) -> None:
         for file, _ in self._files.values():
@@ -226,13 +227,26 @@ def full_names(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {f"{split}/{name}": value for split, own in values.items() for name, value in own.items()}
 
 
+def journal_lengths(root: Path) -> dict[str, int]:
+    """Returns how long a run's journals are, in bytes."""
+    return {str(path.relative_to(root)): path.stat().st_size for path in _journals(root)}
+
+
 def cut_back(root: Path, lengths: Mapping[str, int]) -> None:
-    """Cuts the journals of a run back to the given lengths; a journal that isn't named is emptied."""
-    journals = [root / "metrics.jsonl", *(root / "tensorboard").glob("*/events.out.tfevents.*")]
-    for path in journals:
+    """Cuts the journals of a run back to the given lengths; one that isn't named did not exist then."""
+    for path in _journals(root):
         length = lengths.get(str(path.relative_to(root)), 0)
         if length == 0:
-            path.unlink(missing_ok=True)
+            path.unlink()
         elif path.stat().st_size > length:
             with open(path, "r+b") as file:
                 file.truncate(length)
+
+
+def _journals(root: Path) -> list[Path]:
+    return sorted([*root.glob("metrics.jsonl"), *(root / "tensorboard").glob("*/events.out.tfevents.*")])
+
+
+def _sync(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())

@@ -1,11 +1,13 @@
 """Hydra's launcher for this machine: a forked process for each job.
 
-compose every job
-while jobs run or wait:
-fork the next                     up to n_jobs at a time
-hand on the first Ctrl-C          the jobs save and stop
-kill who takes too long
-tell who has ended
+    compose every job
+    while jobs run or wait:
+        fork the next                     up to n_jobs at a time
+        hand on the first Ctrl-C          the jobs save and stop
+        kill who takes too long
+        tell who has ended
+
+Nothing of TensorFlow's runtime starts in this process, or the children would hang.
 """
 
 from __future__ import annotations

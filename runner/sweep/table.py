@@ -7,11 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tfrun.console import is_live, say, shown
+from tfrun.console import Terminal, is_live, say, shown
 from tfrun.runs import RunFolder
 from tfrun.sweep.job import objective
 
@@ -70,7 +69,7 @@ class Board:
     """
 
     def __init__(self) -> None:
-        self._console = Console()
+        self._console = Terminal()
         self._live: Live | None = None
         self._drawn = 0.0
 
@@ -115,7 +114,7 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
         outcomes: of the jobs that were started.
         mode: `min` or `max`, what is best of the monitored value.
     """
-    console, best, first = Console(), best_of(outcomes, mode), dict[str, str]()
+    console, best, first = Terminal(), best_of(outcomes, mode), dict[str, str]()
     keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.swept))
     monitors = {outcome.monitor: None for outcome in outcomes if outcome.monitor}
     table = Table(title=f"{sweep.parent.name}: {len(outcomes)} jobs", title_justify="left")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -137,13 +138,15 @@ def change_the_manifest(path: Path) -> None:
 
 def lose_a_part_of_the_manifest(path: Path) -> None:
     manifest = json.loads((path / "manifest.json").read_text())
-    del manifest["slots"]
+    manifest["slots"].popitem()
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
 def come_from_the_future(path: Path) -> None:
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+    future = {key: value for key, value in manifest.items() if key != "sha256"} | {"format": 99}
+    digest = hashlib.sha256(json.dumps(future, sort_keys=True).encode()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(future | {"sha256": digest}))
 
 
 DAMAGES: list[tuple[Callable[[Path], None], str]] = [
@@ -154,8 +157,8 @@ DAMAGES: list[tuple[Callable[[Path], None], str]] = [
     (empty_the_manifest, "Expecting value"),
     (garble_the_manifest, "can't decode"),
     (cut_the_manifest, "line"),
-    (change_the_manifest, "list indices"),
-    (lose_a_part_of_the_manifest, "slots"),
+    (change_the_manifest, "an integer"),
+    (lose_a_part_of_the_manifest, "manifest.json is damaged"),
     (come_from_the_future, "its format is 99, not 1"),
 ]
 

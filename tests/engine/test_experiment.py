@@ -31,8 +31,7 @@ def test_columns_without_validation(tmp_path: Path) -> None:
         ({"max_epochs": 4, "max_steps": 30}, None, "last step", False),
         ({"max_steps": 31}, None, "last step", True),
         ({}, None, "max_seconds", True),
-        ({"max_epochs": 9}, {"patience": 2}, "early stopping", False),
-        ({"max_epochs": 9}, None, "early stopping", True),  # turned off since
+        ({"max_epochs": 9}, {"patience": 2}, "early stopping", True),  # only the state knows whether it is over
     ],
 )
 def test_what_a_completed_run_has_left_to_do(

@@ -163,10 +163,10 @@ def test_a_run_that_early_stopping_ended_stays_ended() -> None:
 
 
 def test_interruption_saves_after_the_block() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=10**6), max_steps=25)
+    run = Pretend(Plan(steps_per_epoch=1, last_step=10**6), max_steps=25)
     run.interrupt_after = 60
     assert run.train() == "interrupted"
-    assert run.blocks == [20, 20, 20] and run.saved == [60]
+    assert run.blocks == [1, 1, 8, 25, 25] and run.saved == [60]
 
 
 def test_divergence_saves_the_last_good_step() -> None:
@@ -219,6 +219,8 @@ def test_what_is_shown() -> None:
     run = Pretend(Plan(steps_per_epoch=10, last_step=25), max_steps=10)
     run.train()
     assert run.shown == [
+        (1, {"train/loss": 1.0}),
+        (2, {"train/loss": 2.0}),
         (10, {"train/loss": 100.0, "train/mae": 200.0, "val/loss": 300.0, "val/mae": 400.0}),
         (20, {"train/loss": 200.0, "train/mae": 400.0, "val/loss": 600.0, "val/mae": 800.0}),
         (25, {"train/loss": 25.0, "train/mae": 400.0, "val/loss": 600.0, "val/mae": 800.0}),
@@ -230,8 +232,8 @@ def test_timing_is_of_training_alone() -> None:
     run = Pretend(plan, seconds=0.25, max_steps=10)
     run.train()
     # the first block holds the compilation; two saves on the cadence and one at the end
-    assert run.timing.compile_seconds == 10 * 0.25
-    assert run.timing.train_seconds == 90 * 0.25
+    assert run.timing.compile_seconds == 1 * 0.25
+    assert run.timing.train_seconds == 99 * 0.25
     assert run.timing.checkpoint_seconds == 3 * SAVING_SECONDS
     assert run.timing.steps_per_second == 4.0
 

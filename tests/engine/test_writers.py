@@ -7,15 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from tfrun.engine.writers import JsonLines, MultiWriter, Results, TensorBoard, cut_back
+from tfrun.engine.writers import JsonLines, MultiWriter, Results, TensorBoard, cut_back, journal_lengths
+from tfrun.errors import ResourceError
 
 
 def make_board(root: Path, start: float = 1000.0) -> TensorBoard:
     ticks = itertools.count(start)
-    return TensorBoard(root / "tensorboard", root, clock=lambda: next(ticks))
+    return TensorBoard(root / "tensorboard", clock=lambda: next(ticks))
 
 
 def read(folder: Path) -> EventAccumulator:
@@ -40,11 +42,12 @@ EPOCH = {"train": {"loss": 0.5, "mae": 2.0}, "val": {"loss": 0.25, "mae": 1.0}}
 
 
 def test_json_lines(tmp_path: Path) -> None:
-    writer = JsonLines(tmp_path / "metrics.jsonl", tmp_path)
+    writer = JsonLines(tmp_path / "metrics.jsonl")
     writer.write_steps(5, {"loss": 1.0})
     writer.write_epoch(1, 11, EPOCH)
     writer.write_epoch(2, 22, {"train": {"loss": float("nan")}})
-    assert writer.lengths() == {"metrics.jsonl": (tmp_path / "metrics.jsonl").stat().st_size}
+    writer.flush()
+    assert len(lines(tmp_path)) == 2  # before it is closed
     writer.close()
     first, second = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert first == '{"epoch": 1, "step": 11, "train/loss": 0.5, "train/mae": 2.0, "val/loss": 0.25, "val/mae": 1.0}'
@@ -145,10 +148,11 @@ def test_hparams(tmp_path: Path) -> None:
 
 
 def test_writers_together(tmp_path: Path) -> None:
-    writer = MultiWriter([JsonLines(tmp_path / "metrics.jsonl", tmp_path), make_board(tmp_path)])
+    writer = MultiWriter([JsonLines(tmp_path / "metrics.jsonl"), make_board(tmp_path)])
     writer.write_steps(1, {"loss": 2.0})
     writer.write_epoch(1, 2, EPOCH)
-    lengths = writer.lengths()
+    writer.flush()
+    lengths = journal_lengths(tmp_path)
     assert sorted(name.rpartition("/")[0] for name in lengths) == ["", "tensorboard/train", "tensorboard/val"]
     assert all((tmp_path / name).stat().st_size == length > 0 for name, length in lengths.items())
     writer.close()
@@ -165,13 +169,14 @@ def test_a_resumed_run_s_journals_have_each_point_once(tmp_path: Path) -> None:
             writer.write_epoch(step, step, {"val": {"loss": 20.0 - step}})
 
     def make(start: float) -> MultiWriter:
-        return MultiWriter([JsonLines(tmp_path / "metrics.jsonl", tmp_path), make_board(tmp_path, start)])
+        return MultiWriter([JsonLines(tmp_path / "metrics.jsonl"), make_board(tmp_path, start)])
 
     killed = make(1000.0)
     write(killed, range(1, 4))
-    lengths = killed.lengths()
+    killed.flush()
+    lengths = journal_lengths(tmp_path)
     write(killed, range(4, 6))
-    killed.lengths()
+    killed.flush()
     with open(tmp_path / "metrics.jsonl", "ab") as journal:
         journal.write(b'{"epoch": 6, "st')
     (tmp_path / "tensorboard" / "test").mkdir()
@@ -195,9 +200,33 @@ def test_a_resumed_run_s_journals_have_each_point_once(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_checkpoint_starts_its_journals_over(tmp_path: Path) -> None:
-    writer = MultiWriter([JsonLines(tmp_path / "metrics.jsonl", tmp_path), make_board(tmp_path)])
+    writer = MultiWriter([JsonLines(tmp_path / "metrics.jsonl"), make_board(tmp_path)])
     writer.write_epoch(1, 1, EPOCH)
     writer.close()
     cut_back(tmp_path, {})
     assert not (tmp_path / "metrics.jsonl").exists()
     assert list((tmp_path / "tensorboard").glob("*/*")) == []
+
+
+def test_a_disk_that_refuses_is_one_line(tmp_path: Path) -> None:
+    class Full(JsonLines):
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(ResourceError, match="Full: its file can't be written: No space left on device"):
+        MultiWriter([Full(tmp_path / "metrics.jsonl")]).flush()
+
+
+def test_results_go_on_from_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    entries = [
+        {"epoch": k, "step": 10 * k, "train/loss": 1.0 / k, "val/loss": float(value)} for k, value in ((1, 3), (2, 5))
+    ]
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    results = Results(path, best_step=10, monitor="val/loss")
+    assert results.metrics == {"train/loss": 0.5, "val/loss": 5.0}
+    assert results.best == {"epoch": 1, "step": 10, "monitor": "val/loss", "train/loss": 1.0, "val/loss": 3.0}
+    results.write_epoch(3, 30, {"train": {"loss": 0.25}, "val": {"loss": 2.0}}, is_best=True)
+    results.write_epoch(3, 30, {"test": {"loss": 4.0}})
+    assert results.best == {"epoch": 3, "step": 30, "monitor": "val/loss", "train/loss": 0.25, "val/loss": 2.0}
+    assert results.metrics == {"train/loss": 0.25, "val/loss": 2.0, "test/loss": 4.0}

@@ -159,8 +159,8 @@ def test_hparams_table_has_the_differing_keys_and_the_summary_metrics(sweeps: di
         "model.hidden_units": api_pb2.DATA_TYPE_STRING,  # TensorBoard has no lists
         "optimizer.learning_rate": api_pb2.DATA_TYPE_FLOAT64,
     }
-    values = [f"{split}/{name}" for split in ("train", "val") for name in ("loss", "mae", "rmse")]
-    expected = {f"{which}/{value}" for which in ("best", "last") for value in values}
+    names = ("loss", "mae", "rmse")
+    expected = {f"val/{name}_{which}" for which in ("best", "last") for name in names}
     expected |= {f"test/{name}" for name in ("loss", "mae", "rmse")}
     assert {info.name.tag for info in experiment.metric_infos} == expected
     assert {info.name.group for info in experiment.metric_infos} == {""}
@@ -173,7 +173,7 @@ def test_hparams_table_has_the_differing_keys_and_the_summary_metrics(sweeps: di
     for group in groups:
         run = sweep.run(int(group.name.rpartition("/")[2]))
         shown = {metric.name.tag: metric.value for metric in group.metric_values}
-        assert shown["best/val/loss"] == pytest.approx(run["best"]["val/loss"])
+        assert shown["val/loss_best"] == pytest.approx(run["best"]["val/loss"])
         assert shown["test/mae"] == pytest.approx(run["metrics"]["test/mae"])
         assert f"optimizer.learning_rate={group.hparams['optimizer.learning_rate'].number_value:g}" in run["overrides"]
 
