@@ -58,7 +58,6 @@ from tfrun.engine import loop
 from tfrun.engine.session import build_session
 from tfrun.engine.step import gather
 from tfrun.table import load_table
-from tfrun.table import load_table
 
 EVALUATION_ROWS = 1024  # tfrun's; whoever may choose gets the same
 TOLERANCE = 1e-4  # of the losses after one epoch in the same order, relative
