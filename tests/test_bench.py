@@ -28,7 +28,15 @@ CONTENDERS = {
 @pytest.mark.slow
 def test_the_benchmark_measures_every_contender(root: Path, tmp_path: Path) -> None:
     results = tmp_path / "results.json"
-    command = [sys.executable, root / "scripts" / "bench.py", "--quick", "--case", "wide_deep-512", "--json", results]
+    command: list[str | Path] = [
+        sys.executable,
+        root / "scripts" / "bench.py",
+        "--quick",
+        "--case",
+        "wide_deep-512",
+        "--json",
+        results,
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=290)
     assert done.returncode == 0, done.stderr
     report = json.loads(results.read_text())
