@@ -203,6 +203,7 @@ def _newest_checkpoint(folder: RunFolder, session: Session, console: Console) ->
     checkpoints.sweep(folder.checkpoints)
     restored = checkpoints.newest(folder.checkpoints)
     if restored is None:
+        say(console, "no checkpoint yet: starting from the first step")
         return None
     if restored.extra["fingerprint"] != session.examples.fingerprint:
         raise CheckpointError(f"{session.table.source}: its contents have changed since the run was trained on it")

@@ -97,7 +97,7 @@ class Program:
 
     Args:
         step: what to do with a batch.
-        data: the examples of all splits together, (inputs, targets), as NumPy arrays.
+        data: the examples of all splits together, (inputs, targets), as arrays or tensors.
         order: which training rows each step sees.
         val_rows: row numbers of the validation split; may be empty.
         loss_mean, metrics: the validation's own mean of losses and metrics.
@@ -196,8 +196,8 @@ class Program:
         """Returns the examples as tensors: on every replica's device, or on the host for a stream."""
         if self.mode == "stream":
             with tf.device("CPU:0"):
-                return tf.nest.map_structure(tf.constant, data)
-        tensors = tf.nest.map_structure(tf.constant, data)
+                return tf.nest.map_structure(tf.convert_to_tensor, data)
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, data)
         return self._step.strategy.experimental_distribute_values_from_function(lambda _: tensors)
 
     def _batches(self, first_step: int, num_steps: int) -> Any:

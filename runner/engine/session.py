@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,12 +54,17 @@ class Session:
         """The size of the encoded examples."""
         return sum(array.nbytes for array in tf.nest.flatten((self.examples.inputs, self.examples.targets)))
 
+    @cached_property
+    def resident(self) -> Any:
+        """The encoded examples on the device, (inputs, targets); made once for all programs."""
+        return tf.nest.map_structure(tf.constant, (self.examples.inputs, self.examples.targets))
+
     def make_program(self, mode: str) -> Program:
         """Returns the program of a mode; all share the session's variables and have a few of their own."""
         with self.strategy.scope():
             return Program(
                 self.parts.step,
-                (self.examples.inputs, self.examples.targets),
+                (self.examples.inputs, self.examples.targets) if mode == "stream" else self.resident,
                 self.order,
                 self.examples.splits["val"],
                 self.parts.val_loss_mean,
