@@ -13,11 +13,12 @@ from tfrun.catalog import Catalog
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in memory, as they were read: nothing imputed, scaled or encoded yet.
+    """Rows as they were read: nothing imputed, scaled or encoded yet.
 
     Attributes:
         columns: each of N rows. A number column is (N,) float64 with nan for an empty cell; a text column is (N,)
-            object of str with "" for an empty cell; an array column is (N, ...), an image for example.
+            object of str with "" for an empty cell; an array column is (N, ...) finite numbers, images for example, an
+            array or a `tfrun.arrays.StoredArray`. Preparing a table empties this, so that no column is kept twice.
         target: (N,) float64 numbers, or (N,) object of str, the labels of classes.
         target_name: the target's name, for messages.
         task: "regression" or "classification".
@@ -25,7 +26,7 @@ class Table:
         first_line: the line of row 0 in `source`, for messages.
     """
 
-    columns: dict[str, np.ndarray]
+    columns: dict[str, Any]
     target: np.ndarray
     target_name: str
     task: str

@@ -1,4 +1,4 @@
-"""CSV files, read whole; everything doubtful in them is told with its line before training starts.
+"""CSV files, read a piece at a time; everything doubtful in them is told with its line before training starts.
 
 Cells are read as text and become numbers here, not in the parser, so that a fault can name its line and value.
 """
@@ -6,8 +6,9 @@ Cells are read as text and become numbers here, not in the parser, so that a fau
 from __future__ import annotations
 
 import csv as python_csv
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -18,12 +19,14 @@ import pyarrow.csv as arrow_csv
 from annotated_types import Gt
 
 from tfrun import register
+from tfrun.arrays import give_back
 from tfrun.errors import DataError, ResourceError, near_miss
 from tfrun.table import Table
 
 MIN_ROWS = 10  # fewer can't be split into training, validation and test rows
-EMPTY_NUMBERS = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?", "-")
+EMPTY_NUMBERS = pa.array(["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?", "-"])
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+BLOCK_BYTES = 2**20  # read at once
 
 log = logging.getLogger(__name__)
 
@@ -72,39 +75,76 @@ def csv(
     if target in (exclude or []):
         raise DataError(f"data.exclude: holds the target. Received: {target!r}")
     used = [name for name in columns or file.header if name != target and name not in (exclude or [])]
+    used = list(dict.fromkeys(used))
     if not used:
         raise DataError(f"data.columns: no column of {path} is left to learn from but the target {target!r}.")
-    cells = file.read([*used, target])
-    num_rows = len(cells[target])
+    as_text = {*(text_columns or []), *([target] if task == "classification" else [])}
+    num_rows, cells = file.read([*used, target], as_text, decimal)
     if num_rows < MIN_ROWS:
         rows = "a header but no rows" if num_rows == 0 else f"{num_rows} rows"
         raise DataError(f"data.path: {path} has {rows}; at least {MIN_ROWS} are needed.")
 
     inputs: dict[str, np.ndarray] = {}
     for name in used:
-        numbers = None if name in (text_columns or []) else file.numbers(name, cells[name], decimal)
-        inputs[name] = _text(cells[name]) if numbers is None else numbers
-        if numbers is None:
-            _check_categories(path, name, inputs[name], max_categories)
-    labels, numbers = _text(cells[target]), file.numbers(target, cells[target], decimal, require=task == "regression")
-    empty = np.array([label == "" for label in labels]) if numbers is None else np.isnan(numbers)
+        column = cells.pop(name)  # what is made into an array isn't kept twice
+        if isinstance(column, _Text):
+            if name not in as_text:
+                file.numbers(name, column, decimal)  # for its errors: numbers it is not
+            _check_categories(path, name, column, num_rows, max_categories)
+            inputs[name] = column.array()
+        else:
+            inputs[name] = file.check_numbers(name, column)
+
+    column = cells.pop(target)
+    if isinstance(column, _Text):
+        numbers, labels = file.numbers(target, column, decimal, require=task == "regression"), column.array()
+        empty = labels == "" if numbers is None else np.isnan(numbers)
+    else:
+        numbers, labels = file.check_numbers(target, column), np.array([])
+        empty = np.isnan(numbers)
     if empty.any():
-        row = int(np.argmax(empty))
+        where, cell = file.find(int(np.argmax(empty)), target)
         raise DataError(
-            f"{file.where(row)}, column {target!r}: the target is empty. Received: {labels[row]!r} "
-            f"({int(empty.sum())} such rows)."
+            f"{where}, column {target!r}: the target is empty. Received: {cell!r} ({int(empty.sum())} such rows)."
         )
     if task == "auto":
-        binary = numbers is not None and set(np.unique(numbers)) == {0.0, 1.0}
+        binary = numbers is not None and np.array_equal(np.unique(numbers), [0, 1])
         task = "classification" if numbers is None or binary else "regression"
     if task == "classification":
-        if numbers is not None and (numbers == np.round(numbers)).all():
-            labels = np.array([str(int(number)) for number in numbers], dtype=object)  # "1" and "1.0" are one class
+        if numbers is not None and (numbers == np.round(numbers)).all():  # "1" and "1.0" are one class
+            values, classes = np.unique(numbers, return_inverse=True)
+            labels = np.array([str(int(value)) for value in values], dtype=object)[classes]
         _check_classes(path, target, labels)
         return Table(inputs, labels, target, task, path, first_line=2)
     assert numbers is not None
     _warn_of_target(path, target, numbers)
     return Table(inputs, numbers, target, task, path, first_line=2)
+
+
+class _Text:
+    """A column's cells, each the number of its text among the column's different ones, so that equal cells share it."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._cells: list[np.ndarray] = []
+
+    def add(self, cells: pa.StringArray) -> None:
+        coded = cells.dictionary_encode()
+        numbers = [self._numbers.setdefault(text, len(self._numbers)) for text in coded.dictionary.to_pylist()]
+        self._cells.append(np.array(numbers, dtype=np.int32)[coded.indices.to_numpy()])
+
+    @property
+    def values(self) -> list[str]:
+        """The different texts."""
+        return list(self._numbers)
+
+    def places(self) -> np.ndarray:
+        """Returns where in `values` each cell's text is, (N,) int32."""
+        return np.concatenate(self._cells)
+
+    def array(self) -> np.ndarray:
+        """Returns the cells, (N,) object of str."""
+        return np.array(self.values, dtype=object)[self.places()]
 
 
 class _File:
@@ -137,15 +177,65 @@ class _File:
             hint = near_miss(name, self.header)
             raise DataError(f"data.{option}: no such column in {self.path}. Received: {name!r}. Known: {known}.{hint}")
 
-    def read(self, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
-        """Returns the columns' cells as trimmed text."""
+    def read(
+        self, names: Sequence[str], as_text: Collection[str], decimal: str
+    ) -> tuple[int, dict[str, np.ndarray | _Text]]:
+        """Returns the number of rows, and the columns.
+
+        A column whose cells are all numbers or empty is (N,) float64, with nan for empty; others, and those in
+        `as_text`, are text.
+        """
+        most_rows = self._count_lines()
+        columns: dict[str, np.ndarray | _Text] = {
+            # room that is never written to takes up no memory
+            name: _Text() if name in as_text else np.empty(most_rows)
+            for name in names
+        }
+        num_rows, late, last_row = 0, [], ""
+        for batch in self._batches(names):
+            rows = slice(num_rows, num_rows + len(batch))
+            for name, raw in zip(names, batch.columns, strict=True):
+                column, cells = columns[name], pc.utf8_trim_whitespace(raw)
+                if isinstance(column, _Text):
+                    column.add(cells)
+                elif name not in late:
+                    numbers = _to_numbers(cells, decimal)
+                    if numbers is not None:
+                        column[rows] = numbers
+                    elif num_rows == 0:
+                        columns[name] = text = _Text()
+                        text.add(cells)
+                    else:
+                        late.append(name)
+            num_rows = rows.stop
+            last_row = "".join(cells[-1].as_py() for cells in batch.columns) if len(batch) else last_row
+        pa.default_memory_pool().release_unused()
+        give_back()  # before TensorFlow's memory comes on top
+        if "\n" in last_row and Path(self.path).read_bytes().count(b'"') % 2:
+            raise DataError(f"{self.find(num_rows - 1)[0]}: a quote is opened and never closed.")
+        for name, column in columns.items():
+            columns[name] = column if isinstance(column, _Text) else column[:num_rows]
+        if late:  # cells that are numbers already have lost their text
+            columns |= self.read(late, late, decimal)[1]
+        return num_rows, columns
+
+    def _count_lines(self) -> int:
+        """Returns the most rows that the file may have."""
+        count = 1
+        with open(self.path, "rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                count += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
+        return count
+
+    def _batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yields the next rows of the columns, as text."""
         raw = [f"column {k}" for k in range(len(self.header))]
         used = [raw[self.header.index(name)] for name in names]
         try:
-            table = arrow_csv.read_csv(
+            yield from arrow_csv.open_csv(
                 self.path,
                 # Names of our own, for the header may hold spaces or a byte-order mark; skip_rows counts its line.
-                read_options=arrow_csv.ReadOptions(column_names=raw, skip_rows_after_names=1),
+                read_options=arrow_csv.ReadOptions(column_names=raw, skip_rows_after_names=1, block_size=BLOCK_BYTES),
                 parse_options=arrow_csv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
                 convert_options=arrow_csv.ConvertOptions(
                     include_columns=used, column_types=dict.fromkeys(raw, pa.string()), strings_can_be_null=False
@@ -153,58 +243,56 @@ class _File:
             )
         except pa.ArrowInvalid as error:
             self._explain(error)
-        cells = {name: pc.utf8_trim_whitespace(table[column]) for name, column in zip(names, used, strict=True)}
-        last = "".join(table[column][-1].as_py() for column in used) if table.num_rows else ""
-        if "\n" in last and Path(self.path).read_bytes().count(b'"') % 2:
-            raise DataError(f"{self.where(table.num_rows - 1)}: a quote is opened and never closed.")
-        return cells
 
-    def numbers(self, name: str, cells: pa.ChunkedArray, decimal: str, require: bool = False) -> np.ndarray | None:
-        """Returns (N,) float64 with nan for empty cells, or None for a text column.
+    def numbers(self, name: str, text: _Text, decimal: str, require: bool = False) -> np.ndarray | None:
+        """Returns a text column as numbers, (N,) float64, or None where that is not what it holds.
 
-        Raises DataError where the column is mostly numbers but not all, where a number is infinite and where all cells
-        are empty; with `require` for any text.
+        Raises DataError where the column is mostly numbers but not all; with `require` for any text.
         """
-        empty = pc.is_in(cells, value_set=pa.array(EMPTY_NUMBERS))
-        text = pc.if_else(empty, pa.scalar(None, pa.string()), cells)
-        num_filled = len(text) - text.null_count
-        if num_filled == 0:
+        values, places = pa.array(text.values, pa.string()), text.places()
+        numbers = _to_numbers(values, decimal)
+        if numbers is not None:
+            return self.check_numbers(name, numbers[places])
+        values, counts = _without_empty(values, decimal), np.bincount(places, minlength=len(values))
+        num_filled = int(counts[values.is_valid()].sum())
+        fits = np.array(pc.fill_null(pc.match_substring_regex(values, NUMBER), True))
+        num_bad = int(counts[~fits].sum())
+        row = int(np.argmin(fits[places]))
+        if num_bad * 2 <= num_filled or require:
+            where, cell = self.find(row, name)
+            raise DataError(
+                f"{where}, column {name!r}: not a number. Received: {cell!r} "
+                f"({num_bad} such cells, {num_filled - num_bad} numbers)."
+            )
+        with_comma = np.array(pc.fill_null(pc.match_substring_regex(values, r"^[+-]?\d+,\d+$"), False))
+        if counts[with_comma].sum() * 2 >= num_filled:
+            where, cell = self.find(row, name)
+            raise DataError(
+                f"{where}, column {name!r}: numbers with a comma. Received: {cell!r}. "
+                "If it is the decimal sign: data.decimal=','"
+            )
+        return None
+
+    def check_numbers(self, name: str, numbers: np.ndarray) -> np.ndarray:
+        """Returns the numbers. Raises DataError where one is infinite or all are nan."""
+        if np.isnan(numbers).all() and len(numbers):
             raise DataError(
                 f"data.path: column {name!r} of {self.path} is empty. Leave it out with data.exclude=[{name}]"
             )
-        if decimal == ",":
-            text = pc.replace_substring(text, ",", ".")
-        try:
-            values = pc.cast(pc.replace_substring_regex(text, r"^\+", ""), pa.float64())
-        except pa.ArrowInvalid:
-            fits = pc.fill_null(pc.match_substring_regex(text, NUMBER), True).to_numpy(zero_copy_only=False)
-            num_bad = int(np.count_nonzero(~fits))
-            row, value = int(np.argmin(fits)), cells[int(np.argmin(fits))].as_py()
-            if num_bad * 2 <= num_filled or require:
-                raise DataError(
-                    f"{self.where(row)}, column {name!r}: not a number. Received: {value!r} "
-                    f"({num_bad} such cells, {num_filled - num_bad} numbers)."
-                ) from None
-            with_comma = pc.sum(pc.match_substring_regex(text, r"^[+-]?\d+,\d+$")).as_py() or 0
-            if with_comma * 2 >= num_filled:
-                raise DataError(
-                    f"{self.where(row)}, column {name!r}: numbers with a comma. Received: {value!r}. "
-                    "If it is the decimal sign: data.decimal=','"
-                ) from None
-            return None
-        result = values.to_numpy(zero_copy_only=False).astype("float64")
-        infinite = np.isinf(result)
+        infinite = np.isinf(numbers)
         if infinite.any():
-            row = int(np.argmax(infinite))
-            raise DataError(f"{self.where(row)}, column {name!r}: not finite. Received: {cells[row].as_py()!r}")
-        return result
+            where, cell = self.find(int(np.argmax(infinite)), name)
+            raise DataError(f"{where}, column {name!r}: not finite. Received: {cell!r}")
+        return numbers
 
-    def where(self, row: int) -> str:
-        """Returns `file:line` of a row, counted anew: quoted cells may span lines, and empty lines don't count."""
-        for number, (line, _) in enumerate(self._rows()):
-            if number == row + 1:
-                return f"{self.path}:{line}"
-        return self.path
+    def find(self, row: int, name: str | None = None) -> tuple[str, str]:
+        """Returns `file:line` and a cell of a row.
+
+        Counted anew: quoted cells may span lines, and empty lines don't count.
+        """
+        for line, cells in itertools.islice(self._rows(), row + 1, row + 2):
+            return f"{self.path}:{line}", cells[self.header.index(name)].strip() if name else ""
+        return self.path, ""
 
     def _rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yields (line, cells) of each row, the header first. Raises DataError for text that is not UTF-8."""
@@ -270,16 +358,29 @@ def existing_file(path: str) -> str:
     return str(file)
 
 
-def _text(cells: pa.ChunkedArray) -> np.ndarray:
-    return np.array(cells.to_pylist(), dtype=object)
+def _to_numbers(cells: pa.StringArray, decimal: str) -> np.ndarray | None:
+    """Returns cells as (N,) float64 with nan for empty ones, or None where one is no number."""
+    text = _without_empty(cells, decimal)
+    for clean in (lambda text: text, lambda text: pc.replace_substring_regex(text, r"^\+", "")):  # the second is slow
+        try:
+            return pc.cast(clean(text), pa.float64()).to_numpy(zero_copy_only=False)
+        except pa.ArrowInvalid:
+            pass
+    return None
 
 
-def _check_categories(path: str, name: str, values: np.ndarray, max_categories: int) -> None:
-    different, half = len(set(values)), max(20, len(values) // 2)
+def _without_empty(cells: pa.StringArray, decimal: str) -> pa.StringArray:
+    """Returns cells with null for what counts as empty and a point for the decimal sign."""
+    text = pc.if_else(pc.is_in(cells, value_set=EMPTY_NUMBERS), pa.scalar(None, pa.string()), cells)
+    return pc.replace_substring(text, ",", ".") if decimal == "," else text
+
+
+def _check_categories(path: str, name: str, text: _Text, num_rows: int, max_categories: int) -> None:
+    different, half = len(text.values), max(20, num_rows // 2)
     if different > min(max_categories, half):
         more = f", or raise data.max_categories ({max_categories})" if max_categories < half else ""
         raise DataError(
-            f"data.path: text column {name!r} of {path} has {different} different values in {len(values)} rows: ids or "
+            f"data.path: text column {name!r} of {path} has {different} different values in {num_rows} rows: ids or "
             f"free text? Leave it out with data.exclude=[{name}]{more}."
         )
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import struct
 import zipfile
+import zlib
 from typing import Literal
 
 import numpy as np
 
-from tfrun import register
+from tfrun import arrays, register
 from tfrun.components.datasets.csv import MIN_ROWS, existing_file
 from tfrun.errors import DataError, near_miss
 from tfrun.table import Table
+
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
 @register.dataset("npz")
@@ -21,6 +26,8 @@ def npz(
     task: Literal["auto", "regression", "classification"] = "auto",
 ) -> Table:
     """An .npz file (`numpy.savez`) with the examples in one array and their targets in another.
+
+    Examples that are not compressed stay in the file and are read from it as they are needed.
 
     Args:
         path: the file, from the folder the command runs in.
@@ -44,8 +51,8 @@ def npz(
                     raise DataError(
                         f"data.{option}: no such array in {path}. Received: {name!r}. Known: {known}.{hint}"
                     )
-            examples, targets = archive[x], archive[y]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            examples, targets = _open(archive, path, x), archive[y]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"data.path: {path} can't be read as an .npz file: {error}") from None
     if examples.dtype.kind not in "biuf" or examples.ndim < 2:
         raise DataError(f"data.x: numbers (N, …) are needed. Received: {examples.dtype} {examples.shape}")
@@ -55,10 +62,8 @@ def npz(
         raise DataError(f"data.y: ({len(examples)},) are needed, one for each of {x!r}. Received: {targets.shape}")
     if len(targets) < MIN_ROWS:
         raise DataError(f"data.path: {path} has {len(targets)} rows; at least {MIN_ROWS} are needed.")
-    for option, array in (("x", examples), ("y", targets)):
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            row = int(np.argmin(np.isfinite(array).reshape(len(array), -1).all(axis=1)))
-            raise DataError(f"data.{option}: nan or inf in row {row} of {path}.")
+    if targets.dtype.kind == "f" and not np.isfinite(targets).all():  # the examples are checked when they are read
+        raise DataError(f"data.y: nan or inf in row {int(np.argmin(np.isfinite(targets)))} of {path}.")
     if task == "auto":
         task = "regression" if targets.dtype.kind == "f" else "classification"
     if task == "regression":
@@ -67,7 +72,40 @@ def npz(
         return Table({x: examples}, targets.astype("float64"), y, task, path, first_line=0)
     if targets.dtype.kind == "f" and (targets == np.round(targets)).all():
         targets = targets.astype("int64")
-    labels = np.array([str(target) for target in targets.tolist()], dtype=object)
-    if len(set(labels)) == 1:
+    values, classes = np.unique(targets, return_inverse=True)
+    labels = np.array([str(value) for value in values.tolist()], dtype=object)
+    if len(labels) == 1:
         raise DataError(f"data.y: a single class. Received: {labels[0]!r}")
-    return Table({x: examples}, labels, y, task, path, first_line=0)
+    return Table({x: examples}, labels[classes], y, task, path, first_line=0)
+
+
+def _open(archive: np.lib.npyio.NpzFile, path: str, name: str) -> np.ndarray | arrays.StoredArray:
+    """Returns an array that stays in the file, or one in memory where the file's bytes are not the array's."""
+    members = archive.zip
+    if members is None or f"{name}.npy" not in members.namelist():
+        return archive[name]
+    member = members.getinfo(f"{name}.npy")
+    with members.open(member) as file:
+        read_header = HEADERS.get(np.lib.format.read_magic(file))
+        if read_header is None:
+            return archive[name]
+        shape, is_fortran, dtype = read_header(file)
+        size = math.prod(shape) * dtype.itemsize
+        if len(shape) < 2 or is_fortran or dtype.kind not in "biuf" or not dtype.isnative:
+            return archive[name]
+        if file.tell() + size != member.file_size:
+            raise DataError(f"data.path: array {name!r} of {path} isn't whole.")
+        if member.compress_type == zipfile.ZIP_STORED:
+            return arrays.StoredArray(path, _start(path, member) + file.tell(), shape, dtype)
+        loaded = arrays.aligned_empty(shape, dtype)
+        for part in arrays.blocks(loaded):
+            rows = loaded[part]
+            rows[...] = np.frombuffer(file.read(rows.nbytes), dtype).reshape(rows.shape)
+        return loaded
+
+
+def _start(path: str, member: zipfile.ZipInfo) -> int:
+    """Returns the byte at which a member's own ones start, behind its header, name and extra field."""
+    with open(path, "rb") as file:
+        file.seek(member.header_offset + 26)
+        return member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))

@@ -1,7 +1,4 @@
-"""Keras' optimizers under their names. g is the gradient, w the variable, lr the learning rate.
-
-Numbers are passed on as floats: Keras' SGD refuses the int 0 that YAML gives for `momentum: 0`.
-"""
+"""Keras' optimizers under their names. g is the gradient, w the variable, lr the learning rate."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ def sgd(
         momentum: the share of the last step that is kept; 0 is plain gradient descent.
         nesterov: whether the gradient's step is taken from where momentum leads.
     """
-    return keras.optimizers.SGD(float(learning_rate), momentum=float(momentum), nesterov=nesterov)
+    return keras.optimizers.SGD(learning_rate, momentum=momentum, nesterov=nesterov)
 
 
 @register.optimizer("adam")
@@ -50,7 +47,7 @@ def adam(
         epsilon: keeps the division finite.
         amsgrad: whether to divide by the greatest v̂ so far (Reddi et al. 2018).
     """
-    return keras.optimizers.Adam(float(learning_rate), float(beta_1), float(beta_2), float(epsilon), amsgrad)
+    return keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon, amsgrad)
 
 
 @register.optimizer("adamw")
@@ -76,9 +73,7 @@ def adamw(
         epsilon: keeps the division finite.
         amsgrad: whether to divide by the greatest v̂ so far (Reddi et al. 2018).
     """
-    return keras.optimizers.AdamW(
-        float(learning_rate), float(weight_decay), float(beta_1), float(beta_2), float(epsilon), amsgrad
-    )
+    return keras.optimizers.AdamW(learning_rate, weight_decay, beta_1, beta_2, epsilon, amsgrad)
 
 
 @register.optimizer("nadam")
@@ -98,7 +93,7 @@ def nadam(
         beta_2: the decay of the moving mean of g².
         epsilon: keeps the division finite.
     """
-    return keras.optimizers.Nadam(float(learning_rate), float(beta_1), float(beta_2), float(epsilon))
+    return keras.optimizers.Nadam(learning_rate, beta_1, beta_2, epsilon)
 
 
 @register.optimizer("adamax")
@@ -118,7 +113,7 @@ def adamax(
         beta_2: the decay of the maximum of |g|.
         epsilon: keeps the division finite.
     """
-    return keras.optimizers.Adamax(float(learning_rate), float(beta_1), float(beta_2), float(epsilon))
+    return keras.optimizers.Adamax(learning_rate, beta_1, beta_2, epsilon)
 
 
 @register.optimizer("adagrad")
@@ -138,7 +133,7 @@ def adagrad(
         initial_accumulator_value: what a starts from.
         epsilon: keeps the division finite.
     """
-    return keras.optimizers.Adagrad(float(learning_rate), float(initial_accumulator_value), float(epsilon))
+    return keras.optimizers.Adagrad(learning_rate, initial_accumulator_value, epsilon)
 
 
 @register.optimizer("rmsprop")
@@ -160,7 +155,7 @@ def rmsprop(
         epsilon: keeps the division finite.
         centered: whether to divide by g's moving variance instead of its mean square.
     """
-    return keras.optimizers.RMSprop(float(learning_rate), float(rho), float(momentum), float(epsilon), centered)
+    return keras.optimizers.RMSprop(learning_rate, rho, momentum, epsilon, centered)
 
 
 @register.optimizer("ftrl")
@@ -189,13 +184,13 @@ def ftrl(
         beta: added to the root of the sum of g², as in the paper.
     """
     return keras.optimizers.Ftrl(
-        float(learning_rate),
-        learning_rate_power=float(learning_rate_power),
-        initial_accumulator_value=float(initial_accumulator_value),
-        l1_regularization_strength=float(l1_regularization_strength),
-        l2_regularization_strength=float(l2_regularization_strength),
-        l2_shrinkage_regularization_strength=float(l2_shrinkage_regularization_strength),
-        beta=float(beta),
+        learning_rate,
+        learning_rate_power=learning_rate_power,
+        initial_accumulator_value=initial_accumulator_value,
+        l1_regularization_strength=l1_regularization_strength,
+        l2_regularization_strength=l2_regularization_strength,
+        l2_shrinkage_regularization_strength=l2_shrinkage_regularization_strength,
+        beta=beta,
     )
 
 
@@ -218,5 +213,5 @@ def lion(
         beta_2: the decay of m.
         weight_decay: the share of a weight, times lr, that each step takes off.
     """
-    decay = float(weight_decay) or None  # Keras tells "no decay" from 0
-    return keras.optimizers.Lion(float(learning_rate), float(beta_1), float(beta_2), weight_decay=decay)
+    decay = weight_decay or None  # Keras tells "no decay" from 0
+    return keras.optimizers.Lion(learning_rate, beta_1, beta_2, weight_decay=decay)

@@ -13,8 +13,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-as_it_is = tf.autograph.experimental.do_not_convert  # for the engine's own functions without loops over tensors
-
 
 def convertible(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function in which `if` and `for` may depend on tensors; eagerly it is the very same function."""

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfrun.catalog import Catalog
 from tfrun.engine.autograph import convert_layers, convertible
 from tfrun.engine.data import Preprocessing
+from tfrun.engine.hyperparameters import Hyperparameters
 from tfrun.engine.loop import UNLIMITED
 from tfrun.engine.split import Group, assign_groups
 from tfrun.engine.step import Step
@@ -28,12 +29,14 @@ class Parts:
         model: built, its variables exist.
         step: one training step over it.
         val_loss_mean, val_metrics: the evaluation's own mean of losses and metrics, in the order of the step's.
+        inputs: the hyperparameters that are inputs of the program.
     """
 
     model: keras.Model
     step: Step
     val_loss_mean: keras.metrics.Mean
     val_metrics: list[keras.metrics.Metric]
+    inputs: Hyperparameters
 
 
 def build_parts(
@@ -57,30 +60,37 @@ def build_parts(
     Raises:
         ConfigError: a component refuses its parameters, or shapes don't fit.
     """
+    inputs = Hyperparameters()
     with strategy.scope():
         given = {"features": preprocessing.features, "num_outputs": preprocessing.num_outputs}
         model = build_component(catalog, "model", config["model"], "model", given)
         outputs = _call_model(model, sample[0])
         convert_layers(model)
-        loss = build_loss(catalog, config["loss"])
-        _check_outputs(loss, sample[1], outputs, preprocessing)
-        groups = build_groups(config["optimizer"]["groups"], catalog, model, total_steps)
+        loss = build_loss(catalog, config["loss"], inputs)
+        with inputs.not_noting():
+            _check_outputs(loss, sample[1], outputs, preprocessing)
+        groups = build_groups(config["optimizer"]["groups"], catalog, model, total_steps, inputs)
         metrics = [build_metrics(config["metric"], catalog, sample[1], outputs) for _ in range(2)]
         step = Step(
             strategy,
             model,
-            build_component(catalog, "algorithm", config["algorithm"], "algorithm"),
+            build_component(catalog, "algorithm", config["algorithm"], "algorithm", inputs=inputs),
             loss,
             groups,
             keras.metrics.Mean("loss"),
             metrics[0],
             preprocessing.target,
         )
-        return Parts(model, step, keras.metrics.Mean("loss"), metrics[1])
+        return Parts(model, step, keras.metrics.Mean("loss"), metrics[1], inputs)
 
 
 def build_component(
-    catalog: Catalog, kind: str, config: Mapping[str, Any], where: str, given: Mapping[str, Any] | None = None
+    catalog: Catalog,
+    kind: str,
+    config: Mapping[str, Any],
+    where: str,
+    given: Mapping[str, Any] | None = None,
+    inputs: Hyperparameters | None = None,
 ) -> Any:
     """Calls a registered class or function with its parameters from the config.
 
@@ -90,11 +100,17 @@ def build_component(
         config: `name` and the component's own parameters.
         where: the config path, for messages.
         given: what the engine offers besides, passed on where the component has a parameter of that name.
+        inputs: takes its floats as inputs of the program, where the component takes them so.
     """
     component = catalog.get(kind, config["name"], where).load()
     accepted = inspect.signature(component).parameters
     offered = {name: value for name, value in (given or {}).items() if name in accepted}
     own = {name: value for name, value in config.items() if name != "name"}
+    if inputs is not None:
+        try:
+            return component(**inputs.wrap(where, own), **offered)
+        except (ValueError, TypeError):  # Keras' SGD wants a float, for instance
+            inputs.forget(where)
     try:
         return component(**own, **offered)
     except (ValueError, TypeError) as error:
@@ -102,17 +118,22 @@ def build_component(
         raise ConfigError(f"{where}: {config['name']} refuses its parameters: {error}. Received: {own}") from error
 
 
-def build_function(catalog: Catalog, kind: str, config: Mapping[str, Any], where: str) -> Callable[..., Any]:
+def build_function(
+    catalog: Catalog, kind: str, config: Mapping[str, Any], where: str, inputs: Hyperparameters | None = None
+) -> Callable[..., Any]:
     """Returns a registered function with its parameters from the config filled in, or an object of a class."""
     component = catalog.get(kind, config["name"], where).load()
     if inspect.isclass(component):
-        return build_component(catalog, kind, config, where)
-    return functools.partial(component, **{name: value for name, value in config.items() if name != "name"})
+        return build_component(catalog, kind, config, where, inputs=inputs)
+    own = {name: value for name, value in config.items() if name != "name"}
+    return functools.partial(component, **(own if inputs is None else inputs.wrap(where, own)))
 
 
-def build_loss(catalog: Catalog, config: Mapping[str, Any]) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def build_loss(
+    catalog: Catalog, config: Mapping[str, Any], inputs: Hyperparameters | None = None
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """Returns a function (y_true, y_pred) → loss of each example, (B,); the engine averages it."""
-    loss = build_function(catalog, "loss", config, "loss")
+    loss = build_function(catalog, "loss", config, "loss", inputs)
     per_example = convertible(loss.call if isinstance(loss, keras.losses.Loss) else loss)
 
     def call(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -142,7 +163,11 @@ def build_metrics(
 
 
 def build_groups(
-    config: Mapping[str, Mapping[str, Any]], catalog: Catalog, model: keras.Model, total_steps: int
+    config: Mapping[str, Mapping[str, Any]],
+    catalog: Catalog,
+    model: keras.Model,
+    total_steps: int,
+    inputs: Hyperparameters,
 ) -> list[Group]:
     """Returns the optimizer groups, their optimizers built, with the proof that they cover the model."""
     patterns = {name: group["match"] for name, group in config.items()}
@@ -153,8 +178,8 @@ def build_groups(
         if own["frozen"]:
             groups.append(Group(name, variables))
             continue
-        rate = {} if own["learning_rate"] is None else {"learning_rate": own["learning_rate"]}
-        optimizer = build_component(catalog, "optimizer", {"name": own["name"], **own["params"], **rate}, where)
+        rate = {} if own["learning_rate"] is None else {"learning_rate": own["learning_rate"]}  # a variable later on
+        optimizer = build_component(catalog, "optimizer", {"name": own["name"], **own["params"]}, where, rate, inputs)
         optimizer.name = own["name"]  # Keras numbers the names of several: adam, adam_1
         optimizer.build(variables)
         groups.append(
@@ -162,8 +187,8 @@ def build_groups(
                 name,
                 variables,
                 optimizer,
-                build_schedule(own["schedule"], catalog, f"{where}.schedule", total_steps),
-                own["clip_norm"],
+                build_schedule(own["schedule"], catalog, f"{where}.schedule", total_steps, inputs),
+                inputs.wrap(where, {"clip_norm": own["clip_norm"]})["clip_norm"],
                 own["every"],
                 tf.Variable(optimizer.learning_rate.value, trainable=False, name="base_learning_rate"),
             )
@@ -174,17 +199,18 @@ def build_groups(
 
 
 def build_schedule(
-    config: Mapping[str, Any] | None, catalog: Catalog, where: str, total_steps: int
+    config: Mapping[str, Any] | None, catalog: Catalog, where: str, total_steps: int, inputs: Hyperparameters
 ) -> Callable[[tf.Tensor], tf.Tensor] | None:
     """Returns step → factor on the learning rate, or None for a constant rate."""
     if config is None:
         return None
-    schedule = build_function(catalog, "schedule", config, where)
+    schedule = build_function(catalog, "schedule", config, where, inputs)
     if "total_steps" not in inspect.signature(schedule).parameters:
         return convertible(schedule)
     if total_steps == UNLIMITED:
         raise ConfigError(f"{where}: {config['name']} needs to know the run's length: trainer.max_epochs or max_steps")
-    return convertible(functools.partial(schedule, total_steps=total_steps))
+    length = inputs.wrap(where, {"total_steps": float(total_steps)})
+    return convertible(functools.partial(schedule, **length))
 
 
 def _call_model(model: keras.Model, inputs: Any) -> tf.Tensor:

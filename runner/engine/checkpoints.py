@@ -62,7 +62,7 @@ class State:
         }
 
     def read(self) -> dict[str, np.ndarray]:
-        """Returns a copy of every value; the host waits for the device here."""
+        """Returns a copy of every value, which later steps leave alone; the host waits for the device here."""
         return {slot: _tensor(variable).numpy() for slot, variable in self._variables.items()}
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -98,8 +98,22 @@ def _tensor(variable: Any) -> Any:
     return variable.value if hasattr(variable, "path") else variable
 
 
-def save(folder: Path, step: int, state: State, extra: Mapping[str, Any], keep: int) -> Path:
+def save(
+    folder: Path,
+    step: int,
+    slots: Mapping[str, Mapping[str, Any]],
+    arrays: Mapping[str, np.ndarray],
+    extra: Mapping[str, Any],
+    keep: int,
+) -> Path:
     """Writes the checkpoint of a step and removes all but the newest `keep`.
+
+    Args:
+        folder: of the run's checkpoints.
+        step: the step that the state is of.
+        slots, arrays: what `State.describe` and `State.read` gave.
+        extra: what the manifest says besides.
+        keep: how many stay.
 
     Raises:
         ResourceError: the disk refuses; the checkpoints that were there are untouched.
@@ -110,12 +124,12 @@ def save(folder: Path, step: int, state: State, extra: Mapping[str, Any], keep: 
     try:
         temporary.mkdir(parents=True)
         with open(temporary / STATE, "wb") as file:
-            np.savez(file, allow_pickle=False, **state.read())
+            np.savez(file, allow_pickle=False, **arrays)
             _sync(file)
         manifest = {
             "format": FORMAT,
             "step": step,
-            "slots": state.describe(),
+            "slots": slots,
             "extra": dict(extra),
             "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": _sha256(temporary / STATE)}},
         }

@@ -1,12 +1,15 @@
 """A table becomes tensors: splits, preprocessing fitted on the training rows alone, encoding.
 
-The encoded rows of all splits lie in one array; a split is a list of row numbers.
+The encoded rows of all splits lie in one array; a split is a list of row numbers. No step of this needs a second copy
+of all rows: raw columns go as encoded ones come, and what is done to rows is done to a block at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,12 +17,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrun.arrays import StoredArray, aligned_empty, blocks, give_back, load
 from tfrun.components.layers.impute import Impute
 from tfrun.engine.step import TargetScale
 from tfrun.errors import DataError
 from tfrun.table import Features, Table
 
 MAX_CLASSES = 1000
+BLOCK_BYTES = 2**21  # of encoded rows: enough to make up for a call of Keras layers
 
 
 @dataclass(frozen=True)
@@ -70,28 +75,28 @@ class Preprocessing:
     def from_json(text: str) -> Preprocessing:
         return Preprocessing(**json.loads(text))
 
-    def build_layers(self) -> keras.Model | None:
-        """Returns the preprocessing of raw rows as a Keras model, or None where arrays pass through.
+    def build_layers(self) -> dict[str, keras.Model]:
+        """Returns the preprocessing of raw rows as Keras models; array columns have none.
 
-        Its inputs are `numbers` (B, num_numbers) float32 with nan for empty and `text` (B, num_text) string; its
-        outputs are what the model gets, `numbers` and `categories`.
+        `numbers` takes (B, num_numbers) floats with nan for empty, and gives the same standardized. `categories` takes
+        (B, num_text) strings and gives (B, num_text) int32 ids.
         """
-        inputs, outputs = {}, {}
+        models = {}
         if self.medians:
-            inputs["numbers"] = keras.Input((len(self.medians),), name="numbers")
-            filled = Impute(list(self.medians.values()))(inputs["numbers"])
+            numbers = keras.Input((len(self.medians),))
+            filled = Impute(list(self.medians.values()))(numbers)
             scale = keras.layers.Normalization(
                 mean=np.array(list(self.means.values())), variance=np.array(list(self.variances.values()))
             )
-            outputs["numbers"] = scale(filled)
+            models["numbers"] = keras.Model(numbers, scale(filled))
         if self.vocabularies:
-            inputs["text"] = keras.Input((len(self.vocabularies),), name="text", dtype="string")
+            text = keras.Input((len(self.vocabularies),), dtype="string")
             ids = [
-                keras.layers.StringLookup(vocabulary=values, num_oov_indices=1)(inputs["text"][:, k : k + 1])
+                keras.layers.StringLookup(vocabulary=values, num_oov_indices=1)(text[:, k : k + 1])
                 for k, values in enumerate(self.vocabularies.values())
             ]
-            outputs["categories"] = keras.ops.cast(keras.ops.concatenate(ids, axis=1), "int32")
-        return keras.Model(inputs, outputs, name="preprocessing") if inputs else None
+            models["categories"] = keras.Model(text, keras.ops.cast(keras.ops.concatenate(ids, axis=1), "int32"))
+        return models
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,9 @@ class Examples:
     """Encoded rows of all splits, on the host.
 
     Attributes:
-        inputs: what the model gets, an array or a mapping of arrays, (N, ...) each.
-        targets: (N, 1), float32 (scaled) or int32 (ids of classes).
+        inputs: what the model gets, an array or a mapping of arrays, (N, ...) each. Those in memory are aligned for
+            `tfrun.arrays.load`; one on disk is a `StoredArray` with numbers of its own type, still to be converted.
+        targets: (N, 1), float32 (scaled) or int32 (ids of classes), aligned too.
         splits: "train", "val" and "test" -> row numbers, int32.
         preprocessing: what was learnt from the training rows.
         fingerprint: SHA-256 over the raw columns and the target.
@@ -117,20 +123,41 @@ def prepare(table: Table, config: dict[str, Any]) -> Examples:
     """Splits a table, fits the preprocessing on its training rows and encodes all of it.
 
     Args:
-        table: the raw rows.
+        table: the raw rows. Its columns are gone afterwards, so that they don't lie in memory beside the encoded ones.
         config: the config's `data`: `validation_split`, `test_split`, `split_seed`, `limit_rows`, `target_scaling`.
 
     Raises:
-        DataError: too few rows, a column without any value, a target that can't be used.
+        DataError: too few rows, a column without any value, a number that isn't finite, a target that can't be used.
     """
-    splits = split_rows(len(table.target), config)
+    splits, digest = split_rows(len(table.target), config), fingerprint(table)
     preprocessing = fit(table, splits["train"], config["target_scaling"] == "standard")
-    return Examples(*encode(table, preprocessing), splits, preprocessing, fingerprint(table))
+    return _examples(table, splits, preprocessing, digest)
+
+
+def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
+    """Encodes a table with a trained run's preprocessing: all rows are there to be evaluated, none to be trained on.
+
+    Args:
+        table: the raw rows. Its columns are gone afterwards.
+        preprocessing: the run's.
+
+    Raises:
+        DataError: columns or labels that the preprocessing does not know, a number that isn't finite.
+    """
+    splits = {"train": np.arange(1), "val": np.arange(0), "test": np.arange(len(table.target))}
+    return _examples(table, splits, preprocessing, fingerprint(table))
+
+
+def _examples(table: Table, splits: dict[str, np.ndarray], preprocessing: Preprocessing, digest: str) -> Examples:
+    inputs, targets = encode(table, preprocessing, keep=False)
+    give_back()
+    return Examples(inputs, targets, splits, preprocessing, digest)
 
 
 def split_rows(num_rows: int, config: dict[str, Any]) -> dict[str, np.ndarray]:
     """Returns the row numbers of train, val and test: shuffled once by `split_seed`, then cut."""
-    order = np.random.default_rng(config["split_seed"]).permutation(num_rows).astype(np.int32)
+    order = np.arange(num_rows, dtype=np.int32)
+    np.random.default_rng(config["split_seed"]).shuffle(order)
     num_test, num_val = round(num_rows * config["test_split"]), round(num_rows * config["validation_split"])
     test, val, train = np.split(order, [num_test, num_test + num_val])
     if len(train) == 0:
@@ -147,24 +174,25 @@ def fit(table: Table, rows: np.ndarray, scale_target: bool) -> Preprocessing:
         if column.ndim > 1:
             arrays[name] = list(column.shape[1:])
         elif column.dtype == object:
-            values, counts = np.unique(column[rows].astype(str), return_counts=True)
-            ranked = sorted(zip(values.tolist(), counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+            counts = Counter(column[rows].tolist())
+            ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
             vocabularies[name] = [value for value, _ in ranked if value]
             if not vocabularies[name]:
                 raise DataError(f"{table.source}: column {name!r} has no value in the training rows; leave it out")
         else:
-            known = column[rows][~np.isnan(column[rows])]
-            if len(known) == 0:
+            numbers = column[rows]
+            empty = np.isnan(numbers)
+            if empty.all():
                 raise DataError(f"{table.source}: column {name!r} has no value in the training rows; leave it out")
-            medians[name] = float(np.median(known))
-            filled = np.where(np.isnan(column[rows]), medians[name], column[rows])
-            means[name], variances[name] = float(filled.mean()), float(filled.var())
+            medians[name] = float(np.median(numbers[~empty], overwrite_input=True))
+            numbers[empty] = medians[name]
+            means[name], variances[name] = float(numbers.mean()), float(numbers.var())
             spread = max(np.sqrt(variances[name]), keras.config.epsilon())
-            edges = (np.quantile(filled, np.linspace(0.1, 0.9, 9)) - means[name]) / spread
+            edges = (np.quantile(numbers, np.linspace(0.1, 0.9, 9), overwrite_input=True) - means[name]) / spread
             deciles[name] = sorted(set(edges.tolist()))
     fitted = Preprocessing(medians, means, variances, deciles, vocabularies, arrays, table.task, [])
     if table.task == "classification":
-        classes = _labels(table.target, rows)
+        classes = [_label(value) for value in sorted(set(table.target[rows].tolist()))]
         if not 2 <= len(classes) <= MAX_CLASSES:
             raise DataError(
                 f"{table.source}: target {table.target_name!r} must have 2 to {MAX_CLASSES} classes "
@@ -185,16 +213,17 @@ def fit(table: Table, rows: np.ndarray, scale_target: bool) -> Preprocessing:
     )
 
 
-def _labels(target: np.ndarray, rows: np.ndarray) -> list[str]:
-    return [_label(value) for value in np.unique(target[rows])]
-
-
 def _label(value: Any) -> str:
     return f"{value:.17g}" if isinstance(value, float) else str(value)
 
 
-def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, np.ndarray]:
+def encode(table: Table, preprocessing: Preprocessing, keep: bool = True) -> tuple[Any, np.ndarray]:
     """Returns the inputs and the targets of all rows as the program takes them.
+
+    Args:
+        table: the raw rows.
+        preprocessing: what was learnt from training rows.
+        keep: whether the table keeps its columns; otherwise each goes as soon as it is encoded.
 
     Raises:
         DataError: columns or labels that the preprocessing does not know.
@@ -205,41 +234,85 @@ def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, np.ndarray]
         raise DataError(
             f"{table.source}: columns are missing. Received: {', '.join(table.columns)}. Missing: {', '.join(missing)}"
         )
-    inputs = {name: table.columns[name].astype(keras.config.floatx()) for name in preprocessing.arrays}
-    layers = preprocessing.build_layers()
-    if layers is not None:
-        raw = {}
-        if preprocessing.medians:
-            numbers = [table.columns[name] for name in preprocessing.medians]
-            raw["numbers"] = np.stack(numbers, axis=1).astype(keras.config.floatx())
-        if preprocessing.vocabularies:
-            raw["text"] = np.stack([table.columns[name] for name in preprocessing.vocabularies], axis=1)
-        encoded = layers({name: tf.convert_to_tensor(value) for name, value in raw.items()})
-        inputs |= {name: value.numpy() for name, value in encoded.items()}
+    targets = _targets(table, preprocessing)
+    columns = dict(table.columns) if keep else table.columns
+    inputs: dict[str, np.ndarray | StoredArray] = {}
+    for name in preprocessing.arrays:
+        column = columns.pop(name)
+        inputs[name] = column if isinstance(column, StoredArray) else load(column, keras.config.floatx())
+    models = preprocessing.build_layers()
+    if preprocessing.medians:
+        inputs["numbers"] = _side_by_side(
+            [columns.pop(name).astype(keras.config.floatx()) for name in preprocessing.medians],
+            lambda rows: models["numbers"](tf.convert_to_tensor(rows)).numpy(),
+        )
+    if preprocessing.vocabularies:
+        places, ids = _look_up((columns.pop(name) for name in preprocessing.vocabularies), models["categories"])
+        inputs["categories"] = _side_by_side(places, lambda rows: np.take_along_axis(ids, rows, axis=0))
     alone = len(inputs) == 1 and preprocessing.arrays  # a single array is given to the model bare
-    return next(iter(inputs.values())) if alone else inputs, _targets(table, preprocessing)
+    return next(iter(inputs.values())) if alone else inputs, targets
+
+
+def _look_up(columns: Iterable[np.ndarray], model: keras.Model) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns each column's cells as places among its different texts, (N,) int32, and their ids, (U, num_text)."""
+    places, texts = [], []
+    for column in columns:
+        seen: dict[str, int] = {}
+        places.append(np.fromiter((seen.setdefault(text, len(seen)) for text in column), np.int32, len(column)))
+        texts.append(list(seen))
+    padded = np.full((max(map(len, texts)), len(texts)), "", dtype=object)
+    for k, different in enumerate(texts):
+        padded[: len(different), k] = different
+    return places, model(tf.convert_to_tensor(padded)).numpy()
+
+
+def _side_by_side(columns: Sequence[np.ndarray], change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Returns (N, num_columns): the columns beside each other, each block of rows changed."""
+    give_back()  # what the columns were made from
+    made = aligned_empty((len(columns[0]), len(columns)), columns[0].dtype)
+    for rows in blocks(made, BLOCK_BYTES):
+        made[rows] = change(np.stack([column[rows] for column in columns], axis=1))
+    return made
 
 
 def _targets(table: Table, preprocessing: Preprocessing) -> np.ndarray:
-    if preprocessing.task == "regression":
-        scaled = (table.target - preprocessing.target_mean) / preprocessing.target_standard_deviation
-        return scaled.astype(keras.config.floatx())[:, None]
+    regression, binary = preprocessing.task == "regression", len(preprocessing.classes) <= 2
+    dtype = keras.config.floatx() if regression or binary else np.int32
+    targets = aligned_empty((len(table.target), 1), dtype)
     ids = {label: k for k, label in enumerate(preprocessing.classes)}
-    found = [ids.get(_label(value), -1) for value in table.target.tolist()]
-    if -1 in found:
-        row = found.index(-1)
-        raise DataError(
-            f"{table.source}:{table.first_line + row}: target {table.target_name!r} is a class that the training rows "
-            f"don't have. Received: {table.target[row]!r}. Known: {', '.join(preprocessing.classes[:20])}"
-        )
-    dtype = np.int32 if len(preprocessing.classes) > 2 else keras.config.floatx()
-    return np.array(found, dtype=dtype)[:, None]
+    for rows in blocks(table.target):
+        target = table.target[rows]
+        if regression:
+            targets[rows, 0] = (target - preprocessing.target_mean) / preprocessing.target_standard_deviation
+            continue
+        found = [ids.get(_label(value), -1) for value in target.tolist()]
+        if -1 in found:
+            row = found.index(-1)
+            raise DataError(
+                f"{table.source}:{table.first_line + rows.start + row}: target {table.target_name!r} is a class that "
+                f"the training rows don't have. Received: {target[row]!r}. "
+                f"Known: {', '.join(preprocessing.classes[:20])}"
+            )
+        targets[rows, 0] = found
+    return targets
 
 
 def fingerprint(table: Table) -> str:
-    """Returns the SHA-256 of a table's contents."""
+    """Returns the SHA-256 of a table's contents.
+
+    Raises:
+        DataError: an array column holds nan or inf. It is looked for here because this reads a file's every row.
+    """
     digest = hashlib.sha256()
     for name, column in [*table.columns.items(), (table.target_name, table.target)]:
         digest.update(name.encode())
-        digest.update("\0".join(column).encode() if column.dtype == object else np.ascontiguousarray(column).tobytes())
+        for rows in blocks(column):
+            block = column[rows]
+            if block.dtype == object:
+                digest.update(("\0" * (rows.start > 0) + "\0".join(block)).encode())
+                continue
+            if block.ndim > 1 and block.dtype.kind == "f" and not np.isfinite(block).all():
+                row = int(np.argmin(np.isfinite(block).reshape(len(block), -1).all(axis=1)))
+                raise DataError(f"{table.source}: nan or inf in row {rows.start + row} of {name!r}")
+            digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()

@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import yaml
 from rich.console import Console
 
@@ -23,8 +25,9 @@ from tfrun import provenance
 from tfrun.catalog import Catalog
 from tfrun.console import Terminal, say, shown
 from tfrun.engine import checkpoints, data, devices, loop, modes, progress, writers
-from tfrun.engine.program import Program
-from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session
+from tfrun.engine.background import Background
+from tfrun.engine.program import BlockResult, Program
+from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session, with_program
 from tfrun.engine.signals import stop_on_signals
 from tfrun.errors import CheckpointError, DataError, DivergedError, Interrupted, TfrunError
 from tfrun.runs import RunFolder, now, write_atomically
@@ -136,28 +139,37 @@ def _train(
     with progress.waiting(console, "building and compiling"):
         session = build_session(config, catalog, table)
         restored = _newest_checkpoint(folder, session, console) if resume else None
+        engine = restored.extra["engine"] if restored else {}
+        why_stream = modes.why_stream(engine.get("residency") or config["data"]["residency"], session.data_bytes)
+        session, program = with_program(session, streams=bool(why_stream))
+        state = session.state(program)
         choice = modes.choose(
-            restored.extra["mode"] if restored else config["trainer"]["compile"],
-            config["data"]["residency"],
-            session.data_bytes,
+            engine.get("loop") or config["trainer"]["compile"],
             session.strategy,
             session.parts.model,
             session.plan.last_step,
-            session.make_program,
-            session.state,
+            session.plan.max_seconds,
+            program,
+            state,
+            session.choices(),
         )
-        program, state = choice.program, session.state(choice.program)
+        program.mode = choice.mode
         if restored:
             state.restore(restored, OPTIONAL_ROLE)
             checkpoints.remove_newer(restored)
     writers.cut_back(folder.path, restored.extra["journals"] if restored else {})
-    engine = {"mode": choice.mode, "why": restored.extra["why"] if restored else choice.why}
+    engine = engine or {
+        "mode": "stream" if why_stream else choice.mode,
+        "why": "; ".join(filter(None, [why_stream, choice.why])),
+        "loop": choice.mode,
+        "residency": "stream" if why_stream else "device",
+    }
     run |= session.describe() | {"engine": engine | {"devices": devices.device_names()}}
     run["timing"]["build_seconds"] = round(time.perf_counter() - started - choice.compile_seconds, 3)
     timing.compile_seconds = choice.compile_seconds
     folder.write_run(run)
     write_atomically(folder.preprocessing_json, session.examples.preprocessing.to_json())
-    log.info("engine: %s, %s", choice.mode, engine["why"])
+    log.info("engine: %s, %s", engine["mode"], engine["why"])
 
     board = writers.TensorBoard(folder.tensorboard) if config["logger"] else None
     results = writers.Results(folder.metrics_jsonl, int(session.best.best_step.numpy()), session.best.monitor)
@@ -167,19 +179,33 @@ def _train(
         board.write_text("config", _as_markdown(config))
         board.write_text("groups", _as_markdown(run["groups"]))
 
+    plan, slots, background, saved = session.plan, state.describe(), Background(), threading.Event()
+    saved.set()
+    group_names = [group.name for group in session.parts.step.active]
+
+    def write(first_step: int, result: BlockResult) -> None:
+        background.do(loop.write, writer, plan, group_names, program.names, first_step, result)
+
     def save(step: int) -> None:
+        nonlocal saved
+        saved.wait()  # for the disk: there is one copy of the state in memory at a time
+        saved = background.do(save_now, step, state.read(), timing.added_to(earlier))
+
+    def save_now(step: int, arrays: Mapping[str, np.ndarray], seconds: Mapping[str, float | None]) -> None:
         writer.flush()  # what the checkpoint says of the journals must be true after a power cut too
         journals = writers.journal_lengths(folder.path)
-        extra = engine | {"journals": journals, "fingerprint": session.examples.fingerprint}
-        checkpoints.save(folder.checkpoints, step, state, extra, config["checkpoint"]["keep"])
-        run.update(step=step, epoch=step // session.plan.steps_per_epoch, metrics=results.metrics, best=results.best)
-        run["timing"] |= timing.added_to(earlier)
+        extra = {"engine": engine, "journals": journals, "fingerprint": session.examples.fingerprint}
+        checkpoints.save(folder.checkpoints, step, slots, arrays, extra, config["checkpoint"]["keep"])
+        run.update(step=step, epoch=step // plan.steps_per_epoch, metrics=results.metrics, best=results.best)
+        run["timing"] |= seconds
         folder.write_run(run)
 
-    plan, names = session.plan, [group.name for group in session.parts.step.active]
     try:
-        with progress.Display(plan.steps_per_epoch, plan.last_step, console) as display:
-            ended_by = loop.train(program, plan, writer, names, display.update, save, lambda: bool(stop), timing)
+        # until the background ends, the journals and run.json are its own
+        with background, progress.Display(plan.steps_per_epoch, plan.last_step, console) as display:
+            ended_by = loop.train(
+                program, plan, write, display.update, save, background.wait, lambda: bool(stop), timing
+            )
         if ended_by == "interrupted":
             by, go_on = signal.Signals(stop[0]).name, f"Go on with: tfrun resume {shown(folder.path)}"
             raise Interrupted(stop[0], f"stopped by {by} at step {run['step']}, its state saved. {go_on}")
@@ -193,6 +219,8 @@ def _train(
     finally:
         writer.close()
         run["timing"] |= timing.added_to(earlier)
+        run["engine"] |= {"traces": program.num_traces}
+        program.release()
     run |= {"metrics": results.metrics, "best": results.best}
     run |= {"status": "completed", "ended": now(), "engine": run["engine"] | {"ended_by": ended_by}}
     folder.write_run(run)
@@ -250,7 +278,7 @@ def evaluate(
         raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
     fitted = data.Preprocessing.from_json(folder.preprocessing_json.read_text()) if other_data else None
     session = build_session(config, catalog, table, fitted)
-    program = session.make_program("graph_loop")
+    program = session.make_program()
     session.state(program).restore(saved, OPTIONAL_ROLE)
     session.load_best(program)
     rows = session.examples.splits["test"]
@@ -270,7 +298,7 @@ def check(config: dict[str, Any], catalog: Catalog, table: Table) -> None:
         TfrunError: what would have stopped the run.
     """
     session = build_session(config, catalog, table)
-    variables = sum(array.nbytes for array in session.state(session.make_program("graph_loop")).read().values())
+    variables = sum(array.nbytes for array in session.state(session.make_program()).read().values())
     progress.print_check(
         Terminal(), config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
     )

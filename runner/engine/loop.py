@@ -2,8 +2,9 @@
 
     while steps are left:
         train a block, up to where Python has something to do
-        write its values, show them
-        save where it is time; stop where a limit, a signal or early stopping says so
+        hand its values over to be written, show them
+        hand the state over to be saved, where it is time; stop where a limit, a signal or early stopping says so
+    hand over the last state; wait until everything is on the disk
 
 The clock and everything that writes or shows are handed in.
 """
@@ -54,7 +55,7 @@ class Plan:
 
 @dataclass
 class Timing:
-    """Seconds by what they were spent on; `steps_per_second` is of training alone."""
+    """Seconds that the training thread spent, by what on; `steps_per_second` is of training alone."""
 
     compile_seconds: float = 0.0
     train_seconds: float = 0.0
@@ -76,10 +77,10 @@ class Timing:
 def train(
     program: Program,
     plan: Plan,
-    writer: Writer,
-    group_names: list[str],
+    write: Callable[[int, BlockResult], Any],
     show: Callable[[int, dict[str, float], Timing], Any],
     save: Callable[[int], Any],
+    wait: Callable[[], Any],
     is_interrupted: Callable[[], bool],
     timing: Timing,
     clock: Callable[[], float] = time.perf_counter,
@@ -89,10 +90,10 @@ def train(
     Args:
         program: the compiled blocks over the run's state.
         plan: when to stop and when to save.
-        writer: takes the values of steps and epochs.
-        group_names: the active optimizer groups, in the order of the program's learning rates.
+        write: takes each block's first step and its result.
         show: called after each block with the step, the newest values and the timing so far.
-        save: writes the checkpoint of a step.
+        save: takes the state as it is for the checkpoint of a step.
+        wait: returns once all that was given to `write` and `save` is on the disk.
         is_interrupted: whether a signal asked to stop.
         timing: added to.
         clock: gives seconds.
@@ -120,13 +121,14 @@ def train(
         else:
             timing.compile_seconds += seconds
             compiled = True
-        write(writer, plan, group_names, program.names, step, result)
+        write(step, result)
         values |= newest_values(result, program.names)
         step += len(result.losses)
         show(step, values, timing)
 
         if not result.finite:
             save(step)
+            wait()
             raise DivergedError(
                 f"the loss or its gradient is not finite at step {step + 1}, epoch {step // plan.steps_per_epoch + 1}. "
                 f"The weights of step {step} are saved. A lower learning rate or optimizer.clip_norm may help"
@@ -145,6 +147,7 @@ def train(
             timing.checkpoint_seconds += saved - before
     before = clock()
     save(step)
+    wait()
     timing.checkpoint_seconds += clock() - before
     return why
 
@@ -152,7 +155,16 @@ def train(
 def write(
     writer: Writer, plan: Plan, group_names: list[str], names: list[str], first_step: int, result: BlockResult
 ) -> None:
-    """Writes a block's steps and epochs, in the order in which they happened."""
+    """Writes a block's steps and epochs, in the order in which they happened.
+
+    Args:
+        writer: takes the values.
+        plan: says which steps are points on the curves.
+        group_names: the active optimizer groups, in the order of the program's learning rates.
+        names: of the metrics, loss first.
+        first_step: the step before the block.
+        result: what the block did.
+    """
     per_epoch, every = plan.steps_per_epoch, plan.log_every_steps
     last_step = first_step + len(result.losses)
     points = range((first_step // every + 1) * every, last_step + 1, every) if every else []

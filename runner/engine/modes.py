@@ -1,13 +1,13 @@
 """How the step loop is compiled: `xla_loop`, `graph_loop` or `eager`, and which one `trainer.compile=auto` picks.
 
 XLA fuses the loop of a dense network and makes it several times faster than TensorFlow's own graph loop; on a CPU it
-makes convolutions ten times slower. So `auto` measures both on the run's own program and puts the state back.
+makes convolutions ten times slower. So XLA is the first choice but for convolutions and for runs too short to pay for
+its compilation, and where a run is long enough `auto` compares the two on the run's own program and state.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -15,75 +15,87 @@ import tensorflow as tf
 from tensorflow.python.client import device_lib
 
 from tfrun.engine.checkpoints import State
+from tfrun.engine.choices import Choices
 from tfrun.engine.program import Program, XlaError
-from tfrun.errors import ConfigError
 
 FIXED = {"xla": "xla_loop", "graph": "graph_loop", "eager": "eager"}
-WORTH_MEASURING_STEPS = 2000  # below it the whole run takes less time than XLA's compilation
+WORTH_XLA_STEPS = 2000  # below it the whole run takes less time than XLA's compilation
 CLEARLY_FASTER = 1.3  # ratios nearer to 1 are ties in noise, and a tie must always fall the same way
-TRIAL_STEPS, TRIAL_SECONDS = 64, 0.25
+SHARE_OF_RUN = 0.05  # that a comparison may cost
+COMPARISON_SECONDS = 1.2  # what it costs: the graph loop's tracing, its first call and TRIAL_SECONDS
+TRIAL_SECONDS = 0.15
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A mode, why it was picked, and its program, perhaps compiled already."""
+    """A mode and why it was picked; where it was tried out, its program is compiled already."""
 
     mode: str
     why: str
-    program: Program
     compile_seconds: float = 0.0
 
 
 def choose(
     compile: str,
-    residency: str,
-    data_bytes: int,
     strategy: tf.distribute.Strategy,
     model: keras.Model,
     planned_steps: int,
-    make: Callable[[str], Program],
-    state: Callable[[Program], State],
+    planned_seconds: float | None,
+    program: Program,
+    state: State,
+    remembered: Choices,
 ) -> Choice:
     """Returns the mode to train in.
 
     Args:
         compile: the config's `trainer.compile`, or the mode that a resumed run keeps.
+        strategy, model: what is trained, and on what.
+        planned_steps, planned_seconds: the length of the run.
+        program: tried out; its mode is left as the last one tried.
+        state: the variables that a trial changes; they are put back.
+        remembered: what was measured for this program before, and where to note it down.
+    """
+    if compile != "auto":
+        return Choice(FIXED.get(compile, compile), f"trainer.compile={compile}")
+    if strategy.num_replicas_in_sync > 1:
+        return Choice("graph_loop", "several replicas: collectives run in TensorFlow's own loop")
+    if not tf.config.list_logical_devices("GPU") and has_convolutions(model):
+        return Choice("graph_loop", "convolutions on a CPU run in oneDNN, outside of XLA")
+    if planned_steps < WORTH_XLA_STEPS:
+        return Choice("graph_loop", f"{planned_steps} steps take less time than XLA's compilation")
+    known = remembered.read()
+    if known:
+        return Choice(known["mode"], known["why"])
+    return _compared(planned_steps, planned_seconds, program, state, remembered)
+
+
+def why_stream(residency: str, data_bytes: int) -> str | None:
+    """Returns why the examples stay on the host, or None where they go to the device.
+
+    Args:
         residency: the config's `data.residency`.
         data_bytes: the size of the encoded examples.
-        strategy, model: what is trained, and on what.
-        planned_steps: the length of the run.
-        make: builds the program of a mode, over the same variables each time.
-        state: the variables that a trial changes.
     """
-    if residency == "stream" or (residency == "auto" and data_bytes > _room_bytes()):
-        return Choice("stream", _why_stream(compile, residency, data_bytes), make("stream"))
-    if compile != "auto":
-        mode = FIXED.get(compile, compile)
-        return Choice(mode, f"trainer.compile={compile}", make(mode))
-    if strategy.num_replicas_in_sync > 1:
-        return Choice("graph_loop", "several replicas: collectives run in TensorFlow's own loop", make("graph_loop"))
-    on_cpu = not tf.config.list_logical_devices("GPU")
-    if on_cpu and has_convolutions(model):
-        return Choice("graph_loop", "convolutions on a CPU run in oneDNN, outside of XLA", make("graph_loop"))
-    if planned_steps < WORTH_MEASURING_STEPS:
-        return Choice("graph_loop", f"{planned_steps} steps take less time than XLA's compilation", make("graph_loop"))
-    return _measured(planned_steps, make, state)
-
-
-def _why_stream(compile: str, residency: str, data_bytes: int) -> str:
-    if compile in ("xla", "eager"):
-        raise ConfigError(
-            f"trainer.compile: a stream needs auto or graph. Received: {compile} with data.residency={residency}"
-        )
     if residency == "stream":
         return "data.residency=stream"
-    return f"{data_bytes / 2**20:,.0f} MiB of examples don't fit into the device's memory beside the model"
+    if residency == "auto" and data_bytes > room_bytes():
+        return f"{data_bytes / 2**20:,.0f} MiB of examples don't fit into the device's memory beside the model"
+    return None
 
 
-def _room_bytes() -> float:
-    """Returns how much the examples may take of the smallest GPU's memory; the host has them in memory anyway."""
+def room_bytes() -> float:
+    """Returns how much of the device's memory the examples may take: half of the smallest GPU's, or of what is free."""
     limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
-    return 0.5 * min(limits, default=float("inf"))
+    return 0.5 * min(limits, default=free_bytes())
+
+
+def free_bytes() -> float:
+    """Returns the host memory that is free, as the kernel says, or inf where it doesn't say."""
+    try:
+        with open("/proc/meminfo") as lines:
+            return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return float("inf")
 
 
 def has_convolutions(model: keras.Model) -> bool:
@@ -91,37 +103,41 @@ def has_convolutions(model: keras.Model) -> bool:
     return any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
 
 
-def _measured(planned_steps: int, make: Callable[[str], Program], state: Callable[[Program], State]) -> Choice:
-    programs, rates, compile_seconds = {}, {}, 0.0
-    for mode in ("xla_loop", "graph_loop"):
-        programs[mode] = make(mode)
-        before = state(programs[mode]).read()
-        steps = min(TRIAL_STEPS, programs[mode].max_steps, planned_steps)
-        started = time.perf_counter()
-        try:
-            programs[mode].run(0, steps)
-        except XlaError:
-            rates[mode] = 0.0
-            continue
-        compile_seconds += time.perf_counter() - started
-        rates[mode] = _steps_per_second(programs[mode], steps)
-        state(programs[mode]).write(before)
-    if rates["xla_loop"] == 0.0:
-        return Choice("graph_loop", "XLA can't compile the step", programs["graph_loop"], compile_seconds)
-    mode = "graph_loop" if rates["graph_loop"] > CLEARLY_FASTER * rates["xla_loop"] else "xla_loop"
-    figures = ", ".join(f"{name} {rate:,.0f} steps/s" for name, rate in rates.items())
-    return Choice(mode, f"measured: {figures}", programs[mode], compile_seconds)
+def _compared(
+    planned_steps: int, planned_seconds: float | None, program: Program, state: State, remembered: Choices
+) -> Choice:
+    started = time.perf_counter()
+    try:
+        xla = _steps_per_second(program, "xla_loop", state, planned_steps, 0.0)
+    except XlaError:
+        return Choice("graph_loop", "XLA can't compile the step", time.perf_counter() - started)
+    seconds = min(planned_steps / xla, planned_seconds or float("inf"))
+    if SHARE_OF_RUN * seconds < COMPARISON_SECONDS:
+        why = f"about {seconds:,.0f} s of training: too short to compare with the graph loop"
+        return Choice("xla_loop", why, time.perf_counter() - started)
+    xla = _steps_per_second(program, "xla_loop", state, planned_steps)
+    graph = _steps_per_second(program, "graph_loop", state, planned_steps)
+    mode = "graph_loop" if graph > CLEARLY_FASTER * xla else "xla_loop"
+    why = f"measured: xla_loop {xla:,.0f} steps/s, graph_loop {graph:,.0f} steps/s"
+    remembered.write({"mode": mode, "why": why})
+    return Choice(mode, why, time.perf_counter() - started)
 
 
-def _steps_per_second(program: Program, steps: int) -> float:
-    """Times blocks for a quarter of a second and returns the fastest, which noise can only slow down."""
-    best, ends = 0.0, time.perf_counter() + TRIAL_SECONDS
+def _steps_per_second(
+    program: Program, mode: str, state: State, planned_steps: int, trial_seconds: float = TRIAL_SECONDS
+) -> float:
+    """Times blocks in a mode and returns the fastest, which noise can only slow down; puts the state back."""
+    program.mode = mode
+    before = state.read()
+    program.run(0, 1)  # compiles
+    steps, best, ends = 1, 0.0, time.perf_counter() + trial_seconds
     while True:
         started = time.perf_counter()
         program.run(0, steps)
         finished = time.perf_counter()
         best = max(best, steps / (finished - started))
-        if finished > ends:
+        if finished > ends and (finished - started > 0.002 or steps == program.max_steps):
+            state.write(before)
             return best
-        if finished - started < TRIAL_SECONDS / 5:
-            steps = min(2 * steps, program.max_steps)
+        if finished - started < trial_seconds / 5 or trial_seconds == 0:
+            steps = min(4 * steps, program.max_steps, planned_steps)

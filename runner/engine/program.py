@@ -10,14 +10,14 @@ Python gets arrays back and decides only between blocks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrun.engine.autograph import as_it_is
+from tfrun.engine.feed import Feed, Part
 from tfrun.engine.order import Order
 from tfrun.engine.step import Step, gather, own_share
 from tfrun.errors import ConfigError
@@ -92,34 +92,53 @@ class BlockResult:
     has_val: bool
 
 
+class Curves(NamedTuple):
+    """What a block gives of each step; `BlockResult` explains."""
+
+    losses: tf.Tensor
+    norms: tf.Tensor
+    learning_rates: tf.Tensor
+
+
+class Epochs(NamedTuple):
+    """What a block gives of each epoch that ended in it."""
+
+    train: tf.Tensor
+    val: tf.Tensor
+    improved: tf.Tensor
+
+
 class Program:
-    """The compiled block and the compiled evaluation over one resident data set.
+    """The compiled block and the compiled evaluation.
 
     Args:
         step: what to do with a batch.
-        data: the examples of all splits together, (inputs, targets), as arrays or tensors.
+        feed: brings the examples.
         order: which training rows each step sees.
         val_rows: row numbers of the validation split; may be empty.
         loss_mean, metrics: the validation's own mean of losses and metrics.
         best: follows the value whose best weights are kept, or None.
         stopper: follows the value that early stopping watches, or None.
-        mode: `xla_loop`, `graph_loop` or `eager`, over rows that lie on the device; or `stream`, a graph loop over
-            batches that `tf.data` brings from the host.
+
+    Attributes:
+        mode: `xla_loop`, `graph_loop` or `eager`; may be changed at any time, the state is the same.
+        num_traces: how often the block was traced.
     """
 
     def __init__(
         self,
         step: Step,
-        data: Any,
+        feed: Feed,
         order: Order,
         val_rows: np.ndarray,
         loss_mean: keras.metrics.Mean,
         metrics: Sequence[keras.metrics.Metric],
         best: Tracker | None,
         stopper: Tracker | None,
-        mode: str,
     ):
-        self.mode = mode
+        self.mode = "graph_loop"
+        self.num_traces = 0
+        self._feed: Feed | None = feed
         self.step_count = tf.Variable(
             0,
             dtype=tf.int64,
@@ -131,55 +150,52 @@ class Program:
         self.best_weights = [tf.Variable(v.value, trainable=False) for v in step.model.variables] if best else []
         self.names = ["loss", *(metric.name for metric in metrics)]
         self._step = step
-        self._order = order
+        self._batch_size, self._per_epoch = order.batch_size, order.steps_per_epoch
         self._stopper = stopper
         self._loss_mean = loss_mean
         self._metrics = metrics
-        self._data = self._place(data)
-        self._stream: tuple[int, Any] | None = None
+        self._val_rows = val_rows
         # padding is masked, so a small split needn't pay for a large chunk
         unit = 32 * step.strategy.num_replicas_in_sync
         self._chunk = unit * -(-min(EVALUATION_ROWS, len(val_rows) or EVALUATION_ROWS) // unit)
-        steps = min(MAX_STEPS, max(1, MAX_ORDER_BYTES // (4 * order.batch_size)))
-        self._max_epochs = max(1, steps // order.steps_per_epoch)
-        self.max_steps = (
-            min(steps, order.steps_per_epoch) if self._max_epochs == 1 else self._max_epochs * order.steps_per_epoch
-        )
-        self._val_rows, self._num_val = self._padded(val_rows)
-        if mode == "eager":
-            self._compiled_block, self._compiled_evaluation = self._block, self._evaluate
-        else:
-            self._compiled_block = tf.function(self._block, jit_compile=mode == "xla_loop")
-            # once or twice in a run: not worth XLA's compile time
-            self._compiled_evaluation = tf.function(self._evaluate, reduce_retracing=True)
+        steps = min(MAX_STEPS, max(1, MAX_ORDER_BYTES // (4 * self._batch_size)))
+        self._max_epochs = max(1, steps // self._per_epoch)
+        self.max_steps = min(steps, self._per_epoch) if self._max_epochs == 1 else self._max_epochs * self._per_epoch
+        # AutoGraph would rewrite the loops below, which are TensorFlow's already, in half a second
+        self._blocks = {
+            "xla_loop": tf.function(self._block, autograph=False, jit_compile=True),
+            "graph_loop": tf.function(self._block, autograph=False),
+            "eager": self._block,
+        }
+        # once or twice in a run: not worth XLA's compile time
+        self._compiled_evaluation = tf.function(self._evaluate, autograph=False, reduce_retracing=True)
+        self._compiled_epoch_end = tf.function(self._end_epoch, autograph=False)
+
+    def start(self, feed: Feed, val_rows: np.ndarray) -> None:
+        """Goes back to the first step, for another run whose variables have their first values already."""
+        self._feed, self._val_rows = feed, val_rows
+        self.step_count.assign(0)
+        for kept, variable in zip(self.best_weights, self._step.model.variables, strict=True):
+            kept.assign(variable.value)
+
+    def release(self) -> None:
+        """Lets go of the examples, until the next start."""
+        self._feed = None
+
+    @property
+    def feed(self) -> Feed:
+        """Brings the examples."""
+        assert self._feed is not None, "start() first"
+        return self._feed
 
     def run(self, first_step: int, num_steps: int) -> BlockResult:
         """Trains `num_steps` steps, at most `max_steps`, from `first_step` on."""
-        per_epoch = self._order.steps_per_epoch
-        first_epoch, begin = divmod(first_step, per_epoch)
-        last_epoch, end = divmod(first_step + num_steps - 1, per_epoch)
-        batches, val_rows = self._batches(first_step, num_steps), tf.constant(self._val_rows)
-        span = (tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
-        try:
-            results = self._compiled_block(self._data, batches, val_rows, *span)
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-            if self.mode != "xla_loop" or "tf2xla" not in str(error):
-                raise
-            reason = str(error).strip().splitlines()[0]
-            raise XlaError(f"trainer.compile: XLA can't compile this step, graph or auto can: {reason}") from error
-        # the host waits here for the device
-        losses, norms, rates, train, val, improved, steps, epochs, ok, stop = (value.numpy() for value in results)
-        return BlockResult(
-            losses[:steps],
-            norms[:steps],
-            rates[:steps],
-            train[:epochs],
-            val[:epochs],
-            improved[:epochs],
-            bool(ok),
-            bool(stop),
-            self._num_val > 0,
-        )
+        results: list[BlockResult] = []
+        for first, count in self.feed.blocks(first_step, num_steps):
+            results.append(self._run(first, count))
+            if not results[-1].finite or results[-1].stopped:
+                break
+        return results[0] if len(results) == 1 else _joined(results)
 
     @property
     def is_stopped(self) -> bool:
@@ -188,86 +204,94 @@ class Program:
 
     def evaluate(self, rows: np.ndarray) -> dict[str, float]:
         """Returns the loss and the metrics over the given rows, with the weights as they are."""
-        padded, count = self._padded(rows)
-        values = self._compiled_evaluation(self._data, tf.constant(padded), tf.constant(count)).numpy()
+        for part in self.feed.parts(rows, self._chunk):
+            self._compiled_evaluation(part.data, part.rows, tf.constant(part.num_rows))
+        values = read_and_reset(self._loss_mean, self._metrics).numpy()
         return dict(zip(self.names, values.tolist(), strict=True))
 
-    def _place(self, data: Any) -> Any:
-        """Returns the examples as tensors: on every replica's device, or on the host for a stream."""
-        if self.mode == "stream":
-            with tf.device("CPU:0"):
-                return tf.nest.map_structure(tf.convert_to_tensor, data)
-        tensors = tf.nest.map_structure(tf.convert_to_tensor, data)
-        return self._step.strategy.experimental_distribute_values_from_function(lambda _: tensors)
+    def _run(self, first_step: int, num_steps: int) -> BlockResult:
+        first_epoch, begin = divmod(first_step, self._per_epoch)
+        last_epoch, end = divmod(first_step + num_steps - 1, self._per_epoch)
+        batches = self.feed.batches(first_step, num_steps, self.max_steps * self._batch_size)
+        span = (tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
+        try:
+            values = self._blocks[self.mode](batches.data, batches.rows, self._validation(), *span)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if self.mode != "xla_loop" or "tf2xla" not in str(error):
+                raise
+            reason = str(error).strip().splitlines()[0]
+            raise XlaError(f"trainer.compile: XLA can't compile this step, graph or auto can: {reason}") from error
+        # the host waits here for the device
+        curves, epochs, steps, ended, ok, stop = tf.nest.map_structure(lambda value: value.numpy(), values)
+        if self.feed.streams and ok and end + 1 == self._per_epoch:
+            for part in self.feed.parts(self._val_rows, self._chunk):
+                self._compiled_evaluation(part.data, part.rows, tf.constant(part.num_rows))
+            epochs, stop = tf.nest.map_structure(lambda value: value.numpy(), self._compiled_epoch_end())
+            epochs, ended = Epochs(*(np.array([value]) for value in epochs)), 1
+        losses, norms, rates = (curve[:steps] for curve in curves)
+        train, val, improved = (values[:ended] for values in epochs)
+        has_val = len(self._val_rows) > 0
+        return BlockResult(losses, norms, rates, train, val, improved, bool(ok), bool(stop), has_val)
 
-    def _batches(self, first_step: int, num_steps: int) -> Any:
-        """Returns where a block gets its batches from: their row numbers, all of one length, or an iterator."""
-        if self.mode != "stream":
-            rows = self._order.block(first_step, num_steps)
-            return tf.constant(np.pad(rows, (0, self.max_steps * self._order.batch_size - len(rows))))
-        if self._stream is None or self._stream[0] != first_step:
-            self._stream = (
-                first_step,
-                iter(self._step.strategy.experimental_distribute_dataset(self._dataset(first_step))),
-            )
-        self._stream = first_step + num_steps, self._stream[1]
-        return self._stream[1]
+    def _validation(self) -> Part | None:
+        """Returns the validation split where the block goes over it itself."""
+        if self.feed.streams or len(self._val_rows) == 0:
+            return None
+        part = next(iter(self.feed.parts(self._val_rows, self._chunk)))
+        return part._replace(data=(), num_rows=tf.constant(part.num_rows))
 
-    def _dataset(self, first_step: int) -> tf.data.Dataset:
-        """Returns the batches from a step on. Their order is the program's own, so nothing of it needs saving."""
+    def _block(
+        self, data: Any, rows: tf.Tensor, validation: Part | None, first: Any, last: Any, num_epochs: Any
+    ) -> tuple[Any, ...]:
+        """Trains from step `first` of the first epoch up to step `last` of the last.
 
-        def batch(step: tf.Tensor) -> Any:
-            rows = tf.numpy_function(lambda k: self._order.block(int(k), 1), [step], tf.int32, stateful=False)
-            return gather(self._data, tf.ensure_shape(rows, [self._order.batch_size]))
+        Returns curves over steps and values of epochs, how many of either there are, whether all was finite and whether
+        to stop early.
+        """
+        self.num_traces += self.mode != "eager"
+        curves = Curves(
+            tf.zeros([self.max_steps]),
+            tf.zeros([self.max_steps]),
+            tf.zeros([self.max_steps, len(self._step.active)]),
+        )
+        values = tf.zeros([self._max_epochs, len(self.names)])
+        epochs = Epochs(values, values, tf.zeros([self._max_epochs], tf.bool))
 
-        options = tf.data.Options()
-        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        steps = tf.data.Dataset.range(first_step, np.iinfo(np.int64).max)
-        return steps.map(batch, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE).with_options(options)
+        def train(i: Any, steps: Any, ok: Any, curves: Curves) -> tuple[Any, ...]:
+            batch = tf.reshape(tf.slice(rows, [steps * self._batch_size], [self._batch_size]), [self._batch_size])
+            *point, ok = self._step(data, batch, self.step_count)
+            done = tf.cast(ok, tf.int32)
+            self.step_count.assign_add(tf.cast(ok, tf.int64))
+            return i + done, steps + done, ok, written(curves, steps, Curves(*point))
 
-    def _padded(self, rows: np.ndarray) -> tuple[np.ndarray, int]:
-        """Returns row numbers filled up to whole chunks, and how many of them count."""
-        return np.pad(rows.astype(np.int32), (0, -len(rows) % self._chunk)), len(rows)
+        def epoch(
+            k: Any, steps: Any, ended: Any, ok: Any, stop: Any, curves: Curves, epochs: Epochs
+        ) -> tuple[Any, ...]:
+            begin, end = tf.where(k == 0, first, 0), tf.where(k == num_epochs - 1, last, self._per_epoch)
+            is_on = lambda i, steps, ok, curves: (i < end) & ok  # noqa: E731
+            i, steps, ok, curves = tf.while_loop(is_on, train, (begin, steps, ok, curves))
+            if self.feed.streams:
+                return k + 1, steps, ended, ok, stop, curves, epochs
 
-    def _block(self, data: Any, batches: Any, val_rows: Any, first: Any, last: Any, num_epochs: Any) -> tuple[Any, ...]:
-        """Trains from step `first` of the first epoch up to step `last` of the last; AutoGraph makes the loops."""
-        batch_size, per_epoch = self._order.batch_size, self._order.steps_per_epoch
-        losses, norms = tf.zeros([self.max_steps]), tf.zeros([self.max_steps])
-        rates = tf.zeros([self.max_steps, len(self._step.active)])
-        train = tf.zeros([self._max_epochs, len(self.names)])
-        val = tf.zeros([self._max_epochs, len(self.names)])
-        improved = tf.zeros([self._max_epochs], tf.bool)
-        steps, epoch, ended = tf.constant(0), tf.constant(0), tf.constant(0)
-        ok, stop = tf.constant(True), tf.constant(False)
-        while (epoch < num_epochs) & ok & ~stop:
-            i = tf.where(epoch == 0, first, 0)
-            end = tf.where(epoch == num_epochs - 1, last, per_epoch)
-            while (i < end) & ok:
-                if self.mode == "stream":  # known when the loop is traced
-                    loss, norm, rate, ok = self._step(next(batches), None, self.step_count)
-                else:
-                    rows = tf.reshape(tf.slice(batches, [steps * batch_size], [batch_size]), [batch_size])
-                    loss, norm, rate, ok = self._step(data, rows, self.step_count)
-                losses = tf.tensor_scatter_nd_update(losses, [[steps]], [loss])
-                norms = tf.tensor_scatter_nd_update(norms, [[steps]], [norm])
-                rates = tf.tensor_scatter_nd_update(rates, [[steps]], [rate])
-                steps += tf.cast(ok, tf.int32)
-                i += tf.cast(ok, tf.int32)
-                self.step_count.assign_add(tf.cast(ok, tf.int64))
-            if ok & (i == per_epoch):
-                values = self._evaluate(data, val_rows, self._num_val) if self._num_val else tf.zeros([len(self.names)])
-                train_values = read_and_reset(self._step.loss_mean, self._step.metrics)
-                train = tf.tensor_scatter_nd_update(train, [[epoch]], [train_values])
-                val = tf.tensor_scatter_nd_update(val, [[epoch]], [values])
-                better, stop = self._compare(train_values, values)
-                improved = tf.tensor_scatter_nd_update(improved, [[epoch]], [better])
-                ended += 1
-            epoch += 1
-        return losses, norms, rates, train, val, improved, steps, ended, ok, stop
+            def end_epoch() -> tuple[Epochs, tf.Tensor]:
+                if validation is not None:
+                    self._evaluate(data, validation.rows, validation.num_rows)
+                own, stop = self._end_epoch()
+                return written(epochs, k, own), stop
 
-    @as_it_is
-    def _compare(self, train: tf.Tensor, val: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Keeps the best weights; returns whether this epoch is the best and whether to stop."""
+            is_over = ok & (i == self._per_epoch)
+            epochs, stop = tf.cond(is_over, end_epoch, lambda: (epochs, stop))
+            return k + 1, steps, ended + tf.cast(is_over, tf.int32), ok, stop, curves, epochs
+
+        is_on = lambda k, steps, ended, ok, stop, *_: (k < num_epochs) & ok & ~stop  # noqa: E731
+        start = (tf.constant(0), tf.constant(0), tf.constant(0), tf.constant(True), tf.constant(False), curves, epochs)
+        _, steps, ended, ok, stop, curves, epochs = tf.while_loop(is_on, epoch, start)
+        return curves, epochs, steps, ended, ok, stop
+
+    def _end_epoch(self) -> tuple[Epochs, tf.Tensor]:
+        """Reads the metrics, keeps the best weights; returns the epoch's values and whether to stop."""
+        train = read_and_reset(self._step.loss_mean, self._step.metrics)
+        val = read_and_reset(self._loss_mean, self._metrics)
         better, stop = tf.constant(False), tf.constant(False)
         if self.best is not None:
             better = self.best.update(self._value(self.best.monitor, train, val), self.step_count)
@@ -276,30 +300,27 @@ class Program:
         if self._stopper is not None:
             self._stopper.update(self._value(self._stopper.monitor, train, val), self.step_count)
             stop = self._stopper.patience_is_over()
-        return better, stop
+        return Epochs(train, val, better), stop
 
     def _value(self, monitor: str, train: tf.Tensor, val: tf.Tensor) -> tf.Tensor:
         split, _, name = monitor.partition("/")
         return (train if split == "train" else val)[self.names.index(name)]
 
-    def _evaluate(self, data: Any, rows: Any, num_rows: Any) -> tf.Tensor:
-        """Returns loss and metrics over the first `num_rows` of `rows`; the rest is padding."""
+    def _evaluate(self, data: Any, rows: tf.Tensor, num_rows: tf.Tensor) -> None:
+        """Adds the first `num_rows` of `rows` to the validation's loss and metrics; the rest is padding."""
         size = self._chunk
-        for chunk in tf.range(tf.shape(rows)[0] // size):
-            positions = chunk * size + tf.range(size)
-            part = tf.reshape(tf.slice(rows, [chunk * size], [size]), [size])
-            weights = tf.cast(positions < num_rows, tf.float32)
-            self._step.strategy.run(self._evaluate_chunk, args=(data, part, weights))
-        return read_and_reset(self._loss_mean, self._metrics)
 
-    @as_it_is
+        def evaluate(k: tf.Tensor) -> list[tf.Tensor]:
+            part = tf.reshape(tf.slice(rows, [k * size], [size]), [size])
+            weights = tf.cast(k * size + tf.range(size) < num_rows, tf.float32)
+            self._step.strategy.run(self._evaluate_chunk, args=(data, part, weights))
+            return [k + 1]
+
+        tf.while_loop(lambda k: k < tf.shape(rows)[0] // size, evaluate, [tf.constant(0)])
+
     def _evaluate_chunk(self, data: Any, rows: tf.Tensor, weights: tf.Tensor) -> None:
         rows, weights = own_share(rows), own_share(weights)
-        if self.mode == "stream":
-            with tf.device("CPU:0"):  # the batch goes to the device, not the examples
-                x, y = gather(data, rows)
-        else:
-            x, y = gather(data, rows)
+        x, y = gather(data, rows)
         y_pred = self._step.model(x, training=False)
         losses = self._step.loss(y, y_pred)
         if self._step.model.losses:
@@ -310,7 +331,13 @@ class Program:
             metric.update_state(y, y_pred, sample_weight=weights)
 
 
-@as_it_is
+def written(arrays: Any, k: tf.Tensor, values: Any) -> Any:
+    """Returns the named tuple of arrays with the values in their k-th places."""
+    return type(arrays)(
+        *(tf.tensor_scatter_nd_update(array, [[k]], [value]) for array, value in zip(arrays, values, strict=True))
+    )
+
+
 def read_and_reset(loss_mean: keras.metrics.Mean, metrics: Sequence[keras.metrics.Metric]) -> tf.Tensor:
     """Returns the values so far, (1 + num_metrics,) float32, and starts the next epoch's."""
     everything = [loss_mean, *metrics]
@@ -318,3 +345,9 @@ def read_and_reset(loss_mean: keras.metrics.Mean, metrics: Sequence[keras.metric
     for metric in everything:
         metric.reset_state()
     return values
+
+
+def _joined(results: list[BlockResult]) -> BlockResult:
+    arrays = ("losses", "norms", "learning_rates", "train", "val", "improved")
+    joined: dict[str, Any] = {name: np.concatenate([getattr(result, name) for result in results]) for name in arrays}
+    return replace(results[-1], **joined)

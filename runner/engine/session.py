@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-import numpy as np
+import keras
 import tensorflow as tf
 
+from tfrun import provenance
 from tfrun.catalog import Catalog
-from tfrun.engine import data, devices
+from tfrun.engine import data, devices, feed
 from tfrun.engine.build import Parts, build_parts
 from tfrun.engine.checkpoints import State
+from tfrun.engine.choices import Choices, processor
 from tfrun.engine.loop import UNLIMITED, Plan
 from tfrun.engine.order import Order
 from tfrun.engine.program import Program, Tracker
@@ -30,6 +32,7 @@ class Session:
     """A run's pieces, their variables made.
 
     Attributes:
+        config: the normalized config.
         strategy: the devices.
         table: the raw rows.
         examples: the same encoded and split.
@@ -40,6 +43,7 @@ class Session:
         stopper: follows the value that early stopping watches, or None.
     """
 
+    config: Mapping[str, Any]
     strategy: tf.distribute.Strategy
     table: Table
     examples: data.Examples
@@ -52,26 +56,25 @@ class Session:
     @property
     def data_bytes(self) -> int:
         """The size of the encoded examples."""
-        return sum(array.nbytes for array in tf.nest.flatten((self.examples.inputs, self.examples.targets)))
+        return feed.data_bytes(self.examples)
 
-    @cached_property
-    def resident(self) -> Any:
-        """The encoded examples on the device, (inputs, targets); made once for all programs."""
-        return tf.nest.map_structure(tf.constant, (self.examples.inputs, self.examples.targets))
+    def make_feed(self, streams: bool) -> feed.Feed:
+        """Returns what brings the examples: they lie on the device, or stream from the host."""
+        kind = feed.Stream if streams else feed.Resident
+        return kind(self.examples, self.order, self.strategy)
 
-    def make_program(self, mode: str) -> Program:
-        """Returns the program of a mode; all share the session's variables and have a few of their own."""
+    def make_program(self, streams: bool = False) -> Program:
+        """Returns the program, its examples on the device or streaming from the host."""
         with self.strategy.scope():
             return Program(
                 self.parts.step,
-                (self.examples.inputs, self.examples.targets) if mode == "stream" else self.resident,
+                self.make_feed(streams),
                 self.order,
                 self.examples.splits["val"],
                 self.parts.val_loss_mean,
                 self.parts.val_metrics,
                 self.best,
                 self.stopper,
-                mode,
             )
 
     def state(self, program: Program) -> State:
@@ -89,11 +92,69 @@ class Session:
             }
         )
 
+    def structure(self, streams: bool) -> str:
+        """Returns what the program is traced for: all of the config and the data but what enters as an input."""
+        config, inputs = self.config, self.parts.inputs
+        fixed = ("match", "name", "every", "frozen", "clip_norm")
+        groups = {
+            name: {
+                **inputs.structure(where, {key: group[key] for key in fixed}),
+                "params": inputs.structure(where, group["params"]),
+                "schedule": group["schedule"] and inputs.structure(f"{where}.schedule", group["schedule"]),
+            }
+            for name, group in config["optimizer"]["groups"].items()
+            for where in [f"optimizer.groups.{name}"]
+        }
+        described = {
+            **{key: config[key] for key in ("model", "metric", "strategy", "early_stopping", "plugins")},
+            **{key: inputs.structure(key, config[key]) for key in ("loss", "algorithm")},
+            "groups": groups,
+            "monitor": [config["checkpoint"][key] for key in ("monitor", "mode")],
+            "trainer": [config["trainer"][key] for key in ("precision", "deterministic")],
+            "preprocessing": self.examples.preprocessing.to_json(),
+            "inputs": tf.nest.map_structure(lambda array: (array.shape, str(array.dtype)), self.examples.inputs),
+            "rows": {split: len(rows) for split, rows in self.examples.splits.items()},
+            "batch_size": self.order.batch_size,
+            "streams": streams,
+        }
+        return json.dumps(described, sort_keys=True, default=str)
+
+    def _variables(self) -> list[Any]:
+        step, parts = self.parts.step, self.parts
+        metrics = [step.loss_mean, *step.metrics, parts.val_loss_mean, *parts.val_metrics]
+        return [
+            *parts.model.variables,
+            *(variable for group in step.active for variable in group.optimizer.variables),
+            *(group.base_learning_rate for group in step.active),
+            *(variable for metric in metrics for variable in metric.variables),
+            *self.best.variables,
+            *(self.stopper.variables if self.stopper else []),
+        ]
+
     def load_best(self, program: Program) -> None:
         """Gives the model its best weights, where an epoch has ended."""
         if int(self.best.best_step.numpy()):
             for variable, best in zip(self.parts.model.variables, program.best_weights, strict=True):
                 variable.assign(best)
+
+    def choices(self) -> Choices:
+        """Returns what is known of this program's modes: its speed depends on all that is named here."""
+        step = self.parts.step
+        return Choices(
+            {
+                "layers": [type(layer).__name__ for layer in self.parts.model._flatten_layers()],
+                "variables": [(list(v.shape), v.dtype) for v in self.parts.model.variables],
+                "precision": keras.config.dtype_policy().name,
+                "optimizers": [(type(group.optimizer).__name__, len(group.variables)) for group in step.active],
+                "metrics": [type(metric).__name__ for metric in step.metrics],
+                "inputs": tf.nest.map_structure(lambda array: list(array.shape), self.examples.inputs),
+                "rows": {split: len(rows) for split, rows in self.examples.splits.items()},
+                "batch_size": self.order.batch_size,
+                "devices": devices.device_names(),
+                "processor": processor(),
+                "versions": provenance.versions(),
+            }
+        )
 
     def describe(self) -> dict[str, Any]:
         """Returns what `run.json` says of the model and the data."""
@@ -108,6 +169,41 @@ class Session:
                 "fingerprint": self.examples.fingerprint,
             },
         }
+
+
+class Kept(NamedTuple):
+    """The last run's program, and the session over whose variables it is traced."""
+
+    structure: str
+    session: Session
+    program: Program
+
+
+_kept: list[Kept] = []  # at most one: another trial of a sweep is most often of the same structure
+
+
+def with_program(session: Session, streams: bool) -> tuple[Session, Program]:
+    """Returns the session and its program: the last run's, compiled already, where only inputs of it have changed.
+
+    Then the session that is returned is over that run's variables, which have taken the values of the given one's.
+    """
+    structure = session.structure(streams)
+    if session.strategy.num_replicas_in_sync > 1 or not _kept or _kept[0].structure != structure:
+        fits = False
+    else:
+        fits = _kept[0].session.parts.inputs.fit(session.parts.inputs)
+    if not fits:
+        _kept.clear()
+        program = session.make_program(streams)
+        without_data = replace(session, table=None, examples=None)  # type: ignore[arg-type] # nobody asks it for them
+        _kept.append(Kept(structure, without_data, program))
+        return session, program
+    _, kept, program = _kept[0]
+    kept.parts.inputs.take(session.parts.inputs)
+    for theirs, own in zip(kept._variables(), session._variables(), strict=True):
+        theirs.assign(own if isinstance(own, tf.Variable) else own.value)
+    program.start(session.make_feed(streams), session.examples.splits["val"])
+    return replace(session, parts=kept.parts, best=kept.best, stopper=kept.stopper), program
 
 
 def build_session(
@@ -125,16 +221,12 @@ def build_session(
         TfrunError: the devices, the data or the components are not as the config says.
     """
     strategy = devices.prepare(config["trainer"], config["strategy"], config["seed"])
-    if fitted is None:
-        examples = data.prepare(table, config["data"])
-    else:
-        rows = {"train": np.arange(1), "val": np.arange(0), "test": np.arange(len(table.target))}
-        examples = data.Examples(*data.encode(table, fitted), rows, fitted, data.fingerprint(table))
+    examples = data.prepare(table, config["data"]) if fitted is None else data.prepare_evaluation(table, fitted)
     order = Order(examples.splits["train"], config["data"]["batch_size"], config["seed"])
     if fitted is None:
         devices.check_batch_size(order.batch_size, strategy)
     plan = make_plan(config, order.steps_per_epoch)
-    sample = tf.nest.map_structure(lambda array: array[:2], (examples.inputs, examples.targets))
+    sample = feed.sample(examples)
     parts = build_parts(config, catalog, strategy, examples.preprocessing, sample, plan.last_step)
     with strategy.scope():
         checkpoint, stopping = config["checkpoint"], config["early_stopping"]
@@ -144,7 +236,7 @@ def build_session(
         )
     if len(examples.splits["val"]) == 0 and fitted is None:
         _check_monitors({"checkpoint": best, "early_stopping": stopper})
-    return Session(strategy, table, examples, parts, order, plan, best, stopper)
+    return Session(config, strategy, table, examples, parts, order, plan, best, stopper)
 
 
 def make_plan(config: Mapping[str, Any], steps_per_epoch: int) -> Plan:

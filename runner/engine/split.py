@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrun.engine.autograph import as_it_is
 from tfrun.errors import ConfigError
 
 
@@ -32,11 +31,10 @@ class Group:
     variables: list[keras.Variable]
     optimizer: Any = None
     schedule: Callable[[tf.Tensor], tf.Tensor] | None = None
-    clip_norm: float | None = None
+    clip_norm: Any = None
     every: int = 1
     base_learning_rate: Any = field(default=None, repr=False)
 
-    @as_it_is
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate at a step, a scalar float32."""
         rate = tf.cast(self.base_learning_rate, tf.float32)
@@ -90,7 +88,7 @@ def describe_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
             "optimizer": group.optimizer.name if group.optimizer else "frozen",
             "learning_rate": None if group.optimizer is None else float(f"{group.base_learning_rate.numpy():.7g}"),
             "every": group.every,
-            "clip_norm": group.clip_norm,
+            "clip_norm": getattr(group.clip_norm, "value", group.clip_norm),
             "parameters": sum(int(variable.value.shape.num_elements()) for variable in group.variables),
             "variables": [variable.path for variable in group.variables],
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrun.engine.autograph import as_it_is
 from tfrun.engine.split import Group
 from tfrun.errors import ConfigError
 
@@ -74,15 +74,19 @@ class Step:
         loss, norm = self._sum(loss), self._one(norm)
         ok = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         rates = tf.stack([group.learning_rate(step) for group in self.active])
-        if ok:
+
+        def update() -> tf.Tensor:
             self._update(gradients, outputs, rates, step)
             self.loss_mean.update_state(loss)
-        else:
+            return rates
+
+        def put_back() -> tf.Tensor:
             for variable, value in zip(self.model.non_trainable_variables, changed, strict=True):
                 variable.assign(self._one(value))
-        return loss, norm, rates, ok
+            return rates
 
-    @as_it_is
+        return loss, norm, tf.cond(ok, update, put_back), ok
+
     def _compute(self, data: Any, rows: tf.Tensor | None) -> tuple[Any, ...]:
         replicas = self.strategy.num_replicas_in_sync
         before = [tf.identity(variable.value) for variable in self.model.non_trainable_variables]
@@ -113,40 +117,41 @@ class Step:
     def _update(self, gradients: Any, outputs: Any, rates: tf.Tensor, step: tf.Tensor) -> None:
         for k, group in enumerate(self.active):
             group.optimizer.learning_rate.assign(rates[k])
-            if group.every == 1 or (step + 1) % group.every == 0:
-                self.strategy.run(self._apply, args=(k, gradients[k]))
+            apply = functools.partial(self._apply, k, gradients[k], rates[k])
+            if group.every == 1:
+                apply()
+            else:
+                tf.cond((step + 1) % group.every == 0, apply, lambda: rates[k])  # noqa: B023 (called at once)
         self.strategy.run(self.update_metrics, args=(outputs[0], outputs[1]))
 
-    @as_it_is
-    def _apply(self, k: int, gradients: list[tf.Tensor]) -> None:
+    def _apply(self, k: int, gradients: list[Any], rate: tf.Tensor) -> tf.Tensor:
+        self.strategy.run(self._apply_own, args=(k, gradients))
+        return rate
+
+    def _apply_own(self, k: int, gradients: list[tf.Tensor]) -> None:
         # Keras sums the gradients over replicas once more
         replicas = self.strategy.num_replicas_in_sync
         self.active[k].optimizer.apply([gradient / replicas for gradient in gradients], self.active[k].variables)
 
-    @as_it_is
     def update_metrics(self, y: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor | None = None) -> None:
         """Updates every metric but the loss, in the target's own unit."""
         y, y_pred = self.target.restore(y), self.target.restore(y_pred)
         for metric in self.metrics:
             metric.update_state(y, y_pred, sample_weight=weights)
 
-    @as_it_is
     def _sum(self, value: Any) -> tf.Tensor:
         return value if self.strategy.num_replicas_in_sync == 1 else self.strategy.reduce("SUM", value, axis=None)
 
-    @as_it_is
     def _one(self, value: Any) -> tf.Tensor:
         """Returns a value that all replicas agree on."""
         return self.strategy.experimental_local_results(value)[0]
 
 
-@as_it_is
 def gather(data: Any, rows: tf.Tensor) -> Any:
     """Returns the given rows of every resident tensor."""
     return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), data)
 
 
-@as_it_is
 def own_share(rows: tf.Tensor) -> tf.Tensor:
     """Returns this replica's equal share of a batch's leading axis."""
     context = tf.distribute.get_replica_context()

@@ -1,11 +1,14 @@
 import logging
 import subprocess
 import sys
+import zipfile
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tfrun.arrays import StoredArray
+from tfrun.components.datasets import csv as csv_module
 from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.embedded import diabetes, digits
 from tfrun.components.datasets.npz import npz
@@ -129,6 +132,60 @@ def test_faults_are_told_in_one_line(write: Any, content: Any, message: Any) -> 
     assert caught.value.exit_code == 3
 
 
+@pytest.fixture
+def small_blocks(monkeypatch: Any) -> None:
+    """A file of some lines comes in many batches."""
+    monkeypatch.setattr(csv_module, "BLOCK_BYTES", 64)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_batches_do_not_show(write: Any, end: Any) -> None:
+    lines = [f"{k},{'' if k % 7 == 0 else k / 4},c{k % 5},{k * 1.5}" for k in range(300)]
+    table = csv(write("a,b,c,y" + end + end.join(lines)), "y")
+    np.testing.assert_array_equal(table.columns["a"], np.arange(300.0))
+    expected = np.where(np.arange(300) % 7 == 0, np.nan, np.arange(300) / 4)
+    np.testing.assert_array_equal(table.columns["b"], expected)
+    assert table.columns["c"].tolist() == [f"c{k % 5}" for k in range(300)]
+    assert len({id(cell) for cell in table.columns["c"]}) == 5  # equal cells are one string
+    np.testing.assert_array_equal(table.target, np.arange(300) * 1.5)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_text_that_starts_as_numbers(write: Any) -> None:
+    cells = [("007" if k % 2 else "1.0") if k < 50 else f"b{k % 9}" for k in range(200)]
+    lines = "".join(f"{cell},{k}\n" for k, cell in enumerate(cells))
+    assert csv(write("a,y\n" + lines), "y").columns["a"].tolist() == cells
+    labels = "".join(f"{k},{cell}\n" for k, cell in enumerate(cells))
+    assert csv(write("a,y\n" + labels), "y").target.tolist() == cells
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["1"] * 150 + ["x", "2", "y"], r":152, column 'a': not a number\. Received: 'x' \(2 such cells, 151 numbers"),
+        ([""] * 150 + ["1"] * 20 + ["-inf"], r":172, column 'a': not finite\. Received: '-inf'"),
+        (["NA"] * 150, r"column 'a' of .* is empty"),
+        (["1"] * 50 + ["1,5"] * 99, r":52, column 'a': numbers with a comma\. Received: '1,5'"),
+        ([str(k) for k in range(50)] + [f"id{k}" for k in range(60)], r"110 different values in 110 rows"),
+    ],
+)
+def test_faults_in_later_batches(write: Any, cells: Any, message: Any) -> None:
+    with pytest.raises(DataError, match=message):
+        csv(write("a;y\n" + "".join(f"{cell};{k}\n" for k, cell in enumerate(cells))), "y", separator=";")
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_faults_of_the_target_in_later_batches(write: Any) -> None:
+    path = write("a,y\n" + "".join(f"{k},{'' if k == 90 else k}\n" for k in range(100)))
+    with pytest.raises(DataError, match=r":92, column 'y': the target is empty\. Received: '' \(1 such rows\)"):
+        csv(path, "y")
+    path = write("a,y\n" + "".join(f"{k},{'x' if k == 90 else k}\n" for k in range(100)))
+    with pytest.raises(DataError, match=r":92, column 'y': not a number\. Received: 'x' \(1 such cells, 99 numbers"):
+        csv(path, "y", task="classification")
+
+
 def test_missing_files(write: Any, tmp_path: Any) -> None:
     write("a,y\n" + GOOD, "housing.csv")
     with pytest.raises(DataError, match=r"no such file.*Did you mean 'housing\.csv'\?"):
@@ -164,6 +221,7 @@ def test_npz(tmp_path: Any) -> None:
     np.savez(path, x=x, y=np.arange(20) % 3, z=np.linspace(0, 1, 20)[:, None], short=np.arange(3))
     table = npz(path)
     assert (table.task, table.target[:3].tolist()) == ("classification", ["0", "1", "2"])
+    assert isinstance(table.columns["x"], StoredArray)  # it stays in the file
     np.testing.assert_array_equal(table.columns["x"], x)
     assert npz(path, y="z").task == "regression"
     assert npz(path, task="regression").target[:2].tolist() == [0.0, 1.0]
@@ -171,6 +229,61 @@ def test_npz(tmp_path: Any) -> None:
         npz(path, y="w")
     with pytest.raises(DataError, match=r"data\.y: \(20,\) are needed"):
         npz(path, y="short")
+
+
+@pytest.mark.parametrize("kind", ["compressed", "fortran", "big-endian", "no suffix", "half", "bool"])
+def test_npz_of_every_kind(tmp_path: Any, kind: Any) -> None:
+    x = np.random.default_rng(0).uniform(size=(20, 4, 4))
+    x = {"fortran": np.asfortranarray(x), "big-endian": x.astype(">f8"), "half": x.astype("f2"), "bool": x > 0.5}.get(
+        kind, x
+    )
+    path = str(tmp_path / "a.npz")
+    (np.savez_compressed if kind == "compressed" else np.savez)(path, x=x, y=np.arange(20) % 3)
+    if kind == "no suffix":
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(tmp_path / "b.npz", "w") as renamed:
+            for name in ("x", "y"):
+                renamed.writestr(name, archive.read(f"{name}.npy"))
+        path = str(tmp_path / "b.npz")
+    column = npz(path).columns["x"]
+    assert isinstance(column, StoredArray) == (kind in ("half", "bool"))
+    assert column.dtype == x.dtype
+    np.testing.assert_array_equal(column, x)
+
+
+def test_npz_written_piece_by_piece(tmp_path: Any) -> None:
+    """As docs/config.md says for data that don't fit into memory."""
+    path, x = tmp_path / "a.npz", np.random.default_rng(0).integers(0, 256, (20, 4), dtype=np.uint8)
+    with zipfile.ZipFile(path, "w") as archive:
+        with archive.open("x.npy", "w", force_zip64=True) as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (20, 4)}
+            np.lib.format.write_array_header_2_0(file, header)
+            for rows in np.split(x, 4):
+                file.write(rows.tobytes())
+        with archive.open("y.npy", "w") as file:
+            np.lib.format.write_array(file, np.arange(20) % 3)
+    table = npz(str(path))
+    assert isinstance(table.columns["x"], StoredArray)
+    np.testing.assert_array_equal(table.columns["x"], x)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("damage", ["end", "middle", "shape"])
+def test_npz_that_is_not_whole(tmp_path: Any, compressed: Any, damage: Any) -> None:
+    path = tmp_path / "a.npz"
+    x = np.random.default_rng(0).uniform(size=(2000, 10))
+    (np.savez_compressed if compressed else np.savez)(path, x=x, y=np.arange(2000) % 3)
+    content = path.read_bytes()
+    if damage == "shape":
+        with zipfile.ZipFile(path, "w") as archive, archive.open("x.npy", "w") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (20, 9)})
+            file.write(bytes(20 * 8))
+        with zipfile.ZipFile(path, "a") as archive, archive.open("y.npy", "w") as file:
+            np.lib.format.write_array(file, np.arange(20) % 3)
+    else:
+        path.write_bytes(content[: -1000 if damage == "end" else len(content) // 2])
+    with pytest.raises(DataError, match="can't be read as an|isn't whole") as caught:
+        npz(str(path))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["objects", "pickle", "text", "one array", "nan"])
@@ -186,7 +299,7 @@ def test_npz_faults(tmp_path: Any, content: Any) -> None:
         with path.open("wb") as file:
             np.save(file, np.zeros(3))
     else:
-        np.savez(path, x=np.full((20, 2), np.nan), y=np.arange(20))
+        np.savez(path, x=np.zeros((20, 2)), y=np.full(20, np.nan))
     with pytest.raises(DataError) as caught:
         npz(str(path))
     assert "\n" not in str(caught.value)

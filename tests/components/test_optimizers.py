@@ -37,9 +37,3 @@ def test_ftrl_step_by_hand_and_sparsity() -> None:
     expected = -(2 - (root - 0.1**0.5) / lr) * lr / root
     assert one_step(keras_optimizers.ftrl(lr)) == pytest.approx(expected, abs=1e-5)
     assert one_step(keras_optimizers.ftrl(lr, l1_regularization_strength=100)) == 0.0
-
-
-def test_whole_numbers_from_yaml() -> None:
-    one_step(keras_optimizers.sgd(1, momentum=0))
-    one_step(keras_optimizers.rmsprop(1, rho=0, momentum=0))
-    one_step(keras_optimizers.ftrl(1, initial_accumulator_value=1, learning_rate_power=0))

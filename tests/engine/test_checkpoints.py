@@ -32,8 +32,9 @@ def make_state(value: float, shape: tuple[int, ...] = (2, 3), dtype: str = "floa
     )
 
 
-def save(folder: Path, step: int, keep: int = 5) -> Path:
-    return checkpoints.save(folder, step, make_state(step + 0.5), EXTRA, keep)
+def save(folder: Path, step: int, keep: int = 5, state: State | None = None) -> Path:
+    state = state or make_state(step + 0.5)
+    return checkpoints.save(folder, step, state.describe(), state.read(), EXTRA, keep)
 
 
 def names(folder: Path) -> list[str]:
@@ -77,7 +78,7 @@ def test_a_checkpoint_is_plain_files(tmp_path: Path) -> None:
 
 def test_odd_values_survive(tmp_path: Path) -> None:
     odd = np.array([np.nan, np.inf, -0.0, 1e-42, 0.1], np.float32)
-    checkpoints.save(tmp_path, 1, State({"odd": [tf.Variable(odd)]}), {}, 1)
+    save(tmp_path, 1, state=State({"odd": [tf.Variable(odd)]}))
     found = checkpoints.newest(tmp_path)
     assert found is not None
     assert found.arrays["odd/0000"].tobytes() == odd.tobytes()
@@ -246,6 +247,21 @@ def test_write_and_read_put_a_state_back() -> None:
     assert values(state)["model/0001"] == 4.0 and values(state)["generator/0000"] == [4, 7]
 
 
+def test_what_was_read_is_a_copy() -> None:
+    """It is still being written while the next steps change the variables where they lie."""
+
+    def buffers() -> list[np.ndarray]:
+        return [np.asarray(memoryview(tf.convert_to_tensor(variable))) for variable in variables]
+
+    variables = [keras.Variable(np.zeros(1000, np.float32)), tf.Variable(tf.zeros(1000))]
+    assert all(map(np.shares_memory, buffers(), buffers()))  # so a read that is no copy would be found
+    arrays = list(State({"model": variables}).read().values())
+    assert not any(map(np.shares_memory, arrays, buffers()))
+    for variable in variables:
+        variable.assign_add(tf.ones(1000))
+    assert not np.any(arrays)
+
+
 def test_a_full_disk_leaves_the_older_ones(tmp_path: Path) -> None:
     save(tmp_path, 10, keep=1)
     large = State({"model": [tf.Variable(np.zeros(100_000, np.float32))]})
@@ -253,7 +269,7 @@ def test_a_full_disk_leaves_the_older_ones(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))  # a write beyond it fails as on a full disk
     try:
         with pytest.raises(ResourceError, match="checkpoint of step 20 can't be written: File too large"):
-            checkpoints.save(tmp_path, 20, large, EXTRA, 1)
+            save(tmp_path, 20, state=large)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert names(tmp_path) == ["step-000000010"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tfrun.arrays import StoredArray, blocks, load
 from tfrun.engine import data
 from tfrun.engine.data import Preprocessing
 from tfrun.engine.step import TargetScale
@@ -99,12 +102,29 @@ def test_only_training_rows_are_learnt_from() -> None:
 def test_prepare_fits_on_its_training_split() -> None:
     table = make_table()
     rows = data.split_rows(10, CONFIG)["train"]
-    examples = data.prepare(table, CONFIG)
     cells = table.columns["size"][rows]
+    examples = data.prepare(table, CONFIG)
     assert examples.preprocessing.medians["size"] == np.median(cells[~np.isnan(cells)])
     assert examples.preprocessing.target_mean == pytest.approx(table.target[rows].mean())
     assert examples.splits["train"].tolist() == rows.tolist()
     assert len(examples.targets) == 10  # all splits lie in one array
+    assert table.columns == {}  # nothing is kept twice
+
+
+def test_prepare_evaluation_fits_nothing() -> None:
+    table = make_table()
+    fitted, digest = data.fit(table, TRAIN, scale_target=True), data.fingerprint(table)
+    inputs, targets = data.encode(table, fitted)
+    examples = data.prepare_evaluation(table, fitted)
+    for key, expected in inputs.items():
+        np.testing.assert_array_equal(examples.inputs[key], expected)
+    np.testing.assert_array_equal(examples.targets, targets)
+    assert (examples.preprocessing, examples.fingerprint, table.columns) == (fitted, digest, {})
+    assert {name: rows.tolist() for name, rows in examples.splits.items()} == {
+        "train": [0],
+        "val": [],
+        "test": list(range(10)),
+    }
 
 
 def test_encode() -> None:
@@ -159,6 +179,63 @@ def test_an_array_is_given_bare() -> None:
     inputs, _ = data.encode(table, fitted)
     assert inputs.dtype == np.float32
     np.testing.assert_array_equal(inputs, images)
+
+
+def test_an_array_on_disk_stays_there(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).normal(size=(10, 2, 2))
+    images.tofile(tmp_path / "images")
+    stored = StoredArray(str(tmp_path / "images"), 0, images.shape, images.dtype)
+    examples = data.prepare(make_table(columns={"image": stored}), CONFIG)
+    assert examples.inputs is stored
+    assert examples.preprocessing.features == Features({}, {}, {"image": (2, 2)})
+    assert examples.fingerprint == data.fingerprint(make_table(columns={"image": images}))
+
+
+def test_encoded_rows_are_aligned() -> None:
+    columns = make_table().columns | {"image": np.zeros((10, 2, 2), "uint8")}
+    table = make_table(columns=columns)
+    inputs, targets = data.encode(table, data.fit(table, TRAIN, scale_target=True))
+    for array in (*inputs.values(), targets):
+        assert array.ctypes.data % 64 == 0 and load(array, array.dtype) is array
+
+
+@pytest.mark.parametrize("task", ["regression", "classification"])
+def test_blocks_do_not_show(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoding and the fingerprint are those of all rows at once, whatever the size of a block."""
+    generator = np.random.default_rng(0)
+    columns = {
+        "a": generator.normal(size=100),
+        "b": np.where(generator.uniform(size=100) < 0.2, np.nan, 1.0),
+        "c": text(*generator.choice(["", "red", "green"], 100)),
+        "d": text(*generator.choice(list("abcdefgh"), 100)),
+    }
+    target = generator.normal(size=100) if task == "regression" else text(*generator.choice(list("xyz"), 100))
+    table = make_table(columns=columns, target=target, task=task)
+    fitted = data.fit(table, np.arange(50), scale_target=True)
+    digest = hashlib.sha256()
+    for name, column in [*columns.items(), ("price", target)]:
+        digest.update(name.encode())
+        digest.update("\0".join(column).encode() if column.dtype == object else column.tobytes())
+    whole, targets = data.encode(table, fitted)
+    monkeypatch.setattr(data, "BLOCK_BYTES", 50)
+    monkeypatch.setattr(data, "blocks", lambda array, block_bytes=50: blocks(array, block_bytes))
+    again, targets_again = data.encode(table, fitted)
+    for key in ("numbers", "categories"):
+        np.testing.assert_array_equal(again[key], whole[key])
+    np.testing.assert_array_equal(targets_again, targets)
+    assert data.fingerprint(table) == digest.hexdigest()
+
+
+def test_a_class_that_a_later_block_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "blocks", lambda array: blocks(array, 16))
+    test_a_class_that_the_training_rows_lack()
+
+
+def test_an_array_with_nan() -> None:
+    images = np.zeros((10, 2, 2))
+    images[7, 1, 0] = np.nan
+    with pytest.raises(DataError, match="homes.csv: nan or inf in row 7 of 'image'"):
+        data.prepare(make_table(columns={"image": images}), CONFIG)
 
 
 def test_arrays_beside_columns_keep_their_names() -> None:

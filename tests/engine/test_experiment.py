@@ -1,12 +1,111 @@
 from __future__ import annotations
 
+import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tfrun import cli
+from tfrun.engine import checkpoints, progress
 from tfrun.engine.experiment import _has_more_to_do, summary_metrics
 from tfrun.engine.writers import Results
+from tfrun.errors import ResourceError
+
+PATIENCE_SECONDS = 20.0
+STEPS_PER_EPOCH = 11
+
+
+def train(root: Path, *words: str) -> int:
+    """Trains the data set that ships, in this process, saving after each epoch; returns the exit code."""
+    short = ["trainer.compile=graph", "trainer.deterministic=false", "checkpoint.every_epochs=1", "checkpoint.keep=9"]
+    return cli.main([f"output_root={root}", *short, *words])
+
+
+def read_run(root: Path) -> dict[str, Any]:
+    (path,) = root.glob("outputs/default/*/run.json")
+    return json.loads(path.read_text())
+
+
+def lines(root: Path) -> list[bytes]:
+    (path,) = root.glob("outputs/default/*/metrics.jsonl")
+    return path.read_bytes().splitlines()
+
+
+def saved_steps(root: Path) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in root.glob("outputs/default/*/checkpoints/*"))
+
+
+@pytest.fixture
+def on_saving(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], None]], None]:
+    """Has a function called with each checkpoint's step, in the background, before it is written."""
+    save = checkpoints.save
+
+    def call(function: Callable[[int], None]) -> None:
+        def called(folder: Path, step: int, *rest: Any) -> Path:
+            function(step)
+            return save(folder, step, *rest)
+
+        monkeypatch.setattr(checkpoints, "save", called)
+
+    return call
+
+
+def test_a_step_is_told_when_its_checkpoint_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_saving: Callable[..., None]
+) -> None:
+    """A disk so slow that the next epoch is trained while the second checkpoint is written."""
+    two, three = 2 * STEPS_PER_EPOCH, 3 * STEPS_PER_EPOCH
+    told: dict[int, tuple[int, list[int], int]] = {}
+    next_epoch_is_over = threading.Event()
+    update = progress.Display.update
+
+    def shown(self: progress.Display, step: int, *rest: Any) -> None:
+        update(self, step, *rest)
+        if step == three:
+            next_epoch_is_over.set()
+
+    def wait(step: int) -> None:
+        if step == two:
+            assert next_epoch_is_over.wait(PATIENCE_SECONDS)
+        told[step] = read_run(tmp_path)["step"], saved_steps(tmp_path), len(lines(tmp_path))
+
+    monkeypatch.setattr(progress.Display, "update", shown)
+    on_saving(wait)
+    assert train(tmp_path, "trainer.max_epochs=3") == 0
+    # what run.json tells, which checkpoints are there and how many epochs are in the journal before each is saved
+    assert told[STEPS_PER_EPOCH] == (0, [], 1)
+    assert told[two] == (STEPS_PER_EPOCH, [STEPS_PER_EPOCH], 2)  # without the third, which is over
+    assert told[three] == (three, [STEPS_PER_EPOCH, two, three], 3)  # the last one, at the end once more
+    assert read_run(tmp_path)["step"] == three
+    assert (read_run(tmp_path)["status"], len(lines(tmp_path))) == ("completed", 4)
+
+
+def test_nothing_is_written_after_what_could_not_be(tmp_path: Path, on_saving: Callable[..., None]) -> None:
+    tried: list[int] = []
+
+    def refuse(step: int) -> None:
+        tried.append(step)
+        if step == 2 * STEPS_PER_EPOCH:
+            raise ResourceError("No space left on device")
+
+    on_saving(refuse)
+    assert train(tmp_path, "trainer.max_epochs=50") == ResourceError.exit_code
+    run = read_run(tmp_path)
+    assert (run["status"], run["step"], run["error"]["type"]) == ("failed", STEPS_PER_EPOCH, "ResourceError")
+    assert tried == [STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH] and saved_steps(tmp_path) == [STEPS_PER_EPOCH]
+    assert len(lines(tmp_path)) == 2
+
+
+def test_a_step_that_diverged_is_told_once_its_state_is_saved(tmp_path: Path, on_saving: Callable[..., None]) -> None:
+    asked: list[int] = []
+    on_saving(asked.append)
+    assert train(tmp_path, "optimizer=sgd", "optimizer.learning_rate=1e30", "checkpoint.every_epochs=null") == 4
+    run = read_run(tmp_path)
+    assert run["status"] == "diverged" and f"The weights of step {run['step']} are saved" in run["error"]["message"]
+    assert asked == saved_steps(tmp_path) == [run["step"]]
 
 
 def test_columns_of_the_hparams_table(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import tensorflow as tf
 
 from tfrun.components.layers.dropout import Dropout
 from tfrun.engine.checkpoints import State
+from tfrun.engine.data import Examples
+from tfrun.engine.feed import Resident, Stream
 from tfrun.engine.order import Order
 from tfrun.engine.program import Program, Tracker
 from tfrun.engine.step import TargetScale
 
-MODES = ["graph_loop", "xla_loop", "eager", "stream"]
+MODES = ["graph_loop", "xla_loop", "eager", "stream", "xla_stream"]
 
 # eight rows; the last two are the validation's, whose targets lie near what the untrained model says
 X = np.array([[1, 0], [0, 1], [1, 1], [2, 1], [-1, 1], [1, -2], [1, 2], [-1, 0]], np.float32)
@@ -77,8 +79,22 @@ def make(
     metrics = [keras.metrics.MeanAbsoluteError(name="mae")]
     best = Tracker(monitor, "min")
     order, val = cast(Order, ByHand()), np.array([6, 7], np.int32)
-    program = Program(step, (rows, Y), order, val, keras.metrics.Mean("loss"), metrics, best, stopper, mode)
-    return program, model
+    return program_of(step, rows, order, val, metrics, best, stopper, mode), model
+
+
+def program_of(
+    step: Any, rows: Any, order: Any, val: Any, metrics: Any, best: Tracker | None, stopper: Tracker | None, mode: str
+) -> Program:
+    """A program over `rows` and Y; `stream` and `xla_stream` bring two steps at a time from the host."""
+    examples, strategy = Examples(rows, Y, {}, cast(Any, None), ""), tf.distribute.get_strategy()
+    if "stream" in mode:
+        feed: Any = Stream(examples, order, strategy, stretch_bytes=2 * 2 * 12)
+        assert feed.stretch_steps == 2
+    else:
+        feed = Resident(examples, order, strategy)
+    program = Program(step, feed, order, val, keras.metrics.Mean("loss"), metrics, best, stopper)
+    program.mode = {"stream": "graph_loop", "xla_stream": "xla_loop"}.get(mode, mode)
+    return program
 
 
 def weights(variables: Sequence[Any]) -> list[float]:
@@ -164,17 +180,8 @@ def test_evaluation_counts_each_row_once(build: Any) -> None:
 
 def test_without_validation_rows(build: Any) -> None:
     program, model = make(build, "graph_loop", monitor="train/loss")
-    none = Program(
-        program._step,
-        (X, Y),
-        cast(Order, ByHand()),
-        np.array([], np.int32),
-        keras.metrics.Mean("loss"),
-        [keras.metrics.MeanAbsoluteError(name="mae")],
-        Tracker("train/loss", "min"),
-        None,
-        "graph_loop",
-    )
+    metrics, best = [keras.metrics.MeanAbsoluteError(name="mae")], Tracker("train/loss", "min")
+    none = program_of(program._step, X, ByHand(), np.array([], np.int32), metrics, best, None, "graph_loop")
     result = none.run(0, 6)
     assert not result.has_val
     close(result.train, Numpy(6, lambda step: (0.05, 0.02)).train)
@@ -200,10 +207,8 @@ def test_moving_statistics_stay_those_of_the_last_good_step(build: Any, mode: st
     norm = keras.layers.BatchNormalization(momentum=0.75, name="norm")
     model = keras.Sequential([keras.Input((2,)), norm, Dropout(0.5, seed=3, name="drop"), keras.layers.Dense(1)])
     step = build.step(model, [build.group(model.trainable_variables, 0.1)])
-    program = Program(
-        step, (rows, Y), cast(Order, ByHand()), np.array([], np.int32), keras.metrics.Mean("loss"),
-        [keras.metrics.MeanAbsoluteError(name="mae")], None, None, mode,
-    )  # fmt: skip
+    metrics = [keras.metrics.MeanAbsoluteError(name="mae")]
+    program = program_of(step, rows, ByHand(), np.array([], np.int32), metrics, None, None, mode)
     first = program.run(0, 1)
     assert first.finite
     # rows 0 and 1: means 0.5 and variances 0.25 of both columns, from 0 and 1 on
@@ -215,7 +220,7 @@ def test_moving_statistics_stay_those_of_the_last_good_step(build: Any, mode: st
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
-@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream"])
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream", "xla_stream"])
 def test_any_split_into_blocks_gives_the_same_bits(build: Any, mode: str) -> None:
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -237,7 +242,7 @@ def test_any_split_into_blocks_gives_the_same_bits(build: Any, mode: str) -> Non
     best, stopper = Tracker("val/mae", "min"), Tracker("train/loss", "min", patience=100)
     order, val = Order(np.arange(6), 2, seed=4), np.array([6, 7], np.int32)
     metrics = [keras.metrics.MeanAbsoluteError(name="mae")]
-    program = Program(step, (X, Y), order, val, keras.metrics.Mean("loss"), metrics, best, stopper, mode)
+    program = program_of(step, X, order, val, metrics, best, stopper, mode)
     state = State(
         {
             "model": model.variables,

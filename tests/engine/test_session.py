@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tfrun import cli
+from tfrun.engine import session
 from tfrun.engine.session import make_plan
 
 
@@ -43,3 +46,42 @@ def test_cadences() -> None:
     assert (plan.save_every_seconds, plan.log_every_steps) == (None, 100)
     plan = make_plan(config(checkpoint__every_seconds=60.0) | {"logger": None}, steps_per_epoch=11)
     assert (plan.save_every_steps, plan.save_every_seconds, plan.log_every_steps) == ((), 60.0, None)
+
+
+def trial(root: Path, *overrides: str) -> tuple[str, int]:
+    """Runs a command in this process; returns its metrics and how often the program that it leaves was traced."""
+    before = set(root.glob("outputs/*/*"))
+    words = ["model=wide_deep", "loss=huber", "trainer.max_epochs=3", "trainer.compile=xla", f"output_root={root}"]
+    assert cli.main([*words, *overrides]) == 0
+    (made,) = set(root.glob("outputs/*/*")) - before
+    return (made / "metrics.jsonl").read_text(), session._kept[0].program.num_traces
+
+
+def test_a_second_trial_of_the_same_structure_is_the_same_program(tmp_path: Path) -> None:
+    clip = "optimizer.groups.deep.clip_norm"
+    words = [f"{clip}=5.0", "optimizer.groups.deep.schedule.name=cosine"]
+    others = [f"{clip}=0.1", "optimizer.groups.deep.beta_1=0.8", "optimizer.groups.deep.schedule.final=0.5"]
+    again = [
+        *words,
+        *others,
+        "loss.delta=0.3",
+        "seed=7",
+        "trainer.max_epochs=4",
+        "optimizer.groups.wide.learning_rate=0.1",
+    ]
+    session._kept.clear()
+    first, traces = trial(tmp_path, *words)
+    assert traces == 1
+    program = session._kept[0].program
+    second, traces = trial(tmp_path, *again)
+    assert session._kept[0].program is program and traces == 1
+    assert trial(tmp_path, *words) == (first, 1)  # nothing of the second is left
+    assert second.splitlines()[0] != first.splitlines()[0]
+
+    session._kept.clear()  # as in a process of its own
+    assert trial(tmp_path, *again) == (second, 1)
+
+    trial(tmp_path, *again, "model.hidden_units=[5]")
+    assert session._kept[0].program is not program
+    with pytest.raises(AssertionError, match="start"):
+        _ = program.feed  # a program that is kept keeps no examples

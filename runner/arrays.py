@@ -1,0 +1,188 @@
+"""Arrays that needn't be in memory, and how they get there without a second copy.
+
+What is read here lies aligned to 64 bytes: TensorFlow then uses it where it lies.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tfrun.errors import DataError
+
+ALIGNMENT = 64  # bytes; what TensorFlow asks of memory that it is to take over
+BLOCK_BYTES = 2**20  # read or converted at once: small enough for the processor's cache
+TAKE_BYTES = 2**24  # taken from a stored array at once: the more rows, the nearer to each other
+CALL_BYTES = 10_000  # are read in the time that a call takes
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Returns an uninitialized array whose first element lies at a multiple of 64 bytes."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    return np.ndarray(shape, dtype, memory, offset=-memory.ctypes.data % ALIGNMENT)
+
+
+class StoredArray:
+    """An array that stays on disk: rows are read when they are asked for.
+
+    Nothing is memory-mapped, as pages that are count as the process' memory. There is no file position either, so
+    threads and forked processes may share it.
+
+    Args:
+        path: a file, which is held open.
+        offset: the byte in it at which the array starts, in C order.
+        shape: (N, ...).
+        dtype: numbers in the machine's own byte order.
+
+    Raises:
+        DataError: the file is too short; also whenever it turns out to be when rows are read.
+    """
+
+    def __init__(self, path: str, offset: int, shape: tuple[int, ...], dtype: Any):
+        self.path, self.shape, self.dtype = path, tuple(shape), np.dtype(dtype)
+        self._offset = offset
+        self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 closed with the array
+        if os.fstat(self._file.fileno()).st_size < offset + self.nbytes:
+            self._raise_truncated()
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The size on disk."""
+        return len(self) * self._row_bytes
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Returns the rows of a slice without a step, or those of the given numbers."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step != 1:
+                raise IndexError(f"a slice without a step is needed. Received: {rows}")
+            return self.read(start, stop)
+        return self.take(rows)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return load(self, dtype or self.dtype)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Returns rows start to stop - 1, aligned."""
+        rows = aligned_empty((max(0, stop - start), *self.shape[1:]), self.dtype)
+        self._read(_bytes(rows), start)
+        return rows
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the rows of the given numbers, (R,) integers from 0 to N - 1, in their order, aligned.
+
+        Where many rows lie near each other, all between them is read too: that is faster than a call for each.
+        """
+        rows = np.asarray(rows)
+        taken = aligned_empty((len(rows), *self.shape[1:]), self.dtype)
+        if taken.nbytes == 0:
+            return taken
+        order = np.argsort(rows, kind="stable")
+        ordered = rows[order].astype(np.int64)
+        if ordered[0] < 0 or ordered[-1] >= len(self):
+            raise IndexError(f"rows from 0 to {len(self) - 1} are needed. Received: {ordered[0]} to {ordered[-1]}")
+        # stretches of the file, each with the places of its rows among the ordered ones
+        stretch = ordered // max(1, BLOCK_BYTES // self._row_bytes)
+        begins = np.flatnonzero(np.diff(stretch, prepend=-1))
+        counts = np.diff(begins, append=len(ordered))
+        lengths = ordered[begins + counts - 1] - ordered[begins] + 1
+        dense = (counts > 1) & (counts * CALL_BYTES >= lengths * self._row_bytes)
+        for begin, count in zip(begins[dense].tolist(), counts[dense].tolist(), strict=True):
+            wanted = ordered[begin : begin + count]
+            taken[order[begin : begin + count]] = self.read(wanted[0], wanted[-1] + 1)[wanted - wanted[0]]
+        alone = np.repeat(~dense, counts)
+        self._read_each(_bytes(taken), order[alone].tolist(), ordered[alone].tolist())
+        return taken
+
+    def _read_each(self, taken: memoryview, places: list[int], rows: list[int]) -> None:
+        """Fills the given places of `taken` with the given rows, those in the page cache first."""
+        file, size, cold = self._file.fileno(), self._row_bytes, []
+        for place, row in zip(places, rows, strict=True):
+            view, position = taken[place * size : (place + 1) * size], self._offset + row * size
+            try:
+                is_read = os.preadv(file, [view], position, os.RWF_NOWAIT) == size
+            except OSError:  # it would wait, or the file system can't tell
+                is_read = False
+            if not is_read:
+                os.posix_fadvise(file, position, size, os.POSIX_FADV_WILLNEED)  # the disk serves many at a time
+                cold.append((view, row))
+        for view, row in cold:
+            self._read(view, row)
+
+    def _read(self, place: memoryview, row: int) -> None:
+        """Fills `place` from the given row on."""
+        position = self._offset + row * self._row_bytes
+        while len(place):
+            count = os.preadv(self._file.fileno(), [place], position)
+            if count == len(place):
+                return
+            if count == 0:
+                self._raise_truncated()
+            place, position = place[count:], position + count
+
+    def _raise_truncated(self) -> None:
+        raise DataError(f"{self.path}: the file ends within the array {self.shape} of {self.dtype}: it isn't whole")
+
+
+def take(array: np.ndarray | StoredArray, rows: np.ndarray, dtype: Any) -> np.ndarray:
+    """Returns rows of an array, (R, ...) of the given dtype, aligned.
+
+    Args:
+        array: (N, ...) numbers.
+        rows: (R,) integers from 0 to N - 1.
+        dtype: what the rows are converted to.
+    """
+    if isinstance(array, StoredArray) and array.dtype == dtype:
+        return array.take(rows)
+    taken = aligned_empty((len(rows), *array.shape[1:]), dtype)
+    for part in blocks(taken, BLOCK_BYTES if isinstance(array, np.ndarray) else TAKE_BYTES):
+        taken[part] = array[rows[part]]
+    return taken
+
+
+def load(array: np.ndarray | StoredArray, dtype: Any) -> np.ndarray:
+    """Returns a whole array in memory, of the given dtype, aligned: itself where it is that already."""
+    if isinstance(array, StoredArray) and array.dtype == dtype:
+        return array.read(0, len(array))
+    if isinstance(array, np.ndarray) and array.dtype == dtype and _is_aligned(array):
+        return array
+    loaded = aligned_empty(array.shape, dtype)
+    for part in blocks(loaded):
+        loaded[part] = array[part]
+    return loaded
+
+
+def blocks(array: np.ndarray | StoredArray, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+    """Yields slices of an array's rows, in order, of about so many bytes each."""
+    at_once = max(1, block_bytes // max(1, array.nbytes // max(1, len(array))))
+    for start in range(0, len(array), at_once):
+        yield slice(start, min(start + at_once, len(array)))
+
+
+def give_back() -> None:
+    """Gives freed memory back to the system. C's allocator keeps what is smaller than 32 MiB, such as many columns."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # GNU's alone
+    if trim is not None:
+        trim(0)
+
+
+def _is_aligned(array: np.ndarray) -> bool:
+    return array.flags.c_contiguous and array.flags.writeable and array.ctypes.data % ALIGNMENT == 0
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data

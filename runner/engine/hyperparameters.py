@@ -1,0 +1,184 @@
+"""Numbers of the config that are inputs of the program, not constants in it.
+
+So a second trial with another learning rate, loss parameter or decay is the same program: nothing is traced or
+compiled again. A component needn't know: it gets an object that is a number to Python and a tensor to TensorFlow.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class Hyperparameter:
+    """A number whose value may change between two trials of one program.
+
+    In a function that TensorFlow traces it is the scalar tensor of a variable. Where Python asks for its value, by a
+    comparison or by `float()`, it answers, and notes what it was asked and what it said: the program is good for
+    another value only where each answer would be the same.
+    """
+
+    __array_priority__ = 100  # NumPy leaves arithmetic with it to its own operators
+
+    def __init__(self, value: float):
+        self._value = float(value)
+        self._variable = tf.Variable(value, dtype=keras.config.floatx(), trainable=False, name="hyperparameter")
+        self._answers: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = []
+        self.is_noting = True
+
+    @property
+    def value(self) -> float:
+        """Its value now."""
+        return self._value
+
+    def fits(self, value: float) -> bool:
+        """Returns whether everything that was built with it would be the same with another value."""
+        return all(ask(value, *others) == answer for ask, others, answer in self._answers)
+
+    def assign(self, value: float) -> None:
+        """Gives it another value, in the programs that were traced with it too."""
+        self._value = float(value)
+        self._variable.assign(value)
+
+    def _ask(self, ask: Callable[..., Any], *others: Any) -> Any:
+        answer = ask(self._value, *others)
+        if self.is_noting:
+            self._answers.append((ask, others, answer))
+        return answer
+
+    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> tf.Tensor:
+        if dtype is not None and not (dtype.is_floating or dtype.is_complex):
+            raise TypeError(f"a hyperparameter is a {keras.config.floatx()}. Received: dtype {dtype.name}")
+        if not tf.inside_function():
+            return tf.constant(self._ask(float), dtype or keras.config.floatx())
+        tensor = self._variable.value()
+        return tensor if dtype is None else tf.cast(tensor, dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._ask(float), dtype)
+
+    def __float__(self) -> float:
+        return self._ask(float)
+
+    def __int__(self) -> int:
+        return self._ask(int)
+
+    def __index__(self) -> int:
+        return self._ask(_whole)
+
+    def __bool__(self) -> bool:
+        return self._ask(bool)
+
+    def __round__(self, digits: int | None = None) -> float:
+        return self._ask(round, digits)
+
+    def __trunc__(self) -> int:
+        return self._ask(math.trunc)
+
+    def __floor__(self) -> int:
+        return self._ask(math.floor)
+
+    def __ceil__(self) -> int:
+        return self._ask(math.ceil)
+
+    def __repr__(self) -> str:
+        return repr(self._value)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._value, spec)
+
+    def __deepcopy__(self, memo: Any) -> Hyperparameter:
+        return self
+
+    __hash__ = object.__hash__
+
+
+def _whole(value: float) -> int:
+    if value != int(value):
+        raise TypeError(f"a whole number is needed. Received: {value}")
+    return int(value)
+
+
+def _reflected(own: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def swapped(value: Any, other: Any) -> Any:
+        return own(other, value)
+
+    return swapped
+
+
+def _operator(own: Callable[..., Any], always_tensor: bool) -> Callable[..., Any]:
+    def method(self: Hyperparameter, *others: Any) -> Any:
+        tensors = [other for other in others if tf.is_tensor(other) or isinstance(other, Hyperparameter)]
+        if tensors or (always_tensor and tf.inside_function()):
+            dtype = next((other.dtype for other in tensors if tf.is_tensor(other)), None)
+            return own(self.__tf_tensor__(dtype), *others)
+        return self._ask(own, *others)
+
+    return method
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    _own = getattr(operator, _name)
+    setattr(Hyperparameter, f"__{_name}__", _operator(_own, always_tensor=True))
+    setattr(Hyperparameter, f"__r{_name}__", _operator(_reflected(_own), always_tensor=True))
+for _name in ("neg", "pos", "abs"):
+    setattr(Hyperparameter, f"__{_name}__", _operator(getattr(operator, _name), always_tensor=True))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):  # against Python's numbers they decide how a program is built
+    setattr(Hyperparameter, f"__{_name}__", _operator(getattr(operator, _name), always_tensor=False))
+numbers.Real.register(Hyperparameter)
+
+
+class Hyperparameters:
+    """Those of a run, by their path in the config: `loss.delta`."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, Hyperparameter] = {}
+
+    def wrap(self, where: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a component's parameters with a Hyperparameter for each float.
+
+        Args:
+            where: the component's path in the config.
+            params: its parameters; floats are those that its annotations or the config say are.
+        """
+        wrapped = dict(params)
+        for name, value in params.items():
+            if isinstance(value, float):
+                self._by_path[f"{where}.{name}"] = wrapped[name] = Hyperparameter(value)
+        return wrapped
+
+    def forget(self, where: str) -> None:
+        """Takes a component's back: they are constants of it."""
+        self._by_path = {path: own for path, own in self._by_path.items() if not path.startswith(f"{where}.")}
+
+    @contextmanager
+    def not_noting(self) -> Iterator[None]:
+        """Leaves out of the notes what is asked meanwhile, where nothing is kept of the answers."""
+        for own in self._by_path.values():
+            own.is_noting = False
+        try:
+            yield
+        finally:
+            for own in self._by_path.values():
+                own.is_noting = True
+
+    def structure(self, where: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a component's parameters but for the values that are inputs."""
+        return {name: "input" if f"{where}.{name}" in self._by_path else value for name, value in params.items()}
+
+    def fit(self, others: Hyperparameters) -> bool:
+        """Returns whether a program over these is good for the others' values."""
+        return all(own.fits(others._by_path[path].value) for path, own in self._by_path.items())
+
+    def take(self, others: Hyperparameters) -> None:
+        """Takes the others' values."""
+        for path, own in self._by_path.items():
+            own.assign(others._by_path[path].value)
