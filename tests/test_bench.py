@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import subprocess
@@ -19,31 +20,51 @@ CONTENDERS = {
     "fit() 32 steps/call",
     "fit() 32 steps/call, jit",
     "fit() 32 steps/call, gathered",
+    "fit() 32 steps/call, jit, gathered",
+    "eager loop",
     "tf.function per step",
     "tf.range over tf.data",
     "bare loop, XLA",
 }
+OPTIONAL = {"orbit": "Orbit", "torch": "PyTorch"}
+BASES = {"fit() default", "best fit()", "bare loop"}
+
+
+def bench(root: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, root / "scripts" / "bench.py", *args]
+    return subprocess.run(command, cwd=root / "tests", capture_output=True, text=True, timeout=590)
 
 
 @pytest.mark.slow
 def test_the_benchmark_measures_every_contender(root: Path, tmp_path: Path) -> None:
     results = tmp_path / "results.json"
-    command: list[str | Path] = [
-        sys.executable,
-        root / "scripts" / "bench.py",
-        "--quick",
-        "--case",
-        "wide_deep-512",
-        "--json",
-        results,
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=290)
+    done = bench(root, "--quick", "--case", "wide_deep-512", "--json", results)
     assert done.returncode == 0, done.stderr
     report = json.loads(results.read_text())
-    rows = {row["contender"]: row for row in report["cases"]["wide_deep-512"]}
-    assert rows.keys() == CONTENDERS
+    case = report["cases"]["wide_deep-512"]
+    rows = {row["contender"]: row for row in case["rows"]}
+    installed = {name for module, name in OPTIONAL.items() if importlib.util.find_spec(module)}
+    assert {name for name in rows if not name.startswith(tuple(OPTIONAL.values()))} == CONTENDERS
+    assert {name.partition(",")[0] for name in rows.keys() - CONTENDERS} == installed
     for name, row in rows.items():
         assert name in done.stdout
-        assert all(math.isfinite(row[key]) and row[key] > 0 for key in ("steps_per_second", "ratio")), row
-    # each whole contender was checked against the plain loop first
-    assert all(rows[name]["loss_difference"] <= 1e-4 for name in CONTENDERS if "within" not in name)
+        values = [*row["steps_per_second"].values(), *row["ratio"].values()]
+        assert all(math.isfinite(value) and value > 0 for value in values), row
+        # each whole contender was checked against the plain loop, and had a process of its own
+        if "within" not in name:
+            assert row["loss_difference"] <= 1e-4
+            assert row["first_step_seconds"] > 0
+            assert 100 < row["peak_mb"] < 10000
+    assert case["summary"].keys() == BASES | installed
+    for name in OPTIONAL.values():
+        assert (f"{name}: not installed" in done.stdout) == (name not in installed)
+    for entry in case["summary"].values():
+        assert entry["ratios"].keys() == {"tfrun", "tfrun, one Adam"}
+
+
+def test_an_unknown_case_is_told_before_tensorflow_loads(root: Path) -> None:
+    for command in ([], ["loops"]):
+        done = bench(root, *command, "--case", "wide_deep-31")
+        assert done.returncode == 2
+        assert "invalid choice: 'wide_deep-31'" in done.stderr
+        assert "tensorflow" not in done.stderr.lower()

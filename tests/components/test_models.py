@@ -10,6 +10,7 @@ from tfrun.components.losses.regression import Huber
 from tfrun.components.models.cnn import cnn
 from tfrun.components.models.linear import linear
 from tfrun.components.models.mlp import mlp
+from tfrun.components.models.residual_mlp import residual_mlp
 from tfrun.components.models.wide_deep import WideDeep
 from tfrun.errors import ConfigError
 from tfrun.table import Features
@@ -33,14 +34,17 @@ def batch(features: Features, rows: int = 6) -> Any:
 wide_deep: Any = WideDeep  # its parts may be None
 
 CASES: list[Any] = [(WideDeep, features) for features in (MIXED, ONLY_NUMBERS, ONLY_TEXT)]
-CASES += [(model, features) for model in (linear, mlp) for features in (MIXED, ONLY_NUMBERS, ONLY_TEXT, IMAGE)]
+CASES += [
+    (model, features) for model in (linear, mlp, residual_mlp) for features in (MIXED, ONLY_NUMBERS, ONLY_TEXT, IMAGE)
+]
 CASES += [(cnn, IMAGE)]
 
 
 @pytest.mark.parametrize(("make", "features"), CASES)
 def test_trains_compiled_and_reloads(make: Any, features: Any, tmp_path: Any) -> None:
+    keras.utils.set_random_seed(0)
     model = make(features=features, num_outputs=1)
-    x, y, optimizer, loss = batch(features), tf.ones([6, 1]), keras.optimizers.SGD(0.05), Huber()
+    x, y, optimizer, loss = batch(features), tf.ones([6, 1]), keras.optimizers.SGD(0.02), Huber()
     optimizer.build(model.trainable_variables)
 
     @tf.function(jit_compile=True)
@@ -139,6 +143,7 @@ def test_auto_crosses_pairs_of_text_columns_up_to_a_limit() -> None:
         (WideDeep, MIXED, {"activation": "relo"}, r"model\.activation: .*Did you mean 'relu'\?"),
         (mlp, MIXED, {"activation": "relo"}, r"model\.activation: .*Did you mean 'relu'\?"),
         (mlp, Features({}, {}, {"a": (3,), "b": (3,)}), {}, "or a single array"),
+        (residual_mlp, MIXED, {"activation": "relo"}, r"model\.activation: .*Did you mean 'relu'\?"),
         (linear, Features({}, {}, {}), {}, "no columns but the target"),
         (cnn, MIXED, {}, "needs images"),
         (cnn, Features({}, {}, {"signal": (16,)}), {}, r"needs images .*array 'signal' \(16,\)"),
@@ -173,3 +178,29 @@ def test_mlp_options() -> None:
         "output/bias",
     ]
     assert "dropout_1/seed_generator/seed_generator_state" in [v.path for v in model.variables]
+
+
+def test_residual_mlp_by_hand() -> None:
+    model = residual_mlp(ONLY_NUMBERS, 1, units=1, num_blocks=2, layers_per_block=2, activation="relu")
+    values: Any = [
+        *([[1.0], [10.0]], [0.5]),  # entry: 0.5·1 + 1·10 + 0.5 = 11
+        *([[2.0]], [0.0], [[3.0]], [1.0]),  # block 1: 11 + (11·2·3 + 1) = 78
+        *([[1.0]], [-79.0], [[5.0]], [4.0]),  # block 2: 78 + (relu(−1)·5 + 4) = 82
+        *([[2.0]], [1.0]),
+    ]
+    for variable, value in zip(model.trainable_variables, values, strict=True):
+        variable.assign(value)
+    assert float(model({"numbers": tf.constant([[0.5, 1.0]])})[0, 0]) == 82 * 2 + 1
+
+
+def test_residual_mlp_options() -> None:
+    model = residual_mlp(MIXED, 1, units=5, num_blocks=1, layers_per_block=1, dropout=0.5)
+    assert [v.path for v in model.variables] == [
+        "entry/kernel",
+        "entry/bias",
+        "block_1_hidden_1/kernel",
+        "block_1_hidden_1/bias",
+        "dropout_1/seed_generator/seed_generator_state",
+        "output/kernel",
+        "output/bias",
+    ]

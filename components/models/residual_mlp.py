@@ -1,0 +1,58 @@
+"""A perceptron with skip connections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import keras
+from annotated_types import Ge, Gt, Lt
+
+from tfrun import register
+from tfrun.components.layers.dropout import Dropout
+from tfrun.components.layers.encode import DenseFeatures
+from tfrun.components.models.activation import activation_named, initializer_for
+from tfrun.components.models.inputs import output_dtype, symbolic_inputs
+from tfrun.table import Features
+
+
+@register.model("residual_mlp")
+def residual_mlp(
+    features: Features,
+    num_outputs: int,
+    units: Annotated[int, Gt(0)] = 64,
+    num_blocks: Annotated[int, Gt(0)] = 3,
+    layers_per_block: Annotated[int, Gt(0)] = 2,
+    activation: str = "elu",
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+) -> keras.Model:
+    """A dense layer, then blocks z ← z + h(z), h being a few dense layers. For what an mlp takes.
+
+    Source: the ResidualRegressor of Géron, chapter 12, where some of the blocks share their weights; here each has its
+    own.
+
+    Args:
+        features: what the inputs are; the engine gives it.
+        num_outputs: how many outputs to give; the engine gives it.
+        units: the width of every hidden layer.
+        num_blocks: the number of skip connections.
+        layers_per_block: the number of dense layers that each of them skips.
+        activation: the hidden layers' activation, by its Keras name.
+        dropout: the share of a block's values dropped in training, before they are added.
+    """
+    inputs = symbolic_inputs("residual_mlp", features)
+    function, start = activation_named(activation), initializer_for(activation)
+
+    def dense(name: str) -> keras.layers.Layer:
+        return keras.layers.Dense(units, function, kernel_initializer=start, name=name)
+
+    x = DenseFeatures(list(features.categories.values()), name="features")(inputs)
+    x = dense("entry")(x)
+    for block in range(1, num_blocks + 1):
+        skipped = x
+        for k in range(1, layers_per_block + 1):
+            x = dense(f"block_{block}_hidden_{k}")(x)
+        if dropout > 0:
+            x = Dropout(dropout, name=f"dropout_{block}")(x)
+        x = keras.layers.Add(name=f"block_{block}")([skipped, x])
+    outputs = keras.layers.Dense(num_outputs, dtype=output_dtype(), name="output")(x)
+    return keras.Model(inputs, outputs, name="residual_mlp")

@@ -1,0 +1,82 @@
+"""The work: a model on a data set with a batch size. Nothing here imports TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model on a data set.
+
+    Attributes:
+        model, loss: registered names.
+        write: writes the data set into a folder and returns the overrides that name it.
+        batch_size: rows of a step.
+        epochs: of tfrun's run.
+        groups: whether the model asks for several optimizers, so that a single Adam is another contender.
+        convolves: whether it has convolutions, whose loop XLA slows down on a CPU.
+    """
+
+    model: str
+    loss: str
+    write: Callable[[Path], list[str]]
+    batch_size: int
+    epochs: int
+    groups: bool = False
+    convolves: bool = False
+
+    @property
+    def words(self) -> list[str]:
+        """The overrides beside the data set's."""
+        return [f"model={self.model}", f"loss={self.loss}", f"data.batch_size={self.batch_size}"]
+
+
+def write_numbers(folder: Path) -> list[str]:
+    """20,640 rows of 8 normal numbers and a smooth target of them."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(20640, 8)).astype("float32")
+    w = random.normal(size=8)
+    y = np.tanh(x @ w) + 0.3 * x[:, 0] * x[:, 1] + 0.1 * random.normal(size=len(x))
+    path = folder / "numbers.csv"
+    header = ",".join([*(f"x{k}" for k in range(8)), "y"])
+    np.savetxt(path, np.column_stack([x, y]), fmt="%.7g", delimiter=",", header=header, comments="")
+    return ["data=csv", f"data.path={path}", "data.target=y"]
+
+
+def write_images(folder: Path, count: int) -> list[str]:
+    """Noisy images of 28 × 28, -0.5 to 0.5, in 10 classes.
+
+    There is something to learn, so that a rounding error doesn't decide where training goes.
+    """
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 10, size=count)
+    patterns = random.uniform(size=(10, 28, 28))
+    images = 0.3 * patterns[labels] + 0.7 * random.uniform(size=(count, 28, 28)) - 0.5
+    path = folder / "images.npz"
+    np.savez(path, x=images.astype("float32"), y=labels)
+    return ["data=npz", f"data.path={path}", "metric=classification"]
+
+
+def images(count: int) -> Callable[[Path], list[str]]:
+    """Returns what writes so many images."""
+    return partial(write_images, count=count)
+
+
+CROSSENTROPY = "sparse_categorical_crossentropy"
+CASES = {
+    "wide_deep-32": Case("wide_deep", "huber", write_numbers, 32, epochs=200, groups=True),
+    "wide_deep-512": Case("wide_deep", "huber", write_numbers, 512, epochs=1000, groups=True),
+    "residual_mlp-32": Case("residual_mlp", "huber", write_numbers, 32, epochs=40),
+    "residual_mlp-512": Case("residual_mlp", "huber", write_numbers, 512, epochs=150),
+    "mlp-32": Case("mlp", CROSSENTROPY, images(10000), 32, epochs=40),
+    "mlp-512": Case("mlp", CROSSENTROPY, images(10000), 512, epochs=80),
+    "cnn-32": Case("cnn", CROSSENTROPY, images(1280), 32, epochs=10, convolves=True),
+    "cnn-512": Case("cnn", CROSSENTROPY, images(5120), 512, epochs=6, convolves=True),
+}
+ONE_ADAM = ["optimizer=adam"]
