@@ -2,5 +2,5 @@
 
 import os
 
-# XLA's older emitters of CPU kernels: half the time to compile, the same speed. A person's own flags come later and win.
+# XLA's older emitters of CPU kernels: half the time to compile, the same speed. A person's own flags follow and win.
 os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".rstrip()

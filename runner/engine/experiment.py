@@ -12,21 +12,18 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import yaml
 from rich.console import Console
 
 from tfrun import provenance
 from tfrun.catalog import Catalog
 from tfrun.console import Terminal, say, shown
 from tfrun.engine import checkpoints, data, devices, loop, modes, progress, writers
-from tfrun.engine.background import Background
-from tfrun.engine.program import BlockResult, Program
+from tfrun.engine.program import Program
+from tfrun.engine.record import Record
 from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session, with_program
 from tfrun.engine.signals import stop_on_signals
 from tfrun.errors import CheckpointError, DataError, DivergedError, Interrupted, TfrunError
@@ -135,96 +132,77 @@ def _train(
     console: Console,
     stop: list[int],
 ) -> None:
-    timing, earlier, started = loop.Timing(), dict(run["timing"]), time.perf_counter()
+    timing, started = loop.Timing(), time.perf_counter()
     with progress.waiting(console, "building and compiling"):
         session = build_session(config, catalog, table)
         restored = _newest_checkpoint(folder, session, console) if resume else None
-        engine = restored.extra["engine"] if restored else {}
-        why_stream = modes.why_stream(engine.get("residency") or config["data"]["residency"], session.data_bytes)
-        session, program = with_program(session, streams=bool(why_stream))
-        state = session.state(program)
-        choice = modes.choose(
-            engine.get("loop") or config["trainer"]["compile"],
-            session.strategy,
-            session.parts.model,
-            session.plan.last_step,
-            session.plan.max_seconds,
-            program,
-            state,
-            session.choices(),
-        )
-        program.mode = choice.mode
+        session, program, engine = _engine(session, restored.extra["engine"] if restored else {}, timing)
         if restored:
-            state.restore(restored, OPTIONAL_ROLE)
+            session.state(program).restore(restored, OPTIONAL_ROLE)
             checkpoints.remove_newer(restored)
-    writers.cut_back(folder.path, restored.extra["journals"] if restored else {})
-    engine = engine or {
-        "mode": "stream" if why_stream else choice.mode,
-        "why": "; ".join(filter(None, [why_stream, choice.why])),
-        "loop": choice.mode,
-        "residency": "stream" if why_stream else "device",
-    }
-    run |= session.describe() | {"engine": engine | {"devices": devices.device_names()}}
-    run["timing"]["build_seconds"] = round(time.perf_counter() - started - choice.compile_seconds, 3)
-    timing.compile_seconds = choice.compile_seconds
+    run |= session.describe() | {"engine": engine}
+    record = Record(folder, session, program, run, timing, restored.extra["journals"] if restored else {})
+    run["timing"]["build_seconds"] = round(time.perf_counter() - started - timing.compile_seconds, 3)
     folder.write_run(run)
     write_atomically(folder.preprocessing_json, session.examples.preprocessing.to_json())
     log.info("engine: %s, %s", engine["mode"], engine["why"])
 
-    board = writers.TensorBoard(folder.tensorboard) if config["logger"] else None
-    results = writers.Results(folder.metrics_jsonl, int(session.best.best_step.numpy()), session.best.monitor)
-    lines = writers.JsonLines(folder.metrics_jsonl)
-    writer = writers.MultiWriter(filter(None, [lines, results, board]))
-    if board and not restored:
-        board.write_text("config", _as_markdown(config))
-        board.write_text("groups", _as_markdown(run["groups"]))
-
-    plan, slots, background, saved = session.plan, state.describe(), Background(), threading.Event()
-    saved.set()
-    group_names = [group.name for group in session.parts.step.active]
-
-    def write(first_step: int, result: BlockResult) -> None:
-        background.do(loop.write, writer, plan, group_names, program.names, first_step, result)
-
-    def save(step: int) -> None:
-        nonlocal saved
-        saved.wait()  # for the disk: there is one copy of the state in memory at a time
-        saved = background.do(save_now, step, state.read(), timing.added_to(earlier))
-
-    def save_now(step: int, arrays: Mapping[str, np.ndarray], seconds: Mapping[str, float | None]) -> None:
-        writer.flush()  # what the checkpoint says of the journals must be true after a power cut too
-        journals = writers.journal_lengths(folder.path)
-        extra = {"engine": engine, "journals": journals, "fingerprint": session.examples.fingerprint}
-        checkpoints.save(folder.checkpoints, step, slots, arrays, extra, config["checkpoint"]["keep"])
-        run.update(step=step, epoch=step // plan.steps_per_epoch, metrics=results.metrics, best=results.best)
-        run["timing"] |= seconds
-        folder.write_run(run)
-
+    plan = session.plan
     try:
-        # until the background ends, the journals and run.json are its own
-        with background, progress.Display(plan.steps_per_epoch, plan.last_step, console) as display:
+        with record, progress.Display(plan.steps_per_epoch, plan.last_step, console) as display:
             ended_by = loop.train(
-                program, plan, write, display.update, save, background.wait, lambda: bool(stop), timing
+                program, plan, record.write, display.update, record.save, record.wait, lambda: bool(stop), timing
             )
         if ended_by == "interrupted":
             by, go_on = signal.Signals(stop[0]).name, f"Go on with: tfrun resume {shown(folder.path)}"
             raise Interrupted(stop[0], f"stopped by {by} at step {run['step']}, its state saved. {go_on}")
         started = time.perf_counter()
-        _test(session, program, run, writer)
+        _test(session, program, run, record.writer)
         timing.eval_seconds += time.perf_counter() - started
-        if board and hparams:
-            board.write_hparams(folder.run_id, hparams, summary_metrics(results))
+        if record.board and hparams:
+            record.board.write_hparams(folder.run_id, hparams, summary_metrics(record.results))
     except DivergedError as error:
         raise DivergedError(f"{error}. Its folder: {shown(folder.path)}") from error
     finally:
-        writer.close()
-        run["timing"] |= timing.added_to(earlier)
-        run["engine"] |= {"traces": program.num_traces}
+        record.close()
         program.release()
-    run |= {"metrics": results.metrics, "best": results.best}
-    run |= {"status": "completed", "ended": now(), "engine": run["engine"] | {"ended_by": ended_by}}
+    run["engine"] |= {"ended_by": ended_by, "traces": program.num_traces}
+    run |= {"status": "completed", "ended": now()}
     folder.write_run(run)
     progress.print_summary(console, run, folder.path, folder.checkpoints / f"step-{run['step']:09d}")
+
+
+def _engine(session: Session, before: dict[str, Any], timing: loop.Timing) -> tuple[Session, Program, dict[str, Any]]:
+    """Picks where the examples lie and how the program is compiled.
+
+    Args:
+        session: what is trained; the one that is returned may be over the variables of an earlier one.
+        before: what was picked when the run began, in a run that goes on; it is kept.
+        timing: takes the seconds of compiling.
+
+    Returns:
+        The session, its program, and what `run.json` says of the engine.
+    """
+    config = session.config
+    why_stream = modes.why_stream(before.get("residency") or config["data"]["residency"], session.data_bytes)
+    session, program = with_program(session, streams=bool(why_stream))
+    choice = modes.choose(
+        before.get("loop") or config["trainer"]["compile"],
+        session.strategy,
+        session.parts.model,
+        session.plan,
+        program,
+        session.state(program),
+        session.choices(),
+    )
+    program.mode, timing.compile_seconds = choice.mode, choice.compile_seconds
+    picked = {
+        "mode": "stream" if why_stream else choice.mode,
+        "why": "; ".join(filter(None, [why_stream, choice.why])),
+        "loop": choice.mode,
+        "residency": "stream" if why_stream else "device",
+    }
+    return session, program, (before or picked) | {"devices": devices.device_names()}
 
 
 def _newest_checkpoint(folder: RunFolder, session: Session, console: Console) -> checkpoints.Checkpoint | None:
@@ -309,7 +287,3 @@ def _has_more_to_do(config: Mapping[str, Any], before: Mapping[str, Any]) -> boo
     beyond_epochs = trainer["max_epochs"] is None or before["epoch"] < trainer["max_epochs"]
     beyond_steps = trainer["max_steps"] is None or before["step"] < trainer["max_steps"]
     return beyond_epochs and beyond_steps
-
-
-def _as_markdown(content: Any) -> str:
-    return f"```yaml\n{yaml.safe_dump(content, sort_keys=False)}```"

@@ -16,6 +16,7 @@ from tensorflow.python.client import device_lib
 
 from tfrun.engine.checkpoints import State
 from tfrun.engine.choices import Choices
+from tfrun.engine.loop import Plan
 from tfrun.engine.program import Program, XlaError
 
 FIXED = {"xla": "xla_loop", "graph": "graph_loop", "eager": "eager"}
@@ -39,8 +40,7 @@ def choose(
     compile: str,
     strategy: tf.distribute.Strategy,
     model: keras.Model,
-    planned_steps: int,
-    planned_seconds: float | None,
+    plan: Plan,
     program: Program,
     state: State,
     remembered: Choices,
@@ -50,7 +50,7 @@ def choose(
     Args:
         compile: the config's `trainer.compile`, or the mode that a resumed run keeps.
         strategy, model: what is trained, and on what.
-        planned_steps, planned_seconds: the length of the run.
+        plan: the length of the run.
         program: tried out; its mode is left as the last one tried.
         state: the variables that a trial changes; they are put back.
         remembered: what was measured for this program before, and where to note it down.
@@ -61,12 +61,12 @@ def choose(
         return Choice("graph_loop", "several replicas: collectives run in TensorFlow's own loop")
     if not tf.config.list_logical_devices("GPU") and has_convolutions(model):
         return Choice("graph_loop", "convolutions on a CPU run in oneDNN, outside of XLA")
-    if planned_steps < WORTH_XLA_STEPS:
-        return Choice("graph_loop", f"{planned_steps} steps take less time than XLA's compilation")
+    if plan.last_step < WORTH_XLA_STEPS:
+        return Choice("graph_loop", f"{plan.last_step} steps take less time than XLA's compilation")
     known = remembered.read()
     if known:
         return Choice(known["mode"], known["why"])
-    return _compared(planned_steps, planned_seconds, program, state, remembered)
+    return _compared(plan, program, state, remembered)
 
 
 def why_stream(residency: str, data_bytes: int) -> str | None:
@@ -103,20 +103,18 @@ def has_convolutions(model: keras.Model) -> bool:
     return any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
 
 
-def _compared(
-    planned_steps: int, planned_seconds: float | None, program: Program, state: State, remembered: Choices
-) -> Choice:
+def _compared(plan: Plan, program: Program, state: State, remembered: Choices) -> Choice:
     started = time.perf_counter()
     try:
-        xla = _steps_per_second(program, "xla_loop", state, planned_steps, 0.0)
+        xla = _steps_per_second(program, "xla_loop", state, plan.last_step, 0.0)
     except XlaError:
         return Choice("graph_loop", "XLA can't compile the step", time.perf_counter() - started)
-    seconds = min(planned_steps / xla, planned_seconds or float("inf"))
+    seconds = min(plan.last_step / xla, plan.max_seconds or float("inf"))
     if SHARE_OF_RUN * seconds < COMPARISON_SECONDS:
         why = f"about {seconds:,.0f} s of training: too short to compare with the graph loop"
         return Choice("xla_loop", why, time.perf_counter() - started)
-    xla = _steps_per_second(program, "xla_loop", state, planned_steps)
-    graph = _steps_per_second(program, "graph_loop", state, planned_steps)
+    xla = _steps_per_second(program, "xla_loop", state, plan.last_step)
+    graph = _steps_per_second(program, "graph_loop", state, plan.last_step)
     mode = "graph_loop" if graph > CLEARLY_FASTER * xla else "xla_loop"
     why = f"measured: xla_loop {xla:,.0f} steps/s, graph_loop {graph:,.0f} steps/s"
     remembered.write({"mode": mode, "why": why})

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfrun.engine import modes
 from tfrun.engine.checkpoints import State
 from tfrun.engine.choices import Choices
+from tfrun.engine.loop import Plan
 from tfrun.engine.modes import Choice, choose
 from tfrun.engine.program import Program, XlaError
 
@@ -60,9 +61,8 @@ class Pick:
         weight, before = tf.Variable(5.0), self.clock[0]
         program = Pretend(seconds, self.clock, weight)
         state, known = State({"model": [weight]}), Choices({"batch_size": batch_size}, self.folder)
-        choice = choose(
-            compile, ONE_DEVICE, model, planned_steps, planned_seconds, cast(Program, program), state, known
-        )
+        plan = Plan(steps_per_epoch=100, last_step=planned_steps, max_seconds=planned_seconds)
+        choice = choose(compile, ONE_DEVICE, model, plan, cast(Program, program), state, known)
         assert float(weight.numpy()) == 5.0
         self.ran, self.seconds = program.ran, self.clock[0] - before
         return choice

@@ -1,0 +1,105 @@
+"""What a run leaves behind while it trains: its journals, its checkpoints and `run.json`.
+
+All of it is written by the background thread, in the order of the run; the training thread only copies the state.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tfrun.engine import checkpoints, loop, writers
+from tfrun.engine.background import Background
+from tfrun.engine.program import BlockResult, Program
+from tfrun.engine.session import Session
+from tfrun.runs import RunFolder
+
+
+class Record:
+    """Writes a run down. A context manager: what was handed over is on the disk when it is left.
+
+    Args:
+        folder: the run's.
+        session, program: the run.
+        run: what `run.json` says; while the context is entered it belongs to the background.
+        timing: the training thread's seconds.
+        journals: how long the journals were at the checkpoint that the run goes on from; none for a new run.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        session: Session,
+        program: Program,
+        run: dict[str, Any],
+        timing: loop.Timing,
+        journals: Mapping[str, int],
+    ):
+        self._folder, self._session, self._program = folder, session, program
+        self._run, self._timing, self._earlier = run, timing, dict(run["timing"])
+        self._state = session.state(program)
+        self._slots = self._state.describe()
+        self._groups = [group.name for group in session.parts.step.active]
+        writers.cut_back(folder.path, journals)
+        self.results = writers.Results(folder.metrics_jsonl, int(session.best.best_step.numpy()), session.best.monitor)
+        self.board = writers.TensorBoard(folder.tensorboard) if session.config["logger"] else None
+        lines = writers.JsonLines(folder.metrics_jsonl)
+        self.writer = writers.MultiWriter(filter(None, [lines, self.results, self.board]))
+        if self.board and not journals:
+            self.board.write_text("config", _as_markdown(session.config))
+            self.board.write_text("groups", _as_markdown(run["groups"]))
+        self._background, self._saved = Background(), threading.Event()
+        self._saved.set()
+
+    def __enter__(self) -> Record:
+        self._background.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._background.__exit__(*error)
+
+    def write(self, first_step: int, result: BlockResult) -> None:
+        """Takes a block's values."""
+        names = self._program.names
+        self._background.do(loop.write, self.writer, self._session.plan, self._groups, names, first_step, result)
+
+    def save(self, step: int) -> None:
+        """Takes the state as it is after a step."""
+        self._saved.wait()  # for the disk: there is one copy of the state in memory at a time
+        self._saved = self._background.do(self._save, step, self._state.read(), self._seconds())
+
+    def wait(self) -> None:
+        """Returns once everything is on the disk."""
+        self._background.wait()
+
+    def close(self) -> None:
+        """Writes what is left, and into `run` what the run took and gave."""
+        self.writer.close()
+        self._run["timing"] |= self._seconds()
+        self._run |= {"metrics": self.results.metrics, "best": self.results.best}
+
+    def _seconds(self) -> dict[str, float | None]:
+        return self._timing.added_to(self._earlier)
+
+    def _save(self, step: int, arrays: Mapping[str, np.ndarray], seconds: Mapping[str, float | None]) -> None:
+        self.writer.flush()  # what the checkpoint says of the journals must be true after a power cut too
+        session, run = self._session, self._run
+        extra = {
+            "engine": run["engine"],
+            "journals": writers.journal_lengths(self._folder.path),
+            "fingerprint": session.examples.fingerprint,
+        }
+        keep = session.config["checkpoint"]["keep"]
+        checkpoints.save(self._folder.checkpoints, step, self._slots, arrays, extra, keep)
+        run.update(step=step, epoch=step // session.plan.steps_per_epoch)
+        run.update(metrics=self.results.metrics, best=self.results.best)
+        run["timing"] |= seconds
+        self._folder.write_run(run)
+
+
+def _as_markdown(content: Any) -> str:
+    return f"```yaml\n{yaml.safe_dump(content, sort_keys=False)}```"
