@@ -75,7 +75,7 @@ CASES = {
     "residual_mlp-32": Case("residual_mlp", "huber", write_numbers, 32, epochs=40),
     "residual_mlp-512": Case("residual_mlp", "huber", write_numbers, 512, epochs=150),
     "mlp-32": Case("mlp", CROSSENTROPY, images(10000), 32, epochs=40),
-    "mlp-512": Case("mlp", CROSSENTROPY, images(10000), 512, epochs=80),
+    "mlp-512": Case("mlp", CROSSENTROPY, images(10000), 512, epochs=160),
     "cnn-32": Case("cnn", CROSSENTROPY, images(1280), 32, epochs=10, convolves=True),
     "cnn-512": Case("cnn", CROSSENTROPY, images(5120), 512, epochs=6, convolves=True),
 }
