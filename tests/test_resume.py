@@ -78,13 +78,14 @@ def kill_after_a_new_checkpoint(process: subprocess.Popen[bytes], folder: Path, 
 
 
 @pytest.mark.slow
-def test_killed_twice_equals_undisturbed(tfrun: Tfrun, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("residency", "mode"), [("device", "xla_loop"), ("stream", "stream")])
+def test_killed_twice_equals_undisturbed(tfrun: Tfrun, tmp_path: Path, residency: str, mode: str) -> None:
     """Weights, optimizer slots, dropout's generator, journal and curves are the same, bit for bit."""
     write_csv(tmp_path / "rows.csv", 2000)
     args = [
         *DATA, "model.dropout=0.2", "trainer.compile=xla", "trainer.max_epochs=400", "logger.every_steps=7",
         "checkpoint.every_seconds=0.2", "checkpoint.every_steps=1470", "early_stopping.patience=350",
-        "optimizer.groups.deep.schedule=cosine",
+        "optimizer.groups.deep.schedule=cosine", f"data.residency={residency}",
     ]  # fmt: skip
 
     def start(*words: str | Path) -> subprocess.Popen[bytes]:
@@ -104,7 +105,7 @@ def test_killed_twice_equals_undisturbed(tfrun: Tfrun, tmp_path: Path) -> None:
     undisturbed = one_run(tmp_path, "whole")
     one, two = read_run(undisturbed), read_run(killed)
     assert one["status"] == two["status"] == "completed"
-    assert one["engine"]["mode"] == two["engine"]["mode"] == "xla_loop"
+    assert one["engine"]["mode"] == two["engine"]["mode"] == mode
     assert (one["step"], one["epoch"]) == (two["step"], two["epoch"]) == (400 * 50, 400)
     assert [group["optimizer"] for group in one["groups"]] == ["ftrl", "adam"]
     for key in ("metrics", "best", "groups", "data"):
