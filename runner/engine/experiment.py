@@ -184,7 +184,7 @@ def _engine(session: Session, before: dict[str, Any], timing: loop.Timing) -> tu
         The session, its program, and what `run.json` says of the engine.
     """
     config = session.config
-    why_stream = modes.why_stream(before.get("residency") or config["data"]["residency"], session.data_bytes)
+    why_stream = modes.why_stream(before.get("residency") or config["data"]["residency"], session.bytes_to_load)
     session, program = with_program(session, streams=bool(why_stream))
     choice = modes.choose(
         before.get("loop") or config["trainer"]["compile"],

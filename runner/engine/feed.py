@@ -156,6 +156,14 @@ def data_bytes(examples: Examples) -> int:
     return len(examples.targets) * _row_bytes((examples.inputs, examples.targets))
 
 
+def bytes_to_load(examples: Examples) -> int:
+    """Returns how much memory the device needs for all examples; a CPU uses what is in the host's memory already."""
+    if tf.config.list_logical_devices("GPU"):
+        return data_bytes(examples)
+    leaves = tf.nest.flatten((examples.inputs, examples.targets))
+    return len(examples.targets) * _row_bytes([array for array in leaves if not isinstance(array, np.ndarray)])
+
+
 def _row_bytes(data: Any) -> int:
     return sum(int(np.prod(array.shape[1:])) * np.dtype(_dtype(array)).itemsize for array in tf.nest.flatten(data))
 

@@ -69,17 +69,17 @@ def choose(
     return _compared(plan, program, state, remembered)
 
 
-def why_stream(residency: str, data_bytes: int) -> str | None:
+def why_stream(residency: str, bytes_to_load: int) -> str | None:
     """Returns why the examples stay on the host, or None where they go to the device.
 
     Args:
         residency: the config's `data.residency`.
-        data_bytes: the size of the encoded examples.
+        bytes_to_load: how much memory they would take there.
     """
     if residency == "stream":
         return "data.residency=stream"
-    if residency == "auto" and data_bytes > room_bytes():
-        return f"{data_bytes / 2**20:,.0f} MiB of examples don't fit into the device's memory beside the model"
+    if residency == "auto" and bytes_to_load > room_bytes():
+        return f"{bytes_to_load / 2**20:,.0f} MiB of examples don't fit into the device's memory beside the model"
     return None
 
 

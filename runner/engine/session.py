@@ -58,6 +58,11 @@ class Session:
         """The size of the encoded examples."""
         return feed.data_bytes(self.examples)
 
+    @property
+    def bytes_to_load(self) -> int:
+        """How much of it the device has no memory for yet."""
+        return feed.bytes_to_load(self.examples)
+
     def make_feed(self, streams: bool) -> feed.Feed:
         """Returns what brings the examples: they lie on the device, or stream from the host."""
         kind = feed.Stream if streams else feed.Resident

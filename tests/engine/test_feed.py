@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrun.arrays import StoredArray
 from tfrun.engine.data import Examples
-from tfrun.engine.feed import Feed, Resident, Stream, data_bytes
+from tfrun.engine.feed import Feed, Resident, Stream, bytes_to_load, data_bytes
 from tfrun.engine.order import Order
 
 ROWS = 23
@@ -70,8 +72,29 @@ def test_parts_of_given_rows(kind: str) -> None:
     assert found == rows.tolist()
 
 
-def test_sizes() -> None:
+def test_sizes(tmp_path: Path) -> None:
     assert data_bytes(EXAMPLES) == ROWS * ROW_BYTES
+    if not tf.config.list_logical_devices("GPU"):
+        assert bytes_to_load(EXAMPLES) == 0
+    (tmp_path / "x").write_bytes(bytes(ROWS * 6))
+    stored = StoredArray(str(tmp_path / "x"), 0, (ROWS, 6), np.dtype("u1"))
+    assert data_bytes(Examples(stored, Y, {}, cast(Any, None), "")) == ROWS * (6 + 1) * 4
+    assert bytes_to_load(Examples(stored, Y, {}, cast(Any, None), "")) >= ROWS * 6 * 4
+
+
+def test_a_stored_array_trains_as_floats(tmp_path: Path) -> None:
+    values = np.arange(ROWS * 6, dtype=np.uint8).reshape(ROWS, 6)
+    (tmp_path / "x").write_bytes(values.tobytes())
+    stored = StoredArray(str(tmp_path / "x"), 0, (ROWS, 6), np.dtype("u1"))
+    examples = Examples(stored, Y, {}, cast(Any, None), "")
+    for feed in (
+        Resident(examples, ORDER, tf.distribute.get_strategy()),
+        Stream(examples, ORDER, tf.distribute.get_strategy(), stretch_bytes=200),
+    ):
+        part = feed.batches(0, 1, length=4)
+        found = tf.gather(part.data[0], part.rows).numpy()
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, values[ORDER.block(0, 1)])
 
 
 def test_an_array_in_memory_isn_t_copied_to_a_cpu() -> None:
