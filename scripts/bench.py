@@ -37,7 +37,14 @@ from pathlib import Path
 
 from benchmarks.cases import CASES
 
-COMMANDS = {"loops": "tfrun beside other loops; what a call without a command does"}
+COMMANDS = {
+    "loops": "tfrun beside other loops; what a call without a command does",
+    "start": "the wait before the first step",
+    "memory": "memory beyond TensorFlow's own; whether it grows with epochs and trials",
+    "growth": "steps per second over batch size, model size and rows",
+    "stream": "streaming beside the bare tf.data pipeline and rows on the device",
+    "auto": "what trainer.compile=auto picks beside the fixed modes, and what picking costs",
+}
 QUICK_ROUNDS = 2
 
 
@@ -54,6 +61,17 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         own.add_argument("--rounds", type=int, default=7)
         own.add_argument("--patience", type=float, default=0.0, metavar="SECONDS")
         own.add_argument("--json", type=Path, metavar="FILE", help="where to write the results")
+    start, memory = commands.choices["start"], commands.choices["memory"]
+    start.add_argument("--rounds", type=int, default=5)
+    memory.add_argument("--quick", action="store_true", help="little data")
+    growth, stream, auto = (commands.choices[command] for command in ("growth", "stream", "auto"))
+    growth.add_argument("--quick", action="store_true", help="two points of each line")
+    growth.add_argument("--plot", type=Path, metavar="FILE", help="where to draw them, an SVG")
+    stream.add_argument("--rounds", type=int, default=5)
+    auto.add_argument("--rounds", type=int, default=3)
+    auto.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
+    for own in (start, memory, growth, stream, auto):
+        own.add_argument("--json", type=Path, metavar="FILE", help="where to write the results")
     return parser.parse_args(words)
 
 
@@ -62,6 +80,26 @@ def main() -> None:
     args = parse()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+    if args.command == "start":
+        from benchmarks import start
+
+        return start.run(args.rounds, args.json)
+    if args.command == "memory":
+        from benchmarks import memory
+
+        return memory.run(args.quick, args.json)
+    if args.command == "growth":
+        from benchmarks import growth
+
+        return growth.run(args.quick, args.json, args.plot)
+    if args.command == "stream":
+        from benchmarks import stream
+
+        return stream.run(args.rounds, args.json)
+    if args.command == "auto":
+        from benchmarks import auto
+
+        return auto.run(args.case or list(CASES), args.rounds, args.json)
     from benchmarks import loops  # after the command line is understood: TensorFlow takes seconds
 
     rounds = QUICK_ROUNDS if args.quick else args.rounds

@@ -1,6 +1,5 @@
-"""What trains: everything here and in `tfrun.components` may import TensorFlow; nothing else does."""
+"""Compiled training: the one room, beside the components, where TensorFlow is imported."""
 
-import os
+from tfrun.compiled import keep_compiled
 
-# XLA's older emitters of CPU kernels: half the time to compile, the same speed. A person's own flags follow and win.
-os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".rstrip()
+keep_compiled()  # before TensorFlow is imported

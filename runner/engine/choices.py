@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tfrun.compiled import cache_folder
 from tfrun.errors import ResourceError
 from tfrun.runs import write_atomically
 
@@ -29,7 +29,7 @@ class Choices:
     def __init__(self, description: Mapping[str, Any], folder: Path | None = None):
         text = json.dumps(description, sort_keys=True, default=str)
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
-        self._path = (folder or default_folder()) / f"{name}.json"
+        self._path = (folder or cache_folder() / "choices") / f"{name}.json"
 
     def read(self) -> dict[str, str] | None:
         """Returns `mode` and `why`, or None."""
@@ -44,15 +44,3 @@ class Choices:
         with contextlib.suppress(OSError, ResourceError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps(dict(answer)) + "\n")
-
-
-def default_folder() -> Path:
-    """Returns the folder of answers."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfrun" / "choices"
-
-
-def processor() -> str:
-    """Returns the processor's name: the same model is the same speed."""
-    with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo") as lines:
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return ""

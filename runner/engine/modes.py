@@ -23,8 +23,8 @@ FIXED = {"xla": "xla_loop", "graph": "graph_loop", "eager": "eager"}
 WORTH_XLA_STEPS = 2000  # below it the whole run takes less time than XLA's compilation
 CLEARLY_FASTER = 1.3  # ratios nearer to 1 are ties in noise, and a tie must always fall the same way
 SHARE_OF_RUN = 0.05  # that a comparison may cost
-COMPARISON_SECONDS = 1.2  # what it costs: the graph loop's tracing, its first call and TRIAL_SECONDS
-TRIAL_SECONDS = 0.15
+COMPARISON_SECONDS = 1.2  # what it costs at least: the graph loop's tracing, its first call and its trial
+TRIAL_SECONDS = 0.05  # of a block that is timed
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,14 @@ def has_convolutions(model: keras.Model) -> bool:
 def _compared(plan: Plan, program: Program, state: State, remembered: Choices) -> Choice:
     started = time.perf_counter()
     try:
-        xla = _steps_per_second(program, "xla_loop", state, plan.last_step, 0.0)
+        xla = _steps_per_second(program, "xla_loop", state, plan.last_step)
     except XlaError:
         return Choice("graph_loop", "XLA can't compile the step", time.perf_counter() - started)
+    compile_seconds = time.perf_counter() - started
     seconds = min(plan.last_step / xla, plan.max_seconds or float("inf"))
-    if SHARE_OF_RUN * seconds < COMPARISON_SECONDS:
+    if SHARE_OF_RUN * seconds < max(COMPARISON_SECONDS, compile_seconds):  # the graph loop is traced as long, at most
         why = f"about {seconds:,.0f} s of training: too short to compare with the graph loop"
-        return Choice("xla_loop", why, time.perf_counter() - started)
-    xla = _steps_per_second(program, "xla_loop", state, plan.last_step)
+        return Choice("xla_loop", why, compile_seconds)
     graph = _steps_per_second(program, "graph_loop", state, plan.last_step)
     mode = "graph_loop" if graph > CLEARLY_FASTER * xla else "xla_loop"
     why = f"measured: xla_loop {xla:,.0f} steps/s, graph_loop {graph:,.0f} steps/s"
@@ -121,21 +121,23 @@ def _compared(plan: Plan, program: Program, state: State, remembered: Choices) -
     return Choice(mode, why, time.perf_counter() - started)
 
 
-def _steps_per_second(
-    program: Program, mode: str, state: State, planned_steps: int, trial_seconds: float = TRIAL_SECONDS
-) -> float:
-    """Times blocks in a mode and returns the fastest, which noise can only slow down; puts the state back."""
+def _steps_per_second(program: Program, mode: str, state: State, planned_steps: int) -> float:
+    """Times two blocks in a mode and returns the faster one's rate, since noise can only slow down.
+
+    The state is put back. The blocks are long enough for what a block costs beside its steps not to count.
+    """
     program.mode = mode
     before = state.read()
     program.run(0, 1)  # compiles
-    steps, best, ends = 1, 0.0, time.perf_counter() + trial_seconds
-    while True:
-        started = time.perf_counter()
-        program.run(0, steps)
-        finished = time.perf_counter()
-        best = max(best, steps / (finished - started))
-        if finished > ends and (finished - started > 0.002 or steps == program.max_steps):
-            state.write(before)
-            return best
-        if finished - started < trial_seconds / 5 or trial_seconds == 0:
-            steps = min(4 * steps, program.max_steps, planned_steps)
+    steps, most = 1, min(program.max_steps, planned_steps)
+    while (seconds := _seconds(program, steps)) < TRIAL_SECONDS and steps < most:
+        steps = min(most, 8 * steps)
+    seconds = min(seconds, _seconds(program, steps))
+    state.write(before)
+    return steps / seconds
+
+
+def _seconds(program: Program, num_steps: int) -> float:
+    started = time.perf_counter()
+    program.run(0, num_steps)
+    return time.perf_counter() - started

@@ -9,7 +9,7 @@ Python gets arrays back and decides only between blocks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrun.compiled import throw_away
 from tfrun.engine.feed import Feed, Part
 from tfrun.engine.order import Order
 from tfrun.engine.step import Step, gather, own_share
@@ -161,12 +162,7 @@ class Program:
         steps = min(MAX_STEPS, max(1, MAX_ORDER_BYTES // (4 * self._batch_size)))
         self._max_epochs = max(1, steps // self._per_epoch)
         self.max_steps = min(steps, self._per_epoch) if self._max_epochs == 1 else self._max_epochs * self._per_epoch
-        # AutoGraph would rewrite the loops below, which are TensorFlow's already, in half a second
-        self._blocks = {
-            "xla_loop": tf.function(self._block, autograph=False, jit_compile=True),
-            "graph_loop": tf.function(self._block, autograph=False),
-            "eager": self._block,
-        }
+        self._blocks = {mode: self._compiled(mode) for mode in ("xla_loop", "graph_loop", "eager")}
         # once or twice in a run: not worth XLA's compile time
         self._compiled_evaluation = tf.function(self._evaluate, autograph=False, reduce_retracing=True)
         self._compiled_epoch_end = tf.function(self._end_epoch, autograph=False)
@@ -214,8 +210,14 @@ class Program:
         last_epoch, end = divmod(first_step + num_steps - 1, self._per_epoch)
         batches = self.feed.batches(first_step, num_steps, self.max_steps * self._batch_size)
         span = (tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
+        arguments = (batches.data, batches.rows, self._validation(), *span)
         try:
-            values = self._blocks[self.mode](batches.data, batches.rows, self._validation(), *span)
+            values = self._blocks[self.mode](*arguments)
+        except (tf.errors.OutOfRangeError, tf.errors.DataLossError):
+            if not throw_away():  # a compiled program that was kept, and is damaged
+                raise
+            self._blocks[self.mode] = self._compiled(self.mode)  # TensorFlow remembers the failure of the old one
+            values = self._blocks[self.mode](*arguments)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if self.mode != "xla_loop" or "tf2xla" not in str(error):
                 raise
@@ -232,6 +234,12 @@ class Program:
         train, val, improved = (values[:ended] for values in epochs)
         has_val = len(self._val_rows) > 0
         return BlockResult(losses, norms, rates, train, val, improved, bool(ok), bool(stop), has_val)
+
+    def _compiled(self, mode: str) -> Callable[..., Any]:
+        if mode == "eager":
+            return self._block
+        # AutoGraph would rewrite the loops below, which are TensorFlow's already, in half a second
+        return tf.function(self._block, autograph=False, jit_compile=mode == "xla_loop")
 
     def _validation(self) -> Part | None:
         """Returns the validation split where the block goes over it itself."""

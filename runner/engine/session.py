@@ -12,10 +12,11 @@ import tensorflow as tf
 
 from tfrun import provenance
 from tfrun.catalog import Catalog
+from tfrun.compiled import processor
 from tfrun.engine import data, devices, feed
 from tfrun.engine.build import Parts, build_parts
 from tfrun.engine.checkpoints import State
-from tfrun.engine.choices import Choices, processor
+from tfrun.engine.choices import Choices
 from tfrun.engine.loop import UNLIMITED, Plan
 from tfrun.engine.order import Order
 from tfrun.engine.program import Program, Tracker

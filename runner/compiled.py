@@ -1,0 +1,65 @@
+"""XLA's compiled programs, kept for later processes: the wait before the first step is half as long the second time.
+
+They lie in `$XDG_CACHE_HOME/tfrun/xla` (`~/.cache/tfrun/xla`), apart for each TensorFlow, processor and set of flags,
+and may be deleted at any time. TensorFlow reads and writes them itself, but ends a run where it can't; so they are
+only used in a folder that can be written, and thrown away where one turns out to be damaged.
+
+Imported before TensorFlow, which reads the flag once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from importlib import metadata
+from pathlib import Path
+
+FLAG = "--tf_xla_persistent_cache_directory="
+MAX_PROGRAMS = 200  # about a megabyte each
+ROOM_BYTES = 2**24  # that a disk, or a person's share of it, must have left
+
+
+def cache_folder() -> Path:
+    """Returns the folder of all that tfrun keeps from run to run."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfrun"
+
+
+def keep_compiled() -> None:
+    """Has TensorFlow keep its programs, unless a person's own flags say where, or there is a GPU or no room."""
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    if "persistent_cache" in flags or Path("/dev/nvidiactl").exists():
+        return
+    described = f"{metadata.version('tensorflow')} {processor()} {os.environ.get('XLA_FLAGS', '')}"
+    folder = cache_folder() / "xla" / hashlib.sha256(described.encode()).hexdigest()[:16]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = folder / f".room-{os.getpid()}"
+        with contextlib.closing(os.fdopen(os.open(probe, os.O_CREAT | os.O_WRONLY, 0o600), "wb")) as file:
+            os.unlink(probe)
+            os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
+        programs = sorted(folder.glob("*.pb"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in programs[MAX_PROGRAMS:]:
+            path.unlink(missing_ok=True)
+    except OSError:
+        return
+    os.environ["TF_XLA_FLAGS"] = f"{flags} {FLAG}{folder}".strip()
+
+
+def throw_away() -> bool:
+    """Deletes what is kept; returns whether anything was."""
+    flags = [flag for flag in os.environ.get("TF_XLA_FLAGS", "").split() if flag.startswith(FLAG)]
+    found = False
+    for flag in flags:
+        for path in Path(flag.removeprefix(FLAG)).glob("*.pb"):
+            path.unlink(missing_ok=True)
+            found = True
+    return found
+
+
+def processor() -> str:
+    """Returns the processor's name and what it can do: programs are compiled for no other."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
+        wanted = ("model name", "flags", "Features")
+        return " ".join(dict.fromkeys(line.partition(":")[2].strip() for line in lines if line.startswith(wanted)))
+    return ""

@@ -1,0 +1,196 @@
+"""The wait before the first step, from the process's start to the end of the first step.
+
+Every round starts a fresh process for each case, one after the other; medians over the rounds are shown. What is beyond
+TensorFlow's import is what is beyond the median of a process that does nothing but `import tensorflow`: Python's start,
+Keras, the config, the data, the build and the compilation are all in it. A second trial is timed from its command's
+start, in the process of the first one.
+
+The fresh processes run this file: `python -m benchmarks.start`. Its head imports nothing that takes time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+PLANNED = ["model=wide_deep", "loss=huber", "trainer.max_epochs=null", f"trainer.max_steps={10**9}"]
+XLA = [*PLANNED, "trainer.compile=xla"]
+OTHER_NUMBERS = ["loss.delta=0.7", "seed=7", "optimizer.groups.deep.learning_rate=3e-4"]
+IMPORT = "import tensorflow"
+IMPORTER = f"{IMPORT}, time; print(time.monotonic())"
+SHOWN = {  # a column's head, by the value's name
+    "first_step_seconds": "first step s",
+    "beyond_import_seconds": "beyond import s",
+    "build_seconds": "build s",
+    "compile_seconds": "compile s",
+}
+
+
+def run(rounds: int, json_file: Path | None) -> None:
+    """Measures the waits, prints a table and writes the numbers.
+
+    Args:
+        rounds: how often each case gets a process.
+        json_file: where to write the numbers as well.
+    """
+    from benchmarks import report
+
+    written = {"machine": report.machine(), "rounds": rounds}
+    report.print_machine(written["machine"])
+    folder = Path(tempfile.mkdtemp())
+    try:
+        measured = measure(folder, rounds)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    written["rows"] = rows_of(measured)
+    print_table(f"the wait before the first step: {rounds} rounds", written["rows"])
+    if json_file:
+        json_file.write_text(json.dumps(written, indent=1) + "\n")
+
+
+def measure(folder: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Returns what each round gave, by the case's name."""
+    from benchmarks.cases import write_numbers
+
+    data = write_numbers(folder)
+    auto = [*data, *PLANNED, "trainer.compile=auto"]
+    trials: dict[str, list[list[str]]] = {
+        "wide_deep, compile=xla": [[*data, *XLA]],
+        "wide_deep, compile=auto, nothing remembered": [auto],
+        "wide_deep, compile=auto, remembered": [auto],  # from the case before it
+        "tfrun without an argument (353 rows, graph loop)": [[]],
+        "second trial: other loss.delta, seed, learning rate": [[*data, *XLA], [*data, *XLA, *OTHER_NUMBERS]],
+    }
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in (IMPORT, *trials)}
+    for k in range(rounds):
+        started = time.monotonic()
+        measured[IMPORT].append({"first_step_seconds": float(_said(["-c", IMPORTER])) - started})
+        environment = {"XDG_CACHE_HOME": str(folder / f"cache-{k}")}
+        for name, commands in trials.items():
+            measured[name].append(_first_step(commands, folder / "runs", environment))
+    return measured
+
+
+def _first_step(commands: Sequence[Sequence[str]], root: Path, environment: dict[str, str]) -> dict[str, float]:
+    """Returns what the last one of the commands took in a process that runs them all."""
+    roots = [root / str(k) for k in range(len(commands))]
+    words = [[*command, f"output_root={own}"] for command, own in zip(commands, roots, strict=True)]
+    started = time.monotonic()
+    marks = json.loads(_said(["-m", "benchmarks.start", json.dumps(words)], environment))
+    (path,) = roots[-1].glob("outputs/*/*/run.json")
+    record = json.loads(path.read_text())
+    shutil.rmtree(root)
+    return {
+        "first_step_seconds": marks["first_step"] - (started if len(commands) == 1 else marks["command"]),
+        "build_seconds": record["timing"]["build_seconds"],
+        "compile_seconds": record["timing"]["compile_seconds"],
+        "traces": record["engine"]["traces"],
+    }
+
+
+def _said(words: Sequence[str], environment: dict[str, str] | None = None) -> str:
+    """Returns the last line that a fresh Python prints."""
+    scripts = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=scripts, env=os.environ | (environment or {}), capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"python {' '.join(words)} ended with exit code {done.returncode}: {done.stderr}")
+    return done.stdout.splitlines()[-1]
+
+
+def rows_of(measured: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
+    """Returns the table's rows; None where there is nothing to say."""
+    from benchmarks.results import spread
+
+    imported = spread([own["first_step_seconds"] for own in measured[IMPORT]])["median"]
+    rows = []
+    for name, rounds in measured.items():
+        row: dict[str, Any] = {key: spread([own[key] for own in rounds]) for key in rounds[0]}
+        if not name.startswith((IMPORT, "second trial")):
+            beyond = [own["first_step_seconds"] - imported for own in rounds]
+            row["beyond_import_seconds"] = spread(beyond)
+        rows.append({"what": name, **row, "traces": "traces" in row and int(row["traces"]["greatest"]) or None})
+    return rows
+
+
+def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Prints the rows."""
+    from rich.table import Table
+
+    from benchmarks.report import console
+
+    table = Table(title=title, title_justify="left")
+    table.add_column("what", no_wrap=True)
+    for head in ["first step s", "least..greatest", *list(SHOWN.values())[1:], "traces"]:
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        medians = [f"{row[key]['median']:.2f}" if row.get(key) else "" for key in SHOWN]
+        first = row["first_step_seconds"]
+        spread = f"{first['least']:.2f}..{first['greatest']:.2f}"
+        table.add_row(row["what"], medians[0], spread, *medians[1:], str(row["traces"] or ""))
+    console.print(table)
+
+
+@contextlib.contextmanager
+def _one_step(ended: Callable[[], Any]) -> Iterator[None]:
+    """Lets commands end after their first step, however many they have planned; `ended` is called at the step's end.
+
+    The loop is replaced behind the engine's door, so that the command itself imports TensorFlow.
+    """
+    from tfrun import launch
+
+    door = launch.engine
+
+    @contextlib.contextmanager
+    def engine(log: Path | None) -> Iterator[Any]:
+        with door(log) as opened:
+            loop = opened[0].loop
+            train = loop.train
+
+            def first_step(program: Any, plan: Any, write: Any, show: Any, *rest: Any) -> Any:
+                def shown(*values: Any) -> None:
+                    ended()
+                    show(*values)
+
+                return train(program, dataclasses.replace(plan, last_step=1), write, shown, *rest)
+
+            loop.train = first_step
+            try:
+                yield opened
+            finally:
+                loop.train = train
+
+    launch.engine = engine
+    try:
+        yield
+    finally:
+        launch.engine = door
+
+
+def main() -> None:
+    """Runs the commands of the first argument, a JSON list; prints when the last one began and its first step ended."""
+    from tfrun import cli
+
+    marks: dict[str, float] = {}
+    with _one_step(lambda: marks.update(first_step=time.monotonic())):
+        for words in json.loads(sys.argv[1]):
+            marks["command"] = time.monotonic()
+            exit_code = cli.main(words)
+            if exit_code != 0:
+                raise SystemExit(exit_code)
+    print(json.dumps(marks))
+
+
+if __name__ == "__main__":
+    main()
