@@ -180,6 +180,8 @@ def build_groups(
             continue
         rate = {} if own["learning_rate"] is None else {"learning_rate": own["learning_rate"]}  # a variable later on
         optimizer = build_component(catalog, "optimizer", {"name": own["name"], **own["params"]}, where, rate, inputs)
+        # They are summed in the step already, and TensorFlow keeps every program that was traced with Keras' own sum.
+        optimizer._all_reduce_sum_gradients = _as_they_are
         optimizer.name = own["name"]  # Keras numbers the names of several: adam, adam_1
         optimizer.build(variables)
         groups.append(
@@ -196,6 +198,10 @@ def build_groups(
     if not any(group.optimizer for group in groups):
         raise ConfigError("optimizer.groups: every group is frozen, so there is nothing to train")
     return groups
+
+
+def _as_they_are(gradients: Any) -> Any:
+    return gradients
 
 
 def build_schedule(

@@ -129,9 +129,7 @@ class Step:
         return rate
 
     def _apply_own(self, k: int, gradients: list[tf.Tensor]) -> None:
-        # Keras sums the gradients over replicas once more
-        replicas = self.strategy.num_replicas_in_sync
-        self.active[k].optimizer.apply([gradient / replicas for gradient in gradients], self.active[k].variables)
+        self.active[k].optimizer.apply(gradients, self.active[k].variables)
 
     def update_metrics(self, y: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor | None = None) -> None:
         """Updates every metric but the loss, in the target's own unit."""
