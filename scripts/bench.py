@@ -6,6 +6,7 @@
     scripts/bench.py --quick                 few rounds: whether it works, not how fast it is
     scripts/bench.py --json results.json     the numbers as well
     scripts/bench.py --patience 60           waits before each measurement, so long at most, for an idle machine
+    scripts/bench.py COMMAND                 start, memory, growth, stream or auto: their own comparisons
 
 A round runs every contender once, one after the other, so that what slows the machine down slows them all; a ratio is
 taken within a round, and the median over the rounds is shown with the least and the greatest. "others" is how many

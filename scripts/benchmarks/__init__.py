@@ -4,4 +4,6 @@ cases.py: the models and data sets. setup.py: what a contender gets, and the ref
 tfrun_run.py, keras_loops.py, orbit_loop.py, torch_loop.py: the loops. torch_worker.py: PyTorch's process.
 contenders.py: the loops behind one interface, and the list of them. loops.py: the comparison. results.py: its numbers.
 report.py: its tables. machine.py: memory, and what else runs.
+
+start.py, memory.py, growth.py, stream.py, auto.py: the other commands, each with its tables.
 """
