@@ -50,9 +50,10 @@ def test_the_benchmark_measures_every_contender(root: Path, tmp_path: Path) -> N
         assert name in done.stdout
         values = [*row["steps_per_second"].values(), *row["ratio"].values()]
         assert all(math.isfinite(value) and value > 0 for value in values), row
-        # each whole contender was checked against the plain loop, and had a process of its own
+        # each whole contender was checked against the plain loop, and the first ones had a process of their own
         if "within" not in name:
             assert row["loss_difference"] <= 1e-4
+        if name in ("tfrun", "tfrun, one Adam", "fit() default"):
             assert row["first_step_seconds"] > 0
             assert 100 < row["peak_mb"] < 10000
     assert case["summary"].keys() == BASES | installed
