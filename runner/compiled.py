@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -34,9 +35,7 @@ def keep_compiled() -> None:
     folder = cache_folder() / "xla" / hashlib.sha256(described.encode()).hexdigest()[:16]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = folder / f".room-{os.getpid()}"
-        with contextlib.closing(os.fdopen(os.open(probe, os.O_CREAT | os.O_WRONLY, 0o600), "wb")) as file:
-            os.unlink(probe)
+        with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
         programs = sorted(folder.glob("*.pb"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in programs[MAX_PROGRAMS:]:
@@ -48,13 +47,12 @@ def keep_compiled() -> None:
 
 def throw_away() -> bool:
     """Deletes what is kept; returns whether anything was."""
-    flags = [flag for flag in os.environ.get("TF_XLA_FLAGS", "").split() if flag.startswith(FLAG)]
-    found = False
-    for flag in flags:
-        for path in Path(flag.removeprefix(FLAG)).glob("*.pb"):
-            path.unlink(missing_ok=True)
-            found = True
-    return found
+    flags = os.environ.get("TF_XLA_FLAGS", "").split()
+    folders = [Path(flag.removeprefix(FLAG)) for flag in flags if flag.startswith(FLAG)]
+    programs = [path for folder in folders for path in folder.glob("*.pb")]
+    for path in programs:
+        path.unlink(missing_ok=True)
+    return bool(programs)
 
 
 def processor() -> str:

@@ -1,7 +1,7 @@
 """What `trainer.compile=auto` found out, kept for the next run of the same program on the same machine.
 
-One small JSON file for each in `$XDG_CACHE_HOME/tfrun` (`~/.cache/tfrun`). It may be deleted at any time, and a run
-that can neither read nor write it only measures again.
+One small JSON file for each in `$XDG_CACHE_HOME/tfrun/choices` (`~/.cache/tfrun/choices`). It may be deleted at any
+time, and a run that can neither read nor write it only measures again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.compiled import cache_folder
-from tfrun.errors import ResourceError
 from tfrun.runs import write_atomically
 
 
@@ -41,6 +40,6 @@ class Choices:
 
     def write(self, answer: Mapping[str, str]) -> None:
         """Keeps an answer, if that can be done."""
-        with contextlib.suppress(OSError, ResourceError):
+        with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps(dict(answer)) + "\n")

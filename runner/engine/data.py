@@ -149,7 +149,7 @@ def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
 
 
 def _examples(table: Table, splits: dict[str, np.ndarray], preprocessing: Preprocessing, digest: str) -> Examples:
-    inputs, targets = encode(table, preprocessing, keep=False)
+    inputs, targets = encode(table, preprocessing)
     give_back()
     return Examples(inputs, targets, splits, preprocessing, digest)
 
@@ -217,13 +217,12 @@ def _label(value: Any) -> str:
     return f"{value:.17g}" if isinstance(value, float) else str(value)
 
 
-def encode(table: Table, preprocessing: Preprocessing, keep: bool = True) -> tuple[Any, np.ndarray]:
+def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, np.ndarray]:
     """Returns the inputs and the targets of all rows as the program takes them.
 
     Args:
-        table: the raw rows.
+        table: the raw rows. Each of its columns goes as soon as it is encoded.
         preprocessing: what was learnt from training rows.
-        keep: whether the table keeps its columns; otherwise each goes as soon as it is encoded.
 
     Raises:
         DataError: columns or labels that the preprocessing does not know.
@@ -235,7 +234,7 @@ def encode(table: Table, preprocessing: Preprocessing, keep: bool = True) -> tup
             f"{table.source}: columns are missing. Received: {', '.join(table.columns)}. Missing: {', '.join(missing)}"
         )
     targets = _targets(table, preprocessing)
-    columns = dict(table.columns) if keep else table.columns
+    columns = table.columns
     inputs: dict[str, np.ndarray | StoredArray] = {}
     for name in preprocessing.arrays:
         column = columns.pop(name)

@@ -193,7 +193,7 @@ def _engine(session: Session, before: dict[str, Any], timing: loop.Timing) -> tu
         session.plan,
         program,
         session.state(program),
-        session.choices(),
+        session.choices,
     )
     program.mode, timing.compile_seconds = choice.mode, choice.compile_seconds
     picked = {

@@ -8,6 +8,7 @@ its compilation, and where a run is long enough `auto` compares the two on the r
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -43,7 +44,7 @@ def choose(
     plan: Plan,
     program: Program,
     state: State,
-    remembered: Choices,
+    remembered: Callable[[], Choices],
 ) -> Choice:
     """Returns the mode to train in.
 
@@ -53,7 +54,7 @@ def choose(
         plan: the length of the run.
         program: tried out; its mode is left as the last one tried.
         state: the variables that a trial changes; they are put back.
-        remembered: what was measured for this program before, and where to note it down.
+        remembered: gives what was measured for this program before, and where to note it down.
     """
     if compile != "auto":
         return Choice(FIXED.get(compile, compile), f"trainer.compile={compile}")
@@ -63,10 +64,9 @@ def choose(
         return Choice("graph_loop", "convolutions on a CPU run in oneDNN, outside of XLA")
     if plan.last_step < WORTH_XLA_STEPS:
         return Choice("graph_loop", f"{plan.last_step} steps take less time than XLA's compilation")
-    known = remembered.read()
-    if known:
-        return Choice(known["mode"], known["why"])
-    return _compared(plan, program, state, remembered)
+    choices = remembered()
+    known = choices.read()
+    return Choice(known["mode"], known["why"]) if known else _compared(plan, program, state, choices)
 
 
 def why_stream(residency: str, bytes_to_load: int) -> str | None:

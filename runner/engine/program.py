@@ -139,7 +139,8 @@ class Program:
     ):
         self.mode = "graph_loop"
         self.num_traces = 0
-        self._feed: Feed | None = feed
+        self._feed: Feed | None = None
+        self._validation: Part | None = None
         self.step_count = tf.Variable(
             0,
             dtype=tf.int64,
@@ -155,7 +156,6 @@ class Program:
         self._stopper = stopper
         self._loss_mean = loss_mean
         self._metrics = metrics
-        self._val_rows = val_rows
         # padding is masked, so a small split needn't pay for a large chunk
         unit = 32 * step.strategy.num_replicas_in_sync
         self._chunk = unit * -(-min(EVALUATION_ROWS, len(val_rows) or EVALUATION_ROWS) // unit)
@@ -166,17 +166,20 @@ class Program:
         # once or twice in a run: not worth XLA's compile time
         self._compiled_evaluation = tf.function(self._evaluate, autograph=False, reduce_retracing=True)
         self._compiled_epoch_end = tf.function(self._end_epoch, autograph=False)
+        self._take(feed, val_rows)
 
     def start(self, feed: Feed, val_rows: np.ndarray) -> None:
         """Goes back to the first step, for another run whose variables have their first values already."""
-        self._feed, self._val_rows = feed, val_rows
+        self._take(feed, val_rows)
         self.step_count.assign(0)
         for kept, variable in zip(self.best_weights, self._step.model.variables, strict=True):
             kept.assign(variable.value)
+        for metric in [self._loss_mean, *self._metrics]:
+            metric.reset_state()
 
     def release(self) -> None:
         """Lets go of the examples, until the next start."""
-        self._feed = None
+        self._feed, self._validation = None, None
 
     @property
     def feed(self) -> Feed:
@@ -200,8 +203,7 @@ class Program:
 
     def evaluate(self, rows: np.ndarray) -> dict[str, float]:
         """Returns the loss and the metrics over the given rows, with the weights as they are."""
-        for part in self.feed.parts(rows, self._chunk):
-            self._compiled_evaluation(part.data, part.rows, tf.constant(part.num_rows))
+        self._add(rows)
         values = read_and_reset(self._loss_mean, self._metrics).numpy()
         return dict(zip(self.names, values.tolist(), strict=True))
 
@@ -210,7 +212,7 @@ class Program:
         last_epoch, end = divmod(first_step + num_steps - 1, self._per_epoch)
         batches = self.feed.batches(first_step, num_steps, self.max_steps * self._batch_size)
         span = (tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
-        arguments = (batches.data, batches.rows, self._validation(), *span)
+        arguments = (batches.data, batches.rows, self._validation, *span)
         try:
             values = self._blocks[self.mode](*arguments)
         except (tf.errors.OutOfRangeError, tf.errors.DataLossError):
@@ -226,8 +228,7 @@ class Program:
         # the host waits here for the device
         curves, epochs, steps, ended, ok, stop = tf.nest.map_structure(lambda value: value.numpy(), values)
         if self.feed.streams and ok and end + 1 == self._per_epoch:
-            for part in self.feed.parts(self._val_rows, self._chunk):
-                self._compiled_evaluation(part.data, part.rows, tf.constant(part.num_rows))
+            self._add(self._val_rows)
             epochs, stop = tf.nest.map_structure(lambda value: value.numpy(), self._compiled_epoch_end())
             epochs, ended = Epochs(*(np.array([value]) for value in epochs)), 1
         losses, norms, rates = (curve[:steps] for curve in curves)
@@ -241,12 +242,16 @@ class Program:
         # AutoGraph would rewrite the loops below, which are TensorFlow's already, in half a second
         return tf.function(self._block, autograph=False, jit_compile=mode == "xla_loop")
 
-    def _validation(self) -> Part | None:
-        """Returns the validation split where the block goes over it itself."""
-        if self.feed.streams or len(self._val_rows) == 0:
-            return None
-        part = next(iter(self.feed.parts(self._val_rows, self._chunk)))
-        return part._replace(data=(), num_rows=tf.constant(part.num_rows))
+    def _take(self, feed: Feed, val_rows: np.ndarray) -> None:
+        self._feed, self._val_rows, self._validation = feed, val_rows, None
+        if not feed.streams and len(val_rows):  # then a block goes over the validation split itself
+            (part,) = feed.parts(val_rows, self._chunk)
+            self._validation = part._replace(data=(), num_rows=tf.constant(part.num_rows))
+
+    def _add(self, rows: np.ndarray) -> None:
+        """Adds rows to the validation's loss and metrics."""
+        for part in self.feed.parts(rows, self._chunk):
+            self._compiled_evaluation(part.data, part.rows, tf.constant(part.num_rows))
 
     def _block(
         self, data: Any, rows: tf.Tensor, validation: Part | None, first: Any, last: Any, num_epochs: Any

@@ -83,8 +83,8 @@ class Session:
                 self.stopper,
             )
 
-    def state(self, program: Program) -> State:
-        """Returns everything that a run must find again to go on."""
+    def state(self, program: Program | None = None) -> State:
+        """Returns everything that a run must find again to go on; without a program, all that is not its own."""
         step = self.parts.step
         return State(
             {
@@ -92,9 +92,9 @@ class Session:
                 **{f"optimizer/{group.name}": group.optimizer.variables for group in step.active},
                 **{f"learning_rate/{group.name}": [group.base_learning_rate] for group in step.active},
                 "train": [variable for metric in [step.loss_mean, *step.metrics] for variable in metric.variables],
-                "best": [*self.best.variables, *program.best_weights],
+                "best": [*self.best.variables, *(program.best_weights if program else [])],
                 OPTIONAL_ROLE: self.stopper.variables if self.stopper else [],
-                "position": [program.step_count],
+                "position": [program.step_count] if program else [],
             }
         )
 
@@ -124,18 +124,6 @@ class Session:
             "streams": streams,
         }
         return json.dumps(described, sort_keys=True, default=str)
-
-    def _variables(self) -> list[Any]:
-        step, parts = self.parts.step, self.parts
-        metrics = [step.loss_mean, *step.metrics, parts.val_loss_mean, *parts.val_metrics]
-        return [
-            *parts.model.variables,
-            *(variable for group in step.active for variable in group.optimizer.variables),
-            *(group.base_learning_rate for group in step.active),
-            *(variable for metric in metrics for variable in metric.variables),
-            *self.best.variables,
-            *(self.stopper.variables if self.stopper else []),
-        ]
 
     def load_best(self, program: Program) -> None:
         """Gives the model its best weights, where an epoch has ended."""
@@ -194,22 +182,18 @@ def with_program(session: Session, streams: bool) -> tuple[Session, Program]:
     Then the session that is returned is over that run's variables, which have taken the values of the given one's.
     """
     structure = session.structure(streams)
-    if session.strategy.num_replicas_in_sync > 1 or not _kept or _kept[0].structure != structure:
-        fits = False
-    else:
-        fits = _kept[0].session.parts.inputs.fit(session.parts.inputs)
-    if not fits:
-        _kept.clear()
-        program = session.make_program(streams)
-        without_data = replace(session, table=None, examples=None)  # type: ignore[arg-type] # nobody asks it for them
-        _kept.append(Kept(structure, without_data, program))
-        return session, program
-    _, kept, program = _kept[0]
-    kept.parts.inputs.take(session.parts.inputs)
-    for theirs, own in zip(kept._variables(), session._variables(), strict=True):
-        theirs.assign(own if isinstance(own, tf.Variable) else own.value)
-    program.start(session.make_feed(streams), session.examples.splits["val"])
-    return replace(session, parts=kept.parts, best=kept.best, stopper=kept.stopper), program
+    for kept in _kept:
+        is_same = kept.structure == structure and session.strategy.num_replicas_in_sync == 1
+        if is_same and kept.session.parts.inputs.fit(session.parts.inputs):
+            kept.session.parts.inputs.take(session.parts.inputs)
+            kept.session.state().write(session.state().read())
+            kept.program.start(session.make_feed(streams), session.examples.splits["val"])
+            parts, best, stopper = kept.session.parts, kept.session.best, kept.session.stopper
+            return replace(session, parts=parts, best=best, stopper=stopper), kept.program
+    program = session.make_program(streams)
+    without_data = replace(session, table=None, examples=None)  # type: ignore[arg-type] # nobody asks it for them
+    _kept[:] = [Kept(structure, without_data, program)]
+    return session, program
 
 
 def build_session(

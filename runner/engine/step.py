@@ -58,11 +58,11 @@ class Step:
         self.target = target
         self._trained = [variable for group in self.active for variable in group.variables]
 
-    def __call__(self, data: Any, rows: tf.Tensor | None, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def __call__(self, data: Any, rows: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Trains on one batch.
 
         Args:
-            data: the resident examples, (inputs, targets), or where `rows` is None the batch itself.
+            data: examples, (inputs, targets).
             rows: the batch's row numbers, (batch_size,) int32.
             step: the number of steps done before this one, a scalar int64.
 
@@ -87,10 +87,10 @@ class Step:
 
         return loss, norm, tf.cond(ok, update, put_back), ok
 
-    def _compute(self, data: Any, rows: tf.Tensor | None) -> tuple[Any, ...]:
+    def _compute(self, data: Any, rows: tf.Tensor) -> tuple[Any, ...]:
         replicas = self.strategy.num_replicas_in_sync
         before = [tf.identity(variable.value) for variable in self.model.non_trainable_variables]
-        x, y = data if rows is None else gather(data, own_share(rows))
+        x, y = gather(data, own_share(rows))
         with tf.GradientTape() as tape:
             loss, y_pred = self.algorithm.forward(self.model, self.loss, x, y)
             loss = tf.cast(loss, tf.float32) / replicas
@@ -125,11 +125,9 @@ class Step:
         self.strategy.run(self.update_metrics, args=(outputs[0], outputs[1]))
 
     def _apply(self, k: int, gradients: list[Any], rate: tf.Tensor) -> tf.Tensor:
-        self.strategy.run(self._apply_own, args=(k, gradients))
+        group = self.active[k]
+        self.strategy.run(lambda own: group.optimizer.apply(own, group.variables), args=(gradients,))
         return rate
-
-    def _apply_own(self, k: int, gradients: list[tf.Tensor]) -> None:
-        self.active[k].optimizer.apply(gradients, self.active[k].variables)
 
     def update_metrics(self, y: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor | None = None) -> None:
         """Updates every metric but the loss, in the target's own unit."""
