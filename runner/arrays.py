@@ -149,6 +149,9 @@ def take(array: np.ndarray | StoredArray, rows: np.ndarray, dtype: Any) -> np.nd
     if isinstance(array, StoredArray) and array.dtype == dtype:
         return array.take(rows)
     taken = aligned_empty((len(rows), *array.shape[1:]), dtype)
+    if isinstance(array, np.ndarray) and array.dtype == dtype:
+        # clip, as only then NumPy writes into `out` at once; no row is clipped
+        return np.take(array, rows, axis=0, out=taken, mode="clip")
     for part in blocks(taken, BLOCK_BYTES if isinstance(array, np.ndarray) else TAKE_BYTES):
         taken[part] = array[rows[part]]
     return taken

@@ -33,7 +33,8 @@ class Part(NamedTuple):
 class Feed(Protocol):
     """What the program needs of its examples."""
 
-    streams: bool
+    def keep(self, rows: np.ndarray, multiple: int) -> Part | None:
+        """Returns the given rows as one part, padded to a whole multiple, or None where they are too many to keep."""
 
     def blocks(self, first_step: int, num_steps: int) -> Iterator[tuple[int, int]]:
         """Yields (first step, number of steps): those steps cut up into what one block can train."""
@@ -54,8 +55,6 @@ class Resident:
         strategy: every replica's device gets all of them.
     """
 
-    streams = False
-
     def __init__(self, examples: Examples, order: Order, strategy: tf.distribute.Strategy):
         data = tf.nest.map_structure(_as_tensor, (examples.inputs, examples.targets))
         self._data = strategy.experimental_distribute_values_from_function(lambda _: data)
@@ -68,8 +67,11 @@ class Resident:
         rows = self._order.block(first_step, num_steps)
         return Part(self._data, tf.constant(np.pad(rows, (0, length - len(rows)))), len(rows))
 
+    def keep(self, rows: np.ndarray, multiple: int) -> Part:
+        return Part(self._data, tf.constant(_padded(rows, multiple)), len(rows))
+
     def parts(self, rows: np.ndarray, multiple: int) -> Iterator[Part]:
-        yield Part(self._data, tf.constant(_padded(rows, multiple)), len(rows))
+        yield self.keep(rows, multiple)
 
 
 class Stream:
@@ -79,10 +81,8 @@ class Stream:
         examples: encoded, or arrays on disk.
         order: which training rows each step sees.
         strategy: every replica's device gets each stretch.
-        stretch_bytes: how much is brought at once; up to three stretches are in memory.
+        stretch_bytes: how much is brought at once; up to three stretches are in memory, and one of validation rows.
     """
-
-    streams = True
 
     def __init__(
         self, examples: Examples, order: Order, strategy: tf.distribute.Strategy, stretch_bytes: int = STRETCH_BYTES
@@ -114,6 +114,9 @@ class Stream:
         size = self._order.batch_size
         rows = np.arange((first_step - begin) * size, (first_step - begin + num_steps) * size, dtype=np.int32)
         return Part(self._here[1], tf.constant(np.pad(rows, (0, length - len(rows)))), len(rows))
+
+    def keep(self, rows: np.ndarray, multiple: int) -> Part | None:
+        return next(self.parts(rows, multiple)) if len(rows) <= self._rows_at_once else None
 
     def parts(self, rows: np.ndarray, multiple: int) -> Iterator[Part]:
         at_once = max(1, self._rows_at_once // multiple) * multiple

@@ -227,7 +227,7 @@ class Program:
             raise XlaError(f"trainer.compile: XLA can't compile this step, graph or auto can: {reason}") from error
         # the host waits here for the device
         curves, epochs, steps, ended, ok, stop = tf.nest.map_structure(lambda value: value.numpy(), values)
-        if self.feed.streams and ok and end + 1 == self._per_epoch:
+        if self._validates_outside and ok and end + 1 == self._per_epoch:
             self._add(self._val_rows)
             epochs, stop = tf.nest.map_structure(lambda value: value.numpy(), self._compiled_epoch_end())
             epochs, ended = Epochs(*(np.array([value]) for value in epochs)), 1
@@ -235,6 +235,11 @@ class Program:
         train, val, improved = (values[:ended] for values in epochs)
         has_val = len(self._val_rows) > 0
         return BlockResult(losses, norms, rates, train, val, improved, bool(ok), bool(stop), has_val)
+
+    @property
+    def _validates_outside(self) -> bool:
+        """Whether the validation split is brought a stretch at a time, after the epoch's last block."""
+        return self._validation is None and len(self._val_rows) > 0
 
     def _compiled(self, mode: str) -> Callable[..., Any]:
         if mode == "eager":
@@ -244,9 +249,9 @@ class Program:
 
     def _take(self, feed: Feed, val_rows: np.ndarray) -> None:
         self._feed, self._val_rows, self._validation = feed, val_rows, None
-        if not feed.streams and len(val_rows):  # then a block goes over the validation split itself
-            (part,) = feed.parts(val_rows, self._chunk)
-            self._validation = part._replace(data=(), num_rows=tf.constant(part.num_rows))
+        part = feed.keep(val_rows, self._chunk) if len(val_rows) else None
+        if part is not None:  # then a block goes over the validation split itself
+            self._validation = part._replace(num_rows=tf.constant(part.num_rows))
 
     def _add(self, rows: np.ndarray) -> None:
         """Adds rows to the validation's loss and metrics."""
@@ -283,12 +288,12 @@ class Program:
             begin, end = tf.where(k == 0, first, 0), tf.where(k == num_epochs - 1, last, self._per_epoch)
             is_on = lambda i, steps, ok, curves: (i < end) & ok  # noqa: E731
             i, steps, ok, curves = tf.while_loop(is_on, train, (begin, steps, ok, curves))
-            if self.feed.streams:
+            if self._validates_outside:
                 return k + 1, steps, ended, ok, stop, curves, epochs
 
             def end_epoch() -> tuple[Epochs, tf.Tensor]:
                 if validation is not None:
-                    self._evaluate(data, validation.rows, validation.num_rows)
+                    self._evaluate(validation.data, validation.rows, validation.num_rows)
                 own, stop = self._end_epoch()
                 return written(epochs, k, own), stop
 

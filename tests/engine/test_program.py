@@ -18,7 +18,7 @@ from tfrun.engine.order import Order
 from tfrun.engine.program import Program, Tracker
 from tfrun.engine.step import TargetScale
 
-MODES = ["graph_loop", "xla_loop", "eager", "stream", "xla_stream"]
+MODES = ["graph_loop", "xla_loop", "eager", "stream", "xla_stream", "narrow_stream"]
 
 # eight rows; the last two are the validation's, whose targets lie near what the untrained model says
 X = np.array([[1, 0], [0, 1], [1, 1], [2, 1], [-1, 1], [1, -2], [1, 2], [-1, 0]], np.float32)
@@ -85,15 +85,20 @@ def make(
 def program_of(
     step: Any, rows: Any, order: Any, val: Any, metrics: Any, best: Tracker | None, stopper: Tracker | None, mode: str
 ) -> Program:
-    """A program over `rows` and Y; `stream` and `xla_stream` bring two steps at a time from the host."""
+    """A program over `rows` and Y.
+
+    `stream` and `xla_stream` bring two steps at a time from the host, `narrow_stream` one, so that the validation
+    split is more than it may keep.
+    """
     examples, strategy = Examples(rows, Y, {}, cast(Any, None), ""), tf.distribute.get_strategy()
     if "stream" in mode:
-        feed: Any = Stream(examples, order, strategy, stretch_bytes=2 * 2 * 12)
-        assert feed.stretch_steps == 2
+        is_narrow = mode == "narrow_stream"
+        feed: Any = Stream(examples, order, strategy, stretch_bytes=12 * (1 if is_narrow else 4))
+        assert feed.stretch_steps == (1 if is_narrow else 2) and (feed.keep(val, 1) is None) == is_narrow
     else:
         feed = Resident(examples, order, strategy)
     program = Program(step, feed, order, val, keras.metrics.Mean("loss"), metrics, best, stopper)
-    program.mode = {"stream": "graph_loop", "xla_stream": "xla_loop"}.get(mode, mode)
+    program.mode = {"stream": "graph_loop", "narrow_stream": "graph_loop", "xla_stream": "xla_loop"}.get(mode, mode)
     return program
 
 
@@ -152,7 +157,7 @@ def test_the_best_of_a_training_metric(build: Any) -> None:
     assert int(program.best.best_step.numpy()) == 9
 
 
-@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream"])
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream", "narrow_stream"])
 def test_early_stopping_ends_the_block_with_its_epoch(build: Any, mode: str) -> None:
     program, model = make(build, mode, stopper=Tracker("val/loss", "min", patience=2))
     expected = Numpy(9, lambda step: (0.05, 0.02))
@@ -220,7 +225,7 @@ def test_moving_statistics_stay_those_of_the_last_good_step(build: Any, mode: st
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
-@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream", "xla_stream"])
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream", "xla_stream", "narrow_stream"])
 def test_any_split_into_blocks_gives_the_same_bits(build: Any, mode: str) -> None:
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
