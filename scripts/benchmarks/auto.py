@@ -29,7 +29,7 @@ from rich.table import Table
 
 from benchmarks import report
 from benchmarks.cases import CASES
-from benchmarks.growth import ENDLESS, train_for
+from benchmarks.tfrun_run import ENDLESS, train_for
 
 SECONDS = 1.0  # of each run's training
 SHORT_STEPS = 2000
@@ -67,7 +67,7 @@ def run(names: Sequence[str], rounds: int, json_file: Path | None) -> None:
     written: dict[str, Any] = {"machine": report.machine(), "rounds": rounds, "rows": []}
     report.print_machine(written["machine"])
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.growth"])  # TensorFlow is imported once for all
+    context.set_forkserver_preload(["benchmarks.tfrun_run"])  # TensorFlow is imported once for all
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as process:
         for name in names:
             written["rows"] += measure_case(

@@ -11,19 +11,14 @@ twice the time.
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import io
 import json
 import shutil
-import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -31,12 +26,9 @@ from rich.table import Table
 
 from benchmarks import report
 from benchmarks.cases import write_numbers
-from tfrun import cli
-from tfrun.engine import loop
-from tfrun.errors import Interrupted
+from benchmarks.tfrun_run import ENDLESS, train_for
 
 SECONDS, QUICK_SECONDS = 1.5, 0.2  # of each run and of each matrix product
-ENDLESS = ["trainer.max_epochs=null", f"trainer.max_steps={10**9}"]
 RESIDENT_MLP = ["model=mlp", "model.hidden_units=[30,30]", "loss=huber", "data.residency=device"]
 NO_VALIDATION = ["data.validation_split=0", "data.test_split=0", "checkpoint.monitor=train/loss"]
 BATCH_SIZES = [2**k for k in range(3, 14)]
@@ -154,50 +146,6 @@ def measured(points: Iterator[Point], seconds: float, matmul_gflops: float) -> l
     for row in rows:
         row["times_the_shortest_step"] = fastest / row["steps_per_second"]
     return rows
-
-
-def train_for(words: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Runs the command in this process and stops it, as Ctrl-C does, so long after its first block.
-
-    Args:
-        words: the command's.
-        seconds: how long it may train; it may end by itself before.
-
-    Returns:
-        The run's `run.json`.
-    """
-    train = loop.train
-
-    def stopped_train(*args: Any, **kwargs: Any) -> Any:
-        call = inspect.signature(train).bind(*args, **kwargs)
-        show = call.arguments["show"]
-        ends: list[float] = []
-
-        def stopping_show(*values: Any) -> None:
-            show(*values)
-            if not ends:
-                ends.append(time.perf_counter() + seconds)
-            elif time.perf_counter() > ends[0]:
-                ends[0] = float("inf")  # once more would end the process
-                signal.raise_signal(signal.SIGINT)
-
-        call.arguments["show"] = stopping_show
-        return train(*call.args, **call.kwargs)
-
-    root, said = Path(tempfile.mkdtemp()), io.StringIO()
-    try:
-        with (
-            mock.patch.object(loop, "train", stopped_train),
-            contextlib.redirect_stdout(said),
-            contextlib.redirect_stderr(said),
-        ):
-            exit_code = cli.main([*words, f"output_root={root}"])
-        if exit_code not in (0, Interrupted(signal.SIGINT, "").exit_code):
-            raise SystemExit(f"tfrun {' '.join(words)} ended with exit code {exit_code}: {said.getvalue()}")
-        (path,) = root.glob("outputs/*/*/run.json")
-        return json.loads(path.read_text())
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 def matmul_gflops(seconds: float) -> float:

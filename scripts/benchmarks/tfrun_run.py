@@ -1,4 +1,4 @@
-"""A run of tfrun as a person starts it, timed from outside."""
+"""Runs of tfrun as a person starts them, timed from outside."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import io
 import json
 import math
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from tfrun import cli
 from tfrun.engine import loop
+from tfrun.errors import Interrupted
+
+ENDLESS = ["trainer.max_epochs=null", f"trainer.max_steps={10**9}"]
 
 
 @dataclass(frozen=True)
@@ -44,24 +48,10 @@ class Run:
 def run_tfrun(words: Sequence[str]) -> Run:
     """Runs the command in this process, its output into a sink."""
     marks: list[tuple[float, int]] = []
-    train = loop.train
-
-    def marked_train(*args: Any, **kwargs: Any) -> Any:
-        call = inspect.signature(train).bind(*args, **kwargs)
-        show = call.arguments["show"]
-
-        def marked_show(step: int, *rest: Any) -> None:
-            show(step, *rest)
-            marks.append((time.perf_counter(), step))
-
-        call.arguments["show"] = marked_show
-        ended = train(*call.args, **call.kwargs)
-        marks.append((time.perf_counter(), marks[-1][1]))
-        return ended
-
     root = Path(tempfile.mkdtemp())
     try:
-        with mock.patch.object(loop, "train", marked_train), contextlib.redirect_stdout(io.StringIO()):
+        mark = lambda step: marks.append((time.perf_counter(), step))  # noqa: E731
+        with after_each_block(mark, at_end=True), contextlib.redirect_stdout(io.StringIO()):
             started = time.perf_counter()
             exit_code = cli.main([*words, f"output_root={root}"])
         if exit_code != 0:
@@ -81,3 +71,58 @@ def run_tfrun(words: Sequence[str]) -> Run:
         # tfrun turns it on for the process; the others run without it, as they do by default
         disable_op_determinism()
         shutil.rmtree(root, ignore_errors=True)
+
+
+def train_for(words: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Runs the command in this process and stops it, as Ctrl-C does, so long after its first block.
+
+    Args:
+        words: the command's.
+        seconds: how long it may train; it may end by itself before.
+
+    Returns:
+        The run's `run.json`.
+    """
+    ends: list[float] = []
+
+    def stop(step: int) -> None:
+        if not ends:
+            ends.append(time.perf_counter() + seconds)
+        elif time.perf_counter() > ends[0]:
+            ends[0] = math.inf  # once more would end the process
+            signal.raise_signal(signal.SIGINT)
+
+    root, said = Path(tempfile.mkdtemp()), io.StringIO()
+    try:
+        with after_each_block(stop), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            exit_code = cli.main([*words, f"output_root={root}"])
+        if exit_code not in (0, Interrupted(signal.SIGINT, "").exit_code):
+            raise SystemExit(f"tfrun {' '.join(words)} ended with exit code {exit_code}: {said.getvalue()}")
+        (path,) = root.glob("outputs/*/*/run.json")
+        return json.loads(path.read_text())
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def after_each_block(call: Callable[[int], None], at_end: bool = False) -> Iterator[None]:
+    """Lets runs call `call` with the step they are at, whenever a block has been shown and, if asked, at their end."""
+    train = loop.train
+
+    def watched_train(*args: Any, **kwargs: Any) -> Any:
+        bound = inspect.signature(train).bind(*args, **kwargs)
+        show, steps = bound.arguments["show"], [0]
+
+        def watched_show(step: int, *rest: Any) -> None:
+            show(step, *rest)
+            steps.append(step)
+            call(step)
+
+        bound.arguments["show"] = watched_show
+        ended = train(*bound.args, **bound.kwargs)
+        if at_end:
+            call(steps[-1])
+        return ended
+
+    with mock.patch.object(loop, "train", watched_train):
+        yield
