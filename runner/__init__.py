@@ -7,6 +7,7 @@ if __name__ != "tfrun":  # `import runner` would make a second registry beside t
     raise ImportError(f"import it as 'tfrun', not as '{__name__}'")
 
 from tfrun.registry import register
+from tfrun.types import Activation, Constraint, Initializer, Layer, Loss, Regularizer
 from tfrun.version import __version__
 
-__all__ = ["__version__", "register"]
+__all__ = ["Activation", "Constraint", "Initializer", "Layer", "Loss", "Regularizer", "__version__", "register"]

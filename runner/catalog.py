@@ -19,9 +19,11 @@ from tfrun.errors import ConfigError, TfrunError, unknown
 from tfrun.plugins import Module
 
 RESERVED = {  # parameters that the engine fills in
-    *("self", "y_true", "y_pred", "sample_weight", "step", "total_steps", "features", "num_outputs"),
-    *("name", "dtype", "reduction", "args", "kwargs"),
+    *("self", "y_true", "y_pred", "sample_weight", "step", "features", "num_outputs"),
+    *("total_steps", "steps_per_epoch", "name", "dtype", "reduction", "args", "kwargs"),
 }
+# functions that are called with a tensor or a shape, whatever its name: that one has no default
+CALLED_WITH_OTHERS = ("activation", "constraint", "initializer", "regularizer")
 NOT_LITERAL = object()  # the default of a parameter whose default only running the code would tell
 
 Definition = ast.ClassDef | ast.FunctionDef
@@ -196,6 +198,8 @@ class _Reader:
             inspect.cleandoc((function and ast.get_docstring(function)) or "")
         )
         params = tuple(self._params(function, docs)) if function else ()
+        if kind in CALLED_WITH_OTHERS and function is node:
+            params = tuple(param for param in params if not param.required)
         attributes = self._attributes(node) if isinstance(node, ast.ClassDef) else {}
         return Component(
             kind, name, self.module.name, node.name, self.module.file, node.lineno, params, doc, attributes

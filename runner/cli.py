@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -46,6 +47,9 @@ RESUMABLE = (  # what may change when a run goes on: how long, and what it write
     "early_stopping",
     "tags",
 )
+
+
+ONLY_CHECKED = ("activation", "constraint", "initializer", "layer", "regularizer", "schedule")  # kinds without a group
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -156,14 +160,45 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    """Checks a config, and the contracts of the components that the words choose."""
+    alone = [word for word in args.words if re.split(r"[.=]", word.lstrip("+"))[0] in ONLY_CHECKED]
+    args.words = args.overrides = [word for word in args.words if word not in alone]
     hydra, composed = _compose(args)
     config = schema.normalize(composed.config, hydra.catalog, args.words)
-    table = _read_data(config, hydra.catalog)
+    components = _components_alone(alone, hydra.catalog) + _components_chosen(args.words, config)
+    is_config = not alone or any(not word.startswith("plugins=") for word in args.words)
+    table = _read_data(config, hydra.catalog) if is_config else None
     from tfrun.launch import engine
 
     with engine(None) as (experiment, _):
-        experiment.check(config, hydra.catalog, table)
+        experiment.check_contracts(components, hydra.catalog)
+        if table is not None:
+            experiment.check(config, hydra.catalog, table)
     return 0
+
+
+def _components_alone(words: Sequence[str], catalog: Catalog) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the components that no config has a group for, as `layer=dense layer.units=3` names them."""
+    given = OmegaConf.create({})
+    for override in sorted(parse(words), key=lambda override: override.key_or_group.count(".")):
+        key = override.key_or_group
+        OmegaConf.update(given, key if "." in key else f"{key}.name", override.value(), force_add=True)
+    return [(str(kind), schema.component(str(kind), own, catalog)) for kind, own in plain(given).items()]
+
+
+def _components_chosen(words: Sequence[str], config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Returns those of a config's components that the words choose by name and that have a contract."""
+    chosen: list[tuple[str, dict[str, Any]]] = []
+    for group, _, name in (word.lstrip("+").partition("=") for word in words):
+        if group == "loss":
+            chosen.append((group, config["loss"]))
+        elif group == "metric" and name in config["metric"]:
+            chosen.append((group, config["metric"][name]))
+        elif group == "optimizer":
+            for own in config["optimizer"]["groups"].values():
+                if own["name"] is not None:
+                    chosen.append((group, {"name": own["name"], **own["params"]}))
+    return chosen
 
 
 def _resume(args: argparse.Namespace) -> int:

@@ -369,7 +369,15 @@ def _nodes(catalog: Catalog, folders: Sequence[Path]) -> dict[str, dict[str, Any
 
 def _groups_for(model: Component | None) -> dict[str, Any]:
     groups = (model.attributes.get("optimizer_groups") if model else None) or ONE_GROUP
-    more = {"schedule": None, "clip_norm": None, "every": 1, "frozen": False, "optional": False}
+    more = {
+        "schedule": None,
+        "clip_norm": None,
+        "every": 1,
+        "from_epoch": 0,
+        "until_epoch": None,
+        "frozen": False,
+        "optional": False,
+    }
     return {
         **{"learning_rate": None, "schedule": None, "clip_norm": None},
         "groups": {

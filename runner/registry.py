@@ -52,6 +52,11 @@ def _origin(component: Any) -> str:
     return f"{component.__module__}.{component.__qualname__}"
 
 
+def modules() -> list[str]:
+    """Returns the modules that have registered something in this process."""
+    return sorted({component.__module__ for component in _components.values()})
+
+
 def lookup(kind: str, name: str) -> Any:
     """Returns what was registered; its module must have been imported. Raises KeyError."""
     return _components[kind, name]

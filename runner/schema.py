@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.catalog import NOT_LITERAL, Catalog, Component
-from tfrun.errors import ConfigError, DataError, near_miss
-from tfrun.types import check_value
+from tfrun.errors import ConfigError, DataError, near_miss, unknown
+from tfrun.keras_names import KERAS_NAMES, WITHOUT_PARAMETERS
+from tfrun.types import check_value, map_references
 
 # The keys that are not a component's parameters. Those under `data` stand beside the data set's own.
 SCHEMA = {
@@ -26,6 +27,7 @@ SCHEMA = {
     "data.target_scaling": "Literal['standard', 'none']",
     "data.residency": "Literal['auto', 'device', 'stream']",
     "data.limit_rows": "Annotated[int, Ge(1)] | None",
+    "data.sample_weight": "str | None",
     "trainer.max_epochs": "Annotated[int, Ge(1)] | None",
     "trainer.max_steps": "Annotated[int, Ge(1)] | None",
     "trainer.max_seconds": "Annotated[float, Gt(0)] | None",
@@ -55,7 +57,14 @@ SECTIONS = (*COMPONENTS, "metric", "optimizer", "trainer", "strategy", "checkpoi
 GLOBAL_GROUPS = ("experiment", "hparams_search", "debug")  # in the order in which they overrule each other
 
 OPTIMIZER_KEYS = ("learning_rate", "schedule", "clip_norm", "groups")  # beside a single optimizer's own
-GROUP_KEYS = {"match": "str", "every": "Annotated[int, Ge(1)]", "frozen": "bool", "optional": "bool"}
+GROUP_KEYS = {
+    "match": "str",
+    "every": "Annotated[int, Ge(1)]",
+    "from_epoch": "Annotated[int, Ge(0)]",
+    "until_epoch": "Annotated[int, Ge(1)] | None",
+    "frozen": "bool",
+    "optional": "bool",
+}
 SHARED_KEYS = ("learning_rate", "schedule", "clip_norm")  # at the top of `optimizer` they go to every group
 SHORT_NAMES = {"lr": "learning_rate", "bs": "batch_size", "epochs": "max_epochs", "steps": "max_steps"}  # as typed
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
@@ -107,6 +116,11 @@ def normalize(config: dict[str, Any], catalog: Catalog, overrides: Sequence[str]
     return result
 
 
+def component(kind: str, value: Any, catalog: Catalog) -> dict[str, Any]:
+    """Checks a component that stands alone and returns its name and every parameter. Raises ConfigError."""
+    return _component(kind, kind, value, catalog)
+
+
 def _plain_section(section: str, value: Any) -> dict[str, Any]:
     keys = _keys(section)
     if section == "strategy" and isinstance(value, dict) and value.get("name") != "mirrored":
@@ -136,7 +150,7 @@ def _component(
             f"{component.origin}: a {kind} can't have a parameter {min(clash)!r}; {where}.{min(clash)} is taken"
         )
     own = {key: item for key, item in value.items() if key not in shared and key != "name"}
-    return {"name": component.name, **shared, **_parameters(where, component, own, also=["name", *shared])}
+    return {"name": component.name, **shared, **_parameters(where, component, own, catalog, also=["name", *shared])}
 
 
 def _named(where: str, kind: str, value: dict[str, Any], catalog: Catalog) -> Component:
@@ -145,9 +159,11 @@ def _named(where: str, kind: str, value: dict[str, Any], catalog: Catalog) -> Co
     return catalog.get(kind, value["name"], f"{where}.name")
 
 
-def _parameters(where: str, component: Component, value: dict[str, Any], also: Iterable[str] = ()) -> dict[str, Any]:
+def _parameters(
+    where: str, component: Component, value: dict[str, Any], catalog: Catalog, also: Iterable[str] = ()
+) -> dict[str, Any]:
     _refuse_unknown(where, value, [*also, *(param.name for param in component.params)])
-    result = {}
+    result: dict[str, Any] = {}
     for param in component.params:
         path = f"{where}.{param.name}"
         if param.name in value:
@@ -161,7 +177,27 @@ def _parameters(where: str, component: Component, value: dict[str, Any], also: I
             )
         elif param.default is not NOT_LITERAL:
             result[param.name] = param.default
+        if param.name in result:
+            result[param.name] = map_references(
+                param.type, result[param.name], path, lambda kind, item, place: _reference(kind, item, place, catalog)
+            )
     return result
+
+
+def _reference(kind: str, value: Any, where: str, catalog: Catalog) -> str | dict[str, Any]:
+    """Returns what a parameter names: {name, every parameter} of a registered component, or a name of Keras' own.
+
+    One of Keras' with parameters stays a mapping; Keras checks them.
+    """
+    given = {"name": value} if isinstance(value, str) else _mapping(where, value)
+    name, keras_names = given.get("name"), KERAS_NAMES.get(kind, ())
+    if name not in keras_names or catalog.find(kind, name):
+        if name is None or not catalog.find(kind, name):
+            raise unknown(where, kind, str(name), {*catalog.names(kind), *keras_names})
+        return _component(where, kind, given, catalog)
+    if len(given) > 1 and kind in WITHOUT_PARAMETERS:
+        raise ConfigError(f"{where}: Keras' {name} takes no parameters. Received: {given}")
+    return given if len(given) > 1 else name
 
 
 def _metrics(value: Any, catalog: Catalog) -> dict[str, dict[str, Any]]:
@@ -243,7 +279,7 @@ def _group(where: str, value: Any, shared: dict[str, Any], catalog: Catalog) -> 
         also = ["name", "learning_rate", "schedule", "clip_norm", *GROUP_KEYS]
         if own.get("learning_rate", ...) is None:  # not set: the optimizer's own default
             del own["learning_rate"]
-        params = _parameters(where, component, own, also=also)
+        params = _parameters(where, component, own, catalog, also=also)
         rate = params.pop("learning_rate", None)
     return {
         "match": match,
@@ -252,9 +288,20 @@ def _group(where: str, value: Any, shared: dict[str, Any], catalog: Catalog) -> 
         "schedule": _schedule(f"{where}.schedule", given.get("schedule"), catalog),
         "clip_norm": check_value("Annotated[float, Gt(0)] | None", given.get("clip_norm"), f"{where}.clip_norm"),
         "every": check_value(GROUP_KEYS["every"], given.get("every", 1), f"{where}.every"),
+        **_stage(where, given),
         **flags,
         "params": params,
     }
+
+
+def _stage(where: str, given: dict[str, Any]) -> dict[str, int | None]:
+    begin, end = (
+        check_value(GROUP_KEYS[key], given.get(key, default), f"{where}.{key}")
+        for key, default in (("from_epoch", 0), ("until_epoch", None))
+    )
+    if end is not None and end <= begin:
+        raise ConfigError(f"{where}.until_epoch: must be > from_epoch, {begin}. Received: {end}")
+    return {"from_epoch": begin, "until_epoch": end}
 
 
 def _schedule(where: str, value: Any, catalog: Catalog) -> dict[str, Any] | None:
@@ -278,18 +325,20 @@ def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
         )
     values = ["loss", *config["metric"]]
     monitors = [f"{split}/{value}" for split in ("val", "train") for value in values]
-    for section in ("checkpoint", "early_stopping"):
-        monitor = (config[section] or {}).get("monitor", monitors[0])
+    monitoring = {section: config[section] for section in ("checkpoint", "early_stopping")}
+    monitoring |= {
+        f"optimizer.groups.{name}.schedule": group["schedule"] for name, group in config["optimizer"]["groups"].items()
+    }
+    for where, own in monitoring.items():
+        monitor = (own or {}).get("monitor", monitors[0])
         if monitor not in monitors:
             raise ConfigError(
-                f"{section}.monitor: no such value. Received: {monitor!r}. Known: {', '.join(monitors)}."
+                f"{where}.monitor: no such value. Received: {monitor!r}. Known: {', '.join(monitors)}."
                 f"{near_miss(monitor, monitors)}"
             )
-    stopping = config["early_stopping"]
-    if stopping and stopping["monitor"].startswith("val/") and data["validation_split"] == 0:
-        raise ConfigError(
-            f"early_stopping.monitor: {stopping['monitor']} needs validation rows. Received: data.validation_split=0"
-        )
+        has_rows = data["validation_split"] > 0 or where == "checkpoint"  # which then has nothing to compare
+        if own and monitor.startswith("val/") and "monitor" in own and not has_rows:
+            raise ConfigError(f"{where}.monitor: {monitor} needs validation rows. Received: data.validation_split=0")
     dataset = catalog.get("dataset", data["name"], "data.name")
     check_task(config, catalog, data.get("task") or dataset.attributes.get("task"))
 

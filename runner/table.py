@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tfrun.catalog import Catalog
+from tfrun.errors import DataError, near_miss
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Table:
         task: "regression" or "classification".
         source: where the rows come from, for messages and for `run.json`.
         first_line: the line of row 0 in `source`, for messages.
+        weights: how much each row counts, (N,) float64 >= 0, or None where all count the same.
     """
 
     columns: dict[str, Any]
@@ -32,6 +34,7 @@ class Table:
     task: str
     source: str
     first_line: int = 1
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -54,4 +57,23 @@ class Features:
 def load_table(config: Mapping[str, Any], catalog: Catalog) -> Table:
     """Reads the data set that the config's `data` names. Raises DataError."""
     component = catalog.get("dataset", config["name"], "data.name")
-    return component.load()(**{param.name: config[param.name] for param in component.params if param.name in config})
+    table = component.load()(**{param.name: config[param.name] for param in component.params if param.name in config})
+    return table if config["sample_weight"] is None else _with_weights(table, config["sample_weight"])
+
+
+def _with_weights(table: Table, column: str) -> Table:
+    """Returns a table one of whose number columns is its rows' weights. Raises DataError."""
+    where = f"{table.source}: data.sample_weight"
+    if column not in table.columns:
+        known = ", ".join(table.columns)
+        hint = near_miss(column, table.columns)
+        raise DataError(f"{where}: no such column. Received: {column!r}. Known: {known}.{hint}")
+    weights = np.asarray(table.columns.pop(column))
+    if weights.dtype == object or weights.ndim != 1:
+        raise DataError(f"{where}: must be a column of numbers. Received: {column!r}")
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        line = f"{table.source}:{table.first_line + row}"
+        raise DataError(f"{line}, column {column!r}: a weight must be >= 0. Received: {weights[row]:g}")
+    return replace(table, weights=weights.astype("float64"))

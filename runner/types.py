@@ -1,16 +1,18 @@
 """Checks a config's value against an annotation's source text, without importing what the annotation came from.
 
 Understood are bool, int, float, str, None, Any, `X | Y`, Optional, Union, Literal, list, tuple, dict and Annotated with
-the ranges of `annotated_types`. Any other name accepts everything: only the component itself can know.
+the ranges of `annotated_types`. A reference, `Activation` for instance, names another component. Any other name accepts
+everything: only the component itself can know.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from tfrun.errors import ConfigError, near_miss
 
@@ -24,6 +26,22 @@ BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "MaxLen": (lambda value, bound: len(value) <= bound, "of at most {} items"),
 }
 SCALARS = {"bool": "true or false", "int": "a whole number", "float": "a finite number", "str": "text", "None": "null"}
+REFERENCES = {  # annotation -> the kind of component that it names
+    "Activation": "activation",
+    "Constraint": "constraint",
+    "Initializer": "initializer",
+    "Layer": "layer",
+    "Loss": "loss",
+    "Regularizer": "regularizer",
+}
+# For a component's annotations. Its code gets the object, or what Keras' layers take in its place.
+Activation: TypeAlias = Any
+Constraint: TypeAlias = Any
+Initializer: TypeAlias = Any
+Layer: TypeAlias = Any
+Loss: TypeAlias = Any
+Regularizer: TypeAlias = Any
+
 CONTAINERS = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
 
 
@@ -52,6 +70,36 @@ def check_value(type_source: str | None, value: Any, where: str, default: Any = 
     except _Mismatch:
         hint = near_miss(value, _choices(tree)) if isinstance(value, str) else _quoting(tree, value, where)
         raise ConfigError(f"{where}: must be {_describe(tree)}. Received: {value!r}.{hint}") from None
+
+
+def map_references(type_source: str | None, value: Any, where: str, change: Callable[[str, Any, str], Any]) -> Any:
+    """Returns a value with `change(kind, value, where)` in place of each part that names a component.
+
+    Args:
+        type_source: the annotation as it is written; `value` fits it.
+        value: a plain value.
+        where: its config path.
+        change: gets the kind of component, what names it and the config path of that.
+    """
+    return _map(_parse(type_source or "Any", where), value, where, change)
+
+
+def _map(tree: ast.expr, value: Any, where: str, change: Callable[[str, Any, str], Any]) -> Any:
+    name, arguments = _name(tree), _arguments(tree)
+    if name in REFERENCES:
+        return change(REFERENCES[name], value, where)
+    if name in ("Union", "Optional"):
+        for argument in arguments:
+            with contextlib.suppress(_Mismatch):
+                _convert(argument, value)
+                return _map(argument, value, where, change)
+    if name == "Annotated":
+        return _map(arguments[0], value, where, change)
+    if name == "dict" and len(arguments) == 2:
+        return {key: _map(arguments[1], item, f"{where}.{key}", change) for key, item in value.items()}
+    if name == "list" and arguments:
+        return [_map(arguments[0], item, f"{where}.{k}", change) for k, item in enumerate(value)]
+    return value
 
 
 @cache
@@ -118,6 +166,7 @@ def _scalar(name: str, value: Any) -> Any:
         "float": isinstance(value, int | float) and not isinstance(value, bool) and _finite(value),
         "str": isinstance(value, str),
         "None": value is None,
+        **dict.fromkeys(REFERENCES, isinstance(value, str | dict)),
     }
     if not fits.get(name, True):
         raise _Mismatch
@@ -144,6 +193,8 @@ def _describe(tree: ast.expr) -> str:
     if name in CONTAINERS:
         items = [item for item in arguments[name == "dict" :] if _name(item) not in ("Any", "...")]
         return ", each ".join([CONTAINERS[name], *dict.fromkeys(_describe(item) for item in items)])
+    if name in REFERENCES:
+        return f"the name of a registered {REFERENCES[name]} or a mapping with its name and parameters"
     return SCALARS.get(name, name)
 
 

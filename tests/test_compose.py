@@ -39,6 +39,8 @@ def test_defaults() -> None:
         "schedule": None,
         "clip_norm": None,
         "every": 1,
+        "from_epoch": 0,
+        "until_epoch": None,
         "frozen": False,
         "optional": True,
     }

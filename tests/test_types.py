@@ -28,7 +28,7 @@ from tfrun.types import check_value
         ("tuple[int, ...]", [1, 2], (1, 2)),
         ("tuple[int, float]", [1, 2], (1, 2.0)),
         ("dict[str, Any]", {"a": [1]}, {"a": [1]}),
-        ("keras.Layer", 3, 3),
+        ("keras.Model", 3, 3),
         ("Any", math.inf, math.inf),
     ],
 )

@@ -1,1 +1,6 @@
-"""Layers: impute.py (Impute), encode.py (DenseFeatures), cross.py (FeatureCross), dropout.py (Dropout)."""
+"""Layers: Keras layers; a model builds itself from them, or `model=sequential` names them one after the other.
+
+attention.py: attention_block. cross.py: feature_cross. dense.py: dense. dropout.py: dropout. elementwise.py:
+exponential, gaussian_noise. encode.py: dense_features. impute.py: impute. normalization.py: layer_normalization.
+residual.py: residual_block.
+"""

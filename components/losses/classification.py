@@ -1,4 +1,7 @@
-"""Losses for classification: y_true is (B, 1), y_pred are logits; the result is (B,)."""
+"""Losses for classification: y_true is (B, 1), y_pred are logits; the result is (B,).
+
+Two classes have one logit, (B, 1), more of them K, (B, K).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
-from annotated_types import Ge, Lt
+from annotated_types import Ge, Gt, Lt
 
 from tfrun import register
+from tfrun.errors import ConfigError
 
 
 @register.loss("binary_crossentropy")
@@ -35,6 +39,7 @@ class BinaryCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        _need_two_classes("binary_crossentropy", y_pred)
         labels = tf.cast(y_true, y_pred.dtype)
         labels = labels * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, y_pred), axis=-1)
@@ -69,6 +74,7 @@ class SparseCategoricalCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        _need_more_classes("sparse_categorical_crossentropy", y_pred)
         log_p = tf.nn.log_softmax(y_pred)
         # One-hot instead of a gather: a class number out of range gives 0 in both, but no scatter in the gradient.
         labels = tf.one_hot(tf.cast(tf.squeeze(y_true, -1), tf.int32), y_pred.shape[-1], dtype=y_pred.dtype)
@@ -77,3 +83,66 @@ class SparseCategoricalCrossentropy(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@register.loss("focal")
+@keras.saving.register_keras_serializable("tfrun.losses")
+class Focal(keras.losses.Loss):
+    """L = −α_y·(1 − p_y)^γ·log p_y, p_y the probability that the logits give the true class.
+
+    Cross-entropy in which rows that are right already count less, for classes of very different frequency. α_y is alpha
+    for class 1 and 1 − alpha for class 0 of two, and 1 for each of more classes. y_true is (B, 1), y_pred is (B, 1) or
+    (B, K).
+
+    Source: Lin et al., "Focal loss for dense object detection", 2017, arXiv:1708.02002, equation 5.
+
+    Args:
+        gamma: γ, how much less; 0 is cross-entropy.
+        alpha: the weight of class 1 of two; None weighs both 1.
+    """
+
+    task = "classification"
+
+    def __init__(
+        self,
+        gamma: Annotated[float, Ge(0)] = 2.0,
+        alpha: Annotated[float, Gt(0), Lt(1)] | None = None,
+        reduction: str | None = "sum_over_batch_size",
+        name: str = "focal",
+        dtype: Any = None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.gamma = gamma
+        self.alpha = alpha
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        if y_pred.shape[-1] == 1:
+            labels = tf.cast(y_true, y_pred.dtype)[:, 0]
+            log_p = tf.math.log_sigmoid((2.0 * labels - 1.0) * y_pred[:, 0])
+        else:
+            labels = tf.one_hot(tf.cast(y_true[:, 0], tf.int32), y_pred.shape[-1], dtype=y_pred.dtype)
+            log_p = tf.reduce_sum(labels * tf.nn.log_softmax(y_pred), axis=-1)
+        # 1 − p as −expm1(log p) keeps its digits near p = 1; its power's gradient is infinite at 0 for γ < 1
+        missed = tf.maximum(-tf.math.expm1(log_p), tf.constant(1e-30, log_p.dtype))
+        values = -tf.exp(self.gamma * tf.math.log(missed)) * log_p
+        if self.alpha is None or y_pred.shape[-1] > 1:
+            return values
+        return values * (labels * self.alpha + (1.0 - labels) * (1.0 - self.alpha))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}
+
+
+def _need_two_classes(name: str, y_pred: tf.Tensor) -> None:
+    if y_pred.shape[-1] != 1:
+        raise ConfigError(
+            f"loss={name}: is for two classes, so for one output. Received: {y_pred.shape[-1]} outputs. "
+            "Use sparse_categorical_crossentropy or focal"
+        )
+
+
+def _need_more_classes(name: str, y_pred: tf.Tensor) -> None:
+    if y_pred.shape[-1] == 1:
+        raise ConfigError(
+            f"loss={name}: is for three classes or more. Received: one output. Use binary_crossentropy or focal"
+        )

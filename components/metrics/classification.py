@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from annotated_types import Ge, Gt, Lt
 
@@ -164,3 +165,146 @@ class AUC(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_bins": self.num_bins}
+
+
+@register.metric("fbeta")
+@keras.saving.register_keras_serializable("tfrun.metrics")
+class FBeta(keras.metrics.Metric):
+    """F_β = (1 + β²)·TP / ((1 + β²)·TP + β²·FN + FP): the weighted harmonic mean of precision P and recall R.
+
+    TP, FN and FP are sums of the weights of rows that are 1 and predicted 1, 1 and predicted 0, 0 and predicted 1; the
+    result is 0 where there are none of either. Two classes.
+
+    Source: van Rijsbergen, "Information retrieval", 1979, chapter 7.
+
+    Args:
+        beta: β, how many times as important recall is as precision; 1 gives F1.
+        threshold: a row is predicted 1 where its probability is above this.
+    """
+
+    task = "classification"
+    higher_is_better = True
+
+    def __init__(
+        self,
+        beta: Annotated[float, Gt(0)] = 1.0,
+        threshold: Annotated[float, Ge(0), Lt(1)] = 0.5,
+        name: str = "fbeta",
+        dtype: Any = None,
+    ):
+        super().__init__(name=name, dtype=dtype)
+        self.beta = beta
+        self.threshold = threshold
+        zero = {"shape": (), "initializer": "zeros", "dtype": "float64"}
+        self.hits = self.add_weight(name="hits", **zero)  # TP
+        self.positives = self.add_weight(name="positives", **zero)  # TP + FN
+        self.predicted = self.add_weight(name="predicted", **zero)  # TP + FP
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        labels, logits, weights = _binary(self.name, y_true, y_pred, sample_weight)
+        predicted = tf.cast(tf.sigmoid(logits) > tf.cast(self.threshold, logits.dtype), logits.dtype)
+        self.hits.assign_add(tf.reduce_sum(weights * labels * predicted))
+        self.positives.assign_add(tf.reduce_sum(weights * labels))
+        self.predicted.assign_add(tf.reduce_sum(weights * predicted))
+
+    def result(self) -> tf.Tensor:
+        square = tf.cast(self.beta, tf.float64) ** 2
+        hits, positives, predicted = map(tf.convert_to_tensor, (self.hits, self.positives, self.predicted))
+        return tf.cast(tf.math.divide_no_nan((1.0 + square) * hits, square * positives + predicted), self.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "beta": self.beta, "threshold": self.threshold}
+
+
+@register.metric("calibration_error")
+@keras.saving.register_keras_serializable("tfrun.metrics")
+class CalibrationError(keras.metrics.Metric):
+    """ECE = Σ_b |Σ w·[row is right] − Σ w·p| / Σ w, each bin b's sums over the rows whose p falls into it.
+
+    p is the probability of the predicted class; bins are equal parts of 0 to 1. 0 means that of the rows predicted with
+    p, a share of p is right.
+
+    Source: Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", 2015; Guo et al., "On
+    calibration of modern neural networks", 2017, arXiv:1706.04599, equation 3.
+
+    Args:
+        num_bins: the number of bins.
+    """
+
+    task = "classification"
+    higher_is_better = False
+
+    def __init__(self, num_bins: Annotated[int, Gt(0)] = 15, name: str = "calibration_error", dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)
+        self.num_bins = num_bins
+        self.gaps = self.add_weight(shape=(num_bins,), initializer="zeros", dtype="float64", name="gaps")
+        self.count = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="count")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
+        logits = tf.cast(y_pred, tf.float64)
+        if y_pred.shape[-1] == 1:
+            logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
+        probabilities = tf.nn.softmax(logits)
+        right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.float64)
+        sure = tf.reduce_max(probabilities, axis=-1)
+        weights = tf.ones_like(sure) if sample_weight is None else _flat(sample_weight)
+        bins = tf.minimum(tf.cast(sure * self.num_bins, tf.int32), self.num_bins - 1)
+        self.gaps.assign_add(tf.math.unsorted_segment_sum(weights * (right - sure), bins, self.num_bins))
+        self.count.assign_add(tf.reduce_sum(weights))
+
+    def result(self) -> tf.Tensor:
+        total = tf.reduce_sum(tf.abs(tf.convert_to_tensor(self.gaps)))
+        return tf.cast(tf.math.divide_no_nan(total, tf.convert_to_tensor(self.count)), self.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_bins": self.num_bins}
+
+
+@register.metric("confusion_matrix")
+@keras.saving.register_keras_serializable("tfrun.metrics")
+class ConfusionMatrix(keras.metrics.Metric):
+    """C[i, j] = Σ w over the rows of class i that are predicted j; as a number, the mean over classes of C[i, i]/Σ_j C.
+
+    That number is balanced accuracy: each class counts the same, however rare; a class without rows is left out. The
+    matrix of the best weights on the validation and test rows is drawn in TensorBoard, under Images.
+
+    Source: Brodersen et al., "The balanced accuracy and its posterior distribution", 2010.
+    """
+
+    task = "classification"
+    higher_is_better = True
+
+    def __init__(self, name: str = "confusion_matrix", dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)
+        self.counts: Any = None
+
+    def build(self, num_classes: int) -> None:
+        shape = (num_classes, num_classes)
+        self.counts = self.add_weight(shape=shape, initializer="zeros", dtype="float64", name="counts")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        num_classes = max(2, y_pred.shape[-1])
+        if self.counts is None:
+            self.build(num_classes)
+        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
+        if y_pred.shape[-1] == 1:
+            predicted = tf.cast(tf.reshape(y_pred, [-1]) > 0, tf.int32)
+        else:
+            predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
+        weights = tf.ones_like(labels, tf.float64) if sample_weight is None else _flat(sample_weight)
+        cells = tf.math.unsorted_segment_sum(weights, labels * num_classes + predicted, num_classes**2)
+        self.counts.assign_add(tf.reshape(cells, [num_classes, num_classes]))
+
+    def result(self) -> tf.Tensor:
+        if self.counts is None:
+            return tf.zeros([], self.dtype)
+        counts = tf.convert_to_tensor(self.counts)
+        rows = tf.reduce_sum(counts, axis=1)
+        recalls = tf.math.divide_no_nan(tf.linalg.diag_part(counts), rows)
+        seen = tf.reduce_sum(tf.cast(rows > 0, recalls.dtype))
+        return tf.cast(tf.math.divide_no_nan(tf.reduce_sum(recalls), seen), self.dtype)
+
+    def matrix(self) -> np.ndarray:
+        """Returns C, (K, K) float64; the engine draws it."""
+        return np.asarray(self.counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -12,11 +13,8 @@ from tfrun.table import Features
 
 def symbolic_inputs(model: str, features: Features) -> Any:
     """Returns Keras inputs: a dict for a table, a single input for a data set of one array. Raises ConfigError."""
+    check_features(model, features)
     if features.arrays:
-        if len(features.arrays) > 1 or features.numbers or features.categories:
-            raise ConfigError(
-                f"model={model}: takes a table's columns or a single array. Received: {describe(features)}"
-            )
         ((name, shape),) = features.arrays.items()
         return keras.Input(shape, name=name)
     inputs = {}
@@ -24,9 +22,22 @@ def symbolic_inputs(model: str, features: Features) -> Any:
         inputs["numbers"] = keras.Input((len(features.numbers),), name="numbers")
     if features.categories:
         inputs["categories"] = keras.Input((len(features.categories),), dtype="int32", name="categories")
-    if not inputs:
-        raise ConfigError(f"model={model}: the data has no columns but the target.")
     return inputs
+
+
+def check_features(model: str, features: Features) -> None:
+    """Refuses what is neither a table's columns nor a single array. Raises ConfigError."""
+    has_columns = bool(features.numbers or features.categories)
+    if len(features.arrays) + has_columns > 1:
+        raise ConfigError(f"model={model}: takes a table's columns or a single array. Received: {describe(features)}")
+    if not features.arrays and not has_columns:
+        raise ConfigError(f"model={model}: the data has no columns but the target.")
+
+
+def num_values(features: Features) -> int:
+    """Returns how many values an example has as one vector, categories one-hot."""
+    columns = len(features.numbers) + sum(features.categories.values())
+    return columns + sum(math.prod(shape) for shape in features.arrays.values())
 
 
 def describe(features: Features) -> str:

@@ -7,10 +7,10 @@ from typing import Annotated
 import keras
 from annotated_types import Ge, Gt, Lt
 
-from tfrun import register
+from tfrun import Activation, Constraint, Initializer, Regularizer, register
 from tfrun.components.layers.dropout import Dropout
 from tfrun.components.layers.encode import DenseFeatures
-from tfrun.components.models.activation import activation_named, initializer_for
+from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import output_dtype, symbolic_inputs
 from tfrun.table import Features
 
@@ -20,9 +20,12 @@ def mlp(
     features: Features,
     num_outputs: int,
     hidden_units: list[Annotated[int, Gt(0)]] = [300, 100],  # noqa: B006 (the catalog reads literal defaults; never changed)
-    activation: str = "relu",
+    activation: Activation = "relu",
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
     batch_normalization: bool = False,
+    kernel_initializer: Initializer | None = None,
+    kernel_regularizer: Regularizer | None = None,
+    kernel_constraint: Constraint | None = None,
 ) -> keras.Model:
     """Dense layers on numbers and one-hot categories, or on a flattened array.
 
@@ -32,19 +35,27 @@ def mlp(
         features: what the inputs are; the engine gives it.
         num_outputs: how many outputs to give; the engine gives it.
         hidden_units: the width of each hidden layer.
-        activation: the hidden layers' activation, by its Keras name.
+        activation: the hidden layers' activation.
         dropout: the share of hidden values dropped in training.
         batch_normalization: whether each hidden layer is normalized before its activation.
+        kernel_initializer: the hidden layers' first weights; None picks what suits the activation.
+        kernel_regularizer: a penalty on the hidden layers' weights.
+        kernel_constraint: what the hidden layers' weights are held to after each update.
     """
     inputs = symbolic_inputs("mlp", features)
     x = DenseFeatures(list(features.categories.values()), name="features")(inputs)
     for k, units in enumerate(hidden_units, start=1):
         x = keras.layers.Dense(
-            units, use_bias=not batch_normalization, kernel_initializer=initializer_for(activation), name=f"hidden_{k}"
+            units,
+            use_bias=not batch_normalization,
+            kernel_initializer=initializer_for(activation, kernel_initializer),
+            kernel_regularizer=kernel_regularizer,
+            kernel_constraint=kernel_constraint,
+            name=f"hidden_{k}",
         )(x)
         if batch_normalization:
             x = keras.layers.BatchNormalization(name=f"normalization_{k}")(x)
-        x = keras.layers.Activation(activation_named(activation), name=f"activation_{k}")(x)
+        x = keras.layers.Activation(activation, name=f"activation_{k}")(x)
         if dropout > 0:
             x = Dropout(dropout, name=f"dropout_{k}")(x)
     outputs = keras.layers.Dense(num_outputs, dtype=output_dtype(), name="output")(x)

@@ -7,10 +7,10 @@ from typing import Annotated
 import keras
 from annotated_types import Ge, Gt, Lt
 
-from tfrun import register
+from tfrun import Activation, Constraint, Initializer, Regularizer, register
 from tfrun.components.layers.dropout import Dropout
 from tfrun.components.layers.encode import DenseFeatures
-from tfrun.components.models.activation import activation_named, initializer_for
+from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import output_dtype, symbolic_inputs
 from tfrun.table import Features
 
@@ -22,8 +22,11 @@ def residual_mlp(
     units: Annotated[int, Gt(0)] = 64,
     num_blocks: Annotated[int, Gt(0)] = 3,
     layers_per_block: Annotated[int, Gt(0)] = 2,
-    activation: str = "elu",
+    activation: Activation = "elu",
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+    kernel_initializer: Initializer | None = None,
+    kernel_regularizer: Regularizer | None = None,
+    kernel_constraint: Constraint | None = None,
 ) -> keras.Model:
     """A dense layer, then blocks z ← z + h(z), h being a few dense layers. For what an mlp takes.
 
@@ -36,14 +39,24 @@ def residual_mlp(
         units: the width of every hidden layer.
         num_blocks: the number of skip connections.
         layers_per_block: the number of dense layers that each of them skips.
-        activation: the hidden layers' activation, by its Keras name.
+        activation: the hidden layers' activation.
         dropout: the share of a block's values dropped in training, before they are added.
+        kernel_initializer: the hidden layers' first weights; None picks what suits the activation.
+        kernel_regularizer: a penalty on the hidden layers' weights.
+        kernel_constraint: what the hidden layers' weights are held to after each update.
     """
     inputs = symbolic_inputs("residual_mlp", features)
-    function, start = activation_named(activation), initializer_for(activation)
+    start = initializer_for(activation, kernel_initializer)
 
     def dense(name: str) -> keras.layers.Layer:
-        return keras.layers.Dense(units, function, kernel_initializer=start, name=name)
+        return keras.layers.Dense(
+            units,
+            activation,
+            kernel_initializer=start,
+            kernel_regularizer=kernel_regularizer,
+            kernel_constraint=kernel_constraint,
+            name=name,
+        )
 
     x = DenseFeatures(list(features.categories.values()), name="features")(inputs)
     x = dense("entry")(x)

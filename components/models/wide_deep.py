@@ -10,12 +10,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import keras
 import numpy as np
 import tensorflow as tf
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
-from tfrun import register
+from tfrun import Activation, Constraint, Initializer, Regularizer, register
 from tfrun.components.layers.cross import FeatureCross
 from tfrun.components.layers.dropout import Dropout
-from tfrun.components.models.activation import activation_named, initializer_for
+from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import describe
 from tfrun.errors import ConfigError, unknown
 from tfrun.table import Features
@@ -39,15 +39,21 @@ class WideDeep(keras.Model):
         features: what the inputs are; the engine gives it.
         num_outputs: how many outputs to give; the engine gives it.
         hidden_units: the width of each hidden layer of the deep part.
-        activation: the hidden layers' activation, by its Keras name.
+        activation: the hidden layers' activation.
         embedding_dim: the length of the vector that stands for a category in the deep part.
         dropout: the share of hidden values dropped in training.
         crosses: lists of two or more columns whose combinations get weights in the wide part (numbers by their
             deciles); "auto" crosses pairs of text columns, those with the fewest combinations first, up to
             10,000 in all; [] crosses none.
         max_cross_cells: the most weights of one cross; where it has more cells, several share one. Best a prime.
+        auxiliary_output: whether the deep part has a second output of its own, `auxiliary`, that is trained on the
+            same target beside `output`, so that it learns something alone too.
+        auxiliary_weight: w, where the loss is (1 − w)·L(output) + w·L(auxiliary); loss=per_output weighs by itself.
         wide: whether there is a wide part.
         deep: whether there is a deep part.
+        kernel_initializer: the deep part's hidden first weights; None picks what suits the activation.
+        kernel_regularizer: a penalty on the deep part's hidden weights.
+        kernel_constraint: what the deep part's hidden weights are held to after each update.
 
     Raises:
         ConfigError: an unknown column in `crosses`, neither part, or data that is not a table.
@@ -64,18 +70,25 @@ class WideDeep(keras.Model):
         features: Features,
         num_outputs: int,
         hidden_units: list[Annotated[int, Gt(0)]] = [30, 30],  # noqa: B006 (the catalog reads literal defaults; never changed)
-        activation: str = "relu",
+        activation: Activation = "relu",
         embedding_dim: Annotated[int, Gt(0)] = 8,
         dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
         crosses: Literal["auto"] | list[list[str]] = "auto",
         max_cross_cells: Annotated[int, Gt(1)] = 10007,
+        auxiliary_output: bool = False,
+        auxiliary_weight: Annotated[float, Ge(0), Le(1)] = 0.1,
         wide: bool = True,
         deep: bool = True,
+        kernel_initializer: Initializer | None = None,
+        kernel_regularizer: Regularizer | None = None,
+        kernel_constraint: Constraint | None = None,
         name: str = "wide_deep",
         dtype: Any = None,
     ):
         if features.arrays or not (features.numbers or features.categories):
             raise ConfigError(f"model=wide_deep: needs a table of columns. Received: {describe(features) or 'nothing'}")
+        if auxiliary_output and not deep:
+            raise ConfigError("model.auxiliary_output: is the deep part's. Received: model.deep=false")
         if not (wide or deep):
             raise ConfigError("model.wide, model.deep: one of the two must be true. Received: both false")
         super().__init__(name=name, dtype=dtype, autocast=False)
@@ -83,16 +96,22 @@ class WideDeep(keras.Model):
             "features": dataclasses.asdict(features),
             "num_outputs": num_outputs,
             "hidden_units": list(hidden_units),
-            "activation": activation,
+            "activation": keras.activations.serialize(keras.activations.get(activation)),
+            "kernel_initializer": keras.saving.serialize_keras_object(kernel_initializer),
+            "kernel_regularizer": keras.saving.serialize_keras_object(kernel_regularizer),
+            "kernel_constraint": keras.saving.serialize_keras_object(kernel_constraint),
             "embedding_dim": embedding_dim,
             "dropout": dropout,
             "crosses": crosses if crosses == "auto" else [list(cross) for cross in crosses],
             "max_cross_cells": max_cross_cells,
+            "auxiliary_output": auxiliary_output,
+            "auxiliary_weight": auxiliary_weight,
             "wide": wide,
             "deep": deep,
         }
         # Outputs are added in the variables' dtype: half precision would round a regression's result.
         output_dtype = self.variable_dtype
+        self.loss_weights = {"output": 1.0 - auxiliary_weight, "auxiliary": auxiliary_weight}
         self.wide: Wide | None = None
         self.deep: Deep | None = None
         if wide:
@@ -107,9 +126,15 @@ class WideDeep(keras.Model):
                 num_outputs,
                 hidden_units,
                 activation,
+                {
+                    "kernel_initializer": initializer_for(activation, kernel_initializer),
+                    "kernel_regularizer": kernel_regularizer,
+                    "kernel_constraint": kernel_constraint,
+                },
                 embedding_dim,
                 dropout,
                 use_bias=not wide,  # one bias is enough
+                auxiliary=auxiliary_output,
                 output_dtype=output_dtype,
                 name="deep",
                 dtype=self.dtype_policy,
@@ -119,13 +144,16 @@ class WideDeep(keras.Model):
     def build(self, input_shape: Any = None) -> None:
         self.built = True  # both parts are
 
-    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> Any:
         parts = []
         if self.wide is not None:
             parts.append(self.wide(inputs))
-        if self.deep is not None:
-            parts.append(self.deep(inputs, training=training))
-        return sum(parts)
+        if self.deep is None:
+            return sum(parts)
+        deep = self.deep(inputs, training=training)
+        if isinstance(deep, list):
+            return {"output": sum([*parts, deep[0]]), "auxiliary": deep[1]}
+        return sum([*parts, deep])
 
     def get_config(self) -> dict[str, Any]:
         policy = keras.dtype_policies.serialize(self.dtype_policy)
@@ -170,17 +198,19 @@ class Wide(keras.layers.Layer):
 
 
 class Deep(keras.layers.Layer):
-    """Hidden layers on the numbers and the categories' embeddings, then a linear layer: (B, num_outputs)."""
+    """Hidden layers on the numbers and the embeddings, then a linear layer, or two: (B, num_outputs) each."""
 
     def __init__(
         self,
         features: Features,
         num_outputs: int,
         hidden_units: list[int],
-        activation: str,
+        activation: Activation,
+        kernel: Mapping[str, Any],
         embedding_dim: int,
         dropout: float,
         use_bias: bool,
+        auxiliary: bool,
         output_dtype: str,
         **kwargs: Any,
     ):
@@ -188,26 +218,29 @@ class Deep(keras.layers.Layer):
         self.offsets, self.num_ids = stacked(features.categories.values())
         self.embedding_dim = embedding_dim
         self.num_inputs = len(features.numbers) + embedding_dim * len(features.categories)
-        function, start = activation_named(activation), initializer_for(activation)
         self.hidden = [
-            keras.layers.Dense(units, function, True, start, dtype=self.dtype_policy, name=f"hidden_{k}")
+            keras.layers.Dense(units, activation, dtype=self.dtype_policy, name=f"hidden_{k}", **kernel)
             for k, units in enumerate(hidden_units, start=1)
         ]
         self.dropouts = [Dropout(dropout, name=f"dropout_{k}") for k, _ in enumerate(hidden_units, start=1) if dropout]
-        self.output_layer = keras.layers.Dense(num_outputs, use_bias=use_bias, dtype=output_dtype, name="output")
+        self.heads = [keras.layers.Dense(num_outputs, use_bias=use_bias, dtype=output_dtype, name="output")]
+        if auxiliary:
+            self.heads.append(keras.layers.Dense(num_outputs, dtype=output_dtype, name="auxiliary"))
 
     def build(self, input_shape: Any = None) -> None:
         if self.num_ids:
             shape = (self.num_ids, self.embedding_dim)
             self.table = self.add_weight(name="embeddings", shape=shape, initializer="uniform")
         width = self.num_inputs
-        for layer in [*self.hidden, self.output_layer]:
+        for layer in self.hidden:
             layer.build((None, width))
             width = layer.units
+        for layer in self.heads:
+            layer.build((None, width))
         for layer in self.dropouts:
             layer.build()
 
-    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor | list[tf.Tensor]:
         parts = [inputs["numbers"]] if "numbers" in inputs else []
         if "categories" in inputs:
             ids = inputs["categories"] + tf.constant(self.offsets)
@@ -218,10 +251,11 @@ class Deep(keras.layers.Layer):
             x = layer(x)
             if self.dropouts:
                 x = self.dropouts[k](x, training=training)
-        return self.output_layer(x)
+        return self.heads[0](x) if len(self.heads) == 1 else [head(x) for head in self.heads]
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
-        return next(iter(input_shape.values()))[0], self.output_layer.units
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        shape = next(iter(input_shape.values()))[0], self.heads[0].units
+        return shape if len(self.heads) == 1 else [shape, shape]
 
 
 def stacked(sizes: Iterable[int], start: int = 0) -> tuple[np.ndarray, int]:

@@ -215,3 +215,102 @@ def lion(
     """
     decay = weight_decay or None  # Keras tells "no decay" from 0
     return keras.optimizers.Lion(learning_rate, beta_1, beta_2, weight_decay=decay)
+
+
+@register.optimizer("adadelta")
+def adadelta(
+    learning_rate: Annotated[float, Gt(0)] = 0.001,
+    rho: Annotated[float, Ge(0), Lt(1)] = 0.95,
+    epsilon: Annotated[float, Gt(0)] = 1e-7,
+) -> keras.optimizers.Optimizer:
+    """Adadelta: w ← w − lr·g·√(d + epsilon)/√(v + epsilon), v and d the moving means of g² and of the steps squared.
+
+    Source: Zeiler, "ADADELTA", 2012, arXiv:1212.5701, where lr is 1.
+
+    Args:
+        learning_rate: lr, a factor on every step.
+        rho: the decay of both moving means.
+        epsilon: sets the first steps' size, and keeps the division finite.
+    """
+    return keras.optimizers.Adadelta(learning_rate, rho, epsilon)
+
+
+@register.optimizer("adafactor")
+def adafactor(
+    learning_rate: Annotated[float, Gt(0)] = 0.001,
+    beta_2_decay: Annotated[float, Lt(0)] = -0.8,
+    epsilon_1: Annotated[float, Gt(0)] = 1e-30,
+    epsilon_2: Annotated[float, Gt(0)] = 1e-3,
+    clip_threshold: Annotated[float, Gt(0)] = 1.0,
+    relative_step: bool = True,
+) -> keras.optimizers.Optimizer:
+    """Adafactor: Adam's step by √v, v kept as a row's and a column's means, so a matrix needs little memory.
+
+    Source: Shazeer and Stern, "Adafactor", 2018, arXiv:1804.04235.
+
+    Args:
+        learning_rate: lr, the size of a step.
+        beta_2_decay: v's decay at step t is 1 − t^beta_2_decay.
+        epsilon_1: added to g².
+        epsilon_2: the least size of a weight that a step is relative to.
+        clip_threshold: the greatest root mean square of a step.
+        relative_step: whether a step is at most 1/√t.
+    """
+    return keras.optimizers.Adafactor(learning_rate, beta_2_decay, epsilon_1, epsilon_2, clip_threshold, relative_step)
+
+
+@register.optimizer("lamb")
+def lamb(
+    learning_rate: Annotated[float, Gt(0)] = 0.001,
+    beta_1: Annotated[float, Ge(0), Lt(1)] = 0.9,
+    beta_2: Annotated[float, Ge(0), Lt(1)] = 0.999,
+    epsilon: Annotated[float, Gt(0)] = 1e-7,
+) -> keras.optimizers.Optimizer:
+    """LAMB: Adam's step, stretched to lr·‖w‖ for each weight matrix. For very large batches.
+
+    Source: You et al., "Large batch optimization for deep learning", 2019, arXiv:1904.00962.
+
+    Args:
+        learning_rate: lr, a step's length relative to the weight's.
+        beta_1: the decay of the moving mean of g.
+        beta_2: the decay of the moving mean of g².
+        epsilon: keeps the division finite.
+    """
+    return keras.optimizers.Lamb(learning_rate, beta_1, beta_2, epsilon)
+
+
+@register.optimizer("muon")
+def muon(
+    learning_rate: Annotated[float, Gt(0)] = 0.001,
+    momentum: Annotated[float, Ge(0), Lt(1)] = 0.95,
+    nesterov: bool = True,
+    ns_steps: Annotated[int, Gt(0)] = 5,
+    weight_decay: Annotated[float, Ge(0)] = 0.004,
+    adam_beta_1: Annotated[float, Ge(0), Lt(1)] = 0.9,
+    adam_beta_2: Annotated[float, Ge(0), Lt(1)] = 0.999,
+    epsilon: Annotated[float, Gt(0)] = 1e-7,
+) -> keras.optimizers.Optimizer:
+    """Muon: a matrix steps by the orthogonal matrix nearest to its momentum; all else, and embeddings, by Adam.
+
+    Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
+
+    Args:
+        learning_rate: lr, the size of a step.
+        momentum: the share of the last momentum that is kept.
+        nesterov: whether the step is taken from where momentum leads.
+        ns_steps: the Newton-Schulz iterations that bring it near to orthogonal.
+        weight_decay: the share of a weight, times lr, that each step takes off.
+        adam_beta_1, adam_beta_2: Adam's decays, where Adam steps.
+        epsilon: keeps the division finite.
+    """
+    return keras.optimizers.Muon(
+        learning_rate,
+        adam_beta_1,
+        adam_beta_2,
+        adam_weight_decay=weight_decay,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+        momentum=momentum,
+        ns_steps=ns_steps,
+        nesterov=nesterov,
+    )

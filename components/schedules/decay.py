@@ -6,10 +6,10 @@ p is how far the run is, from 0 at the end of warm-up to 1 at `total_steps`.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tensorflow as tf
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from tfrun import register
 from tfrun.errors import ConfigError
@@ -95,14 +95,18 @@ def piecewise(
     total_steps: Any,
     boundaries: list[int] = [],  # noqa: B006 (the catalog reads literal defaults; never changed)
     factors: list[float] = [1.0],  # noqa: B006
+    unit: Literal["step", "epoch"] = "step",
+    steps_per_epoch: int = 1,
 ) -> tf.Tensor:
     """Piecewise constant: factor = factors[number of boundaries that are ≤ step].
 
     Args:
         step: the step to come, counted from 0; the engine gives it.
         total_steps: the steps of the whole run; the engine gives it.
-        boundaries: increasing steps at which the next factor starts.
+        boundaries: increasing steps, or epochs, at which the next factor starts.
         factors: one more than there are boundaries.
+        unit: what the boundaries count.
+        steps_per_epoch: the steps of an epoch; the engine gives it.
     """
     if len(factors) != len(boundaries) + 1:
         raise ConfigError(
@@ -110,5 +114,39 @@ def piecewise(
         )
     if any(later <= earlier for earlier, later in zip(boundaries, boundaries[1:], strict=False)):
         raise ConfigError(f"optimizer.schedule.boundaries: must increase. Received: {list(boundaries)}")
-    passed = tf.cast(tf.cast(step, tf.int64) >= tf.constant(boundaries, tf.int64, shape=[len(boundaries)]), tf.int32)
+    starts = [start * (steps_per_epoch if unit == "epoch" else 1) for start in boundaries]
+    passed = tf.cast(tf.cast(step, tf.int64) >= tf.constant(starts, tf.int64, shape=[len(starts)]), tf.int32)
     return tf.gather(tf.constant(factors, tf.float32), tf.reduce_sum(passed))
+
+
+@register.schedule("one_cycle")
+def one_cycle(
+    step: Any,
+    total_steps: Any,
+    start: Annotated[float, Gt(0), Le(1)] = 0.1,
+    rising: Annotated[float, Gt(0), Lt(1)] = 0.5,
+    falling: Annotated[float, Gt(0), Lt(1)] = 0.4,
+    final: Annotated[float, Ge(0), Le(1)] = 0.001,
+) -> tf.Tensor:
+    """1cycle: from `start` up to 1, back down to `start`, then down to `final`, in straight lines.
+
+    The learning rate of the group is the greatest one, in the middle.
+
+    Source: Smith, "A disciplined approach to neural network hyper-parameters", 2018, arXiv:1803.09820; Géron, chapter
+    11.
+
+    Args:
+        step: the step to come, counted from 0; the engine gives it.
+        total_steps: the steps of the whole run; the engine gives it.
+        start: the factor at the first step.
+        rising: the share of the run in which it rises.
+        falling: the share in which it falls back; in what is left it goes down to `final`.
+        final: the factor at the last step.
+    """
+    if rising + falling > 1:
+        raise ConfigError(f"optimizer.schedule: rising + falling must be <= 1. Received: {rising} + {falling}")
+    p = _progress(step, total_steps, 0)
+    up = start + (1.0 - start) * p / rising
+    down = 1.0 - (1.0 - start) * (p - rising) / falling
+    out = start + (final - start) * (p - rising - falling) / tf.maximum(1.0 - rising - falling, 1e-7)
+    return tf.where(p < rising, up, tf.where(p < rising + falling, down, out))

@@ -15,10 +15,11 @@ from tfrun.catalog import Catalog
 from tfrun.engine.autograph import convert_layers, convertible
 from tfrun.engine.data import Preprocessing
 from tfrun.engine.hyperparameters import Hyperparameters
-from tfrun.engine.loop import UNLIMITED
+from tfrun.engine.loop import UNLIMITED, Plan
 from tfrun.engine.split import Group, assign_groups
-from tfrun.engine.step import Step
+from tfrun.engine.step import MAIN_OUTPUT, Step, main_output
 from tfrun.errors import ConfigError
+from tfrun.types import map_references
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def build_parts(
     strategy: tf.distribute.Strategy,
     preprocessing: Preprocessing,
     sample: tuple[Any, Any],
-    total_steps: int,
+    plan: Plan,
 ) -> Parts:
     """Builds model, loss, metrics, optimizers and the step over them.
 
@@ -55,7 +56,7 @@ def build_parts(
         strategy: everything with variables is made in its scope.
         preprocessing: what the data set looks like.
         sample: a few encoded examples (inputs, targets), to build and check shapes with.
-        total_steps: the planned number of steps, for schedules.
+        plan: the run's length, for schedules and stages.
 
     Raises:
         ConfigError: a component refuses its parameters, or shapes don't fit.
@@ -65,12 +66,15 @@ def build_parts(
         given = {"features": preprocessing.features, "num_outputs": preprocessing.num_outputs}
         model = build_component(catalog, "model", config["model"], "model", given)
         outputs = _call_model(model, sample[0])
+        for metric in model.metrics:  # the model's own
+            _check_metric_name(metric.name, config["metric"])
+            metric.reset_state()
         convert_layers(model)
-        loss = build_loss(catalog, config["loss"], inputs)
+        loss = build_loss(catalog, config["loss"], inputs, getattr(model, "loss_weights", {}))
         with inputs.not_noting():
             _check_outputs(loss, sample[1], outputs, preprocessing)
-        groups = build_groups(config["optimizer"]["groups"], catalog, model, total_steps, inputs)
-        metrics = [build_metrics(config["metric"], catalog, sample[1], outputs) for _ in range(2)]
+        groups = build_groups(config["optimizer"]["groups"], catalog, model, plan, inputs)
+        metrics = [build_metrics(config["metric"], catalog, sample[1], main_output(outputs)) for _ in range(2)]
         step = Step(
             strategy,
             model,
@@ -105,7 +109,7 @@ def build_component(
     component = catalog.get(kind, config["name"], where).load()
     accepted = inspect.signature(component).parameters
     offered = {name: value for name, value in (given or {}).items() if name in accepted}
-    own = {name: value for name, value in config.items() if name != "name"}
+    own = _own_parameters(catalog, kind, config, where, inputs)
     if inputs is not None:
         try:
             return component(**inputs.wrap(where, own), **offered)
@@ -115,7 +119,9 @@ def build_component(
         return component(**own, **offered)
     except (ValueError, TypeError) as error:
         # Keras and people's own checks say what is wrong with a parameter this way
-        raise ConfigError(f"{where}: {config['name']} refuses its parameters: {error}. Received: {own}") from error
+        raise ConfigError(
+            f"{where}: {config['name']} refuses its parameters: {error}. Received: {dict(config)}"
+        ) from error
 
 
 def build_function(
@@ -125,21 +131,59 @@ def build_function(
     component = catalog.get(kind, config["name"], where).load()
     if inspect.isclass(component):
         return build_component(catalog, kind, config, where, inputs=inputs)
-    own = {name: value for name, value in config.items() if name != "name"}
+    own = _own_parameters(catalog, kind, config, where, inputs)
+    if not own:
+        return component  # itself, as Keras saves a function by its name
     return functools.partial(component, **(own if inputs is None else inputs.wrap(where, own)))
 
 
+def _own_parameters(
+    catalog: Catalog, kind: str, config: Mapping[str, Any], where: str, inputs: Hyperparameters | None
+) -> dict[str, Any]:
+    """Returns a component's parameters; those that name another component are built."""
+    types = {param.name: param.type for param in catalog.get(kind, config["name"], where).params}
+
+    def build(its_kind: str, value: Any, path: str) -> Any:
+        if isinstance(value, str):  # one of Keras' own, which takes it as it is
+            return value
+        if catalog.find(its_kind, value["name"]):
+            return build_function(catalog, its_kind, value, path, inputs)
+        return {"class_name": value["name"], "config": {key: own for key, own in value.items() if key != "name"}}
+
+    return {
+        name: map_references(types.get(name), value, f"{where}.{name}", build)
+        for name, value in config.items()
+        if name != "name"
+    }
+
+
 def build_loss(
-    catalog: Catalog, config: Mapping[str, Any], inputs: Hyperparameters | None = None
-) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Returns a function (y_true, y_pred) → loss of each example, (B,); the engine averages it."""
+    catalog: Catalog,
+    config: Mapping[str, Any],
+    inputs: Hyperparameters | None = None,
+    output_weights: Mapping[str, float] = {},  # noqa: B006 (never changed)
+) -> Callable[[tf.Tensor, Any], tf.Tensor]:
+    """Returns a function (y_true, y_pred) → loss of each example, (B,); the engine averages it.
+
+    Args:
+        catalog: where the loss is looked up.
+        config: its name and parameters.
+        inputs: takes its floats as inputs of the program.
+        output_weights: of a model with several outputs, what each one's loss is multiplied with, else with 1.
+    """
     loss = build_function(catalog, "loss", config, "loss", inputs)
     per_example = convertible(loss.call if isinstance(loss, keras.losses.Loss) else loss)
 
-    def call(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        y_pred = tf.cast(y_pred, keras.config.floatx())  # mixed precision ends at the model's output
-        values = tf.convert_to_tensor(per_example(y_true, y_pred))
-        return tf.reduce_mean(values, axis=list(range(1, values.shape.rank))) if values.shape.rank > 1 else values
+    def values(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
+        found = tf.convert_to_tensor(per_example(y_true, y_pred))
+        return tf.reduce_mean(found, axis=list(range(1, found.shape.rank))) if found.shape.rank > 1 else found
+
+    def call(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
+        # mixed precision ends at the model's output
+        y_pred = tf.nest.map_structure(lambda part: tf.cast(part, keras.config.floatx()), y_pred)
+        if not isinstance(y_pred, dict) or getattr(loss, "takes_all_outputs", False):
+            return values(y_true, y_pred)
+        return tf.add_n([output_weights.get(name, 1.0) * values(y_true, part) for name, part in y_pred.items()])
 
     return call
 
@@ -166,7 +210,7 @@ def build_groups(
     config: Mapping[str, Mapping[str, Any]],
     catalog: Catalog,
     model: keras.Model,
-    total_steps: int,
+    plan: Plan,
     inputs: Hyperparameters,
 ) -> list[Group]:
     """Returns the optimizer groups, their optimizers built, with the proof that they cover the model."""
@@ -184,15 +228,20 @@ def build_groups(
         optimizer._all_reduce_sum_gradients = _as_they_are
         optimizer.name = own["name"]  # Keras numbers the names of several: adam, adam_1
         optimizer.build(variables)
+        schedule, watcher = build_schedule(own["schedule"], catalog, f"{where}.schedule", plan, inputs)
+        until = own["until_epoch"]
         groups.append(
             Group(
                 name,
                 variables,
                 optimizer,
-                build_schedule(own["schedule"], catalog, f"{where}.schedule", total_steps, inputs),
+                schedule,
                 inputs.wrap(where, {"clip_norm": own["clip_norm"]})["clip_norm"],
                 own["every"],
                 tf.Variable(optimizer.learning_rate.value, trainable=False, name="base_learning_rate"),
+                own["from_epoch"] * plan.steps_per_epoch,
+                None if until is None else until * plan.steps_per_epoch,
+                watcher,
             )
         )
     if not any(group.optimizer for group in groups):
@@ -205,37 +254,54 @@ def _as_they_are(gradients: Any) -> Any:
 
 
 def build_schedule(
-    config: Mapping[str, Any] | None, catalog: Catalog, where: str, total_steps: int, inputs: Hyperparameters
-) -> Callable[[tf.Tensor], tf.Tensor] | None:
-    """Returns step → factor on the learning rate, or None for a constant rate."""
+    config: Mapping[str, Any] | None, catalog: Catalog, where: str, plan: Plan, inputs: Hyperparameters
+) -> tuple[Callable[[tf.Tensor], tf.Tensor] | None, Any]:
+    """Returns step → factor on the learning rate, or None; and what is told of each epoch's values, or None."""
     if config is None:
-        return None
+        return None, None
     schedule = build_function(catalog, "schedule", config, where, inputs)
-    if "total_steps" not in inspect.signature(schedule).parameters:
-        return convertible(schedule)
-    if total_steps == UNLIMITED:
-        raise ConfigError(f"{where}: {config['name']} needs to know the run's length: trainer.max_epochs or max_steps")
-    length = inputs.wrap(where, {"total_steps": float(total_steps)})
-    return convertible(functools.partial(schedule, **length))
+    asked, given = inspect.signature(schedule).parameters, dict[str, Any]()
+    if "total_steps" in asked:
+        if plan.last_step == UNLIMITED:
+            raise ConfigError(
+                f"{where}: {config['name']} needs to know the run's length: trainer.max_epochs or max_steps"
+            )
+        given |= inputs.wrap(where, {"total_steps": float(plan.last_step)})
+    if "steps_per_epoch" in asked:
+        given["steps_per_epoch"] = plan.steps_per_epoch
+    factor = convertible(functools.partial(schedule, **given) if given else schedule)
+    return factor, schedule if hasattr(schedule, "end_epoch") else None
 
 
-def _call_model(model: keras.Model, inputs: Any) -> tf.Tensor:
+def _check_metric_name(name: str, config: Mapping[str, Any]) -> None:
+    if name == "loss" or name in config:
+        raise ConfigError(f"model: its own metric has a name that is taken. Received: {name!r}")
+
+
+def _call_model(model: keras.Model, inputs: Any) -> Any:
     try:
         outputs = model(inputs, training=False)
     except (ValueError, TypeError, KeyError, tf.errors.InvalidArgumentError) as error:
         shapes = tf.nest.map_structure(lambda array: tuple(array.shape), inputs)
         raise ConfigError(f"model: it can't take these inputs: {error}. Received shapes: {shapes}") from error
+    if isinstance(outputs, dict):
+        if MAIN_OUTPUT not in outputs:
+            raise ConfigError(
+                f"model: one of several outputs must be called {MAIN_OUTPUT!r}. Received: {', '.join(outputs)}"
+            )
+        return outputs
     return tf.convert_to_tensor(outputs)
 
 
-def _check_outputs(loss: Any, y_true: Any, y_pred: tf.Tensor, preprocessing: Preprocessing) -> None:
+def _check_outputs(loss: Any, y_true: Any, y_pred: Any, preprocessing: Preprocessing) -> None:
     """Refuses shapes that would broadcast silently, (B,) against (B, 1) to (B, B) for instance."""
     batch, wanted = len(y_true), (len(y_true), preprocessing.num_outputs)
-    if tuple(y_pred.shape) != wanted:
-        raise ConfigError(
-            f"model: its output must have the shape (batch, {preprocessing.num_outputs}) for this target. "
-            f"Received: {tuple(y_pred.shape)} for a batch of {batch}"
-        )
+    for name, output in (y_pred if isinstance(y_pred, dict) else {MAIN_OUTPUT: y_pred}).items():
+        if tuple(output.shape) != wanted:
+            raise ConfigError(
+                f"model: its {name} must have the shape (batch, {preprocessing.num_outputs}) for this target. "
+                f"Received: {tuple(output.shape)} for a batch of {batch}"
+            )
     shape = tuple(loss(tf.constant(y_true), y_pred).shape)
     if shape != (batch,):
         raise ConfigError(f"loss: it must give one value for each example, shape ({batch},). Received: {shape}")

@@ -107,6 +107,7 @@ class Examples:
         inputs: what the model gets, an array or a mapping of arrays, (N, ...) each. Those in memory are aligned for
             `tfrun.arrays.load`; one on disk is a `StoredArray` with numbers of its own type, still to be converted.
         targets: (N, 1), float32 (scaled) or int32 (ids of classes), aligned too.
+        weights: how much each row counts, (N,) of floats, or None where all count the same.
         splits: "train", "val" and "test" -> row numbers, int32.
         preprocessing: what was learnt from the training rows.
         fingerprint: SHA-256 over the raw columns and the target.
@@ -117,6 +118,12 @@ class Examples:
     splits: dict[str, np.ndarray]
     preprocessing: Preprocessing
     fingerprint: str
+    weights: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> tuple[Any, np.ndarray, Any]:
+        """Everything that there is of each row: (inputs, targets, weights), `()` for no weights."""
+        return self.inputs, self.targets, () if self.weights is None else self.weights
 
 
 def prepare(table: Table, config: dict[str, Any]) -> Examples:
@@ -151,7 +158,10 @@ def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
 def _examples(table: Table, splits: dict[str, np.ndarray], preprocessing: Preprocessing, digest: str) -> Examples:
     inputs, targets = encode(table, preprocessing)
     give_back()
-    return Examples(inputs, targets, splits, preprocessing, digest)
+    weights = None if table.weights is None else load(table.weights, keras.config.floatx())
+    if weights is not None and not weights[splits["train"]].any():
+        raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
+    return Examples(inputs, targets, splits, preprocessing, digest, weights)
 
 
 def split_rows(num_rows: int, config: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -303,7 +313,8 @@ def fingerprint(table: Table) -> str:
         DataError: an array column holds nan or inf. It is looked for here because this reads a file's every row.
     """
     digest = hashlib.sha256()
-    for name, column in [*table.columns.items(), (table.target_name, table.target)]:
+    weights = [] if table.weights is None else [("", table.weights)]
+    for name, column in [*table.columns.items(), (table.target_name, table.target), *weights]:
         digest.update(name.encode())
         for rows in blocks(column):
             block = column[rows]

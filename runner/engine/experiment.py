@@ -2,7 +2,7 @@
 
     train:     devices → data → build → restore → loop → test → run.json
     evaluate:  devices → data → build → the best weights → metrics
-    check:     devices → data → build → what was found
+    check:     devices → data → build → what was found; a component alone → its contract
 
 How each of them is done stands in the modules that they call.
 """
@@ -14,14 +14,17 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import keras
 from rich.console import Console
 
 from tfrun import provenance
 from tfrun.catalog import Catalog
 from tfrun.console import Terminal, say, shown
-from tfrun.engine import checkpoints, data, devices, loop, modes, progress, writers
+from tfrun.engine import checkpoints, contracts, data, devices, loop, modes, pictures, progress, writers
+from tfrun.engine.build import build_component, build_function
 from tfrun.engine.program import Program
 from tfrun.engine.record import Record
 from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session, with_program
@@ -157,7 +160,7 @@ def _train(
             by, go_on = signal.Signals(stop[0]).name, f"Go on with: tfrun resume {shown(folder.path)}"
             raise Interrupted(stop[0], f"stopped by {by} at step {run['step']}, its state saved. {go_on}")
         started = time.perf_counter()
-        _test(session, program, run, record.writer)
+        _test(session, program, run, record)
         timing.eval_seconds += time.perf_counter() - started
         if record.board and hparams:
             record.board.write_hparams(folder.run_id, hparams, summary_metrics(record.results))
@@ -219,12 +222,19 @@ def _newest_checkpoint(folder: RunFolder, session: Session, console: Console) ->
     return restored
 
 
-def _test(session: Session, program: Program, run: Mapping[str, Any], writer: writers.Writer) -> None:
+def _test(session: Session, program: Program, run: Mapping[str, Any], record: Record) -> None:
     """Evaluates the best weights on the test split; the state that was saved is the last one, and stays so."""
     session.load_best(program)
-    rows = session.examples.splits["test"]
-    if len(rows):
-        writer.write_epoch(run["epoch"], run["step"], {"test": program.evaluate(rows)})
+    splits, classes = session.examples.splits, session.examples.preprocessing.classes
+    draws = record.board is not None and any(hasattr(metric, "matrix") for metric in session.parts.val_metrics)
+    for split in ("val", "test"):
+        if len(splits[split]) and (split == "test" or draws):
+            values = program.evaluate(splits[split])
+            if split == "test":
+                record.writer.write_epoch(run["epoch"], run["step"], {"test": values})
+            if record.board is not None:
+                for name, counts in program.matrices.items():
+                    record.board.write_image(split, name, run["step"], pictures.confusion_matrix(counts, classes))
 
 
 def summary_metrics(results: writers.Results) -> dict[str, float]:
@@ -280,6 +290,29 @@ def check(config: dict[str, Any], catalog: Catalog, table: Table) -> None:
     progress.print_check(
         Terminal(), config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
     )
+
+
+def check_contracts(components: Sequence[tuple[str, Mapping[str, Any]]], catalog: Catalog) -> None:
+    """Puts components through their kinds' contracts and prints what was found.
+
+    Args:
+        components: the kind of each, and its name and parameters.
+        catalog: where they are looked up.
+
+    Raises:
+        ContractError: a promise isn't kept.
+    """
+    console, broken, total = Terminal(), [], 0
+    for kind, config in components:
+        keras.utils.set_random_seed(0)
+        name = f"{kind}={config['name']}"
+        build = build_component if kind == "optimizer" else build_function  # the others' functions aren't called
+        found = contracts.findings(kind, partial(build, catalog, kind, config, kind))
+        progress.print_findings(console, name, found)
+        total += len(found)
+        broken += [f"{name}: {finding.promise}" for finding in found if not finding.kept]
+    if broken:
+        raise contracts.ContractError(f"check: {len(broken)} of {total} promises aren't kept: {'; '.join(broken)}")
 
 
 def _has_more_to_do(config: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

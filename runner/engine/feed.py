@@ -23,7 +23,7 @@ MAX_STRETCH_STEPS = 4096
 
 
 class Part(NamedTuple):
-    """Examples on the device, (inputs, targets), and which of their rows are meant, padded to the length asked for."""
+    """Examples on the device, (inputs, targets, weights), and which of their rows are meant, padded as asked for."""
 
     data: Any
     rows: tf.Tensor
@@ -56,7 +56,7 @@ class Resident:
     """
 
     def __init__(self, examples: Examples, order: Order, strategy: tf.distribute.Strategy):
-        data = tf.nest.map_structure(_as_tensor, (examples.inputs, examples.targets))
+        data = tf.nest.map_structure(_as_tensor, examples.arrays)
         self._data = strategy.experimental_distribute_values_from_function(lambda _: data)
         self._order = order
 
@@ -87,7 +87,7 @@ class Stream:
     def __init__(
         self, examples: Examples, order: Order, strategy: tf.distribute.Strategy, stretch_bytes: int = STRETCH_BYTES
     ):
-        self._arrays = examples.inputs, examples.targets
+        self._arrays = examples.arrays
         self._order, self._strategy = order, strategy
         self._rows_at_once = max(1, stretch_bytes // max(1, _row_bytes(self._arrays)))
         steps = min(MAX_STRETCH_STEPS, order.steps_per_epoch, self._rows_at_once // order.batch_size)
@@ -147,23 +147,21 @@ class Stream:
 
 
 def sample(examples: Examples, count: int = 2) -> Any:
-    """Returns the first few examples, (inputs, targets), as the program gets them."""
+    """Returns the first few examples, (inputs, targets, weights), as the program gets them."""
     rows = np.arange(count)
-    return tf.nest.map_structure(
-        lambda array: arrays.take(array, rows, _dtype(array)), (examples.inputs, examples.targets)
-    )
+    return tf.nest.map_structure(lambda array: arrays.take(array, rows, _dtype(array)), examples.arrays)
 
 
 def data_bytes(examples: Examples) -> int:
     """Returns the size of the examples on the device."""
-    return len(examples.targets) * _row_bytes((examples.inputs, examples.targets))
+    return len(examples.targets) * _row_bytes(examples.arrays)
 
 
 def bytes_to_load(examples: Examples) -> int:
     """Returns how much memory the device needs for all examples; a CPU uses what is in the host's memory already."""
     if tf.config.list_logical_devices("GPU"):
         return data_bytes(examples)
-    leaves = tf.nest.flatten((examples.inputs, examples.targets))
+    leaves = tf.nest.flatten(examples.arrays)
     return len(examples.targets) * _row_bytes([array for array in leaves if not isinstance(array, np.ndarray)])
 
 

@@ -20,7 +20,7 @@ import tensorflow as tf
 from tfrun.compiled import throw_away
 from tfrun.engine.feed import Feed, Part
 from tfrun.engine.order import Order
-from tfrun.engine.step import Step, gather, own_share
+from tfrun.engine.step import Step, gather, own_share, update, weighted
 from tfrun.errors import ConfigError
 
 MAX_STEPS = 4096  # of a block: the arrays it returns have this length, and its order this many batches
@@ -124,6 +124,7 @@ class Program:
     Attributes:
         mode: `xla_loop`, `graph_loop` or `eager`; may be changed at any time, the state is the same.
         num_traces: how often the block was traced.
+        matrices: what the last evaluation found of the metrics that are more than a number, by name.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Program:
     ):
         self.mode = "graph_loop"
         self.num_traces = 0
+        self.matrices: dict[str, np.ndarray] = {}
         self._feed: Feed | None = None
         self._validation: Part | None = None
         self.step_count = tf.Variable(
@@ -150,21 +152,19 @@ class Program:
         )
         self.best = best
         self.best_weights = [tf.Variable(v.value, trainable=False) for v in step.model.variables] if best else []
-        self.names = ["loss", *(metric.name for metric in metrics)]
+        self.names = ["loss", *(metric.name for metric in [*metrics, *step.model_metrics])]
         self._step = step
         self._batch_size, self._per_epoch = order.batch_size, order.steps_per_epoch
         self._stopper = stopper
         self._loss_mean = loss_mean
         self._metrics = metrics
-        # padding is masked, so a small split needn't pay for a large chunk
-        unit = 32 * step.strategy.num_replicas_in_sync
-        self._chunk = unit * -(-min(EVALUATION_ROWS, len(val_rows) or EVALUATION_ROWS) // unit)
         steps = min(MAX_STEPS, max(1, MAX_ORDER_BYTES // (4 * self._batch_size)))
         self._max_epochs = max(1, steps // self._per_epoch)
         self.max_steps = min(steps, self._per_epoch) if self._max_epochs == 1 else self._max_epochs * self._per_epoch
         self._blocks = {mode: self._compiled(mode) for mode in ("xla_loop", "graph_loop", "eager")}
         # once or twice in a run: not worth XLA's compile time
         self._compiled_evaluation = tf.function(self._evaluate, autograph=False, reduce_retracing=True)
+        self._compiled_train_values = tf.function(self._train_values, autograph=False)
         self._compiled_epoch_end = tf.function(self._end_epoch, autograph=False)
         self._take(feed, val_rows)
 
@@ -174,7 +174,7 @@ class Program:
         self.step_count.assign(0)
         for kept, variable in zip(self.best_weights, self._step.model.variables, strict=True):
             kept.assign(variable.value)
-        for metric in [self._loss_mean, *self._metrics]:
+        for metric in [self._loss_mean, *self._metrics, *self._step.model_metrics]:
             metric.reset_state()
 
     def release(self) -> None:
@@ -204,7 +204,8 @@ class Program:
     def evaluate(self, rows: np.ndarray) -> dict[str, float]:
         """Returns the loss and the metrics over the given rows, with the weights as they are."""
         self._add(rows)
-        values = read_and_reset(self._loss_mean, self._metrics).numpy()
+        self.matrices = {metric.name: metric.matrix() for metric in self._metrics if hasattr(metric, "matrix")}
+        values = read_and_reset(self._loss_mean, self._metrics, self._step.model_metrics).numpy()
         return dict(zip(self.names, values.tolist(), strict=True))
 
     def _run(self, first_step: int, num_steps: int) -> BlockResult:
@@ -228,8 +229,9 @@ class Program:
         # the host waits here for the device
         curves, epochs, steps, ended, ok, stop = tf.nest.map_structure(lambda value: value.numpy(), values)
         if self._validates_outside and ok and end + 1 == self._per_epoch:
+            train_values = self._compiled_train_values()
             self._add(self._val_rows)
-            epochs, stop = tf.nest.map_structure(lambda value: value.numpy(), self._compiled_epoch_end())
+            epochs, stop = tf.nest.map_structure(lambda value: value.numpy(), self._compiled_epoch_end(train_values))
             epochs, ended = Epochs(*(np.array([value]) for value in epochs)), 1
         losses, norms, rates = (curve[:steps] for curve in curves)
         train, val, improved = (values[:ended] for values in epochs)
@@ -249,14 +251,24 @@ class Program:
 
     def _take(self, feed: Feed, val_rows: np.ndarray) -> None:
         self._feed, self._val_rows, self._validation = feed, val_rows, None
-        part = feed.keep(val_rows, self._chunk) if len(val_rows) else None
+        part = feed.keep(val_rows, self._chunk(val_rows)) if len(val_rows) else None
         if part is not None:  # then a block goes over the validation split itself
             self._validation = part._replace(num_rows=tf.constant(part.num_rows))
 
     def _add(self, rows: np.ndarray) -> None:
         """Adds rows to the validation's loss and metrics."""
-        for part in self.feed.parts(rows, self._chunk):
-            self._compiled_evaluation(part.data, part.rows, tf.constant(part.num_rows))
+        chunk = self._chunk(rows)
+        for part in self.feed.parts(rows, chunk):
+            self._compiled_evaluation(part.data, part.rows, tf.constant(part.num_rows), chunk)
+
+    def _chunk(self, rows: np.ndarray) -> int:
+        """Returns how many rows are evaluated at once: equal parts of all of them, so that little has to be padded.
+
+        Padding has no weight; only what a model works out over a batch by itself sees it.
+        """
+        replicas = self._step.strategy.num_replicas_in_sync
+        num_chunks = -(-len(rows) // EVALUATION_ROWS)
+        return replicas * -(-len(rows) // (num_chunks * replicas))
 
     def _block(
         self, data: Any, rows: tf.Tensor, validation: Part | None, first: Any, last: Any, num_epochs: Any
@@ -267,6 +279,7 @@ class Program:
         to stop early.
         """
         self.num_traces += self.mode != "eager"
+        self._step.sums_by_halves = self.mode == "xla_loop"
         curves = Curves(
             tf.zeros([self.max_steps]),
             tf.zeros([self.max_steps]),
@@ -292,9 +305,10 @@ class Program:
                 return k + 1, steps, ended, ok, stop, curves, epochs
 
             def end_epoch() -> tuple[Epochs, tf.Tensor]:
+                train_values = self._train_values()
                 if validation is not None:
-                    self._evaluate(validation.data, validation.rows, validation.num_rows)
-                own, stop = self._end_epoch()
+                    self._evaluate(*validation, self._chunk(self._val_rows))
+                own, stop = self._end_epoch(train_values)
                 return written(epochs, k, own), stop
 
             is_over = ok & (i == self._per_epoch)
@@ -306,27 +320,35 @@ class Program:
         _, steps, ended, ok, stop, curves, epochs = tf.while_loop(is_on, epoch, start)
         return curves, epochs, steps, ended, ok, stop
 
-    def _end_epoch(self) -> tuple[Epochs, tf.Tensor]:
-        """Reads the metrics, keeps the best weights; returns the epoch's values and whether to stop."""
-        train = read_and_reset(self._step.loss_mean, self._step.metrics)
-        val = read_and_reset(self._loss_mean, self._metrics)
+    def _train_values(self) -> tf.Tensor:
+        """Reads the training metrics; before validation, which uses the model's own ones too."""
+        return read_and_reset(self._step.loss_mean, self._step.metrics, self._step.model_metrics)
+
+    def _end_epoch(self, train: tf.Tensor) -> tuple[Epochs, tf.Tensor]:
+        """Reads the validation metrics, keeps the best weights; returns the epoch's values and whether to stop."""
+        val = read_and_reset(self._loss_mean, self._metrics, self._step.model_metrics)
         better, stop = tf.constant(False), tf.constant(False)
         if self.best is not None:
-            better = self.best.update(self._value(self.best.monitor, train, val), self.step_count)
+            better = self.best.update(self._named(train, val)[self.best.monitor], self.step_count)
             for kept, variable in zip(self.best_weights, self._step.model.variables, strict=True):
                 kept.assign(tf.where(better, variable.value, kept))
         if self._stopper is not None:
-            self._stopper.update(self._value(self._stopper.monitor, train, val), self.step_count)
+            self._stopper.update(self._named(train, val)[self._stopper.monitor], self.step_count)
             stop = self._stopper.patience_is_over()
+        for group in self._step.active:
+            if group.watcher:
+                group.watcher.end_epoch(self._named(train, val))
         return Epochs(train, val, better), stop
 
-    def _value(self, monitor: str, train: tf.Tensor, val: tf.Tensor) -> tf.Tensor:
-        split, _, name = monitor.partition("/")
-        return (train if split == "train" else val)[self.names.index(name)]
+    def _named(self, train: tf.Tensor, val: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {
+            f"{split}/{name}": values[k]
+            for split, values in (("train", train), ("val", val))
+            for k, name in enumerate(self.names)
+        }
 
-    def _evaluate(self, data: Any, rows: tf.Tensor, num_rows: tf.Tensor) -> None:
-        """Adds the first `num_rows` of `rows` to the validation's loss and metrics; the rest is padding."""
-        size = self._chunk
+    def _evaluate(self, data: Any, rows: tf.Tensor, num_rows: tf.Tensor, size: int) -> None:
+        """Adds the first `num_rows` of `rows`, `size` at a time, to the validation's metrics; the rest is padding."""
 
         def evaluate(k: tf.Tensor) -> list[tf.Tensor]:
             part = tf.reshape(tf.slice(rows, [k * size], [size]), [size])
@@ -338,15 +360,15 @@ class Program:
 
     def _evaluate_chunk(self, data: Any, rows: tf.Tensor, weights: tf.Tensor) -> None:
         rows, weights = own_share(rows), own_share(weights)
-        x, y = gather(data, rows)
+        x, y, own_weights = gather(data, rows)
         y_pred = self._step.model(x, training=False)
-        losses = self._step.loss(y, y_pred)
+        losses = weighted(self._step.loss, own_weights)(y, y_pred)
         if self._step.model.losses:
             losses += tf.add_n(self._step.model.losses)
         self._loss_mean.update_state(losses, sample_weight=weights)
-        y, y_pred = self._step.target.restore(y), self._step.target.restore(y_pred)
-        for metric in self._metrics:
-            metric.update_state(y, y_pred, sample_weight=weights)
+        if not isinstance(own_weights, tuple):
+            weights *= tf.cast(own_weights, weights.dtype)
+        update(self._metrics, self._step.target, y, y_pred, weights)
 
 
 def written(arrays: Any, k: tf.Tensor, values: Any) -> Any:
@@ -356,9 +378,11 @@ def written(arrays: Any, k: tf.Tensor, values: Any) -> Any:
     )
 
 
-def read_and_reset(loss_mean: keras.metrics.Mean, metrics: Sequence[keras.metrics.Metric]) -> tf.Tensor:
-    """Returns the values so far, (1 + num_metrics,) float32, and starts the next epoch's."""
-    everything = [loss_mean, *metrics]
+def read_and_reset(
+    loss_mean: keras.metrics.Mean, metrics: Sequence[keras.metrics.Metric], own: Sequence[keras.metrics.Metric]
+) -> tf.Tensor:
+    """Returns the values so far, the model's own metrics last, float32, and starts the next epoch's."""
+    everything = [loss_mean, *metrics, *own]
     values = tf.stack([tf.cast(metric.result(), tf.float32) for metric in everything])
     for metric in everything:
         metric.reset_state()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tfrun.console import is_live, say, shown
+from tfrun.engine.contracts import Finding
 from tfrun.engine.loop import UNLIMITED, Plan, Timing
 
 LINE_SECONDS = 2.0  # between plain lines, so that epochs of milliseconds don't flood a log
@@ -158,3 +159,11 @@ def print_check(
             say(console, f"        {path}")
     say(console, f"memory  {format_bytes(data_bytes)} data, {format_bytes(variable_bytes)} variables and state")
     say(console, "All that can be checked without training is in order.")
+
+
+def print_findings(console: Console, name: str, findings: Sequence[Finding]) -> None:
+    """Prints what a component's contract found."""
+    say(console, name)
+    for finding in findings:
+        numbers = f": {finding.numbers}" if finding.numbers else ""
+        say(console, f"  {'ok   ' if finding.kept else 'FAILS'}  {finding.promise}{numbers}")

@@ -91,7 +91,12 @@ class Session:
                 "model": self.parts.model.variables,
                 **{f"optimizer/{group.name}": group.optimizer.variables for group in step.active},
                 **{f"learning_rate/{group.name}": [group.base_learning_rate] for group in step.active},
-                "train": [variable for metric in [step.loss_mean, *step.metrics] for variable in metric.variables],
+                **{f"schedule/{group.name}": group.watcher.variables for group in step.active if group.watcher},
+                "train": [
+                    variable
+                    for metric in [step.loss_mean, *step.metrics, *step.model_metrics]
+                    for variable in metric.variables
+                ],
                 "best": [*self.best.variables, *(program.best_weights if program else [])],
                 OPTIONAL_ROLE: self.stopper.variables if self.stopper else [],
                 "position": [program.step_count] if program else [],
@@ -101,7 +106,7 @@ class Session:
     def structure(self, streams: bool) -> str:
         """Returns what the program is traced for: all of the config and the data but what enters as an input."""
         config, inputs = self.config, self.parts.inputs
-        fixed = ("match", "name", "every", "frozen", "clip_norm")
+        fixed = ("match", "name", "every", "frozen", "from_epoch", "until_epoch", "clip_norm")
         groups = {
             name: {
                 **inputs.structure(where, {key: group[key] for key in fixed}),
@@ -217,7 +222,7 @@ def build_session(
         devices.check_batch_size(order.batch_size, strategy)
     plan = make_plan(config, order.steps_per_epoch)
     sample = feed.sample(examples)
-    parts = build_parts(config, catalog, strategy, examples.preprocessing, sample, plan.last_step)
+    parts = build_parts(config, catalog, strategy, examples.preprocessing, sample, plan)
     with strategy.scope():
         checkpoint, stopping = config["checkpoint"], config["early_stopping"]
         best = Tracker(checkpoint["monitor"], checkpoint["mode"])

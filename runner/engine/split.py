@@ -25,6 +25,8 @@ class Group:
         clip_norm: the largest global norm of the group's gradients, or None.
         every: the group updates at each `every`-th step.
         base_learning_rate: the rate before the schedule; a variable, so that another rate is no new program.
+        first_step, end_step: its stage: it updates from this step on, counted from 0, and before that one, if any.
+        watcher: the schedule, where it wants to see each epoch's values, or None.
     """
 
     name: str
@@ -34,11 +36,30 @@ class Group:
     clip_norm: Any = None
     every: int = 1
     base_learning_rate: Any = field(default=None, repr=False)
+    first_step: int = 0
+    end_step: int | None = None
+    watcher: Any = None
 
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate at a step, a scalar float32."""
         rate = tf.cast(self.base_learning_rate, tf.float32)
-        return rate if self.schedule is None else rate * tf.cast(self.schedule(step), tf.float32)
+        if self.schedule is not None:
+            rate = rate * tf.cast(self.schedule(step), tf.float32)
+        return tf.where(self._is_staged(step), rate, 0.0) if self.has_stage else rate
+
+    @property
+    def has_stage(self) -> bool:
+        """Whether there are steps outside of its stage."""
+        return self.first_step > 0 or self.end_step is not None
+
+    def updates(self, step: tf.Tensor) -> tf.Tensor | None:
+        """Returns whether the group updates at a step, a scalar bool; None where it does at each."""
+        if self.every == 1 and not self.has_stage:
+            return None
+        return ((step - self.first_step + 1) % self.every == 0) & self._is_staged(step)
+
+    def _is_staged(self, step: tf.Tensor) -> tf.Tensor:
+        return (step >= self.first_step) & (step < (tf.int64.max if self.end_step is None else self.end_step))
 
 
 def assign_groups(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from tfrun.engine.split import Group
 from tfrun.errors import ConfigError
+
+MAX_SUMMED = 2048  # one after the other
+MAIN_OUTPUT = "output"  # of a model that gives several by name
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,15 @@ class Step:
         self.loss_mean = loss_mean
         self.metrics = metrics
         self.target = target
+        self.model_metrics = model.metrics  # those that the model updates itself, in training and in validation
+        self.sums_by_halves = False  # set while the step is traced
         self._trained = [variable for group in self.active for variable in group.variables]
 
     def __call__(self, data: Any, rows: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Trains on one batch.
 
         Args:
-            data: examples, (inputs, targets).
+            data: examples, (inputs, targets, weights); () for no weights.
             rows: the batch's row numbers, (batch_size,) int32.
             step: the number of steps done before this one, a scalar int64.
 
@@ -90,9 +95,9 @@ class Step:
     def _compute(self, data: Any, rows: tf.Tensor) -> tuple[Any, ...]:
         replicas = self.strategy.num_replicas_in_sync
         before = [tf.identity(variable.value) for variable in self.model.non_trainable_variables]
-        x, y = gather(data, own_share(rows))
+        x, y, weights = gather(data, own_share(rows))
         with tf.GradientTape() as tape:
-            loss, y_pred = self.algorithm.forward(self.model, self.loss, x, y)
+            loss, y_pred = self.algorithm.forward(self.model, weighted(self.loss, weights), x, y)
             loss = tf.cast(loss, tf.float32) / replicas
         gradients = tape.gradient(loss, [variable.value for variable in self._trained])
         missing = [v.path for v, gradient in zip(self._trained, gradients, strict=True) if gradient is None]
@@ -108,32 +113,48 @@ class Step:
         for group in self.active:
             own = gradients[start : start + len(group.variables)]
             start += len(group.variables)
-            norms.append(tf.linalg.global_norm(own))
+            norms.append(tf.sqrt(tf.add_n([self._sum_of_squares(gradient) for gradient in own])))
             if group.clip_norm is not None:
                 own, _ = tf.clip_by_global_norm(own, group.clip_norm, use_norm=norms[-1])
             by_group.append(own)
-        return loss, tf.cast(tf.linalg.global_norm(norms), tf.float32), by_group, (y, y_pred), before
+        return loss, tf.cast(tf.linalg.global_norm(norms), tf.float32), by_group, (y, y_pred, weights), before
+
+    def _sum_of_squares(self, gradient: tf.Tensor) -> tf.Tensor:
+        """Returns a scalar.
+
+        In a loop of XLA on a CPU a sum is one addition after the other, which took a third of a step of a
+        784-300-100-10 net; halves that are added to each other are many additions at a time.
+        """
+        if not self.sums_by_halves:
+            return 2.0 * tf.nn.l2_loss(gradient)
+        squares, rest = tf.square(tf.reshape(gradient, [-1])), tf.zeros([], gradient.dtype)
+        size = squares.shape[0]
+        while size > MAX_SUMMED:
+            if size % 2:
+                rest += squares[size - 1]
+            size //= 2
+            squares = squares[:size] + squares[size : 2 * size]
+        return tf.reduce_sum(squares) + rest
 
     def _update(self, gradients: Any, outputs: Any, rates: tf.Tensor, step: tf.Tensor) -> None:
         for k, group in enumerate(self.active):
             group.optimizer.learning_rate.assign(rates[k])
             apply = functools.partial(self._apply, k, gradients[k], rates[k])
-            if group.every == 1:
+            updates = group.updates(step)
+            if updates is None:
                 apply()
             else:
-                tf.cond((step + 1) % group.every == 0, apply, lambda: rates[k])  # noqa: B023 (called at once)
-        self.strategy.run(self.update_metrics, args=(outputs[0], outputs[1]))
+                tf.cond(updates, apply, lambda: rates[k])  # noqa: B023 (called at once)
+        self.strategy.run(self.update_metrics, args=outputs)
 
     def _apply(self, k: int, gradients: list[Any], rate: tf.Tensor) -> tf.Tensor:
         group = self.active[k]
         self.strategy.run(lambda own: group.optimizer.apply(own, group.variables), args=(gradients,))
         return rate
 
-    def update_metrics(self, y: tf.Tensor, y_pred: tf.Tensor, weights: tf.Tensor | None = None) -> None:
+    def update_metrics(self, y: tf.Tensor, y_pred: Any, weights: Any) -> None:
         """Updates every metric but the loss, in the target's own unit."""
-        y, y_pred = self.target.restore(y), self.target.restore(y_pred)
-        for metric in self.metrics:
-            metric.update_state(y, y_pred, sample_weight=weights)
+        update(self.metrics, self.target, y, y_pred, None if isinstance(weights, tuple) else weights)
 
     def _sum(self, value: Any) -> tf.Tensor:
         return value if self.strategy.num_replicas_in_sync == 1 else self.strategy.reduce("SUM", value, axis=None)
@@ -141,6 +162,27 @@ class Step:
     def _one(self, value: Any) -> tf.Tensor:
         """Returns a value that all replicas agree on."""
         return self.strategy.experimental_local_results(value)[0]
+
+
+def update(
+    metrics: Sequence[keras.metrics.Metric], target: TargetScale, y: tf.Tensor, y_pred: Any, weights: Any
+) -> None:
+    """Updates metrics with a batch, in the target's own unit."""
+    y, y_pred = target.restore(y), target.restore(main_output(y_pred))
+    for metric in metrics:
+        metric.update_state(y, y_pred, sample_weight=weights)
+
+
+def main_output(y_pred: Any) -> tf.Tensor:
+    """Returns the prediction itself, of a model with further outputs too."""
+    return y_pred[MAIN_OUTPUT] if isinstance(y_pred, dict) else y_pred
+
+
+def weighted(loss: Callable[..., tf.Tensor], weights: Any) -> Callable[..., tf.Tensor]:
+    """Returns a loss whose values are multiplied with the rows' weights, if there are any."""
+    if isinstance(weights, tuple):
+        return loss
+    return lambda y, y_pred: loss(y, y_pred) * weights
 
 
 def gather(data: Any, rows: tf.Tensor) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -173,6 +174,12 @@ class TensorBoard:
             0,
             summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]),
         )
+
+    def write_image(self, split: str, tag: str, step: int, png: bytes) -> None:
+        """Writes a picture, shown in the Images tab."""
+        width, height = struct.unpack(">II", png[16:24])  # where every PNG has them
+        image = summary_pb2.Summary.Image(encoded_image_string=png, width=width, height=height, colorspace=3)
+        self._event(split, step, summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, image=image)]))
 
     def write_hparams(self, run_id: str, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
         """Writes one row of the HParams table.

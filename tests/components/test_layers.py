@@ -5,10 +5,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrun.components.layers.attention import AttentionBlock
 from tfrun.components.layers.cross import FeatureCross
+from tfrun.components.layers.dense import Dense
 from tfrun.components.layers.dropout import Dropout
+from tfrun.components.layers.elementwise import Exponential, GaussianNoise
 from tfrun.components.layers.encode import DenseFeatures
 from tfrun.components.layers.impute import Impute
+from tfrun.components.layers.normalization import LayerNormalization
+from tfrun.components.layers.residual import ResidualBlock
 
 INPUTS = {
     "numbers": tf.constant([[-1.0, 5.0], [0.0, 6.0], [2.5, 7.0]]),
@@ -116,3 +121,69 @@ def test_dropout_gradient_is_its_mask() -> None:
         tape.watch(x)
         y = layer(x, training=True)
     np.testing.assert_array_equal(tape.gradient(y, x), y)
+
+
+def test_exponential() -> None:
+    np.testing.assert_allclose(Exponential()(tf.constant([[0.0, 1.0]])), [[1.0, np.e]], rtol=1e-6)
+
+
+def test_dense_by_hand() -> None:
+    layer = Dense(2, "relu", kernel_regularizer={"class_name": "L2", "config": {"l2": 0.5}})
+    x = tf.constant([[1.0, 2.0, 3.0]])
+    layer(x)
+    layer.set_weights([np.array([[1.0, -1.0], [0.0, 1.0], [2.0, -1.0]]), np.array([0.5, 1.0])])
+    np.testing.assert_allclose(layer(x), [[7.5, 0.0]])  # 1 + 6 + 0.5; -1 + 2 - 3 + 1 < 0
+    np.testing.assert_allclose(layer.losses, [0.5 * 8])
+    assert layer(tf.zeros([4, 5, 3])).shape == (4, 5, 2)
+
+
+def test_gaussian_noise_has_its_size_in_training_alone() -> None:
+    layer = GaussianNoise(0.5, seed=1)
+    x = tf.zeros([200, 300])
+    np.testing.assert_array_equal(layer(x), x)
+    noise = np.asarray(layer(x, training=True))
+    assert noise.std() == pytest.approx(0.5, rel=0.02)
+    assert abs(noise.mean()) < 0.01
+    assert not np.array_equal(layer(x, training=True), noise)
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (2, 3, 8)])
+def test_layer_normalization_equals_keras(shape: tuple[int, ...]) -> None:
+    x = tf.constant(np.random.default_rng(0).normal(3.0, 5.0, shape), "float32")
+    own, theirs = LayerNormalization(), keras.layers.LayerNormalization()
+    for layer in (own, theirs):
+        layer(x)
+        layer.set_weights([np.linspace(0.5, 2, 8), np.linspace(-1, 1, 8)])
+    np.testing.assert_allclose(own(x), theirs(x), atol=1e-6)
+    values = np.asarray(x, "float64")
+    spread = np.sqrt(values.var(axis=-1, keepdims=True) + 1e-3)
+    by_hand = np.linspace(0.5, 2, 8) * (values - values.mean(axis=-1, keepdims=True)) / spread + np.linspace(-1, 1, 8)
+    np.testing.assert_allclose(own(x), by_hand, atol=1e-5)
+
+
+def test_residual_block_adds_its_input() -> None:
+    layer = ResidualBlock(2, "relu")
+    x = tf.constant([[1.0, -2.0]])
+    layer(x)
+    layer.set_weights([2 * np.eye(2), np.zeros(2), np.eye(2), np.array([0.5, 0.25])])
+    np.testing.assert_allclose(layer(x), [[1 + 2.5, -2 + 0.25]])
+
+
+def test_attention_equals_numpy() -> None:
+    random = np.random.default_rng(0)
+    query, value = random.standard_normal((2, 3, 4)), random.standard_normal((2, 5, 6))
+    layer = AttentionBlock(num_heads=2)
+    inputs = [tf.constant(query, "float32"), tf.constant(value, "float32")]
+    layer(inputs)
+    to_query, to_key, to_value, to_output = (
+        random.standard_normal(shape) for shape in [(4, 4), (6, 4), (6, 4), (4, 4)]
+    )
+    layer.set_weights([to_query, to_key, to_value, to_output, np.ones(4), np.zeros(4)])
+    q, k, v = query @ to_query, value @ to_key, value @ to_value
+    heads = []
+    for part in (slice(0, 2), slice(2, 4)):
+        scores = np.exp(q[..., part] @ k[..., part].transpose(0, 2, 1) / np.sqrt(2))
+        heads.append(scores / scores.sum(axis=-1, keepdims=True) @ v[..., part])
+    y = query + np.concatenate(heads, axis=-1) @ to_output
+    expected = (y - y.mean(axis=-1, keepdims=True)) / np.sqrt(y.var(axis=-1, keepdims=True) + 1e-3)
+    np.testing.assert_allclose(layer(inputs), expected, atol=1e-5)

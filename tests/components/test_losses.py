@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrun.components.losses import classification, regression
+from tfrun.components.losses import classification, combined, regression
+from tfrun.errors import ConfigError
 
 Y_TRUE = np.array([[0.0], [0.0], [3.0], [1.0]], "float32")
 Y_PRED = np.array([[0.5], [-2.0], [0.0], [1.0]], "float32")  # errors 0.5, -2, -3, 0
@@ -88,3 +89,51 @@ def test_parameters_survive_serialization() -> None:
     for loss in (regression.Huber(delta=2.5), regression.Quantile(0.1), classification.BinaryCrossentropy(0.1)):
         again = keras.losses.deserialize(keras.losses.serialize(loss))
         assert again.get_config() == loss.get_config()
+
+
+@pytest.mark.parametrize("alpha", [None, 0.25])
+def test_focal_of_two_classes(alpha: Any) -> None:
+    logits, labels = np.array([[2.0], [-1.0], [0.5]], "float32"), np.array([[1.0], [1.0], [0.0]], "float32")
+    p = 1 / (1 + np.exp(-logits[:, 0]))
+    p_y = np.where(labels[:, 0] == 1, p, 1 - p)
+    weights = 1.0 if alpha is None else np.where(labels[:, 0] == 1, alpha, 1 - alpha)
+    values = classification.Focal(gamma=1.5, alpha=alpha).call(tf.constant(labels), tf.constant(logits))
+    np.testing.assert_allclose(values, -weights * (1 - p_y) ** 1.5 * np.log(p_y), rtol=1e-5)
+
+
+def test_focal_of_many_classes() -> None:
+    labels = np.array([[0], [2]], "int32")
+    log_p = log_softmax(LOGITS)[[0, 1], [0, 2]]
+    values = classification.Focal(gamma=2.0).call(tf.constant(labels), tf.constant(LOGITS))
+    np.testing.assert_allclose(values, -((1 - np.exp(log_p)) ** 2) * log_p, rtol=1e-5)
+    plain = classification.SparseCategoricalCrossentropy().call(tf.constant(labels), tf.constant(LOGITS))
+    without = classification.Focal(gamma=0.0).call(tf.constant(labels), tf.constant(LOGITS))
+    np.testing.assert_allclose(without, plain, rtol=1e-5)
+
+
+def test_a_loss_for_another_number_of_classes_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"for two classes.*Received: 3 outputs"):
+        classification.BinaryCrossentropy().call(tf.zeros([2, 1]), tf.zeros([2, 3]))
+    with pytest.raises(ConfigError, match=r"for three classes or more.*Received: one output"):
+        classification.SparseCategoricalCrossentropy().call(tf.zeros([2, 1], tf.int32), tf.zeros([2, 1]))
+
+
+def test_weighted_sum() -> None:
+    loss = combined.WeightedSum({"near": regression.Huber(), "far": regression.MeanAbsoluteError()}, {"far": 0.1})
+    expected = np.array([0.125, 1.5, 2.5, 0.0]) + 0.1 * np.array([0.5, 2.0, 3.0, 0.0])
+    np.testing.assert_allclose(loss.call(tf.constant(Y_TRUE), tf.constant(Y_PRED)), expected, rtol=1e-6)
+    assert loss.task == "regression"
+    with pytest.raises(ConfigError, match=r"loss\.weights: unknown loss.*'farr'.*Did you mean 'far'"):
+        combined.WeightedSum({"far": regression.Huber()}, {"farr": 1.0})
+    with pytest.raises(ConfigError, match="one task. Received: classification and regression"):
+        combined.WeightedSum({"a": regression.Huber(), "b": classification.Focal()})
+
+
+def test_per_output() -> None:
+    loss = combined.PerOutput(
+        {"output": regression.MeanSquaredError(), "aux": regression.MeanAbsoluteError()}, {"aux": 2}
+    )
+    outputs = {"output": tf.constant(Y_PRED), "aux": tf.constant(Y_TRUE + 1)}
+    np.testing.assert_allclose(loss.call(tf.constant(Y_TRUE), outputs), np.array([0.25, 4, 9, 0]) + 2, rtol=1e-6)
+    with pytest.raises(ConfigError, match="one for each output of the model. Received: output, aux. Outputs: output"):
+        loss.call(tf.constant(Y_TRUE), tf.constant(Y_PRED))

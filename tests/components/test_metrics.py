@@ -27,6 +27,21 @@ def numpy_auc(y: Any, z: Any, w: Any) -> Any:
     return (pairs * wins).sum() / pairs.sum()
 
 
+def numpy_f2(y: Any, z: Any, w: Any) -> Any:
+    precision, recall = np.average(y[z > 0], weights=w[z > 0]), np.average(z[y == 1] > 0, weights=w[y == 1])
+    return 5 * precision * recall / (4 * precision + recall)
+
+
+def numpy_calibration_error(y: Any, z: Any, w: Any) -> Any:
+    sure = 1 / (1 + np.exp(-np.abs(z)))
+    bins, right = (sure * 10).astype(int), (z > 0) == y
+    return sum(abs(np.sum((w * (right - sure))[bins == b])) for b in range(10)) / w.sum()
+
+
+def numpy_balanced_accuracy(y: Any, z: Any, w: Any) -> Any:
+    return np.mean([np.average((z > 0)[y == k] == k, weights=w[y == k]) for k in (0, 1)])
+
+
 REGRESSION = [
     (lambda: regression.MeanAbsoluteError(), lambda y, p, w: np.average(np.abs(p - y), weights=w)),
     (lambda: regression.MeanSquaredError(), lambda y, p, w: np.average((p - y) ** 2, weights=w)),
@@ -40,6 +55,9 @@ BINARY = [
     (lambda: classification.Precision(), lambda y, z, w: np.average(y[z > 0], weights=w[z > 0])),
     (lambda: classification.Recall(), lambda y, z, w: np.average(z[y == 1] > 0, weights=w[y == 1])),
     (lambda: classification.AUC(num_bins=1_000_000), numpy_auc),
+    (lambda: classification.FBeta(beta=2.0), numpy_f2),
+    (lambda: classification.CalibrationError(num_bins=10), numpy_calibration_error),
+    (lambda: classification.ConfusionMatrix(), numpy_balanced_accuracy),
 ]
 
 
@@ -103,6 +121,21 @@ def test_accuracy_of_many_classes() -> None:
     labels = tf.constant([[1], [2], [2]])
     tf.function(metric.update_state, jit_compile=True)(labels, logits)
     assert float(metric.result()) == pytest.approx(2 / 3)
+
+
+def test_confusion_matrix_of_many_classes() -> None:
+    metric = classification.ConfusionMatrix()
+    logits = tf.eye(3)[:, :]
+    metric.update_state(tf.constant([[0], [0], [2]]), logits, sample_weight=tf.constant([1.0, 2.0, 0.5]))
+    np.testing.assert_array_equal(metric.matrix(), [[1, 2, 0], [0, 0, 0], [0, 0, 0.5]])
+    assert float(metric.result()) == pytest.approx((1 / 3 + 1) / 2)  # class 1 has no row
+
+
+def test_calibration_error_of_many_classes() -> None:
+    metric = classification.CalibrationError(num_bins=1)
+    logits = tf.math.log(tf.constant([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]))
+    metric.update_state(tf.constant([[0], [1]]), logits)
+    assert float(metric.result()) == pytest.approx(abs((1 - 0.5) + (0 - 0.8)) / 2)
 
 
 def test_auc_by_hand_and_without_one_class() -> None:

@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 
 from tfrun.components.optimizers import keras_optimizers
+from tfrun.components.optimizers.momentum import Momentum
 
-ALL = ["adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd"]
+ALL = [
+    *("adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "ftrl", "lamb", "lion", "muon", "nadam"),
+    *("rmsprop", "sgd"),
+]
 
 
 def one_step(optimizer: Any, gradient: float = 2.0) -> Any:
@@ -37,3 +41,14 @@ def test_ftrl_step_by_hand_and_sparsity() -> None:
     expected = -(2 - (root - 0.1**0.5) / lr) * lr / root
     assert one_step(keras_optimizers.ftrl(lr)) == pytest.approx(expected, abs=1e-5)
     assert one_step(keras_optimizers.ftrl(lr, l1_regularization_strength=100)) == 0.0
+
+
+def test_momentum_by_hand_equals_sgd_with_momentum() -> None:
+    own, theirs = Momentum(0.1, momentum=0.8), keras_optimizers.sgd(0.1, momentum=0.8)
+    a, b = keras.Variable([1.0, -2.0]), keras.Variable([1.0, -2.0])
+    for gradient in ([2.0, 1.0], [-1.0, 0.5], [0.25, 0.0]):
+        own.apply([np.array(gradient, "float32")], [a])
+        theirs.apply([np.array(gradient, "float32")], [b])
+    np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6)
+    # m: -0.2, -0.06, -0.073
+    assert float(a.numpy()[0]) == pytest.approx(1 - 0.2 - 0.06 - 0.073)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.components.schedules import decay
+from tfrun.components.schedules.plateau import Plateau
 from tfrun.errors import ConfigError
 
 
@@ -27,6 +28,15 @@ from tfrun.errors import ConfigError
         (decay.piecewise, 5, {}, 1.0),
         (decay.piecewise, 9, {"boundaries": [10, 20], "factors": [1, 0.1, 0.01]}, 1.0),
         (decay.piecewise, 10, {"boundaries": [10, 20], "factors": [1, 0.1, 0.01]}, 0.1),
+        (decay.piecewise, 9, {"boundaries": [2], "factors": [1, 0.1], "unit": "epoch", "steps_per_epoch": 5}, 1.0),
+        (decay.piecewise, 10, {"boundaries": [2], "factors": [1, 0.1], "unit": "epoch", "steps_per_epoch": 5}, 0.1),
+        (decay.one_cycle, 0, {}, 0.1),
+        (decay.one_cycle, 25, {}, 0.55),
+        (decay.one_cycle, 50, {}, 1.0),
+        (decay.one_cycle, 70, {}, 0.55),
+        (decay.one_cycle, 90, {}, 0.1),
+        (decay.one_cycle, 95, {"final": 0.02}, 0.06),
+        (decay.one_cycle, 100, {}, 0.001),
         (decay.piecewise, 20, {"boundaries": [10, 20], "factors": [1, 0.1, 0.01]}, 0.01),
     ],
 )
@@ -43,3 +53,18 @@ def test_piecewise_checks_its_lists() -> None:
         decay.piecewise(0, 100, boundaries=[10], factors=[1.0])
     with pytest.raises(ConfigError, match="must increase"):
         decay.piecewise(0, 100, boundaries=[10, 10], factors=[1.0, 0.5, 0.1])
+
+
+def test_one_cycle_checks_its_shares() -> None:
+    with pytest.raises(ConfigError, match=r"rising \+ falling must be <= 1"):
+        decay.one_cycle(0, 100, rising=0.7, falling=0.4)
+
+
+def test_plateau_lowers_the_factor_once_patience_is_over() -> None:
+    schedule = Plateau(monitor="val/mae", decay=0.5, patience=2, min_delta=0.1, final=0.2)
+    end_epoch = tf.function(lambda value: schedule.end_epoch({"val/mae": value, "val/loss": 0.0}))
+    factors = []
+    for value in [3.0, 2.0, 1.95, 2.5, 1.0, float("nan"), 1.0, 1.0, 1.0, 1.0]:  # 1.95 is not 0.1 better
+        end_epoch(tf.constant(value))
+        factors.append(float(schedule(0)))
+    assert factors == pytest.approx([1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2])

@@ -33,7 +33,7 @@ def make(kind: str) -> Feed:
 
 def seen(part: Any) -> list[float]:
     """Returns the targets of the rows that count, whose inputs must belong to them."""
-    (x, y), rows = part.data, part.rows[: part.num_rows]
+    (x, y, _), rows = part.data, part.rows[: part.num_rows]
     targets = tf.gather(y, rows).numpy()[:, 0]
     for name, array in X.items():
         np.testing.assert_array_equal(tf.gather(x[name], rows).numpy(), array[targets.astype(int)])

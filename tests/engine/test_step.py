@@ -19,7 +19,7 @@ Y = np.array([[2.0], [4.0]], np.float32)
 ROWS = tf.constant([0, 1])
 
 
-def run(step: Any, num_steps: int = 1, data: Any = (X, Y), first: int = 0) -> list[list[np.ndarray]]:
+def run(step: Any, num_steps: int = 1, data: Any = (X, Y, ()), first: int = 0) -> list[list[np.ndarray]]:
     data = tf.nest.map_structure(tf.constant, data)
     steps = [tf.constant(k, tf.int64) for k in range(first, first + num_steps)]
     return [[value.numpy() for value in step(data, ROWS, k)] for k in steps]
@@ -69,7 +69,7 @@ def test_clip_norm_is_of_the_group_and_keeps_the_direction(build: Any) -> None:
         [build.group([kernel], 1.0, "kernel", clip_norm=1.0), build.group([bias], 1.0, "bias", clip_norm=100.0)],
     )
     x = np.array([[3.0, 4.0], [3.0, 4.0]], np.float32)
-    ((loss, norm, _, _),) = run(step, data=(x, np.ones((2, 1), np.float32)))
+    ((loss, norm, _, _),) = run(step, data=(x, np.ones((2, 1), np.float32), ()))
     # e = -1: dw = (-6, -8) with norm 10, clipped to (-0.6, -0.8); db = -2 is below its own 100
     close(loss, [1.0])
     close(norm, [np.sqrt(100 + 4)])  # what is reported is the norm before clipping
@@ -92,6 +92,42 @@ def test_a_group_that_updates_at_every_second_step(build: Any) -> None:
     # e = -1, -2: dw = (-2 - 8)/2, db = (-2 - 4)/2
     run(step, 1, first=1)
     close(weights(model), [1.5, 0.3])
+
+
+def test_a_group_updates_in_its_stage_alone(build: Any) -> None:
+    model = build.linear([0.0], 0.0)
+    kernel, bias = model.trainable_variables
+    groups = [build.group([kernel], 0.1, "kernel"), build.group([bias], 0.1, "bias", first_step=1, end_step=2)]
+    step = build.step(model, groups)
+    ((_, _, rates, _),) = run(step, 1)
+    close(weights(model), [1.0, 0.0])
+    close(rates, [0.1, 0.0])
+    ((_, _, rates, _),) = run(step, 1, first=1)
+    close(weights(model), [1.5, 0.3])
+    close(rates, [0.1, 0.1])
+    ((_, _, rates, _),) = run(step, 1, first=2)
+    assert weights(model)[1] == pytest.approx(0.3)
+    close(rates, [0.1, 0.0])
+
+
+def test_weights_of_rows_multiply_losses_and_weigh_metrics(build: Any) -> None:
+    model = build.linear([0.0], 0.0)
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)])
+    row_weights = np.array([3.0, 0.5], np.float32)
+    ((loss, _, _, _),) = run(step, data=(X, Y, row_weights))
+    errors = -Y[:, 0]
+    close(loss, np.sum(row_weights * errors**2) / 2)
+    dw, db = np.sum(row_weights * 2 * errors * X[:, 0]) / 2, np.sum(row_weights * 2 * errors) / 2
+    close(weights(model), [-0.1 * dw, -0.1 * db])
+    close(step.metrics[0].result(), np.average(np.abs(errors), weights=row_weights))
+
+
+def test_sums_by_halves_are_sums(build: Any) -> None:
+    step = build.step(build.linear([0.0], 0.0), [])
+    values = np.random.default_rng(0).standard_normal(12_345).astype("float32")
+    expected = np.sum(values.astype("float64") ** 2)
+    for step.sums_by_halves in (True, False):
+        close(step._sum_of_squares(tf.constant(values)) / expected, [1.0])
 
 
 def test_a_frozen_group_stays_as_it_is(build: Any) -> None:
@@ -147,7 +183,7 @@ def test_nothing_is_updated_where_the_loss_is_not_finite(build: Any, bad: float)
     model = build.linear([0.5], 0.25)
     step = build.step(model, [build.group(model.trainable_variables, 0.1, optimizer=keras.optimizers.Adam)])
     before = [variable.numpy() for variable in step.active[0].optimizer.variables[2:]]
-    ((loss, _, _, ok),) = run(step, data=(np.array([[1.0], [bad]], np.float32), Y))
+    ((loss, _, _, ok),) = run(step, data=(np.array([[1.0], [bad]], np.float32), Y, ()))
     assert not ok and not np.isfinite(loss)
     close(weights(model), [0.5, 0.25])
     for variable, value in zip(step.active[0].optimizer.variables[2:], before, strict=True):

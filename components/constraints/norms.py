@@ -1,0 +1,62 @@
+"""Limits on the length of the weight vector that leads into a unit.
+
+With axis 0 of a matrix (inputs, units) that vector is a column.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import keras
+import tensorflow as tf
+from annotated_types import Ge, Gt
+
+from tfrun import register
+
+SMALLEST = 1e-7  # a shorter vector counts as this long
+
+
+def _length(w: tf.Tensor, axis: int) -> tf.Tensor:
+    return tf.sqrt(tf.reduce_sum(tf.square(w), axis=axis, keepdims=True))
+
+
+@register.constraint("max_norm")
+@keras.saving.register_keras_serializable("tfrun.constraints")
+class MaxNorm(keras.constraints.Constraint):
+    """w ← w·min(1, max_value/‖w‖₂).
+
+    Source: Srebro et al., "Maximum-margin matrix factorization", 2005; with dropout, Srivastava et al. 2014,
+    section 5.1.
+
+    Args:
+        max_value: the greatest length allowed.
+        axis: the axis over which lengths are taken.
+    """
+
+    def __init__(self, max_value: Annotated[float, Gt(0)] = 2.0, axis: Annotated[int, Ge(0)] = 0):
+        self.max_value, self.axis = float(max_value), axis
+
+    def __call__(self, w: tf.Tensor) -> tf.Tensor:
+        return w * tf.minimum(1.0, self.max_value / tf.maximum(_length(w, self.axis), SMALLEST))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"max_value": self.max_value, "axis": self.axis}
+
+
+@register.constraint("unit_norm")
+@keras.saving.register_keras_serializable("tfrun.constraints")
+class UnitNorm(keras.constraints.Constraint):
+    """w ← w/‖w‖₂.
+
+    Args:
+        axis: the axis over which lengths are taken.
+    """
+
+    def __init__(self, axis: Annotated[int, Ge(0)] = 0):
+        self.axis = axis
+
+    def __call__(self, w: tf.Tensor) -> tf.Tensor:
+        return w / tf.maximum(_length(w, self.axis), SMALLEST)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"axis": self.axis}

@@ -1,0 +1,20 @@
+"""Weights of one sign."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfrun import register
+
+
+@register.constraint("non_negative")
+@keras.saving.register_keras_serializable("tfrun.constraints")
+class NonNegative(keras.constraints.Constraint):
+    """w ← max(w, 0).
+
+    Source: Géron, chapter 12 (my_positive_weights).
+    """
+
+    def __call__(self, w: tf.Tensor) -> tf.Tensor:
+        return tf.maximum(w, tf.zeros([], w.dtype))

@@ -1,0 +1,83 @@
+"""Initializers that keep the variance of signals from layer to layer, by their formulas.
+
+fan_in and fan_out are a weight's inputs and outputs: (fan_in, fan_out) is a matrix's shape, and a convolution's last
+two axes times the size of its window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from tfrun import register
+
+
+class ByVariance(keras.initializers.Initializer):
+    """Draws with mean 0 and the variance that a subclass works out. Each call draws anew, unless there is a seed."""
+
+    def __init__(self, distribution: str, seed: int | None):
+        self.distribution = distribution
+        self.seed = seed
+
+    def variance(self, fan_in: float, fan_out: float) -> float:
+        raise NotImplementedError
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None) -> tf.Tensor:
+        dtype = dtype or keras.config.floatx()
+        window = math.prod(shape[:-2])
+        fan_in, fan_out = (window * shape[-2], window * shape[-1]) if len(shape) > 1 else (shape[0], shape[0])
+        variance = self.variance(fan_in, fan_out)
+        if self.distribution == "normal":
+            return keras.random.normal(shape, 0.0, math.sqrt(variance), dtype, self.seed)
+        limit = math.sqrt(3.0 * variance)  # the variance of a uniform distribution over ±limit is limit²/3
+        return keras.random.uniform(shape, -limit, limit, dtype, self.seed)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"distribution": self.distribution, "seed": self.seed}
+
+
+@register.initializer("glorot")
+@keras.saving.register_keras_serializable("tfrun.initializers")
+class Glorot(ByVariance):
+    """Var(w) = 2/(fan_in + fan_out).
+
+    Keeps the variance of signals forward and of gradients backward, for layers with tanh, sigmoid, softmax or none.
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
+    equation 12; Géron, chapter 12 (my_glorot_initializer).
+
+    Args:
+        distribution: what is drawn from.
+        seed: gives the same values at each call; None draws from Keras' global seed.
+    """
+
+    def __init__(self, distribution: Literal["normal", "uniform"] = "normal", seed: int | None = None):
+        super().__init__(distribution, seed)
+
+    def variance(self, fan_in: float, fan_out: float) -> float:
+        return 2.0 / (fan_in + fan_out)
+
+
+@register.initializer("he")
+@keras.saving.register_keras_serializable("tfrun.initializers")
+class He(ByVariance):
+    """Var(w) = 2/fan_in.
+
+    Keeps the variance of signals through relu and its like, which set half of them to 0.
+
+    Source: He et al., "Delving deep into rectifiers", 2015, arXiv:1502.01852, equation 10.
+
+    Args:
+        distribution: what is drawn from.
+        seed: gives the same values at each call; None draws from Keras' global seed.
+    """
+
+    def __init__(self, distribution: Literal["normal", "uniform"] = "normal", seed: int | None = None):
+        super().__init__(distribution, seed)
+
+    def variance(self, fan_in: float, fan_out: float) -> float:
+        return 2.0 / fan_in

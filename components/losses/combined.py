@@ -1,0 +1,91 @@
+"""Losses made of other losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import keras
+import tensorflow as tf
+from annotated_types import Ge, MinLen
+
+from tfrun import Loss, register
+from tfrun.errors import ConfigError, unknown
+
+
+class Combined(keras.losses.Loss):
+    """Σ_k w_k·L_k over named losses; a subclass says which predictions each of them sees."""
+
+    def __init__(
+        self,
+        losses: Annotated[dict[str, Loss], MinLen(1)],
+        weights: dict[str, Annotated[float, Ge(0)]] = {},  # noqa: B006 (the catalog reads literal defaults; never changed)
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        for key in weights:
+            if key not in losses:
+                raise unknown("loss.weights", "loss", key, losses)
+        self.losses = dict(losses)
+        self.weights = dict(weights)
+        tasks = {str(loss.task) for loss in losses.values() if getattr(loss, "task", None)}
+        if len(tasks) > 1:
+            raise ConfigError(f"loss.losses: all must be for one task. Received: {' and '.join(sorted(tasks))}")
+        self.task = next(iter(tasks), None)
+
+    def value(self, key: str, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Returns w_k·L_k of each example, (B,)."""
+        loss = self.losses[key]
+        per_example = loss.call if isinstance(loss, keras.losses.Loss) else loss
+        return self.weights.get(key, 1.0) * per_example(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        losses = {key: keras.saving.serialize_keras_object(loss) for key, loss in self.losses.items()}
+        return {**super().get_config(), "losses": losses, "weights": dict(self.weights)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Combined:
+        return cls(**{**config, "losses": keras.saving.deserialize_keras_object(config["losses"])})
+
+
+@register.loss("weighted_sum")
+@keras.saving.register_keras_serializable("tfrun.losses")
+class WeightedSum(Combined):
+    """L(y, ŷ) = Σ_k w_k·L_k(y, ŷ), one value for each example, (B,).
+
+    For example loss=weighted_sum "loss.losses={near: huber, far: mae}" "loss.weights={far: 0.1}".
+
+    Args:
+        losses: a name of your own -> its loss: a name, or a mapping with its name and parameters.
+        weights: that name -> w_k; 1 where it isn't given.
+    """
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return tf.add_n([self.value(key, y_true, y_pred) for key in self.losses])
+
+
+@register.loss("per_output")
+@keras.saving.register_keras_serializable("tfrun.losses")
+class PerOutput(Combined):
+    """L(y, ŷ) = Σ_k w_k·L_k(y, ŷ_k) over the outputs ŷ_k of a model that gives several by name, (B,).
+
+    For example model=wide_deep model.auxiliary_output=true loss=per_output
+    "loss.losses={output: huber, auxiliary: mae}" "loss.weights={auxiliary: 0.1}".
+
+    Args:
+        losses: output -> its loss: a name, or a mapping with its name and parameters.
+        weights: output -> w_k; 1 where it isn't given.
+    """
+
+    takes_all_outputs = True
+
+    def call(self, y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
+        outputs = y_pred if isinstance(y_pred, Mapping) else {"output": y_pred}
+        if outputs.keys() != self.losses.keys():
+            raise ConfigError(
+                f"loss.losses: there must be one for each output of the model. Received: {', '.join(self.losses)}. "
+                f"Outputs: {', '.join(outputs)}"
+            )
+        return tf.add_n([self.value(key, y_true, output) for key, output in outputs.items()])

@@ -1,0 +1,138 @@
+"""The two regressors of Géron, chapter 12, as it writes them: subclassed models."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import keras
+import tensorflow as tf
+from annotated_types import Ge, Gt
+
+from tfrun import Activation, register
+from tfrun.components.layers.encode import DenseFeatures
+from tfrun.components.layers.residual import ResidualBlock
+from tfrun.components.models.initial import initializer_for
+from tfrun.components.models.inputs import check_features, num_values
+from tfrun.table import Features
+
+
+class Subclassed(keras.Model):
+    """A model of a data set's features that is saved with its arguments."""
+
+    def __init__(self, features: Features, num_outputs: int, name: str, dtype: Any, **arguments: Any):
+        check_features(name, features)
+        super().__init__(name=name, dtype=dtype)
+        self.arguments = {"features": dataclasses.asdict(features), "num_outputs": num_outputs, **arguments}
+        self.num_values = num_values(features)
+        self.encode = DenseFeatures(list(features.categories.values()), name="features")
+        self.output_layer = keras.layers.Dense(num_outputs, dtype=self.variable_dtype, name="output")
+
+    def get_config(self) -> dict[str, Any]:
+        policy = keras.dtype_policies.serialize(self.dtype_policy)
+        return {**self.arguments, "name": self.name, "dtype": policy}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Subclassed:
+        return cls(**{**config, "features": Features(**config["features"])})
+
+
+@register.model("residual_regressor")
+@keras.saving.register_keras_serializable("tfrun.models")
+class ResidualRegressor(Subclassed):
+    """A dense layer, a residual block that is gone through `repeats` times, another block, a linear output.
+
+    The repeats share one block's weights. For what an mlp takes.
+
+    Source: Géron, chapter 12 (ResidualRegressor): 30 units, 2 layers a block, 1 + 3 times.
+
+    Args:
+        features: what the inputs are; the engine gives it.
+        num_outputs: how many outputs to give; the engine gives it.
+        units: the width of every hidden layer.
+        layers_per_block: the number of dense layers in a block.
+        repeats: how often the first block is gone through.
+        activation: the hidden layers' activation.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        num_outputs: int,
+        units: Annotated[int, Gt(0)] = 30,
+        layers_per_block: Annotated[int, Gt(0)] = 2,
+        repeats: Annotated[int, Gt(0)] = 4,
+        activation: Activation = "elu",
+        name: str = "residual_regressor",
+        dtype: Any = None,
+    ):
+        function = keras.activations.get(activation)
+        arguments = {"units": units, "layers_per_block": layers_per_block, "repeats": repeats}
+        super().__init__(
+            features, num_outputs, name, dtype, **arguments, activation=keras.activations.serialize(function)
+        )
+        self.repeats = repeats
+        self.entry = keras.layers.Dense(units, function, kernel_initializer=initializer_for(function), name="entry")
+        self.block_1 = ResidualBlock(layers_per_block, function, name="block_1")
+        self.block_2 = ResidualBlock(layers_per_block, function, name="block_2")
+
+    def call(self, inputs: Any) -> tf.Tensor:
+        x = self.entry(self.encode(inputs))
+        for _ in range(self.repeats):
+            x = self.block_1(x)
+        return self.output_layer(self.block_2(x))
+
+
+@register.model("reconstructing_regressor")
+@keras.saving.register_keras_serializable("tfrun.models")
+class ReconstructingRegressor(Subclassed):
+    """An mlp that must be able to give its inputs back: loss + weight·mean((reconstruction − inputs)²).
+
+    The second term is the model's own, added by `add_loss`; the mean is reported as the metric `reconstruction_error`.
+    It holds the hidden layers to keep what is in the inputs. For what an mlp takes.
+
+    Source: Géron, chapter 12 (ReconstructingRegressor): five layers of 30 selu units, weight 0.05.
+
+    Args:
+        features: what the inputs are; the engine gives it.
+        num_outputs: how many outputs to give; the engine gives it.
+        units: the width of every hidden layer.
+        num_layers: the number of hidden layers.
+        activation: the hidden layers' activation.
+        reconstruction_weight: how much the reconstruction counts beside the loss.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        num_outputs: int,
+        units: Annotated[int, Gt(0)] = 30,
+        num_layers: Annotated[int, Gt(0)] = 5,
+        activation: Activation = "selu",
+        reconstruction_weight: Annotated[float, Ge(0)] = 0.05,
+        name: str = "reconstructing_regressor",
+        dtype: Any = None,
+    ):
+        function = keras.activations.get(activation)
+        arguments = {"units": units, "num_layers": num_layers, "reconstruction_weight": reconstruction_weight}
+        super().__init__(
+            features, num_outputs, name, dtype, **arguments, activation=keras.activations.serialize(function)
+        )
+        self.reconstruction_weight = reconstruction_weight
+        start = initializer_for(function)
+        self.hidden = [
+            keras.layers.Dense(units, function, kernel_initializer=start, name=f"hidden_{k}")
+            for k in range(1, num_layers + 1)
+        ]
+        self.reconstruct = keras.layers.Dense(self.num_values, dtype=self.variable_dtype, name="reconstruct")
+        self.reconstruction_error = keras.metrics.Mean("reconstruction_error")
+
+    def call(self, inputs: Any) -> tf.Tensor:
+        x = values = self.encode(inputs)
+        for layer in self.hidden:
+            x = layer(x)
+        restored = self.reconstruct(x)
+        error = tf.reduce_mean(tf.square(restored - tf.cast(values, restored.dtype)))
+        self.add_loss(self.reconstruction_weight * error)
+        self.reconstruction_error.update_state(error, sample_weight=tf.cast(tf.shape(restored)[0], error.dtype))
+        return self.output_layer(x)

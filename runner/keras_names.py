@@ -1,0 +1,23 @@
+"""Keras' own components, by the names that its layers take: what a config may name besides registered ones.
+
+Written down, since importing Keras to ask it would take seconds; a test compares them with the Keras installed.
+"""
+
+from __future__ import annotations
+
+KERAS_NAMES: dict[str, tuple[str, ...]] = {
+    "activation": (
+        *("celu", "elu", "exponential", "gelu", "glu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish"),
+        *("hard_tanh", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish", "relu", "relu6", "selu"),
+        *("sigmoid", "silu", "soft_shrink", "softmax", "softplus", "softsign", "sparse_plus", "sparse_sigmoid"),
+        *("sparsemax", "squareplus", "swish", "tanh", "tanh_shrink", "threshold"),
+    ),
+    "constraint": ("max_norm", "min_max_norm", "non_neg", "unit_norm"),
+    "initializer": (
+        *("constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal"),
+        *("lecun_uniform", "ones", "orthogonal", "random_normal", "random_uniform", "truncated_normal"),
+        *("variance_scaling", "zeros"),
+    ),
+    "regularizer": ("l1", "l1l2", "l2", "orthogonal_regularizer"),
+}
+WITHOUT_PARAMETERS = ("activation",)  # functions: a mapping has nothing to fill in
