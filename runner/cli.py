@@ -49,6 +49,7 @@ RESUMABLE = (  # what may change when a run goes on: how long, and what it write
 )
 
 
+PARITY_STEPS = 3  # of check's parity=true
 ONLY_CHECKED = ("activation", "constraint", "initializer", "layer", "regularizer", "schedule")  # kinds without a group
 
 
@@ -161,20 +162,32 @@ def _train(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     """Checks a config, and the contracts of the components that the words choose."""
+    parity_steps = 0
+    for word in [word for word in args.words if word.startswith("parity=")]:
+        args.words.remove(word)
+        parity_steps = _parity_steps(word.partition("=")[2])
     alone = [word for word in args.words if re.split(r"[.=]", word.lstrip("+"))[0] in ONLY_CHECKED]
     args.words = args.overrides = [word for word in args.words if word not in alone]
     hydra, composed = _compose(args)
     config = schema.normalize(composed.config, hydra.catalog, args.words)
     components = _components_alone(alone, hydra.catalog) + _components_chosen(args.words, config)
-    is_config = not alone or any(not word.startswith("plugins=") for word in args.words)
+    is_config = not alone or parity_steps > 0 or any(not word.startswith("plugins=") for word in args.words)
     table = _read_data(config, hydra.catalog) if is_config else None
     from tfrun.launch import engine
 
     with engine(None) as (experiment, _):
         experiment.check_contracts(components, hydra.catalog)
         if table is not None:
-            experiment.check(config, hydra.catalog, table)
+            experiment.check(config, hydra.catalog, table, parity_steps)
     return 0
+
+
+def _parity_steps(value: str) -> int:
+    if value in ("true", "false"):
+        return PARITY_STEPS if value == "true" else 0
+    if not value.isdecimal():
+        raise ConfigError(f"parity: must be true, false or a number of steps. Received: {value!r}")
+    return int(value)
 
 
 def _components_alone(words: Sequence[str], catalog: Catalog) -> list[tuple[str, dict[str, Any]]]:

@@ -236,7 +236,9 @@ def _optimizer(value: Any, catalog: Catalog, overrides: Sequence[str]) -> dict[s
     _refuse_unknown("optimizer", value, ["name", *OPTIMIZER_KEYS])
     if not groups:
         raise ConfigError(f"optimizer: needs a name or groups. Known: {', '.join(catalog.names('optimizer'))}.")
-    groups = _mapping("optimizer.groups", groups)
+    groups = {
+        name: own for name, own in _mapping("optimizer.groups", groups).items() if own is not None
+    }  # null drops it
     _refuse_both(groups, overrides)
     for name, group in groups.items():
         _check_name(f"optimizer.groups.{name}", name)
@@ -345,6 +347,9 @@ def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
 
 def check_task(config: Mapping[str, Any], catalog: Catalog, task: str | None) -> None:
     """Refuses a loss or a metric of the other task; the engine asks again when the data has told its task."""
+    algorithm = catalog.get("algorithm", config["algorithm"]["name"], "algorithm.name")
+    if algorithm.attributes.get("own_targets"):  # it doesn't learn the data's target
+        return
     used = {"loss": ("loss", config["loss"]["name"])}
     used |= {f"metric.{key}": ("metric", metric["name"]) for key, metric in config["metric"].items()}
     for where, (kind, name) in used.items():

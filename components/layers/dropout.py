@@ -9,6 +9,7 @@ import tensorflow as tf
 from annotated_types import Ge, Lt
 
 from tfrun import register
+from tfrun.components.layers.draws import next_state, uniform
 
 
 @register.layer("dropout")
@@ -16,8 +17,9 @@ from tfrun import register
 class Dropout(keras.layers.Layer):
     """In training y = x·m/(1 − rate), each m 1 with probability 1 − rate and else 0; at other times y = x.
 
-    Keras' Dropout with another generator: Keras leaves TensorFlow the choice, which in an XLA loop on a CPU is ten
-    times slower than Philox. The generator's state is a variable of the layer, so a resumed run draws the same masks.
+    Keras' Dropout with another generator: that of TensorFlow's choice is ten times slower in an XLA loop on a CPU, and
+    draws other masks there than in Python (`draws.py`). The generator's state is a variable of the layer, so a resumed
+    run draws the same masks.
 
     Source: Srivastava et al., "Dropout", 2014.
 
@@ -39,8 +41,7 @@ class Dropout(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or self.rate == 0:
             return inputs
-        state = tf.cast(self.seed_generator.next() % (2**31 - 1), tf.int32)  # XLA's generators take int32 seeds
-        draws = tf.random.stateless_uniform(tf.shape(inputs), state, alg="philox")
+        draws = uniform(tf.shape(inputs), next_state(self.seed_generator))
         kept = tf.cast(draws >= self.rate, inputs.dtype)
         return inputs * kept / (1.0 - self.rate)
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from annotated_types import Ge
 
 from tfrun import register
+from tfrun.components.layers.draws import next_state, normal
 
 
 @register.layer("exponential")
@@ -55,10 +56,7 @@ class GaussianNoise(keras.layers.Layer):
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or self.stddev == 0:
             return inputs
-        state = tf.cast(self.seed_generator.next() % (2**31 - 1), tf.int32)  # XLA's generators take int32 seeds
-        return inputs + self.stddev * tf.random.stateless_normal(
-            tf.shape(inputs), state, dtype=inputs.dtype, alg="philox"
-        )
+        return inputs + self.stddev * normal(tf.shape(inputs), next_state(self.seed_generator), inputs.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any
 
 import keras
@@ -10,31 +9,10 @@ import tensorflow as tf
 from annotated_types import Ge, Gt
 
 from tfrun import Activation, register
-from tfrun.components.layers.encode import DenseFeatures
 from tfrun.components.layers.residual import ResidualBlock
 from tfrun.components.models.initial import initializer_for
-from tfrun.components.models.inputs import check_features, num_values
+from tfrun.components.models.subclassed import Subclassed
 from tfrun.table import Features
-
-
-class Subclassed(keras.Model):
-    """A model of a data set's features that is saved with its arguments."""
-
-    def __init__(self, features: Features, num_outputs: int, name: str, dtype: Any, **arguments: Any):
-        check_features(name, features)
-        super().__init__(name=name, dtype=dtype)
-        self.arguments = {"features": dataclasses.asdict(features), "num_outputs": num_outputs, **arguments}
-        self.num_values = num_values(features)
-        self.encode = DenseFeatures(list(features.categories.values()), name="features")
-        self.output_layer = keras.layers.Dense(num_outputs, dtype=self.variable_dtype, name="output")
-
-    def get_config(self) -> dict[str, Any]:
-        policy = keras.dtype_policies.serialize(self.dtype_policy)
-        return {**self.arguments, "name": self.name, "dtype": policy}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Subclassed:
-        return cls(**{**config, "features": Features(**config["features"])})
 
 
 @register.model("residual_regressor")

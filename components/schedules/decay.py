@@ -143,7 +143,7 @@ def one_cycle(
         falling: the share in which it falls back; in what is left it goes down to `final`.
         final: the factor at the last step.
     """
-    if rising + falling > 1:
+    if float(rising) + float(falling) > 1:
         raise ConfigError(f"optimizer.schedule: rising + falling must be <= 1. Received: {rising} + {falling}")
     p = _progress(step, total_steps, 0)
     up = start + (1.0 - start) * p / rising

@@ -71,14 +71,16 @@ def build_parts(
             metric.reset_state()
         convert_layers(model)
         loss = build_loss(catalog, config["loss"], inputs, getattr(model, "loss_weights", {}))
-        with inputs.not_noting():
-            _check_outputs(loss, sample[1], outputs, preprocessing)
+        algorithm = build_component(catalog, "algorithm", config["algorithm"], "algorithm", inputs=inputs)
+        if not getattr(algorithm, "own_targets", False):
+            with inputs.not_noting():
+                _check_outputs(loss, sample[1], outputs, preprocessing)
         groups = build_groups(config["optimizer"]["groups"], catalog, model, plan, inputs)
         metrics = [build_metrics(config["metric"], catalog, sample[1], main_output(outputs)) for _ in range(2)]
         step = Step(
             strategy,
             model,
-            build_component(catalog, "algorithm", config["algorithm"], "algorithm", inputs=inputs),
+            algorithm,
             loss,
             groups,
             keras.metrics.Mean("loss"),

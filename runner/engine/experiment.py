@@ -23,7 +23,7 @@ from rich.console import Console
 from tfrun import provenance
 from tfrun.catalog import Catalog
 from tfrun.console import Terminal, say, shown
-from tfrun.engine import checkpoints, contracts, data, devices, loop, modes, pictures, progress, writers
+from tfrun.engine import checkpoints, contracts, data, devices, loop, modes, parity, pictures, progress, writers
 from tfrun.engine.build import build_component, build_function
 from tfrun.engine.program import Program
 from tfrun.engine.record import Record
@@ -279,17 +279,36 @@ def evaluate(
         say(console, f"test/{name:15s} {value:.6g}")
 
 
-def check(config: dict[str, Any], catalog: Catalog, table: Table) -> None:
+def check(config: dict[str, Any], catalog: Catalog, table: Table, parity_steps: int = 0) -> None:
     """Prints what can be found out without training: data, shapes, groups, memory.
 
+    Args:
+        config: the normalized config.
+        catalog: the components.
+        table: the raw rows of the config's data.
+        parity_steps: how many steps to take in Python and compiled, to compare them; 0 for none.
+
     Raises:
-        TfrunError: what would have stopped the run.
+        TfrunError: what would have stopped the run, or steps that differ.
     """
-    session = build_session(config, catalog, table)
-    variables = sum(array.nbytes for array in session.state(session.make_program()).read().values())
+    console, session = Terminal(), build_session(config, catalog, table)
+    program = session.make_program()
+    state = session.state(program)
+    variables = sum(array.nbytes for array in state.read().values())
     progress.print_check(
-        Terminal(), config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
+        console, config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
     )
+    if parity_steps:
+        found = parity.compare(program, state, parity_steps)
+        progress.print_parity(console, found, parity_steps)
+        for difference in found:
+            if difference.first:
+                step, tensor = difference.first
+                raise parity.ParityError(
+                    f"check: compiled by {difference.mode}, step {step} gives another {tensor} than in Python, by more "
+                    f"than {parity.TOLERANCE:g}. Furthest off: {difference.tensor}, by {difference.off:.2g}"
+                )
+    say(console, "All that can be checked without training is in order.")
 
 
 def check_contracts(components: Sequence[tuple[str, Mapping[str, Any]]], catalog: Catalog) -> None:

@@ -54,9 +54,10 @@ class Hyperparameter:
             self._answers.append((ask, others, answer))
         return answer
 
-    def __tf_tensor__(self, dtype: tf.DType | None = None, name: str | None = None) -> tf.Tensor:
-        if dtype is not None and not (dtype.is_floating or dtype.is_complex):
-            raise TypeError(f"a hyperparameter is a {keras.config.floatx()}. Received: dtype {dtype.name}")
+    def __tf_tensor__(self, dtype: tf.DType | str | None = None, name: str | None = None) -> tf.Tensor:
+        wanted = tf.as_dtype(dtype or keras.config.floatx())  # Keras gives a name
+        if not (wanted.is_floating or wanted.is_complex):
+            raise TypeError(f"a hyperparameter is a {keras.config.floatx()}. Received: dtype {wanted.name}")
         if not tf.inside_function():
             return tf.constant(self._ask(float), dtype or keras.config.floatx())
         tensor = self._variable.value()

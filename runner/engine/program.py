@@ -152,7 +152,7 @@ class Program:
         )
         self.best = best
         self.best_weights = [tf.Variable(v.value, trainable=False) for v in step.model.variables] if best else []
-        self.names = ["loss", *(metric.name for metric in [*metrics, *step.model_metrics])]
+        self.names = ["loss", *(metric.name for metric in [*metrics, *step.own_metrics])]
         self._step = step
         self._batch_size, self._per_epoch = order.batch_size, order.steps_per_epoch
         self._stopper = stopper
@@ -174,7 +174,7 @@ class Program:
         self.step_count.assign(0)
         for kept, variable in zip(self.best_weights, self._step.model.variables, strict=True):
             kept.assign(variable.value)
-        for metric in [self._loss_mean, *self._metrics, *self._step.model_metrics]:
+        for metric in [self._loss_mean, *self._metrics, *self._step.own_metrics]:
             metric.reset_state()
 
     def release(self) -> None:
@@ -205,7 +205,7 @@ class Program:
         """Returns the loss and the metrics over the given rows, with the weights as they are."""
         self._add(rows)
         self.matrices = {metric.name: metric.matrix() for metric in self._metrics if hasattr(metric, "matrix")}
-        values = read_and_reset(self._loss_mean, self._metrics, self._step.model_metrics).numpy()
+        values = read_and_reset(self._loss_mean, self._metrics, self._step.own_metrics).numpy()
         return dict(zip(self.names, values.tolist(), strict=True))
 
     def _run(self, first_step: int, num_steps: int) -> BlockResult:
@@ -322,11 +322,11 @@ class Program:
 
     def _train_values(self) -> tf.Tensor:
         """Reads the training metrics; before validation, which uses the model's own ones too."""
-        return read_and_reset(self._step.loss_mean, self._step.metrics, self._step.model_metrics)
+        return read_and_reset(self._step.loss_mean, self._step.metrics, self._step.own_metrics)
 
     def _end_epoch(self, train: tf.Tensor) -> tuple[Epochs, tf.Tensor]:
         """Reads the validation metrics, keeps the best weights; returns the epoch's values and whether to stop."""
-        val = read_and_reset(self._loss_mean, self._metrics, self._step.model_metrics)
+        val = read_and_reset(self._loss_mean, self._metrics, self._step.own_metrics)
         better, stop = tf.constant(False), tf.constant(False)
         if self.best is not None:
             better = self.best.update(self._named(train, val)[self.best.monitor], self.step_count)
@@ -361,14 +361,12 @@ class Program:
     def _evaluate_chunk(self, data: Any, rows: tf.Tensor, weights: tf.Tensor) -> None:
         rows, weights = own_share(rows), own_share(weights)
         x, y, own_weights = gather(data, rows)
-        y_pred = self._step.model(x, training=False)
-        losses = weighted(self._step.loss, own_weights)(y, y_pred)
-        if self._step.model.losses:
-            losses += tf.add_n(self._step.model.losses)
+        losses, y_pred = self._step.evaluate(weighted(self._step.loss, own_weights), x, y)
         self._loss_mean.update_state(losses, sample_weight=weights)
         if not isinstance(own_weights, tuple):
             weights *= tf.cast(own_weights, weights.dtype)
-        update(self._metrics, self._step.target, y, y_pred, weights)
+        if self._metrics:
+            update(self._metrics, self._step.target, y, y_pred, weights)
 
 
 def written(arrays: Any, k: tf.Tensor, values: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,6 +18,7 @@ from rich.text import Text
 from tfrun.console import is_live, say, shown
 from tfrun.engine.contracts import Finding
 from tfrun.engine.loop import UNLIMITED, Plan, Timing
+from tfrun.engine.parity import Difference
 
 LINE_SECONDS = 2.0  # between plain lines, so that epochs of milliseconds don't flood a log
 
@@ -158,7 +160,6 @@ def print_check(
         for path in group["variables"]:
             say(console, f"        {path}")
     say(console, f"memory  {format_bytes(data_bytes)} data, {format_bytes(variable_bytes)} variables and state")
-    say(console, "All that can be checked without training is in order.")
 
 
 def print_findings(console: Console, name: str, findings: Sequence[Finding]) -> None:
@@ -167,3 +168,11 @@ def print_findings(console: Console, name: str, findings: Sequence[Finding]) -> 
     for finding in findings:
         numbers = f": {finding.numbers}" if finding.numbers else ""
         say(console, f"  {'ok   ' if finding.kept else 'FAILS'}  {finding.promise}{numbers}")
+
+
+def print_parity(console: Console, found: Sequence[Difference], num_steps: int) -> None:
+    """Prints how far compiled steps are from the same steps in Python."""
+    for mode, off, tensor, _ in found:
+        furthest = f"at most {off:.2g} off, {tensor}" if off else "the same bits"
+        said = f"can't be compiled: {tensor}" if math.isnan(off) else furthest
+        say(console, f"parity  {num_steps} steps of {mode} beside Python: {said}")

@@ -94,7 +94,7 @@ class Session:
                 **{f"schedule/{group.name}": group.watcher.variables for group in step.active if group.watcher},
                 "train": [
                     variable
-                    for metric in [step.loss_mean, *step.metrics, *step.model_metrics]
+                    for metric in [step.loss_mean, *step.metrics, *step.own_metrics]
                     for variable in metric.variables
                 ],
                 "best": [*self.best.variables, *(program.best_weights if program else [])],

@@ -59,7 +59,8 @@ class Step:
         self.loss_mean = loss_mean
         self.metrics = metrics
         self.target = target
-        self.model_metrics = model.metrics  # those that the model updates itself, in training and in validation
+        # those that the model and the algorithm update themselves, in training and in validation
+        self.own_metrics = [*model.metrics, *getattr(algorithm, "metrics", [])]
         self.sums_by_halves = False  # set while the step is traced
         self._trained = [variable for group in self.active for variable in group.variables]
 
@@ -96,17 +97,11 @@ class Step:
         replicas = self.strategy.num_replicas_in_sync
         before = [tf.identity(variable.value) for variable in self.model.non_trainable_variables]
         x, y, weights = gather(data, own_share(rows))
-        with tf.GradientTape() as tape:
-            loss, y_pred = self.algorithm.forward(self.model, weighted(self.loss, weights), x, y)
-            loss = tf.cast(loss, tf.float32) / replicas
-        gradients = tape.gradient(loss, [variable.value for variable in self._trained])
-        missing = [v.path for v, gradient in zip(self._trained, gradients, strict=True) if gradient is None]
-        if missing:
-            raise ConfigError(
-                "model: the loss doesn't depend on every trainable variable, so these get no gradient. "
-                f"Received: {', '.join(missing)}. Put them into a group with frozen: true, or use them"
-            )
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        differentiate = functools.partial(self._differentiate, weighted(self.loss, weights), x, y)
+        if hasattr(self.algorithm, "gradients"):
+            loss, y_pred, gradients = self.algorithm.gradients(differentiate, self._trained)
+        else:
+            loss, y_pred, gradients = differentiate()
         if replicas > 1:
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         by_group, norms, start = [], [], 0
@@ -118,6 +113,40 @@ class Step:
                 own, _ = tf.clip_by_global_norm(own, group.clip_norm, use_norm=norms[-1])
             by_group.append(own)
         return loss, tf.cast(tf.linalg.global_norm(norms), tf.float32), by_group, (y, y_pred, weights), before
+
+    def _differentiate(self, loss: Any, x: Any, y: tf.Tensor) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
+        """Returns this replica's share of the loss, a scalar float32, y_pred, and each trained variable's gradient."""
+        with tf.GradientTape(persistent=True) as tape:
+            total, y_pred = self.algorithm.forward(self.model, loss, x, y)
+            totals = total if isinstance(total, dict) else {"": total}
+            totals = {
+                name: tf.cast(own, tf.float32) / self.strategy.num_replicas_in_sync for name, own in totals.items()
+            }
+        if not isinstance(total, dict):
+            gradients = tape.gradient(totals[""], [variable.value for variable in self._trained])
+        elif totals.keys() == {group.name for group in self.active}:
+            of_groups = [tape.gradient(totals[group.name], [v.value for v in group.variables]) for group in self.active]
+            gradients = [gradient for own in of_groups for gradient in own]
+        else:
+            raise ConfigError(
+                f"optimizer.groups: the algorithm has a loss for each of {', '.join(totals)}. "
+                f"Received: {', '.join(group.name for group in self.active)}"
+            )
+        missing = [v.path for v, gradient in zip(self._trained, gradients, strict=True) if gradient is None]
+        if missing:
+            raise ConfigError(
+                "model: the loss doesn't depend on every trainable variable, so these get no gradient. "
+                f"Received: {', '.join(missing)}. Put them into a group with frozen: true, or use them"
+            )
+        return next(iter(totals.values())), y_pred, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    def evaluate(self, loss: Any, x: Any, y: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        """Returns the loss of each example, (B,), and y_pred, outside of training."""
+        if hasattr(self.algorithm, "evaluate"):
+            return self.algorithm.evaluate(self.model, loss, x, y)
+        y_pred = self.model(x, training=False)
+        losses = loss(y, y_pred)
+        return (losses + tf.add_n(self.model.losses) if self.model.losses else losses), y_pred
 
     def _sum_of_squares(self, gradient: tf.Tensor) -> tf.Tensor:
         """Returns a scalar.
@@ -145,7 +174,8 @@ class Step:
                 apply()
             else:
                 tf.cond(updates, apply, lambda: rates[k])  # noqa: B023 (called at once)
-        self.strategy.run(self.update_metrics, args=outputs)
+        if self.metrics:
+            self.strategy.run(self.update_metrics, args=outputs)
 
     def _apply(self, k: int, gradients: list[Any], rate: tf.Tensor) -> tf.Tensor:
         group = self.active[k]

@@ -1,0 +1,28 @@
+"""Losses of a critic's scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrun import register
+
+
+@register.loss("wasserstein")
+@keras.saving.register_keras_serializable("tfrun.losses")
+class Wasserstein(keras.losses.Loss):
+    """L(y, s) = (1 − 2·y)·s: −s for a real example, y = 1, and s for a made one, y = 0; s, (B, 1), is a critic's score.
+
+    Its minimum over critics of slope 1 is minus the distance that earth has to be moved from one distribution to the
+    other. For algorithm=gan with a gradient_penalty.
+
+    Source: Arjovsky et al., "Wasserstein GAN", 2017, arXiv:1701.07875, equation 2.
+    """
+
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str = "wasserstein", dtype: Any = None):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean((1.0 - 2.0 * tf.cast(y_true, y_pred.dtype)) * y_pred, axis=-1)

@@ -1,0 +1,124 @@
+"""The chapter's models against values worked out by hand or with NumPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrun.components.layers.elementwise import Exponential
+from tfrun.components.models.fixed_point import FixedPoint
+from tfrun.components.models.mc_dropout import MonteCarloDropout
+from tfrun.components.models.regressors import ReconstructingRegressor, ResidualRegressor
+from tfrun.components.models.sequence import sequence
+from tfrun.components.models.sequential import sequential
+from tfrun.components.models.wide_deep import WideDeep
+from tfrun.errors import ConfigError
+from tfrun.table import Features
+
+NUMBERS = Features({"a": (), "b": (), "c": ()}, {}, {})
+THREE = {"numbers": tf.constant([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]])}
+
+
+def test_residual_regressor_goes_through_its_first_block_again() -> None:
+    model = ResidualRegressor(NUMBERS, 1, units=3, layers_per_block=1, repeats=2, activation="linear")
+    model(THREE)
+    eye, zero = np.eye(3, dtype="float32"), np.zeros(3, "float32")
+    # entry: x; block_1: z + 2z, twice: 9x; block_2: z + z: 18x
+    by_path = {v.path.removeprefix("residual_regressor/"): v for v in model.variables}
+    for path, value in [
+        ("entry/kernel", eye), ("entry/bias", zero), ("block_1/hidden_1/kernel", 2 * eye),
+        ("block_1/hidden_1/bias", zero), ("block_2/hidden_1/kernel", eye), ("block_2/hidden_1/bias", zero),
+        ("output/kernel", np.ones((3, 1))), ("output/bias", np.zeros(1)),
+    ]:  # fmt: skip
+        by_path[path].assign(value)
+    np.testing.assert_allclose(model(THREE)[:, 0], 18 * THREE["numbers"].numpy().sum(axis=1), rtol=1e-6)
+
+
+def test_reconstructing_regressor_adds_its_reconstruction_s_error() -> None:
+    model = ReconstructingRegressor(NUMBERS, 1, units=4, num_layers=1, reconstruction_weight=0.5)
+    model(THREE)
+    model.reconstruct.set_weights([np.zeros((4, 3)), np.array([0.5, 0.5, 0.5])])
+    model.reconstruction_error.reset_state()
+    model(THREE)
+    error = np.mean((0.5 - THREE["numbers"].numpy()) ** 2)
+    assert float(model.losses[0]) == pytest.approx(0.5 * error)
+    assert float(model.reconstruction_error.result()) == pytest.approx(error)
+
+
+def test_mc_dropout_is_the_mean_of_its_nets() -> None:
+    model = MonteCarloDropout(NUMBERS, 2, hidden_units=[200], dropout=0.25, num_samples=500)
+    samples = np.asarray(model.samples(THREE))
+    assert samples.shape == (2, 500, 2)
+    np.testing.assert_allclose(model(THREE), samples.mean(axis=1), rtol=1e-5, atol=1e-6)
+    assert samples.std(axis=1).min() > 0
+    hidden = np.maximum(0, THREE["numbers"].numpy() @ model.hidden[0].get_weights()[0])
+    plain = hidden @ model.output_layer.get_weights()[0]
+    np.testing.assert_allclose(samples.mean(axis=1), plain, atol=5 * samples.std() / np.sqrt(500))
+    np.testing.assert_allclose(model({"numbers": THREE["numbers"][1:]}), model(THREE)[1:], rtol=1e-5)
+
+
+def test_fixed_point_comes_to_rest_and_each_example_alone() -> None:
+    model = FixedPoint(NUMBERS, 1, units=5, tolerance=1e-6, max_iterations=200)
+    model(THREE)
+    drive, feed_back = (layer.get_weights()[0] for layer in (model.drive, model.feed_back))
+    z = np.zeros((2, 5))
+    for _ in range(200):
+        z = np.tanh(z @ feed_back + THREE["numbers"].numpy() @ drive)
+    np.testing.assert_allclose(model(THREE), z @ model.output_layer.get_weights()[0], atol=1e-5)
+    alone = model({"numbers": THREE["numbers"][:1]})
+    np.testing.assert_array_equal(alone, model(THREE)[:1])
+
+
+def test_sequence_sees_the_past_alone() -> None:
+    features = Features({}, {}, {"steps": (8,)})
+    keras.utils.set_random_seed(0)
+    for cell in ("gru", "causal_convolution"):
+        model = sequence(features, 1, cell=cell, units=6, num_layers=3)
+        assert model(tf.zeros([4, 8])).shape == (4, 1)
+    with tf.GradientTape() as tape:  # three layers of two values reach 1 + 1 + 2 + 4 = 8 steps back
+        x = tf.random.stateless_normal([1, 8], [0, 1])
+        tape.watch(x)
+        y = model(x)
+    assert np.count_nonzero(tape.gradient(y, x)) == 8
+    with pytest.raises(ConfigError, match=r"needs sequences"):
+        sequence(NUMBERS, 1)
+
+
+def test_sequential_is_its_layers_one_after_the_other() -> None:
+    model = sequential(NUMBERS, 1, layers=[Exponential()], output_layers=[Exponential()])
+    kernel, bias = model.get_layer("output").get_weights()
+    expected = np.exp(np.exp(THREE["numbers"].numpy()) @ kernel + bias)
+    np.testing.assert_allclose(model(THREE), expected, rtol=1e-5)
+
+
+def test_wide_deep_with_an_auxiliary_output() -> None:
+    model = WideDeep(NUMBERS, 1, hidden_units=[4], auxiliary_output=True, auxiliary_weight=0.3)
+    outputs = model(THREE)
+    assert set(outputs) == {"output", "auxiliary"}
+    assert model.loss_weights == {"output": 0.7, "auxiliary": 0.3}
+    assert "deep/auxiliary/kernel" in [v.path for v in model.trainable_variables]
+    with pytest.raises(ConfigError, match=r"model\.auxiliary_output: is the deep part's"):
+        WideDeep(NUMBERS, 1, deep=False, auxiliary_output=True)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ResidualRegressor(NUMBERS, 1, activation="selu"),
+        ReconstructingRegressor(NUMBERS, 1),
+        MonteCarloDropout(NUMBERS, 1),
+        FixedPoint(NUMBERS, 1),
+        WideDeep(NUMBERS, 1, auxiliary_output=True, kernel_regularizer="l2"),
+    ],
+    ids=lambda model: model.name,
+)
+def test_subclassed_models_are_saved_and_loaded(model: Any, tmp_path: Path) -> None:
+    expected = model(THREE)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), loaded(THREE), expected)

@@ -1,0 +1,122 @@
+"""Lines that a person types, each trained in this process at once and in two parts: both leave the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfrun import cli
+
+TRAIN = ["trainer.compile=graph", "trainer.deterministic=false", "data.batch_size=64"]
+DIGITS = ["data=digits", "metric=[accuracy]", "loss=sparse_categorical_crossentropy"]
+RECIPES: dict[str, list[str]] = {
+    "residual_regressor": ["model=residual_regressor", "optimizer=nadam"],
+    "reconstructing_regressor": ["model=reconstructing_regressor", "model.activation=softplus"],
+    "auxiliary": ["model.auxiliary_output=true", "model.auxiliary_weight=0.3"],
+    "per_output": [
+        "model.auxiliary_output=true", "loss=per_output", "loss.losses={output: huber, auxiliary: {name: mae}}",
+        "loss.weights={auxiliary: 0.1}",
+    ],
+    "weighted_sum": ["loss=weighted_sum", "loss.losses={near: {name: huber, delta: 0.5}, far: mse}"],
+    "sequential": [
+        "model=sequential", "optimizer=momentum",
+        "model.layers=[{name: dense, units: 8, activation: softplus, kernel_initializer: he}, layer_normalization, "
+        "residual_block, {name: gaussian_noise, stddev: 0.2}]",
+    ],
+    "small components": [
+        "model=mlp", "model.hidden_units=[16]", "model.activation=leaky_relu", "model.kernel_initializer=glorot",
+        "model.kernel_regularizer=orthogonal", "model.kernel_constraint=max_norm", "model.dropout=0.2",
+    ],
+    "sam": ["algorithm=sam", "model.dropout=0.1"],
+    "gradient_penalty": ["algorithm=gradient_penalty", "optimizer=muon", "model=mlp", "model.hidden_units=[16]"],
+    "plateau": [
+        "optimizer.groups.deep.schedule={name: plateau, patience: 1, min_delta: 0.5}",
+        "optimizer.groups.wide.schedule=one_cycle", "optimizer.groups.wide.from_epoch=1",
+    ],
+    "focal": [*DIGITS, "model=cnn", "model.filters=[4]", "loss=focal", "metric=[confusion_matrix,calibration_error]"],
+    "sample weights": ["data.sample_weight=bmi", "metric=[mae,r2]"],
+    "gan": ["experiment=gan_digits", "optimizer.groups.generator.every=3", "algorithm.gradient_penalty=1"],
+    "lower_upper": ["experiment=lower_upper", "model.hidden_units=[16,16,16]"],
+    "mc_dropout": ["model=mc_dropout", "model.num_samples=4"],
+    "fixed_point": ["model=fixed_point", "algorithm=gradient_penalty"],
+    "sequence": [*DIGITS, "model=sequence", "optimizer=lamb", "model.dropout=0.2"],
+    "attention": [
+        *DIGITS, "model=sequential", "model.flatten=false", "optimizer=adafactor",
+        "model.layers=[{name: attention_block, num_heads: 2}]",
+    ],
+}  # fmt: skip
+
+
+def only_run(root: Path) -> Path:
+    (path,) = root.glob("outputs/*/*")
+    return path
+
+
+def state(run: Path) -> dict[str, np.ndarray]:
+    newest = max(run.glob("checkpoints/step-*"))
+    with np.load(newest / "state.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_trained_at_once_or_in_two_parts_it_is_the_same(recipe: str, tmp_path: Path) -> None:
+    words = [*RECIPES[recipe], *TRAIN]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert cli.main([*words, "trainer.max_epochs=3", f"output_root={whole}"]) == 0
+    scheduled = "plateau" in recipe  # a schedule of the run's length can't be cut short by another length
+    stop = "trainer.max_steps=8" if not scheduled else "trainer.max_seconds=1e-6"
+    assert cli.main([*words, "trainer.max_epochs=3", stop, f"output_root={parts}"]) == 0
+    first = json.loads((only_run(parts) / "run.json").read_text())
+    assert first["epoch"] < 3
+    assert cli.main(["resume", str(only_run(parts)), stop.partition("=")[0] + "=null"]) == 0
+    one, two = (json.loads((only_run(root) / "run.json").read_text()) for root in (whole, parts))
+    assert one["status"] == two["status"] == "completed"
+    assert one["step"] == two["step"]
+    assert one["metrics"].keys() == two["metrics"].keys()
+    left, right = state(only_run(whole)), state(only_run(parts))
+    assert left.keys() == right.keys()
+    assert [slot for slot in left if left[slot].tobytes() != right[slot].tobytes()] == []
+    assert {key: value for key, value in one["metrics"].items() if not key.startswith("test/")} == {
+        key: value for key, value in two["metrics"].items() if not key.startswith("test/")
+    }
+    assert all(np.isfinite(value) for value in one["metrics"].values())
+
+
+def of(root: Path, *words: str) -> dict[str, Any]:
+    assert cli.main([*words, *TRAIN, "trainer.max_epochs=2", f"output_root={root}"]) == 0
+    return json.loads((only_run(root) / "run.json").read_text())
+
+
+def test_the_model_s_own_metric_is_reported_for_each_split(tmp_path: Path) -> None:
+    metrics = of(tmp_path, "model=reconstructing_regressor")["metrics"]
+    values = [metrics[f"{split}/reconstruction_error"] for split in ("train", "val", "test")]
+    assert len(set(values)) == 3
+    assert all(0 < value < 5 for value in values)
+
+
+def test_a_confusion_matrix_is_drawn(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    of(tmp_path, *DIGITS, "model=linear", "metric=[confusion_matrix]")
+    for split in ("val", "test"):
+        accumulator = EventAccumulator(str(only_run(tmp_path) / "tensorboard" / split))
+        accumulator.Reload()
+        (image,) = accumulator.Images("confusion_matrix")
+        assert image.encoded_image_string.startswith(b"\x89PNG")
+        assert image.width == image.height == 90 + 10 * 56
+
+
+def test_a_stage_shows_in_the_learning_rate(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    of(tmp_path, "optimizer.groups.wide.until_epoch=1", "optimizer.groups.deep.from_epoch=1", "logger.every_steps=1")
+    accumulator = EventAccumulator(str(only_run(tmp_path) / "tensorboard" / "train"))
+    accumulator.Reload()
+    wide, deep = ([point.value for point in accumulator.Scalars(f"lr/{name}")] for name in ("wide", "deep"))
+    half = len(wide) // 2
+    np.testing.assert_allclose(wide, [0.05] * half + [0.0] * half)
+    np.testing.assert_allclose(deep, [0.0] * half + [0.001] * half)
