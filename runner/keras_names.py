@@ -18,6 +18,16 @@ KERAS_NAMES: dict[str, tuple[str, ...]] = {
         *("lecun_uniform", "ones", "orthogonal", "random_normal", "random_uniform", "truncated_normal"),
         *("variance_scaling", "zeros"),
     ),
+    "layer": (  # those of one tensor
+        *("Activation", "AlphaDropout", "AveragePooling1D", "AveragePooling2D", "BatchNormalization", "Conv1D"),
+        *("Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv1D"),
+        *("DepthwiseConv2D", "Dropout", "ELU", "EinsumDense", "Flatten", "GRU", "GaussianDropout", "GaussianNoise"),
+        *("GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D"),
+        *("GroupNormalization", "Identity", "LSTM", "LayerNormalization", "LeakyReLU", "MaxPooling1D", "MaxPooling2D"),
+        *("PReLU", "Permute", "RMSNormalization", "ReLU", "RepeatVector", "Rescaling", "Reshape", "SeparableConv1D"),
+        *("SeparableConv2D", "SimpleRNN", "Softmax", "SpatialDropout1D", "SpatialDropout2D", "UnitNormalization"),
+        *("UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D"),
+    ),
     "regularizer": ("l1", "l1l2", "l2", "orthogonal_regularizer"),
 }
 WITHOUT_PARAMETERS = ("activation",)  # functions: a mapping has nothing to fill in

@@ -21,7 +21,8 @@ HELP = """tfrun trains TensorFlow and Keras models: name the pieces, and say on 
   tfrun [train] [overrides]         train
   tfrun resume RUN [overrides]      go on in a run's folder from its last checkpoint
   tfrun evaluate RUN [data=...]     a run's metrics on its test split, or on other data
-  tfrun check [overrides]           verify everything that can be without training
+  tfrun check [overrides]           verify everything that can be without training, and what the named components
+                                    promise; parity=true compares compiled steps with steps in Python
   tfrun list [GROUP]                what there is to choose from
   tfrun show GROUP=NAME             its parameters, types, defaults, docs and source
 

@@ -15,7 +15,18 @@ COMPONENTS = """
 @register.dataset("table")
 def table(path: str, task: Literal["regression", "classification"] | None = None): ...
 @register.model("net")
-def net(units: list[int] = [3]): ...
+def net(
+    units: list[int] = [3],
+    activation: Activation = "relu",
+    penalty: Regularizer | None = None,
+    layers: list[Layer] = [],
+    losses: Annotated[dict[str, Loss], MinLen(1)] | None = None,
+): ...
+@register.activation("slope")
+def slope(x, by: Annotated[float, Gt(0)] = 2.0): ...
+@register.layer("wide")
+class Wide:
+    def __init__(self, units: int): ...
 @register.loss("huber")
 class Huber:
     task = "regression"
@@ -103,7 +114,9 @@ def test_fills_in_defaults_and_converts_numbers(config: dict[str, Any], catalog:
     result = normalize(config, catalog)
     assert result["loss"] == {"name": "huber", "delta": 2.0}
     assert type(result["loss"]["delta"]) is float
-    assert result["model"] == {"name": "net", "units": [3]}
+    assert result["model"] == {
+        "name": "net", "units": [3], "activation": "relu", "penalty": None, "layers": [], "losses": None,
+    }  # fmt: skip
     assert result["data"]["task"] is None
     assert result["checkpoint"]["every_seconds"] == 60.0
     assert normalize(put(config, "plugins", "mine"), catalog)["plugins"] == ["mine"]
@@ -227,3 +240,58 @@ def test_overrides_that_contradict(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         normalize(config, catalog, overrides)
+
+
+def test_parameters_that_name_a_component(config: dict[str, Any], catalog: Catalog) -> None:
+    config["model"] |= {
+        "activation": "slope",
+        "penalty": {"name": "l2", "l2": 0.1},
+        "layers": [{"name": "wide", "units": 3}, "BatchNormalization"],
+        "losses": {"a": "huber", "b": {"name": "huber", "delta": 3}},
+    }
+    assert normalize(config, catalog)["model"] == {
+        "name": "net",
+        "units": [3],
+        "activation": {"name": "slope", "by": 2.0},
+        "penalty": {"name": "l2", "l2": 0.1},
+        "layers": [{"name": "wide", "units": 3}, "BatchNormalization"],
+        "losses": {"a": {"name": "huber", "delta": 1.0}, "b": {"name": "huber", "delta": 3.0}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("activation", "slop", r"^model\.activation: unknown activation.*'slop'.*Did you mean 'slope'"),
+        ("activation", "tanhh", r"Did you mean 'tanh'"),
+        ("activation", 3, r"^model\.activation: must be the name of a registered activation or a mapping"),
+        (
+            "activation",
+            {"name": "slope", "bye": 1},
+            r"^model\.activation\.bye: unknown key.*Did you mean 'model\.activation\.by'",
+        ),
+        ("activation", {"name": "slope", "by": 0}, r"^model\.activation\.by: must be a finite number > 0"),
+        ("activation", {"name": "relu", "max": 6}, r"^model\.activation: Keras' relu takes no parameters"),
+        ("activation", {"by": 2}, r"^model\.activation: unknown activation. Received: 'None'"),
+        ("penalty", "l3", r"^model\.penalty: unknown regularizer\. Received: 'l3'\. Known: l1, l1l2, l2"),
+        ("layers", [{"name": "wide"}], r"^model\.layers\.0\.units: must be given"),
+        ("layers", ["wide ", "BatchNormalisation"], r"^model\.layers\.0: unknown layer.*Did you mean 'wide'"),
+        ("losses", {}, r"^model\.losses: must be"),
+        ("losses", {"a": "hubber"}, r"^model\.losses\.a: unknown loss.*Did you mean 'huber'"),
+    ],
+)
+def test_mistakes_in_what_names_a_component(
+    config: dict[str, Any], catalog: Catalog, key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        normalize(put(config, f"model.{key}", value), catalog)
+
+
+def test_a_group_that_is_null_is_dropped(config: dict[str, Any], catalog: Catalog) -> None:
+    groups = config["optimizer"]["groups"]
+    groups |= {"all": None, "own": {"match": "x", "name": "sgd", "from_epoch": 2, "until_epoch": 5}}
+    result = normalize(config, catalog)["optimizer"]["groups"]
+    assert list(result) == ["own"]
+    assert (result["own"]["from_epoch"], result["own"]["until_epoch"]) == (2, 5)
+    with pytest.raises(ConfigError, match=r"groups\.own\.until_epoch: must be > from_epoch, 2\. Received: 2"):
+        normalize(put(config, "optimizer.groups.own.until_epoch", 2), catalog)

@@ -25,7 +25,7 @@ def sequential(
     Args:
         features: what the inputs are; the engine gives it.
         num_outputs: how many outputs to give; the engine gives it.
-        layers: names of registered layers, or mappings with a name and parameters.
+        layers: names of layers, registered or Keras' own, or mappings with a name and parameters.
         flatten: whether they get one vector of each example: a table's numbers beside its one-hot categories, or an
             array flattened. Where it is false they get an array as it is, and what they give is flattened for the
             outputs.

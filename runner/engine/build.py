@@ -119,7 +119,7 @@ def build_component(
             inputs.forget(where)
     try:
         return component(**own, **offered)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         # Keras and people's own checks say what is wrong with a parameter this way
         raise ConfigError(
             f"{where}: {config['name']} refuses its parameters: {error}. Received: {dict(config)}"
@@ -146,11 +146,14 @@ def _own_parameters(
     types = {param.name: param.type for param in catalog.get(kind, config["name"], where).params}
 
     def build(its_kind: str, value: Any, path: str) -> Any:
-        if isinstance(value, str):  # one of Keras' own, which takes it as it is
-            return value
-        if catalog.find(its_kind, value["name"]):
-            return build_function(catalog, its_kind, value, path, inputs)
-        return {"class_name": value["name"], "config": {key: own for key, own in value.items() if key != "name"}}
+        given = {"name": value} if isinstance(value, str) else value
+        if catalog.find(its_kind, given["name"]):
+            return build_function(catalog, its_kind, given, path, inputs)
+        # one of Keras' own, which takes what names it in an object's place, but for layers
+        identifier = {"class_name": given["name"], "config": {key: own for key, own in given.items() if key != "name"}}
+        if its_kind == "layer":
+            return keras.layers.deserialize(identifier)
+        return value if isinstance(value, str) else identifier
 
     return {
         name: map_references(types.get(name), value, f"{where}.{name}", build)

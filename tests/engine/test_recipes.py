@@ -25,7 +25,7 @@ RECIPES: dict[str, list[str]] = {
     "sequential": [
         "model=sequential", "optimizer=momentum",
         "model.layers=[{name: dense, units: 8, activation: softplus, kernel_initializer: he}, layer_normalization, "
-        "residual_block, {name: gaussian_noise, stddev: 0.2}]",
+        "BatchNormalization, residual_block, {name: gaussian_noise, stddev: 0.2}, {name: Dense, units: 4}]",
     ],
     "small components": [
         "model=mlp", "model.hidden_units=[16]", "model.activation=leaky_relu", "model.kernel_initializer=glorot",
