@@ -7,9 +7,11 @@ A mapping, optimizer group -> scalar, gives each group its own loss; the first o
     gradients(differentiate, variables)     loss, y_pred and gradients, where one pass is not enough
     own_targets = True                      where it doesn't learn the data's target
     metrics                                 Keras metrics that it updates itself
+    variables                               what else a resumed run has to find again
 
 `loss(y, y_pred)` gives one value for each example, (B,), its row's weight included. Clipping, schedules, stages,
 metrics, checkpoints and compilation are the engine's.
 
-adversarial.py: gan. penalized.py: gradient_penalty. sharpness.py: sam. supervised.py: supervised.
+adversarial.py: gan. meta.py: maml. penalized.py: gradient_penalty. policy.py: reinforce, in what environments.py
+offers. sharpness.py: sam. supervised.py: supervised.
 """

@@ -1,8 +1,11 @@
-"""Small data sets that come with scikit-learn: nothing to download."""
+"""Small data sets that are there at once: those that come with scikit-learn, starts of episodes, and tasks."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from annotated_types import Gt
 
 from tfrun import register
 from tfrun.table import Table
@@ -38,3 +41,39 @@ def digits() -> Table:
     columns = {"image": data.images / 16.0}
     labels = np.array([str(label) for label in data.target], dtype=object)
     return Table(columns, labels, "digit", "classification", "scikit-learn's digits")
+
+
+@register.dataset("episodes")
+def episodes(rows: Annotated[int, Gt(9)] = 4096, observation_size: Annotated[int, Gt(0)] = 4, seed: int = 0) -> Table:
+    """The starts of episodes: column `start` (observation_size,), each number from −0.05 to 0.05; the target is 0.
+
+    For algorithm=reinforce. A row is where `cartpole` starts, and the seed of an episode of Gymnasium's.
+
+    Args:
+        rows: how many.
+        observation_size: how many numbers the environment shows.
+        seed: which ones.
+    """
+    starts = np.random.default_rng(seed).uniform(-0.05, 0.05, (rows, observation_size))
+    return Table({"start": starts}, np.zeros(rows), "none", "regression", "episodes")
+
+
+@register.dataset("sinusoids")
+def sinusoids(rows: Annotated[int, Gt(9)] = 20000, points: Annotated[int, Gt(0)] = 10, seed: int = 0) -> Table:
+    """Tasks: column `points` (2·points, 2), each an x from −5 to 5 and amplitude·sin(x − phase); the target is 0.
+
+    The amplitude is from 0.1 to 5 and the phase from 0 to π, another of either for each task. The first half of the
+    points is the support set, the other half the query set. For algorithm=maml.
+
+    Source: Finn et al., "Model-agnostic meta-learning", 2017, section 5.1.
+
+    Args:
+        rows: how many tasks.
+        points: the size of each of the two sets.
+        seed: which ones.
+    """
+    random = np.random.default_rng(seed)
+    amplitude, phase = random.uniform(0.1, 5.0, (rows, 1)), random.uniform(0.0, np.pi, (rows, 1))
+    x = random.uniform(-5.0, 5.0, (rows, 2 * points))
+    tasks = np.stack([x, amplitude * np.sin(x - phase)], axis=-1)
+    return Table({"points": tasks}, np.zeros(rows), "none", "regression", "sinusoids")

@@ -97,6 +97,7 @@ class Session:
                     for metric in [step.loss_mean, *step.metrics, *step.own_metrics]
                     for variable in metric.variables
                 ],
+                "algorithm": list(getattr(step.algorithm, "variables", [])),
                 "best": [*self.best.variables, *(program.best_weights if program else [])],
                 OPTIONAL_ROLE: self.stopper.variables if self.stopper else [],
                 "position": [program.step_count] if program else [],

@@ -10,10 +10,14 @@ import pytest
 import tensorflow as tf
 
 from tfrun.components.algorithms.adversarial import Gan
+from tfrun.components.algorithms.environments import CartPole, GymnasiumEnvironment
+from tfrun.components.algorithms.meta import Maml
 from tfrun.components.algorithms.penalized import GradientPenalty
+from tfrun.components.algorithms.policy import Reinforce
 from tfrun.components.algorithms.sharpness import Sam
 from tfrun.components.losses.adversarial import Wasserstein
 from tfrun.components.models.gan import GanModel
+from tfrun.components.models.pointwise import Pointwise
 from tfrun.engine.step import Step, TargetScale
 from tfrun.errors import ConfigError
 from tfrun.table import Features
@@ -138,3 +142,112 @@ def test_losses_must_be_those_of_the_groups(build: Any) -> None:
     step.active = [build.group(model.trainable_variables, 0.1, "all")]
     with pytest.raises(ConfigError, match=r"a loss for each of critic, generator\. Received: all"):
         run(step, x={"numbers": X})
+
+
+TASKS = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")  # three tasks, two points of either set
+
+
+def maml_in_numpy(w: float, b: float, inner_rate: float, first_order: bool = False) -> tuple[float, np.ndarray]:
+    """Returns the mean query loss after one inner step, and its gradient by w and b."""
+
+    def loss(w: float, b: float, points: np.ndarray) -> float:
+        return float(np.mean((w * points[:, 0] + b - points[:, 1]) ** 2))
+
+    def slope(w: float, b: float, points: np.ndarray) -> np.ndarray:
+        e = w * points[:, 0] + b - points[:, 1]
+        return np.array([np.mean(2 * e * points[:, 0]), np.mean(2 * e)])
+
+    total, gradient = 0.0, np.zeros(2)
+    for task in TASKS.astype("float64"):
+        support, query = task[:2], task[2:]
+        own_w, own_b = np.array([w, b]) - inner_rate * slope(w, b, support)
+        x = support[:, 0]
+        hessian = 2 * np.array([[np.mean(x**2), np.mean(x)], [np.mean(x), 1.0]])
+        through = np.eye(2) if first_order else np.eye(2) - inner_rate * hessian
+        total += loss(own_w, own_b, query) / len(TASKS)
+        gradient += through @ slope(own_w, own_b, query) / len(TASKS)
+    return total, gradient
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_maml_goes_through_the_inner_step(build: Any, first_order: bool) -> None:
+    model = Pointwise(Features({}, {}, {"points": (4, 2)}), hidden_units=[])
+    model(tf.constant(TASKS))
+    kernel, bias = model.trainable_variables
+    kernel.assign([[0.5]])
+    bias.assign([0.25])
+    algorithm = Maml(inner_learning_rate=0.1, first_order=first_order)
+    step = step_of(model, algorithm, [build.group(model.trainable_variables, 0.2)])
+    loss, *_ = run(step, x=TASKS)
+    expected, gradient = maml_in_numpy(0.5, 0.25, 0.1, first_order)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    moved = [float(kernel.numpy()[0, 0]), float(bias.numpy()[0])]
+    np.testing.assert_allclose(moved, np.array([0.5, 0.25]) - 0.2 * gradient, rtol=1e-4)
+    query = TASKS[:, 2:]
+    before = np.mean((0.5 * query[..., 0] + 0.25 - query[..., 1]) ** 2)
+    assert float(algorithm.loss_before.result()) == pytest.approx(before, rel=1e-5)
+
+
+def test_cart_pole_moves_by_its_equations() -> None:
+    state = np.array([[0.1, -0.2, 0.05, 0.3], [2.39, 1.0, 0.0, 0.0], [0.0, 0.0, -0.209, -0.5]])
+    after, rewards, ended = CartPole().step(tf.constant(state, "float32"), tf.constant([1, 1, 0]))
+    force, total = np.array([10.0, 10.0, -10.0]), 1.1
+    x, v, a, w = state.T
+    pull = (force + 0.05 * w**2 * np.sin(a)) / total
+    turn = (9.8 * np.sin(a) - np.cos(a) * pull) / (0.5 * (4 / 3 - 0.1 * np.cos(a) ** 2 / total))
+    push = pull - 0.05 * turn * np.cos(a) / total
+    expected = np.stack([x + 0.02 * v, v + 0.02 * push, a + 0.02 * w, w + 0.02 * turn], axis=1)
+    np.testing.assert_allclose(after, expected, rtol=1e-5, atol=1e-6)
+    assert rewards.numpy().tolist() == [1.0, 1.0, 1.0]
+    assert ended.numpy().tolist() == [False, True, True]
+
+
+def test_gymnasium_s_cart_pole_is_the_same() -> None:
+    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium isn't installed")
+    theirs = GymnasiumEnvironment("CartPole-v1")
+    x = tf.constant(np.random.default_rng(0).uniform(-0.05, 0.05, (3, 4)), tf.float32)
+    own = observations = theirs.start(x)
+    np.testing.assert_array_equal(theirs.start(x), observations)  # an example is a seed
+    for action in (0, 1, 1, 1, 0):
+        actions = tf.constant([action, 1 - action, 1])
+        observations, rewards, ended = theirs.step(observations, actions)
+        own, _, _ = CartPole().step(own, actions)
+        np.testing.assert_allclose(observations, own, atol=1e-5)
+        assert rewards.numpy().tolist() == [1, 1, 1] and not ended.numpy().any()
+    assert gymnasium.__version__
+
+
+def test_reinforce_s_discounted_returns() -> None:
+    algorithm = Reinforce(discount=0.5)
+    rewards = tf.constant([[1.0, 1.0], [1.0, 0.0], [4.0, 0.0]])
+    np.testing.assert_allclose(algorithm._discounted(rewards), [[2.5, 1.0], [3.0, 0.0], [4.0, 0.0]])
+
+
+def test_reinforce_follows_the_policy_gradient(build: Any) -> None:
+    keras.utils.set_random_seed(0)
+    model = build.linear([0.1, -0.2, 3.0, 1.0], 0.05)
+    x = np.random.default_rng(1).uniform(-0.05, 0.05, (3, 4)).astype("float32")
+    algorithm = Reinforce(max_episode_steps=12, discount=0.9)
+    luck = algorithm.luck.state.numpy()
+    step = step_of(model, algorithm, [build.group(model.trainable_variables, 0.1)])
+    run(step, x=x)
+    moved = np.concatenate([np.ravel(v.numpy()) for v in model.trainable_variables])
+
+    again = build.linear([0.1, -0.2, 3.0, 1.0], 0.05)
+    observations, actions, rewards, lives = (np.asarray(a) for a in algorithm._play(again, tf.constant(x), luck))
+    assert lives[0].all() and set(np.unique(actions)) <= {0, 1}
+    returns = np.zeros_like(rewards)
+    for t in reversed(range(12)):
+        returns[t] = rewards[t] + (0.9 * returns[t + 1] if t < 11 else 0)
+    alive = returns[lives == 1]
+    advantages = (returns - alive.mean()) / (alive.std() + 1e-6)
+    logits = observations @ np.array([0.1, -0.2, 3.0, 1.0]) + 0.05
+    # d(−log π)/d logit = σ(logit) − action
+    slope = lives * advantages * (1 / (1 + np.exp(-logits)) - actions) / lives.sum()
+    gradient = np.append(np.einsum("tb,tbd->d", slope, observations), slope.sum())
+    np.testing.assert_allclose(moved, np.array([0.1, -0.2, 3.0, 1.0, 0.05]) - 0.1 * gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_an_environment_that_does_not_fit_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"cartpole: needs data\.observation_size=4\. Received: \(3,\)"):
+        CartPole().start(tf.zeros([2, 3]))

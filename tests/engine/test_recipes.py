@@ -41,6 +41,10 @@ RECIPES: dict[str, list[str]] = {
     "sample weights": ["data.sample_weight=bmi", "metric=[mae,r2]"],
     "gan": ["experiment=gan_digits", "optimizer.groups.generator.every=3", "algorithm.gradient_penalty=1"],
     "lower_upper": ["experiment=lower_upper", "model.hidden_units=[16,16,16]"],
+    "maml": ["experiment=maml_sinusoids", "data.rows=400", "model.hidden_units=[8]"],
+    "reinforce": [
+        "experiment=reinforce_cartpole", "data.rows=640", "algorithm.max_episode_steps=20", "trainer.compile=graph",
+    ],
     "mc_dropout": ["model=mc_dropout", "model.num_samples=4"],
     "fixed_point": ["model=fixed_point", "algorithm=gradient_penalty"],
     "sequence": [*DIGITS, "model=sequence", "optimizer=lamb", "model.dropout=0.2"],

@@ -1,0 +1,129 @@
+"""Environments that an agent acts in, a batch of episodes at a time.
+
+`start(x)` gives the first observations (B, D) for the examples x; `step(observations, actions)` the next ones, the
+rewards (B,) and whether each episode ended (B,). Both are called inside the compiled program.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrun.errors import ConfigError
+
+
+class CartPole:
+    """A pole on a cart that is pushed left (action 0) or right (1): position, speed, angle in radians, angular speed.
+
+    Each step gives a reward of 1. An episode ends beyond 2.4 to either side or 12° from upright. It starts where the
+    example says. The same motion as Gymnasium's CartPole-v1, as TensorFlow operations.
+
+    Source: Barto, Sutton and Anderson, "Neuronlike adaptive elements that can solve difficult learning control
+    problems", 1983.
+    """
+
+    GRAVITY, CART, POLE, HALF_LENGTH, FORCE, SECONDS = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02
+    FARTHEST, STEEPEST = 2.4, 12.0 * math.pi / 180.0
+
+    def start(self, x: tf.Tensor) -> tf.Tensor:
+        if x.shape[1:] != (4,):
+            raise ConfigError(f"algorithm.environment=cartpole: needs data.observation_size=4. Received: {x.shape[1:]}")
+        return x
+
+    def step(self, observations: tf.Tensor, actions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        position, speed, angle, turning = tf.unstack(observations, axis=1)
+        force = tf.where(actions == 1, self.FORCE, -self.FORCE)
+        sine, cosine, mass = tf.sin(angle), tf.cos(angle), self.CART + self.POLE
+        pull = (force + self.POLE * self.HALF_LENGTH * tf.square(turning) * sine) / mass
+        lever = self.HALF_LENGTH * (4.0 / 3.0 - self.POLE * tf.square(cosine) / mass)
+        turn = (self.GRAVITY * sine - cosine * pull) / lever
+        push = pull - self.POLE * self.HALF_LENGTH * turn * cosine / mass
+        moved = [
+            position + self.SECONDS * speed,
+            speed + self.SECONDS * push,
+            angle + self.SECONDS * turning,
+            turning + self.SECONDS * turn,
+        ]
+        fallen = (tf.abs(moved[0]) > self.FARTHEST) | (tf.abs(moved[2]) > self.STEEPEST)
+        return tf.stack(moved, axis=1), tf.ones_like(position), fallen
+
+
+class GymnasiumEnvironment:
+    """An environment of Gymnasium with discrete actions, stepped in Python: XLA can't compile it.
+
+    An episode's seed is a checksum of its example, so that it starts the same way each time.
+
+    Args:
+        name: Gymnasium's, for example CartPole-v1.
+
+    Raises:
+        ConfigError: Gymnasium isn't installed, or has no such environment.
+    """
+
+    def __init__(self, name: str):
+        try:
+            import gymnasium
+        except ImportError:
+            raise ConfigError(
+                f"algorithm.environment={name}: needs Gymnasium. Install it with: pip install 'tfrun[gymnasium]'"
+            ) from None
+        self._make = lambda: gymnasium.make(name)
+        try:
+            probe = self._make()
+        except gymnasium.error.Error as error:
+            raise ConfigError(f"algorithm.environment: Gymnasium refuses {name!r}: {error}") from error
+        shape, num_actions = probe.observation_space.shape or (), getattr(probe.action_space, "n", 0)
+        if num_actions != 2 or len(shape) != 1:
+            raise ConfigError(
+                f"algorithm.environment={name}: needs two actions and a vector of observations. Received: "
+                f"{probe.action_space}, {probe.observation_space}"
+            )
+        self.observation_size = shape[0]
+        self._environments: list[Any] = []
+        self._ended = np.zeros(0, bool)
+
+    def start(self, x: tf.Tensor) -> tf.Tensor:
+        if x.shape[1:] != (self.observation_size,):
+            raise ConfigError(
+                f"algorithm.environment: needs data.observation_size={self.observation_size}. Received: {x.shape[1:]}"
+            )
+        observations = tf.numpy_function(self._start, [x], tf.float32)
+        return tf.ensure_shape(observations, x.shape)
+
+    def step(self, observations: tf.Tensor, actions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        after, rewards, ended = tf.numpy_function(self._step, [actions], [tf.float32, tf.float32, tf.bool])
+        batch = observations.shape[:1]
+        return (
+            tf.ensure_shape(after, observations.shape),
+            tf.ensure_shape(rewards, batch),
+            tf.ensure_shape(ended, batch),
+        )
+
+    def _start(self, x: np.ndarray) -> np.ndarray:
+        while len(self._environments) < len(x):
+            self._environments.append(self._make())
+        self._observations = np.stack(
+            [
+                environment.reset(seed=zlib.crc32(row.tobytes()))[0]
+                for environment, row in zip(self._environments, x, strict=False)
+            ]
+        ).astype(np.float32)
+        self._ended = np.zeros(len(x), bool)
+        return self._observations
+
+    def _step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        observations, rewards = self._observations.copy(), np.zeros(len(actions), np.float32)
+        for k in np.flatnonzero(~self._ended):
+            after, rewards[k], terminated, truncated, _ = self._environments[k].step(int(actions[k]))
+            observations[k], self._ended[k] = after, terminated or truncated
+        self._observations = observations
+        return observations, rewards, self._ended.copy()
+
+
+def environment_named(name: str) -> CartPole | GymnasiumEnvironment:
+    """Returns the built-in `cartpole`, or Gymnasium's of any other name."""
+    return CartPole() if name == "cartpole" else GymnasiumEnvironment(name)

@@ -1,0 +1,70 @@
+"""An mlp on each point of a task."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+import keras
+import tensorflow as tf
+from annotated_types import Gt
+
+from tfrun import Activation, register
+from tfrun.components.models.initial import initializer_for
+from tfrun.components.models.inputs import describe
+from tfrun.errors import ConfigError
+from tfrun.table import Features
+
+
+@register.model("pointwise")
+@keras.saving.register_keras_serializable("tfrun.models")
+class Pointwise(keras.Model):
+    """Dense layers on all but the last number of each point, which is the target: (…, D + 1) to (…, 1).
+
+    For tasks of points, so for algorithm=maml.
+
+    Source: the defaults are the regressor of Finn et al., "Model-agnostic meta-learning", 2017, section 5.1.
+
+    Args:
+        features: what the inputs are; the engine gives it.
+        hidden_units: the width of each hidden layer.
+        activation: the hidden layers' activation.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        hidden_units: list[Annotated[int, Gt(0)]] = [40, 40],  # noqa: B006 (the catalog reads literal defaults; never changed)
+        activation: Activation = "relu",
+        name: str = "pointwise",
+        dtype: Any = None,
+    ):
+        shapes = list(features.arrays.values())
+        if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] < 2 or features.numbers or features.categories:
+            raise ConfigError(f"model=pointwise: needs tasks of points (n, D + 1). Received: {describe(features)}")
+        super().__init__(name=name, dtype=dtype)
+        function = keras.activations.get(activation)
+        self.arguments = {
+            "features": dataclasses.asdict(features),
+            "hidden_units": list(hidden_units),
+            "activation": keras.activations.serialize(function),
+        }
+        start = initializer_for(activation)
+        self.stack = [
+            keras.layers.Dense(units, function, kernel_initializer=start, name=f"hidden_{k}")
+            for k, units in enumerate(hidden_units, start=1)
+        ]
+        self.stack.append(keras.layers.Dense(1, dtype=self.variable_dtype, name="output"))
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        x = inputs[..., :-1]
+        for layer in self.stack:
+            x = layer(x)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**self.arguments, "name": self.name, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Pointwise:
+        return cls(**{**config, "features": Features(**config["features"])})
