@@ -169,7 +169,10 @@ def _train(
     finally:
         record.close()
         program.release()
-    run["engine"] |= {"ended_by": ended_by, "traces": program.num_traces}
+    run["engine"] |= {"ended_by": ended_by, "traces": program.traces.reasons}
+    for why in program.traces.again:
+        if why.startswith("block"):
+            say(console, f"warning: the step was traced again, which takes as long as at the start. {why}")
     run |= {"status": "completed", "ended": now()}
     folder.write_run(run)
     progress.print_summary(console, run, folder.path, folder.checkpoints / f"step-{run['step']:09d}")

@@ -21,6 +21,7 @@ from tfrun.compiled import throw_away
 from tfrun.engine.feed import Feed, Part
 from tfrun.engine.order import Order
 from tfrun.engine.step import Step, gather, own_share, update, weighted
+from tfrun.engine.traces import Traces
 from tfrun.errors import ConfigError
 
 MAX_STEPS = 4096  # of a block: the arrays it returns have this length, and its order this many batches
@@ -123,7 +124,7 @@ class Program:
 
     Attributes:
         mode: `xla_loop`, `graph_loop` or `eager`; may be changed at any time, the state is the same.
-        num_traces: how often the block was traced.
+        traces: how often each function was traced, and why.
         matrices: what the last evaluation found of the metrics that are more than a number, by name.
     """
 
@@ -139,7 +140,7 @@ class Program:
         stopper: Tracker | None,
     ):
         self.mode = "graph_loop"
-        self.num_traces = 0
+        self.traces = Traces()
         self.matrices: dict[str, np.ndarray] = {}
         self._feed: Feed | None = None
         self._validation: Part | None = None
@@ -163,9 +164,14 @@ class Program:
         self.max_steps = min(steps, self._per_epoch) if self._max_epochs == 1 else self._max_epochs * self._per_epoch
         self._blocks = {mode: self._compiled(mode) for mode in ("xla_loop", "graph_loop", "eager")}
         # once or twice in a run: not worth XLA's compile time
-        self._compiled_evaluation = tf.function(self._evaluate, autograph=False, reduce_retracing=True)
-        self._compiled_train_values = tf.function(self._train_values, autograph=False)
-        self._compiled_epoch_end = tf.function(self._end_epoch, autograph=False)
+        self._compiled_evaluation, self._compiled_train_values, self._compiled_epoch_end = (
+            tf.function(self.traces.noting(name, function), autograph=False)
+            for name, function in (
+                ("evaluation", self._evaluate),
+                ("train_values", self._train_values),
+                ("epoch_end", self._end_epoch),
+            )
+        )
         self._take(feed, val_rows)
 
     def start(self, feed: Feed, val_rows: np.ndarray) -> None:
@@ -247,7 +253,8 @@ class Program:
         if mode == "eager":
             return self._block
         # AutoGraph would rewrite the loops below, which are TensorFlow's already, in half a second
-        return tf.function(self._block, autograph=False, jit_compile=mode == "xla_loop")
+        noted = self.traces.noting(f"block, {mode}", self._block)
+        return tf.function(noted, autograph=False, jit_compile=mode == "xla_loop")
 
     def _take(self, feed: Feed, val_rows: np.ndarray) -> None:
         self._feed, self._val_rows, self._validation = feed, val_rows, None
@@ -278,7 +285,6 @@ class Program:
         Returns curves over steps and values of epochs, how many of either there are, whether all was finite and whether
         to stop early.
         """
-        self.num_traces += self.mode != "eager"
         self._step.sums_by_halves = self.mode == "xla_loop"
         curves = Curves(
             tf.zeros([self.max_steps]),

@@ -94,7 +94,7 @@ def _first_step(commands: Sequence[Sequence[str]], root: Path, environment: dict
         "first_step_seconds": marks["first_step"] - (started if len(commands) == 1 else marks["command"]),
         "build_seconds": record["timing"]["build_seconds"],
         "compile_seconds": record["timing"]["compile_seconds"],
-        "traces": record["engine"]["traces"],
+        "traces": sum(len(why) for name, why in record["engine"]["traces"].items() if name.startswith("block")),
     }
 
 
