@@ -49,6 +49,7 @@ RESUMABLE = (  # what may change when a run goes on: how long, and what it write
 )
 
 
+EXPORT_FORMATS = ("saved_model", "keras", "litert", "onnx")
 PARITY_STEPS = 3  # of check's parity=true
 ONLY_CHECKED = ("activation", "constraint", "initializer", "layer", "regularizer", "schedule")  # kinds without a group
 
@@ -265,6 +266,29 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _export(args: argparse.Namespace) -> int:
+    formats = [word.partition("=")[2] for word in args.words if word.startswith("format=")]
+    args.words = [word for word in args.words if not word.startswith("format=")]
+    if len(formats) != 1 or formats[0] not in EXPORT_FORMATS:
+        raise ConfigError(
+            f"export: needs one format of {', '.join(EXPORT_FORMATS)}: tfrun export RUN format=saved_model. "
+            f"Received: {', '.join(formats) or 'none'}.{near_miss(formats[0], EXPORT_FORMATS) if formats else ''}"
+        )
+    folder, config, overrides = _open_run(args, "export")
+    if overrides:
+        raise ConfigError(
+            f"{overrides[0].partition('=')[0]}: export takes a run and a format. Received: {overrides[0]!r}"
+        )
+    with session([], args.sources, texts(config.get("plugins"))) as hydra:
+        config = schema.normalize(config, hydra.catalog)
+    table = _read_data(config, hydra.catalog)
+    from tfrun.launch import engine
+
+    with engine(folder.log) as (experiment, _):
+        experiment.export_run(config, folder, hydra.catalog, table, formats[0])
+    return 0
+
+
 def _list(args: argparse.Namespace) -> int:
     with _session(args) as hydra:
         print(show.list_text(hydra, [word for word in args.words if "=" not in word]))
@@ -284,6 +308,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "train": _train,
     "resume": _resume,
     "evaluate": _evaluate,
+    "export": _export,
     "list": _list,
     "show": _show,
     "check": _check,

@@ -45,10 +45,12 @@ class FixedPoint(Subclassed):
         arguments = {"units": units, "tolerance": tolerance, "max_iterations": max_iterations}
         super().__init__(features, num_outputs, name, dtype, **arguments)
         self.units, self.tolerance, self.max_iterations = units, tolerance, max_iterations
-        self.drive = keras.layers.Dense(units, name="drive")
+        self.drive = keras.layers.Dense(units, dtype=self.dtype_policy, name="drive")
         # orthogonal and less than 1, so that z comes to rest
         start = keras.initializers.Orthogonal(gain=0.5)
-        self.feed_back = keras.layers.Dense(units, use_bias=False, kernel_initializer=start, name="feed_back")
+        self.feed_back = keras.layers.Dense(
+            units, use_bias=False, kernel_initializer=start, dtype=self.dtype_policy, name="feed_back"
+        )
 
     def call(self, inputs: Any) -> tf.Tensor:
         driven = self.drive(self.encode(inputs))

@@ -55,10 +55,12 @@ class MonteCarloDropout(Subclassed):
         self.rate, self.num_samples = dropout, num_samples
         start = initializer_for(activation)
         self.hidden = [
-            keras.layers.Dense(units, function, kernel_initializer=start, name=f"hidden_{k}")
+            keras.layers.Dense(units, function, kernel_initializer=start, dtype=self.dtype_policy, name=f"hidden_{k}")
             for k, units in enumerate(hidden_units, start=1)
         ]
-        self.dropouts = [Dropout(dropout, name=f"dropout_{k}") for k in range(1, len(hidden_units) + 1)]
+        self.dropouts = [
+            Dropout(dropout, dtype=self.dtype_policy, name=f"dropout_{k}") for k in range(1, len(hidden_units) + 1)
+        ]
         for layer in self.dropouts:
             layer.build()  # a prediction doesn't call them
 

@@ -51,7 +51,7 @@ class Pointwise(keras.Model):
         }
         start = initializer_for(activation)
         self.stack = [
-            keras.layers.Dense(units, function, kernel_initializer=start, name=f"hidden_{k}")
+            keras.layers.Dense(units, function, kernel_initializer=start, dtype=self.dtype_policy, name=f"hidden_{k}")
             for k, units in enumerate(hidden_units, start=1)
         ]
         self.stack.append(keras.layers.Dense(1, dtype=self.variable_dtype, name="output"))

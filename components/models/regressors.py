@@ -50,9 +50,11 @@ class ResidualRegressor(Subclassed):
             features, num_outputs, name, dtype, **arguments, activation=keras.activations.serialize(function)
         )
         self.repeats = repeats
-        self.entry = keras.layers.Dense(units, function, kernel_initializer=initializer_for(function), name="entry")
-        self.block_1 = ResidualBlock(layers_per_block, function, name="block_1")
-        self.block_2 = ResidualBlock(layers_per_block, function, name="block_2")
+        self.entry = keras.layers.Dense(
+            units, function, kernel_initializer=initializer_for(function), dtype=self.dtype_policy, name="entry"
+        )
+        self.block_1 = ResidualBlock(layers_per_block, function, dtype=self.dtype_policy, name="block_1")
+        self.block_2 = ResidualBlock(layers_per_block, function, dtype=self.dtype_policy, name="block_2")
 
     def call(self, inputs: Any) -> tf.Tensor:
         x = self.entry(self.encode(inputs))
@@ -99,7 +101,7 @@ class ReconstructingRegressor(Subclassed):
         self.reconstruction_weight = reconstruction_weight
         start = initializer_for(function)
         self.hidden = [
-            keras.layers.Dense(units, function, kernel_initializer=start, name=f"hidden_{k}")
+            keras.layers.Dense(units, function, kernel_initializer=start, dtype=self.dtype_policy, name=f"hidden_{k}")
             for k in range(1, num_layers + 1)
         ]
         self.reconstruct = keras.layers.Dense(self.num_values, dtype=self.variable_dtype, name="reconstruct")

@@ -149,11 +149,14 @@ def _own_parameters(
         given = {"name": value} if isinstance(value, str) else value
         if catalog.find(its_kind, given["name"]):
             return build_function(catalog, its_kind, given, path, inputs)
-        # one of Keras' own, which takes what names it in an object's place, but for layers
-        identifier = {"class_name": given["name"], "config": {key: own for key, own in given.items() if key != "name"}}
+        params = {key: own for key, own in given.items() if key != "name"}
         if its_kind == "layer":
-            return keras.layers.deserialize(identifier)
-        return value if isinstance(value, str) else identifier
+            try:
+                return getattr(keras.layers, given["name"])(**params)
+            except (ValueError, TypeError) as error:
+                raise ConfigError(f"{path}: Keras refuses its parameters: {error}. Received: {given}") from error
+        # Keras' layers take what names another of its own in the object's place
+        return {"class_name": given["name"], "config": params} if params else given["name"]
 
     return {
         name: map_references(types.get(name), value, f"{where}.{name}", build)

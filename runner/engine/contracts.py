@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun import registry
+from tfrun.engine import devices
 from tfrun.errors import ConfigError, TfrunError
 
 ROWS = 8
@@ -140,7 +141,7 @@ def _layer(make: Make) -> Iterator[Finding]:
     yield from _compiled(lambda x: made(x, training=False), inputs)
     if tf.is_tensor(inputs) and outputs.dtype.is_floating:
         yield _by_row("an example's output depends on its own row only", lambda x: made(x, training=False), inputs)
-        with _floats("float64"):
+        with devices.dtype_policy("float64"):
             exact = make()
             wide = tf.cast(inputs, tf.float64)
             exact(wide)
@@ -303,16 +304,6 @@ def _shapes(tensors: Any) -> str:
     return str(tf.nest.map_structure(lambda part: tuple(part.shape), tensors))
 
 
-@contextlib.contextmanager
-def _floats(dtype: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def _near(promise: str, actual: Any, expected: Any, tolerance: float = SAME) -> Finding:
     """Whether two results agree, relative to the largest value where that is above 1."""
     pairs = zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True)
@@ -373,11 +364,12 @@ def _made_again(made: Any, outputs: Callable[[Any], Any] | None = None) -> Itera
 
 
 LOADER = """
-import importlib, sys
+import contextlib, importlib, sys
 import keras, numpy as np
 folder, *modules = sys.argv[1:]
 for module in modules:
-    importlib.import_module(module)
+    with contextlib.suppress(ImportError):
+        importlib.import_module(module)
 model = keras.saving.load_model(f"{folder}/model.keras")
 np.save(f"{folder}/outputs.npy", model(np.load(f"{folder}/inputs.npy"), training=False))
 """

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from tfrun.arrays import StoredArray, aligned_empty, blocks, give_back, load
 from tfrun.components.layers.impute import Impute
+from tfrun.engine.devices import dtype_policy
 from tfrun.engine.step import TargetScale
 from tfrun.errors import DataError
 from tfrun.table import Features, Table
@@ -79,8 +80,13 @@ class Preprocessing:
         """Returns the preprocessing of raw rows as Keras models; array columns have none.
 
         `numbers` takes (B, num_numbers) floats with nan for empty, and gives the same standardized. `categories` takes
-        (B, num_text) strings and gives (B, num_text) int32 ids.
+        (B, num_text) strings and gives (B, num_text) int32 ids. Both are of full precision: raw numbers have more
+        digits than half of it holds.
         """
+        with dtype_policy(keras.config.floatx()):
+            return self._layers()
+
+    def _layers(self) -> dict[str, keras.Model]:
         models = {}
         if self.medians:
             numbers = keras.Input((len(self.medians),))
@@ -91,12 +97,18 @@ class Preprocessing:
             models["numbers"] = keras.Model(numbers, scale(filled))
         if self.vocabularies:
             text = keras.Input((len(self.vocabularies),), dtype="string")
-            ids = [
-                keras.layers.StringLookup(vocabulary=values, num_oov_indices=1)(text[:, k : k + 1])
-                for k, values in enumerate(self.vocabularies.values())
-            ]
-            models["categories"] = keras.Model(text, keras.ops.cast(keras.ops.concatenate(ids, axis=1), "int32"))
+            models["categories"] = keras.Model(
+                text, self.look_up([text[:, k : k + 1] for k in range(len(self.vocabularies))])
+            )
         return models
+
+    def look_up(self, columns: Sequence[Any]) -> Any:
+        """Returns the ids, (B, num_text) int32, of the text columns, each a Keras tensor (B, 1) of strings."""
+        ids = [
+            keras.layers.StringLookup(vocabulary=values, num_oov_indices=1)(column)
+            for values, column in zip(self.vocabularies.values(), columns, strict=True)
+        ]
+        return keras.ops.cast(keras.ops.concatenate(ids, axis=1), "int32")
 
 
 @dataclass(frozen=True)

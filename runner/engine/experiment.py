@@ -2,6 +2,7 @@
 
     train:     devices → data → build → restore → loop → test → run.json
     evaluate:  devices → data → build → the best weights → metrics
+    export:    devices → data → build → the best weights → a model of raw rows, compared in a clean process
     check:     devices → data → build → what was found; a component alone → its contract
 
 How each of them is done stands in the modules that they call.
@@ -18,12 +19,26 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 from rich.console import Console
 
 from tfrun import provenance
 from tfrun.catalog import Catalog
 from tfrun.console import Terminal, say, shown
-from tfrun.engine import checkpoints, contracts, data, devices, loop, modes, parity, pictures, progress, writers
+from tfrun.engine import (
+    checkpoints,
+    contracts,
+    data,
+    devices,
+    export,
+    feed,
+    loop,
+    modes,
+    parity,
+    pictures,
+    progress,
+    writers,
+)
 from tfrun.engine.build import build_component, build_function
 from tfrun.engine.program import Program
 from tfrun.engine.record import Record
@@ -264,9 +279,7 @@ def evaluate(
         table: the raw rows of the config's data.
         other_data: whether `config["data"]` is not what the run was trained on.
     """
-    saved = checkpoints.newest(folder.checkpoints)
-    if saved is None:
-        raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
+    saved = _saved(folder)
     fitted = data.Preprocessing.from_json(folder.preprocessing_json.read_text()) if other_data else None
     session = build_session(config, catalog, table, fitted)
     program = session.make_program()
@@ -280,6 +293,46 @@ def evaluate(
     say(console, f"{len(rows)} rows of {session.table.source}")
     for name, value in program.evaluate(rows).items():
         say(console, f"test/{name:15s} {value:.6g}")
+
+
+def export_run(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, format: str) -> None:
+    """Writes a run's best weights as a model that takes raw rows, and compares its predictions with the run's own.
+
+    Args:
+        config: the normalized config.
+        folder: the run.
+        catalog: the components.
+        table: the raw rows of the run's data.
+        format: one of export.FILES.
+
+    Raises:
+        TfrunError: the format can't hold the model, or predictions differ.
+    """
+    saved = _saved(folder)
+    export.check_format(format, data.Preprocessing.from_json(folder.preprocessing_json.read_text()))
+    first = {name: np.array(column[: export.CHECKED_ROWS]) for name, column in table.columns.items()}
+    session = build_session(config, catalog, table)
+    program = session.make_program()
+    session.state(program).restore(saved, OPTIONAL_ROLE)
+    session.load_best(program)
+    model, preprocessing = session.parts.model, session.examples.preprocessing
+    has_targets = not getattr(session.parts.step.algorithm, "own_targets", False)
+    inputs, _, _ = feed.sample(session.examples, len(next(iter(first.values()))))
+    expected = export.predictions(model(inputs, training=False), preprocessing, has_targets)
+    path = export.write(export.portable(model, preprocessing, has_targets), format, folder.path / "export")
+    console = Terminal()
+    say(console, f"{shown(path)}, best weights up to step {saved.step}")
+    for name, kind in export.inputs_of(preprocessing).items():
+        say(console, f"        {name}: {kind}")
+    off = export.check(path, format, export.raw_rows(first, preprocessing), expected)
+    say(console, f"checked in a clean process: {len(expected)} rows, predictions at most {off:.2g} off the run's own")
+
+
+def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
+    saved = checkpoints.newest(folder.checkpoints)
+    if saved is None:
+        raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
+    return saved
 
 
 def check(config: dict[str, Any], catalog: Catalog, table: Table, parity_steps: int = 0) -> None:

@@ -122,19 +122,23 @@ def _compared(plan: Plan, program: Program, state: State, remembered: Choices) -
 
 
 def _steps_per_second(program: Program, mode: str, state: State, planned_steps: int) -> float:
-    """Times two blocks in a mode and returns the faster one's rate, since noise can only slow down.
+    """Times blocks in a mode and returns their rate. The state is put back.
 
-    The state is put back. The blocks are long enough for what a block costs beside its steps not to count.
+    The blocks are long enough for what a block costs beside its steps not to count, and the fastest of three counts,
+    since noise can only slow down: one block that the machine held up would settle this run and all that remember it.
     """
     program.mode = mode
     before = state.read()
     program.run(0, 1)  # compiles
     steps, most = 1, min(program.max_steps, planned_steps)
-    while (seconds := _seconds(program, steps)) < TRIAL_SECONDS and steps < most:
-        steps = min(most, 8 * steps)
-    seconds = min(seconds, _seconds(program, steps))
-    state.write(before)
-    return steps / seconds
+    while True:
+        seconds = _seconds(program, steps)
+        if seconds >= TRIAL_SECONDS or steps == most:
+            seconds = min(seconds, _seconds(program, steps), _seconds(program, steps))
+        if seconds >= TRIAL_SECONDS or steps == most:
+            state.write(before)
+            return steps / seconds
+        steps = min(most, 4 * steps)
 
 
 def _seconds(program: Program, num_steps: int) -> float:

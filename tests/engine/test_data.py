@@ -14,6 +14,7 @@ import pytest
 from tfrun.arrays import StoredArray, blocks, load
 from tfrun.engine import data
 from tfrun.engine.data import Preprocessing
+from tfrun.engine.devices import dtype_policy
 from tfrun.engine.step import TargetScale
 from tfrun.errors import DataError
 from tfrun.table import Features, Table
@@ -334,3 +335,10 @@ def test_fingerprint_is_of_the_contents() -> None:
         make_table(target_name="value"),
     ]
     assert len({base, *(data.fingerprint(other) for other in others)}) == 1 + len(others)
+
+
+def test_numbers_are_standardized_in_full_precision() -> None:
+    fitted = data.Preprocessing({"a": 0.0}, {"a": 100.123}, {"a": 2.5}, {"a": []}, {}, {}, "regression", [])
+    with dtype_policy("mixed_bfloat16"):
+        numbers = fitted.build_layers()["numbers"](np.array([[101.2345]], "float32"))
+    assert float(numbers[0, 0]) == pytest.approx((101.2345 - 100.123) / 2.5**0.5, rel=1e-5)
