@@ -29,6 +29,13 @@ def _binary(name: str, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[tf
     return labels, _flat(y_pred), tf.ones_like(labels) if sample_weight is None else _flat(sample_weight)
 
 
+def _predicted_class(y_pred: Any) -> tf.Tensor:
+    """Returns 1 where a single logit is above 0, or the greatest of K logits, (B,) int32."""
+    if y_pred.shape[-1] == 1:
+        return tf.cast(tf.reshape(y_pred, [-1]) > 0, tf.int32)
+    return tf.argmax(y_pred, axis=-1, output_type=tf.int32)
+
+
 @register.metric("accuracy")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class Accuracy(keras.metrics.Metric):
@@ -46,10 +53,7 @@ class Accuracy(keras.metrics.Metric):
         self.count = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="count")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        if y_pred.shape[-1] == 1:
-            predicted = tf.cast(tf.reshape(y_pred, [-1]) > 0, tf.int32)
-        else:
-            predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
+        predicted = _predicted_class(y_pred)
         hits = _flat(predicted == tf.reshape(tf.cast(y_true, tf.int32), [-1]))
         weights = tf.ones_like(hits) if sample_weight is None else _flat(sample_weight)
         self.correct.assign_add(tf.reduce_sum(hits * weights))
@@ -288,10 +292,7 @@ class ConfusionMatrix(keras.metrics.Metric):
         if self.counts is None:
             self.build(num_classes)
         labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
-        if y_pred.shape[-1] == 1:
-            predicted = tf.cast(tf.reshape(y_pred, [-1]) > 0, tf.int32)
-        else:
-            predicted = tf.argmax(y_pred, axis=-1, output_type=tf.int32)
+        predicted = _predicted_class(y_pred)
         weights = tf.ones_like(labels, tf.float64) if sample_weight is None else _flat(sample_weight)
         cells = tf.math.unsorted_segment_sum(weights, labels * num_classes + predicted, num_classes**2)
         self.counts.assign_add(tf.reshape(cells, [num_classes, num_classes]))

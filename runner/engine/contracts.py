@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from tfrun import registry
 from tfrun.engine import devices
-from tfrun.errors import ConfigError, TfrunError
+from tfrun.errors import ConfigError
 
 ROWS = 8
 FAR = 1e4  # where formulas overflow that are right near 0
@@ -392,7 +392,5 @@ def _saved(made: Any, inputs: tf.Tensor) -> Finding:
         return _near(promise, np.load(Path(folder, "outputs.npy")), made(inputs, training=False), CLOSE)
 
 
-class ContractError(TfrunError):
+class ContractError(ConfigError):
     """A component doesn't keep what its kind promises."""
-
-    exit_code = ConfigError.exit_code

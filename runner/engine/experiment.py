@@ -282,9 +282,7 @@ def evaluate(
     saved = _saved(folder)
     fitted = data.Preprocessing.from_json(folder.preprocessing_json.read_text()) if other_data else None
     session = build_session(config, catalog, table, fitted)
-    program = session.make_program()
-    session.state(program).restore(saved, OPTIONAL_ROLE)
-    session.load_best(program)
+    program = _program_with_best(session, saved)
     rows = session.examples.splits["test"]
     if len(rows) == 0:
         raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
@@ -312,9 +310,7 @@ def export_run(config: dict[str, Any], folder: RunFolder, catalog: Catalog, tabl
     export.check_format(format, data.Preprocessing.from_json(folder.preprocessing_json.read_text()))
     first = {name: np.array(column[: export.CHECKED_ROWS]) for name, column in table.columns.items()}
     session = build_session(config, catalog, table)
-    program = session.make_program()
-    session.state(program).restore(saved, OPTIONAL_ROLE)
-    session.load_best(program)
+    _program_with_best(session, saved)
     model, preprocessing = session.parts.model, session.examples.preprocessing
     has_targets = not getattr(session.parts.step.algorithm, "own_targets", False)
     inputs, _, _ = feed.sample(session.examples, len(next(iter(first.values()))))
@@ -333,6 +329,14 @@ def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
     if saved is None:
         raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
     return saved
+
+
+def _program_with_best(session: Session, saved: checkpoints.Checkpoint) -> Program:
+    """Returns a program whose model has the best weights of the run that was saved."""
+    program = session.make_program()
+    session.state(program).restore(saved, OPTIONAL_ROLE)
+    session.load_best(program)
+    return program
 
 
 def check(config: dict[str, Any], catalog: Catalog, table: Table, parity_steps: int = 0) -> None:

@@ -11,16 +11,14 @@ import numpy as np
 
 from tfrun.engine.checkpoints import State
 from tfrun.engine.program import Program, XlaError
-from tfrun.errors import ConfigError, TfrunError
+from tfrun.errors import ConfigError
 
 MODES = {"graph_loop": "graph", "xla_loop": "xla"}
 TOLERANCE = 1e-4  # relative to a tensor's largest value, or to 1 where that is smaller
 
 
-class ParityError(TfrunError):
+class ParityError(ConfigError):
     """A compiled step gives something else than the same step in Python."""
-
-    exit_code = ConfigError.exit_code
 
 
 class Difference(NamedTuple):
