@@ -19,7 +19,13 @@ from tfrun import register
 class ByVariance(keras.initializers.Initializer):
     """Draws with mean 0 and the variance that a subclass works out. Each call draws anew, unless there is a seed."""
 
-    def __init__(self, distribution: str, seed: int | None):
+    def __init__(self, distribution: Literal["normal", "uniform"] = "normal", seed: int | None = None):
+        """Takes what it draws from.
+
+        Args:
+            distribution: what is drawn from.
+            seed: gives the same values at each call; None draws from Keras' global seed.
+        """
         self.distribution = distribution
         self.seed = seed
 
@@ -49,14 +55,7 @@ class Glorot(ByVariance):
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
     equation 12; Géron, chapter 12 (my_glorot_initializer).
-
-    Args:
-        distribution: what is drawn from.
-        seed: gives the same values at each call; None draws from Keras' global seed.
     """
-
-    def __init__(self, distribution: Literal["normal", "uniform"] = "normal", seed: int | None = None):
-        super().__init__(distribution, seed)
 
     def variance(self, fan_in: float, fan_out: float) -> float:
         return 2.0 / (fan_in + fan_out)
@@ -70,14 +69,7 @@ class He(ByVariance):
     Keeps the variance of signals through relu and its like, which set half of them to 0.
 
     Source: He et al., "Delving deep into rectifiers", 2015, arXiv:1502.01852, equation 10.
-
-    Args:
-        distribution: what is drawn from.
-        seed: gives the same values at each call; None draws from Keras' global seed.
     """
-
-    def __init__(self, distribution: Literal["normal", "uniform"] = "normal", seed: int | None = None):
-        super().__init__(distribution, seed)
 
     def variance(self, fan_in: float, fan_out: float) -> float:
         return 2.0 / fan_in

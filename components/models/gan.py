@@ -14,6 +14,7 @@ from tfrun import Activation, register
 from tfrun.components.layers.draws import next_state, normal, uniform
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import describe
+from tfrun.components.models.subclassed import SavedWithArguments
 from tfrun.errors import ConfigError
 from tfrun.table import Features
 
@@ -22,7 +23,7 @@ EVALUATION_STATE = (7, 7)  # the same z at each validation
 
 @register.model("gan")
 @keras.saving.register_keras_serializable("tfrun.models")
-class GanModel(keras.Model):
+class GanModel(SavedWithArguments):
     """A critic D(x), which calling the model gives, (B, 1), and a generator G(z), z normal of length latent_dim.
 
     Both are dense layers. For data of number columns or of a single array; for algorithm=gan.
@@ -97,13 +98,6 @@ class GanModel(keras.Model):
         """Returns a number from 0 to 1 for each example, of x's rank."""
         shape = [tf.shape(x)[0], *[1] * (x.shape.rank - 1)]
         return uniform(shape, next_state(self.noise), x.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**self.arguments, "name": self.name, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GanModel:
-        return cls(**{**config, "features": Features(**config["features"])})
 
 
 class Stack(keras.layers.Layer):

@@ -12,13 +12,14 @@ from annotated_types import Gt
 from tfrun import Activation, register
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import describe
+from tfrun.components.models.subclassed import SavedWithArguments
 from tfrun.errors import ConfigError
 from tfrun.table import Features
 
 
 @register.model("pointwise")
 @keras.saving.register_keras_serializable("tfrun.models")
-class Pointwise(keras.Model):
+class Pointwise(SavedWithArguments):
     """Dense layers on all but the last number of each point, which is the target: (…, D + 1) to (…, 1).
 
     For tasks of points, so for algorithm=maml.
@@ -61,10 +62,3 @@ class Pointwise(keras.Model):
         for layer in self.stack:
             x = layer(x)
         return x
-
-    def get_config(self) -> dict[str, Any]:
-        return {**self.arguments, "name": self.name, "dtype": keras.dtype_policies.serialize(self.dtype_policy)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Pointwise:
-        return cls(**{**config, "features": Features(**config["features"])})

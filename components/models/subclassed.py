@@ -12,7 +12,25 @@ from tfrun.components.models.inputs import check_features, num_values
 from tfrun.table import Features
 
 
-class Subclassed(keras.Model):
+class SavedWithArguments(keras.Model):
+    """A model that is saved as the arguments it was made with.
+
+    Attributes:
+        arguments: all but name and dtype, in plain values; `features` as a mapping.
+    """
+
+    arguments: dict[str, Any]
+
+    def get_config(self) -> dict[str, Any]:
+        policy = keras.dtype_policies.serialize(self.dtype_policy)
+        return {**self.arguments, "name": self.name, "dtype": policy}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> SavedWithArguments:
+        return cls(**{**config, "features": Features(**config["features"])})
+
+
+class Subclassed(SavedWithArguments):
     """A model of a data set's features that is saved with its arguments.
 
     Attributes:
@@ -28,11 +46,3 @@ class Subclassed(keras.Model):
         self.num_values = num_values(features)
         self.encode = DenseFeatures(list(features.categories.values()), name="features", dtype=self.dtype_policy)
         self.output_layer = keras.layers.Dense(num_outputs, dtype=self.variable_dtype, name="output")
-
-    def get_config(self) -> dict[str, Any]:
-        policy = keras.dtype_policies.serialize(self.dtype_policy)
-        return {**self.arguments, "name": self.name, "dtype": policy}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Subclassed:
-        return cls(**{**config, "features": Features(**config["features"])})

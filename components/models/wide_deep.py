@@ -17,6 +17,7 @@ from tfrun.components.layers.cross import FeatureCross
 from tfrun.components.layers.dropout import Dropout
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import describe
+from tfrun.components.models.subclassed import SavedWithArguments
 from tfrun.errors import ConfigError, unknown
 from tfrun.table import Features
 
@@ -25,7 +26,7 @@ MAX_AUTO_CELLS = 10_000  # every step updates each weight, so more would slow tr
 
 @register.model("wide_deep")
 @keras.saving.register_keras_serializable("tfrun.models")
-class WideDeep(keras.Model):
+class WideDeep(SavedWithArguments):
     """y = wide(x) + deep(x), both linear at the end and trained together, each by its own optimizer.
 
     The wide part is linear in the numbers, has one weight for each category's id and one for each cell of each cross.
@@ -154,14 +155,6 @@ class WideDeep(keras.Model):
         if isinstance(deep, list):
             return {"output": sum([*parts, deep[0]]), "auxiliary": deep[1]}
         return sum([*parts, deep])
-
-    def get_config(self) -> dict[str, Any]:
-        policy = keras.dtype_policies.serialize(self.dtype_policy)
-        return {**self.arguments, "name": self.name, "dtype": policy}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> WideDeep:
-        return cls(**{**config, "features": Features(**config["features"])})
 
 
 class Wide(keras.layers.Layer):
