@@ -19,7 +19,8 @@ from tfrun.errors import ConfigError, TfrunError, unknown
 from tfrun.plugins import Module
 
 RESERVED = {  # parameters that the engine fills in
-    *("self", "y_true", "y_pred", "sample_weight", "step", "features", "num_outputs"),
+    *("self", "y_true", "y_pred", "sample_weight", "step", "features", "num_outputs", "more_outputs"),
+    *("text_encodings", "rows_only"),
     *("total_steps", "steps_per_epoch", "name", "dtype", "reduction", "args", "kwargs"),
 }
 # functions that are called with a tensor or a shape, whatever its name: that one has no default

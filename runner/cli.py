@@ -22,6 +22,7 @@ from yaml import YAMLError
 from tfrun import __version__, runs, schema, show
 from tfrun.catalog import Catalog
 from tfrun.compose import Composed, Session, Sources, parse, plain, plugin_names, session, texts
+from tfrun.disk import write_atomically
 from tfrun.errors import (
     CheckpointError,
     ConfigError,
@@ -49,7 +50,6 @@ RESUMABLE = (  # what may change when a run goes on: how long, and what it write
 )
 
 
-EXPORT_FORMATS = ("saved_model", "keras", "litert", "onnx")
 PARITY_STEPS = 3  # of check's parity=true
 ONLY_CHECKED = ("activation", "constraint", "initializer", "layer", "regularizer", "schedule")  # kinds without a group
 
@@ -96,6 +96,8 @@ def _main(argv: list[str]) -> int:
         with _session(args) as hydra:
             print(show.help_text(hydra))
         return 0
+    if (args.csv or args.markdown) and command != "compare":
+        raise ConfigError("--csv, --markdown: only for compare")
     if args.resolve and not args.cfg:
         raise ConfigError("--resolve: only together with --cfg")
     actions = [
@@ -120,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         "--help -h",
         "--hydra-help",
         "--version",
+        "--csv",
+        "--markdown",
         "--resolve",
         "--run -r",
         "--multirun -m",
@@ -163,6 +167,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     """Checks a config, and the contracts of the components that the words choose."""
+    formats = _take_formats(args)
     parity_steps = 0
     for word in [word for word in args.words if word.startswith("parity=")]:
         args.words.remove(word)
@@ -172,15 +177,28 @@ def _check(args: argparse.Namespace) -> int:
     hydra, composed = _compose(args)
     config = schema.normalize(composed.config, hydra.catalog, args.words)
     components = _components_alone(alone, hydra.catalog) + _components_chosen(args.words, config)
-    is_config = not alone or parity_steps > 0 or any(not word.startswith("plugins=") for word in args.words)
+    is_asked = parity_steps > 0 or bool(formats)
+    is_config = not alone or is_asked or any(not word.startswith("plugins=") for word in args.words)
     table = _read_data(config, hydra.catalog) if is_config else None
     from tfrun.launch import engine
 
     with engine(None) as (experiment, _):
         experiment.check_contracts(components, hydra.catalog)
         if table is not None:
-            experiment.check(config, hydra.catalog, table, parity_steps)
+            chosen = {word.lstrip("+").partition("=")[0] for word in args.words}
+            groups = [group for group in ("data", "model", "algorithm") if group in chosen]
+            experiment.check(config, hydra.catalog, table, parity_steps, groups, formats)
     return 0
+
+
+def _take_formats(args: argparse.Namespace) -> list[str]:
+    """Returns what `format=…` says, and takes it from the words."""
+    formats = [word.partition("=")[2] for word in args.words if word.startswith("format=")]
+    args.words = [word for word in args.words if not word.startswith("format=")]
+    for format in formats:
+        if format not in runs.EXPORTS:
+            raise unknown("format", "format", format, runs.EXPORTS)
+    return formats
 
 
 def _parity_steps(value: str) -> int:
@@ -207,7 +225,7 @@ def _components_chosen(words: Sequence[str], config: dict[str, Any]) -> list[tup
         if group == "loss":
             chosen.append((group, config["loss"]))
         elif group == "metric" and name in config["metric"]:
-            chosen.append((group, config["metric"][name]))
+            chosen.append((group, {key: value for key, value in config["metric"][name].items() if key != "output"}))
         elif group == "optimizer":
             for own in config["optimizer"]["groups"].values():
                 if own["name"] is not None:
@@ -235,7 +253,7 @@ def _resume(args: argparse.Namespace) -> int:
         )
     if different:
         with folder.held():
-            runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(new)))
+            write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(new)))
     from tfrun.launch import engine
 
     try:
@@ -245,17 +263,13 @@ def _resume(args: argparse.Namespace) -> int:
                 config, folder, hydra.catalog, table, resume=True, overrides=overrides, import_seconds=seconds
             )
     except (ConfigError, DataError, CheckpointError):  # nothing was trained with the new config
-        runs.write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(old)))
+        write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(old)))
         raise
 
 
 def _evaluate(args: argparse.Namespace) -> int:
     folder, config, overrides = _open_run(args, "evaluate")
-    for override in parse(overrides):
-        if override.key_or_group.partition(".")[0] != "data":
-            raise ConfigError(
-                f"{override.key_or_group}: evaluate takes other data only. Received: {override.input_line!r}"
-            )
+    _only_data("evaluate", overrides)
     with session(overrides, args.sources, texts(config.get("plugins"))) as hydra:
         config = schema.normalize(hydra.change(config, overrides), hydra.catalog, overrides)
     table = _read_data(config, hydra.catalog)
@@ -266,13 +280,47 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _predict(args: argparse.Namespace) -> int:
+    outs = [word.partition("=")[2] for word in args.words if word.startswith("out=")]
+    args.words = [word for word in args.words if not word.startswith("out=")]
+    folder, config, overrides = _open_run(args, "predict")
+    _only_data("predict", overrides)
+    with session(overrides, args.sources, texts(config.get("plugins"))) as hydra:
+        config = schema.normalize(hydra.change(config, overrides), hydra.catalog, overrides)
+    out = Path(outs[-1]).expanduser() if outs else folder.predictions / f"{_stem(config['data'])}.csv"
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"out: must be a .csv or a .parquet file. Received: {str(out)!r}")
+    fitted = folder.read_preprocessing()
+    # what the run learnt from, whatever else the rows have
+    texts_of_run = [*fitted["vocabularies"], *fitted.get("bins", {}), *fitted.get("tokens", {})]
+    wanted = {"columns": [*fitted["medians"], *texts_of_run], "exclude": None, "text_columns": texts_of_run}
+    config["data"] |= {key: value for key, value in wanted.items() if key in config["data"]}
+    table = load_table(config["data"], hydra.catalog, rows_only=True)
+    from tfrun.launch import engine
+
+    with engine(folder.log) as (experiment, _):
+        experiment.predict(config, folder, hydra.catalog, table, out)
+    return 0
+
+
+def _stem(data: dict[str, Any]) -> str:
+    return Path(str(data["path"])).stem if data.get("path") else str(data["name"])
+
+
+def _only_data(command: str, overrides: Sequence[str]) -> None:
+    for override in parse(overrides):
+        if override.key_or_group.partition(".")[0] != "data":
+            raise ConfigError(
+                f"{override.key_or_group}: {command} takes other data only. Received: {override.input_line!r}"
+            )
+
+
 def _export(args: argparse.Namespace) -> int:
-    formats = [word.partition("=")[2] for word in args.words if word.startswith("format=")]
-    args.words = [word for word in args.words if not word.startswith("format=")]
-    if len(formats) != 1 or formats[0] not in EXPORT_FORMATS:
+    formats = _take_formats(args)
+    if len(formats) != 1:
         raise ConfigError(
-            f"export: needs one format of {', '.join(EXPORT_FORMATS)}: tfrun export RUN format=saved_model. "
-            f"Received: {', '.join(formats) or 'none'}.{near_miss(formats[0], EXPORT_FORMATS) if formats else ''}"
+            f"export: needs one format of {', '.join(runs.EXPORTS)}: tfrun export RUN format=saved_model. "
+            f"Received: {', '.join(formats) or 'none'}"
         )
     folder, config, overrides = _open_run(args, "export")
     if overrides:
@@ -286,6 +334,25 @@ def _export(args: argparse.Namespace) -> int:
 
     with engine(folder.log) as (experiment, _):
         experiment.export_run(config, folder, hydra.catalog, table, formats[0])
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    paths = [word for word in args.words if "=" not in word]
+    options = dict(word.split("=", 1) for word in args.words if "=" in word)
+    for key in options:
+        if key not in ("metric", "mode"):
+            raise unknown("compare", "option", key, ["metric", "mode"])
+    if not paths:
+        raise ConfigError("compare: needs folders with runs, for example: tfrun compare multirun/default")
+    from tfrun import compare  # it prints tables, with Rich
+
+    found = compare.compare(paths, options.get("metric"), options.get("mode"))
+    if args.csv or args.markdown:
+        as_text = compare.as_csv if args.csv else compare.as_markdown
+        print("\n\n".join(as_text(table) for table in (found.cells(), found.over_seeds()) if table))
+    else:
+        compare.show(found)
     return 0
 
 
@@ -308,7 +375,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "train": _train,
     "resume": _resume,
     "evaluate": _evaluate,
+    "predict": _predict,
     "export": _export,
+    "compare": _compare,
     "list": _list,
     "show": _show,
     "check": _check,
@@ -358,9 +427,13 @@ def _write_config(folder: RunFolder, composed: Composed) -> None:
     try:
         (folder.path / ".hydra").mkdir(exist_ok=True)
         for name, content in files.items():
-            runs.write_atomically(folder.path / name, OmegaConf.to_yaml(content))
+            write_atomically(folder.path / name, OmegaConf.to_yaml(content))
     except OSError as error:
+        folder.discard()
         raise ResourceError(f"{folder.path}: can't be written: {error.strerror}") from error
+    except ResourceError:
+        folder.discard()
+        raise
 
 
 def _multirun(args: argparse.Namespace) -> int:

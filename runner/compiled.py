@@ -49,7 +49,8 @@ def throw_away() -> bool:
     """Deletes what is kept; returns whether anything was."""
     flags = os.environ.get("TF_XLA_FLAGS", "").split()
     folders = [Path(flag.removeprefix(FLAG)) for flag in flags if flag.startswith(FLAG)]
-    programs = [path for folder in folders for path in folder.glob("*.pb")]
+    own = [folder for folder in folders if folder.is_relative_to(cache_folder())]  # not one that a person's flags name
+    programs = [path for folder in own for path in folder.glob("*.pb")]
     for path in programs:
         path.unlink(missing_ok=True)
     return bool(programs)

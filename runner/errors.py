@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class TfrunError(Exception):
-    """A fault that is told in one message, without a traceback."""
+    """A fault that is told in one message, without a traceback; `details` are for `run.json`."""
 
     exit_code = 1
+
+    def __init__(self, message: str, **details: Any):
+        super().__init__(message)
+        self.details = details
 
 
 class ConfigError(TfrunError):
@@ -65,13 +70,14 @@ class Interrupted(TfrunError):
         self.exit_code = 128 + signal_number
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
+def near_miss(name: object, known: Iterable[str]) -> str:
     """Returns ` Did you mean 'x'?` where a known name is close to `name`, else an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    by_lower = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
+    return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
-def unknown(where: str, what: str, name: str, known: Iterable[str]) -> ConfigError:
+def unknown(where: str, what: str, name: object, known: Iterable[str]) -> ConfigError:
     """Returns the error for a name that isn't there, with the names that are and the near miss."""
     names = sorted(known)
     listed = ", ".join(names) or "none"

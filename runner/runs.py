@@ -15,7 +15,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tfrun.disk import write_atomically
 from tfrun.errors import ConfigError, FolderInUseError, ResourceError
+
+EXPORTS = {  # format -> what `tfrun export` writes into a run's export/
+    "saved_model": "saved_model",
+    "keras": "model.keras",
+    "litert": "model.tflite",
+    "onnx": "model.onnx",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,14 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def exports(self) -> Path:
+        return self.path / "export"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
     def tensorboard(self) -> Path:
         return self.path / "tensorboard"
 
@@ -65,6 +81,13 @@ class RunFolder:
             return {}
         except (ValueError, OSError) as error:
             raise ConfigError(f"{self.run_json}: can't be read as JSON: {error}") from error
+
+    def read_preprocessing(self) -> dict[str, Any]:
+        """Returns `preprocessing.json`. Raises ConfigError where the run never came so far."""
+        try:
+            return json.loads(self.preprocessing_json.read_text())
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{self.preprocessing_json}: can't be read: {error}") from error
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replaces `run.json` atomically."""
@@ -138,13 +161,3 @@ def open_run(path: str | os.PathLike[str]) -> RunFolder:
             f"{path}: not a run folder, it {why}. Expected something like outputs/<name>/<date>_<time>_<id>"
         )
     return folder
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file so that a reader, or a crash, sees the old one whole or the new one whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -28,11 +28,15 @@ SCHEMA = {
     "data.residency": "Literal['auto', 'device', 'stream']",
     "data.limit_rows": "Annotated[int, Ge(1)] | None",
     "data.sample_weight": "str | None",
+    "data.text": "dict[str, Any]",
     "trainer.max_epochs": "Annotated[int, Ge(1)] | None",
     "trainer.max_steps": "Annotated[int, Ge(1)] | None",
     "trainer.max_seconds": "Annotated[float, Gt(0)] | None",
     "trainer.compile": "Literal['auto', 'xla', 'graph', 'eager']",
-    "trainer.precision": "Literal['float32', 'mixed_bfloat16', 'float64']",
+    "trainer.microbatches": "Annotated[int, Ge(1)]",
+    "trainer.ema_decay": "Annotated[float, Gt(0), Lt(1)] | None",
+    "trainer.on_divergence": "Literal['stop', 'skip', 'rollback']",
+    "trainer.precision": "Literal['float32', 'mixed_bfloat16', 'mixed_float16', 'float64']",
     "trainer.deterministic": "bool",
     "strategy.name": "Literal['auto', 'cpu', 'gpu', 'mirrored']",
     "strategy.devices": "list[str] | None",
@@ -65,8 +69,21 @@ GROUP_KEYS = {
     "frozen": "bool",
     "optional": "bool",
 }
+TEXT_ENCODINGS: dict[str, dict[str, tuple[str, int | None]]] = {  # name -> its parameters' types and defaults
+    "vocabulary": {"max_ids": ("Annotated[int, Ge(1)] | None", None)},
+    "hash": {"bins": ("Annotated[int, Ge(1)]", 1000)},
+    "tokens": {"length": ("Annotated[int, Ge(1)]", 32), "max_ids": ("Annotated[int, Ge(1)] | None", 10000)},
+}
 SHARED_KEYS = ("learning_rate", "schedule", "clip_norm")  # at the top of `optimizer` they go to every group
-SHORT_NAMES = {"lr": "learning_rate", "bs": "batch_size", "epochs": "max_epochs", "steps": "max_steps"}  # as typed
+SHORT_NAMES = {  # what people type -> the key
+    "accumulate_grad_batches": "microbatches",
+    "bs": "batch_size",
+    "ema": "ema_decay",
+    "epochs": "max_epochs",
+    "gradient_accumulation_steps": "microbatches",
+    "lr": "learning_rate",
+    "steps": "max_steps",
+}
 NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 
 
@@ -106,6 +123,8 @@ def normalize(config: dict[str, Any], catalog: Catalog, overrides: Sequence[str]
             result[key] = _component(
                 key, COMPONENTS[key], value, catalog, shared=_schema_values(key, value, _keys(key))
             )
+            if key == "data":
+                result[key]["text"] = _text_encodings(result[key]["text"])
         elif key == "metric":
             result[key] = _metrics(value, catalog)
         elif key == "optimizer":
@@ -200,6 +219,24 @@ def _reference(kind: str, value: Any, where: str, catalog: Catalog) -> str | dic
     return given if len(given) > 1 else name
 
 
+def _text_encodings(columns: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns {text column: {name, every parameter}}."""
+    result = {}
+    for column, value in columns.items():
+        where = f"data.text.{column}"
+        given = {"name": value} if isinstance(value, str) else _mapping(where, value)
+        name = given.get("name")
+        if not isinstance(name, str) or name not in TEXT_ENCODINGS:
+            raise unknown(where, "encoding", str(name), TEXT_ENCODINGS)
+        params = TEXT_ENCODINGS[name]
+        _refuse_unknown(where, given, ["name", *params])
+        checked = {
+            key: check_value(kind, given.get(key, default), f"{where}.{key}") for key, (kind, default) in params.items()
+        }
+        result[column] = {"name": name, **checked}
+    return result
+
+
 def _metrics(value: Any, catalog: Catalog) -> dict[str, dict[str, Any]]:
     metrics = _mapping("metric", value if value is not None else {})
     for key in metrics:
@@ -208,7 +245,15 @@ def _metrics(value: Any, catalog: Catalog) -> dict[str, dict[str, Any]]:
             raise ConfigError("metric.loss: the name is taken by the loss itself, which is always reported")
         if not isinstance(metrics[key], dict):  # metric.dleta=2 with no such metric
             raise _unknown_key("metric", key, metrics)
-    return {key: _component(f"metric.{key}", "metric", item, catalog) for key, item in metrics.items()}
+    return {
+        key: _component(f"metric.{key}", "metric", item, catalog, shared=_metric_output(f"metric.{key}", item))
+        for key, item in metrics.items()
+    }
+
+
+def _metric_output(where: str, metric: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns which output of a model with several a metric is of; `output` is the main one."""
+    return {"output": check_value("str", metric.get("output", "output"), f"{where}.output")}
 
 
 def _optimizer(value: Any, catalog: Catalog, overrides: Sequence[str]) -> dict[str, Any]:
@@ -348,10 +393,19 @@ def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
 def check_task(config: Mapping[str, Any], catalog: Catalog, task: str | None) -> None:
     """Refuses a loss or a metric of the other task; the engine asks again when the data has told its task."""
     algorithm = catalog.get("algorithm", config["algorithm"]["name"], "algorithm.name")
-    if algorithm.attributes.get("own_targets"):  # it doesn't learn the data's target
+    if algorithm.attributes.get("own_targets"):
+        if config["metric"]:
+            raise ConfigError(
+                f"metric: algorithm={algorithm.name} doesn't learn the data's target, which metrics compare with. "
+                f"Received: {', '.join(config['metric'])}. Use metric=none"
+            )
         return
     used = {"loss": ("loss", config["loss"]["name"])}
-    used |= {f"metric.{key}": ("metric", metric["name"]) for key, metric in config["metric"].items()}
+    used |= {
+        f"metric.{key}": ("metric", metric["name"])
+        for key, metric in config["metric"].items()
+        if metric["output"] == "output"  # of the others only the model tells
+    }
     for where, (kind, name) in used.items():
         theirs = catalog.get(kind, name, where).attributes.get("task")
         if task in ("regression", "classification") and theirs not in (None, task):

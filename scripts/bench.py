@@ -6,7 +6,7 @@
     scripts/bench.py --quick                 few rounds: whether it works, not how fast it is
     scripts/bench.py --json results.json     the numbers as well
     scripts/bench.py --patience 60           waits before each measurement, so long at most, for an idle machine
-    scripts/bench.py COMMAND                 start, memory, growth, stream or auto: their own comparisons
+    scripts/bench.py COMMAND                 start, memory, growth, stream, auto, graph or sweep: their own
 
 A round runs every contender once, one after the other, so that what slows the machine down slows them all; a ratio is
 taken within a round, and the median over the rounds is shown with the least and the greatest. "others" is how many
@@ -45,7 +45,10 @@ COMMANDS = {
     "growth": "steps per second over batch size, model size and rows",
     "stream": "streaming beside the bare tf.data pipeline and rows on the device",
     "auto": "what trainer.compile=auto picks beside the fixed modes, and what picking costs",
+    "graph": "one loop and one training step in Python, as a graph and by XLA",
+    "sweep": "64 trials as a sweep, beside a process for each and Hydra's joblib launcher",
 }
+GRAPH_CASES = ("wide_deep-32", "mlp-512")
 QUICK_ROUNDS = 2
 
 
@@ -65,13 +68,17 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     start, memory = commands.choices["start"], commands.choices["memory"]
     start.add_argument("--rounds", type=int, default=5)
     memory.add_argument("--quick", action="store_true", help="little data")
-    growth, stream, auto = (commands.choices[command] for command in ("growth", "stream", "auto"))
+    growth, stream, auto, graph = (commands.choices[command] for command in ("growth", "stream", "auto", "graph"))
     growth.add_argument("--quick", action="store_true", help="two points of each line")
     growth.add_argument("--plot", type=Path, metavar="FILE", help="where to draw them, an SVG")
     stream.add_argument("--rounds", type=int, default=5)
     auto.add_argument("--rounds", type=int, default=3)
-    auto.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
-    for own in (start, memory, growth, stream, auto):
+    graph.add_argument("--rounds", type=int, default=5)
+    for own in (auto, graph):
+        own.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
+    sweep = commands.choices["sweep"]
+    sweep.add_argument("--quick", action="store_true", help="four trials")
+    for own in (start, memory, growth, stream, auto, graph, sweep):
         own.add_argument("--json", type=Path, metavar="FILE", help="where to write the results")
     return parser.parse_args(words)
 
@@ -101,6 +108,14 @@ def main() -> None:
         from benchmarks import auto
 
         return auto.run(args.case or list(CASES), args.rounds, args.json)
+    if args.command == "sweep":
+        from benchmarks import sweep
+
+        return sweep.run(args.quick, args.json)
+    if args.command == "graph":
+        from benchmarks import graph
+
+        return graph.run(args.case or GRAPH_CASES, args.rounds, args.json)
     from benchmarks import loops  # after the command line is understood: TensorFlow takes seconds
 
     rounds = QUICK_ROUNDS if args.quick else args.rounds

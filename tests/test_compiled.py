@@ -73,18 +73,15 @@ def test_the_oldest_programs_go(environment: pytest.MonkeyPatch) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["2.pb", "3.pb", "4.pb"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbage"])
-def test_a_damaged_program_is_compiled_again(
-    environment: pytest.MonkeyPatch, tfrun: Tfrun, tmp_path: Path, damage: str
-) -> None:
+def test_a_damaged_program_is_compiled_again(environment: pytest.MonkeyPatch, tfrun: Tfrun, tmp_path: Path) -> None:
     words = ["trainer.compile=xla", "trainer.max_epochs=2"]
     done = tfrun(*words, "name=first")
     assert done.returncode == 0, done.stderr
     programs = list(tmp_path.glob("tfrun/xla/*/*.pb"))
     assert programs
-    for path in programs:
+    for k, path in enumerate(programs):
         content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2] if damage == "cut" else os.urandom(len(content)))
+        path.write_bytes(content[: len(content) // 2] if k % 2 else os.urandom(len(content)))
     done = tfrun(*words, "name=second")
     assert done.returncode == 0, done.stderr
     first, second = (path.read_bytes() for path in sorted(tmp_path.glob("outputs/*/*/metrics.jsonl")))

@@ -29,5 +29,5 @@ def test_two_replicas_equal_one_device(tfrun: Tfrun, tmp_path: Path) -> None:
 def test_a_batch_must_be_shared_out_evenly(tfrun: Tfrun, tmp_path: Path) -> None:
     done = tfrun("strategy=mirrored", "strategy.logical_cpus=2", "data.batch_size=31")
     assert done.returncode == 2
-    assert done.stderr == "tfrun: error: data.batch_size: must be a multiple of the 2 replicas. Received: 31\n"
+    assert done.stderr == "tfrun: error: data.batch_size: must be a multiple of 2 replicas. Received: 31\n"
     assert list(tmp_path.iterdir()) == []

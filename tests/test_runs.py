@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tfrun import runs
+from tfrun.disk import write_atomically
 from tfrun.errors import ConfigError, FolderInUseError, ResourceError
-from tfrun.runs import RunFolder, claim, open_run, write_atomically
+from tfrun.runs import RunFolder, claim, open_run
 
 Tfrun = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -150,7 +151,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(ResourceError, match=r"run\.json: can't be written: No space left"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
 

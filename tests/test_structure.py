@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -126,3 +127,16 @@ def test_importing_tfrun_loads_no_tensorflow(root: Path) -> None:
 @pytest.mark.wheel
 def test_importing_the_datasets_loads_no_tensorflow(root: Path) -> None:
     assert loaded_after_importing(module_names(root, "components/datasets", "tfrun.components.datasets")) == ""
+
+
+def test_each_promise_has_its_test(root: Path) -> None:
+    """docs/guarantees.md names tests that are there."""
+    sources = {path.name: path.read_text() for path in (root / "tests").rglob("test_*.py")}
+    name = ""
+    found = re.findall(r"`(test_\w+\.py)?(?:::(test_\w+))?`", (root / "docs" / "guarantees.md").read_text())
+    named = [pair for pair in found if any(pair)]
+    assert len(named) > 12
+    for file, function in named:
+        name = file or name
+        assert name in sources
+        assert not function or f"def {function}(" in sources[name], function

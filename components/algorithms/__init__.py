@@ -13,5 +13,5 @@ A mapping, optimizer group -> scalar, gives each group its own loss; the first o
 metrics, checkpoints and compilation are the engine's.
 
 adversarial.py: gan. meta.py: maml. penalized.py: gradient_penalty. policy.py: reinforce, in what environments.py
-offers. sharpness.py: sam. supervised.py: supervised.
+offers. reconstruct.py: reconstruct. sharpness.py: sam. supervised.py: supervised.
 """

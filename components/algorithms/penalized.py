@@ -36,6 +36,6 @@ class GradientPenalty:
         penalty = tf.zeros([], losses.dtype)
         for slope in tape.gradient(losses, parts):  # an example's loss depends on its own inputs alone
             if slope is not None:
-                penalty += tf.reduce_sum(tf.square(slope)) / tf.cast(tf.shape(y)[0], slope.dtype)
+                penalty += tf.reduce_sum(tf.square(slope)) / tf.cast(tf.shape(losses)[0], slope.dtype)
         total = tf.reduce_mean(losses) + self.weight * penalty
         return tf.add_n([total, *(tf.cast(own, total.dtype) for own in model.losses)]), y_pred

@@ -8,9 +8,9 @@ from __future__ import annotations
 import csv as python_csv
 import itertools
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from annotated_types import Gt
 from tfrun import register
 from tfrun.arrays import give_back
 from tfrun.errors import DataError, ResourceError, near_miss
-from tfrun.table import Table
+from tfrun.table import Table, Target
 
 MIN_ROWS = 10  # fewer can't be split into training, validation and test rows
 EMPTY_NUMBERS = pa.array(["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?", "-"])
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 @register.dataset("csv")
 def csv(
     path: str,
-    target: str,
+    target: str | list[str],
     task: Literal["auto", "regression", "classification"] = "auto",
     separator: str = ",",
     decimal: Literal[".", ","] = ".",
@@ -42,6 +42,8 @@ def csv(
     exclude: list[str] | None = None,
     text_columns: list[str] | None = None,
     max_categories: Annotated[int, Gt(0)] = 1000,
+    text_encodings: Mapping[str, Mapping[str, Any]] = {},  # noqa: B006 (never changed)
+    rows_only: bool = False,
 ) -> Table:
     r"""A CSV file in UTF-8 with a header line.
 
@@ -50,7 +52,8 @@ def csv(
 
     Args:
         path: the file, from the folder the command runs in.
-        target: the column to predict. Rows without it are an error.
+        target: the column to predict, or several for model=multi_task, the main one first. Rows without it are an
+            error.
         task: "auto" is classification for a text target and for one of only 0 and 1, regression for other numbers
             (whole numbers may be counts or grades as well as classes).
         separator: what stands between cells; \t for tabs.
@@ -58,31 +61,37 @@ def csv(
         columns: the columns to learn from; null takes all but the target.
         exclude: columns to leave out.
         text_columns: columns of numbers that are names of something, a postal code for example.
-        max_categories: the most different values a text column may have.
+        max_categories: the most different values a text column may have that data.text doesn't name.
+        text_encodings: the config's data.text; the engine gives it.
+        rows_only: whether to read rows that have no target; the engine says so.
 
     Raises:
         DataError: the file or a cell in it can't be used; the message names the line and the column.
         ResourceError: the file may not be read.
     """
     file = _File(path, separator)
+    targets = [target] if isinstance(target, str) else target
+    if not targets or len(set(targets)) < len(targets):
+        raise DataError(f"data.target: one column, or several different ones. Received: {target}")
     for option, names in (
-        ("target", [target]),
+        ("target", [] if rows_only else targets),
         ("columns", columns),
         ("exclude", exclude),
         ("text_columns", text_columns),
     ):
         file.check_columns(option, names or [])
-    if target in (exclude or []):
-        raise DataError(f"data.exclude: holds the target. Received: {target!r}")
-    used = [name for name in columns or file.header if name != target and name not in (exclude or [])]
+    for name in targets:
+        if name in (exclude or []):
+            raise DataError(f"data.exclude: holds the target. Received: {name!r}")
+    used = [name for name in columns or file.header if name not in targets and name not in (exclude or [])]
     used = list(dict.fromkeys(used))
     if not used:
         raise DataError(f"data.columns: no column of {path} is left to learn from but the target {target!r}.")
-    as_text = {*(text_columns or []), *([target] if task == "classification" else [])}
-    num_rows, cells = file.read([*used, target], as_text, decimal)
-    if num_rows < MIN_ROWS:
+    as_text = {*(text_columns or []), *text_encodings, *(targets if task == "classification" else [])}
+    num_rows, cells = file.read([*used, *([] if rows_only else targets)], as_text, decimal)
+    if num_rows < (1 if rows_only else MIN_ROWS):
         rows = "a header but no rows" if num_rows == 0 else f"{num_rows} rows"
-        raise DataError(f"data.path: {path} has {rows}; at least {MIN_ROWS} are needed.")
+        raise DataError(f"data.path: {path} has {rows}; at least {1 if rows_only else MIN_ROWS} are needed.")
 
     inputs: dict[str, np.ndarray] = {}
     for name in used:
@@ -90,35 +99,24 @@ def csv(
         if isinstance(column, _Text):
             if name not in as_text:
                 file.numbers(name, column, decimal)  # for its errors: numbers it is not
-            _check_categories(path, name, column, num_rows, max_categories)
+            if name not in text_encodings and not rows_only:
+                _check_categories(path, name, column, num_rows, max_categories)
             inputs[name] = column.array()
         else:
             inputs[name] = file.check_numbers(name, column)
 
-    column = cells.pop(target)
-    if isinstance(column, _Text):
-        numbers, labels = file.numbers(target, column, decimal, require=task == "regression"), column.array()
-        empty = labels == "" if numbers is None else np.isnan(numbers)
-    else:
-        numbers, labels = file.check_numbers(target, column), np.array([])
-        empty = np.isnan(numbers)
-    if empty.any():
-        where, cell = file.find(int(np.argmax(empty)), target)
-        raise DataError(
-            f"{where}, column {target!r}: the target is empty. Received: {cell!r} ({int(empty.sum())} such rows)."
-        )
-    if task == "auto":
-        binary = numbers is not None and np.array_equal(np.unique(numbers), [0, 1])
-        task = "classification" if numbers is None or binary else "regression"
-    if task == "classification":
-        if numbers is not None and (numbers == np.round(numbers)).all():  # "1" and "1.0" are one class
-            values, classes = np.unique(numbers, return_inverse=True)
-            labels = np.array([str(int(value)) for value in values], dtype=object)[classes]
-        _check_classes(path, target, labels)
-        return Table(inputs, labels, target, task, path, first_line=2)
-    assert numbers is not None
-    _warn_of_target(path, target, numbers)
-    return Table(inputs, numbers, target, task, path, first_line=2)
+    if rows_only:
+        return Table(inputs, np.zeros(num_rows), targets[0], "regression", path, first_line=2)
+    main, *others = [_target(file, name, cells.pop(name), task, decimal) for name in targets]
+    return Table(
+        inputs,
+        main.values,
+        targets[0],
+        main.task,
+        path,
+        first_line=2,
+        others=dict(zip(targets[1:], others, strict=True)),
+    )
 
 
 class _Text:
@@ -211,13 +209,16 @@ class _File:
             last_row = "".join(cells[-1].as_py() for cells in batch.columns) if len(batch) else last_row
         pa.default_memory_pool().release_unused()
         give_back()  # before TensorFlow's memory comes on top
-        if "\n" in last_row and Path(self.path).read_bytes().count(b'"') % 2:
+        if "\n" in last_row and self._has_open_quote():
             raise DataError(f"{self.find(num_rows - 1)[0]}: a quote is opened and never closed.")
         for name, column in columns.items():
             columns[name] = column if isinstance(column, _Text) else column[:num_rows]
         if late:  # cells that are numbers already have lost their text
             columns |= self.read(late, late, decimal)[1]
         return num_rows, columns
+
+    def _has_open_quote(self) -> bool:
+        return Path(self.path).read_bytes().count(b'"') % 2 == 1
 
     def _count_lines(self) -> int:
         """Returns the most rows that the file may have."""
@@ -324,6 +325,8 @@ class _File:
     def _explain(self, error: pa.ArrowInvalid) -> NoReturn:
         """Raises the DataError for what Arrow could not parse, with the line that Arrow does not give."""
         for line, row in self._rows():
+            if len(row) != len(self.header) and any("\n" in cell for cell in row) and self._has_open_quote():
+                raise DataError(f"{self.path}:{line}: a quote is opened and never closed.") from None
             if len(row) != len(self.header):
                 raise DataError(
                     f"{self.path}:{line}: {len(row)} cells where the header has {len(self.header)}. "
@@ -358,6 +361,33 @@ def existing_file(path: str) -> str:
     return str(file)
 
 
+def _target(file: _File, name: str, column: np.ndarray | _Text, task: str, decimal: str) -> Target:
+    """Returns a column as a target of a task, or of what it looks like for "auto"."""
+    if isinstance(column, _Text):
+        numbers, labels = file.numbers(name, column, decimal, require=task == "regression"), column.array()
+        empty = labels == "" if numbers is None else np.isnan(numbers)
+    else:
+        numbers, labels = file.check_numbers(name, column), np.array([])
+        empty = np.isnan(numbers)
+    if empty.any():
+        where, cell = file.find(int(np.argmax(empty)), name)
+        raise DataError(
+            f"{where}, column {name!r}: the target is empty. Received: {cell!r} ({int(empty.sum())} such rows)."
+        )
+    if task == "auto":
+        binary = numbers is not None and np.array_equal(np.unique(numbers), [0, 1])
+        task = "classification" if numbers is None or binary else "regression"
+    if task == "classification":
+        if numbers is not None and (numbers == np.round(numbers)).all():  # "1" and "1.0" are one class
+            values, classes = np.unique(numbers, return_inverse=True)
+            labels = np.array([str(int(value)) for value in values], dtype=object)[classes]
+        _check_classes(file.path, name, labels)
+        return Target(labels, task)
+    assert numbers is not None
+    _warn_of_target(file.path, name, numbers)
+    return Target(numbers, task)
+
+
 def _to_numbers(cells: pa.StringArray, decimal: str) -> np.ndarray | None:
     """Returns cells as (N,) float64 with nan for empty ones, or None where one is no number."""
     text = _without_empty(cells, decimal)
@@ -381,7 +411,8 @@ def _check_categories(path: str, name: str, text: _Text, num_rows: int, max_cate
         more = f", or raise data.max_categories ({max_categories})" if max_categories < half else ""
         raise DataError(
             f"data.path: text column {name!r} of {path} has {different} different values in {num_rows} rows: ids or "
-            f"free text? Leave it out with data.exclude=[{name}]{more}."
+            f"free text? Leave it out with data.exclude=[{name}]{more}, or read its words: "
+            f"'data.text={{{name}: tokens}}'."
         )
 
 

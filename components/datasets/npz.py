@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import struct
 import zipfile
-import zlib
 from typing import Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ def npz(
     x: str = "x",
     y: str = "y",
     task: Literal["auto", "regression", "classification"] = "auto",
+    rows_only: bool = False,
 ) -> Table:
     """An .npz file (`numpy.savez`) with the examples in one array and their targets in another.
 
@@ -34,6 +34,7 @@ def npz(
         x: the array of examples, (N, …) numbers.
         y: the array of targets, (N,) or (N, 1).
         task: "auto" is classification for whole numbers, true/false and text, regression for floats.
+        rows_only: whether to read rows that have no target; the engine says so.
 
     Raises:
         DataError: the file or an array in it can't be used.
@@ -44,15 +45,18 @@ def npz(
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise DataError(f"data.path: {path} holds a single array; an .npz of two is needed (numpy.savez).")
         with archive:
-            for option, name in (("x", x), ("y", y)):
+            for option, name in (("x", x), *([] if rows_only else [("y", y)])):
                 if name not in archive.files:
                     hint = near_miss(name, archive.files)
                     known = ", ".join(archive.files)
                     raise DataError(
                         f"data.{option}: no such array in {path}. Received: {name!r}. Known: {known}.{hint}"
                     )
-            examples, targets = _open(archive, path, x), archive[y]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            examples = _open(archive, path, x)
+            targets = np.zeros(len(examples)) if rows_only else archive[y]
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged archive raises
         raise DataError(f"data.path: {path} can't be read as an .npz file: {error}") from None
     if examples.dtype.kind not in "biuf" or examples.ndim < 2:
         raise DataError(f"data.x: numbers (N, …) are needed. Received: {examples.dtype} {examples.shape}")
@@ -60,6 +64,8 @@ def npz(
         targets = targets[:, 0]
     if targets.ndim != 1 or len(targets) != len(examples) or targets.dtype.kind not in "biufU":
         raise DataError(f"data.y: ({len(examples)},) are needed, one for each of {x!r}. Received: {targets.shape}")
+    if rows_only:
+        return Table({x: examples}, targets, y, "regression", path, first_line=0)
     if len(targets) < MIN_ROWS:
         raise DataError(f"data.path: {path} has {len(targets)} rows; at least {MIN_ROWS} are needed.")
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():  # the examples are checked when they are read

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfrun import register
+from tfrun.table import Features
 
 
 @register.layer("dense_features")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class DenseFeatures(keras.layers.Layer):
-    """Gives (B, F) floats: a table's numbers beside its one-hot categories, or an array flattened.
+    """Gives (B, F) floats: a table's numbers beside its one-hot categories and counts of tokens, or an array flattened.
 
-    Inputs are {"numbers": (B, n), "categories": (B, c) ids}, either key left out where there are none, or an array
-    (B, ...). For a table F = n + Σ category_sizes.
+    Inputs are {"numbers": (B, n), "categories": (B, c) ids, <token column>: (B, length) ids}, each key left out where
+    there are none, or an array (B, ...). For a table F = n + Σ category_sizes + Σ token_sizes.
 
     Args:
         category_sizes: the number of ids of each of the c categories.
+        token_sizes: token column -> its number of ids; id 0 isn't counted.
     """
 
-    def __init__(self, category_sizes: Sequence[int] = (), **kwargs: Any):
+    def __init__(self, category_sizes: Sequence[int] = (), token_sizes: Mapping[str, int] | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.category_sizes = [int(size) for size in category_sizes]
+        self.token_sizes = {name: int(size) for name, size in (token_sizes or {}).items()}
+
+    @classmethod
+    def of(cls, features: Features, **kwargs: Any) -> DenseFeatures:
+        """Returns the layer for a data set's features."""
+        tokens = {name: size for name, (size, _) in features.tokens.items()}
+        return cls(list(features.categories.values()), tokens, **kwargs)
 
     def call(self, inputs: Any) -> tf.Tensor:
         if not isinstance(inputs, dict):
@@ -33,17 +42,24 @@ class DenseFeatures(keras.layers.Layer):
         parts = [tf.cast(inputs["numbers"], self.compute_dtype)] if "numbers" in inputs else []
         for k, size in enumerate(self.category_sizes):
             parts.append(tf.one_hot(inputs["categories"][:, k], size, dtype=self.compute_dtype))
+        parts += [self._counts(inputs[name], size) for name, size in self.token_sizes.items()]
         return tf.concat(parts, axis=1)
+
+    def _counts(self, ids: tf.Tensor, size: int) -> tf.Tensor:
+        """Returns how often each id is in a row, (B, size)."""
+        rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
+        there = tf.cast(ids > 0, self.compute_dtype)
+        return tf.scatter_nd(tf.stack([rows, ids], axis=-1), there, [tf.shape(ids)[0], size])
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
         if not isinstance(input_shape, dict):
             return input_shape[0], _size(input_shape[1:])
         numbers = input_shape.get("numbers")
         rows = next(iter(input_shape.values()))[0]
-        return rows, (numbers[1] if numbers else 0) + sum(self.category_sizes)
+        return rows, (numbers[1] if numbers else 0) + sum(self.category_sizes) + sum(self.token_sizes.values())
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "category_sizes": self.category_sizes}
+        return {**super().get_config(), "category_sizes": self.category_sizes, "token_sizes": self.token_sizes}
 
 
 def _size(shape: Any) -> int:

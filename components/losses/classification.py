@@ -39,7 +39,7 @@ class BinaryCrossentropy(keras.losses.Loss):
         self.label_smoothing = label_smoothing
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        _need_two_classes("binary_crossentropy", y_pred)
+        _need_two_classes("binary_crossentropy", y_true, y_pred)
         labels = tf.cast(y_true, y_pred.dtype)
         labels = labels * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
         return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(labels, y_pred), axis=-1)
@@ -133,8 +133,8 @@ class Focal(keras.losses.Loss):
         return {**super().get_config(), "gamma": self.gamma, "alpha": self.alpha}
 
 
-def _need_two_classes(name: str, y_pred: tf.Tensor) -> None:
-    if y_pred.shape[-1] != 1:
+def _need_two_classes(name: str, y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
+    if y_pred.shape[-1] != y_true.shape[-1]:  # an autoencoder has a logit for each of many values
         raise ConfigError(
             f"loss={name}: is for two classes, so for one output. Received: {y_pred.shape[-1]} outputs. "
             "Use sparse_categorical_crossentropy or focal"

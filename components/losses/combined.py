@@ -30,10 +30,6 @@ class Combined(keras.losses.Loss):
                 raise unknown("loss.weights", "loss", key, losses)
         self.losses = dict(losses)
         self.weights = dict(weights)
-        tasks = {str(loss.task) for loss in losses.values() if getattr(loss, "task", None)}
-        if len(tasks) > 1:
-            raise ConfigError(f"loss.losses: all must be for one task. Received: {' and '.join(sorted(tasks))}")
-        self.task = next(iter(tasks), None)
 
     def value(self, key: str, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Returns w_k·L_k of each example, (B,)."""
@@ -62,6 +58,14 @@ class WeightedSum(Combined):
         weights: that name -> w_k; 1 where it isn't given.
     """
 
+    @property
+    def task(self) -> str | None:
+        """The task of those losses that are for one."""
+        tasks = {str(loss.task) for loss in self.losses.values() if getattr(loss, "task", None)}
+        if len(tasks) > 1:
+            raise ConfigError(f"loss.losses: all must be for one task. Received: {' and '.join(sorted(tasks))}")
+        return next(iter(tasks), None)
+
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         return tf.add_n([self.value(key, y_true, y_pred) for key in self.losses])
 
@@ -69,7 +73,9 @@ class WeightedSum(Combined):
 @register.loss("per_output")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class PerOutput(Combined):
-    """L(y, ŷ) = Σ_k w_k·L_k(y, ŷ_k) over the outputs ŷ_k of a model that gives several by name, (B,).
+    """L(y, ŷ) = Σ_k w_k·L_k(y_k, ŷ_k) over the outputs ŷ_k of a model that gives several by name, (B,).
+
+    y_k is the target of that name where there are several, and else the target.
 
     For example model=wide_deep model.auxiliary_output=true loss=per_output
     "loss.losses={output: huber, auxiliary: mae}" "loss.weights={auxiliary: 0.1}".
@@ -88,4 +94,7 @@ class PerOutput(Combined):
                 f"loss.losses: there must be one for each output of the model. Received: {', '.join(self.losses)}. "
                 f"Outputs: {', '.join(outputs)}"
             )
-        return tf.add_n([self.value(key, y_true, output) for key, output in outputs.items()])
+        targets = y_true if isinstance(y_true, Mapping) else {"output": y_true}
+        return tf.add_n(
+            [self.value(key, targets.get(key, targets["output"]), output) for key, output in outputs.items()]
+        )

@@ -32,7 +32,7 @@ def cnn(
         dropout: the share of its values dropped in training.
     """
     shapes = list(features.arrays.values())
-    if len(shapes) != 1 or len(shapes[0]) not in (2, 3) or features.numbers or features.categories:
+    if len(shapes) != 1 or len(shapes[0]) not in (2, 3) or features.has_columns:
         raise ConfigError(f"model=cnn: needs images (H, W) or (H, W, C). Received: {describe(features)}")
     smallest = 2 ** len(filters)
     if min(shapes[0][:2]) < smallest:

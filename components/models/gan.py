@@ -55,7 +55,7 @@ class GanModel(SavedWithArguments):
         name: str = "gan",
         dtype: Any = None,
     ):
-        if features.categories or len(features.arrays) + bool(features.numbers) != 1:
+        if features.categories or features.tokens or len(features.arrays) + bool(features.numbers) != 1:
             raise ConfigError(f"model=gan: takes number columns or a single array. Received: {describe(features)}")
         super().__init__(name=name, dtype=dtype)
         function, last = keras.activations.get(activation), keras.activations.get(output_activation)

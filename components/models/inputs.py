@@ -22,21 +22,24 @@ def symbolic_inputs(model: str, features: Features) -> Any:
         inputs["numbers"] = keras.Input((len(features.numbers),), name="numbers")
     if features.categories:
         inputs["categories"] = keras.Input((len(features.categories),), dtype="int32", name="categories")
+    for name, (_, length) in features.tokens.items():
+        inputs[name] = keras.Input((length,), dtype="int32", name=f"tokens_{len(inputs)}")
     return inputs
 
 
 def check_features(model: str, features: Features) -> None:
     """Refuses what is neither a table's columns nor a single array. Raises ConfigError."""
-    has_columns = bool(features.numbers or features.categories)
-    if len(features.arrays) + has_columns > 1:
+    if len(features.arrays) + features.has_columns > 1:
         raise ConfigError(f"model={model}: takes a table's columns or a single array. Received: {describe(features)}")
-    if not features.arrays and not has_columns:
+    if not features.arrays and not features.has_columns:
         raise ConfigError(f"model={model}: the data has no columns but the target.")
 
 
 def num_values(features: Features) -> int:
-    """Returns how many values an example has as one vector, categories one-hot."""
-    columns = len(features.numbers) + sum(features.categories.values())
+    """Returns how many values an example has as one vector, categories one-hot and tokens counted."""
+    columns = (
+        len(features.numbers) + sum(features.categories.values()) + sum(size for size, _ in features.tokens.values())
+    )
     return columns + sum(math.prod(shape) for shape in features.arrays.values())
 
 
@@ -44,7 +47,11 @@ def describe(features: Features) -> str:
     """Returns for example `3 number columns, 1 text column, array 'image' (28, 28)`."""
     parts = [
         f"{len(columns)} {kind} column{'s' if len(columns) > 1 else ''}"
-        for kind, columns in (("number", features.numbers), ("text", features.categories))
+        for kind, columns in (
+            ("number", features.numbers),
+            ("text", features.categories),
+            ("token", features.tokens),
+        )
         if columns
     ]
     return ", ".join(parts + [f"array {name!r} {shape}" for name, shape in features.arrays.items()])

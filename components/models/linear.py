@@ -21,6 +21,6 @@ def linear(features: Features, num_outputs: int) -> keras.Model:
         num_outputs: how many outputs to give; the engine gives it.
     """
     inputs = symbolic_inputs("linear", features)
-    x = DenseFeatures(list(features.categories.values()), name="features")(inputs)
+    x = DenseFeatures.of(features, name="features")(inputs)
     outputs = keras.layers.Dense(num_outputs, dtype=output_dtype(), name="output")(x)
     return keras.Model(inputs, outputs, name="linear")

@@ -43,7 +43,7 @@ def mlp(
         kernel_constraint: what the hidden layers' weights are held to after each update.
     """
     inputs = symbolic_inputs("mlp", features)
-    x = DenseFeatures(list(features.categories.values()), name="features")(inputs)
+    x = DenseFeatures.of(features, name="features")(inputs)
     for k, units in enumerate(hidden_units, start=1):
         x = keras.layers.Dense(
             units,

@@ -41,7 +41,7 @@ class Pointwise(SavedWithArguments):
         dtype: Any = None,
     ):
         shapes = list(features.arrays.values())
-        if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] < 2 or features.numbers or features.categories:
+        if len(shapes) != 1 or len(shapes[0]) != 2 or shapes[0][1] < 2 or features.has_columns:
             raise ConfigError(f"model=pointwise: needs tasks of points (n, D + 1). Received: {describe(features)}")
         super().__init__(name=name, dtype=dtype)
         function = keras.activations.get(activation)

@@ -58,7 +58,7 @@ def residual_mlp(
             name=name,
         )
 
-    x = DenseFeatures(list(features.categories.values()), name="features")(inputs)
+    x = DenseFeatures.of(features, name="features")(inputs)
     x = dense("entry")(x)
     for block in range(1, num_blocks + 1):
         skipped = x

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import keras
+import tensorflow as tf
 from annotated_types import Ge, Gt, Lt
 
 from tfrun import register
@@ -26,8 +27,9 @@ def sequence(
 ) -> keras.Model:
     """Reads a sequence (T, channels) or (T,) from its start to its end and predicts from what it then knows.
 
-    Of an image, T are its rows. `gru` is a stack of gated recurrent units; `causal_convolution` a stack in which layer
-    k sees values 2^(k−1) apart and none of the future, as in WaveNet.
+    Of an image, T are its rows. A token column (data.text) is a sequence too: each of its ids becomes a vector of
+    length `units`, and what is known after a text's last one counts. `gru` is a stack of gated recurrent units;
+    `causal_convolution` a stack in which layer k sees values 2^(k−1) apart and none of the future, as in WaveNet.
 
     Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014, arXiv:1406.1078; van den Oord
     et al., "WaveNet", 2016, arXiv:1609.03499; Géron, chapter 15.
@@ -41,16 +43,23 @@ def sequence(
         kernel_size: of a convolution: how many values it sees.
         dropout: the share of each layer's values dropped in training.
     """
-    shapes = list(features.arrays.values())
-    if len(shapes) != 1 or len(shapes[0]) not in (1, 2) or features.numbers or features.categories:
-        raise ConfigError(f"model=sequence: needs sequences (T,) or (T, channels). Received: {describe(features)}")
-    x = inputs = symbolic_inputs("sequence", features)
-    if len(shapes[0]) == 1:
-        x = keras.layers.Reshape((*shapes[0], 1), name="channel")(x)
+    shapes, ids = list(features.arrays.values()), None
+    inputs = symbolic_inputs("sequence", features)
+    if len(features.tokens) == 1 and not (features.numbers or features.categories):
+        ((name, (num_ids, _)),) = features.tokens.items()
+        ids = inputs[name]
+        x = keras.layers.Embedding(num_ids, units, name="embedding")(ids)
+    elif len(shapes) == 1 and len(shapes[0]) in (1, 2) and not features.has_columns:
+        x = inputs if len(shapes[0]) == 2 else keras.layers.Reshape((*shapes[0], 1), name="channel")(inputs)
+    else:
+        raise ConfigError(
+            "model=sequence: needs sequences (T,) or (T, channels), or a token column alone. "
+            f"Received: {describe(features)}"
+        )
     for k in range(1, num_layers + 1):
         is_last = k == num_layers
         if cell == "gru":
-            x = keras.layers.GRU(units, return_sequences=not is_last, name=f"gru_{k}")(x)
+            x = keras.layers.GRU(units, return_sequences=not is_last or ids is not None, name=f"gru_{k}")(x)
         else:
             x = keras.layers.Conv1D(
                 units,
@@ -61,8 +70,23 @@ def sequence(
                 kernel_initializer="he_normal",
                 name=f"convolution_{k}",
             )(x)
-            x = x[:, -1] if is_last else x
+            x = x[:, -1] if is_last and ids is None else x
+        if is_last and ids is not None:
+            x = LastToken(name="last")([x, ids])
         if dropout > 0:
             x = Dropout(dropout, name=f"dropout_{k}")(x)
     outputs = keras.layers.Dense(num_outputs, dtype=output_dtype(), name="output")(x)
     return keras.Model(inputs, outputs, name="sequence")
+
+
+@keras.saving.register_keras_serializable("tfrun.models")
+class LastToken(keras.layers.Layer):
+    """Gives what a sequence (B, T, C) has at the last id of (B, T) that isn't 0: (B, C)."""
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        x, ids = inputs
+        lengths = tf.reduce_sum(tf.cast(ids > 0, tf.int32), axis=1)
+        return tf.gather(x, tf.maximum(lengths - 1, 0), batch_dims=1)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+        return input_shape[0][0], input_shape[0][2]

@@ -32,7 +32,7 @@ def sequential(
         output_layers: layers behind the outputs, for example [exponential].
     """
     inputs = symbolic_inputs("sequential", features)
-    x = DenseFeatures(list(features.categories.values()), name="features")(inputs) if flatten else inputs
+    x = DenseFeatures.of(features, name="features")(inputs) if flatten else inputs
     for layer in layers:
         x = layer(x)
     if len(x.shape) > 2:

@@ -44,5 +44,5 @@ class Subclassed(SavedWithArguments):
         super().__init__(name=name, dtype=dtype)
         self.arguments = {"features": dataclasses.asdict(features), "num_outputs": num_outputs, **arguments}
         self.num_values = num_values(features)
-        self.encode = DenseFeatures(list(features.categories.values()), name="features", dtype=self.dtype_policy)
+        self.encode = DenseFeatures.of(features, name="features", dtype=self.dtype_policy)
         self.output_layer = keras.layers.Dense(num_outputs, dtype=self.variable_dtype, name="output")

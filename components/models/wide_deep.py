@@ -13,6 +13,7 @@ import tensorflow as tf
 from annotated_types import Ge, Gt, Le, Lt
 
 from tfrun import Activation, Constraint, Initializer, Regularizer, register
+from tfrun.components.layers.bag import EmbeddingBag
 from tfrun.components.layers.cross import FeatureCross
 from tfrun.components.layers.dropout import Dropout
 from tfrun.components.models.initial import initializer_for
@@ -29,9 +30,9 @@ MAX_AUTO_CELLS = 10_000  # every step updates each weight, so more would slow tr
 class WideDeep(SavedWithArguments):
     """y = wide(x) + deep(x), both linear at the end and trained together, each by its own optimizer.
 
-    The wide part is linear in the numbers, has one weight for each category's id and one for each cell of each cross.
-    The deep part is hidden layers on the numbers and the categories' embeddings. Variables are named `wide/…` and
-    `deep/…`.
+    The wide part is linear in the numbers, has one weight for each category's id, each token and each cell of each
+    cross. The deep part is hidden layers on the numbers, the categories' embeddings and the mean of the tokens'.
+    Variables are named `wide/…` and `deep/…`.
 
     Source: Cheng et al., "Wide & deep learning for recommender systems", 2016, arXiv:1606.07792 (FTRL for the wide
     part); Géron, chapter 12 (a regressor on numbers).
@@ -86,7 +87,7 @@ class WideDeep(SavedWithArguments):
         name: str = "wide_deep",
         dtype: Any = None,
     ):
-        if features.arrays or not (features.numbers or features.categories):
+        if features.arrays or not features.has_columns:
             raise ConfigError(f"model=wide_deep: needs a table of columns. Received: {describe(features) or 'nothing'}")
         if auxiliary_output and not deep:
             raise ConfigError("model.auxiliary_output: is the deep part's. Received: model.deep=false")
@@ -166,6 +167,7 @@ class Wide(keras.layers.Layer):
         self.num_outputs = num_outputs
         self.cross = cross
         self.offsets, self.num_ids = stacked(features.categories.values(), start=cross.num_ids)
+        self.bags = bags(features, num_outputs, "sum", "zeros", self.dtype_policy)
 
     def build(self, input_shape: Any = None) -> None:
         self.bias = self.add_weight(name="bias", shape=(self.num_outputs,), initializer="zeros")
@@ -174,6 +176,8 @@ class Wide(keras.layers.Layer):
             self.kernel = self.add_weight(name="kernel", shape=shape, initializer="zeros")
         if self.num_ids:
             self.table = self.add_weight(name="table", shape=(self.num_ids, self.num_outputs), initializer="zeros")
+        for bag in self.bags.values():
+            bag.build()
 
     def call(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         y = tf.convert_to_tensor(self.bias)
@@ -184,6 +188,8 @@ class Wide(keras.layers.Layer):
             ids.append(inputs["categories"] + tf.constant(self.offsets))
         if ids:
             y += tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.table), tf.concat(ids, axis=1)), axis=1)
+        for name, bag in self.bags.items():
+            y += bag(inputs[name])
         return y
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
@@ -210,7 +216,8 @@ class Deep(keras.layers.Layer):
         super().__init__(**kwargs)
         self.offsets, self.num_ids = stacked(features.categories.values())
         self.embedding_dim = embedding_dim
-        self.num_inputs = len(features.numbers) + embedding_dim * len(features.categories)
+        self.bags = bags(features, embedding_dim, "mean", "uniform", self.dtype_policy)
+        self.num_inputs = len(features.numbers) + embedding_dim * (len(features.categories) + len(self.bags))
         self.hidden = [
             keras.layers.Dense(units, activation, dtype=self.dtype_policy, name=f"hidden_{k}", **kernel)
             for k, units in enumerate(hidden_units, start=1)
@@ -224,6 +231,8 @@ class Deep(keras.layers.Layer):
         if self.num_ids:
             shape = (self.num_ids, self.embedding_dim)
             self.table = self.add_weight(name="embeddings", shape=shape, initializer="uniform")
+        for bag in self.bags.values():
+            bag.build()
         width = self.num_inputs
         for layer in self.hidden:
             layer.build((None, width))
@@ -239,6 +248,7 @@ class Deep(keras.layers.Layer):
             ids = inputs["categories"] + tf.constant(self.offsets)
             vectors = tf.gather(tf.convert_to_tensor(self.table), ids)
             parts.append(tf.reshape(vectors, [-1, ids.shape[1] * self.embedding_dim]))
+        parts += [bag(inputs[name]) for name, bag in self.bags.items()]
         x = tf.concat(parts, axis=1)
         for k, layer in enumerate(self.hidden):
             x = layer(x)
@@ -249,6 +259,14 @@ class Deep(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         shape = next(iter(input_shape.values()))[0], self.heads[0].units
         return shape if len(self.heads) == 1 else [shape, shape]
+
+
+def bags(features: Features, dim: int, combine: Any, initializer: str, dtype: Any) -> dict[str, EmbeddingBag]:
+    """Returns a layer for each token column."""
+    return {
+        name: EmbeddingBag(size, dim, combine, initializer, name=f"tokens_{k}", dtype=dtype)
+        for k, (name, (size, _)) in enumerate(features.tokens.items(), start=1)
+    }
 
 
 def stacked(sizes: Iterable[int], start: int = 0) -> tuple[np.ndarray, int]:

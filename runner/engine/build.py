@@ -13,12 +13,15 @@ import tensorflow as tf
 
 from tfrun.catalog import Catalog
 from tfrun.engine.autograph import convert_layers, convertible
+from tfrun.engine.averages import AveragedWeights
 from tfrun.engine.data import Preprocessing
 from tfrun.engine.hyperparameters import Hyperparameters
 from tfrun.engine.loop import UNLIMITED, Plan
+from tfrun.engine.loss_scale import LossScale
+from tfrun.engine.skips import Skips
 from tfrun.engine.split import Group, assign_groups
-from tfrun.engine.step import MAIN_OUTPUT, Step, main_output
-from tfrun.errors import ConfigError
+from tfrun.engine.step import MAIN_OUTPUT, Step, main_output, of_output
+from tfrun.errors import ConfigError, unknown
 from tfrun.types import map_references
 
 
@@ -63,20 +66,22 @@ def build_parts(
     """
     inputs = Hyperparameters()
     with strategy.scope():
-        given = {"features": preprocessing.features, "num_outputs": preprocessing.num_outputs}
-        model = build_component(catalog, "model", config["model"], "model", given)
+        model = build_model(config, catalog, preprocessing)
         outputs = _call_model(model, sample[0])
         for metric in model.metrics:  # the model's own
             _check_metric_name(metric.name, config["metric"])
             metric.reset_state()
         convert_layers(model)
-        loss = build_loss(catalog, config["loss"], inputs, getattr(model, "loss_weights", {}))
         algorithm = build_component(catalog, "algorithm", config["algorithm"], "algorithm", inputs=inputs)
-        if not getattr(algorithm, "own_targets", False):
+        learns_targets = not getattr(algorithm, "own_targets", False)
+        tasks = {name: own.task for name, own in preprocessing.targets.items()} if learns_targets else {}
+        loss = build_loss(catalog, config["loss"], inputs, getattr(model, "loss_weights", {}), tasks)
+        if learns_targets:
             with inputs.not_noting():
                 _check_outputs(loss, sample[1], outputs, preprocessing)
         groups = build_groups(config["optimizer"]["groups"], catalog, model, plan, inputs)
-        metrics = [build_metrics(config["metric"], catalog, sample[1], main_output(outputs)) for _ in range(2)]
+        metrics = [build_metrics(config["metric"], catalog, sample[1], outputs, tasks) for _ in range(2)]
+        decay = inputs.wrap("trainer", {"ema_decay": config["trainer"]["ema_decay"]})["ema_decay"]
         step = Step(
             strategy,
             model,
@@ -86,8 +91,23 @@ def build_parts(
             keras.metrics.Mean("loss"),
             metrics[0],
             preprocessing.target,
+            config["trainer"]["microbatches"],
+            LossScale() if config["trainer"]["precision"] == "mixed_float16" else None,
+            None if decay is None else AveragedWeights(model.trainable_variables, decay),
+            Skips() if config["trainer"]["on_divergence"] == "skip" else None,
+            {name: target.scale for name, target in preprocessing.others.items()},
         )
         return Parts(model, step, keras.metrics.Mean("loss"), metrics[1], inputs)
+
+
+def build_model(config: Mapping[str, Any], catalog: Catalog, preprocessing: Preprocessing) -> keras.Model:
+    """Returns a config's model for a data set, its variables not made yet."""
+    given = {
+        "features": preprocessing.features,
+        "num_outputs": preprocessing.num_outputs,
+        "more_outputs": {name: target.num_outputs for name, target in preprocessing.others.items()},
+    }
+    return build_component(catalog, "model", config["model"], "model", given)
 
 
 def build_component(
@@ -170,6 +190,7 @@ def build_loss(
     config: Mapping[str, Any],
     inputs: Hyperparameters | None = None,
     output_weights: Mapping[str, float] = {},  # noqa: B006 (never changed)
+    tasks: Mapping[str, str] = {},  # noqa: B006
 ) -> Callable[[tf.Tensor, Any], tf.Tensor]:
     """Returns a function (y_true, y_pred) → loss of each example, (B,); the engine averages it.
 
@@ -178,8 +199,18 @@ def build_loss(
         config: its name and parameters.
         inputs: takes its floats as inputs of the program.
         output_weights: of a model with several outputs, what each one's loss is multiplied with, else with 1.
+        tasks: of the targets, by output.
+
+    Raises:
+        ConfigError: it is for another task than a target's.
     """
     loss = build_function(catalog, "loss", config, "loss", inputs)
+    if getattr(loss, "takes_all_outputs", False):
+        for name, own in getattr(loss, "losses", {}).items():
+            _check_task(f"loss.losses.{name}", own, tasks.get(name, tasks.get(MAIN_OUTPUT)))
+    else:
+        for name, task in tasks.items():
+            _check_task("loss" if name == MAIN_OUTPUT else f"loss: of target {name!r}", loss, task)
     per_example = convertible(loss.call if isinstance(loss, keras.losses.Loss) else loss)
 
     def values(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
@@ -191,24 +222,38 @@ def build_loss(
         y_pred = tf.nest.map_structure(lambda part: tf.cast(part, keras.config.floatx()), y_pred)
         if not isinstance(y_pred, dict) or getattr(loss, "takes_all_outputs", False):
             return values(y_true, y_pred)
-        return tf.add_n([output_weights.get(name, 1.0) * values(y_true, part) for name, part in y_pred.items()])
+        return tf.add_n(
+            [output_weights.get(name, 1.0) * values(of_output(y_true, name), part) for name, part in y_pred.items()]
+        )
 
     return call
 
 
+def _check_task(where: str, component: Any, task: str | None) -> None:
+    own = getattr(component, "task", None)
+    if own and task and own != task:
+        name = getattr(component, "name", getattr(component, "__name__", component))
+        raise ConfigError(f"{where}: {name} is for {own}, and its target for {task}")
+
+
 def build_metrics(
-    config: Mapping[str, Mapping[str, Any]], catalog: Catalog, y_true: Any, y_pred: tf.Tensor
+    config: Mapping[str, Mapping[str, Any]], catalog: Catalog, y_true: Any, y_pred: Any, tasks: Mapping[str, str]
 ) -> list[keras.metrics.Metric]:
     """Returns the metrics, each named by its key, with their variables made."""
     metrics = []
-    for key, own in config.items():
-        where = f"metric.{key}"
-        metric = build_function(catalog, "metric", own, where)
+    outputs = list(y_pred) if isinstance(y_pred, dict) else [MAIN_OUTPUT]
+    for key, given in config.items():
+        where, output = f"metric.{key}", given["output"]
+        if output not in outputs:
+            raise unknown(f"{where}.output", "output of the model", output, outputs)
+        metric = build_function(catalog, "metric", {k: v for k, v in given.items() if k != "output"}, where)
+        _check_task(where, metric, tasks.get(output, tasks.get(MAIN_OUTPUT)))
         if not isinstance(metric, keras.metrics.Metric):
             metric = keras.metrics.MeanMetricWrapper(convertible(metric))
         metric.name = key
         metric.update_state = convertible(metric.update_state)
-        metric.update_state(y_true, y_pred)
+        metric.output = output
+        metric.update_state(of_output(y_true, output), of_output(y_pred, output))
         metric.reset_state()
         metrics.append(metric)
     return metrics
@@ -291,7 +336,8 @@ def _call_model(model: keras.Model, inputs: Any) -> Any:
         outputs = model(inputs, training=False)
     except (ValueError, TypeError, KeyError, tf.errors.InvalidArgumentError) as error:
         shapes = tf.nest.map_structure(lambda array: tuple(array.shape), inputs)
-        raise ConfigError(f"model: it can't take these inputs: {error}. Received shapes: {shapes}") from error
+        reason = " ".join(str(error).split())[:300]  # Keras writes an essay
+        raise ConfigError(f"model: it can't take these inputs: {reason}. Received shapes: {shapes}") from error
     if isinstance(outputs, dict):
         if MAIN_OUTPUT not in outputs:
             raise ConfigError(
@@ -303,13 +349,20 @@ def _call_model(model: keras.Model, inputs: Any) -> Any:
 
 def _check_outputs(loss: Any, y_true: Any, y_pred: Any, preprocessing: Preprocessing) -> None:
     """Refuses shapes that would broadcast silently, (B,) against (B, 1) to (B, B) for instance."""
-    batch, wanted = len(y_true), (len(y_true), preprocessing.num_outputs)
-    for name, output in (y_pred if isinstance(y_pred, dict) else {MAIN_OUTPUT: y_pred}).items():
-        if tuple(output.shape) != wanted:
+    batch, outputs = len(main_output(y_true)), y_pred if isinstance(y_pred, dict) else {MAIN_OUTPUT: y_pred}
+    missing = [name for name in preprocessing.others if name not in outputs]
+    if missing:
+        raise ConfigError(
+            f"model: it must have an output for each of data.target, and has none for {', '.join(missing)}. "
+            f"Received outputs: {', '.join(outputs)}. Use model=multi_task"
+        )
+    for name, output in outputs.items():
+        wanted = of_output(preprocessing.targets, name).num_outputs
+        if tuple(output.shape) != (batch, wanted):
             raise ConfigError(
-                f"model: its {name} must have the shape (batch, {preprocessing.num_outputs}) for this target. "
+                f"model: its {name} must have the shape (batch, {wanted}) for this target. "
                 f"Received: {tuple(output.shape)} for a batch of {batch}"
             )
-    shape = tuple(loss(tf.constant(y_true), y_pred).shape)
+    shape = tuple(loss(tf.nest.map_structure(tf.constant, y_true), y_pred).shape)
     if shape != (batch,):
         raise ConfigError(f"loss: it must give one value for each example, shape ({batch},). Received: {shape}")

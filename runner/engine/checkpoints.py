@@ -2,8 +2,7 @@
 
 A checkpoint is a folder `step-000000123/` of plain files: `state.npz` (NumPy arrays by slot) and `manifest.json`
 (each slot's path, shape and dtype, each file's size and SHA-256, the lengths of the run's journals). It is written
-beside its place, synced and renamed, so what was acknowledged survives the process and the machine (the write
-protocol of SQLite and Orbax: write aside, fsync, rename, fsync the folder).
+beside its place, synced and renamed (`tfrun.disk`), so what was acknowledged survives the process and the machine.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrun import disk
 from tfrun.errors import CheckpointError, ResourceError
 
 FORMAT = 1
@@ -123,9 +123,10 @@ def save(
         return final
     try:
         temporary.mkdir(parents=True)
+        disk.reach(f"{STATE}.write", is_operation=True)
         with open(temporary / STATE, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-            _sync(file)
+            disk.sync(file, STATE)
         manifest = {
             "format": FORMAT,
             "step": step,
@@ -133,12 +134,13 @@ def save(
             "extra": dict(extra),
             "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": _sha256(temporary / STATE)}},
         }
-        with open(temporary / MANIFEST, "w") as file:
-            json.dump(manifest | {"sha256": _own_sha256(manifest)}, file, indent=1)
-            _sync(file)
-        _sync_folder(temporary)
-        temporary.rename(final)
-        _sync_folder(folder)
+        with open(temporary / MANIFEST, "wb") as file:
+            text = json.dumps(manifest | {"sha256": _own_sha256(manifest)}, indent=1)
+            disk.write(file, text.encode(), MANIFEST)
+            disk.sync(file, MANIFEST)
+        disk.sync_folder(temporary, "checkpoint")
+        disk.rename(temporary, final, "checkpoint")
+        disk.sync_folder(folder, "checkpoints")
         for old in _found(folder)[keep:]:
             _remove(old)
     except OSError as error:
@@ -159,8 +161,9 @@ def newest(folder: Path) -> Checkpoint | None:
     for path in _found(folder):
         try:
             return _read(path, passed_over)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            passed_over.append(f"{path.name}: {error or type(error).__name__}")
+        except Exception as error:  # whatever garbage raises
+            why = f"{MANIFEST} lacks {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+            passed_over.append(f"{path.name}: {why}")
     if passed_over:
         raise CheckpointError(f"{folder}: no checkpoint is whole. {'; '.join(passed_over)}")
     return None
@@ -185,12 +188,22 @@ def _read(path: Path, passed_over: list[str]) -> Checkpoint:
         raise ValueError(f"{MANIFEST} is damaged")
     if manifest["format"] != FORMAT:
         raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
+    if manifest["files"].keys() != {STATE}:
+        raise ValueError(f"{MANIFEST} names other files than {STATE}")
     for name, file in manifest["files"].items():
         if (path / name).stat().st_size != file["bytes"] or _sha256(path / name) != file["sha256"]:
             raise ValueError(f"{name} is damaged")
     with np.load(path / STATE, allow_pickle=False) as archive:
-        arrays = {slot: archive[slot] for slot in manifest["slots"]}
+        arrays = {slot: _typed(archive[slot], own["dtype"]) for slot, own in manifest["slots"].items()}
+    for slot, own in manifest["slots"].items():
+        if (list(arrays[slot].shape), arrays[slot].dtype.name) != (own["shape"], own["dtype"]):
+            raise ValueError(f"{slot} isn't what {MANIFEST} says of it")
     return Checkpoint(path, manifest["step"], manifest["slots"], arrays, manifest["extra"], passed_over)
+
+
+def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Returns an array of a type that NumPy's files don't know, bfloat16, as that type."""
+    return array.view(dtype) if array.dtype.kind == "V" else array
 
 
 def _found(folder: Path) -> list[Path]:
@@ -201,7 +214,8 @@ def _found(folder: Path) -> list[Path]:
 def _remove(path: Path) -> None:
     # renamed first, so that a half-removed checkpoint is never taken for a damaged one
     doomed = path.with_name(f".del-{path.name}")
-    path.rename(doomed)
+    disk.rename(path, doomed, "old_checkpoint")
+    disk.reach("old_checkpoint.removal")
     shutil.rmtree(doomed, ignore_errors=True)
 
 
@@ -212,16 +226,3 @@ def _sha256(path: Path) -> str:
 
 def _own_sha256(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

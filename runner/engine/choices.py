@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.compiled import cache_folder
-from tfrun.runs import write_atomically
+from tfrun.disk import write_atomically
+from tfrun.errors import ResourceError
 
 
 class Choices:
@@ -40,6 +41,6 @@ class Choices:
 
     def write(self, answer: Mapping[str, str]) -> None:
         """Keeps an answer, if that can be done."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ResourceError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps(dict(answer)) + "\n")

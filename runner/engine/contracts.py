@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import math
 import subprocess
 import sys
@@ -51,16 +52,18 @@ def findings(kind: str, make: Make) -> list[Finding]:
         kind: one of CONTRACTS.
         make: makes the component.
 
-    Returns:
-        What was found; an exception is a promise that isn't kept.
-
     Raises:
         ConfigError: the component refuses its parameters.
     """
     make()
+    return collected(CONTRACTS[kind](make))
+
+
+def collected(contract: Iterator[Finding]) -> list[Finding]:
+    """Returns what a contract found; an exception on the way is a promise that isn't kept."""
     found: list[Finding] = []
     try:
-        found.extend(CONTRACTS[kind](make))
+        found.extend(contract)
     except Exception as error:  # whatever a person's code raises
         found.append(Finding("runs", False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"))
     return found
@@ -78,19 +81,19 @@ def _loss(make: Make) -> Iterator[Finding]:
             return call(tf.cast(y, y_pred.dtype) if y.dtype.is_floating else y, y_pred)
 
         turned = tf.roll(call(tf.roll(y, 1, axis=0), tf.roll(y_pred, 1, axis=0)), -1, axis=0)
-        yield _near("an example's value moves with its row", turned, values, CLOSE)
+        yield near("an example's value moves with its row", turned, values, CLOSE)
         yield _by_row("an example's value depends on its own row only", of, y_pred)
-        yield from _compiled(of, y_pred)
+        yield from compiled(of, y_pred)
         yield _differentiable(of, tf.cast(y_pred, tf.float64))
         finite = np.isfinite(_gradient(of, FAR * y_pred)).all()
         yield Finding("gradients are finite where errors are huge", bool(finite), f"predictions × {FAR:g}")
         if isinstance(made, keras.losses.Loss):
             each = np.asarray(values).reshape(ROWS, -1).mean(axis=1)
             weights = np.linspace(0.0, 2.0, ROWS, dtype="float32")
-            yield _near("as a whole it is the examples' mean", made(y, y_pred), each.mean())
+            yield near("as a whole it is the examples' mean", made(y, y_pred), each.mean())
             weighed = made(y, y_pred, sample_weight=tf.constant(weights))
-            yield _near("a weight multiplies its example's value", weighed, (weights * each).mean())
-            yield from _made_again(made, partial(_call, y=y, y_pred=y_pred))
+            yield near("a weight multiplies its example's value", weighed, (weights * each).mean())
+            yield from made_again(made, partial(_call, y=y, y_pred=y_pred))
 
 
 def _metric(make: Make) -> Iterator[Finding]:
@@ -108,22 +111,22 @@ def _metric(make: Make) -> Iterator[Finding]:
     for y, y_pred in _accepted(lambda y, y_pred: fresh().update_state(y, y_pred), task):
         whole = value((y, y_pred, None))
         cut = value(*[(y[a:b], y_pred[a:b], None) for a, b in ((0, 1), (1, 4), (4, ROWS))])
-        yield _near("the result doesn't depend on how rows fall into batches", cut, whole)
-        yield _near("weights of 1 change nothing", value((y, y_pred, tf.ones([ROWS]))), whole)
+        yield near("the result doesn't depend on how rows fall into batches", cut, whole)
+        yield near("weights of 1 change nothing", value((y, y_pred, tf.ones([ROWS]))), whole)
         weights = tf.constant([2.0, 0.0] + [1.0] * (ROWS - 2))
         rows = [0, 0, *range(2, ROWS)]
         repeated = value((tf.gather(y, rows), tf.gather(y_pred, rows), None))
-        yield _near("a weight of 2 counts a row twice, 0 leaves it out", value((y, y_pred, weights)), repeated)
+        yield near("a weight of 2 counts a row twice, 0 leaves it out", value((y, y_pred, weights)), repeated)
         own = fresh()
         own.update_state(y[:4], y_pred[:4])
         own.reset_state()
         own.update_state(y, y_pred)
-        yield _near("a reset leaves nothing behind", own.result(), whole)
+        yield near("a reset leaves nothing behind", own.result(), whole)
         own = fresh()
         tf.function(own.update_state, jit_compile=True, autograph=False)(y, y_pred)
-        yield _near("as XLA's program it gives the same as in Python", own.result(), whole, CLOSE)
+        yield near("as XLA's program it gives the same as in Python", own.result(), whole, CLOSE)
     if isinstance(make(), keras.metrics.Metric):
-        yield from _made_again(make())
+        yield from made_again(make())
 
 
 def _layer(make: Make) -> Iterator[Finding]:
@@ -137,10 +140,11 @@ def _layer(make: Make) -> Iterator[Finding]:
         told = made.compute_output_shape(tf.nest.map_structure(lambda part: tuple(part.shape), inputs))
         kept = tuple(told) == tuple(outputs.shape)
         yield Finding("compute_output_shape tells their shape", kept, f"it tells {tuple(told)}")
-    yield _near("outside of training it always gives the same", made(inputs, training=False), outputs, 0.0)
-    yield from _compiled(lambda x: made(x, training=False), inputs)
+    yield near("outside of training it always gives the same", made(inputs, training=False), outputs, 0.0)
+    yield from compiled(lambda x: made(x, training=False), inputs)
     if tf.is_tensor(inputs) and outputs.dtype.is_floating:
         yield _by_row("an example's output depends on its own row only", lambda x: made(x, training=False), inputs)
+    if tf.is_tensor(inputs) and inputs.dtype.is_floating and outputs.dtype.is_floating:
         with devices.dtype_policy("float64"):
             exact = make()
             wide = tf.cast(inputs, tf.float64)
@@ -158,21 +162,22 @@ def _layer(make: Make) -> Iterator[Finding]:
         one.set_weights(made.get_weights())
         return one(inputs, training=False)
 
-    yield from _made_again(made, with_weights)
+    yield from made_again(made, with_weights)
     if tf.is_tensor(inputs):
-        yield _saved(made, inputs)
+        symbolic = keras.Input(inputs.shape[1:], dtype=inputs.dtype.name)
+        yield saved(keras.Model(symbolic, made(symbolic)), inputs, outputs)
 
 
 def _activation(make: Make) -> Iterator[Finding]:
     made, x = make(), _normal(ROWS, 6)
     y = tf.convert_to_tensor(made(x))
     yield Finding("keeps shape and dtype", (y.shape, y.dtype) == (x.shape, x.dtype), f"{y.dtype.name} {_shapes(y)}")
-    yield from _compiled(made, x)
+    yield from compiled(made, x)
     yield _differentiable(made, tf.cast(x, tf.float64))
     far = tf.constant([-FAR, -100.0, -1.0, 0.0, 1.0, 100.0, FAR])
     finite = np.isfinite([made(far), _gradient(made, far)]).all()
     yield Finding(f"values and gradients are finite from −{FAR:g} to {FAR:g}", bool(finite))
-    yield from _made_again(made, lambda one: one(x))
+    yield from made_again(made, lambda one: one(x))
 
 
 def _initializer(make: Make) -> Iterator[Finding]:
@@ -192,25 +197,25 @@ def _initializer(make: Make) -> Iterator[Finding]:
         again = np.array_equal(values, np.asarray(made(DRAWS), "float64"))
         promise = "each call draws anew" if made.seed is None else "its seed gives the same values again"
         yield Finding(promise, again == (made.seed is not None))
-    yield from _made_again(made)
+    yield from made_again(made)
 
 
 def _regularizer(make: Make) -> Iterator[Finding]:
     made, w = make(), _normal(6, 4)
     value = tf.convert_to_tensor(made(w))
     yield Finding("gives a scalar, at least 0", value.shape == () and float(value) >= 0, f"{float(value):.4g}")
-    yield from _compiled(made, w)
+    yield from compiled(made, w)
     yield _differentiable(made, tf.cast(w, tf.float64))
-    yield from _made_again(made, lambda one: one(w))
+    yield from made_again(made, lambda one: one(w))
 
 
 def _constraint(make: Make) -> Iterator[Finding]:
     made, w = make(), 3.0 * _normal(6, 4)
     held = tf.convert_to_tensor(made(w))
     yield Finding("keeps shape and dtype", (held.shape, held.dtype) == (w.shape, w.dtype), _shapes(held))
-    yield _near("leaves alone what it has held", made(held), held)
-    yield from _compiled(made, w)
-    yield from _made_again(made, lambda one: one(w))
+    yield near("leaves alone what it has held", made(held), held)
+    yield from compiled(made, w)
+    yield from made_again(made, lambda one: one(w))
 
 
 def _optimizer(make: Make) -> Iterator[Finding]:
@@ -224,17 +229,17 @@ def _optimizer(make: Make) -> Iterator[Finding]:
             own.apply([tape.gradient(total, w.value)], [w])
             return total
 
-        compiled = compile(step)
-        return [float(compiled()) for _ in range(20)], w.numpy()
+        run = compile(step)
+        return [float(run()) for _ in range(20)], w.numpy()
 
     losses, weights = trained(lambda step: step)
     yield Finding("20 steps bring ‖w‖² down", losses[-1] < losses[0], f"{losses[0]:.6g} to {losses[-1]:.6g}")
-    _, compiled = trained(lambda step: tf.function(step, jit_compile=True, autograph=False))
-    yield _near("as XLA's program it takes the same steps as in Python", compiled, weights, CLOSE)
+    _, by_xla = trained(lambda step: tf.function(step, jit_compile=True, autograph=False))
+    yield near("as XLA's program it takes the same steps as in Python", by_xla, weights, CLOSE)
     made = make()
     made.learning_rate = 0.123
-    yield _near("its learning rate can be set", made.learning_rate, 0.123)
-    yield from _made_again(made)
+    yield near("its learning rate can be set", made.learning_rate, 0.123)
+    yield from made_again(made)
 
 
 def _schedule(make: Make) -> Iterator[Finding]:
@@ -304,7 +309,7 @@ def _shapes(tensors: Any) -> str:
     return str(tf.nest.map_structure(lambda part: tuple(part.shape), tensors))
 
 
-def _near(promise: str, actual: Any, expected: Any, tolerance: float = SAME) -> Finding:
+def near(promise: str, actual: Any, expected: Any, tolerance: float = SAME) -> Finding:
     """Whether two results agree, relative to the largest value where that is above 1."""
     pairs = zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True)
     arrays = [(np.asarray(a, "float64"), np.asarray(b, "float64")) for a, b in pairs]
@@ -313,16 +318,17 @@ def _near(promise: str, actual: Any, expected: Any, tolerance: float = SAME) -> 
     return Finding(promise, off <= tolerance * size, f"off by {off:.2g}, allowed {tolerance * size:.2g}")
 
 
-def _compiled(run: Callable[[Any], Any], inputs: Any) -> Iterator[Finding]:
+def compiled(run: Callable[[Any], Any], inputs: Any) -> Iterator[Finding]:
+    """Whether a graph and XLA's program give what Python gives."""
     expected = run(inputs)
     for what, jit in (("a graph", False), ("XLA's program", True)):
-        compiled = tf.function(run, jit_compile=jit, autograph=False)
-        yield _near(f"as {what} it gives the same as in Python", compiled(inputs), expected, CLOSE)
+        program = tf.function(run, jit_compile=jit, autograph=False)
+        yield near(f"as {what} it gives the same as in Python", program(inputs), expected, CLOSE)
 
 
 def _by_row(promise: str, run: Callable[[tf.Tensor], Any], x: tf.Tensor) -> Finding:
-    changed = tf.concat([x[:-1], x[-1:] + 0.5], axis=0)
-    return _near(promise, tf.convert_to_tensor(run(changed))[:-1], tf.convert_to_tensor(run(x))[:-1], CLOSE)
+    changed = tf.concat([x[:-1], x[-1:] + 0.5 if x.dtype.is_floating else x[:1]], axis=0)
+    return near(promise, tf.convert_to_tensor(run(changed))[:-1], tf.convert_to_tensor(run(x))[:-1], CLOSE)
 
 
 def _gradient(run: Callable[[tf.Tensor], Any], x: tf.Tensor) -> np.ndarray:
@@ -340,10 +346,10 @@ def _differentiable(run: Callable[[tf.Tensor], Any], x: tf.Tensor) -> Finding:
         offset[place] = DIFFERENCE
         above, below = (float(tf.reduce_sum(run(x + sign * offset))) for sign in (1.0, -1.0))
         differences[place] = (above - below) / (2 * DIFFERENCE)
-    return _near("gradients agree with finite differences", _gradient(run, x), differences, CLOSE)
+    return near("gradients agree with finite differences", _gradient(run, x), differences, CLOSE)
 
 
-def _made_again(made: Any, outputs: Callable[[Any], Any] | None = None) -> Iterator[Finding]:
+def made_again(made: Any, outputs: Callable[[Any], Any] | None = None) -> Iterator[Finding]:
     """Whether an object made again from its config is the same, as it is when a model is loaded."""
     if not hasattr(made, "get_config"):
         return
@@ -355,7 +361,7 @@ def _made_again(made: Any, outputs: Callable[[Any], Any] | None = None) -> Itera
         return
     yield Finding(promise, again.get_config() == config)
     if outputs is not None:
-        yield _near("made again it gives the same", outputs(again), outputs(made))
+        yield near("made again it gives the same", outputs(again), outputs(made))
     if isinstance(made, keras.optimizers.Optimizer):
         return
     found = keras.saving.get_registered_object(keras.saving.get_registered_name(type(made))) is type(made)
@@ -364,32 +370,36 @@ def _made_again(made: Any, outputs: Callable[[Any], Any] | None = None) -> Itera
 
 
 LOADER = """
-import contextlib, importlib, sys
+import contextlib, importlib, json, sys
 import keras, numpy as np
 folder, *modules = sys.argv[1:]
 for module in modules:
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(Exception, SystemExit):
         importlib.import_module(module)
 model = keras.saving.load_model(f"{folder}/model.keras")
-np.save(f"{folder}/outputs.npy", model(np.load(f"{folder}/inputs.npy"), training=False))
+with np.load(f"{folder}/inputs.npz") as arrays:
+    inputs = [arrays[key] for key in arrays.files]
+with open(f"{folder}/names.json") as file:
+    names = json.load(file)
+outputs = model(dict(zip(names, inputs)) if names else inputs[0], training=False)
+np.save(f"{folder}/outputs.npy", outputs["output"] if isinstance(outputs, dict) else outputs)
 """
 
 
-def _saved(made: Any, inputs: tf.Tensor) -> Finding:
-    """Whether a model of the layer alone gives the same when another process has loaded it."""
+def saved(model: keras.Model, inputs: Any, outputs: tf.Tensor) -> Finding:
+    """Whether a model gives the same for a tensor, or a mapping of them, when another process has loaded it."""
     promise = "saved, and loaded in a fresh process, it gives the same"
-    symbolic = keras.Input(inputs.shape[1:], dtype=inputs.dtype.name)
-    model = keras.Model(symbolic, made(symbolic))
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder, "model.keras"))
-        np.save(Path(folder, "inputs.npy"), inputs)
+        np.savez(Path(folder, "inputs.npz"), *tf.nest.flatten(inputs))
+        Path(folder, "names.json").write_text(json.dumps(sorted(inputs) if isinstance(inputs, dict) else []))
         search = [path for path in sys.path if path]
         code = f"import sys; sys.path[:] = {search!r}\n{LOADER}"
         command = [sys.executable, "-c", code, folder, *registry.modules()]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             return Finding(promise, False, done.stderr.strip().splitlines()[-1][:300])
-        return _near(promise, np.load(Path(folder, "outputs.npy")), made(inputs, training=False), CLOSE)
+        return near(promise, np.load(Path(folder, "outputs.npy")), outputs, CLOSE)
 
 
 class ContractError(ConfigError):

@@ -23,6 +23,7 @@ def prepare(trainer: dict[str, Any], strategy: dict[str, Any], seed: int) -> tf.
     Raises:
         ResourceError: a device that was asked for isn't there.
     """
+    keras.utils.clear_session(free_memory=False)  # automatic names begin anew, as in a process of the run's own
     name = strategy["name"]
     gpus = tf.config.list_physical_devices("GPU")
     if name == "gpu" and not gpus:
@@ -60,11 +61,14 @@ def _mirrored(strategy: dict[str, Any]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
-def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> None:
+def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, microbatches: int) -> None:
     """Raises ConfigError where a batch can't be shared out evenly."""
     replicas = strategy.num_replicas_in_sync
-    if batch_size % replicas:
-        raise ConfigError(f"data.batch_size: must be a multiple of the {replicas} replicas. Received: {batch_size}")
+    if batch_size % (replicas * microbatches):
+        parts = " × ".join(
+            f"{n} {what}" for n, what in ((replicas, "replicas"), (microbatches, "microbatches")) if n > 1
+        )
+        raise ConfigError(f"data.batch_size: must be a multiple of {parts}. Received: {batch_size}")
 
 
 def device_names() -> str:

@@ -2,14 +2,16 @@
 
     train:     devices → data → build → restore → loop → test → run.json
     evaluate:  devices → data → build → the best weights → metrics
+    predict:   devices → data → build → the best weights → a file of predictions
     export:    devices → data → build → the best weights → a model of raw rows, compared in a clean process
     check:     devices → data → build → what was found; a component alone → its contract
 
-How each of them is done stands in the modules that they call.
+How each of them is done stands in the modules that they call; all but training in `trained.py` and `checks.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import sys
@@ -18,37 +20,37 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 from rich.console import Console
 
 from tfrun import provenance
 from tfrun.catalog import Catalog
 from tfrun.console import Terminal, say, shown
+from tfrun.disk import write_atomically
 from tfrun.engine import (
     checkpoints,
-    contracts,
-    data,
     devices,
-    export,
-    feed,
+    diagnosis,
     loop,
     modes,
-    parity,
     pictures,
     progress,
     writers,
 )
-from tfrun.engine.build import build_component, build_function
+from tfrun.engine.checks import check, check_contracts
 from tfrun.engine.program import Program
 from tfrun.engine.record import Record
 from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session, with_program
 from tfrun.engine.signals import stop_on_signals
-from tfrun.errors import CheckpointError, DataError, DivergedError, Interrupted, TfrunError
-from tfrun.runs import RunFolder, now, write_atomically
+from tfrun.engine.step import of_output
+from tfrun.engine.trained import evaluate, export_run, predict
+from tfrun.errors import CheckpointError, DivergedError, Interrupted, ResourceError, TfrunError
+from tfrun.runs import RunFolder, now
 from tfrun.table import Table
 
+NUM_DRAWN = 64  # images of a generator
 log = logging.getLogger("tfrun")
+__all__ = ["check", "check_contracts", "evaluate", "export_run", "predict", "train"]
 
 
 def train(
@@ -98,7 +100,7 @@ def train(
             say(console, f"{name}: stopping after this block, saving the state; once more ends at once")
 
         try:
-            with stop_on_signals(told, before_end=console.show_cursor) as stop:
+            with stop_on_signals(told, before_end=partial(_end_at_once, console, folder)) as stop:
                 _train(config, folder, catalog, table, run, resume, hparams or {}, console, stop)
         except Exception as error:
             if isinstance(error, TfrunError) and not resume and run["step"] == 0 and not folder.has_checkpoints:
@@ -107,10 +109,22 @@ def train(
             status = {DivergedError: "diverged", Interrupted: "stopped"}.get(type(error), "failed")
             exit_code = error.exit_code if isinstance(error, TfrunError) else 1
             fault = {"type": type(error).__name__, "message": str(error), "exit_code": exit_code}
-            folder.write_run(run | {"status": status, "ended": now(), "error": fault})
+            fault |= getattr(error, "details", {})
+            with contextlib.suppress(ResourceError):  # the disk may be what it was about
+                folder.write_run(run | {"status": status, "ended": now(), "error": fault})
             log.exception("the run ended: %s", status)
             raise
         return 0
+
+
+def _end_at_once(console: Console, folder: RunFolder, number: int) -> None:
+    """Leaves the terminal and `run.json` as they should be, where a second signal ends the process."""
+    console.show_cursor()
+    run = folder.read_run()
+    message = f"ended at once by a second signal; saved up to step {run['step']}"
+    fault = {"type": "Interrupted", "message": message, "exit_code": 128 + number}
+    with contextlib.suppress(ResourceError):
+        folder.write_run(run | {"status": "stopped", "ended": now(), "error": fault})
 
 
 def new_run(config: Mapping[str, Any], folder: RunFolder, overrides: Sequence[str]) -> dict[str, Any]:
@@ -160,6 +174,8 @@ def _train(
             checkpoints.remove_newer(restored)
     run |= session.describe() | {"engine": engine}
     record = Record(folder, session, program, run, timing, restored.extra["journals"] if restored else {})
+    for name in record.shorter:
+        say(console, f"warning: {name} has lost lines since the checkpoint, which can't be brought back")
     run["timing"]["build_seconds"] = round(time.perf_counter() - started - timing.compile_seconds, 3)
     folder.write_run(run)
     write_atomically(folder.preprocessing_json, session.examples.preprocessing.to_json())
@@ -168,8 +184,17 @@ def _train(
     plan = session.plan
     try:
         with record, progress.Display(plan.steps_per_epoch, plan.last_step, console) as display:
+            roll_back = record.roll_back if config["trainer"]["on_divergence"] == "rollback" else None
             ended_by = loop.train(
-                program, plan, record.write, display.update, record.save, record.wait, lambda: bool(stop), timing
+                program,
+                plan,
+                record.write,
+                display.update,
+                record.save,
+                record.wait,
+                lambda: bool(stop),
+                timing,
+                roll_back,
             )
         if ended_by == "interrupted":
             by, go_on = signal.Signals(stop[0]).name, f"Go on with: tfrun resume {shown(folder.path)}"
@@ -180,17 +205,34 @@ def _train(
         if record.board and hparams:
             record.board.write_hparams(folder.run_id, hparams, summary_metrics(record.results))
     except DivergedError as error:
-        raise DivergedError(f"{error}. Its folder: {shown(folder.path)}") from error
+        found = _diagnosis(session, program)
+        message = f"{error}. First not finite is {found.tensor}; {_places(table, found.rows)}"
+        raise DivergedError(f"{message}. Its folder: {shown(folder.path)}", **found._asdict()) from error
     finally:
         record.close()
         program.release()
     run["engine"] |= {"ended_by": ended_by, "traces": program.traces.reasons}
+    if session.parts.step.skips and (skipped := session.parts.step.skips.total):
+        run["engine"]["skipped_steps"] = skipped
+        say(console, f"warning: {skipped:,} of {run['step']:,} steps made no update, as their numbers were not finite")
     for why in program.traces.again:
         if why.startswith("block"):
             say(console, f"warning: the step was traced again, which takes as long as at the start. {why}")
     run |= {"status": "completed", "ended": now()}
     folder.write_run(run)
     progress.print_summary(console, run, folder.path, folder.checkpoints / f"step-{run['step']:09d}")
+
+
+def _diagnosis(session: Session, program: Program) -> diagnosis.Diagnosis:
+    step = int(program.step_count.numpy())
+    batch = program.feed.batches(step, 1, session.order.batch_size)
+    return diagnosis.diagnose(session.parts.step, batch.data, batch.rows, session.order.block(step, 1))
+
+
+def _places(table: Table, rows: Sequence[int]) -> str:
+    """Returns where rows are, for a person: `rows.csv:14` and how many more."""
+    first, more = f"{table.source}:{table.first_line + rows[0]}", len(rows) - 1
+    return f"in the row {first}" if not more else f"in {len(rows)} rows of the batch, {first} and {more} more"
 
 
 def _engine(session: Session, before: dict[str, Any], timing: loop.Timing) -> tuple[Session, Program, dict[str, Any]]:
@@ -243,7 +285,8 @@ def _newest_checkpoint(folder: RunFolder, session: Session, console: Console) ->
 def _test(session: Session, program: Program, run: Mapping[str, Any], record: Record) -> None:
     """Evaluates the best weights on the test split; the state that was saved is the last one, and stays so."""
     session.load_best(program)
-    splits, classes = session.examples.splits, session.examples.preprocessing.classes
+    splits, targets = session.examples.splits, session.examples.preprocessing.targets
+    classes = {metric.name: of_output(targets, metric.output).classes for metric in session.parts.val_metrics}
     draws = record.board is not None and any(hasattr(metric, "matrix") for metric in session.parts.val_metrics)
     for split in ("val", "test"):
         if len(splits[split]) and (split == "test" or draws):
@@ -252,7 +295,16 @@ def _test(session: Session, program: Program, run: Mapping[str, Any], record: Re
                 record.writer.write_epoch(run["epoch"], run["step"], {"test": values})
             if record.board is not None:
                 for name, counts in program.matrices.items():
-                    record.board.write_image(split, name, run["step"], pictures.confusion_matrix(counts, classes))
+                    record.board.write_image(split, name, run["step"], pictures.confusion_matrix(counts, classes[name]))
+    if record.board is not None:
+        _draw_generated(session.parts.model, record.board, run["step"])
+
+
+def _draw_generated(model: Any, board: writers.TensorBoard, step: int) -> None:
+    """Shows what a generator makes, where its examples are images."""
+    shape: tuple[int, ...] = getattr(model, "example_shape", ())
+    if hasattr(model, "generate") and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))):
+        board.write_image("val", "generated", step, pictures.images(np.asarray(model.generate(NUM_DRAWN))))
 
 
 def summary_metrics(results: writers.Results) -> dict[str, float]:
@@ -265,133 +317,6 @@ def summary_metrics(results: writers.Results) -> dict[str, float]:
         elif key.startswith("test/"):
             columns[key] = value
     return columns
-
-
-def evaluate(
-    config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, *, other_data: bool = False
-) -> None:
-    """Prints the metrics of a run's best weights on its test split, or on every row of other data.
-
-    Args:
-        config: the normalized config, with the data to evaluate on.
-        folder: the run.
-        catalog: the components.
-        table: the raw rows of the config's data.
-        other_data: whether `config["data"]` is not what the run was trained on.
-    """
-    saved = _saved(folder)
-    fitted = data.Preprocessing.from_json(folder.preprocessing_json.read_text()) if other_data else None
-    session = build_session(config, catalog, table, fitted)
-    program = _program_with_best(session, saved)
-    rows = session.examples.splits["test"]
-    if len(rows) == 0:
-        raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
-    console = Terminal()
-    say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
-    say(console, f"{len(rows)} rows of {session.table.source}")
-    for name, value in program.evaluate(rows).items():
-        say(console, f"test/{name:15s} {value:.6g}")
-
-
-def export_run(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, format: str) -> None:
-    """Writes a run's best weights as a model that takes raw rows, and compares its predictions with the run's own.
-
-    Args:
-        config: the normalized config.
-        folder: the run.
-        catalog: the components.
-        table: the raw rows of the run's data.
-        format: one of export.FILES.
-
-    Raises:
-        TfrunError: the format can't hold the model, or predictions differ.
-    """
-    saved = _saved(folder)
-    export.check_format(format, data.Preprocessing.from_json(folder.preprocessing_json.read_text()))
-    first = {name: np.array(column[: export.CHECKED_ROWS]) for name, column in table.columns.items()}
-    session = build_session(config, catalog, table)
-    _program_with_best(session, saved)
-    model, preprocessing = session.parts.model, session.examples.preprocessing
-    has_targets = not getattr(session.parts.step.algorithm, "own_targets", False)
-    inputs, _, _ = feed.sample(session.examples, len(next(iter(first.values()))))
-    expected = export.predictions(model(inputs, training=False), preprocessing, has_targets)
-    path = export.write(export.portable(model, preprocessing, has_targets), format, folder.path / "export")
-    console = Terminal()
-    say(console, f"{shown(path)}, best weights up to step {saved.step}")
-    for name, kind in export.inputs_of(preprocessing).items():
-        say(console, f"        {name}: {kind}")
-    off = export.check(path, format, export.raw_rows(first, preprocessing), expected)
-    say(console, f"checked in a clean process: {len(expected)} rows, predictions at most {off:.2g} off the run's own")
-
-
-def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
-    saved = checkpoints.newest(folder.checkpoints)
-    if saved is None:
-        raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
-    return saved
-
-
-def _program_with_best(session: Session, saved: checkpoints.Checkpoint) -> Program:
-    """Returns a program whose model has the best weights of the run that was saved."""
-    program = session.make_program()
-    session.state(program).restore(saved, OPTIONAL_ROLE)
-    session.load_best(program)
-    return program
-
-
-def check(config: dict[str, Any], catalog: Catalog, table: Table, parity_steps: int = 0) -> None:
-    """Prints what can be found out without training: data, shapes, groups, memory.
-
-    Args:
-        config: the normalized config.
-        catalog: the components.
-        table: the raw rows of the config's data.
-        parity_steps: how many steps to take in Python and compiled, to compare them; 0 for none.
-
-    Raises:
-        TfrunError: what would have stopped the run, or steps that differ.
-    """
-    console, session = Terminal(), build_session(config, catalog, table)
-    program = session.make_program()
-    state = session.state(program)
-    variables = sum(array.nbytes for array in state.read().values())
-    progress.print_check(
-        console, config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
-    )
-    if parity_steps:
-        found = parity.compare(program, state, parity_steps)
-        progress.print_parity(console, found, parity_steps)
-        for difference in found:
-            if difference.first:
-                step, tensor = difference.first
-                raise parity.ParityError(
-                    f"check: compiled by {difference.mode}, step {step} gives another {tensor} than in Python, by more "
-                    f"than {parity.TOLERANCE:g}. Furthest off: {difference.tensor}, by {difference.off:.2g}"
-                )
-    say(console, "All that can be checked without training is in order.")
-
-
-def check_contracts(components: Sequence[tuple[str, Mapping[str, Any]]], catalog: Catalog) -> None:
-    """Puts components through their kinds' contracts and prints what was found.
-
-    Args:
-        components: the kind of each, and its name and parameters.
-        catalog: where they are looked up.
-
-    Raises:
-        ContractError: a promise isn't kept.
-    """
-    console, broken, total = Terminal(), [], 0
-    for kind, config in components:
-        keras.utils.set_random_seed(0)
-        name = f"{kind}={config['name']}"
-        build = build_component if kind == "optimizer" else build_function  # the others' functions aren't called
-        found = contracts.findings(kind, partial(build, catalog, kind, config, kind))
-        progress.print_findings(console, name, found)
-        total += len(found)
-        broken += [f"{name}: {finding.promise}" for finding in found if not finding.kept]
-    if broken:
-        raise contracts.ContractError(f"check: {len(broken)} of {total} promises aren't kept: {'; '.join(broken)}")
 
 
 def _has_more_to_do(config: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

@@ -16,16 +16,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun import registry
-from tfrun.engine.data import Preprocessing
+from tfrun.engine.data import FittedTarget, Preprocessing
 from tfrun.engine.devices import dtype_policy
-from tfrun.engine.step import main_output
-from tfrun.errors import ConfigError, TfrunError
+from tfrun.engine.step import main_output, of_output
+from tfrun.errors import ConfigError
+from tfrun.runs import EXPORTS
 
 CHECKED_ROWS = 64
 TOLERANCE = 1e-4  # relative to the largest prediction, or to 1 where that is smaller
-FILES = {"keras": "model.keras", "saved_model": "saved_model", "litert": "model.tflite", "onnx": "model.onnx"}
 NEEDS = {"litert": ["ai_edge_litert"], "onnx": ["tf2onnx", "onnxruntime"]}  # format -> modules, the extra's own
-WITHOUT_TEXT = ("litert", "onnx")  # they have no look-up of strings
+WITHOUT_TEXT = WITHOUT_NAMES = ("litert", "onnx")  # they have no look-up of strings, and number their outputs
 
 # What a person would write to use the artefact; only Keras' own format needs this project's code.
 LOADERS = {
@@ -33,7 +33,7 @@ LOADERS = {
 import contextlib, importlib, keras
 import tensorflow as tf
 for module in modules:
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(Exception, SystemExit):
         importlib.import_module(module)
 model = keras.saving.load_model(path)
 outputs = model({name: tf.constant(values) for name, values in rows.items()}, training=False)
@@ -71,11 +71,12 @@ with np.load(folder + "/rows.npz") as saved:
 {loader}
 if {alone}:
     assert not any(name.partition(".")[0] == "tfrun" for name in sys.modules), "tfrun was imported"
-np.save(folder + "/outputs.npy", np.asarray(outputs))
+outputs = outputs if isinstance(outputs, dict) else {{"output": outputs}}
+np.savez(folder + "/outputs.npz", *(np.asarray(outputs[name]) for name in sorted(outputs)))
 """
 
 
-class ExportError(TfrunError):
+class ExportError(ConfigError):
     """The artefact can't be written, or gives other predictions than the run."""
 
 
@@ -84,11 +85,14 @@ def check_format(format: str, preprocessing: Preprocessing) -> None:
     missing = [module for module in NEEDS.get(format, []) if find_spec(module) is None]
     if missing:
         raise ConfigError(f"format={format}: needs {', '.join(missing)}. Install with: pip install 'tfrun[{format}]'")
-    if format in WITHOUT_TEXT and preprocessing.vocabularies:
-        text = ", ".join(preprocessing.vocabularies)
+    texts = [*preprocessing.categories, *preprocessing.tokens]
+    if format in WITHOUT_TEXT and texts:
+        text = ", ".join(texts)
         raise ConfigError(
             f"format={format}: can't look up text. Received text columns: {text}. Use saved_model or keras"
         )
+    if format in WITHOUT_NAMES and preprocessing.others:
+        raise ConfigError(f"format={format}: outputs lose their names in it. Use saved_model or keras")
 
 
 def portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool = True) -> keras.Model:
@@ -96,7 +100,7 @@ def portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool
 
     Its inputs are the data's columns by name: numbers (B, 1) float32 with nan for empty, text (B, 1) strings with ""
     for empty, arrays (B, …) float32. It gives predictions in the target's own unit, (B, 1), or the probability of
-    each class, (B, K).
+    each class, (B, K); for several targets a mapping of such outputs.
 
     Args:
         model: trained.
@@ -109,41 +113,55 @@ def portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool
 
 def _portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool) -> keras.Model:
     number_columns = {name: keras.Input((1,), name=_safe(name)) for name in preprocessing.medians}
-    text_columns = {name: keras.Input((1,), dtype="string", name=_safe(name)) for name in preprocessing.vocabularies}
+    categories, tokens = (
+        {name: keras.Input((1,), dtype="string", name=_safe(name)) for name in columns}
+        for columns in (preprocessing.categories, preprocessing.tokens)
+    )
     arrays = {name: keras.Input(shape, name=_safe(name)) for name, shape in preprocessing.arrays.items()}
     inputs: dict[str, Any] = dict(arrays)
     if number_columns:
         columns = list(number_columns.values())
         together = keras.layers.Concatenate(axis=1)(columns) if len(columns) > 1 else columns[0]
         inputs["numbers"] = preprocessing.build_layers()["numbers"](together)
-    if text_columns:
-        inputs["categories"] = preprocessing.look_up(list(text_columns.values()))
-    y = main_output(model(next(iter(arrays.values())) if len(inputs) == 1 and arrays else inputs, training=False))
-    if has_targets and preprocessing.task == "regression":
-        y = keras.layers.Rescaling(preprocessing.target.standard_deviation, preprocessing.target.mean)(y)
-    elif has_targets and preprocessing.num_outputs > 1:
-        y = keras.layers.Softmax()(y)
-    elif has_targets:
-        p = keras.layers.Activation("sigmoid")(y)
-        y = keras.layers.Concatenate(axis=1)([1.0 - p, p])
-    return keras.Model({**number_columns, **text_columns, **arrays}, y, name="portable")
+    if categories:
+        inputs["categories"] = preprocessing.look_up(list(categories.values()))
+    inputs |= {name: preprocessing.look_up_tokens(name, column) for name, column in tokens.items()}
+    outputs = model(next(iter(arrays.values())) if len(inputs) == 1 and arrays else inputs, training=False)
+    y = {
+        name: _in_unit(of_output(outputs, name), target) if has_targets else of_output(outputs, name)
+        for name, target in preprocessing.targets.items()
+    }
+    rows = {**number_columns, **categories, **tokens, **arrays}
+    return keras.Model(rows, y if len(y) > 1 else main_output(y), name="portable")
 
 
-def predictions(outputs: Any, preprocessing: Preprocessing, has_targets: bool = True) -> np.ndarray:
-    """Returns what a run predicts from its model's outputs, as `portable` gives it."""
-    y = np.asarray(tf.cast(main_output(outputs), tf.float64))
-    if not has_targets:
-        return y
-    if preprocessing.task == "regression":
-        return y * preprocessing.target.standard_deviation + preprocessing.target.mean
-    logits = y if preprocessing.num_outputs > 1 else np.concatenate([np.zeros_like(y), y], axis=1)
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+def _in_unit(y: Any, target: FittedTarget) -> Any:
+    """Returns a Keras tensor of predictions or probabilities."""
+    if target.task == "regression":
+        return keras.layers.Rescaling(target.standard_deviation, target.mean)(y)
+    if target.num_outputs > 1:
+        return keras.layers.Softmax()(y)
+    p = keras.layers.Activation("sigmoid")(y)
+    return keras.layers.Concatenate(axis=1)([1.0 - p, p])
+
+
+def predictions(outputs: Any, preprocessing: Preprocessing, has_targets: bool = True) -> dict[str, np.ndarray]:
+    """Returns what a run predicts from its model's outputs, as `portable` gives it, by output."""
+    found = {}
+    for name, target in preprocessing.targets.items():
+        y = found[name] = np.asarray(tf.cast(of_output(outputs, name), tf.float64))
+        if has_targets and target.task == "regression":
+            found[name] = y * target.standard_deviation + target.mean
+        elif has_targets:
+            logits = y if target.num_outputs > 1 else np.concatenate([np.zeros_like(y), y], axis=1)
+            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+            found[name] = odds / odds.sum(axis=1, keepdims=True)
+    return found
 
 
 def write(model: keras.Model, format: str, folder: Path) -> Path:
     """Writes a model and returns where it is. Raises ExportError."""
-    path = folder / FILES[format]
+    path = folder / EXPORTS[format]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if format == "keras":
@@ -171,7 +189,7 @@ def _save_for_serving(model: keras.Model, path: Path) -> None:
     tf.saved_model.save(module, str(path), signatures=module.serve)
 
 
-def check(path: Path, format: str, rows: Mapping[str, np.ndarray], expected: np.ndarray) -> float:
+def check(path: Path, format: str, rows: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
     """Returns the largest difference between the artefact's predictions, in a clean process, and the run's.
 
     Raises:
@@ -190,24 +208,31 @@ def check(path: Path, format: str, rows: Mapping[str, np.ndarray], expected: np.
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1][:300]
             raise ExportError(f"{path}: can't be used in a process of its own: {last}")
-        outputs = np.load(Path(folder, "outputs.npy"))
-    off = float(np.max(np.abs(outputs - expected), initial=0.0))
-    if outputs.shape != expected.shape or not off <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        raise ExportError(f"{path}: gives other predictions than the run, off by {off:.3g}")
-    return off
+        if not Path(folder, "outputs.npz").exists():
+            raise ExportError(f"{path}: can't be used in a process of its own: it ended before it had predicted")
+        with np.load(Path(folder, "outputs.npz")) as saved:
+            outputs = [saved[key] for key in saved.files]
+    most = 0.0
+    for name, own in zip(sorted(expected), outputs, strict=True):
+        off = float(np.max(np.abs(own - expected[name]), initial=0.0))
+        if own.shape != expected[name].shape or not off <= TOLERANCE * max(1.0, float(np.abs(expected[name]).max())):
+            raise ExportError(f"{path}: gives other predictions than the run, off by {off:.3g} in {name}")
+        most = max(most, off)
+    return most
 
 
 def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[str, np.ndarray]:
     """Returns the first rows of a table's columns as `portable` takes them."""
     rows = {name: np.asarray(columns[name][:CHECKED_ROWS], "float32")[:, None] for name in preprocessing.medians}
-    rows |= {name: np.asarray(columns[name][:CHECKED_ROWS], str)[:, None] for name in preprocessing.vocabularies}
+    texts = [*preprocessing.categories, *preprocessing.tokens]
+    rows |= {name: np.asarray(columns[name][:CHECKED_ROWS], str)[:, None] for name in texts}
     return rows | {name: np.asarray(columns[name][:CHECKED_ROWS], "float32") for name in preprocessing.arrays}
 
 
 def inputs_of(preprocessing: Preprocessing) -> dict[str, str]:
     """Returns what `portable` takes, for a person."""
     kinds = dict.fromkeys(preprocessing.medians, "float32 (batch, 1), nan for empty")
-    kinds |= dict.fromkeys(preprocessing.vocabularies, 'string (batch, 1), "" for empty')
+    kinds |= dict.fromkeys([*preprocessing.categories, *preprocessing.tokens], 'string (batch, 1), "" for empty')
     return kinds | {
         name: f"float32 {('batch', *shape)}".replace("'", "") for name, shape in preprocessing.arrays.items()
     }

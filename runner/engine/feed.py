@@ -142,19 +142,19 @@ class Stream:
 
     def _read(self, rows: np.ndarray, length: int | None = None) -> Any:
         rows = np.pad(rows, (0, (length or len(rows)) - len(rows)))
-        data = tf.nest.map_structure(lambda array: _as_tensor(arrays.take(array, rows, _dtype(array))), self._arrays)
+        data = tf.nest.map_structure(lambda array: _as_tensor(arrays.take(array, rows, dtype_of(array))), self._arrays)
         return self._strategy.experimental_distribute_values_from_function(lambda _: data)
 
 
 def sample(examples: Examples, count: int = 2) -> Any:
     """Returns the first few examples, (inputs, targets, weights), as the program gets them."""
     rows = np.arange(count)
-    return tf.nest.map_structure(lambda array: arrays.take(array, rows, _dtype(array)), examples.arrays)
+    return tf.nest.map_structure(lambda array: arrays.take(array, rows, dtype_of(array)), examples.arrays)
 
 
 def data_bytes(examples: Examples) -> int:
     """Returns the size of the examples on the device."""
-    return len(examples.targets) * _row_bytes(examples.arrays)
+    return examples.num_rows * _row_bytes(examples.arrays)
 
 
 def bytes_to_load(examples: Examples) -> int:
@@ -162,21 +162,21 @@ def bytes_to_load(examples: Examples) -> int:
     if tf.config.list_logical_devices("GPU"):
         return data_bytes(examples)
     leaves = tf.nest.flatten(examples.arrays)
-    return len(examples.targets) * _row_bytes([array for array in leaves if not isinstance(array, np.ndarray)])
+    return examples.num_rows * _row_bytes([array for array in leaves if not isinstance(array, np.ndarray)])
 
 
 def _row_bytes(data: Any) -> int:
-    return sum(int(np.prod(array.shape[1:])) * np.dtype(_dtype(array)).itemsize for array in tf.nest.flatten(data))
+    return sum(int(np.prod(array.shape[1:])) * np.dtype(dtype_of(array)).itemsize for array in tf.nest.flatten(data))
 
 
-def _dtype(array: Any) -> Any:
+def dtype_of(array: Any) -> Any:
     """Returns what an array is on the device: one in memory is encoded already, one on disk is not."""
     return array.dtype if isinstance(array, np.ndarray) else np.dtype(keras.config.floatx())
 
 
 def _as_tensor(array: Any) -> tf.Tensor:
     """Returns an array as a tensor on the default device; on a CPU it is the same memory."""
-    array = arrays.load(array, _dtype(array))
+    array = arrays.load(array, dtype_of(array))
     with tf.device("CPU:0"):
         tensor = tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     return tf.identity(tensor) if tf.config.list_logical_devices("GPU") else tensor

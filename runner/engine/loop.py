@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tfrun import disk
 from tfrun.engine.program import BlockResult, Program
 from tfrun.engine.writers import Writer
 from tfrun.errors import DivergedError
@@ -83,6 +84,7 @@ def train(
     wait: Callable[[], Any],
     is_interrupted: Callable[[], bool],
     timing: Timing,
+    roll_back: Callable[[int], int] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> str:
     """Trains from the program's step to the plan's last one; the last step is always saved.
@@ -96,6 +98,7 @@ def train(
         wait: returns once all that was given to `write` and `save` is on the disk.
         is_interrupted: whether a signal asked to stop.
         timing: added to.
+        roll_back: called with a step whose numbers aren't finite; goes back to a step that was saved and returns it.
         clock: gives seconds.
 
     Returns:
@@ -109,6 +112,8 @@ def train(
     started = saved = clock()
     compiled = timing.compile_seconds > 0
     why = "early stopping" if program.is_stopped else "last step"
+    if roll_back:
+        save(step)  # what to go back to
     while step < plan.last_step and why == "last step":
         num_steps = plan.block_steps(step, min(wanted, program.max_steps))
         before = clock()
@@ -121,11 +126,15 @@ def train(
         else:
             timing.compile_seconds += seconds
             compiled = True
+        disk.reach("epoch" if len(result.train) else "block")
         write(step, result)
         values |= newest_values(result, program.names)
         step += len(result.losses)
         show(step, values, timing)
 
+        if not result.finite and roll_back:
+            step = roll_back(step)
+            continue
         if not result.finite:
             save(step)
             wait()

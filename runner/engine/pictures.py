@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 CELL, MARGIN = 56, 90  # pixels
+IMAGE = 64  # what a small image is enlarged to
 MAX_DRAWN = 40  # classes; a larger matrix has no room for numbers
 
 
@@ -37,6 +39,32 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> bytes:
             if written:
                 ink = "white" if shares[i, j] > 0.6 else "black"
                 draw.text((x + cell // 2, y + cell // 2), f"{counts[i, j]:,.10g}", fill=ink, anchor="mm")
+    return _png(picture)
+
+
+def images(values: np.ndarray) -> bytes:
+    """Returns a PNG with images side by side, the least value of all black and the greatest white.
+
+    Args:
+        values: (N, H, W), or (N, H, W, C) with one channel or three; drawn in about √N rows.
+    """
+    values = np.asarray(values, "float64")
+    values = values if values.ndim == 4 else values[..., None]
+    low, high = values.min(), values.max()
+    pixels: np.ndarray = np.round(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
+    pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+    across = math.ceil(len(pixels) ** 0.5)
+    down = math.ceil(len(pixels) / across)
+    times = max(1, IMAGE // max(pixels.shape[1:3]))
+    height, width = (times * size for size in pixels.shape[1:3])
+    picture = Image.new("RGB", (across * (width + 2), down * (height + 2)), "white")
+    for k, own in enumerate(pixels):
+        image = Image.fromarray(np.ascontiguousarray(own)).resize((width, height), Image.Resampling.NEAREST)
+        picture.paste(image, (k % across * (width + 2) + 1, k // across * (height + 2) + 1))
+    return _png(picture)
+
+
+def _png(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()

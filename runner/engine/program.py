@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrun import disk
 from tfrun.compiled import throw_away
 from tfrun.engine.feed import Feed, Part
 from tfrun.engine.order import Order
@@ -164,11 +165,11 @@ class Program:
         self.max_steps = min(steps, self._per_epoch) if self._max_epochs == 1 else self._max_epochs * self._per_epoch
         self._blocks = {mode: self._compiled(mode) for mode in ("xla_loop", "graph_loop", "eager")}
         # once or twice in a run: not worth XLA's compile time
-        self._compiled_evaluation, self._compiled_train_values, self._compiled_epoch_end = (
+        self._compiled_evaluation, self._compiled_begin, self._compiled_epoch_end = (
             tf.function(self.traces.noting(name, function), autograph=False)
             for name, function in (
                 ("evaluation", self._evaluate),
-                ("train_values", self._train_values),
+                ("begin_validation", self._begin_validation),
                 ("epoch_end", self._end_epoch),
             )
         )
@@ -235,7 +236,8 @@ class Program:
         # the host waits here for the device
         curves, epochs, steps, ended, ok, stop = tf.nest.map_structure(lambda value: value.numpy(), values)
         if self._validates_outside and ok and end + 1 == self._per_epoch:
-            train_values = self._compiled_train_values()
+            train_values = self._compiled_begin()
+            disk.reach("validation")
             self._add(self._val_rows)
             epochs, stop = tf.nest.map_structure(lambda value: value.numpy(), self._compiled_epoch_end(train_values))
             epochs, ended = Epochs(*(np.array([value]) for value in epochs)), 1
@@ -311,7 +313,7 @@ class Program:
                 return k + 1, steps, ended, ok, stop, curves, epochs
 
             def end_epoch() -> tuple[Epochs, tf.Tensor]:
-                train_values = self._train_values()
+                train_values = self._begin_validation()
                 if validation is not None:
                     self._evaluate(*validation, self._chunk(self._val_rows))
                 own, stop = self._end_epoch(train_values)
@@ -326,12 +328,14 @@ class Program:
         _, steps, ended, ok, stop, curves, epochs = tf.while_loop(is_on, epoch, start)
         return curves, epochs, steps, ended, ok, stop
 
-    def _train_values(self) -> tf.Tensor:
-        """Reads the training metrics; before validation, which uses the model's own ones too."""
+    def _begin_validation(self) -> tf.Tensor:
+        """Reads the training metrics and goes over to validation, which uses the model's own ones too."""
+        if self._step.averages is not None:
+            self._step.averages.swap()
         return read_and_reset(self._step.loss_mean, self._step.metrics, self._step.own_metrics)
 
     def _end_epoch(self, train: tf.Tensor) -> tuple[Epochs, tf.Tensor]:
-        """Reads the validation metrics, keeps the best weights; returns the epoch's values and whether to stop."""
+        """Ends validation: reads its metrics, keeps the best weights; returns all values and whether to stop."""
         val = read_and_reset(self._loss_mean, self._metrics, self._step.own_metrics)
         better, stop = tf.constant(False), tf.constant(False)
         if self.best is not None:
@@ -344,6 +348,8 @@ class Program:
         for group in self._step.active:
             if group.watcher:
                 group.watcher.end_epoch(self._named(train, val))
+        if self._step.averages is not None:
+            self._step.averages.swap()
         return Epochs(train, val, better), stop
 
     def _named(self, train: tf.Tensor, val: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -372,7 +378,7 @@ class Program:
         if not isinstance(own_weights, tuple):
             weights *= tf.cast(own_weights, weights.dtype)
         if self._metrics:
-            update(self._metrics, self._step.target, y, y_pred, weights)
+            update(self._metrics, self._step.targets, y, y_pred, weights)
 
 
 def written(arrays: Any, k: tf.Tensor, values: Any) -> Any:

@@ -5,7 +5,9 @@ All of it is written by the background thread, in the order of the run; the trai
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +18,11 @@ from tfrun.engine import checkpoints, loop, writers
 from tfrun.engine.background import Background
 from tfrun.engine.program import BlockResult, Program
 from tfrun.engine.session import Session
+from tfrun.errors import DivergedError, ResourceError
 from tfrun.runs import RunFolder
+
+log = logging.getLogger("tfrun")
+MOST_ROLLBACKS = 5  # to one checkpoint
 
 
 class Record:
@@ -28,6 +34,9 @@ class Record:
         run: what `run.json` says; while the context is entered it belongs to the background.
         timing: the training thread's seconds.
         journals: how long the journals were at the checkpoint that the run goes on from; none for a new run.
+
+    Attributes:
+        shorter: journals that have lost what the checkpoint knows of.
     """
 
     def __init__(
@@ -44,16 +53,23 @@ class Record:
         self._state = session.state(program)
         self._slots = self._state.describe()
         self._groups = [group.name for group in session.parts.step.active]
-        writers.cut_back(folder.path, journals)
-        self.results = writers.Results(folder.metrics_jsonl, int(session.best.best_step.numpy()), session.best.monitor)
-        self.board = writers.TensorBoard(folder.tensorboard) if session.config["logger"] else None
-        lines = writers.JsonLines(folder.metrics_jsonl)
-        self.writer = writers.MultiWriter(filter(None, [lines, self.results, self.board]))
+        self._times_back_to: Counter[int] = Counter()
+        self._open(journals)
         if self.board and not journals:
             self.board.write_text("config", _as_markdown(session.config))
             self.board.write_text("groups", _as_markdown(run["groups"]))
         self._background, self._saved = Background(), threading.Event()
         self._saved.set()
+        self._refused: ResourceError | None = None  # by the disk, at the last try to save
+
+    def _open(self, journals: Mapping[str, int]) -> None:
+        """Goes on with the journals where a checkpoint left them."""
+        folder, best = self._folder, self._session.best
+        self.shorter = writers.cut_back(folder.path, journals)
+        self.results = writers.Results(folder.metrics_jsonl, int(best.best_step.numpy()), best.monitor)
+        self.board = writers.TensorBoard(folder.tensorboard) if self._session.config["logger"] else None
+        lines = writers.JsonLines(folder.metrics_jsonl)
+        self.writer = writers.MultiWriter(filter(None, [lines, self.results, self.board]))
 
     def __enter__(self) -> Record:
         self._background.__enter__()
@@ -73,8 +89,37 @@ class Record:
         self._saved = self._background.do(self._save, step, self._state.read(), self._seconds())
 
     def wait(self) -> None:
-        """Returns once everything is on the disk."""
+        """Returns once everything is on the disk. Raises ResourceError where the disk refuses the last state."""
         self._background.wait()
+        if self._refused:
+            raise self._refused
+
+    def roll_back(self, step: int) -> int:
+        """Goes back to the newest checkpoint, with half its learning rates, a quarter the second time, and so on.
+
+        Returns:
+            The checkpoint's step.
+
+        Raises:
+            DivergedError: it has been tried from there often enough.
+        """
+        self.wait()
+        saved = checkpoints.newest(self._folder.checkpoints)
+        assert saved is not None
+        if self._times_back_to[saved.step] == MOST_ROLLBACKS:
+            raise DivergedError(
+                f"the loss or its gradient is not finite at step {step + 1}, however often learning rates are halved. "
+                f"The weights of step {saved.step} are saved"
+            )
+        self._times_back_to[saved.step] += 1
+        factor = 0.5 ** self._times_back_to[saved.step]
+        self.writer.close()
+        self._state.restore(saved)
+        for group in self._session.parts.step.active:
+            group.base_learning_rate.assign(group.base_learning_rate * factor)
+        self._open(saved.extra["journals"])
+        self._run.setdefault("rollbacks", []).append({"from": step, "to": saved.step, "rates": factor})
+        return saved.step
 
     def close(self) -> None:
         """Writes what is left, and into `run` what the run took and gave."""
@@ -86,6 +131,16 @@ class Record:
         return self._timing.added_to(self._earlier)
 
     def _save(self, step: int, arrays: Mapping[str, np.ndarray], seconds: Mapping[str, float | None]) -> None:
+        """Saves a state; where the disk refuses, training goes on, and the next one is another try."""
+        try:
+            self._write(step, arrays, seconds)
+        except ResourceError as error:
+            log.warning("%s. Training goes on, and the next checkpoint is another try", error)
+            self._refused = error
+        else:
+            self._refused = None
+
+    def _write(self, step: int, arrays: Mapping[str, np.ndarray], seconds: Mapping[str, float | None]) -> None:
         self.writer.flush()  # what the checkpoint says of the journals must be true after a power cut too
         session, run = self._session, self._run
         extra = {

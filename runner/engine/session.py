@@ -25,6 +25,7 @@ from tfrun.errors import ConfigError
 from tfrun.table import Table
 
 LOG_POINTS = 500  # of a curve over steps, where logger.every_steps is not set
+TRACED_TRAINER = ("precision", "deterministic", "microbatches", "ema_decay", "on_divergence")
 OPTIONAL_ROLE = "early_stopping"  # it may be turned on or off when a run goes on
 
 
@@ -98,6 +99,9 @@ class Session:
                     for variable in metric.variables
                 ],
                 "algorithm": list(getattr(step.algorithm, "variables", [])),
+                "average": step.averages.variables if step.averages else [],
+                "skips": step.skips.variables if step.skips else [],
+                "loss_scale": step.loss_scale.variables if step.loss_scale else [],
                 "best": [*self.best.variables, *(program.best_weights if program else [])],
                 OPTIONAL_ROLE: self.stopper.variables if self.stopper else [],
                 "position": [program.step_count] if program else [],
@@ -122,7 +126,7 @@ class Session:
             **{key: inputs.structure(key, config[key]) for key in ("loss", "algorithm")},
             "groups": groups,
             "monitor": [config["checkpoint"][key] for key in ("monitor", "mode")],
-            "trainer": [config["trainer"][key] for key in ("precision", "deterministic")],
+            "trainer": inputs.structure("trainer", {key: config["trainer"][key] for key in TRACED_TRAINER}),
             "preprocessing": self.examples.preprocessing.to_json(),
             "inputs": tf.nest.map_structure(lambda array: (array.shape, str(array.dtype)), self.examples.inputs),
             "rows": {split: len(rows) for split, rows in self.examples.splits.items()},
@@ -132,10 +136,12 @@ class Session:
         return json.dumps(described, sort_keys=True, default=str)
 
     def load_best(self, program: Program) -> None:
-        """Gives the model its best weights, where an epoch has ended."""
+        """Gives the model its best weights; before an epoch has ended, the averaged ones, where there are such."""
         if int(self.best.best_step.numpy()):
             for variable, best in zip(self.parts.model.variables, program.best_weights, strict=True):
                 variable.assign(best)
+        elif self.parts.step.averages is not None:
+            self.parts.step.averages.swap()
 
     def choices(self) -> Choices:
         """Returns what is known of this program's modes: its speed depends on all that is named here."""
@@ -145,6 +151,7 @@ class Session:
                 "layers": [type(layer).__name__ for layer in self.parts.model._flatten_layers()],
                 "variables": [(list(v.shape), v.dtype) for v in self.parts.model.variables],
                 "precision": keras.config.dtype_policy().name,
+                "microbatches": step.microbatches,
                 "optimizers": [(type(group.optimizer).__name__, len(group.variables)) for group in step.active],
                 "metrics": [type(metric).__name__ for metric in step.metrics],
                 "inputs": tf.nest.map_structure(lambda array: list(array.shape), self.examples.inputs),
@@ -217,10 +224,10 @@ def build_session(
         TfrunError: the devices, the data or the components are not as the config says.
     """
     strategy = devices.prepare(config["trainer"], config["strategy"], config["seed"])
-    examples = data.prepare(table, config["data"]) if fitted is None else data.prepare_evaluation(table, fitted)
+    examples = _prepared(table, config["data"]) if fitted is None else data.prepare_evaluation(table, fitted)
     order = Order(examples.splits["train"], config["data"]["batch_size"], config["seed"])
     if fitted is None:
-        devices.check_batch_size(order.batch_size, strategy)
+        devices.check_batch_size(order.batch_size, strategy, config["trainer"]["microbatches"])
     plan = make_plan(config, order.steps_per_epoch)
     sample = feed.sample(examples)
     parts = build_parts(config, catalog, strategy, examples.preprocessing, sample, plan)
@@ -233,6 +240,20 @@ def build_session(
     if len(examples.splits["val"]) == 0 and fitted is None:
         _check_monitors({"checkpoint": best, "early_stopping": stopper})
     return Session(config, strategy, table, examples, parts, order, plan, best, stopper)
+
+
+_last_prepared: list[tuple[Table, str, data.Examples]] = []  # at most one: a sweep's next job most often has its rows
+
+
+def _prepared(table: Table, config: Mapping[str, Any]) -> data.Examples:
+    key = json.dumps([config, keras.config.floatx()], sort_keys=True)
+    for last, its_key, examples in _last_prepared:
+        if last is table and its_key == key:
+            return examples
+    _last_prepared.clear()  # before there are others in memory
+    examples = data.prepare(table, dict(config))
+    _last_prepared.append((table, key, examples))
+    return examples
 
 
 def make_plan(config: Mapping[str, Any], steps_per_epoch: int) -> Plan:

@@ -13,14 +13,14 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[], object]) -> Iterator[list[int]]:
+def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int], object]) -> Iterator[list[int]]:
     """Gives a list that the signals which arrive are put into.
 
     A thread takes them, since Python's own handlers wait while the program runs or XLA compiles.
 
     Args:
         on_first: called with the first signal, from the thread.
-        before_end: called before the second one ends the process.
+        before_end: called with the second one, before it ends the process.
     """
     received: list[int] = []
     reader, writer = socket.socketpair()
@@ -31,7 +31,7 @@ def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[], ob
             if data[0] in STOPPING:
                 received.append(data[0])
                 if len(received) > 1:
-                    before_end()
+                    before_end(data[0])
                     os._exit(128 + data[0])
                 on_first(data[0])
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfrun.engine.averages import AveragedWeights
+from tfrun.engine.loss_scale import LossScale
+from tfrun.engine.skips import Skips
 from tfrun.engine.split import Group
 from tfrun.errors import ConfigError
 
@@ -34,9 +37,21 @@ class TargetScale:
 class Step:
     """What happens to the state at one step; called in the compiled program, or eagerly by a person debugging.
 
-    A batch goes through two phases. `_compute` runs on each replica and changes nothing but what a forward pass
+    A batch goes through two phases. `compute` runs on each replica and changes nothing but what a forward pass
     changes. Where loss and gradients are finite, `_update` changes the weights; where they are not, nothing is left
     changed, so the state stays that of the last good step.
+
+    Args:
+        strategy: the devices.
+        model, algorithm, loss: what is trained, and how.
+        groups: which optimizer updates which variables.
+        loss_mean, metrics: of an epoch's batches.
+        target: the target's unit.
+        microbatches: how many equal parts of a batch are worked through one after the other, their gradients averaged.
+        loss_scale: for gradients in float16.
+        averages: of the weights, over the steps.
+        skips: counts the steps that are taken without an update; None where such a step ends the run.
+        other_targets: further targets' units, by output.
     """
 
     def __init__(
@@ -49,6 +64,11 @@ class Step:
         loss_mean: keras.metrics.Mean,
         metrics: Sequence[keras.metrics.Metric],
         target: TargetScale,
+        microbatches: int = 1,
+        loss_scale: LossScale | None = None,
+        averages: AveragedWeights | None = None,
+        skips: Skips | None = None,
+        other_targets: Mapping[str, TargetScale] = {},  # noqa: B006 (never changed)
     ):
         self.strategy = strategy
         self.model = model
@@ -58,7 +78,12 @@ class Step:
         self.active = [group for group in groups if group.optimizer is not None]
         self.loss_mean = loss_mean
         self.metrics = metrics
-        self.target = target
+        self.targets = {MAIN_OUTPUT: target, **other_targets}
+        self.microbatches = microbatches
+        self.loss_scale = loss_scale
+        self.averages = averages
+        self.skips = skips
+        self._tolerances = [own for own in (loss_scale, skips) if own is not None]
         # those that the model and the algorithm update themselves, in training and in validation
         self.own_metrics = [*model.metrics, *getattr(algorithm, "metrics", [])]
         self.sums_by_halves = False  # set while the step is traced
@@ -74,16 +99,18 @@ class Step:
 
         Returns:
             The loss and the gradients' global norm (scalar float32), the learning rate of each active group
-            (num_groups,) float32, and whether the update was made (scalar bool).
+            (num_groups,) float32, and whether the step was taken (scalar bool).
         """
-        loss, norm, gradients, outputs, changed = self.strategy.run(self._compute, args=(data, rows))
+        loss, norm, gradients, outputs, changed = self.strategy.run(self.compute, args=(data, rows))
         loss, norm = self._sum(loss), self._one(norm)
-        ok = tf.math.is_finite(loss) & tf.math.is_finite(norm)
+        finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         rates = tf.stack([group.learning_rate(step) for group in self.active])
 
         def update() -> tf.Tensor:
             self._update(gradients, outputs, rates, step)
             self.loss_mean.update_state(loss)
+            if self.averages is not None:
+                self.averages.update(step)
             return rates
 
         def put_back() -> tf.Tensor:
@@ -91,13 +118,19 @@ class Step:
                 variable.assign(self._one(value))
             return rates
 
-        return loss, norm, tf.cond(ok, update, put_back), ok
+        rates, ok = tf.cond(finite, update, put_back), finite
+        for own in self._tolerances:  # then the step is taken without an update
+            ok |= own.tolerates(loss)
+        for own in self._tolerances:
+            own.update(finite, ok)
+        return loss, norm, rates, ok
 
-    def _compute(self, data: Any, rows: tf.Tensor) -> tuple[Any, ...]:
+    def compute(self, data: Any, rows: tf.Tensor) -> tuple[Any, ...]:
+        """Returns a batch's loss, its gradients and what else an update takes, on one replica."""
         replicas = self.strategy.num_replicas_in_sync
         before = [tf.identity(variable.value) for variable in self.model.non_trainable_variables]
         x, y, weights = gather(data, own_share(rows))
-        differentiate = functools.partial(self._differentiate, weighted(self.loss, weights), x, y)
+        differentiate = functools.partial(self._differentiate_parts, x, y, weights)
         if hasattr(self.algorithm, "gradients"):
             loss, y_pred, gradients = self.algorithm.gradients(differentiate, self._trained)
         else:
@@ -114,18 +147,45 @@ class Step:
             by_group.append(own)
         return loss, tf.cast(tf.linalg.global_norm(norms), tf.float32), by_group, (y, y_pred, weights), before
 
-    def _differentiate(self, loss: Any, x: Any, y: tf.Tensor) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
+    def _differentiate_parts(self, *batch: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
+        """Returns what `_differentiate` does of all parts of a batch together."""
+        count = self.microbatches
+        if count == 1:
+            return self._differentiate(*batch)
+        parts = tf.nest.map_structure(lambda own: tf.reshape(own, [count, -1, *own.shape[1:]]), batch)
+
+        def part(k: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
+            return self._differentiate(*tf.nest.map_structure(lambda own: own[k], parts))
+
+        def add(k: Any, loss: Any, outputs: Any, gradients: Any) -> tuple[Any, ...]:
+            own_loss, own_outputs, own_gradients = part(k)
+            outputs = tf.nest.map_structure(
+                lambda all, own: tf.tensor_scatter_nd_update(all, [[k]], [own]), outputs, own_outputs
+            )
+            return k + 1, loss + own_loss, outputs, [a + b for a, b in zip(gradients, own_gradients, strict=True)]
+
+        loss, first, gradients = part(0)  # tells the shapes of the others
+        outputs = tf.nest.map_structure(lambda own: tf.repeat(own[None], count, axis=0), first)
+        start = (tf.constant(1), loss, outputs, gradients)
+        # one at a time, which is what saves memory
+        _, loss, outputs, gradients = tf.while_loop(lambda k, *_: k < count, add, start, parallel_iterations=1)
+        outputs = tf.nest.map_structure(lambda own: tf.reshape(own, [-1, *own.shape[2:]]), outputs)
+        return loss / count, outputs, [gradient / count for gradient in gradients]
+
+    def _differentiate(self, x: Any, y: tf.Tensor, weights: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
         """Returns this replica's share of the loss, a scalar float32, y_pred, and each trained variable's gradient."""
+        scale = self.loss_scale
         with tf.GradientTape(persistent=True) as tape:
-            total, y_pred = self.algorithm.forward(self.model, loss, x, y)
+            total, y_pred = self.algorithm.forward(self.model, weighted(self.loss, weights), x, y)
             totals = total if isinstance(total, dict) else {"": total}
             totals = {
                 name: tf.cast(own, tf.float32) / self.strategy.num_replicas_in_sync for name, own in totals.items()
             }
+            scaled = totals if scale is None else {name: scale.up(own) for name, own in totals.items()}
         if not isinstance(total, dict):
-            gradients = tape.gradient(totals[""], [variable.value for variable in self._trained])
+            gradients = tape.gradient(scaled[""], [variable.value for variable in self._trained])
         elif totals.keys() == {group.name for group in self.active}:
-            of_groups = [tape.gradient(totals[group.name], [v.value for v in group.variables]) for group in self.active]
+            of_groups = [tape.gradient(scaled[group.name], [v.value for v in group.variables]) for group in self.active]
             gradients = [gradient for own in of_groups for gradient in own]
         else:
             raise ConfigError(
@@ -138,7 +198,8 @@ class Step:
                 "model: the loss doesn't depend on every trainable variable, so these get no gradient. "
                 f"Received: {', '.join(missing)}. Put them into a group with frozen: true, or use them"
             )
-        return next(iter(totals.values())), y_pred, [tf.convert_to_tensor(gradient) for gradient in gradients]
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        return next(iter(totals.values())), y_pred, gradients if scale is None else [*map(scale.down, gradients)]
 
     def evaluate(self, loss: Any, x: Any, y: tf.Tensor) -> tuple[tf.Tensor, Any]:
         """Returns the loss of each example, (B,), and y_pred, outside of training."""
@@ -184,7 +245,7 @@ class Step:
 
     def update_metrics(self, y: tf.Tensor, y_pred: Any, weights: Any) -> None:
         """Updates every metric but the loss, in the target's own unit."""
-        update(self.metrics, self.target, y, y_pred, None if isinstance(weights, tuple) else weights)
+        update(self.metrics, self.targets, y, y_pred, None if isinstance(weights, tuple) else weights)
 
     def _sum(self, value: Any) -> tf.Tensor:
         return value if self.strategy.num_replicas_in_sync == 1 else self.strategy.reduce("SUM", value, axis=None)
@@ -194,18 +255,25 @@ class Step:
         return self.strategy.experimental_local_results(value)[0]
 
 
-def update(
-    metrics: Sequence[keras.metrics.Metric], target: TargetScale, y: tf.Tensor, y_pred: Any, weights: Any
-) -> None:
-    """Updates metrics with a batch, in the target's own unit."""
-    y, y_pred = target.restore(y), target.restore(main_output(y_pred))
+def update(metrics: Sequence[Any], targets: Mapping[str, TargetScale], y: Any, y_pred: Any, weights: Any) -> None:
+    """Updates metrics with a batch, each with the target and the output that it is of, in the target's own unit."""
+    restored: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
     for metric in metrics:
-        metric.update_state(y, y_pred, sample_weight=weights)
+        name = getattr(metric, "output", MAIN_OUTPUT)
+        if name not in restored:
+            scale = targets.get(name, targets[MAIN_OUTPUT])
+            restored[name] = scale.restore(of_output(y, name)), scale.restore(of_output(y_pred, name))
+        metric.update_state(*restored[name], sample_weight=weights)
 
 
-def main_output(y_pred: Any) -> tf.Tensor:
-    """Returns the prediction itself, of a model with further outputs too."""
-    return y_pred[MAIN_OUTPUT] if isinstance(y_pred, dict) else y_pred
+def of_output(values: Any, name: str) -> Any:
+    """Returns an output of the model or its target; one that has none of its own has the main target."""
+    return values.get(name, values[MAIN_OUTPUT]) if isinstance(values, dict) else values
+
+
+def main_output(values: Any) -> Any:
+    """Returns the prediction itself, or the target, where there are several."""
+    return of_output(values, MAIN_OUTPUT)
 
 
 def weighted(loss: Callable[..., tf.Tensor], weights: Any) -> Callable[..., tf.Tensor]:

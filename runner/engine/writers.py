@@ -1,11 +1,13 @@
 """What a run writes as it goes: `metrics.jsonl` and TensorBoard's event files.
 
 Both are journals: files that only grow. A checkpoint notes their lengths, and a resumed run cuts them back to those,
-so that no line and no point is ever there twice.
+so that no line and no point is ever there twice. What a full disk refuses is kept and written later.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import struct
@@ -18,7 +20,10 @@ from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_
 from tensorboard.plugins.hparams import summary_v2 as hparams_summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from tfrun import disk
 from tfrun.errors import ResourceError
+
+PIECE_BYTES = 2**14  # written at once
 
 
 class Writer(Protocol):
@@ -37,6 +42,54 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Writes what is left."""
+
+
+class Journal:
+    """A file that only grows, written a piece at a time. What is refused waits in memory until it is taken.
+
+    Args:
+        path: is made where it isn't there.
+        name: of its operations, for `tfrun.disk`.
+    """
+
+    def __init__(self, path: Path, name: str):
+        self._name = name
+        self._waiting = bytearray()
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        self._length = os.fstat(self._file.fileno()).st_size
+
+    def write(self, data: bytes) -> int:
+        """Takes what comes next."""
+        self._waiting += data
+        if len(self._waiting) >= PIECE_BYTES:
+            with contextlib.suppress(OSError):  # flush() tells
+                self._push()
+        return len(data)
+
+    def flush(self) -> None:
+        """Puts everything onto the disk. Raises OSError where it refuses; then nothing of the rest is written."""
+        self._push()
+        disk.sync(self._file, self._name)
+
+    def close(self) -> None:
+        """Writes what is left, if the disk takes it."""
+        with contextlib.suppress(OSError):
+            self._push()
+        self._file.close()
+
+    def _push(self) -> None:
+        if not self._waiting:
+            return
+        try:
+            disk.write(self._file, bytes(self._waiting), self._name)
+            written = os.fstat(self._file.fileno()).st_size - self._length
+            if written != len(self._waiting):  # a full disk takes a part
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            os.ftruncate(self._file.fileno(), self._length)  # no half line, no half record
+            raise
+        self._length += len(self._waiting)
+        self._waiting.clear()
 
 
 class MultiWriter:
@@ -75,7 +128,7 @@ class JsonLines:
     """
 
     def __init__(self, path: Path):
-        self._file = open(path, "ab")  # noqa: SIM115 - closed by close()
+        self._file = Journal(path, path.name)
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
         """Leaves single steps to TensorBoard."""
@@ -87,7 +140,7 @@ class JsonLines:
         self._file.write(json.dumps(line).encode() + b"\n")
 
     def flush(self) -> None:
-        _sync(self._file)
+        self._file.flush()
 
     def close(self) -> None:
         self._file.close()
@@ -145,7 +198,7 @@ class TensorBoard:
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time):
         self._folder, self._clock = folder, clock
-        self._files: dict[str, tuple[Any, RecordWriter]] = {}
+        self._files: dict[str, tuple[Journal, RecordWriter]] = {}
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
         self._write("train", step, values)
@@ -207,13 +260,13 @@ class TensorBoard:
         event.summary.MergeFromString(summary.SerializeToString())
         self._files[split][1].write(event.SerializeToString())
 
-    def _open(self, split: str) -> tuple[Any, RecordWriter]:
+    def _open(self, split: str) -> tuple[Journal, RecordWriter]:
         folder = self._folder / split
         folder.mkdir(parents=True, exist_ok=True)
         # one file for the life of the run: TensorBoard reads several in a folder only when told to
         existing = sorted(folder.glob("events.out.tfevents.*"))
         path = existing[0] if existing else folder / f"events.out.tfevents.{int(self._clock())}.tfrun"
-        file = open(path, "ab")  # noqa: SIM115 - closed by close()
+        file = Journal(path, "events")
         writer = RecordWriter(file)
         if not existing:
             writer.write(event_pb2.Event(wall_time=self._clock(), file_version="brain.Event:2").SerializeToString())
@@ -221,7 +274,7 @@ class TensorBoard:
 
     def flush(self) -> None:
         for file, _ in self._files.values():
-            _sync(file)
+            file.flush()
 
     def close(self) -> None:
         for file, _ in self._files.values():
@@ -239,8 +292,12 @@ def journal_lengths(root: Path) -> dict[str, int]:
     return {str(path.relative_to(root)): path.stat().st_size for path in _journals(root)}
 
 
-def cut_back(root: Path, lengths: Mapping[str, int]) -> None:
-    """Cuts the journals of a run back to the given lengths; one that isn't named did not exist then."""
+def cut_back(root: Path, lengths: Mapping[str, int]) -> list[str]:
+    """Cuts the journals of a run back to the given lengths; one that isn't named did not exist then.
+
+    Returns:
+        Those that are shorter, or gone: something else than tfrun has changed them.
+    """
     for path in _journals(root):
         length = lengths.get(str(path.relative_to(root)), 0)
         if length == 0:
@@ -248,12 +305,9 @@ def cut_back(root: Path, lengths: Mapping[str, int]) -> None:
         elif path.stat().st_size > length:
             with open(path, "r+b") as file:
                 file.truncate(length)
+    sizes = journal_lengths(root)
+    return [name for name, length in lengths.items() if sizes.get(name, 0) < length]
 
 
 def _journals(root: Path) -> list[Path]:
     return sorted([*root.glob("metrics.jsonl"), *(root / "tensorboard").glob("*/events.out.tfevents.*")])
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())

@@ -1,11 +1,11 @@
-"""Hydra's launcher for this machine: a forked process for each job.
+"""Hydra's launcher for this machine: jobs in forked processes, which go on with the next job of the same structure.
 
     compose every job
     while jobs run or wait:
-        fork the next                     up to n_jobs at a time
+        hand the next to a worker         one that has its program compiled already, or a new one; n_jobs at a time
         hand on the first Ctrl-C          the jobs save and stop
         kill who takes too long
-        tell who has ended
+        tell who has ended                a worker that dies takes its own job with it, and no other
 
 Nothing of TensorFlow's runtime starts in this process, or the children would hang.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
+import json
 import signal
 import time
 import traceback
@@ -31,10 +31,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from tfrun.errors import Interrupted, SweepError, TfrunError
-from tfrun.sweep.job import ENDED, SIGNALS, Child, JobFolder, Task, fork, objective
+from tfrun.sweep.job import ENDED, SIGNALS, JobFolder, Task, Worker, objective, redirect_output
 from tfrun.sweep.table import Board, read_outcome
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.005
+WITH_INPUTS = ("loss", "optimizer", "algorithm", "trainer")  # whose floats are inputs of the program
 
 
 def compose_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str], number: int) -> DictConfig:
@@ -46,13 +47,37 @@ def compose_job(loader: ConfigLoader, sweep: DictConfig, overrides: Sequence[str
     return cfg
 
 
+def structure_of(cfg: DictConfig) -> str:
+    """Returns a job's config but for what is an input of a program, or isn't part of it.
+
+    It need not be exact: the engine looks again, and makes another program where one doesn't fit.
+    """
+    with open_dict(copied := copy.deepcopy(cfg)), read_write(copied):
+        del copied["hydra"]
+    config: Any = OmegaConf.to_container(copied, resolve=True)
+    for key in ("seed", "name", "tags", "output_root"):
+        config.pop(key, None)
+    for key in ("max_epochs", "max_steps", "max_seconds"):
+        config["trainer"].pop(key, None)
+
+    def without_floats(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without_floats(own) for key, own in value.items()}
+        return "a number" if isinstance(value, float) else value
+
+    return json.dumps(
+        {key: without_floats(own) if key in WITH_INPUTS else own for key, own in config.items()}, default=str
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A job that is ready to run."""
+    """A job that is ready to run; those of one structure may share a program."""
 
     cfg: DictConfig
     folder: JobFolder
     label: str
+    structure: str
 
     @property
     def overrides(self) -> list[str]:
@@ -94,34 +119,66 @@ class ForkLauncher(Launcher):
     def _job(self, overrides: Sequence[str], number: int) -> Job:
         cfg = compose_job(self._context.config_loader, self._config, overrides, number)
         own = [text for text in cfg.hydra.overrides.task if text.partition("=")[0] in self._task.swept]
-        return Job(cfg, JobFolder(Path(self._config.hydra.sweep.dir) / str(number)), " ".join([f"#{number}", *own]))
+        folder = JobFolder(Path(self._config.hydra.sweep.dir) / str(number))
+        return Job(cfg, folder, " ".join([f"#{number}", *own]), structure_of(cfg))
 
     def _run_all(self, jobs: Sequence[Job], received: Sequence[int], board: Board) -> None:
-        waiting, running = list(jobs), dict[Job, Child]()
+        waiting, workers = list(range(len(jobs))), list[Worker]()
         try:
-            while running or (waiting and not received):
-                while waiting and len(running) < self._num_jobs and not received:
-                    job = waiting.pop(0)
-                    job.folder.path.mkdir()
-                    running[job] = fork(functools.partial(self._run, job), job.folder.log)
-                for job, child in list(running.items()):
-                    late = self._timeout_seconds and time.monotonic() - child.started > self._timeout_seconds
-                    if received:
-                        child.send(received[0])
-                    if late or len(received) > 1:
-                        child.kill()
-                    if child.has_ended():
-                        del running[job]
-                        self._settle(job, child, bool(late))
-                        board.ended(read_outcome(job.folder, self._task.swept), time.monotonic() - child.started)
-                board.show({job.label: time.monotonic() - child.started for job, child in running.items()})
+            while any(worker.job is not None for worker in workers) or (waiting and not received):
+                if not received:
+                    self._hand_out(jobs, waiting, workers)
+                for worker in list(workers):
+                    late = self._watch(worker, received)
+                    code = worker.answer()
+                    if code is None and worker.child.has_ended():
+                        code = worker.child.exit_code or 0
+                    if code is None:
+                        continue
+                    if worker.job is not None:
+                        job, worker.job = jobs[worker.job], None
+                        self._settle(job, code, late)
+                        board.ended(read_outcome(job.folder, self._task.swept), time.monotonic() - worker.started)
+                    if code or worker.child.exit_code is not None:  # what a failure leaves behind is nobody's to find
+                        worker.dismiss()
+                        workers.remove(worker)
+                now = time.monotonic()
+                board.show({jobs[own.job].label: now - own.started for own in workers if own.job is not None})
                 time.sleep(POLL_SECONDS)
         finally:
-            for child in running.values():
-                child.kill()
+            for worker in workers:
+                worker.dismiss()
+
+    def _hand_out(self, jobs: Sequence[Job], waiting: list[int], workers: list[Worker]) -> None:
+        """Starts waiting jobs while fewer than n_jobs run."""
+        while waiting and sum(worker.job is not None for worker in workers) < self._num_jobs:
+            idle = [worker for worker in workers if worker.job is None]
+            pairs = ((worker, job) for worker in idle for job in waiting if jobs[job].structure == worker.structure)
+            worker, job = next(pairs, (None, waiting[0]))
+            jobs[job].folder.path.mkdir()
+            if worker is None:
+                for other in idle:  # there is nothing left that they are for
+                    other.dismiss()
+                    workers.remove(other)
+                worker = Worker(lambda number: self._run(jobs[number]), jobs[job].folder.log, jobs[job].structure)
+                workers.append(worker)
+            waiting.remove(job)
+            worker.start(job)
+
+    def _watch(self, worker: Worker, received: Sequence[int]) -> bool:
+        """Hands on signals, and ends a worker whose job takes too long; returns whether it does."""
+        if worker.job is None:
+            return False
+        late = bool(self._timeout_seconds and time.monotonic() - worker.started > self._timeout_seconds)
+        if received:
+            worker.child.send(received[0])
+        if late or len(received) > 1:
+            worker.child.kill()
+        return late
 
     def _run(self, job: Job) -> int:
         """Runs a job in the child and returns its exit code."""
+        redirect_output(job.folder.log)
         done = run_job(
             task_function=self._task,
             config=job.cfg,
@@ -139,9 +196,8 @@ class ForkLauncher(Launcher):
             traceback.print_exception(error)
         return exit_code
 
-    def _settle(self, job: Job, child: Child, late: bool) -> None:
+    def _settle(self, job: Job, code: int, late: bool) -> None:
         """Writes the end of a job that had no chance to."""
-        code = child.exit_code or 0
         if job.folder.read_run().get("status") in ENDED:
             return
         if late:

@@ -5,5 +5,5 @@ tfrun_run.py, keras_loops.py, orbit_loop.py, torch_loop.py: the loops. torch_wor
 contenders.py: the loops behind one interface, and the list of them. loops.py: the comparison. results.py: its numbers.
 report.py: its tables. machine.py: memory, and what else runs.
 
-start.py, memory.py, growth.py, stream.py, auto.py: the other commands, each with its tables.
+start.py, memory.py, growth.py, stream.py, auto.py, graph.py, sweep.py: the other commands, each with its tables.
 """

@@ -57,10 +57,15 @@ class Evaluator(orbit.StandardEvaluator):
 def controlled(setup: Setup) -> Train:
     """The controller's train_and_evaluate(), an epoch for each loop; without summaries and checkpoints."""
     trainer, evaluator = Trainer(setup), Evaluator(setup)
+    rows: list[Data] = []  # of the last call: another dataset would be traced again
 
     def train(data: Data, val: Data | None, epochs: int, shuffle: bool) -> None:
         steps = len(data[1]) // setup.batch_size
-        trainer.train_dataset = gathered_batches(data, setup.batch_size, shuffle).repeat()
+        if not rows or rows[0] is not data:
+            rows[:] = [data]
+            trainer.train_dataset = gathered_batches(data, setup.batch_size, shuffle).repeat()
+            if val is not None:
+                evaluator.eval_dataset = tf.data.Dataset.from_tensor_slices(val).batch(EVALUATION_ROWS)
         controller = orbit.Controller(
             trainer=trainer, evaluator=evaluator, global_step=trainer.global_step, steps_per_loop=steps
         )
@@ -69,7 +74,6 @@ def controlled(setup: Setup) -> Train:
             if val is None:
                 controller.train(last_step)
             else:
-                evaluator.eval_dataset = tf.data.Dataset.from_tensor_slices(val).batch(EVALUATION_ROWS)
                 controller.train_and_evaluate(last_step, eval_interval=steps)
 
     return train

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.components.layers.elementwise import Exponential
+from tfrun.components.models.autoencoder import Autoencoder
 from tfrun.components.models.fixed_point import FixedPoint
 from tfrun.components.models.mc_dropout import MonteCarloDropout
 from tfrun.components.models.regressors import ReconstructingRegressor, ResidualRegressor
@@ -122,3 +123,42 @@ def test_subclassed_models_are_saved_and_loaded(model: Any, tmp_path: Path) -> N
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), loaded(THREE), expected)
+
+
+def test_an_autoencoder_s_code_and_back() -> None:
+    model = Autoencoder(NUMBERS, code_size=2, hidden_units=[], activation="linear")
+    model(THREE)
+    first_two, back = np.eye(3, 2, dtype="float32"), 3 * np.eye(2, 3, dtype="float32")
+    model.code_layer.set_weights([first_two, np.zeros(2)])
+    model.output_layer.set_weights([back, np.ones(3)])
+    x = THREE["numbers"].numpy()
+    np.testing.assert_allclose(model.code(THREE), x[:, :2])
+    np.testing.assert_allclose(model(THREE), x @ first_two @ back + 1, rtol=1e-6)
+
+
+WORDS = Features({}, {}, {}, {"words": (5, 4)})
+
+
+@pytest.mark.parametrize("cell", ["gru", "causal_convolution"])
+def test_a_sequence_of_tokens_ends_at_its_last(cell: Any) -> None:
+    model = sequence(WORDS, 1, cell, units=3, num_layers=2)
+    longer = sequence(Features({}, {}, {}, {"words": (5, 7)}), 1, cell, units=3, num_layers=2)
+    longer.set_weights(model.get_weights())
+    short = np.array([[2, 3, 0, 0], [4, 1, 2, 3], [0, 0, 0, 0]])
+    padded = np.pad(short, ((0, 0), (0, 3)))
+    np.testing.assert_allclose(model({"words": short}), longer({"words": padded}), rtol=1e-5, atol=1e-6)
+    changed = model({"words": np.array([[3, 2, 0, 0], [4, 1, 2, 3], [0, 0, 0, 0]])})
+    assert abs(float(changed[0, 0] - model({"words": short})[0, 0])) > 1e-6  # the order counts
+
+
+def test_wide_deep_takes_tokens() -> None:
+    model = WideDeep(Features({"a": ()}, {}, {}, {"words": (5, 4)}), 1, hidden_units=[])
+    inputs = {"numbers": tf.zeros([2, 1]), "words": tf.constant([[2, 3, 2, 0], [0, 0, 0, 0]])}
+    model(inputs)
+    weights = {v.path: v for v in model.trainable_variables}
+    weights["wide/tokens_1/embeddings"].assign(np.array([[9.0], [9.0], [0.5], [0.25], [9.0]]))
+    vectors = weights["deep/tokens_1/embeddings"].numpy()
+    kernel = weights["deep/output/kernel"].numpy()
+    mean = (2 * vectors[2] + vectors[3]) / 3
+    expected = 2 * 0.5 + 0.25 + np.concatenate([[0.0], mean]) @ kernel
+    np.testing.assert_allclose(np.ravel(model(inputs)), [float(expected[0]), 0.0], rtol=1e-5, atol=1e-6)

@@ -6,23 +6,43 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrun import schema
+from tfrun import cli, schema
 from tfrun.catalog import load_catalog
-from tfrun.engine import contracts
+from tfrun.engine import contracts, data_contracts
 from tfrun.engine.build import build_component, build_function
+from tfrun.table import Table
 
 CATALOG = load_catalog()
 PARAMETERS: dict[str, dict[str, Any]] = {
     "layer=dense": {"units": 3, "activation": "softplus", "kernel_regularizer": {"name": "l2", "l2": 0.1}},
     "layer=dropout": {"rate": 0.5},
+    "layer=embedding_bag": {"num_ids": 5},
     "layer=impute": {"values": [0.0] * 6},
     "loss=per_output": {"losses": {"output": "huber"}},
     "loss=weighted_sum": {"losses": {"near": {"name": "huber", "delta": 0.5}, "far": "mae"}, "weights": {"far": 0.1}},
     "schedule=piecewise": {"boundaries": [2], "factors": [1.0, 0.1], "unit": "epoch"},
 }
+IMAGES = ["data=digits", "metric=accuracy", "loss=sparse_categorical_crossentropy"]
+WITH_DATA: dict[str, list[str]] = {  # what else the words that choose a model or an algorithm need
+    "model=autoencoder": ["algorithm=reconstruct", "loss=mse", "metric=none"],
+    "model=cnn": IMAGES,
+    "model=gan": ["experiment=gan_digits"],
+    "model=pointwise": ["experiment=maml_sinusoids", "data.rows=200"],
+    "model=sequence": [*IMAGES, "algorithm=gradient_penalty"],
+    "model=sequential": ["model.layers=[{name: dense, units: 3}, gaussian_noise, layer_normalization]"],
+    "algorithm=gan": ["experiment=gan_digits"],
+    "algorithm=maml": ["experiment=maml_sinusoids", "data.rows=200"],
+    "algorithm=reconstruct": ["model=autoencoder", "loss=mse", "metric=none"],
+    "algorithm=reinforce": ["experiment=reinforce_cartpole", "data.rows=64", "algorithm.max_episode_steps=20"],
+    "data=digits": ["model=linear", *IMAGES[1:]],
+    "data=episodes": ["experiment=reinforce_cartpole"],
+    "data=sinusoids": ["experiment=maml_sinusoids", "data.rows=200"],
+}
+NEED_FILES = {"csv", "npz"}
 OF_A_TABLE = {"dense_features", "feature_cross"}  # tested with the tables that they are for
 NAMES = [
     f"{kind}={name}"
@@ -35,7 +55,8 @@ NAMES = [
 @pytest.fixture(autouse=True)
 def no_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves the fresh process to the test of the command: it takes seconds for each layer."""
-    monkeypatch.setattr(contracts, "_saved", lambda made, inputs: contracts.Finding("saved", True))
+    for module in (contracts, data_contracts):
+        monkeypatch.setattr(module, "saved", lambda model, inputs, outputs: contracts.Finding("saved", True))
 
 
 @pytest.mark.parametrize("word", NAMES)
@@ -121,3 +142,51 @@ def test_an_initializer_that_claims_another_variance_is_caught() -> None:
             return keras.random.normal(shape, 0.0, 0.01, dtype or "float32")
 
     assert "has mean 0 and the variance it claims" in broken("initializer", Narrow)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        f"{group}={name}"
+        for group, kind in (("model", "model"), ("algorithm", "algorithm"), ("data", "dataset"))
+        for name in CATALOG.names(kind)
+        if name not in NEED_FILES
+    ],
+)
+def test_models_algorithms_and_data_sets_keep_theirs(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code = cli.main(["check", word, *WITH_DATA.get(word, [])])
+    said = capsys.readouterr()
+    assert (exit_code, said.err) == (0, "")
+    assert said.out.splitlines().count(word) == 1
+    assert said.out.count("  ok   ") >= 4
+
+
+def caught(findings: Any) -> list[str]:
+    return [finding.promise for finding in contracts.collected(findings) if not finding.kept]
+
+
+def test_a_model_that_mixes_rows_is_caught() -> None:
+    class Centered(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = keras.layers.Dense(1)
+
+        def call(self, inputs: Any) -> Any:
+            return self.head(inputs - tf.reduce_mean(inputs, axis=0))
+
+    inputs = tf.random.stateless_normal([8, 3], (1, 2))
+    assert caught(data_contracts.of_model(Centered, inputs, 1))[0] == "an example's output depends on its own row only"
+    assert "gives each example its outputs" in caught(data_contracts.of_model(Centered, inputs, 2))
+
+
+def test_a_data_set_that_is_another_each_time_is_caught() -> None:
+    seeds = iter(range(9))
+
+    def load() -> Table:
+        random = np.random.default_rng(next(seeds))
+        return Table({"x": random.normal(size=9).astype("float32")}, random.normal(size=9), "y", "regression", "it")
+
+    assert caught(data_contracts.of_dataset(load)) == [
+        "columns are float64 without infinity, str objects, or arrays of numbers",
+        "read again it is the same",
+    ]

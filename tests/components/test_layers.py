@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.components.layers.attention import AttentionBlock
+from tfrun.components.layers.bag import EmbeddingBag
 from tfrun.components.layers.cross import FeatureCross
 from tfrun.components.layers.dense import Dense
 from tfrun.components.layers.dropout import Dropout
@@ -14,6 +15,7 @@ from tfrun.components.layers.encode import DenseFeatures
 from tfrun.components.layers.impute import Impute
 from tfrun.components.layers.normalization import LayerNormalization
 from tfrun.components.layers.residual import ResidualBlock
+from tfrun.table import Features
 
 INPUTS = {
     "numbers": tf.constant([[-1.0, 5.0], [0.0, 6.0], [2.5, 7.0]]),
@@ -187,3 +189,23 @@ def test_attention_equals_numpy() -> None:
     y = query + np.concatenate(heads, axis=-1) @ to_output
     expected = (y - y.mean(axis=-1, keepdims=True)) / np.sqrt(y.var(axis=-1, keepdims=True) + 1e-3)
     np.testing.assert_allclose(layer(inputs), expected, atol=1e-5)
+
+
+def test_embedding_bag_equals_numpy() -> None:
+    ids = tf.constant([[2, 1, 2, 0], [0, 0, 0, 0], [3, 0, 0, 0]])
+    for combine in ("sum", "mean"):
+        layer = EmbeddingBag(4, 2, combine)
+        assert layer(ids).shape == (3, 2)
+        table = layer.embeddings.numpy()
+        total = np.stack([2 * table[2] + table[1], np.zeros(2), table[3]])
+        expected = total if combine == "sum" else total / np.array([[3], [1], [1]])
+        np.testing.assert_allclose(layer(ids), expected, rtol=1e-6)
+
+
+def test_dense_features_counts_tokens() -> None:
+    layer = DenseFeatures.of(Features({"a": ()}, {"c": 2}, {}, {"words": (4, 3)}))
+    inputs = {"numbers": tf.constant([[0.5], [1.5]]), "categories": tf.constant([[1], [0]])}
+    outputs = layer({**inputs, "words": tf.constant([[3, 1, 3], [2, 0, 0]])})
+    np.testing.assert_array_equal(outputs, [[0.5, 0, 1, 0, 1, 0, 2], [1.5, 1, 0, 0, 0, 1, 0]])
+    shapes = {"numbers": (None, 1), "categories": (None, 1), "words": (None, 3)}
+    assert layer.compute_output_shape(shapes) == (None, 7)

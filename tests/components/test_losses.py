@@ -126,7 +126,7 @@ def test_weighted_sum() -> None:
     with pytest.raises(ConfigError, match=r"loss\.weights: unknown loss.*'farr'.*Did you mean 'far'"):
         combined.WeightedSum({"far": regression.Huber()}, {"farr": 1.0})
     with pytest.raises(ConfigError, match="one task. Received: classification and regression"):
-        combined.WeightedSum({"a": regression.Huber(), "b": classification.Focal()})
+        _ = combined.WeightedSum({"a": regression.Huber(), "b": classification.Focal()}).task
 
 
 def test_per_output() -> None:
@@ -135,5 +135,7 @@ def test_per_output() -> None:
     )
     outputs = {"output": tf.constant(Y_PRED), "aux": tf.constant(Y_TRUE + 1)}
     np.testing.assert_allclose(loss.call(tf.constant(Y_TRUE), outputs), np.array([0.25, 4, 9, 0]) + 2, rtol=1e-6)
+    targets = {"output": tf.constant(Y_TRUE), "aux": tf.constant(Y_TRUE + 4)}  # each its own
+    np.testing.assert_allclose(loss.call(targets, outputs), np.array([0.25, 4, 9, 0]) + 2 * 3, rtol=1e-6)
     with pytest.raises(ConfigError, match="one for each output of the model. Received: output, aux. Outputs: output"):
         loss.call(tf.constant(Y_TRUE), tf.constant(Y_PRED))

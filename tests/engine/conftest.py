@@ -48,7 +48,9 @@ class Build:
     linear: Callable[..., keras.Model] = linear
     group: Callable[..., Group] = group
 
-    def step(self, model: keras.Model, groups: Sequence[Group], target: TargetScale | None = None) -> Step:
+    def step(
+        self, model: keras.Model, groups: Sequence[Group], target: TargetScale | None = None, **options: Any
+    ) -> Step:
         """A step with the squared error as its loss and the mean absolute error as its metric."""
         return Step(
             tf.distribute.get_strategy(),
@@ -59,6 +61,7 @@ class Build:
             keras.metrics.Mean("loss"),
             [keras.metrics.MeanAbsoluteError(name="mae")],
             target or TargetScale(),
+            **options,
         )
 
 

@@ -14,10 +14,14 @@ from tfrun.components.algorithms.environments import CartPole, GymnasiumEnvironm
 from tfrun.components.algorithms.meta import Maml
 from tfrun.components.algorithms.penalized import GradientPenalty
 from tfrun.components.algorithms.policy import Reinforce
+from tfrun.components.algorithms.reconstruct import Reconstruct
 from tfrun.components.algorithms.sharpness import Sam
+from tfrun.components.algorithms.supervised import Supervised
 from tfrun.components.losses.adversarial import Wasserstein
+from tfrun.components.models.autoencoder import Autoencoder
 from tfrun.components.models.gan import GanModel
 from tfrun.components.models.pointwise import Pointwise
+from tfrun.engine import contracts, data_contracts
 from tfrun.engine.step import Step, TargetScale
 from tfrun.errors import ConfigError
 from tfrun.table import Features
@@ -251,3 +255,45 @@ def test_reinforce_follows_the_policy_gradient(build: Any) -> None:
 def test_an_environment_that_does_not_fit_is_told() -> None:
     with pytest.raises(ConfigError, match=r"cartpole: needs data\.observation_size=4\. Received: \(3,\)"):
         CartPole().start(tf.zeros([2, 3]))
+
+
+def test_an_algorithm_that_changes_the_weights_is_caught(build: Any) -> None:
+    class Moves(Supervised):
+        def forward(self, model: Any, loss: Any, x: Any, y: Any) -> Any:
+            model.trainable_variables[0].assign_add([[0.5]])
+            return super().forward(model, loss, x, y)
+
+        def evaluate(self, model: Any, loss: Any, x: Any, y: Any) -> Any:
+            y_pred = model(x, training=False)
+            return tf.reduce_mean(loss(y, y_pred)), y_pred
+
+    model = build.linear([0.5], 0.25)
+    step = step_of(model, Supervised(), [build.group(model.trainable_variables, 0.1)])
+    batch = (np.ones([4, 1], "float32"), np.ones([4, 1], "float32"), ())
+
+    def caught() -> list[str]:
+        found = contracts.collected(data_contracts.of_algorithm(step, batch))
+        return [finding.promise for finding in found if not finding.kept]
+
+    assert caught() == []
+    step.algorithm = Moves()
+    assert caught() == [
+        "forward leaves the trained weights as they are",
+        "from the same state it gives the same again",
+        "evaluate gives each example a loss",
+    ]
+
+
+def test_reconstruct_compares_with_the_inputs(build: Any) -> None:
+    model = Autoencoder(FEATURES, code_size=1, hidden_units=[], activation="linear")
+    model({"numbers": tf.constant(X)})
+    model.code_layer.set_weights([np.array([[2.0]]), np.zeros(1)])
+    model.output_layer.set_weights([np.array([[1.5]]), np.ones(1)])
+    step = step_of(model, Reconstruct(), [build.group(model.trainable_variables, 0.1)])
+    loss, *_ = run(step, x={"numbers": X})
+    restored = 3 * X + 1
+    assert loss == pytest.approx(np.mean((restored - X) ** 2), rel=1e-6)
+    losses, y_pred = step.evaluate(squared, {"numbers": tf.constant(X)}, tf.constant(Y))
+    assert losses.shape == (3,) and y_pred.shape == (3, 1)
+    with pytest.raises(ConfigError, match="Use model=autoencoder"):
+        step_of(build.linear([0.5], 0.25), Reconstruct(), []).evaluate(squared, X, Y)

@@ -281,3 +281,92 @@ def test_a_folder_that_can_t_be_made(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file")
     with pytest.raises(ResourceError, match="step 1 can't be written"):
         save(tmp_path / "checkpoints", 1)
+
+
+def test_bfloat16_comes_back(tmp_path: Path) -> None:
+    state = make_state(1.5, dtype="bfloat16")
+    save(tmp_path, 1, state=state)
+    found = checkpoints.newest(tmp_path)
+    assert found is not None
+    fresh = make_state(0.0, dtype="bfloat16")
+    fresh.restore(found)
+    assert np.asarray(fresh.read()["model/0000"], "float32").tolist() == [[1.5] * 3] * 2
+
+
+def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
+    """One bit in each byte of either file: the older checkpoint is used, or the same numbers are read."""
+    save(tmp_path, 1)
+    newer = save(tmp_path, 2)
+    expected = {slot: array.tobytes() for slot, array in make_state(2.5).read().items()}
+    for name in ("manifest.json", "state.npz"):
+        whole = (newer / name).read_bytes()
+        for place in range(len(whole)):
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << place % 8
+            (newer / name).write_bytes(damaged)
+            found = checkpoints.newest(tmp_path)
+            assert found is not None
+            if found.step == 1:
+                assert len(found.passed_over) == 1 and found.passed_over[0].startswith("step-000000002: ")
+            else:
+                assert {slot: array.tobytes() for slot, array in found.arrays.items()} == expected
+        (newer / name).write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", "3", '{"sha256": 1}', "{" * 5000, '"' + "x" * 9999, "\0" * 100],
+    ids=["empty", "open", "list", "null", "number", "bare", "deep", "text", "zeros"],
+)
+def test_any_manifest_is_read_without_harm(tmp_path: Path, content: str) -> None:
+    save(tmp_path, 1)
+    (save(tmp_path, 2) / "manifest.json").write_text(content)
+    found = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 1 and len(found.passed_over) == 1
+
+
+def crafted(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes a manifest and makes its checksum right again, as someone with a bad purpose would."""
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["sha256"]
+    change(manifest)
+    manifest["sha256"] = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda m: m["files"].update({"../../secret": {"bytes": 1, "sha256": ""}}), "names other files than state.npz"),
+        (lambda m: m["slots"]["model/0000"].update(shape=[3, 2]), "model/0000 isn't what manifest.json says of it"),
+        (lambda m: m["slots"].update(more={"path": "", "shape": [], "dtype": "float32"}), "more is not a file"),
+        (lambda m: m.pop("slots"), "manifest.json lacks 'slots'"),
+        (lambda m: m.update(format=2), "its format is 2, not 1"),
+    ],
+)
+def test_a_crafted_manifest_is_passed_over(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], why: str
+) -> None:
+    save(tmp_path, 1)
+    crafted(save(tmp_path, 2), change)
+    found = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 1
+    assert why in found.passed_over[0]
+
+
+def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    path = save(tmp_path, 2)
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    arrays: dict[str, Any] = {slot: np.array([Evil()]) for slot in make_state(0).read()}
+    np.savez(path / "state.npz", **arrays)
+    data = (path / "state.npz").read_bytes()
+    own = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    crafted(path, lambda manifest: manifest["files"].update({"state.npz": own}))
+    found = checkpoints.newest(tmp_path)
+    assert found is not None and found.step == 1
+    assert not (tmp_path / "ran").exists()

@@ -19,7 +19,14 @@ from tfrun.engine.step import TargetScale
 from tfrun.errors import DataError
 from tfrun.table import Features, Table
 
-CONFIG = {"validation_split": 0.2, "test_split": 0.1, "split_seed": 0, "limit_rows": None, "target_scaling": "standard"}
+CONFIG: dict[str, Any] = {
+    "validation_split": 0.2,
+    "test_split": 0.1,
+    "split_seed": 0,
+    "limit_rows": None,
+    "target_scaling": "standard",
+    "text": {},
+}
 TRAIN = np.array([0, 1, 2, 3, 4, 5])
 
 
@@ -342,3 +349,47 @@ def test_numbers_are_standardized_in_full_precision() -> None:
     with dtype_policy("mixed_bfloat16"):
         numbers = fitted.build_layers()["numbers"](np.array([[101.2345]], "float32"))
     assert float(numbers[0, 0]) == pytest.approx((101.2345 - 100.123) / 2.5**0.5, rel=1e-5)
+
+
+WORDS = text("b a b", "a", "", "c  b", "a\ta b", "b", "z a", "y", "x", "w")
+TOKENS = {"review": {"name": "tokens", "length": 3, "max_ids": 2}}
+
+
+def reviews() -> Table:
+    return make_table(columns={"review": WORDS, "city": make_table().columns["city"]})
+
+
+def test_words_become_ids_in_their_order() -> None:
+    fitted = data.fit(reviews(), TRAIN, True, TOKENS)
+    # a: 4 times in the training rows, b: 5, c: 1, which is cut off; 0 fills, 1 is unseen
+    assert fitted.tokens == {"review": ["b", "a"]}
+    assert fitted.features.tokens == {"review": (4, 3)}
+    inputs, _ = data.encode(reviews(), fitted)
+    assert inputs.keys() == {"review", "categories"}
+    expected = [[2, 3, 2], [3, 0, 0], [0, 0, 0], [1, 2, 0], [3, 3, 2], [2, 0, 0], [1, 3, 0]] + 3 * [[1, 0, 0]]
+    assert inputs["review"].dtype == np.int32
+    np.testing.assert_array_equal(inputs["review"], expected)
+    assert Preprocessing.from_json(fitted.to_json()) == fitted
+
+
+def test_hashed_texts_share_ids_and_empty_is_0() -> None:
+    fitted = data.fit(reviews(), TRAIN, True, {"city": {"name": "hash", "bins": 4}, **TOKENS})
+    assert fitted.features.categories == {"city": 5}
+    ids = data.encode(reviews(), fitted)[0]["categories"][:, 0]
+    cities = reviews().columns["city"]
+    assert ids[2] == 0 and ids.min() >= 0 and ids.max() <= 4
+    assert len(set(ids[cities == "b"])) == 1
+    assert (ids[cities != ""] > 0).all()
+
+
+def test_a_vocabulary_may_be_cut() -> None:
+    fitted = data.fit(reviews(), TRAIN, True, {"city": {"name": "vocabulary", "max_ids": 1}, **TOKENS})
+    assert fitted.vocabularies == {"city": ["b"]}
+
+
+def test_an_unknown_text_column_is_told() -> None:
+    with pytest.raises(
+        DataError, match="data.text: no such text column. Received: 'citi'. Known: flat_city, city. Did"
+    ):
+        table = make_table(columns={"flat_city": text(*"abcdefghij"), **make_table().columns})
+        data.fit(table, TRAIN, True, {"citi": {"name": "hash", "bins": 4}})

@@ -83,20 +83,24 @@ def test_a_step_is_told_when_its_checkpoint_is_there(
     assert (read_run(tmp_path)["status"], len(lines(tmp_path))) == ("completed", 4)
 
 
-def test_nothing_is_written_after_what_could_not_be(tmp_path: Path, on_saving: Callable[..., None]) -> None:
-    tried: list[int] = []
-
+@pytest.mark.parametrize(("refused", "exit_code"), [([2], 0), ([2, 3, 4], ResourceError.exit_code)])
+def test_a_checkpoint_that_the_disk_refuses_is_tried_again(
+    refused: list[int], exit_code: int, tmp_path: Path, on_saving: Callable[..., None]
+) -> None:
     def refuse(step: int) -> None:
-        tried.append(step)
-        if step == 2 * STEPS_PER_EPOCH:
+        if step // STEPS_PER_EPOCH in refused:
             raise ResourceError("No space left on device")
 
     on_saving(refuse)
-    assert train(tmp_path, "trainer.max_epochs=50") == ResourceError.exit_code
+    assert train(tmp_path, "trainer.max_epochs=4") == exit_code
     run = read_run(tmp_path)
-    assert (run["status"], run["step"], run["error"]["type"]) == ("failed", STEPS_PER_EPOCH, "ResourceError")
-    assert tried == [STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH] and saved_steps(tmp_path) == [STEPS_PER_EPOCH]
-    assert len(lines(tmp_path)) == 2
+    saved = [k * STEPS_PER_EPOCH for k in range(1, 5) if k not in refused]
+    assert saved_steps(tmp_path) == saved
+    assert (run["status"], run["step"]) == ("completed" if exit_code == 0 else "failed", saved[-1])
+    if exit_code:  # it goes on from what is there
+        on_saving(lambda step: None)
+        assert cli.main(["resume", str(next(tmp_path.glob("outputs/default/*")))]) == 0
+        assert len(lines(tmp_path)) == 4 + 1
 
 
 def test_a_step_that_diverged_is_told_once_its_state_is_saved(tmp_path: Path, on_saving: Callable[..., None]) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from pyarrow import parquet
+from sklearn.datasets import load_diabetes
 
 from tfrun import cli
 from tfrun.engine import export
 
 TRAIN = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=2"]
+LONG = ["trainer.max_epochs=60", "data.batch_size=16", "optimizer.learning_rate=0.01"]
 DIGITS = ["data=digits", "metric=[accuracy]", "loss=sparse_categorical_crossentropy"]
 
 
@@ -70,5 +74,125 @@ def test_what_a_format_cannot_hold_is_told(tmp_path: Path, capsys: pytest.Captur
 def test_predictions_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained(tmp_path, *DIGITS, "model=linear")
     right = export.predictions
-    monkeypatch.setattr(export, "predictions", lambda *args: 1.01 * right(*args))
-    assert cli.main(["export", str(run), "format=keras"]) == 1
+    monkeypatch.setattr(export, "predictions", lambda *args: {name: 1.01 * own for name, own in right(*args).items()})
+    assert cli.main(["export", str(run), "format=keras"]) == 2
+
+
+def write_reviews(path: Path) -> list[str]:
+    """Rows whose class is whether `good` is among their words; the other columns say nothing."""
+    random = np.random.default_rng(0)
+    words = np.array(["good", "bad", "big", "red", "old", "new"])
+    lines = ["words,size,city,sold"]
+    for _ in range(400):
+        own = random.choice(words, random.integers(0, 6))
+        city, size = random.choice(["Aix", "Ulm", ""]), random.normal()
+        lines.append(f"{' '.join(own)},{size:.3f},{city},{'yes' if 'good' in own else 'no'}")
+    path.write_text("\n".join(lines) + "\n")
+    text = "data.text={words: {name: tokens, length: 8}, city: {name: hash, bins: 7}}"
+    return ["data=csv", f"data.path={path}", "data.target=sold", text, "metric=[accuracy]", "loss=binary_crossentropy"]
+
+
+@pytest.mark.parametrize("model", ["wide_deep", "mlp"])
+def test_words_and_hashed_texts_are_learnt_from_and_exported(model: str, tmp_path: Path) -> None:
+    words = write_reviews(tmp_path / "reviews.csv")
+    run = trained(tmp_path, *words, f"model={model}", *LONG)
+    assert json.loads((run / "run.json").read_text())["metrics"]["test/accuracy"] > 0.9
+    assert cli.main(["export", str(run), "format=saved_model"]) == 0
+    loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
+    row = {"size": tf.zeros([2, 1]), "city": tf.constant([["Ulm"], ["Nowhere"]])}
+    p = loaded.serve({**row, "words": tf.constant([["red good new"], ["red bad new"]])})[:, 1]
+    assert p[0] > 0.5 > p[1]
+    assert cli.main(["evaluate", str(run), f"data.path={tmp_path / 'reviews.csv'}"]) == 0
+
+
+def test_a_sequence_of_words_is_exported(tmp_path: Path) -> None:
+    *words, metric, loss = write_reviews(tmp_path / "reviews.csv")
+    words[-1] = "data.text={words: tokens}"
+    lines = [line.split(",") for line in (tmp_path / "reviews.csv").read_text().splitlines()]
+    (tmp_path / "reviews.csv").write_text("".join(f"{line[0]},{line[3]}\n" for line in lines))
+    run = trained(tmp_path, *words, metric, loss, "model=sequence", *LONG)
+    assert json.loads((run / "run.json").read_text())["metrics"]["test/accuracy"] > 0.9
+    assert cli.main(["export", str(run), "format=keras"]) == 0
+
+
+def test_whether_a_format_holds_the_model_is_known_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["check", "model=autoencoder", *DIGITS[:1], "algorithm=reconstruct", "loss=mse", "metric=none",
+                     "format=saved_model"]) == 0  # fmt: skip
+    assert "saved_model holds this model" in capsys.readouterr().out
+    assert cli.main(["check", "model=linear", "format=litert"]) == 2
+    error = capsys.readouterr().err
+    assert "litert" in error
+    assert cli.main(["check", "model=linear", "format=lite"]) == 2
+    assert "Did you mean 'litert'?" in capsys.readouterr().err
+
+
+def test_several_targets_each_with_its_own_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    x, y = random.uniform(-1, 1, (2, 600))
+    kinds = np.array(["low", "middle", "high"])[np.digitize(y, [-0.3, 0.3])]
+    lines = [f"{a:.4f},{b:.4f},{500 + 300 * a:.2f},{k},{int(a > 0)}" for a, b, k in zip(x, y, kinds, strict=True)]
+    path = tmp_path / "houses.csv"
+    path.write_text("\n".join(["x,y,price,kind,sold", *lines]) + "\n")
+    words = [
+        "data=csv", f"data.path={path}", "data.target=[price,kind,sold]", "model=multi_task", "loss=per_output",
+        "loss.losses={output: huber, kind: sparse_categorical_crossentropy, sold: binary_crossentropy}", "metric=mae",
+        "+metric.kind={name: accuracy, output: kind}", "+metric.sold={name: accuracy, output: sold}",
+        "metric.matrix={name: confusion_matrix, output: kind}",
+    ]  # fmt: skip
+    run = trained(tmp_path, *words, *LONG)
+    metrics = json.loads((run / "run.json").read_text())["metrics"]
+    assert metrics["test/mae"] < 15 and metrics["test/kind"] > 0.85 and metrics["test/sold"] > 0.95
+    assert cli.main(["export", str(run), "format=saved_model"]) == 0
+    loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
+    outputs = loaded.serve({"x": tf.constant([[0.8], [-0.8]]), "y": tf.constant([[0.0], [0.9]])})
+    np.testing.assert_allclose(outputs["output"][:, 0], [740, 260], atol=30)
+    classes = sorted(["low", "middle", "high"])
+    assert [classes[k] for k in np.argmax(outputs["kind"], axis=1)] == ["middle", "high"]
+    assert np.argmax(outputs["sold"], axis=1).tolist() == [1, 0]
+
+    capsys.readouterr()
+    for changes, message in (
+        (["model=mlp"], "Use model=multi_task"),
+        (["loss=huber"], "loss: of target 'kind': huber is for regression, and its target for classification"),
+        (["metric.sold.output=kind_"], "Did you mean 'kind'?"),
+        (["metric.kind.name=mae"], "metric.kind: mae is for regression"),
+        (["data.target=[price,price]"], "several different ones"),
+    ):
+        others = [word for word in words if not (changes == ["loss=huber"] and word.startswith("loss"))]
+        assert cli.main([*others, *changes, f"output_root={tmp_path / 'none'}"]) in (2, 3)
+        assert message in capsys.readouterr().err
+
+
+def test_rows_without_a_target_are_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = write_reviews(tmp_path / "reviews.csv")
+    run = trained(tmp_path, *words, "model=wide_deep", *LONG)
+    new = tmp_path / "new.csv"
+    new.write_text("note,words,size,city\nfree text,good red,0.5,Ulm\nmore,bad,?,\n")
+    assert cli.main(["predict", str(run), f"data.path={new}"]) == 0
+    lines = (run / "predictions" / "new.csv").read_text().splitlines()
+    assert lines[0] == '"sold","sold=no","sold=yes"'
+    assert [line.split(",")[0] for line in lines[1:]] == ['"yes"', '"no"']
+    assert sum(float(cell) for cell in lines[1].split(",")[1:]) == pytest.approx(1.0)
+    capsys.readouterr()
+    assert cli.main(["predict", str(run), f"data.path={new}", "out=new.txt"]) == 2
+    new.write_text("words,size\ngood,1\n")
+    assert cli.main(["predict", str(run), f"data.path={new}"]) == 3
+    assert "data.columns: no such column" in capsys.readouterr().err
+
+
+def test_a_regression_s_predictions_are_those_of_its_export(tmp_path: Path) -> None:
+    run, out = trained(tmp_path), tmp_path / "found.parquet"
+    assert cli.main(["predict", str(run), f"out={out}"]) == 0
+    assert cli.main(["export", str(run), "format=saved_model"]) == 0
+    data = load_diabetes(scaled=False)
+    rows: dict[str, Any] = {
+        name: tf.constant(data.data[:, k : k + 1], tf.float32) for k, name in enumerate(data.feature_names)
+    }
+    rows["sex"] = tf.constant([[str(int(value))] for value in data.data[:, 1]])
+    loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
+    expected = loaded.serve(rows)
+    found = parquet.read_table(out)
+    assert found.column_names == ["progression"]
+    np.testing.assert_allclose(found["progression"].to_numpy(), expected[:, 0], rtol=1e-4)

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.components.layers.dropout import Dropout
+from tfrun.engine.averages import AveragedWeights
 from tfrun.engine.checkpoints import State
 from tfrun.engine.data import Examples
 from tfrun.engine.feed import Resident, Stream
@@ -43,7 +44,7 @@ class Numpy:
     def __init__(self, num_steps: int, rates: Any, every: Sequence[int] = (1, 1), clip_norm: float = np.inf):
         w, b = np.array([0.5, -0.25]), 0.1
         self.losses, self.norms, self.rates, self.train, self.val = [], [], [], [], []
-        self.weights = []  # at the ends of epochs
+        self.weights, self.path = [], []  # at the ends of epochs, and after each step
         errors: list[float] = []
         for step in range(num_steps):
             rows = EPOCHS[step // 3 % 2][step % 3 * 2 :][:2]
@@ -57,6 +58,7 @@ class Numpy:
                 w = w - rates(step)[0] * dw * min(1, clip_norm / np.sqrt(dw @ dw))
             if (step + 1) % every[1] == 0:
                 b = b - rates(step)[1] * db
+            self.path.append([*w, b])
             if step % 3 == 2:
                 self.train.append([np.mean(self.losses[-3:]), np.mean(errors)])
                 e = X[6:] @ w + b - Y[6:, 0]
@@ -132,6 +134,30 @@ def test_two_epochs_equal_numpy(build: Any, mode: str) -> None:
     close(program.best.best.numpy(), expected.val[0][0])
     assert int(program.best.best_step.numpy()) == 3
     close(weights(program.best_weights), expected.weights[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_validation_is_of_the_averaged_weights(build: Any, mode: str) -> None:
+    model = build.linear([0.5, -0.25], 0.1)
+    kernel, bias = model.trainable_variables
+    groups = [build.group([kernel], 0.05, "kernel"), build.group([bias], 0.02, "bias")]
+    averages = AveragedWeights(model.trainable_variables, 0.8)
+    step = build.step(model, groups, SCALE, averages=averages)
+    best, mae = Tracker("val/loss", "min"), [keras.metrics.MeanAbsoluteError(name="mae")]
+    program = program_of(step, X, cast(Order, ByHand()), np.array([6, 7], np.int32), mae, best, None, mode)
+    result = program.run(0, 6)
+    expected = Numpy(6, lambda step: (0.05, 0.02))
+    average, kept, losses = np.array(expected.path[0]), [], []
+    for number, now in enumerate(expected.path, start=1):
+        average = average if number == 1 else 0.8 * average + 0.2 * np.array(now)
+        if number % 3 == 0:
+            kept.append(average)
+            losses.append(np.mean((X[6:] @ average[:2] + average[2] - Y[6:, 0]) ** 2))
+    close(result.losses, expected.losses)  # training goes on with the weights themselves
+    close(weights(model.trainable_variables), expected.last)
+    close(result.val[:, 0], losses)
+    close(weights(averages.variables), kept[1])
+    close(weights(program.best_weights), kept[int(np.argmin(losses))])
 
 
 @pytest.mark.parametrize("mode", MODES)

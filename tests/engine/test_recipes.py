@@ -48,6 +48,19 @@ RECIPES: dict[str, list[str]] = {
     "mc_dropout": ["model=mc_dropout", "model.num_samples=4"],
     "fixed_point": ["model=fixed_point", "algorithm=gradient_penalty"],
     "sequence": [*DIGITS, "model=sequence", "optimizer=lamb", "model.dropout=0.2"],
+    "autoencoder": ["experiment=autoencoder_digits"],
+    "autoencoder of a table": ["model=autoencoder", "algorithm=reconstruct", "loss=mse", "metric=none"],
+    "ema": ["trainer.ema_decay=0.9", "optimizer=adamw", "model.dropout=0.1"],
+    "microbatches": ["trainer.microbatches=4", "algorithm=sam", "model=mlp", "model.dropout=0.2"],
+    "float16": [
+        "trainer.precision=mixed_float16", "trainer.microbatches=2", "model=mlp", "model.batch_normalization=true",
+    ],
+    "multi_task": [
+        "data=csv", "data.path={houses}", "data.target=[price,sold]", "model=multi_task", "loss=per_output",
+        "loss.losses={output: huber, sold: binary_crossentropy}", "+metric.sold={name: accuracy, output: sold}",
+        "data.sample_weight=weight", "data.text={words: {name: tokens, length: 3}}", "model.dropout=0.1",
+    ],
+    "hashed": ["data.text={sex: {name: hash, bins: 5}}"],
     "attention": [
         *DIGITS, "model=sequential", "model.flatten=false", "optimizer=adafactor",
         "model.layers=[{name: attention_block, num_heads: 2}]",
@@ -68,7 +81,12 @@ def state(run: Path) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_trained_at_once_or_in_two_parts_it_is_the_same(recipe: str, tmp_path: Path) -> None:
-    words = [*RECIPES[recipe], *TRAIN]
+    houses = tmp_path / "houses.csv"
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(300, 2))
+    lines = [f"{x:.3f},{y:.3f},{int(x > 0)},{x * x:.3f},{'big ' * int(x > 0)}red" for x, y in rows]
+    houses.write_text("\n".join(["size,price,sold,weight,words", *lines]) + "\n")
+    words = [*(word.replace("{houses}", str(houses)) for word in RECIPES[recipe]), *TRAIN]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert cli.main([*words, "trainer.max_epochs=3", f"output_root={whole}"]) == 0
     scheduled = "plateau" in recipe  # a schedule of the run's length can't be cut short by another length
@@ -112,6 +130,16 @@ def test_a_confusion_matrix_is_drawn(tmp_path: Path) -> None:
         (image,) = accumulator.Images("confusion_matrix")
         assert image.encoded_image_string.startswith(b"\x89PNG")
         assert image.width == image.height == 90 + 10 * 56
+
+
+def test_what_a_generator_makes_is_drawn(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    of(tmp_path, "experiment=gan_digits")
+    accumulator = EventAccumulator(str(only_run(tmp_path) / "tensorboard" / "val"))
+    accumulator.Reload()
+    (image,) = accumulator.Images("generated")
+    assert image.width == image.height == 8 * (64 + 2)
 
 
 def test_a_stage_shows_in_the_learning_rate(tmp_path: Path) -> None:

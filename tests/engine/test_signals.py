@@ -15,7 +15,7 @@ import os, signal, time
 from tfrun.engine.signals import stop_on_signals
 def say(*words):
     print(*words, flush=True)
-with stop_on_signals(lambda number: say("first", number), lambda: say("ending")) as received:
+with stop_on_signals(lambda number: say("first", number), lambda number: say("ending", number)) as received:
     os.kill(os.getpid(), signal.SIGINT)
     while not received:
         time.sleep(0.01)
@@ -28,7 +28,7 @@ with stop_on_signals(lambda number: say("first", number), lambda: say("ending"))
 def test_the_first_signal_is_taken_note_of(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     told: list[int] = []
-    with stop_on_signals(told.append, before_end=lambda: None) as received:
+    with stop_on_signals(told.append, before_end=lambda number: None) as received:
         assert received == []
         os.kill(os.getpid(), number)
         deadline = time.monotonic() + 10
@@ -41,4 +41,4 @@ def test_the_first_signal_is_taken_note_of(number: signal.Signals) -> None:
 def test_the_second_signal_ends_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=25)
     assert done.returncode == 128 + signal.SIGTERM
-    assert done.stdout.splitlines() == ["first 2", "ending"]
+    assert done.stdout.splitlines() == ["first 2", "ending 15"]

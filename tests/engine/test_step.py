@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrun.engine.loss_scale import GROWS_AFTER, LossScale
 from tfrun.engine.split import Group
 from tfrun.engine.step import TargetScale
 from tfrun.errors import ConfigError
@@ -206,3 +207,58 @@ def test_a_variable_without_a_gradient_is_told(build: Any) -> None:
     step.loss = lambda y, y_pred: tf.square(y[:, 0]) * tf.stop_gradient(y_pred[:, 0])
     with pytest.raises(ConfigError, match=r"get no gradient.*output/kernel.*output/bias.*frozen: true"):
         run(step)
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_microbatches_give_what_the_whole_batch_gives(build: Any, compile: bool) -> None:
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(8, 1)).astype("float32"), random.normal(size=(8, 1)).astype("float32")
+    data = tf.nest.map_structure(tf.constant, (x, y, np.linspace(0.5, 2.0, 8, dtype="float32")))
+    found = []
+    for count in (1, 4):
+        model = build.linear([0.5], 0.25)
+        step = build.step(model, [build.group(model.trainable_variables, 0.1)], microbatches=count)
+        rows, first = tf.constant([7, 0, 3, 1, 2, 6, 5, 4]), tf.constant(0, tf.int64)
+        run = tf.function(step, autograph=False) if compile else step
+        loss, norm, *_ = run(data, rows, first)
+        found.append([float(loss), float(norm), float(step.metrics[0].result()), *weights(model)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+def scaled(build: Any, x: Any, y: Any) -> tuple[Any, Any, list[Any]]:
+    model = build.linear([0.0], 0.0)
+    scale = LossScale()
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)], loss_scale=scale)
+    return model, scale, run(step, data=(np.array(x, np.float32), np.array(y, np.float32), ()))
+
+
+def test_a_scaled_loss_gives_the_same_step(build: Any) -> None:
+    model, scale, ((loss, norm, _, ok),) = scaled(build, X, Y)
+    close(loss, [10.0])
+    close(norm, [np.hypot(10, 6)])
+    close(weights(model), [1.0, 0.6])
+    assert ok
+    assert [float(v.numpy()) for v in scale.variables] == [2.0**15, 1]
+
+
+def test_a_gradient_beyond_the_scale_halves_it_and_changes_no_weight(build: Any) -> None:
+    model, scale, ((loss, norm, _, ok),) = scaled(build, [[1e18], [2e18]], [[1e17], [2e17]])  # e·x·2¹⁵ is too much
+    assert np.isfinite(loss) and not np.isfinite(norm)
+    assert ok  # the step counts
+    assert weights(model) == [0.0, 0.0]
+    assert [float(v.numpy()) for v in scale.variables] == [2.0**14, 0]
+
+
+def test_at_a_scale_of_one_it_is_the_gradient_s_own_fault() -> None:
+    scale = LossScale()
+    scale.variables[0].assign(1.0)
+    assert not scale.tolerates(tf.constant(1.0))
+    scale.update(tf.constant(False), tf.constant(False))
+    assert [float(v.numpy()) for v in scale.variables] == [1.0, 0]
+
+
+def test_the_scale_doubles_after_enough_good_steps() -> None:
+    scale = LossScale()
+    scale.variables[1].assign(GROWS_AFTER - 1)
+    scale.update(tf.constant(True), tf.constant(True))
+    assert [float(v.numpy()) for v in scale.variables] == [2.0**16, 0]

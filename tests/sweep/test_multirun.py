@@ -101,6 +101,18 @@ def test_job_folders_hold_what_a_single_run_has(sweeps: dict[str, Sweep]) -> Non
     assert sweep.folder.parent.parent.name == "multirun"
 
 
+def test_jobs_of_one_structure_share_a_process_and_give_what_they_give_alone(sweeps: dict[str, Sweep]) -> None:
+    sweep, short = sweeps["good"], "trainer.max_epochs=2"
+    processes = [(sweep.folder / str(number) / "run.lock").read_text().split()[1] for number in range(4)]
+    assert processes[0] == processes[1] != processes[2] == processes[3]
+    words = [*SMALL[:-1], short, "model.hidden_units=[4]", "optimizer.learning_rate=0.01", "name=alone"]
+    subprocess.run([TFRUN, *words], cwd=sweep.folder, check=True, capture_output=True, timeout=120)
+    (alone,) = sweep.folder.glob("outputs/alone/*")
+    for key in ("metrics", "best", "groups", "data"):
+        assert json.loads((alone / "run.json").read_text())[key] == sweep.run(1)[key]
+    assert (alone / "metrics.jsonl").read_bytes() == (sweep.folder / "1" / "metrics.jsonl").read_bytes()
+
+
 def test_lines_and_table_name_what_differs_and_the_best(sweeps: dict[str, Sweep]) -> None:
     sweep = sweeps["good"]
     lines = sweep.stdout.splitlines()

@@ -1,0 +1,64 @@
+"""From a bag of ids to one vector."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import keras
+import tensorflow as tf
+from annotated_types import Gt
+
+from tfrun import register
+
+
+@register.layer("embedding_bag")
+@keras.saving.register_keras_serializable("tfrun.layers")
+class EmbeddingBag(keras.layers.Layer):
+    """y = Σ_k v[ids_k] over a row's ids that aren't 0, or their mean: (B, L) ids to (B, dim); 0 where there are none.
+
+    The same as a dense layer on the counts of the ids, (B, num_ids), without making them.
+
+    Args:
+        num_ids: ids go from 0 to num_ids − 1.
+        dim: the length of each id's vector.
+        combine: whether the vectors are summed or averaged.
+    """
+
+    def __init__(
+        self,
+        num_ids: Annotated[int, Gt(1)],
+        dim: Annotated[int, Gt(0)] = 8,
+        combine: Literal["mean", "sum"] = "mean",
+        embeddings_initializer: Any = "uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_ids = num_ids
+        self.dim = dim
+        self.combine = combine
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+
+    def build(self, input_shape: Any = None) -> None:
+        shape = (self.num_ids, self.dim)
+        self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self.embeddings_initializer)
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        ids = tf.cast(ids, tf.int32)
+        table = tf.cast(tf.convert_to_tensor(self.embeddings), self.compute_dtype)
+        there = tf.cast(ids > 0, table.dtype)
+        total = tf.reduce_sum(tf.gather(table, ids) * there[..., None], axis=1)
+        if self.combine == "sum":
+            return total
+        return total / tf.maximum(tf.reduce_sum(there, axis=1, keepdims=True), 1.0)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+        return input_shape[0], self.dim
+
+    def get_config(self) -> dict[str, Any]:
+        initializer = keras.initializers.serialize(self.embeddings_initializer)
+        own = {key: getattr(self, key) for key in ("num_ids", "dim", "combine")}
+        return {**super().get_config(), **own, "embeddings_initializer": initializer}
+
+    def example_inputs(self) -> tf.Tensor:
+        """Returns ids, (B, L), for the layer's contract."""
+        return tf.constant([[1, 0, 0], [1, 1, 0], [0, 0, 0], [self.num_ids - 1, 1, self.num_ids - 1]])

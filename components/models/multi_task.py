@@ -1,0 +1,62 @@
+"""One model of several targets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated
+
+import keras
+from annotated_types import Ge, Gt, Lt
+
+from tfrun import Activation, register
+from tfrun.components.layers.dropout import Dropout
+from tfrun.components.layers.encode import DenseFeatures
+from tfrun.components.models.initial import initializer_for
+from tfrun.components.models.inputs import output_dtype, symbolic_inputs
+from tfrun.table import Features
+
+
+@register.model("multi_task")
+def multi_task(
+    features: Features,
+    num_outputs: int,
+    more_outputs: Mapping[str, int],
+    hidden_units: list[Annotated[int, Gt(0)]] = [100],  # noqa: B006 (the catalog reads literal defaults; never changed)
+    task_units: list[Annotated[int, Gt(0)]] = [30],  # noqa: B006
+    activation: Activation = "relu",
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
+) -> keras.Model:
+    """Dense layers that all targets share, then some of its own for each target of `data.target=[a, b]`.
+
+    Its outputs are `output` for the first target, the main one, and the names of the others. Variables are named
+    `shared_1/…`, and `<output>_1/…`, `<output>/…` for each task.
+
+    Source: Caruana, "Multitask learning", 1997; Géron, chapter 10.
+
+    Args:
+        features: what the inputs are; the engine gives it.
+        num_outputs: how many outputs the main target needs; the engine gives it.
+        more_outputs: the same of each other target; the engine gives it.
+        hidden_units: the width of each shared layer.
+        task_units: the width of each hidden layer of a task's own.
+        activation: the hidden layers' activation.
+        dropout: the share of the shared layers' values dropped in training.
+    """
+
+    def dense(x: keras.KerasTensor, units: int, name: str) -> keras.KerasTensor:
+        return keras.layers.Dense(units, activation, kernel_initializer=initializer_for(activation), name=name)(x)
+
+    inputs = symbolic_inputs("multi_task", features)
+    x = DenseFeatures.of(features, name="features")(inputs)
+    for k, units in enumerate(hidden_units, start=1):
+        x = dense(x, units, f"shared_{k}")
+        if dropout > 0:
+            x = Dropout(dropout, name=f"dropout_{k}")(x)
+    outputs = {}
+    for task, size in {"output": num_outputs, **more_outputs}.items():
+        own, name = x, re.sub(r"[^A-Za-z0-9_.]", "_", task)  # a layer's name can't hold everything that a column's can
+        for k, units in enumerate(task_units, start=1):
+            own = dense(own, units, f"{name}_{k}")
+        outputs[task] = keras.layers.Dense(size, dtype=output_dtype(), name=name)(own)
+    return keras.Model(inputs, outputs if more_outputs else outputs["output"], name="multi_task")

@@ -1,0 +1,60 @@
+"""Every line of bad_input.yaml: its exit code, one line that says what is wrong, and nothing left behind."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from tfrun import cli
+
+TABLE = yaml.safe_load(Path(__file__).with_name("bad_input.yaml").read_text(encoding="utf-8"))
+X, Y = np.arange(40.0).reshape(20, 2), np.arange(20.0)
+ARCHIVES: dict[str, Callable[[], dict[str, Any]]] = {
+    "objects.npz": lambda: {"x": np.array([[{}]] * 20), "y": Y},
+    "lengths.npz": lambda: {"x": X, "y": Y[:19]},
+    "nan.npz": lambda: {"x": np.where(X == 15, np.nan, X), "y": Y},
+    "flat.npz": lambda: {"x": Y, "y": Y},
+}
+
+
+def write_files(folder: Path, line: str) -> None:
+    """Writes those of the table's files that a command line names."""
+    for name, content in TABLE["files"].items():
+        if name in line:
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    for name, arrays in ARCHIVES.items():
+        if name in line:
+            np.savez(folder / name, **arrays())
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(TABLE["cases"]) >= 120
+
+
+@pytest.mark.parametrize(("line", "code", "says"), TABLE["cases"], ids=[case[0] for case in TABLE["cases"]])
+def test_bad_input_is_told_in_a_line(
+    line: str,
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_files(tmp_path, line)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
+    words = [word.removesuffix(".py") if word.startswith("plugins=") else word for word in shlex.split(line)]
+    status = cli.main(words)
+    told = capsys.readouterr().err
+    assert (status, says in told) == (code, True), told
+    assert told.startswith("tfrun: error: ") and told.count("\n") == 1
+    left = {
+        path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "__pycache__" not in str(path)
+    }
+    assert left == before

@@ -1,0 +1,93 @@
+"""Tables over runs that are written down here, against means and deviations worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tfrun import cli
+from tfrun.compare import compare
+from tfrun.errors import ConfigError
+
+
+def write(root: Path, number: int, best: float | None, status: str = "completed", **config: Any) -> None:
+    folder = root / str(number)
+    folder.mkdir(parents=True)
+    base = {"seed": 1, "name": "it", "output_root": str(number), "checkpoint": {"monitor": "val/loss", "mode": "min"},
+            "metric": {"hits": {"name": "accuracy"}}}  # fmt: skip
+    (folder / "config.yaml").write_text(yaml.safe_dump(base | config, sort_keys=False))
+    metrics = {} if best is None else {"val/loss": best + 1, "val/hits": best / 10, "test/loss": best + 2}
+    run = {
+        "status": status, "metrics": metrics, "epoch": 5, "timing": {"steps_per_second": 100.0},
+        "best": {} if best is None else {"epoch": 3, "val/loss": best, "val/hits": best / 10},
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(run))
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "sweep"
+    for number, (units, seed, best) in enumerate([(4, 1, 0.3), (4, 2, 0.5), (8, 1, 0.2), (8, 2, 0.1)]):
+        write(root, number, best, seed=seed, model={"units": units, "same": True})
+    write(root, 4, None, "failed", seed=3, model={"units": 16, "same": True})
+    return root
+
+
+def test_the_best_come_first_with_what_differs(sweep: Path) -> None:
+    found = compare([str(sweep)])
+    assert [row.folder.path.name for row in found.rows] == ["3", "2", "0", "1", "4"]
+    assert list(found.keys) == ["seed", "model.units"]
+    heads, lines = found.cells()
+    assert heads[:6] == ["run", "status", "seed", "model.units", "val/loss best", "val/loss last"]
+    assert lines[0] == ["sweep/3", "completed", "2", "8", "0.1", "1.1", "2.1", "3", "100"]
+    assert lines[-1][:5] == ["sweep/4", "failed", "3", "16", ""]
+
+
+def test_seeds_are_summed_up(sweep: Path) -> None:
+    table = compare([str(sweep)]).over_seeds()
+    assert table is not None
+    heads, lines = table
+    assert heads[:2] == ["model.units", "seeds"]
+    # 0.1 and 0.2: mean 0.15, deviation √(2·0.05²); t with one degree of freedom is 12.706
+    assert lines[0][:4] == ["8", "2", "0.15", "0.0707107"]
+    assert float(lines[0][4].removeprefix("± ")) == pytest.approx(12.706 * 0.0707107 / 2**0.5, rel=1e-2)
+    assert lines[1][:3] == ["4", "2", "0.4"]
+
+
+def test_another_metric_has_its_own_direction(sweep: Path) -> None:
+    assert [row.folder.path.name for row in compare([str(sweep)], "val/hits").rows][:2] == ["1", "0"]
+    assert [row.folder.path.name for row in compare([str(sweep)], "val/hits", "min").rows][:2] == ["3", "2"]
+    with pytest.raises(ConfigError, match="Did you mean 'val/hits'?"):
+        compare([str(sweep)], "val/hit")
+
+
+def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", str(sweep), "--csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("sweep/3,completed,2,8,0.1")
+    assert cli.main(["compare", str(sweep), "--markdown", "metric=test/loss"]) == 0
+    assert "| sweep/3 | completed |" in capsys.readouterr().out
+    assert cli.main(["compare", str(sweep / "3"), str(sweep / "1")]) == 0
+    assert "best       sweep/3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "needs folders with runs"),
+        (["nowhere"], "no such folder. Received: 'nowhere'"),
+        (["."], "there are no runs in ."),
+        ([".", "metrc=x"], "Did you mean 'metric'?"),
+    ],
+)
+def test_what_is_wrong_is_told(
+    words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", *words]) == 2
+    assert says in capsys.readouterr().err

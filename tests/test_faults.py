@@ -1,0 +1,185 @@
+"""Runs that are killed, or refused by the disk, at every place that matters: what is left, gone on with, is the same.
+
+Compared with an undisturbed run, bit for bit: every variable, metrics.jsonl, run.json's metrics, TensorBoard's points.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+Run = Callable[..., tuple[int, str]]
+
+# trained for four epochs of eleven steps, saved at every fourth step
+RUN = ["trainer.max_epochs=4", "checkpoint.every_steps=4", "trainer.compile=graph", "logger.every_steps=1"]
+STREAM = ["data.residency=stream", "trainer.compile=xla"]
+DIGITS = ["data=digits", "data.limit_rows=352", "metric=accuracy", "loss=sparse_categorical_crossentropy"]
+RECIPES: dict[str, list[str]] = {
+    "wide_deep": ["model.dropout=0.2", "optimizer.groups.deep.schedule=cosine"],
+    "normalized": ["model=mlp", "model.batch_normalization=true", "optimizer=adamw", "trainer.ema_decay=0.9"],
+    "scaled": ["model=mlp", "trainer.precision=mixed_float16", "trainer.microbatches=2", "optimizer=rmsprop"],
+    "streamed": [*STREAM, "model.dropout=0.1", "optimizer.groups.wide.every=2", "early_stopping.patience=3"],
+    "gan": ["experiment=gan_digits", "data.limit_rows=352", "optimizer.groups.generator.every=3"],
+    "convolved": [*DIGITS, "model=cnn", "model.filters=[4]", "optimizer=nadam"],
+}
+PLACES = [
+    "block:3", "epoch:2", "run.json.write:3", "run.json.done:3", "metrics.jsonl.write:2", "events.write:3",
+    "events.sync:4", "state.npz.write:2", "manifest.json.sync:3", "checkpoint.sync_folder:2", "checkpoint.rename:2",
+    "checkpoints.sync_folder:3", "old_checkpoint.rename:2", "old_checkpoint.removal:3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Runs the command in a process forked from a warm one: `run(folder, *words, failpoint="…")`."""
+    forker = Path(__file__).with_name("forker.py")
+    out = tmp_path_factory.mktemp("out") / "said"
+    process = subprocess.Popen(
+        [sys.executable, forker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdin and process.stdout
+    asked, answered = process.stdin, process.stdout
+
+    def call(folder: Path, *words: str, failpoint: str = "") -> tuple[int, str]:
+        asked.write(json.dumps({"cwd": str(folder), "words": words, "failpoint": failpoint, "out": str(out)}) + "\n")
+        asked.flush()
+        return int(answered.readline()), out.read_text()
+
+    yield call
+    asked.close()
+    process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Returns a recipe's run folder; each is trained once."""
+    folders: dict[str, Path] = {}
+
+    def trained(recipe: str) -> Path:
+        if recipe not in folders:
+            folders[recipe] = tmp_path_factory.mktemp("whole")
+            code, said = run(folders[recipe], *RECIPES[recipe], *RUN, "name=run")
+            assert code == 0, said
+        return the_run(folders[recipe])
+
+    return trained
+
+
+def the_run(folder: Path) -> Path:
+    (path,) = folder.glob("outputs/run/*")
+    return path
+
+
+def told(path: Path) -> dict[str, Any]:
+    everything = json.loads((path / "run.json").read_text())
+    return {key: everything[key] for key in ("status", "step", "epoch", "metrics", "best", "groups", "data")}
+
+
+def state(path: Path) -> dict[str, bytes]:
+    with np.load(max(path.glob("checkpoints/step-*")) / "state.npz") as arrays:
+        return {slot: arrays[slot].tobytes() for slot in arrays.files}
+
+
+def points(path: Path) -> dict[str, list[tuple[int, float]]]:
+    curves = {}
+    for folder in (path / "tensorboard").iterdir():
+        accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+        accumulator.Reload()
+        for tag in accumulator.Tags()["scalars"]:
+            curves[f"{folder.name}/{tag}"] = [(event.step, event.value) for event in accumulator.Scalars(tag)]
+    return curves
+
+
+def assert_same(path: Path, other: Path) -> None:
+    assert told(path) == told(other)
+    assert (path / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+    mine, theirs = state(path), state(other)
+    assert mine.keys() == theirs.keys()
+    assert [slot for slot in mine if mine[slot] != theirs[slot]] == []
+    assert points(path) == points(other)
+    names = [item.name for item in (path / "checkpoints").iterdir()]
+    assert all(name.startswith("step-") for name in names) and len(names) == 2  # nothing half-made is left
+
+
+def go_on(run: Run, folder: Path, recipe: str) -> Path:
+    """Resumes what was left, or starts anew where there was nothing to go on with yet."""
+    left = list(folder.glob("outputs/run/*"))
+    if left and (left[0] / "config.yaml").is_file():
+        code, said = run(folder, "resume", str(left[0]))
+        assert code == 0, said
+        return left[0]
+    for path in left:
+        path.rmdir() if not list(path.iterdir()) else path.rename(folder / "begun")
+    code, said = run(folder, *RECIPES[recipe], *RUN, "name=run")
+    assert code == 0, said
+    return the_run(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(len(PLACES)), ids=PLACES)
+def test_killed_at_a_place(number: int, run: Run, undisturbed: Callable[[str], Path], tmp_path: Path) -> None:
+    recipe = list(RECIPES)[number % len(RECIPES)]
+    code, said = run(tmp_path, *RECIPES[recipe], *RUN, "name=run", failpoint=PLACES[number])
+    assert code == -signal.SIGKILL, said
+    assert_same(go_on(run, tmp_path, recipe), undisturbed(recipe))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_killed_again_and_again(recipe: str, run: Run, undisturbed: Callable[[str], Path], tmp_path: Path) -> None:
+    """At operations of the disk that a seed picks, until a resumed run comes to its end."""
+    dice = random.Random(recipe)
+    words: tuple[str, ...] = (*RECIPES[recipe], *RUN, "name=run")
+    for _ in range(4):
+        code, said = run(tmp_path, *words, failpoint=f"io:{dice.randrange(16, 60)}")
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, said
+        words = ("resume", str(the_run(tmp_path)))
+    assert_same(go_on(run, tmp_path, recipe), undisturbed(recipe))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failpoint", [*(f"io:{n}=full" for n in range(14, 90, 15)), "io:40=full+", "io:70=full+"])
+def test_a_full_disk(failpoint: str, run: Run, undisturbed: Callable[[str], Path], tmp_path: Path) -> None:
+    """Training goes on where it can; else it ends with exit code 5, and can be resumed once there is room."""
+    recipe = "wide_deep"
+    code, said = run(tmp_path, *RECIPES[recipe], *RUN, "name=run", failpoint=failpoint)
+    assert code in (0, 5), said
+    assert "Traceback" not in said
+    if failpoint.endswith("+"):
+        assert code == 5 and "No space left on device" in said
+    for path in tmp_path.glob("outputs/run/*/checkpoints/step-*"):
+        assert {item.name for item in path.iterdir()} == {"state.npz", "manifest.json"}
+    path = the_run(tmp_path) if code == 0 else go_on(run, tmp_path, recipe)
+    assert_same(path, undisturbed(recipe))
+
+
+@pytest.mark.slow
+def test_killed_at_random_times(undisturbed: Callable[[str], Path], run: Run, tmp_path: Path) -> None:
+    """Real commands, each in a process of its own, at a moment that nobody chose."""
+    script, recipe = Path(sys.executable).with_name("tfrun"), "wide_deep"
+    words = [*RECIPES[recipe], *RUN, "name=run"]
+    for delay in (0.02, 0.11):
+        process = subprocess.Popen([script, *words], cwd=tmp_path, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("outputs/run/*/checkpoints/step-*")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        words = ["resume", str(the_run(tmp_path))]
+    assert_same(go_on(run, tmp_path, recipe), undisturbed(recipe))
