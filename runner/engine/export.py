@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tfrun import registry
 from tfrun.engine.data import FittedTarget, Preprocessing
@@ -59,7 +60,8 @@ outputs = runner.get_tensor(runner.get_output_details()[0]["index"])
     "onnx": """
 import onnxruntime
 session = onnxruntime.InferenceSession(path)
-outputs = session.run(None, {own.name: rows[own.name.partition(":")[0]] for own in session.get_inputs()})[0]
+named = {"".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name): rows[name] for name in rows}
+outputs = session.run(None, {own.name: named[own.name.partition(":")[0]] for own in session.get_inputs()})[0]
 """,
 }
 CHECK = """
@@ -168,6 +170,8 @@ def write(model: keras.Model, format: str, folder: Path) -> Path:
             model.save(path)
         elif format == "saved_model":
             _save_for_serving(model, path)
+        elif format == "onnx":
+            _save_as_onnx(model, path)
         else:
             model.export(path, format=format, verbose=False)
     except Exception as error:  # whatever a converter raises
@@ -184,9 +188,27 @@ def _save_for_serving(model: keras.Model, path: Path) -> None:
     metrics = [metric for layer in layers for metric in layer._metrics]
     module.parts = [variable.value for part in (model, *metrics) for variable in part.variables]
     module.tables = [layer.lookup_table for layer in layers if hasattr(layer, "lookup_table")]
-    rows = {name: tf.TensorSpec(own.shape, own.dtype, name=own.name) for name, own in model.input.items()}
-    module.serve = tf.function(lambda rows: model(rows, training=False), [rows], autograph=False)
+    module.serve = _function_of(model)
     tf.saved_model.save(module, str(path), signatures=module.serve)
+
+
+def _save_as_onnx(model: keras.Model, path: Path) -> None:
+    """Writes an ONNX file whose inputs have the columns' names; Keras' own export makes inputs of constants too."""
+    import tf2onnx
+
+    frozen = convert_variables_to_constants_v2(_function_of(model).get_concrete_function())
+    tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=[tensor.name for tensor in frozen.inputs],
+        output_names=[tensor.name for tensor in frozen.outputs],
+        output_path=str(path),
+    )
+
+
+def _function_of(model: keras.Model) -> Any:
+    """Returns a function of the rows by column, to be saved."""
+    rows = {name: tf.TensorSpec(own.shape, own.dtype, name=own.name) for name, own in model.input.items()}
+    return tf.function(lambda rows: model(rows, training=False), [rows], autograph=False)
 
 
 def check(path: Path, format: str, rows: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
