@@ -60,7 +60,8 @@ outputs = runner.get_tensor(runner.get_output_details()[0]["index"])
     "onnx": """
 import onnxruntime
 session = onnxruntime.InferenceSession(path)
-named = {"".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name): rows[name] for name in rows}
+safe = lambda name: "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name)
+named = {safe(name): values for name, values in rows.items()}
 outputs = session.run(None, {own.name: named[own.name.partition(":")[0]] for own in session.get_inputs()})[0]
 """,
 }
