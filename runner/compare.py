@@ -53,25 +53,29 @@ class Comparison:
         rows: the best first; those without a value last.
         keys: that are not the same in all of them.
         metric: what they are ordered by.
+        mode: `min` or `max`, which is better.
     """
 
     rows: Sequence[Row]
     keys: Sequence[str]
     metric: str
+    mode: str
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Returns the heads, and a line of cells for each run."""
         others = [key for key in self.rows[0].run["metrics"] if key.startswith("test/")]
-        heads = ["run", "status", *self.keys, f"{self.metric} best", f"{self.metric} last", *others, "epoch", "steps/s"]
+        heads = ["run", *self.keys, f"{self.metric} best", "status", f"{self.metric} last", *others, "epoch", "steps/s"]
         lines = []
+        folders = {row.folder.path.parent for row in self.rows}
         for row in self.rows:
             best, last = row.at_best(self.metric), row.run["metrics"].get(self.metric)
             lines.append(
                 [
-                    shown(row.folder.path),
-                    row.run["status"],
+                    row.folder.path.name if len(folders) == 1 else row.folder.run_id,
                     *(_text(row.config.get(key)) for key in self.keys),
-                    *(_number(value) for value in (best, last, *(row.run["metrics"].get(key) for key in others))),
+                    _number(best),
+                    row.run["status"],
+                    *(_number(value) for value in (last, *(row.run["metrics"].get(key) for key in others))),
                     str(row.run["best"].get("epoch", row.run["epoch"])),
                     _number(row.run["timing"].get("steps_per_second")),
                 ]
@@ -90,7 +94,8 @@ class Comparison:
             return None
         heads = [*keys, "seeds", f"{self.metric} mean", "deviation", "95 % of the mean"]
         lines = []
-        for settings, values in groups.items():  # in the order of the best of each
+        ordered = sorted(groups.items(), key=lambda pair: statistics.fmean(pair[1]), reverse=self.mode == "max")
+        for settings, values in ordered:
             deviation = statistics.stdev(values) if len(values) > 1 else None
             within = None if deviation is None else _t_95(len(values) - 1) * deviation / math.sqrt(len(values))
             numbers = [
@@ -132,12 +137,30 @@ def compare(paths: Sequence[str], metric: str | None = None, mode: str | None = 
         is_there = value is not None and not math.isnan(value)
         return not is_there, sign * value if value is not None and is_there else 0.0
 
-    keys = [
+    return Comparison(sorted(rows, key=rank), _differing(rows), metric, mode)
+
+
+def _differing(rows: Sequence[Row]) -> list[str]:
+    """Returns the keys whose values are not the same in all runs, and aren't so just because another key's is not.
+
+    Two models have other parameters: what counts is the model, and what a command line has set.
+    """
+    with_config = [row for row in rows if row.config]
+    asked = {str(text).lstrip("+").partition("=")[0] for row in rows for text in row.run.get("overrides", [])}
+    differ = [
         key
-        for key in dict.fromkeys(key for row in rows for key in row.config)
-        if not key.startswith(NOT_COMPARED) and len({repr(row.config.get(key)) for row in rows}) > 1
+        for key in dict.fromkeys(key for row in with_config for key in row.config)
+        if not key.startswith(NOT_COMPARED) and len({repr(row.config.get(key)) for row in with_config}) > 1
     ]
-    return Comparison(sorted(rows, key=rank), keys, metric)
+    named = {key.removesuffix("name") for key in differ if key.endswith(".name")}  # `model.`, where models differ
+    return [
+        key
+        for key in differ
+        if key in asked
+        or (all(key in row.config for row in with_config) and key.rpartition(".")[0] + "." not in named)
+        or key.endswith(".name")
+        and all(key in row.config for row in with_config)
+    ]
 
 
 def _read(path: str) -> list[Row]:
@@ -166,15 +189,27 @@ def show(comparison: Comparison) -> None:
     for title, table in (("", comparison.cells()), ("over seeds", comparison.over_seeds())):
         if table is not None:
             heads, lines = table
-            shown_table = Table(title=title or None, title_justify="left")
-            for head in heads:
-                shown_table.add_column(head, overflow="fold", justify="left" if head in ("run", "status") else "right")
-            for line in lines:
-                shown_table.add_row(*line)
-            console.print(shown_table)
+            wanted = 1 + len([key for key in comparison.keys if key in heads])
+            count = len(heads)
+            endless = console.options.update(max_width=10**4)
+            while count > wanted + 1 and (
+                console.measure(_as_table(title, heads, lines, count), options=endless).maximum > console.width
+            ):
+                count -= 1  # what matters least stands last; --csv has all
+            console.print(_as_table(title, heads, lines, count))
     best = comparison.rows[0]
     if best.at_best(comparison.metric) is not None:
         say(console, f"best       {shown(best.folder.path)}")
+
+
+def _as_table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]], count: int) -> Table:
+    """Returns the first `count` columns."""
+    table = Table(title=title or None, title_justify="left")
+    for head in heads[:count]:
+        table.add_column(head, overflow="fold", justify="left" if head in ("run", "status") else "right")
+    for line in lines:
+        table.add_row(*line[:count])
+    return table
 
 
 def as_csv(table: tuple[list[str], list[list[str]]]) -> str:

@@ -43,9 +43,15 @@ def test_the_best_come_first_with_what_differs(sweep: Path) -> None:
     assert [row.folder.path.name for row in found.rows] == ["3", "2", "0", "1", "4"]
     assert list(found.keys) == ["seed", "model.units"]
     heads, lines = found.cells()
-    assert heads[:6] == ["run", "status", "seed", "model.units", "val/loss best", "val/loss last"]
-    assert lines[0] == ["sweep/3", "completed", "2", "8", "0.1", "1.1", "2.1", "3", "100"]
-    assert lines[-1][:5] == ["sweep/4", "failed", "3", "16", ""]
+    assert heads[:6] == ["run", "seed", "model.units", "val/loss best", "status", "val/loss last"]
+    assert lines[0] == ["3", "2", "8", "0.1", "completed", "1.1", "2.1", "3", "100"]
+    assert lines[-1][:5] == ["4", "3", "16", "", "failed"]
+
+
+def test_what_follows_from_another_choice_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path, 0, 0.1, model={"name": "mlp", "units": [300], "dropout": 0.0}, loss={"name": "huber", "delta": 1.0})
+    write(tmp_path, 1, 0.2, model={"name": "deep", "units": [30], "depth": 2}, loss={"name": "huber", "delta": 2.0})
+    assert list(compare([str(tmp_path)]).keys) == ["model.name", "loss.delta"]
 
 
 def test_seeds_are_summed_up(sweep: Path) -> None:
@@ -69,9 +75,9 @@ def test_another_metric_has_its_own_direction(sweep: Path) -> None:
 def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", str(sweep), "--csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].startswith("sweep/3,completed,2,8,0.1")
+    assert lines[1].startswith("3,2,8,0.1,completed")
     assert cli.main(["compare", str(sweep), "--markdown", "metric=test/loss"]) == 0
-    assert "| sweep/3 | completed |" in capsys.readouterr().out
+    assert "| 3 | 2 | 8 |" in capsys.readouterr().out
     assert cli.main(["compare", str(sweep / "3"), str(sweep / "1")]) == 0
     assert "best       sweep/3" in capsys.readouterr().out
 
