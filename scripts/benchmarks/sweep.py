@@ -50,8 +50,8 @@ def run(quick: bool, json_file: Path | None) -> None:
         if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
             contenders["joblib, two workers"] = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
         found = {}
-        for name, launcher in contenders.items():
-            seconds, values = sweep(folder / name.replace(" ", "_"), ["-m", *words, *axes, *launcher], len(jobs))
+        for k, (name, launcher) in enumerate(contenders.items()):
+            seconds, values = sweep(folder / str(k), ["-m", *words, *axes, *launcher], len(jobs))
             found[name] = values
             written["rows"].append({"contender": name, "jobs": len(jobs), "measured": len(jobs), "seconds": seconds})
         few = jobs[:: max(1, len(jobs) // ALONE)][:ALONE]
