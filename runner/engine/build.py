@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,7 @@ def build_parts(
         loss = build_loss(catalog, config["loss"], inputs, getattr(model, "loss_weights", {}), tasks)
         if learns_targets:
             with inputs.not_noting():
-                _check_outputs(loss, sample[1], outputs, preprocessing)
+                _check_outputs(loss, f"loss: {config['loss']['name']}", sample[1], outputs, preprocessing)
         groups = build_groups(config["optimizer"]["groups"], catalog, model, plan, inputs)
         metrics = [build_metrics(config["metric"], catalog, sample[1], outputs, tasks) for _ in range(2)]
         decay = inputs.wrap("trainer", {"ema_decay": config["trainer"]["ema_decay"]})["ema_decay"]
@@ -253,7 +254,8 @@ def build_metrics(
         metric.name = key
         metric.update_state = convertible(metric.update_state)
         metric.output = output
-        metric.update_state(of_output(y_true, output), of_output(y_pred, output))
+        with _naming(f"{where}: {given['name']}"):
+            metric.update_state(of_output(y_true, output), of_output(y_pred, output))
         metric.reset_state()
         metrics.append(metric)
     return metrics
@@ -347,7 +349,17 @@ def _call_model(model: keras.Model, inputs: Any) -> Any:
     return tf.convert_to_tensor(outputs)
 
 
-def _check_outputs(loss: Any, y_true: Any, y_pred: Any, preprocessing: Preprocessing) -> None:
+@contextlib.contextmanager
+def _naming(component: str) -> Iterator[None]:
+    """Tells which component mixes dtypes, or shapes, that TensorFlow doesn't."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        reason = " ".join(str(error.message).split())[:300]
+        raise ConfigError(f"{component} mixes what can't be computed together: {reason}") from error
+
+
+def _check_outputs(loss: Any, where: str, y_true: Any, y_pred: Any, preprocessing: Preprocessing) -> None:
     """Refuses shapes that would broadcast silently, (B,) against (B, 1) to (B, B) for instance."""
     batch, outputs = len(main_output(y_true)), y_pred if isinstance(y_pred, dict) else {MAIN_OUTPUT: y_pred}
     missing = [name for name in preprocessing.others if name not in outputs]
@@ -363,6 +375,10 @@ def _check_outputs(loss: Any, y_true: Any, y_pred: Any, preprocessing: Preproces
                 f"model: its {name} must have the shape (batch, {wanted}) for this target. "
                 f"Received: {tuple(output.shape)} for a batch of {batch}"
             )
-    shape = tuple(loss(tf.nest.map_structure(tf.constant, y_true), y_pred).shape)
+    with _naming(where):
+        values = loss(tf.nest.map_structure(tf.constant, y_true), y_pred)
+    if values.dtype.name != keras.config.floatx():
+        raise ConfigError(f"{where} must give {keras.config.floatx()}. Received: {values.dtype.name}")
+    shape = tuple(values.shape)
     if shape != (batch,):
         raise ConfigError(f"loss: it must give one value for each example, shape ({batch},). Received: {shape}")
