@@ -236,7 +236,8 @@ def test_first_interrupt_saves_and_the_second_one_ends(tmp_path: Path) -> None:
     def statuses() -> list[str]:
         return [json.loads((folder / "run.json").read_text())["status"] for folder in folders()]
 
-    wait_for(lambda: len(folders()) == 2 and "engine:" in (folders()[0] / "tfrun.log").read_text())
+    wait_for(lambda: len(folders()) == 2 and all((folder / "tfrun.log").is_file() for folder in folders()))
+    wait_for(lambda: "engine:" in (folders()[0] / "tfrun.log").read_text())
     wait_for(lambda: all((folder / "run.json").is_file() for folder in folders()))
     time.sleep(1)  # into the training of the one and the sleep of the other
     process.send_signal(signal.SIGINT)
