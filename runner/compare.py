@@ -157,9 +157,10 @@ def _differing(rows: Sequence[Row]) -> list[str]:
         key
         for key in differ
         if key in asked
-        or (all(key in row.config for row in with_config) and key.rpartition(".")[0] + "." not in named)
-        or key.endswith(".name")
-        and all(key in row.config for row in with_config)
+        or (
+            all(key in row.config for row in with_config)
+            and (key.endswith(".name") or key.rpartition(".")[0] + "." not in named)
+        )
     ]
 
 

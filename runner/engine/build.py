@@ -21,7 +21,7 @@ from tfrun.engine.loop import UNLIMITED, Plan
 from tfrun.engine.loss_scale import LossScale
 from tfrun.engine.skips import Skips
 from tfrun.engine.split import Group, assign_groups
-from tfrun.engine.step import MAIN_OUTPUT, Step, main_output, of_output
+from tfrun.engine.step import MAIN_OUTPUT, Step, learns_targets, main_output, of_output
 from tfrun.errors import ConfigError, unknown
 from tfrun.types import map_references
 
@@ -74,10 +74,9 @@ def build_parts(
             metric.reset_state()
         convert_layers(model)
         algorithm = build_component(catalog, "algorithm", config["algorithm"], "algorithm", inputs=inputs)
-        learns_targets = not getattr(algorithm, "own_targets", False)
-        tasks = {name: own.task for name, own in preprocessing.targets.items()} if learns_targets else {}
+        tasks = {name: own.task for name, own in preprocessing.targets.items()} if learns_targets(algorithm) else {}
         loss = build_loss(catalog, config["loss"], inputs, getattr(model, "loss_weights", {}), tasks)
-        if learns_targets:
+        if learns_targets(algorithm):
             with inputs.not_noting():
                 _check_outputs(loss, f"loss: {config['loss']['name']}", sample[1], outputs, preprocessing)
         groups = build_groups(config["optimizer"]["groups"], catalog, model, plan, inputs)

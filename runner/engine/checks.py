@@ -95,7 +95,7 @@ def _findings_with_data(group: str, session: Session, catalog: Catalog) -> list[
     batch = feed.sample(examples, CONTRACT_ROWS)
     if group == "algorithm":
         return contracts.collected(data_contracts.of_algorithm(step, batch))
-    outputs = None if getattr(step.algorithm, "own_targets", False) else examples.preprocessing.num_outputs
+    outputs = examples.preprocessing.num_outputs if step.learns_targets else None
     make = partial(build_model, config, catalog, examples.preprocessing)
     return contracts.collected(data_contracts.of_model(make, batch[0], outputs))
 

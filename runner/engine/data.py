@@ -113,7 +113,11 @@ class Preprocessing:
 
     @staticmethod
     def from_json(text: str) -> Preprocessing:
-        fields = json.loads(text)
+        return Preprocessing.of(json.loads(text))
+
+    @staticmethod
+    def of(fields: dict[str, Any]) -> Preprocessing:
+        """Returns what `to_json` wrote, read already."""
         return Preprocessing(
             **fields | {"others": {k: FittedTarget(**own) for k, own in fields.get("others", {}).items()}}
         )

@@ -47,9 +47,11 @@ def diagnose(step: Step, data: Any, batch: tf.Tensor, numbers: np.ndarray) -> Di
         return values
 
     def compute() -> None:
-        step.strategy.run(step.compute, args=(data, batch))
-        for variable, value in zip(changed, before, strict=True):
-            variable.assign(value)
+        try:
+            step.strategy.run(step.compute, args=(data, batch))
+        finally:
+            for variable, value in zip(changed, before, strict=True):
+                variable.assign(value)
 
     step.loss = noting
     try:
@@ -67,8 +69,6 @@ def diagnose(step: Step, data: Any, batch: tf.Tensor, numbers: np.ndarray) -> Di
             tf.debugging.disable_check_numerics()
     finally:
         step.loss = loss
-        for variable, value in zip(changed, before, strict=True):
-            variable.assign(value)
     return Diagnosis([int(number) for number in (numbers[wrong] if wrong.any() else numbers)], tensor)
 
 

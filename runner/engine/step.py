@@ -89,6 +89,11 @@ class Step:
         self.sums_by_halves = False  # set while the step is traced
         self._trained = [variable for group in self.active for variable in group.variables]
 
+    @property
+    def learns_targets(self) -> bool:
+        """Whether the model predicts the data's targets, or the algorithm has others of its own."""
+        return learns_targets(self.algorithm)
+
     def __call__(self, data: Any, rows: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Trains on one batch.
 
@@ -264,6 +269,11 @@ def update(metrics: Sequence[Any], targets: Mapping[str, TargetScale], y: Any, y
             scale = targets.get(name, targets[MAIN_OUTPUT])
             restored[name] = scale.restore(of_output(y, name)), scale.restore(of_output(y_pred, name))
         metric.update_state(*restored[name], sample_weight=weights)
+
+
+def learns_targets(algorithm: Any) -> bool:
+    """Returns whether an algorithm learns the data's targets."""
+    return not getattr(algorithm, "own_targets", False)
 
 
 def of_output(values: Any, name: str) -> Any:

@@ -31,7 +31,7 @@ def evaluate(
         other_data: whether `config["data"]` is not what the run was trained on.
     """
     saved = _saved(folder)
-    fitted = data.Preprocessing.from_json(folder.preprocessing_json.read_text()) if other_data else None
+    fitted = data.Preprocessing.of(folder.read_preprocessing()) if other_data else None
     session = build_session(config, catalog, table, fitted)
     program = _program_with_best(session, saved)
     rows = session.examples.splits["test"]
@@ -58,7 +58,7 @@ def export_run(config: dict[str, Any], folder: RunFolder, catalog: Catalog, tabl
         TfrunError: the format can't hold the model, or predictions differ.
     """
     saved = _saved(folder)
-    export.check_format(format, data.Preprocessing.from_json(folder.preprocessing_json.read_text()))
+    export.check_format(format, data.Preprocessing.of(folder.read_preprocessing()))
     first = first_rows(table)
     session = build_session(config, catalog, table)
     _program_with_best(session, saved)
@@ -80,7 +80,7 @@ def export_session(session: Session, first: Mapping[str, np.ndarray], format: st
     """Writes a session's model and returns how far its predictions for the first rows are off in a clean process."""
     model, preprocessing = session.parts.model, session.examples.preprocessing
     export.check_format(format, preprocessing)
-    has_targets = not getattr(session.parts.step.algorithm, "own_targets", False)
+    has_targets = session.parts.step.learns_targets
     rows = export.raw_rows(first, preprocessing)
     inputs, _, _ = feed.sample(session.examples, len(next(iter(rows.values()))))
     expected = export.predictions(model(inputs, training=False), preprocessing, has_targets)
@@ -102,13 +102,12 @@ def predict(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: 
         out: a .csv or .parquet file; its folder is made.
     """
     saved = _saved(folder)
-    fitted = data.Preprocessing.from_json(folder.preprocessing_json.read_text())
+    fitted = data.Preprocessing.of(folder.read_preprocessing())
     names = config["data"].get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
     session = build_session(config, catalog, data.with_any_targets(table, fitted, names), fitted)
     _program_with_best(session, saved)
-    learns_targets = not getattr(session.parts.step.algorithm, "own_targets", False)
-    columns = predictions.columns(session.parts.model, session.examples, names, learns_targets)
+    columns = predictions.columns(session.parts.model, session.examples, names, session.parts.step.learns_targets)
     predictions.write(columns, out)
     console = Terminal()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")

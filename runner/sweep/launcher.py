@@ -30,6 +30,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from tfrun.compose import plain
 from tfrun.errors import Interrupted, SweepError, TfrunError
 from tfrun.sweep.job import ENDED, SIGNALS, JobFolder, Task, Worker, objective, redirect_output
 from tfrun.sweep.table import Board, read_outcome
@@ -52,9 +53,7 @@ def structure_of(cfg: DictConfig) -> str:
 
     It need not be exact: the engine looks again, and makes another program where one doesn't fit.
     """
-    with open_dict(copied := copy.deepcopy(cfg)), read_write(copied):
-        del copied["hydra"]
-    config: Any = OmegaConf.to_container(copied, resolve=True)
+    config = plain(OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"]))
     for key in ("seed", "name", "tags", "output_root"):
         config.pop(key, None)
     for key in ("max_epochs", "max_steps", "max_seconds"):
