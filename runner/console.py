@@ -36,6 +36,17 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+class _Log(logging.FileHandler):
+    """A log whose lost lines are not a lost run: the disk may be full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Lets go of the line."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def library_output_to(log: Path) -> Iterator[None]:
     """Sends to `log` what libraries write: file descriptor 2 (TensorFlow's C++), Python's logging and warnings.
@@ -49,7 +60,7 @@ def library_output_to(log: Path) -> Iterator[None]:
     os.close(file)
     stderr = sys.stderr
     sys.stderr = open(terminal, "w", buffering=1, closefd=False)  # noqa: SIM115 - closed below
-    handler = logging.FileHandler(log)
+    handler = _Log(log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.getLogger("tfrun").setLevel(logging.INFO)

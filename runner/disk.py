@@ -91,3 +91,10 @@ def write_atomically(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
     reach(f"{path.name}.done")
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Removes what `write_atomically` had begun where it was killed; no other process may be writing there."""
+    for path in folder.glob(".*.*[0-9]"):
+        if path.is_file():
+            path.unlink()

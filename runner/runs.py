@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tfrun.disk import write_atomically
+from tfrun.disk import remove_left_behind, write_atomically
 from tfrun.errors import ConfigError, FolderInUseError, ResourceError
 
 EXPORTS = {  # format -> what `tfrun export` writes into a run's export/
@@ -120,6 +120,7 @@ class RunFolder:
                 raise FolderInUseError(f"{self.path} is in use by another process: {holder}") from None
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"pid {os.getpid()} on {socket.gethostname()} since {now()}".encode(), 0)
+            remove_left_behind(self.path)
             yield
         finally:
             os.close(lock)

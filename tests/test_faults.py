@@ -52,8 +52,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     assert process.stdin and process.stdout
     asked, answered = process.stdin, process.stdout
 
-    def call(folder: Path, *words: str, failpoint: str = "") -> tuple[int, str]:
-        asked.write(json.dumps({"cwd": str(folder), "words": words, "failpoint": failpoint, "out": str(out)}) + "\n")
+    def call(folder: Path, *words: str, failpoint: str = "", **limits: Any) -> tuple[int, str]:
+        job = {"cwd": str(folder), "words": words, "failpoint": failpoint, "out": str(out), **limits}
+        asked.write(json.dumps(job) + "\n")
         asked.flush()
         return int(answered.readline()), out.read_text()
 
@@ -165,6 +166,29 @@ def test_a_full_disk(failpoint: str, run: Run, undisturbed: Callable[[str], Path
         assert {item.name for item in path.iterdir()} == {"state.npz", "manifest.json"}
     path = the_run(tmp_path) if code == 0 else go_on(run, tmp_path, recipe)
     assert_same(path, undisturbed(recipe))
+
+
+@pytest.mark.slow
+def test_files_may_not_grow(run: Run, undisturbed: Callable[[str], Path], tmp_path: Path) -> None:
+    """By the system's own limit, too little for a checkpoint: the curves stay, and a resume starts over."""
+    recipe = "wide_deep"
+    code, said = run(tmp_path, *RECIPES[recipe], *RUN, "name=run", file_bytes=20_000)
+    assert code == 5 and "File too large" in said and "Traceback" not in said
+    assert told(the_run(tmp_path))["status"] == "failed"
+    lines = (the_run(tmp_path) / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 4 and (undisturbed(recipe) / "metrics.jsonl").read_text().splitlines()[:4] == lines
+    assert_same(go_on(run, tmp_path, recipe), undisturbed(recipe))
+
+
+@pytest.mark.slow
+def test_the_clock_goes_backwards(run: Run, undisturbed: Callable[[str], Path], tmp_path: Path) -> None:
+    recipe = "wide_deep"
+    words = [*RECIPES[recipe], *RUN, "checkpoint.every_seconds=0.01", "name=run"]
+    code, said = run(tmp_path, *words, failpoint="epoch:2", clock=True)
+    assert code == -signal.SIGKILL, said
+    code, said = run(tmp_path, "resume", str(the_run(tmp_path)), clock=True)
+    assert code == 0, said
+    assert_same(the_run(tmp_path), undisturbed(recipe))
 
 
 @pytest.mark.slow

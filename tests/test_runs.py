@@ -123,6 +123,15 @@ def test_kill_9_frees_a_held_folder(tmp_path: Path) -> None:
             pass
 
 
+def test_what_a_killed_write_left_behind_is_removed(tmp_path: Path) -> None:
+    kept = [tmp_path / name for name in (".hydra", "run.json", ".notes", "tensorboard")]
+    kept[0].mkdir()
+    for path in (*kept[1:3], tmp_path / ".run.json.4711"):
+        path.write_text("{")
+    with RunFolder(tmp_path).held():
+        assert {path.name for path in tmp_path.iterdir()} == {".hydra", "run.json", ".notes", "run.lock"}
+
+
 def test_a_second_process_ends_with_code_7(
     tfrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:

@@ -61,6 +61,14 @@ def _mirrored(strategy: dict[str, Any]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
+def doubts(trainer: dict[str, Any], strategy: dict[str, Any]) -> list[str]:
+    """Returns what works, but hardly as it was meant."""
+    on_cpu = strategy["name"] == "cpu" or not tf.config.list_physical_devices("GPU")
+    if trainer["precision"] == "mixed_float16" and on_cpu:
+        return ["trainer.precision: a CPU computes mixed_float16 by way of float32, which alone is faster"]
+    return []
+
+
 def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, microbatches: int) -> None:
     """Raises ConfigError where a batch can't be shared out evenly."""
     replicas = strategy.num_replicas_in_sync

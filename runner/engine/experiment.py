@@ -90,6 +90,8 @@ def train(
         run = new_run(config, folder, overrides) | before | {"status": "running", "ended": None, "error": None}
         run |= {"versions": provenance.versions(), "git": provenance.git()}
         if resume:
+            for line in _not_the_same(before, run["versions"]):
+                say(console, f"warning: {line}: what follows may differ in its last bits from a run that went on")
             again = {"at": now(), "step": run["step"], "overrides": list(overrides)}
             run["resumed"] = [*before.get("resumed", []), again]
         run["timing"]["import_seconds"] = round(import_seconds, 3)
@@ -103,7 +105,8 @@ def train(
             with stop_on_signals(told, before_end=partial(_end_at_once, console, folder)) as stop:
                 _train(config, folder, catalog, table, run, resume, hparams or {}, console, stop)
         except Exception as error:
-            if isinstance(error, TfrunError) and not resume and run["step"] == 0 and not folder.has_checkpoints:
+            may_discard = isinstance(error, TfrunError) and not resume and not folder.has_checkpoints
+            if may_discard and not (run["engine"] and isinstance(error, ResourceError)):
                 folder.discard()  # nothing was trained: a mistake leaves nothing behind
                 raise
             status = {DivergedError: "diverged", Interrupted: "stopped"}.get(type(error), "failed")
@@ -115,6 +118,14 @@ def train(
             log.exception("the run ended: %s", status)
             raise
         return 0
+
+
+def _not_the_same(before: Mapping[str, Any], versions: Mapping[str, str]) -> list[str]:
+    """Returns what the same bits depend on and is not as it was when the run began."""
+    earlier = before.get("versions") or {}
+    changed = [f"{name} {earlier[name]}, now {new}" for name, new in versions.items() if earlier.get(name, new) != new]
+    had, has = (before.get("engine") or {}).get("devices"), devices.device_names()
+    return changed + ([f"devices {had}, now {has}"] if had and had != has else [])
 
 
 def _end_at_once(console: Console, folder: RunFolder, number: int) -> None:
@@ -174,8 +185,9 @@ def _train(
             checkpoints.remove_newer(restored)
     run |= session.describe() | {"engine": engine}
     record = Record(folder, session, program, run, timing, restored.extra["journals"] if restored else {})
-    for name in record.shorter:
-        say(console, f"warning: {name} has lost lines since the checkpoint, which can't be brought back")
+    lost = [f"{name} has lost lines since the checkpoint, which can't be brought back" for name in record.shorter]
+    for doubt in [*devices.doubts(config["trainer"], config["strategy"]), *lost]:
+        say(console, f"warning: {doubt}")
     run["timing"]["build_seconds"] = round(time.perf_counter() - started - timing.compile_seconds, 3)
     folder.write_run(run)
     write_atomically(folder.preprocessing_json, session.examples.preprocessing.to_json())

@@ -68,8 +68,12 @@ class Journal:
 
     def flush(self) -> None:
         """Puts everything onto the disk. Raises OSError where it refuses; then nothing of the rest is written."""
-        self._push()
-        disk.sync(self._file, self._name)
+        try:
+            self._push()
+            disk.sync(self._file, self._name)
+        except OSError as error:
+            error.filename = self._file.name
+            raise
 
     def close(self) -> None:
         """Writes what is left, if the disk takes it."""
@@ -117,8 +121,8 @@ class MultiWriter:
             try:
                 getattr(writer, method)(*arguments)
             except OSError as error:
-                name = type(writer).__name__
-                raise ResourceError(f"{name}: its file can't be written: {error.strerror or error}") from error
+                what = error.filename or type(writer).__name__
+                raise ResourceError(f"{what}: can't be written: {error.strerror or error}") from error
 
 
 class JsonLines:

@@ -143,3 +143,24 @@ def test_what_a_completed_run_has_left_to_do(
     config = {"trainer": {"max_epochs": None, "max_steps": None} | trainer, "early_stopping": stopping}
     before = {"epoch": 3, "step": 30, "engine": {"ended_by": ended_by}}
     assert _has_more_to_do(config, before) is more
+
+
+def test_what_the_same_bits_depend_on_is_told_where_it_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path, "trainer.max_epochs=1")
+    (path,) = tmp_path.glob("outputs/default/*/run.json")
+    run = json.loads(path.read_text())
+    run["versions"]["tensorflow"], run["engine"]["devices"] = "2.20.0", "GPU:0"
+    path.write_text(json.dumps(run))
+    capsys.readouterr()
+    assert cli.main(["resume", str(path.parent), "trainer.max_epochs=2"]) == 0
+    said = capsys.readouterr().out
+    assert "warning: tensorflow 2.20.0, now 2." in said and "warning: devices GPU:0, now CPU:0" in said
+    assert cli.main(["resume", str(path.parent), "trainer.max_epochs=3"]) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_float16_on_a_cpu_is_told_to_be_slower(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, "trainer.max_epochs=1", "strategy=cpu", "trainer.precision=mixed_float16") == 0
+    assert "warning: trainer.precision: a CPU computes mixed_float16 by way of float32" in capsys.readouterr().out
