@@ -234,6 +234,9 @@ def _components_chosen(words: Sequence[str], config: dict[str, Any]) -> list[tup
 
 
 def _resume(args: argparse.Namespace) -> int:
+    sweeps = [folder for word in args.words if "=" not in word and (folder := runs.open_sweep(word))]
+    if sweeps:
+        return _resume_sweep(args, sweeps[0])
     folder, old, overrides = _open_run(args, "resume")
     with session(overrides, args.sources, texts(old.get("plugins"))) as hydra:
         new = hydra.change(old, overrides)
@@ -265,6 +268,26 @@ def _resume(args: argparse.Namespace) -> int:
     except (ConfigError, DataError, CheckpointError):  # nothing was trained with the new config
         write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(old)))
         raise
+
+
+def _resume_sweep(args: argparse.Namespace, folder: RunFolder) -> int:
+    """Goes on with a sweep; what may change is how its jobs run, and whether those that failed are run again."""
+    own = [word for word in args.words if "=" in word and not word.startswith("retry=")]
+    retry = [word.partition("=")[2] for word in args.words if word.startswith("retry=")]
+    if any(value not in ("true", "false") for value in retry):
+        raise ConfigError(f"retry: must be true or false. Received: {retry[-1]!r}")
+    for word in own:
+        if not word.startswith("hydra.launcher."):
+            raise ConfigError(
+                f"{word.partition('=')[0]}: a sweep goes on with its own config; only hydra.launcher.* and retry=true "
+                f"may be given. More jobs: tfrun -m ... sweep.extend={folder.path}. Received: {word!r}"
+            )
+    from tfrun.sweep import ledger, multirun
+
+    told, _ = ledger.Ledger(folder.path).read()
+    args.words = args.overrides = [*told["overrides"], *own]
+    args.sources = Sources(**told["sources"])
+    return multirun.resume(*_compose(args, RunMode.MULTIRUN), folder, retry[-1:] == ["true"])
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -438,9 +461,14 @@ def _write_config(folder: RunFolder, composed: Composed) -> None:
 
 def _multirun(args: argparse.Namespace) -> int:
     """Runs a sweep."""
+    extended = [word.partition("=")[2] for word in args.words if word.startswith("sweep.extend=")]
+    args.words = args.overrides = [word for word in args.words if not word.startswith("sweep.extend=")]
+    folder = runs.open_sweep(extended[-1]) if extended else None
+    if extended and folder is None:
+        raise ConfigError(f"sweep.extend: no sweep is there. Received: {extended[-1]!r}")
     from tfrun.sweep import multirun
 
-    return multirun.run(*_compose(args, RunMode.MULTIRUN))
+    return multirun.run(*_compose(args, RunMode.MULTIRUN), folder)
 
 
 def _show_hydra(args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 from tfrun.disk import remove_left_behind, write_atomically
 from tfrun.errors import ConfigError, FolderInUseError, ResourceError
 
+LEDGER = "trials.jsonl"  # in a sweep's folder
 EXPORTS = {  # format -> what `tfrun export` writes into a run's export/
     "saved_model": "saved_model",
     "keras": "model.keras",
@@ -124,6 +125,12 @@ class RunFolder:
             yield
         finally:
             os.close(lock)
+
+
+def open_sweep(path: str) -> RunFolder | None:
+    """Returns a sweep's folder, or None where there is none."""
+    folder = Path(path).expanduser()
+    return RunFolder(folder.absolute()) if (folder / LEDGER).is_file() else None
 
 
 def now() -> str:

@@ -16,7 +16,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -48,6 +48,8 @@ from tfrun.errors import CheckpointError, DivergedError, Interrupted, ResourceEr
 from tfrun.runs import RunFolder, now
 from tfrun.table import Table
 
+Tell = Callable[[int, int | None, int, Mapping[str, float], bool], None]
+
 NUM_DRAWN = 64  # images of a generator
 log = logging.getLogger("tfrun")
 __all__ = ["check", "check_contracts", "evaluate", "export_run", "predict", "train"]
@@ -64,6 +66,8 @@ def train(
     hparams: Mapping[str, Any] | None = None,
     import_seconds: float = 0.0,
     console: Console | None = None,
+    tell: Tell | None = None,
+    is_pruned: Callable[[], bool] | None = None,
 ) -> int:
     """Trains a run in its folder and returns the exit code; `run.json` says how it ended.
 
@@ -77,6 +81,9 @@ def train(
         hparams: what to show of this run in TensorBoard's HParams table.
         import_seconds: what TensorFlow's import took, for `run.json`.
         console: where to show the run.
+        tell: called after each block and each epoch: step, last step (None without one), epoch, values, whether the
+            epoch ended.
+        is_pruned: whether a sweep has given the run up; asked after each block.
 
     Raises:
         TfrunError: as `run.json` then says too.
@@ -103,7 +110,8 @@ def train(
 
         try:
             with stop_on_signals(told, before_end=partial(_end_at_once, console, folder)) as stop:
-                _train(config, folder, catalog, table, run, resume, hparams or {}, console, stop)
+                given_up = is_pruned or (lambda: False)
+                _train(config, folder, catalog, table, run, resume, hparams or {}, console, stop, tell, given_up)
         except Exception as error:
             may_discard = isinstance(error, TfrunError) and not resume and not folder.has_checkpoints
             if may_discard and not (run["engine"] and isinstance(error, ResourceError)):
@@ -174,6 +182,8 @@ def _train(
     hparams: Mapping[str, Any],
     console: Console,
     stop: list[int],
+    tell: Tell | None,
+    is_pruned: Callable[[], bool],
 ) -> None:
     timing, started = loop.Timing(), time.perf_counter()
     with progress.waiting(console, "building and compiling"):
@@ -200,20 +210,22 @@ def _train(
             ended_by = loop.train(
                 program,
                 plan,
-                record.write,
-                display.update,
+                _and_told(record.write, plan, program.names, tell),
+                _and_told_between(display.update, plan, tell),
                 record.save,
                 record.wait,
-                lambda: bool(stop),
+                lambda: bool(stop) or is_pruned(),
                 timing,
                 roll_back,
             )
-        if ended_by == "interrupted":
+        if stop and ended_by == "interrupted":
             by, go_on = signal.Signals(stop[0]).name, f"Go on with: tfrun resume {shown(folder.path)}"
             raise Interrupted(stop[0], f"stopped by {by} at step {run['step']}, its state saved. {go_on}")
-        started = time.perf_counter()
-        _test(session, program, run, record)
-        timing.eval_seconds += time.perf_counter() - started
+        status = "pruned" if ended_by == "interrupted" else "completed"
+        if status == "completed":
+            started = time.perf_counter()
+            _test(session, program, run, record)
+            timing.eval_seconds += time.perf_counter() - started
         if record.board and hparams:
             record.board.write_hparams(folder.run_id, hparams, summary_metrics(record.results))
     except DivergedError as error:
@@ -230,9 +242,37 @@ def _train(
     for why in program.traces.again:
         if why.startswith("block"):
             say(console, f"warning: the step was traced again, which takes as long as at the start. {why}")
-    run |= {"status": "completed", "ended": now()}
+    run |= {"status": status, "ended": now()}
     folder.write_run(run)
     progress.print_summary(console, run, folder.path, folder.checkpoints / f"step-{run['step']:09d}")
+
+
+def _and_told(write: Callable[[int, Any], Any], plan: loop.Plan, names: list[str], tell: Tell | None) -> Any:
+    """Returns what writes a block's values and tells of the epochs that ended in it."""
+    if tell is None:
+        return write
+
+    def write_and_tell(first_step: int, result: Any) -> None:
+        write(first_step, result)
+        first_epoch = first_step // plan.steps_per_epoch
+        for k in range(len(result.train)):
+            epoch = first_epoch + k + 1
+            values = writers.full_names(loop.by_split(result, names, k))
+            tell(epoch * plan.steps_per_epoch, plan.limit, epoch, values, True)
+
+    return write_and_tell
+
+
+def _and_told_between(show: Callable[..., Any], plan: loop.Plan, tell: Tell | None) -> Any:
+    """Returns what shows how far a run is and tells it too."""
+    if tell is None:
+        return show
+
+    def show_and_tell(step: int, values: dict[str, float], timing: loop.Timing) -> None:
+        show(step, values, timing)
+        tell(step, plan.limit, step // plan.steps_per_epoch, values, False)
+
+    return show_and_tell
 
 
 def _diagnosis(session: Session, program: Program) -> diagnosis.Diagnosis:

@@ -46,6 +46,11 @@ class Plan:
     save_every_seconds: float | None = None
     log_every_steps: int | None = None
 
+    @property
+    def limit(self) -> int | None:
+        """The last step, or None where there is none."""
+        return None if self.last_step == UNLIMITED else self.last_step
+
     def block_steps(self, step: int, wanted: int) -> int:
         """Returns how many steps to train from `step` on: about `wanted`, to an epoch's end where one is passed."""
         end = min(step + max(1, wanted), self.last_step)

@@ -26,6 +26,7 @@ CLEARLY_FASTER = 1.3  # ratios nearer to 1 are ties in noise, and a tie must alw
 SHARE_OF_RUN = 0.05  # that a comparison may cost
 COMPARISON_SECONDS = 1.2  # what it costs at least: the graph loop's tracing, its first call and its trial
 TRIAL_SECONDS = 0.05  # of a block that is timed
+ROUGH_STEPS = 64  # of a block that tells a run far too short for a comparison
 
 
 @dataclass(frozen=True)
@@ -104,16 +105,17 @@ def has_convolutions(model: keras.Model) -> bool:
 
 
 def _compared(plan: Plan, program: Program, state: State, remembered: Choices) -> Choice:
-    started = time.perf_counter()
-    try:
-        xla = _steps_per_second(program, "xla_loop", state, plan.last_step)
-    except XlaError:
-        return Choice("graph_loop", "XLA can't compile the step", time.perf_counter() - started)
-    compile_seconds = time.perf_counter() - started
-    seconds = min(plan.last_step / xla, plan.max_seconds or float("inf"))
-    if SHARE_OF_RUN * seconds < max(COMPARISON_SECONDS, compile_seconds):  # the graph loop is traced as long, at most
-        why = f"about {seconds:,.0f} s of training: too short to compare with the graph loop"
-        return Choice("xla_loop", why, compile_seconds)
+    started, xla = time.perf_counter(), 0.0
+    for longest in (ROUGH_STEPS, plan.last_step):  # most runs are so short that a rough look will do
+        try:
+            xla = _steps_per_second(program, "xla_loop", state, min(longest, plan.last_step))
+        except XlaError:
+            return Choice("graph_loop", "XLA can't compile the step", time.perf_counter() - started)
+        compile_seconds = time.perf_counter() - started
+        seconds = min(plan.last_step / xla, plan.max_seconds or float("inf"))
+        if SHARE_OF_RUN * seconds < max(COMPARISON_SECONDS, compile_seconds):  # the graph loop is traced as long
+            why = f"at most {seconds:,.0f} s of training: too short to compare with the graph loop"
+            return Choice("xla_loop", why, compile_seconds)
     graph = _steps_per_second(program, "graph_loop", state, plan.last_step)
     mode = "graph_loop" if graph > CLEARLY_FASTER * xla else "xla_loop"
     why = f"measured: xla_loop {xla:,.0f} steps/s, graph_loop {graph:,.0f} steps/s"

@@ -1,62 +1,136 @@
-"""`tfrun -m`: checks every job, claims the sweep's folder, lets Hydra's sweeper and launcher run, and sums up."""
+"""Sweeps: checks every job, claims the sweep's folder, runs the jobs, sums up; and goes on with one that was ended."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
-from tfrun import runs, schema
-from tfrun.compose import USER_MISTAKES, Composed, Session, parse, plain
-from tfrun.errors import ConfigError, DataError, SweepError
+from tfrun import runs
+from tfrun.compose import USER_MISTAKES, Composed, Session, parse
+from tfrun.console import Terminal, say, shown
+from tfrun.disk import write_atomically
+from tfrun.errors import ConfigError, SweepError
 from tfrun.launch import engine
-from tfrun.sweep.job import Task
-from tfrun.sweep.launcher import ForkLauncher, compose_job, register
+from tfrun.runs import RunFolder
+from tfrun.sweep.jobs import Composer, JobFolder
+from tfrun.sweep.launcher import ForkLauncher, registered
+from tfrun.sweep.ledger import Ledger, Trial
+from tfrun.sweep.pool import Grid, Pool
 from tfrun.sweep.table import print_sweep, read_outcomes
+from tfrun.sweep.task import Task
 from tfrun.types import check_value
 
 
-def run(session: Session, sweep: Composed) -> int:
+def run(session: Session, sweep: Composed, extended: RunFolder | None = None) -> int:
     """Runs a sweep and returns the exit code.
 
     Args:
         session: Hydra and the components.
         sweep: the config that the jobs share.
+        extended: the sweep that the jobs are added to, but for those that it has already; none makes a new one.
 
     Raises:
         ConfigError: a job's config is wrong; then nothing was run and no folder made.
         SweepError: jobs failed.
         Interrupted: a signal came.
     """
-    hydra = sweep.cfg.hydra
-    _load_once(session)
-    jobs = job_overrides(session, sweep.cfg)
-    swept = differing(jobs) or {item.key_or_group for item in parse(hydra.overrides.task) if item.is_sweep_override()}
-    configs = [check(session, sweep.cfg, job, number, swept) for number, job in enumerate(jobs)]
-    forking = hydra.launcher._target_.endswith(ForkLauncher.__name__)
-    if forking:
-        check_value("Annotated[int, Ge(1)]", hydra.launcher.n_jobs, "hydra.launcher.n_jobs")
-        check_value("Annotated[float, Gt(0)] | None", hydra.launcher.timeout_seconds, "hydra.launcher.timeout_seconds")
-        register()
+    task, hydra = sweep.cfg.hydra.overrides.task, sweep.cfg.hydra
+    _check_launcher(hydra.launcher)
+    overrides = job_overrides(session, sweep.cfg)
+    swept = differing(overrides) or {item.key_or_group for item in parse(task) if item.is_sweep_override()}
+    composer = Composer(session, sweep.cfg, swept)
+    jobs = [composer(own, number) for number, own in enumerate(overrides)]
 
-    folder = runs.claim(configs[0]["output_root"], configs[0]["name"], kind="multirun")
-    where = str(folder.path).replace("\\", "\\\\").replace("'", "\\'")
-    overrides = [*hydra.overrides.hydra, *hydra.overrides.task, f"hydra.sweep.dir='{where}'"]
-    task, failure = Task(session.catalog, frozenset(swept)), None
-    # open until the last job: TensorFlow's own logger keeps the sys.stderr that it is imported under
-    with engine(folder.log) if forking else contextlib.nullcontext():
-        try:
-            session.hydra.multirun(session.sources.config_name, task, overrides, with_log_configuration=False)
-        except Exception as error:
-            failure = error  # after the table
+    first, is_grid = jobs[0].config, _is(hydra.sweeper, BasicSweeper) and _is(hydra.launcher, ForkLauncher)
+    if extended and not is_grid:
+        raise ConfigError("sweep.extend: only for hydra/launcher=fork and Hydra's own sweeper")
+    folder = extended or runs.claim(first["output_root"], first["name"], kind="multirun")
+    with folder.held(), engine(folder.log):
+        ledger = Ledger(folder.path)
+        if extended:
+            told, trials = ledger.read()
+            there = [trial.overrides for trial in trials]
+            new = [job.overrides for job in jobs if set(job.overrides) not in map(set, there)]
+            _say_repeated(len(jobs) - len(new))
+            swept |= {*told["swept"], *differing([*there, *new])}
+            composer = Composer(session, sweep.cfg, swept)
+            jobs = [composer(own, len(trials) + k) for k, own in enumerate(new)]
+        words = [*hydra.overrides.hydra, *task]
+        ledger.begin({"overrides": words, "swept": sorted(swept), "sources": asdict(session.sources)})
+        write_atomically(folder.path / "multirun.yaml", OmegaConf.to_yaml(sweep.cfg))
+        pool = _pool(session, hydra.launcher, ledger, first["checkpoint"]["mode"])
+        if is_grid:
+            ledger.add([(job.number, job.overrides) for job in jobs])
+            return _summed_up(folder, swept, pool, lambda: pool.run(Grid([job.within(folder.path) for job in jobs])))
+        return _summed_up(folder, swept, pool, lambda: _run_with_hydra(session, sweep.cfg, folder, composer, pool))
+
+
+def resume(session: Session, sweep: Composed, folder: RunFolder, retry: bool) -> int:
+    """Goes on with a sweep: what has completed stays, what was under way goes on from its checkpoint.
+
+    Args:
+        session, sweep: as of the command that began it.
+        folder: the sweep's.
+        retry: whether jobs that failed of themselves are run once more.
+
+    Raises:
+        SweepError: jobs failed.
+        Interrupted: a signal came.
+    """
+    _check_launcher(sweep.cfg.hydra.launcher)
+    with folder.held(), engine(folder.log):
+        ledger = Ledger(folder.path)
+        told, trials = ledger.read()
+        swept = set(told["swept"])
+        composer = Composer(session, sweep.cfg, swept)
+        left = [composer(trial.overrides, trial.number) for trial in trials if _is_left(folder, trial, retry)]
+        jobs = [replace(job.within(folder.path), resume=True) for job in left]
+        say(Terminal(), f"{shown(folder.path)}: {len(jobs)} of {len(trials)} jobs are left to do")
+        pool = _pool(session, sweep.cfg.hydra.launcher, ledger, sweep.config["checkpoint"]["mode"])
+        return _summed_up(folder, swept, pool, lambda: pool.run(Grid(jobs)))
+
+
+def _is_left(folder: RunFolder, trial: Trial, retry: bool) -> bool:
+    """Returns whether a trial is to be run: it never ended, or was ended from outside, or failed and is retried."""
+    run = JobFolder(folder.path / str(trial.number)).read_run()
+    if run.get("status") in ("failed", "diverged"):
+        return retry or (run.get("error") or {}).get("type") == "Killed"
+    return run.get("status") not in ("completed", "pruned")
+
+
+def _say_repeated(count: int) -> None:
+    if count:
+        say(Terminal(), f"{count} of the jobs are in the sweep already")
+
+
+def _is(node: DictConfig, what: type) -> bool:
+    return str(node._target_).endswith(f".{what.__name__}")
+
+
+def _check_launcher(launcher: DictConfig) -> None:
+    if _is(launcher, ForkLauncher):
+        check_value("Annotated[int, Ge(1)]", launcher.n_jobs, "hydra.launcher.n_jobs")
+        check_value("Annotated[float, Gt(0)] | None", launcher.timeout_seconds, "hydra.launcher.timeout_seconds")
+
+
+def _pool(session: Session, launcher: DictConfig, ledger: Ledger, mode: str) -> Pool:
+    return Pool(session.catalog, ledger, launcher.get("n_jobs", 1), launcher.get("timeout_seconds"), mode)
+
+
+def _summed_up(folder: RunFolder, swept: set[str], pool: Pool, run_all: Callable[[], object]) -> int:
+    """Runs all jobs, prints the sweep's table and returns the exit code."""
+    failure: Exception | None = None
+    try:
+        run_all()
+    except Exception as error:
+        failure = error  # after the table
     outcomes = read_outcomes(folder.path, swept)
-    print_sweep(folder.path, outcomes, configs[0]["checkpoint"]["mode"])
+    print_sweep(folder.path, outcomes, pool.mode)
     if failure is not None and not isinstance(failure, SweepError):
         raise failure
     failed = [outcome for outcome in outcomes if outcome.failed]
@@ -65,13 +139,23 @@ def run(session: Session, sweep: Composed) -> int:
     return 0
 
 
+def _run_with_hydra(session: Session, sweep: DictConfig, folder: RunFolder, composer: Composer, pool: Pool) -> None:
+    """Has another sweeper find the jobs, or another launcher run them."""
+    where = str(folder.path).replace("\\", "\\\\").replace("'", "\\'")
+    overrides = [*sweep.hydra.overrides.hydra, *sweep.hydra.overrides.task, f"hydra.sweep.dir='{where}'"]
+    _load_once(session)
+    with registered(pool, composer):
+        task = Task(session.catalog, frozenset(composer.swept))
+        session.hydra.multirun(session.sources.config_name, task, overrides, with_log_configuration=False)
+
+
 def job_overrides(session: Session, sweep: DictConfig) -> list[list[str]]:
     """Returns the overrides of each job or, where a sweeper will find them as it goes, those that all jobs share."""
     params = sweep.hydra.sweeper.get("params") or {}
     arguments = [*(f"{key}={value}" for key, value in params.items()), *sweep.hydra.overrides.task]
     try:
         parsed = OverridesParser.create(config_loader=session.hydra.config_loader).parse_overrides(arguments)
-        if sweep.hydra.sweeper._target_.endswith(BasicSweeper.__name__):
+        if _is(sweep.hydra.sweeper, BasicSweeper):
             return BasicSweeper.split_arguments(parsed, None)[0]
     except USER_MISTAKES as error:
         raise session.explain(error) from error
@@ -79,7 +163,7 @@ def job_overrides(session: Session, sweep: DictConfig) -> list[list[str]]:
 
 
 def _load_once(session: Session) -> None:
-    """Has Hydra compose each job once, though the check, the sweeper and the launcher all ask.
+    """Has Hydra compose each job once, though its sweeper and launcher both ask.
 
     Its overrides are taken as a single run's are: `early_stopping=null,default` is no mistake.
     """
@@ -92,7 +176,7 @@ def _load_once(session: Session) -> None:
             loaded[key] = load(master_config, session.rewrite([text.lstrip("+") for text in key]))
         cfg = copy.deepcopy(loaded[key])
         with read_write(cfg.hydra):
-            cfg.hydra.sweep.dir = master_config.hydra.sweep.dir  # it was not claimed yet when the jobs were checked
+            cfg.hydra.sweep.dir = master_config.hydra.sweep.dir
         return cfg
 
     loader.load_sweep_config = load_once  # type: ignore[method-assign]
@@ -106,24 +190,3 @@ def differing(jobs: Sequence[Sequence[str]]) -> set[str]:
             key, _, value = text.lstrip("+").partition("=")
             seen.setdefault(key, set()).add(value)
     return {key for key, values in seen.items() if len(values) > 1}
-
-
-def check(
-    session: Session, sweep: DictConfig, overrides: Sequence[str], number: int, swept: set[str]
-) -> dict[str, Any]:
-    """Returns a job's normalized config. Raises ConfigError or DataError, naming the job."""
-    try:
-        try:
-            cfg = compose_job(session.hydra.config_loader, sweep, overrides, number)
-            HydraConfig.instance().set_config(cfg)
-            task = list(cfg.hydra.overrides.task)
-            with open_dict(cfg):
-                del cfg["hydra"]
-            config = plain(cfg)
-        except USER_MISTAKES as error:
-            raise session.explain(error) from error
-        return schema.normalize(config, session.catalog, task)
-    except (ConfigError, DataError) as error:
-        own = [text.lstrip("+") for text in overrides]
-        label = " ".join(text for text in own if text.partition("=")[0] in swept)
-        raise type(error)(f"{label}: {error}" if label else str(error)) from error

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rich.console import Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from tfrun.console import Terminal, is_live, say, shown
 from tfrun.runs import RunFolder
-from tfrun.sweep.job import objective
+from tfrun.sweep.jobs import Job
+from tfrun.sweep.task import objective
+from tfrun.sweep.worker import Step
 
 REDRAW_SECONDS = 0.1
 
@@ -63,15 +70,22 @@ def read_outcomes(sweep: Path, swept: Collection[str]) -> list[Outcome]:
 
 
 class Board:
-    """Shows a sweep as it goes: a line for each job that ended and, on a terminal, the jobs that run.
+    """Shows a sweep as it goes: a line for each job that ended and, on a terminal, a table of those that run.
 
     Nothing here starts a thread: a process forked while another thread holds a lock would wait for it forever.
+
+    Args:
+        total: how many jobs there are in all, where that is known.
+        mode: `min` or `max`, what is best of the monitored value.
     """
 
-    def __init__(self) -> None:
-        self._console = Terminal()
+    def __init__(self, total: int | None, mode: str):
+        self._console, self._total, self._mode = Terminal(), total, mode
         self._live: Live | None = None
         self._drawn = 0.0
+        self._running: dict[int, tuple[Job, float, Step | None]] = {}
+        self._ended: list[Outcome] = []
+        self._started = time.monotonic()
 
     def __enter__(self) -> Board:
         if is_live():
@@ -85,18 +99,18 @@ class Board:
         if self._live:
             self._live.stop()
 
-    def show(self, running: Mapping[str, float]) -> None:
-        """Takes the jobs that run, as label -> seconds since their start."""
-        now = time.monotonic()
-        if self._live and now - self._drawn >= REDRAW_SECONDS:
-            self._drawn = now
-            table = Table.grid(padding=(0, 2))
-            for label, seconds in running.items():
-                table.add_row(label, f"{seconds:.1f} s")
-            self._live.update(table, refresh=True)
+    def started(self, job: Job) -> None:
+        """Takes a job that begins."""
+        self._running[job.number] = job, time.monotonic(), None
 
-    def ended(self, outcome: Outcome, seconds: float) -> None:
-        """Takes a job that has ended, and what it took."""
+    def told(self, job: Job, step: Step) -> None:
+        """Takes how far a job is."""
+        self._running[job.number] = job, self._running[job.number][1], step
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """Takes a job that has ended."""
+        seconds = time.monotonic() - self._running.pop(job.number)[1]
+        self._ended.append(outcome)
         parts = [outcome.label]
         if outcome.value is not None:
             parts.append(f"{outcome.monitor} {outcome.value:.5g}")
@@ -104,6 +118,47 @@ class Board:
         if outcome.failed:
             parts.append(shown(outcome.folder.log))
         say(self._console, "  ".join(parts))
+
+    def draw(self) -> None:
+        """Draws the table anew, where there is a terminal and it is time."""
+        now = time.monotonic()
+        if self._live is None or now - self._drawn < REDRAW_SECONDS:
+            return
+        self._drawn = now
+        table = Table.grid(padding=(0, 2))
+        for job, started, step in self._running.values():
+            cells: list[Any] = [Text(job.label, overflow="ellipsis", no_wrap=True)]
+            if step is None:
+                cells += ["building", "", f"{now - started:.0f} s"]
+            else:
+                value = step.values.get(job.config["checkpoint"]["monitor"])
+                cells += [
+                    ProgressBar(step.last_step, step.step, width=16) if step.last_step else f"step {step.step:,}",
+                    "" if value is None else f"{value:.5g}",
+                    f"{now - started:.0f} s",
+                ]
+            table.add_row(*cells)
+        self._live.update(Group(table, Text(self._summary(now), overflow="ellipsis", no_wrap=True)), refresh=True)
+
+    def _summary(self, now: float) -> str:
+        """Returns how many jobs have come to which end, what is left, and the best so far."""
+        counts = Counter(outcome.status for outcome in self._ended)
+        parts = [f"{len(self._ended)}/{self._total or '…'} ended"]
+        parts += [f"{count} {status}" for status, count in counts.items() if status != "completed"]
+        if self._ended and self._total:
+            seconds = (now - self._started) * (self._total - len(self._ended)) / len(self._ended)
+            parts.append(f"about {duration(seconds)} left")
+        best = best_of(self._ended, self._mode)
+        if best is not None:
+            parts.append(f"best {best.label} {best.value:.5g}")
+        return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as a person says it: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:

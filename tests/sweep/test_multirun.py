@@ -256,7 +256,7 @@ def test_first_interrupt_saves_and_the_second_one_ends(tmp_path: Path) -> None:
 def orphan(tmp_path: Path) -> Iterator[int]:
     """The id of a forked job whose parent is killed."""
     code = (
-        "import time; from pathlib import Path; from tfrun.sweep.job import fork\n"
+        "import time; from pathlib import Path; from tfrun.sweep.worker import fork\n"
         f"print(fork(lambda: time.sleep(600), Path({str(tmp_path / 'log')!r})).pid, flush=True); time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
