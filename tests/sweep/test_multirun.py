@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from tensorboard.backend.event_processing.plugin_event_multiplexer import EventM
 from tensorboard.context import RequestContext
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
+
+from tfrun.runs import RunFolder
 
 TFRUN = Path(sys.executable).with_name("tfrun")
 SMALL = ("model=mlp", "model.hidden_units=[4]", "trainer.compile=graph", "name=small")
@@ -250,6 +253,92 @@ def test_first_interrupt_saves_and_the_second_one_ends(tmp_path: Path) -> None:
     assert "stopped by SIGINT" in sweep.stderr
     assert statuses() == ["stopped", "failed"]  # and the third was never started
     assert sweep.run(1)["error"]["message"] == "killed by SIGKILL"
+
+
+KEPT = ("trainer.max_epochs=40", "checkpoint.every_epochs=2", "checkpoint.keep=2", "seed=1,2,3,4", "name=kept")
+
+
+def states(folder: Path) -> dict[int, str]:
+    lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    return {line["trial"]: line["state"] for line in lines if "trial" in line}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["parent", "worker"])
+def test_a_killed_sweep_goes_on(tmp_path: Path, who: str) -> None:
+    """It ends as one that nobody killed: no trial lost, none run twice, each bit the same."""
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    undisturbed = finish(whole, start(whole, *KEPT))
+    assert undisturbed.returncode == 0
+
+    process = start(tmp_path, *KEPT, "hydra.launcher.n_jobs=2")
+    wait_for(lambda: len(list(tmp_path.glob("multirun/kept/*/*/checkpoints/step-*"))) >= 6)
+    (folder,) = tmp_path.glob("multirun/kept/*")
+    if who == "parent":
+        process.kill()
+        process.communicate()
+    else:
+        running = [number for number, state in states(folder).items() if state == "running"]
+        os.kill(int((folder / str(running[0]) / "run.lock").read_text().split()[1]), signal.SIGKILL)
+        assert finish(tmp_path, process).returncode == 8
+        assert sorted(states(folder).values()) == ["completed"] * 3 + ["failed"]
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/run.json") if '"completed"' in path.read_text()}
+
+    done = subprocess.run([TFRUN, "resume", folder], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert f"{4 - len(before)} of 4 jobs are left" in done.stdout
+    assert states(folder) == dict.fromkeys(range(4), "completed")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for number in range(4):
+        mine, theirs = folder / str(number), undisturbed.folder / str(number)
+        assert (mine / "metrics.jsonl").read_bytes() == (theirs / "metrics.jsonl").read_bytes()
+        newest = [max(path.glob("checkpoints/step-*")) / "state.npz" for path in (mine, theirs)]
+        assert newest[0].read_bytes() == newest[1].read_bytes()
+
+
+def test_failed_jobs_are_run_again_on_request_and_jobs_are_added(sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps["failing"]
+    where, root = str(sweep.folder), sweep.folder.parents[2]
+
+    def tfrun(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([TFRUN, *words], cwd=root, capture_output=True, text=True, timeout=120)
+
+    (root / "bad.py").write_text(BAD.replace('raise ValueError("a bug in a loss")', "pass"))
+    again = tfrun("resume", where)
+    assert again.returncode == 8 and "1 of 5 jobs are left" in again.stdout  # the one that was killed from outside
+    again = tfrun("resume", where, "retry=true", "hydra.launcher.n_jobs=2")
+    assert "4 of 5 jobs are left" in again.stdout
+    assert states(sweep.folder) == {0: "completed", 1: "failed", 2: "completed", 3: "failed", 4: "failed"}
+
+    short, other = "trainer.max_epochs=2", "loss.how=fine,good"
+    added = tfrun(
+        "-m", *SMALL, short, "plugins=[bad]", "loss=bad", other, "hydra.launcher.n_jobs=2", f"sweep.extend={where}"
+    )
+    assert "1 of the jobs are in the sweep already" in added.stdout
+    assert states(sweep.folder)[5] == "completed" and len(states(sweep.folder)) == 6
+    assert "loss.how=good" in sweep.run(5)["overrides"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["seed=3"], "a sweep goes on with its own config"),
+        (["retry=maybe"], "retry: must be true or false. Received: 'maybe'"),
+        (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs"),
+    ],
+)
+def test_what_a_sweep_can_t_go_on_with(sweeps: dict[str, Sweep], words: list[str], expected: str) -> None:
+    folder = sweeps["good"].folder
+    done = subprocess.run([TFRUN, "resume", folder, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and expected in done.stderr and "Traceback" not in done.stderr
+
+
+def test_two_sweeps_can_t_use_one_folder(sweeps: dict[str, Sweep]) -> None:
+    folder = sweeps["good"].folder
+    with RunFolder(folder).held():
+        done = subprocess.run([TFRUN, "resume", folder], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 7 and f"pid {os.getpid()} " in done.stderr
 
 
 @pytest.fixture
