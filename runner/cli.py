@@ -277,10 +277,11 @@ def _resume_sweep(args: argparse.Namespace, folder: RunFolder) -> int:
     if any(value not in ("true", "false") for value in retry):
         raise ConfigError(f"retry: must be true or false. Received: {retry[-1]!r}")
     for word in own:
-        if not word.startswith("hydra.launcher."):
+        if not word.startswith(("hydra.launcher.", "hydra.sweeper.n_trials=")):
             raise ConfigError(
-                f"{word.partition('=')[0]}: a sweep goes on with its own config; only hydra.launcher.* and retry=true "
-                f"may be given. More jobs: tfrun -m ... sweep.extend={folder.path}. Received: {word!r}"
+                f"{word.partition('=')[0]}: a sweep goes on with its own config; only hydra.launcher.*, retry=true "
+                "and a search's hydra.sweeper.n_trials may be given. "
+                f"More jobs: tfrun -m ... sweep.extend={folder.path}. Received: {word!r}"
             )
     from tfrun.sweep import ledger, multirun
 

@@ -84,6 +84,10 @@ class Job:
         """Returns the job in its sweep's folder."""
         return replace(self, folder=JobFolder(sweep / str(self.number)))
 
+    def going_on(self) -> Job:
+        """Returns the job that goes on with what is in its folder."""
+        return replace(self, resume=True)
+
     def write_files(self) -> None:
         """Writes what a single run's folder has too. Raises ResourceError where the disk refuses."""
         (self.folder.path / ".hydra").mkdir(exist_ok=True)

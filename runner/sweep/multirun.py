@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -14,13 +14,14 @@ from tfrun import runs
 from tfrun.compose import USER_MISTAKES, Composed, Session, parse
 from tfrun.console import Terminal, say, shown
 from tfrun.disk import write_atomically
-from tfrun.errors import ConfigError, SweepError
+from tfrun.errors import ConfigError, SweepError, TfrunError
 from tfrun.launch import engine
 from tfrun.runs import RunFolder
 from tfrun.sweep.jobs import Composer, JobFolder
 from tfrun.sweep.launcher import ForkLauncher, registered
 from tfrun.sweep.ledger import Ledger, Trial
-from tfrun.sweep.pool import Grid, Pool
+from tfrun.sweep.pool import Grid, Pool, Source
+from tfrun.sweep.search import Search
 from tfrun.sweep.table import print_sweep, read_outcomes
 from tfrun.sweep.task import Task
 from tfrun.types import check_value
@@ -39,9 +40,13 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
         SweepError: jobs failed.
         Interrupted: a signal came.
     """
-    task, hydra = sweep.cfg.hydra.overrides.task, sweep.cfg.hydra
+    hydra = sweep.cfg.hydra
     _check_launcher(hydra.launcher)
-    overrides = job_overrides(session, sweep.cfg)
+    if _is(hydra.sweeper, Search):
+        if extended or not _is(hydra.launcher, ForkLauncher):
+            raise ConfigError("hydra/sweeper=search: goes with hydra/launcher=fork, and is extended by resume")
+        return _search(session, sweep, Search(session, sweep.cfg))
+    overrides, task = job_overrides(session, sweep.cfg), hydra.overrides.task
     swept = differing(overrides) or {item.key_or_group for item in parse(task) if item.is_sweep_override()}
     composer = Composer(session, sweep.cfg, swept)
     jobs = [composer(own, number) for number, own in enumerate(overrides)]
@@ -56,18 +61,38 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
             told, trials = ledger.read()
             there = [trial.overrides for trial in trials]
             new = [job.overrides for job in jobs if set(job.overrides) not in map(set, there)]
-            _say_repeated(len(jobs) - len(new))
+            if len(new) < len(jobs):
+                say(Terminal(), f"{len(jobs) - len(new)} of the jobs are in the sweep already")
             swept |= {*told["swept"], *differing([*there, *new])}
             composer = Composer(session, sweep.cfg, swept)
             jobs = [composer(own, len(trials) + k) for k, own in enumerate(new)]
-        words = [*hydra.overrides.hydra, *task]
-        ledger.begin({"overrides": words, "swept": sorted(swept), "sources": asdict(session.sources)})
-        write_atomically(folder.path / "multirun.yaml", OmegaConf.to_yaml(sweep.cfg))
+        _begin(session, sweep, folder, ledger, swept)
         pool = _pool(session, hydra.launcher, ledger, first["checkpoint"]["mode"])
         if is_grid:
             ledger.add([(job.number, job.overrides) for job in jobs])
             return _summed_up(folder, swept, pool, lambda: pool.run(Grid([job.within(folder.path) for job in jobs])))
         return _summed_up(folder, swept, pool, lambda: _run_with_hydra(session, sweep.cfg, folder, composer, pool))
+
+
+def _search(session: Session, sweep: Composed, search: Search) -> int:
+    config = search.first.config
+    folder = runs.claim(config["output_root"], config["name"], kind="multirun")
+    with folder.held(), engine(folder.log):
+        ledger = Ledger(folder.path)
+        try:
+            search.begin(folder.path, ledger)
+        except TfrunError:
+            folder.discard()
+            raise
+        _begin(session, sweep, folder, ledger, search.composer.swept)
+        pool = _pool(session, sweep.cfg.hydra.launcher, ledger, search.mode)
+        return _summed_up(folder, search.composer.swept, pool, lambda: pool.run(search))
+
+
+def _begin(session: Session, sweep: Composed, folder: RunFolder, ledger: Ledger, swept: Collection[str]) -> None:
+    words = [*sweep.cfg.hydra.overrides.hydra, *sweep.cfg.hydra.overrides.task]
+    ledger.begin({"overrides": words, "swept": sorted(swept), "sources": asdict(session.sources)})
+    write_atomically(folder.path / "multirun.yaml", OmegaConf.to_yaml(sweep.cfg))
 
 
 def resume(session: Session, sweep: Composed, folder: RunFolder, retry: bool) -> int:
@@ -82,17 +107,27 @@ def resume(session: Session, sweep: Composed, folder: RunFolder, retry: bool) ->
         SweepError: jobs failed.
         Interrupted: a signal came.
     """
-    _check_launcher(sweep.cfg.hydra.launcher)
+    hydra = sweep.cfg.hydra
+    _check_launcher(hydra.launcher)
     with folder.held(), engine(folder.log):
         ledger = Ledger(folder.path)
         told, trials = ledger.read()
         swept = set(told["swept"])
-        composer = Composer(session, sweep.cfg, swept)
-        left = [composer(trial.overrides, trial.number) for trial in trials if _is_left(folder, trial, retry)]
-        jobs = [replace(job.within(folder.path), resume=True) for job in left]
-        say(Terminal(), f"{shown(folder.path)}: {len(jobs)} of {len(trials)} jobs are left to do")
-        pool = _pool(session, sweep.cfg.hydra.launcher, ledger, sweep.config["checkpoint"]["mode"])
-        return _summed_up(folder, swept, pool, lambda: pool.run(Grid(jobs)))
+        left = [trial for trial in trials if _is_left(folder, trial, retry)]
+        for trial in trials:
+            status = JobFolder(folder.path / str(trial.number)).read_run().get("status")
+            if status and trial not in left and trial.state != status:  # killed before it was noted down
+                ledger.note(trial.number, status)
+        say(Terminal(), f"{shown(folder.path)}: {len(left)} of {len(trials)} jobs are left to do")
+        source: Source
+        if _is(hydra.sweeper, Search):
+            source = Search(session, sweep.cfg)
+            source.begin(folder.path, ledger, trials, left)
+        else:
+            composer = Composer(session, sweep.cfg, swept)
+            source = Grid([composer(own.overrides, own.number).within(folder.path).going_on() for own in left])
+        pool = _pool(session, hydra.launcher, ledger, sweep.config["checkpoint"]["mode"])
+        return _summed_up(folder, swept, pool, lambda: pool.run(source))
 
 
 def _is_left(folder: RunFolder, trial: Trial, retry: bool) -> bool:
@@ -101,11 +136,6 @@ def _is_left(folder: RunFolder, trial: Trial, retry: bool) -> bool:
     if run.get("status") in ("failed", "diverged"):
         return retry or (run.get("error") or {}).get("type") == "Killed"
     return run.get("status") not in ("completed", "pruned")
-
-
-def _say_repeated(count: int) -> None:
-    if count:
-        say(Terminal(), f"{count} of the jobs are in the sweep already")
 
 
 def _is(node: DictConfig, what: type) -> bool:
@@ -122,7 +152,7 @@ def _pool(session: Session, launcher: DictConfig, ledger: Ledger, mode: str) -> 
     return Pool(session.catalog, ledger, launcher.get("n_jobs", 1), launcher.get("timeout_seconds"), mode)
 
 
-def _summed_up(folder: RunFolder, swept: set[str], pool: Pool, run_all: Callable[[], object]) -> int:
+def _summed_up(folder: RunFolder, swept: Collection[str], pool: Pool, run_all: Callable[[], object]) -> int:
     """Runs all jobs, prints the sweep's table and returns the exit code."""
     failure: Exception | None = None
     try:

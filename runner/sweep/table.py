@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        return self.status != "completed"
+        return self.status not in ("completed", "pruned")
 
 
 def read_outcome(folder: RunFolder, swept: Collection[str]) -> Outcome:
@@ -174,7 +174,7 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
     monitors = {outcome.monitor: None for outcome in outcomes if outcome.monitor}
     table = Table(title=f"{sweep.parent.name}: {len(outcomes)} jobs", title_justify="left")
     table.add_column("job", justify="right")
-    for name in keys:
+    for name in short_names(keys):
         table.add_column(name)
     table.add_column(" ".join(monitors) or "value", justify="right")
     table.add_column("status")
@@ -196,12 +196,24 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
     say(console, f"curves     tensorboard --logdir {shown(sweep)}")
 
 
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Returns the keys without what they don't need to be told apart: `optimizer.learning_rate` is `learning_rate`."""
+
+    def ends(count: int) -> list[str]:
+        return [".".join(key.split(".")[-count:]) for key in keys]
+
+    longest = max((key.count(".") + 1 for key in keys), default=1)
+    return next((ends(count) for count in range(1, longest) if len(set(ends(count))) == len(keys)), list(keys))
+
+
 def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:
     """Returns the best of the completed jobs, or None where their values can't be compared.
 
     Values of different losses can't: a smaller one only says that its loss counts in a smaller unit.
     """
-    done = [(outcome.value, outcome) for outcome in outcomes if outcome.value is not None and not outcome.failed]
+    done = [
+        (outcome.value, outcome) for outcome in outcomes if outcome.value is not None and outcome.status == "completed"
+    ]
     monitors = {outcome.monitor for _, outcome in done}
     losses = any(key.partition(".")[0] == "loss" for outcome in outcomes for key in outcome.swept)
     if len(monitors) != 1 or (losses and str(*monitors).endswith("/loss")):
