@@ -141,6 +141,8 @@ class Session:
             raise ConfigError(
                 f"{key}: tfrun names and claims run folders itself. Set output_root or name. Received: {text!r}"
             )
+        if key == "hydra.sweeper.params":  # an empty mapping, to be filled
+            return f"++{text.lstrip('+')}"
         if key.startswith("hydra.") or key.startswith("hydra/") or override.package is not None or override.is_delete():
             return text
         value = None if override.is_sweep_override() else override.value()

@@ -98,7 +98,7 @@ class Search:
         self._monitor = checkpoint["monitor"]
         self.mode: str = checkpoint["mode"]
         self._objectives = self._checked_objectives(self.mode)
-        self._constraints = [_constraint(text) for text in self._settings["constraints"]]
+        self._constraints = {text: _constraint(text) for text in self._settings["constraints"]}
         self._make = _optuna(self._settings, self.space, self.first.config, bool(self._constraints))
         if self._settings["pruner"] and len(self._objectives) > 1:
             raise ConfigError("hydra.sweeper.pruner: gives up by one objective, and there are several")
@@ -194,7 +194,8 @@ class Search:
         found = [values.get(name, run.get("metrics", {}).get(name)) for name in self._objectives]
         if self._constraints:
             everything = {**run.get("metrics", {}), **values, "parameters": run.get("parameters")}
-            trial.set_user_attr("constraints", [distance(everything) for distance in self._constraints])
+            for text, distance in self._constraints.items():
+                trial.set_constraint(text, distance(everything))
         if outcome.status == "completed" and all(isinstance(value, int | float) for value in found):
             self._study.tell(trial, found)
         elif outcome.status == "pruned":
@@ -205,13 +206,15 @@ class Search:
     def _check_space(self) -> Job:
         """Composes and checks a job for each choice and each end of an interval; returns the first one."""
         chosen: dict[str, str] = {}
+        known = {dimension.key: dimension for dimension in self.space if dimension.when is None}
         for dimension in self.space:
-            if dimension.when and dimension.when[0] not in chosen:
-                known = ", ".join(chosen) or "none"
-                raise ConfigError(
-                    f"hydra.sweeper.params.{dimension.key}.when: must name a key before it. "
-                    f"Received: {dimension.when[0]!r}. Known: {known}"
-                )
+            where = f"hydra.sweeper.params.{dimension.key}.when"
+            if dimension.when and dimension.when[0] not in known:
+                raise unknown(where, "key of the space", dimension.when[0], known)
+            for value in dimension.when[1] if dimension.when else ():
+                choices = known[dimension.when[0]].choices if dimension.when else ()
+                if value not in choices:
+                    raise unknown(where, "choice", value, choices)
             if dimension.applies(chosen):
                 chosen[dimension.key] = dimension.probes[0]
         first = self._composed(chosen)
@@ -280,7 +283,7 @@ def _space(session: Session, sweep: DictConfig, params: Mapping[str, Any]) -> tu
         raise ConfigError(
             "hydra.sweeper.params: an empty space. Try 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'"
         )
-    return common, list(space.values())
+    return common, sorted(space.values(), key=lambda dimension: dimension.when is not None)
 
 
 def _condition(key: str, when: Any) -> tuple[str, tuple[str, ...]] | None:
@@ -352,14 +355,15 @@ def _optuna(
         options["search_space"] = {dimension.key: list(dimension.choices) for dimension in space}
     if name == "tpe":
         options = {"constant_liar": True, **options}  # several jobs run at once
-    if constrained and name in ("tpe", "gp", "nsgaii"):
-        options["constraints_func"] = lambda trial: trial.user_attrs.get("constraints", [math.inf])
-    elif constrained:
+    if constrained and name not in ("tpe", "gp", "nsgaii"):
         raise ConfigError(f"hydra.sweeper.constraints: the samplers tpe, gp and nsgaii take them. Received: {name!r}")
     if pruner and pruner[0] == "hyperband":
         pruner[1].setdefault("max_resource", config["trainer"]["max_epochs"] or "auto")
     try:
-        made = getattr(optuna.samplers, SAMPLERS[name])(seed=settings["seed"], **options)
+        kind = getattr(optuna.samplers, SAMPLERS[name])
+        if name == "grid":  # it would stop Optuna's own loop, which doesn't run here, at its last point
+            kind = type("Grid", (kind,), {"after_trial": lambda *_: None})
+        made = kind(seed=settings["seed"], **options)
         given_up = getattr(optuna.pruners, PRUNERS[pruner[0]])(**pruner[1]) if pruner else optuna.pruners.NopPruner()
     except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(f"hydra.sweeper.sampler, pruner: {' '.join(str(error).split())}") from error

@@ -1,0 +1,251 @@
+"""Searches: what Optuna is asked and told, and the real command."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from hydra.types import RunMode
+
+from tfrun.compose import Sources, plugin_names, session
+from tfrun.errors import TfrunError
+from tfrun.sweep.jobs import Job
+from tfrun.sweep.ledger import Ledger
+from tfrun.sweep.search import Dimension, Search
+from tfrun.sweep.table import read_outcome
+from tfrun.sweep.worker import Step
+
+TFRUN = Path(sys.executable).with_name("tfrun")
+RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
+BASE = ("hparams_search=optuna", "model=mlp", "hydra.sweeper.n_trials=6", "trainer.max_epochs=4")
+
+
+def search(*words: str) -> Search:
+    everything = [*BASE, *words]
+    with session(everything, plugins=plugin_names(everything, Sources())) as hydra:
+        return Search(hydra, hydra.compose(everything, RunMode.MULTIRUN).cfg)
+
+
+def begun(folder: Path, *words: str) -> Search:
+    folder.mkdir(exist_ok=True)
+    found = search(*words)
+    ledger = Ledger(folder)
+    ledger.begin({"swept": []})
+    found.begin(folder, ledger)
+    return found
+
+
+def end(found: Search, job: Job, value: float | None, status: str = "completed", mae: float = 0.0) -> None:
+    """Has a job end as if it had been trained."""
+    job.folder.path.mkdir(exist_ok=True)
+    best = {} if value is None else {"monitor": "val/loss", "val/loss": value, "val/mae": mae}
+    job.folder.write_run({"status": status, "best": best, "metrics": best, "overrides": job.overrides, "parameters": 7})
+    found.ended(job, read_outcome(job.folder, ()))
+
+
+def study(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
+
+
+def rate(job: Job) -> float:
+    return float(job.hparams["optimizer.learning_rate"])
+
+
+def test_the_space_is_the_config_s_and_the_command_line_s() -> None:
+    given = "hydra.sweeper.params={seed: 'range(1,9)', model.dropout: {value: 'interval(0,0.5)', when: 'loss=mse'}}"
+    found = search("loss=mse,huber", given, RATE, "data.batch_size=int(interval(8,64))", "name=given")
+    assert (
+        found.space
+        == [
+            Dimension("seed", 1, 8),
+            Dimension("loss", choices=("mse", "huber")),
+            Dimension("optimizer.learning_rate", 1e-4, 1e-1, log=True),
+            Dimension("data.batch_size", 8, 64),
+            Dimension("model.dropout", 0.0, 0.5, when=("loss", ("mse",))),
+        ]
+        or found.space[1].key == "model.dropout"
+    )
+    assert "name=given" in found.common and "model=mlp" in found.common
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "hydra.sweeper.params: an empty space"),
+        (("optimizer.learning_rat=interval(1,2)",), "Did you mean 'optimizer.learning_rate'?"),
+        (("optimizer.learning_rate=interval(-1,2)",), "optimizer.learning_rate=-1"),
+        (("optimizer.learning_rate=interval(2,1)",), "an interval needs low < high"),
+        (("optimizer.learning_rate=tag(log,interval(0,1))",), "an interval needs 0 < low < high"),
+        (("loss=huber,hubber", RATE), "Did you mean 'huber'?"),
+        ((RATE, "hydra.sweeper.objectives={val/accuracy: max}"), "hydra.sweeper.objectives"),
+        ((RATE, "hydra.sweeper.objectives={val/mae: small}"), "must be min or max"),
+        ((RATE, "hydra.sweeper.objectives={val/mae: min, val/loss: min}", "hydra.sweeper.pruner=median"), "several"),
+        ((RATE, "hydra.sweeper.sampler=tpee"), "Did you mean 'tpe'?"),
+        ((RATE, "hydra.sweeper.sampler={name: tpe, startup: 3}"), "hydra.sweeper.sampler"),
+        ((RATE, "hydra.sweeper.sampler=grid"), "grid needs choices"),
+        ((RATE, "hydra.sweeper.pruner=medium"), "hydra.sweeper.pruner"),
+        ((RATE, "hydra.sweeper.n_trials=0"), "hydra.sweeper.n_trials"),
+        ((RATE, "hydra.sweeper.take=first"), "must be best or last"),
+        ((RATE, "++hydra.sweeper.n_trial=3"), "Did you mean 'n_trials'?"),
+        ((RATE, "hydra.sweeper.constraints=['val/mae is small']"), "must be like 'val/mae < 50000'"),
+        (
+            (RATE, "hydra.sweeper.params={seed: {value: 'range(1,3)', when: 'loss=mse'}}"),
+            "unknown key of the space",
+        ),
+    ],
+)
+def test_a_mistake_is_told_before_anything_runs(words: tuple[str, ...], expected: str) -> None:
+    with pytest.raises(TfrunError) as caught:
+        search(*words)
+    assert expected in str(caught.value) and caught.value.exit_code == 2 and "\n" not in str(caught.value)
+
+
+def test_the_sampler_learns_from_what_it_is_told(tmp_path: Path) -> None:
+    found = begun(tmp_path / "s", RATE, "hydra.sweeper.n_trials=40")
+    losses = []
+    while (job := found.next(())) is not None:
+        losses.append((math.log10(rate(job)) + 2) ** 2)  # least at 0.01
+        end(found, job, losses[-1])
+    assert len(losses) == 40
+    assert statistics.median(losses[-15:]) < statistics.median(losses[:10]) / 2
+    assert study(tmp_path / "s").best_value == min(losses)
+
+
+def test_conditions_and_whole_numbers(tmp_path: Path) -> None:
+    dropout = "model.dropout: {value: 'interval(0,0.9)', when: 'model=mlp'}"
+    given = f"hydra.sweeper.params={{model: 'choice(mlp,wide_deep)', {dropout}}}"
+    found = begun(tmp_path / "s", given, "hydra.sweeper.n_trials=12")
+    models = set()
+    while (job := found.next(())) is not None:
+        models.add(job.config["model"]["name"])
+        has_dropout = any(text.startswith("model.dropout=") for text in job.overrides)
+        assert has_dropout == (job.config["model"]["name"] == "mlp")
+        end(found, job, 1.0)
+    assert models == {"mlp", "wide_deep"}
+
+
+def test_a_grid_ends_with_its_last_point(tmp_path: Path) -> None:
+    words = ("loss=mse,mae", "seed=1,2", "hydra.sweeper.sampler=grid", "hydra.sweeper.n_trials=null")
+    found, seen = begun(tmp_path / "s", *words), set()
+    assert found.total == 4
+    while (job := found.next(())) is not None:
+        seen.add((job.config["loss"]["name"], job.config["seed"]))
+        end(found, job, 1.0)
+    assert seen == {("mse", 1), ("mse", 2), ("mae", 1), ("mae", 2)}
+
+
+def test_bad_jobs_are_given_up_early(tmp_path: Path) -> None:
+    found = begun(tmp_path / "s", RATE, "hydra.sweeper.pruner={name: median, n_startup_trials: 2}")
+    for value in (1.0, 2.0):
+        job = found.next(())
+        assert job is not None
+        assert not any(found.told(job, Step(11 * n, 44, n, {"val/loss": value}, True)) for n in (1, 2, 3, 4))
+        end(found, job, value)
+    good, bad = found.next(()), found.next(())
+    assert good is not None and bad is not None
+    assert not found.told(bad, Step(5, 44, 0, {"val/loss": 9.0}, False))  # no epoch has ended
+    assert not found.told(good, Step(11, 44, 1, {"val/loss": 0.5}, True))
+    assert found.told(bad, Step(11, 44, 1, {"val/loss": 9.0}, True))
+    end(found, bad, 9.0, "pruned")
+    end(found, good, None, "diverged")
+    states = [trial.state.name for trial in study(tmp_path / "s").trials]
+    assert states == ["COMPLETE", "COMPLETE", "FAIL", "PRUNED"]
+
+
+def test_several_objectives_and_constraints(tmp_path: Path) -> None:
+    objectives = "hydra.sweeper.objectives={val/loss: min, val/mae: max}"
+    found = begun(tmp_path / "s", RATE, objectives, "hydra.sweeper.constraints=['val/mae <= 5', 'parameters > 9']")
+    for mae in (4.0, 8.0):
+        job = found.next(())
+        assert job is not None
+        end(found, job, 1.0, mae=mae)
+    first, second = study(tmp_path / "s").trials
+    assert first.values == [1.0, 4.0] and second.values == [1.0, 8.0]
+    assert first.constraints == {"val/mae <= 5": -1.0, "parameters > 9": 2.0}  # 7 parameters are 2 too few
+    assert second.constraints == {"val/mae <= 5": 3.0, "parameters > 9": 2.0}
+
+
+def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
+    found = begun(tmp_path / "s", RATE)
+    ended, running, untold = found.next(()), found.next(()), found.next(())
+    assert ended and running and untold
+    end(found, ended, 1.0)
+    found._study.ask().set_user_attr("job", "s/3")  # killed before the ledger had it
+    untold.folder.path.mkdir()  # killed before the study was told
+    untold.folder.write_run({"status": "completed", "best": {"monitor": "val/loss", "val/loss": 3.0}})
+
+    again, ledger = search(RATE), Ledger(tmp_path / "s")
+    _, trials = ledger.read()
+    again.begin(tmp_path / "s", ledger, trials, [trials[1]])
+    resumed = again.next(())
+    assert resumed is not None and resumed.resume and resumed.overrides == running.overrides
+    end(again, resumed, 2.0)
+    numbers = []
+    while (job := again.next(())) is not None:
+        numbers.append(job.number)
+        end(again, job, 4.0)
+    assert numbers == [3, 4, 5]
+    told = study(tmp_path / "s").trials
+    assert [trial.value for trial in told] == [1.0, 2.0, 3.0, None, 4.0, 4.0, 4.0]
+    assert told[3].state.name == "FAIL"
+
+
+def test_a_study_of_another_space_is_refused(tmp_path: Path) -> None:
+    begun(tmp_path / "s", RATE)
+    with pytest.raises(TfrunError, match="is of another space"):
+        begun(tmp_path / "s", RATE, "seed=1,2")
+    with pytest.raises(TfrunError, match="other objectives"):
+        begun(tmp_path / "s", RATE, "hydra.sweeper.objectives={val/mae: max}")
+
+
+@pytest.mark.parametrize("storage", ["mysql://nowhere/x", "nonsense", "sqlite:////nowhere/at/all.db"])
+def test_a_storage_that_can_t_be_used(tmp_path: Path, storage: str) -> None:
+    with pytest.raises(TfrunError, match="hydra.sweeper.storage"):
+        begun(tmp_path / "s", RATE, f"hydra.sweeper.storage='{storage}'")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    folder = tmp_path_factory.mktemp("search")
+    small = ("model=mlp", "model.hidden_units=[4]", "trainer.compile=graph", "trainer.max_epochs=6")
+    storage = f"hydra.sweeper.storage='journal:{folder / 'journal.log'}'"
+    words = ("-m", "hparams_search=optuna", *small, RATE, "hydra.sweeper.n_trials=5", "hydra.sweeper.pruner=asha")
+    done = subprocess.run(
+        [TFRUN, *words, storage, "hydra.launcher.n_jobs=2"], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    yield folder, done.stdout
+
+
+def test_a_search_from_the_command_line(swept: tuple[Path, str]) -> None:
+    folder, said = swept
+    (sweep,) = folder.glob("multirun/default/*")
+    runs = [json.loads((sweep / str(number) / "run.json").read_text()) for number in range(5)]
+    assert {run["status"] for run in runs} <= {"completed", "pruned"}
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "journal.log")))
+    trials = optuna.load_study(study_name=sweep.name, storage=storage).trials
+    for run, trial in zip(runs, trials, strict=True):
+        if run["status"] == "completed":
+            assert trial.value == run["best"]["val/loss"]
+        assert trial.state.name == {"completed": "COMPLETE", "pruned": "PRUNED"}[run["status"]]
+        assert trial.params["optimizer.learning_rate"] == pytest.approx(
+            float(next(text for text in run["overrides"] if "learning_rate" in text).partition("=")[2]), rel=1e-5
+        )
+    assert "5 jobs" in said and "best" in said
+
+
+def test_a_search_is_extended_by_resume(swept: tuple[Path, str]) -> None:
+    folder, _ = swept
+    (sweep,) = folder.glob("multirun/default/*")
+    done = subprocess.run(
+        [TFRUN, "resume", sweep, "hydra.sweeper.n_trials=7"], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "0 of 5 jobs are left" in done.stdout and "default: 7 jobs" in done.stdout
