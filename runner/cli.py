@@ -96,8 +96,8 @@ def _main(argv: list[str]) -> int:
         with _session(args) as hydra:
             print(show.help_text(hydra))
         return 0
-    if (args.csv or args.markdown) and command != "compare":
-        raise ConfigError("--csv, --markdown: only for compare")
+    if (args.csv or args.markdown or args.html) and command != "compare":
+        raise ConfigError("--csv, --markdown, --html: only for compare")
     if args.resolve and not args.cfg:
         raise ConfigError("--resolve: only together with --cfg")
     actions = [
@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(*flags.split(), action="store_true")
     for flags in ("--package -p", "--config-path -cp", "--config-name -cn", "--config-dir -cd"):
         parser.add_argument(*flags.split())
+    parser.add_argument("--html")
     parser.add_argument("--cfg", "-c", choices=["job", "hydra", "all"])
     infos = ["all", "config", "defaults", "defaults-tree", "plugins", "searchpath"]
     parser.add_argument("--info", "-i", nargs="?", const="all", choices=infos)
@@ -365,16 +366,22 @@ def _compare(args: argparse.Namespace) -> int:
     paths = [word for word in args.words if "=" not in word]
     options = dict(word.split("=", 1) for word in args.words if "=" in word)
     for key in options:
-        if key not in ("metric", "mode"):
-            raise unknown("compare", "option", key, ["metric", "mode"])
+        if key not in ("metric", "mode", "take"):
+            raise unknown("compare", "option", key, ["metric", "mode", "take"])
     if not paths:
         raise ConfigError("compare: needs folders with runs, for example: tfrun compare multirun/default")
     from tfrun import compare  # it prints tables, with Rich
 
-    found = compare.compare(paths, options.get("metric"), options.get("mode"))
-    if args.csv or args.markdown:
+    found = compare.compare(paths, **options)
+    if args.html:
+        from tfrun import report  # it draws, with Plotly
+
+        report.write(found, Path(args.html).expanduser())
+    elif args.csv or args.markdown:
         as_text = compare.as_csv if args.csv else compare.as_markdown
         print("\n\n".join(as_text(table) for table in (found.cells(), found.over_seeds()) if table))
+    elif len(paths) == 2 and len(found.rows) == 2:
+        compare.show_differences(found)
     else:
         compare.show(found)
     return 0

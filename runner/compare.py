@@ -9,7 +9,7 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ import yaml
 from rich.table import Table
 
 from tfrun import schema
-from tfrun.console import Terminal, say, shown
+from tfrun.console import Terminal, say, short_names, shown
 from tfrun.errors import ConfigError, unknown
 from tfrun.runs import RunFolder
 
 NOT_COMPARED = ("output_root", "tags", "plugins")  # keys that say nothing of what was trained
+MIN_FOR_IMPORTANCE = 8  # runs; of fewer a forest says nothing
+LOG_SPAN = 30  # numbers whose greatest is so many times the least are looked at by their logarithms
 GREATER_IS_BETTER = ("accuracy", "auc", "fbeta", "precision", "r2", "recall")  # metrics, by their registered names
 
 
@@ -40,9 +42,9 @@ class Row:
     run: Mapping[str, Any]
     config: Mapping[str, Any]
 
-    def at_best(self, metric: str) -> float | None:
-        """Returns a metric's value in the best epoch; of the test there is one value."""
-        return (self.run["metrics"] if metric.startswith("test/") else self.run["best"]).get(metric)
+    def value(self, metric: str, take: str = "best") -> float | None:
+        """Returns a metric's value in the best epoch, or the last; of the test there is one value."""
+        return self.run["metrics" if take == "last" or metric.startswith("test/") else "best"].get(metric)
 
 
 @dataclass(frozen=True)
@@ -54,28 +56,43 @@ class Comparison:
         keys: that are not the same in all of them.
         metric: what they are ordered by.
         mode: `min` or `max`, which is better.
+        take: `best` or `last`, of which epoch.
     """
 
     rows: Sequence[Row]
     keys: Sequence[str]
     metric: str
     mode: str
+    take: str = "best"
+
+    @property
+    def done(self) -> list[Row]:
+        """The runs that completed and have a value."""
+        return [row for row in self.rows if row.run["status"] == "completed" and self.value(row) is not None]
+
+    def value(self, row: Row) -> float | None:
+        """What a run is ordered by."""
+        return row.value(self.metric, self.take)
 
     def cells(self) -> tuple[list[str], list[list[str]]]:
         """Returns the heads, and a line of cells for each run."""
         others = [key for key in self.rows[0].run["metrics"] if key.startswith("test/")]
-        heads = ["run", *self.keys, f"{self.metric} best", "status", f"{self.metric} last", *others, "epoch", "steps/s"]
+        other = "last" if self.take == "best" else "best"
+        shown = [f"{self.metric} {self.take}", "status", f"{self.metric} {other}"]
+        heads = ["run", *self.keys, *shown, *others, "epoch", "steps/s"]
         lines = []
         folders = {row.folder.path.parent for row in self.rows}
         for row in self.rows:
-            best, last = row.at_best(self.metric), row.run["metrics"].get(self.metric)
             lines.append(
                 [
                     row.folder.path.name if len(folders) == 1 else row.folder.run_id,
                     *(_text(row.config.get(key)) for key in self.keys),
-                    _number(best),
+                    _number(self.value(row)),
                     row.run["status"],
-                    *(_number(value) for value in (last, *(row.run["metrics"].get(key) for key in others))),
+                    *(
+                        _number(value)
+                        for value in (row.value(self.metric, other), *(row.run["metrics"].get(key) for key in others))
+                    ),
                     str(row.run["best"].get("epoch", row.run["epoch"])),
                     _number(row.run["timing"].get("steps_per_second")),
                 ]
@@ -86,10 +103,8 @@ class Comparison:
         """Returns mean, deviation and 95 % confidence of the runs that differ in their seeds alone, or None."""
         keys = [key for key in self.keys if key not in ("seed", "name")]
         groups: dict[tuple[str, ...], list[float]] = {}
-        for row in self.rows:
-            value = row.at_best(self.metric)
-            if value is not None and row.run["status"] == "completed":
-                groups.setdefault(tuple(_text(row.config.get(key)) for key in keys), []).append(value)
+        for row in self.done:
+            groups.setdefault(tuple(_text(row.config.get(key)) for key in keys), []).append(self.value(row) or 0.0)
         if "seed" not in self.keys or all(len(values) < 2 for values in groups.values()):
             return None
         heads = [*keys, "seeds", f"{self.metric} mean", "deviation", "95 % of the mean"]
@@ -107,13 +122,14 @@ class Comparison:
         return heads, lines
 
 
-def compare(paths: Sequence[str], metric: str | None = None, mode: str | None = None) -> Comparison:
+def compare(paths: Sequence[str], metric: str | None = None, mode: str | None = None, take: str = "best") -> Comparison:
     """Reads runs and puts them in order.
 
     Args:
         paths: run folders, sweeps, or folders with such in them.
         metric: what to order by, `val/mae` for instance; None is what the first run's best weights were chosen by.
         mode: `min` or `max`; None takes it from the metric.
+        take: `best` or `last`, of which epoch.
 
     Raises:
         ConfigError: there are no runs, or none has the metric.
@@ -130,14 +146,16 @@ def compare(paths: Sequence[str], metric: str | None = None, mode: str | None = 
         mode = str(first["checkpoint.mode"]) if own else "max" if name in GREATER_IS_BETTER else "min"
     elif mode not in ("min", "max"):
         raise unknown("mode", "mode", mode, ["min", "max"])
+    if take not in ("best", "last"):
+        raise unknown("take", "epoch", take, ["best", "last"])
     sign = 1.0 if mode == "min" else -1.0
 
     def rank(row: Row) -> tuple[bool, float]:
-        value = row.at_best(metric)
+        value = row.value(metric, take)
         is_there = value is not None and not math.isnan(value)
         return not is_there, sign * value if value is not None and is_there else 0.0
 
-    return Comparison(sorted(rows, key=rank), _differing(rows), metric, mode)
+    return Comparison(sorted(rows, key=rank), _differing(rows), metric, mode, take)
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:
@@ -190,7 +208,10 @@ def show(comparison: Comparison) -> None:
     for title, table in (("", comparison.cells()), ("over seeds", comparison.over_seeds())):
         if table is not None:
             heads, lines = table
-            wanted = 1 + len([key for key in comparison.keys if key in heads])
+            keys = [key for key in comparison.keys if key in heads]
+            shorter = dict(zip(keys, short_names(keys), strict=True))
+            heads = [shorter.get(head, head) for head in heads]
+            wanted = 1 + len(keys)
             count = len(heads)
             endless = console.options.update(max_width=10**4)
             while count > wanted + 1 and (
@@ -198,9 +219,86 @@ def show(comparison: Comparison) -> None:
             ):
                 count -= 1  # what matters least stands last; --csv has all
             console.print(_as_table(title, heads, lines, count))
+    for key, share in importances(comparison).items():
+        say(console, f"importance {share:4.0%}  {key}")
+    _say_best(comparison)
+
+
+def _say_best(comparison: Comparison) -> None:
     best = comparison.rows[0]
-    if best.at_best(comparison.metric) is not None:
-        say(console, f"best       {shown(best.folder.path)}")
+    if comparison.value(best) is not None:
+        say(Terminal(), f"best       {shown(best.folder.path)}")
+
+
+def show_differences(comparison: Comparison) -> None:
+    """Prints two runs beside each other: every key of their configs that differs, and all metrics."""
+    table, rows = Table(), comparison.rows
+    table.add_column("", overflow="fold")
+    for row in rows:
+        table.add_column(row.folder.run_id, overflow="fold")
+    every = dict.fromkeys(key for row in rows for key in row.config)
+    for key in every:
+        texts = [_text(row.config[key]) if key in row.config else "–" for row in rows]
+        if not key.startswith(NOT_COMPARED) and texts[0] != texts[1]:
+            table.add_row(key, *texts)
+    table.add_section()
+    for take in ("best", "last"):
+        for key in dict.fromkeys(key for row in rows for key in row.run["metrics"] if "/" in key):
+            if take == "last" or not key.startswith("test/"):
+                table.add_row(f"{key} {take}", *(_number(row.value(key, take)) for row in rows))
+    Terminal().print(table)
+    _say_best(comparison)
+
+
+def importances(comparison: Comparison) -> dict[str, float]:
+    """Returns how much each key that differs has to do with the metric, as shares of 1, the greatest first.
+
+    By fANOVA (Hutter, Hoos and Leyton-Brown, 2014), as Optuna has it: a forest is fitted to the runs, and the variance
+    of its predictions is split by key. Empty for fewer than MIN_FOR_IMPORTANCE completed runs, and without Optuna.
+    """
+    try:
+        import optuna
+    except ImportError:
+        return {}
+    keys = [key for key in comparison.keys if key != "name" and all(key in row.config for row in comparison.done)]
+    found = {key: _distribution(optuna, [row.config[key] for row in comparison.done]) for key in keys}
+    kinds = {key: kind for key, kind in found.items() if kind is not None}
+    if len(comparison.done) < MIN_FOR_IMPORTANCE or len(kinds) < 2:
+        return {}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage())
+    for row in comparison.done:
+        params = {key: kind.of(row.config[key]) for key, kind in kinds.items()}
+        kinds_of = {key: kind.distribution for key, kind in kinds.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds_of, value=comparison.value(row)))
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return {
+        key: float(share) for key, share in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
+    }
+
+
+def is_logarithmic(values: Sequence[float]) -> bool:
+    """Returns whether numbers are to be looked at by their logarithms."""
+    return min(values) > 0 and max(values) / min(values) >= LOG_SPAN
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How Optuna sees a key's values."""
+
+    distribution: Any
+    of: Callable[[Any], Any]
+
+
+def _distribution(optuna: Any, values: Sequence[Any]) -> _Kind | None:
+    """Returns the distribution that a key's values are of, or None where they are all the same."""
+    if len({repr(value) for value in values}) < 2:
+        return None
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        low, high = float(min(values)), float(max(values))
+        return _Kind(optuna.distributions.FloatDistribution(low, high, log=is_logarithmic(values)), float)
+    choices = list(dict.fromkeys(map(repr, values)))
+    return _Kind(optuna.distributions.CategoricalDistribution(choices), repr)
 
 
 def _as_table(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]], count: int) -> Table:

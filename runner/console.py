@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -34,6 +34,16 @@ def say(console: Console, text: str) -> None:
 def shown(path: Path) -> str:
     """Returns a path as a person would type it from the current folder."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Returns the keys without what they don't need to be told apart: `optimizer.learning_rate` is `learning_rate`."""
+
+    def ends(count: int) -> list[str]:
+        return [".".join(key.split(".")[-count:]) for key in keys]
+
+    longest = max((key.count(".") + 1 for key in keys), default=1)
+    return next((ends(count) for count in range(1, longest) if len(set(ends(count))) == len(keys)), list(keys))
 
 
 class _Log(logging.FileHandler):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 import yaml
 
 from tfrun import cli
-from tfrun.compare import compare
+from tfrun.compare import compare, importances
 from tfrun.errors import ConfigError
 
 
@@ -26,6 +29,9 @@ def write(root: Path, number: int, best: float | None, status: str = "completed"
         "best": {} if best is None else {"epoch": 3, "val/loss": best, "val/hits": best / 10},
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(run))
+    if best is not None:
+        lines = [{"epoch": epoch, "step": 10 * epoch, "val/loss": best + 0.5 * abs(epoch - 3)} for epoch in range(1, 6)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 @pytest.fixture
@@ -70,6 +76,71 @@ def test_another_metric_has_its_own_direction(sweep: Path) -> None:
     assert [row.folder.path.name for row in compare([str(sweep)], "val/hits", "min").rows][:2] == ["3", "2"]
     with pytest.raises(ConfigError, match="Did you mean 'val/hits'?"):
         compare([str(sweep)], "val/hit")
+
+
+def test_the_last_epoch_counts_where_asked(sweep: Path) -> None:
+    write(sweep, 5, 0.05, seed=3, model={"units": 4, "same": True})
+    run = json.loads((sweep / "5" / "run.json").read_text())
+    run["metrics"]["val/loss"] = 9.0
+    (sweep / "5" / "run.json").write_text(json.dumps(run))
+    assert compare([str(sweep)]).rows[0].folder.path.name == "5"
+    found = compare([str(sweep)], take="last")
+    assert [row.folder.path.name for row in found.rows] == ["3", "2", "0", "1", "5", "4"]
+    assert found.cells()[0][3:6] == ["val/loss last", "status", "val/loss best"]
+
+
+def test_two_runs_beside_each_other(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", "sweep/0", "sweep/2"]) == 0
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert ["model.units", "8", "4"] in lines  # the better one first
+    assert ["val/loss best", "0.2", "0.3"] in lines and ["val/loss last", "1.2", "1.3"] in lines
+    assert not any(line and line[0] in ("seed", "name", "model.same") for line in lines)
+
+
+@pytest.fixture
+def grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sweep whose value depends on the rate alone."""
+    monkeypatch.chdir(tmp_path)
+    rates, layers = (1e-4, 1e-3, 1e-2, 1e-1), ("thin", "wide", "deep")
+    for number, (rate, kind) in enumerate((rate, kind) for rate in rates for kind in layers):
+        write(tmp_path / "grid", number, 1.0 + rates.index(rate), optimizer={"rate": rate}, model={"kind": kind})
+    return tmp_path / "grid"
+
+
+def test_what_mattered_most(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shares = importances(compare([str(grid)]))
+    assert list(shares) == ["optimizer.rate", "model.kind"]
+    assert shares["optimizer.rate"] > 0.95 and sum(shares.values()) == pytest.approx(1.0)
+    assert cli.main(["compare", "grid"]) == 0
+    said = capsys.readouterr()
+    assert "%  optimizer.rate" in said.out and said.err == ""
+
+
+def test_few_runs_say_nothing_of_importance(sweep: Path) -> None:
+    assert importances(compare([str(sweep)])) == {}
+
+
+def test_a_report_of_its_own(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(grid, 12, None, "failed", optimizer={"rate": 1.0}, model={"kind": "<b>thick</b>"})
+    assert cli.main(["compare", "grid", "--html", "out/report.html"]) == 0
+    assert capsys.readouterr().out == "out/report.html\n"
+    page = Path("out/report.html").read_text()
+    assert "&lt;b&gt;thick" in page and "<b>thick" not in page
+    assert not re.search(r'src="?https?:', page)  # nothing is fetched
+    for head in ("Leaderboard", "Every run", "val/loss over epochs", "What mattered most"):
+        assert f"<h2>{head}</h2>" in page
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium isn't installed")
+def test_a_report_in_a_browser(grid: Path) -> None:
+    cli.main(["compare", "grid", "--html", "report.html"])
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000", "--dump-dom"]
+    done = subprocess.run(
+        ["chromium", *flags, f"file://{Path('report.html').absolute()}"], capture_output=True, text=True, timeout=120
+    )
+    shown = done.stdout.rpartition("</script>")[0]
+    assert shown.count('class="axis-title"') >= 3  # of the parallel coordinates: rate, kind, loss
+    assert done.stdout.count('class="trace scatter') == 12 and done.stdout.count('class="trace bars"') == 1
 
 
 def test_the_command(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:

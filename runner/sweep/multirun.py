@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 
@@ -22,7 +24,7 @@ from tfrun.sweep.launcher import ForkLauncher, registered
 from tfrun.sweep.ledger import Ledger, Trial
 from tfrun.sweep.pool import Grid, Pool, Source
 from tfrun.sweep.search import Search
-from tfrun.sweep.table import print_sweep, read_outcomes
+from tfrun.sweep.table import Outcome, best_of, print_sweep, read_outcomes
 from tfrun.sweep.task import Task
 from tfrun.types import check_value
 
@@ -161,12 +163,22 @@ def _summed_up(folder: RunFolder, swept: Collection[str], pool: Pool, run_all: C
         failure = error  # after the table
     outcomes = read_outcomes(folder.path, swept)
     print_sweep(folder.path, outcomes, pool.mode)
+    _link_best(folder, best_of(outcomes, pool.mode))
     if failure is not None and not isinstance(failure, SweepError):
         raise failure
     failed = [outcome for outcome in outcomes if outcome.failed]
     if failed:
         raise SweepError(f"{len(failed)} of {len(outcomes)} jobs failed")
     return 0
+
+
+def _link_best(folder: RunFolder, best: Outcome | None) -> None:
+    """Has `best` in the sweep's folder lead to the best job."""
+    if best is not None:
+        new = folder.path / f".best.{os.getpid()}"
+        with contextlib.suppress(OSError):  # a file system without links
+            new.symlink_to(best.folder.path.name)
+            os.replace(new, folder.path / "best")
 
 
 def _run_with_hydra(session: Session, sweep: DictConfig, folder: RunFolder, composer: Composer, pool: Pool) -> None:

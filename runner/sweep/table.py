@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tfrun.console import Terminal, is_live, say, shown
+from tfrun.console import Terminal, is_live, say, short_names, shown
 from tfrun.runs import RunFolder
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.task import objective
@@ -194,16 +194,6 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
             say(console, f"   {shown(outcome.folder.log)}")
     say(console, f"sweep      {shown(sweep)}")
     say(console, f"curves     tensorboard --logdir {shown(sweep)}")
-
-
-def short_names(keys: Sequence[str]) -> list[str]:
-    """Returns the keys without what they don't need to be told apart: `optimizer.learning_rate` is `learning_rate`."""
-
-    def ends(count: int) -> list[str]:
-        return [".".join(key.split(".")[-count:]) for key in keys]
-
-    longest = max((key.count(".") + 1 for key in keys), default=1)
-    return next((ends(count) for count in range(1, longest) if len(set(ends(count))) == len(keys)), list(keys))
 
 
 def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:
