@@ -227,7 +227,8 @@ def _train(
             _test(session, program, run, record)
             timing.eval_seconds += time.perf_counter() - started
         if record.board and hparams:
-            record.board.write_hparams(folder.run_id, hparams, summary_metrics(record.results))
+            columns = writers.summary_metrics(record.results.metrics, record.results.best)
+            record.board.write_hparams(folder.run_id, hparams, columns, status)
     except DivergedError as error:
         found = _diagnosis(session, program)
         message = f"{error}. First not finite is {found.tensor}; {_places(table, found.rows)}"
@@ -357,18 +358,6 @@ def _draw_generated(model: Any, board: writers.TensorBoard, step: int) -> None:
     shape: tuple[int, ...] = getattr(model, "example_shape", ())
     if hasattr(model, "generate") and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))):
         board.write_image("val", "generated", step, pictures.images(np.asarray(model.generate(NUM_DRAWN))))
-
-
-def summary_metrics(results: writers.Results) -> dict[str, float]:
-    """Returns the columns of the HParams table: validation (or training, without it), best and last, and the test."""
-    split = "val/" if any(key.startswith("val/") for key in results.metrics) else "train/"
-    columns: dict[str, float] = {}
-    for key, value in results.metrics.items():
-        if key.startswith(split):
-            columns |= {f"{key}_best": results.best.get(key, value), f"{key}_last": value}
-        elif key.startswith("test/"):
-            columns[key] = value
-    return columns
 
 
 def _has_more_to_do(config: Mapping[str, Any], before: Mapping[str, Any]) -> bool:

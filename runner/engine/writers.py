@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams import summary as hparams_sessions
 from tensorboard.plugins.hparams import summary_v2 as hparams_summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -238,8 +240,10 @@ class TensorBoard:
         image = summary_pb2.Summary.Image(encoded_image_string=png, width=width, height=height, colorspace=3)
         self._event(split, step, summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, image=image)]))
 
-    def write_hparams(self, run_id: str, hparams: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Writes one row of the HParams table.
+    def write_hparams(
+        self, run_id: str, hparams: Mapping[str, Any], metrics: Mapping[str, float], status: str = "completed"
+    ) -> None:
+        """Writes one row of the HParams table; what didn't complete says so in its name, as the table has no column.
 
         The row is a sub-run of its own, so that its columns are these metrics and not every curve; its trial is the
         run, so that two runs of equal values stay two rows. No experiment summary is written: TensorBoard would take
@@ -248,7 +252,10 @@ class TensorBoard:
         values = {
             key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in hparams.items()
         }
-        self._event("hparams", 0, hparams_summary.hparams_pb(values, trial_id=run_id))
+        name = run_id if status == "completed" else f"{run_id} {status}"
+        ended = api_pb2.STATUS_FAILURE if status in ("failed", "diverged") else api_pb2.STATUS_SUCCESS
+        self._event("hparams", 0, hparams_summary.hparams_pb(values, trial_id=name))
+        self._event("hparams", 0, hparams_sessions.session_end_pb(ended, self._clock()))
         self._write("hparams", 0, metrics)
 
     def _write(self, split: str, step: int, values: Mapping[str, float]) -> None:
@@ -289,6 +296,23 @@ class TensorBoard:
 def full_names(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Returns values by split as values by full name: `val/loss`."""
     return {f"{split}/{name}": value for split, own in values.items() for name, value in own.items()}
+
+
+def summary_metrics(metrics: Mapping[str, float], best: Mapping[str, float]) -> dict[str, float]:
+    """Returns the columns of the HParams table: validation (or training, without it), best and last, and the test.
+
+    Args:
+        metrics: the newest ones, by full name.
+        best: those of the best epoch.
+    """
+    split = "val/" if any(key.startswith("val/") for key in metrics) else "train/"
+    columns: dict[str, float] = {}
+    for key, value in metrics.items():
+        if key.startswith(split):
+            columns |= {f"{key}_best": best.get(key, value), f"{key}_last": value}
+        elif key.startswith("test/"):
+            columns[key] = value
+    return columns
 
 
 def journal_lengths(root: Path) -> dict[str, int]:

@@ -165,6 +165,8 @@ class Pool:
         worker.job = None
         self._settle(job, message.exit_code)
         outcome = read_outcome(job.folder, job.hparams)
+        if outcome.status in ("failed", "diverged") and job.config["logger"]:
+            _write_failed_row(job, outcome.status)
         self.ledger.note(job.number, outcome.status, value=outcome.value)
         source.ended(job, outcome)
         board.ended(job, outcome)
@@ -186,6 +188,16 @@ class Pool:
         else:
             kind, message = "Exited", f"the process ended with exit code {code} before the run did"
         job.folder.fail(job.overrides, kind, message, code if code > 0 else 1)
+
+
+def _write_failed_row(job: Job, status: str) -> None:
+    """Gives a job that failed its row in TensorBoard's HParams table, which it had no chance to write itself."""
+    from tfrun.engine.writers import TensorBoard, summary_metrics
+
+    run, board = job.folder.read_run(), TensorBoard(job.folder.tensorboard)
+    with contextlib.suppress(OSError):  # the disk may be what it failed of
+        board.write_hparams(job.folder.run_id, job.hparams, summary_metrics(run["metrics"], run["best"]), status)
+        board.close()
 
 
 @contextlib.contextmanager

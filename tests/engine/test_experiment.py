@@ -10,8 +10,7 @@ import pytest
 
 from tfrun import cli
 from tfrun.engine import checkpoints, progress
-from tfrun.engine.experiment import _has_more_to_do, summary_metrics
-from tfrun.engine.writers import Results
+from tfrun.engine.experiment import _has_more_to_do
 from tfrun.errors import ResourceError
 
 PATIENCE_SECONDS = 20.0
@@ -110,20 +109,6 @@ def test_a_step_that_diverged_is_told_once_its_state_is_saved(tmp_path: Path, on
     run = read_run(tmp_path)
     assert run["status"] == "diverged" and f"The weights of step {run['step']} are saved" in run["error"]["message"]
     assert asked == saved_steps(tmp_path) == [run["step"]]
-
-
-def test_columns_of_the_hparams_table(tmp_path: Path) -> None:
-    results = Results(tmp_path / "metrics.jsonl", 0, "val/loss")
-    results.write_epoch(1, 10, {"train": {"loss": 0.5}, "val": {"loss": 0.25}}, is_best=True)
-    results.write_epoch(2, 20, {"train": {"loss": 0.4}, "val": {"loss": 0.75}})
-    results.write_epoch(2, 20, {"test": {"loss": 2.0}})
-    assert summary_metrics(results) == {"val/loss_best": 0.25, "val/loss_last": 0.75, "test/loss": 2.0}
-
-
-def test_columns_without_validation(tmp_path: Path) -> None:
-    results = Results(tmp_path / "metrics.jsonl", 0, "train/loss")
-    results.write_epoch(1, 10, {"train": {"loss": 0.5}}, is_best=True)
-    assert summary_metrics(results) == {"train/loss_best": 0.5, "train/loss_last": 0.5}
 
 
 @pytest.mark.parametrize(

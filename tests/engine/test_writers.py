@@ -11,7 +11,15 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from tfrun.engine.writers import JsonLines, MultiWriter, Results, TensorBoard, cut_back, journal_lengths
+from tfrun.engine.writers import (
+    JsonLines,
+    MultiWriter,
+    Results,
+    TensorBoard,
+    cut_back,
+    journal_lengths,
+    summary_metrics,
+)
 from tfrun.errors import ResourceError
 
 
@@ -230,3 +238,21 @@ def test_results_go_on_from_the_journal(tmp_path: Path) -> None:
     results.write_epoch(3, 30, {"test": {"loss": 4.0}})
     assert results.best == {"epoch": 3, "step": 30, "monitor": "val/loss", "train/loss": 0.25, "val/loss": 2.0}
     assert results.metrics == {"train/loss": 0.25, "val/loss": 2.0, "test/loss": 4.0}
+
+
+def test_columns_of_the_hparams_table(tmp_path: Path) -> None:
+    results = Results(tmp_path / "metrics.jsonl", 0, "val/loss")
+    results.write_epoch(1, 10, {"train": {"loss": 0.5}, "val": {"loss": 0.25}}, is_best=True)
+    results.write_epoch(2, 20, {"train": {"loss": 0.4}, "val": {"loss": 0.75}})
+    results.write_epoch(2, 20, {"test": {"loss": 2.0}})
+    assert summary_metrics(results.metrics, results.best) == {
+        "val/loss_best": 0.25,
+        "val/loss_last": 0.75,
+        "test/loss": 2.0,
+    }
+
+
+def test_columns_without_validation(tmp_path: Path) -> None:
+    results = Results(tmp_path / "metrics.jsonl", 0, "train/loss")
+    results.write_epoch(1, 10, {"train": {"loss": 0.5}}, is_best=True)
+    assert summary_metrics(results.metrics, results.best) == {"train/loss_best": 0.5, "train/loss_last": 0.5}
