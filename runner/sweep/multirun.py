@@ -19,6 +19,7 @@ from tfrun.disk import write_atomically
 from tfrun.errors import ConfigError, SweepError, TfrunError
 from tfrun.launch import engine
 from tfrun.runs import RunFolder
+from tfrun.sweep import estimate
 from tfrun.sweep.jobs import Composer, JobFolder
 from tfrun.sweep.launcher import ForkLauncher, registered
 from tfrun.sweep.ledger import Ledger, Trial
@@ -72,6 +73,8 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
         pool = _pool(session, hydra.launcher, ledger, first["checkpoint"]["mode"])
         if is_grid:
             ledger.add([(job.number, job.overrides) for job in jobs])
+            for line in estimate.told(jobs, hydra.launcher.n_jobs, folder.path):
+                say(Terminal(), line)
             return _summed_up(folder, swept, pool, lambda: pool.run(Grid([job.within(folder.path) for job in jobs])))
         return _summed_up(folder, swept, pool, lambda: _run_with_hydra(session, sweep.cfg, folder, composer, pool))
 

@@ -17,11 +17,13 @@ from rich.text import Text
 
 from tfrun.console import Terminal, is_live, say, short_names, shown
 from tfrun.runs import RunFolder
+from tfrun.sweep.estimate import duration, remember
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.task import objective
 from tfrun.sweep.worker import Step
 
 REDRAW_SECONDS = 0.1
+REMEMBERED = 3  # jobs of a structure
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Board:
         self._drawn = 0.0
         self._running: dict[int, tuple[Job, float, Step | None]] = {}
         self._ended: list[Outcome] = []
+        self._seen: Counter[str] = Counter()  # jobs of a structure: the first of them compiles
         self._started = time.monotonic()
 
     def __enter__(self) -> Board:
@@ -110,6 +113,9 @@ class Board:
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Takes a job that has ended."""
         seconds = time.monotonic() - self._running.pop(job.number)[1]
+        self._seen[job.structure] += 1
+        if outcome.status == "completed" and self._seen[job.structure] <= REMEMBERED:
+            remember(job, seconds)
         self._ended.append(outcome)
         parts = [outcome.label]
         if outcome.value is not None:
@@ -118,6 +124,8 @@ class Board:
         if outcome.failed:
             parts.append(shown(outcome.folder.log))
         say(self._console, "  ".join(parts))
+        if len(self._ended) == 1 and (self._total or 0) > 1 and self._live is None:
+            say(self._console, self._summary(time.monotonic()))
 
     def draw(self) -> None:
         """Draws the table anew, where there is a terminal and it is time."""
@@ -145,20 +153,13 @@ class Board:
         counts = Counter(outcome.status for outcome in self._ended)
         parts = [f"{len(self._ended)}/{self._total or '…'} ended"]
         parts += [f"{count} {status}" for status, count in counts.items() if status != "completed"]
-        if self._ended and self._total:
+        if self._ended and self._total and len(self._ended) < self._total:
             seconds = (now - self._started) * (self._total - len(self._ended)) / len(self._ended)
             parts.append(f"about {duration(seconds)} left")
         best = best_of(self._ended, self._mode)
         if best is not None:
             parts.append(f"best {best.label} {best.value:.5g}")
         return "  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Returns a time as a person says it: `40 s`, `12 min`, `3.5 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
