@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrun.engine import kernels
 from tfrun.errors import ConfigError, ResourceError
 
 
@@ -23,7 +24,8 @@ def prepare(trainer: dict[str, Any], strategy: dict[str, Any], seed: int) -> tf.
     Raises:
         ResourceError: a device that was asked for isn't there.
     """
-    keras.utils.clear_session(free_memory=False)  # automatic names begin anew, as in a process of the run's own
+    with kernels.kept():
+        keras.utils.clear_session(free_memory=False)  # automatic names begin anew, as in a process of the run's own
     name = strategy["name"]
     gpus = tf.config.list_physical_devices("GPU")
     if name == "gpu" and not gpus:
@@ -40,7 +42,8 @@ def prepare(trainer: dict[str, Any], strategy: dict[str, Any], seed: int) -> tf.
     keras.config.set_dtype_policy(trainer["precision"])
     if trainer["deterministic"]:
         tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(seed)
+    with kernels.kept():
+        keras.utils.set_random_seed(seed)
     return _mirrored(strategy) if name == "mirrored" else tf.distribute.get_strategy()
 
 
