@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from tfrun import __version__, runs, schema, show
+from tfrun.asked import ONLY_CHECKED, components_alone, components_chosen, take_formats, take_parity_steps
 from tfrun.catalog import Catalog
 from tfrun.compose import Composed, Session, Sources, parse, plain, plugin_names, session, texts
 from tfrun.disk import write_atomically
@@ -48,10 +49,6 @@ RESUMABLE = (  # what may change when a run goes on: how long, and what it write
     "early_stopping",
     "tags",
 )
-
-
-PARITY_STEPS = 3  # of check's parity=true
-ONLY_CHECKED = ("activation", "constraint", "initializer", "layer", "regularizer", "schedule")  # kinds without a group
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -147,6 +144,8 @@ def _session(args: argparse.Namespace) -> AbstractContextManager[Session]:
 def _train(args: argparse.Namespace) -> int:
     if args.multirun:
         return _multirun(args)
+    if any(word.startswith("sweep.extend=") for word in args.words):
+        raise ConfigError("sweep.extend: adds jobs, and needs -m")
     if args.cfg or args.info or args.hydra_help or args.shell_completion:
         return _show_hydra(args)
     hydra, composed = _compose(args)
@@ -168,17 +167,14 @@ def _train(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     """Checks a config, and the contracts of the components that the words choose."""
-    formats = _take_formats(args)
-    parity_steps = 0
-    for word in [word for word in args.words if word.startswith("parity=")]:
-        args.words.remove(word)
-        parity_steps = _parity_steps(word.partition("=")[2])
+    formats = take_formats(args)
+    steps = take_parity_steps(args)
     alone = [word for word in args.words if re.split(r"[.=]", word.lstrip("+"))[0] in ONLY_CHECKED]
     args.words = args.overrides = [word for word in args.words if word not in alone]
     hydra, composed = _compose(args)
     config = schema.normalize(composed.config, hydra.catalog, args.words)
-    components = _components_alone(alone, hydra.catalog) + _components_chosen(args.words, config)
-    is_asked = parity_steps > 0 or bool(formats)
+    components = components_alone(alone, hydra.catalog) + components_chosen(args.words, config)
+    is_asked = steps > 0 or bool(formats)
     is_config = not alone or is_asked or any(not word.startswith("plugins=") for word in args.words)
     table = _read_data(config, hydra.catalog) if is_config else None
     from tfrun.launch import engine
@@ -188,50 +184,8 @@ def _check(args: argparse.Namespace) -> int:
         if table is not None:
             chosen = {word.lstrip("+").partition("=")[0] for word in args.words}
             groups = [group for group in ("data", "model", "algorithm") if group in chosen]
-            experiment.check(config, hydra.catalog, table, parity_steps, groups, formats)
+            experiment.check(config, hydra.catalog, table, steps, groups, formats)
     return 0
-
-
-def _take_formats(args: argparse.Namespace) -> list[str]:
-    """Returns what `format=…` says, and takes it from the words."""
-    formats = [word.partition("=")[2] for word in args.words if word.startswith("format=")]
-    args.words = [word for word in args.words if not word.startswith("format=")]
-    for format in formats:
-        if format not in runs.EXPORTS:
-            raise unknown("format", "format", format, runs.EXPORTS)
-    return formats
-
-
-def _parity_steps(value: str) -> int:
-    if value in ("true", "false"):
-        return PARITY_STEPS if value == "true" else 0
-    if not value.isdecimal():
-        raise ConfigError(f"parity: must be true, false or a number of steps. Received: {value!r}")
-    return int(value)
-
-
-def _components_alone(words: Sequence[str], catalog: Catalog) -> list[tuple[str, dict[str, Any]]]:
-    """Returns the components that no config has a group for, as `layer=dense layer.units=3` names them."""
-    given = OmegaConf.create({})
-    for override in sorted(parse(words), key=lambda override: override.key_or_group.count(".")):
-        key = override.key_or_group
-        OmegaConf.update(given, key if "." in key else f"{key}.name", override.value(), force_add=True)
-    return [(str(kind), schema.component(str(kind), own, catalog)) for kind, own in plain(given).items()]
-
-
-def _components_chosen(words: Sequence[str], config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Returns those of a config's components that the words choose by name and that have a contract."""
-    chosen: list[tuple[str, dict[str, Any]]] = []
-    for group, _, name in (word.lstrip("+").partition("=") for word in words):
-        if group == "loss":
-            chosen.append((group, config["loss"]))
-        elif group == "metric" and name in config["metric"]:
-            chosen.append((group, {key: value for key, value in config["metric"][name].items() if key != "output"}))
-        elif group == "optimizer":
-            for own in config["optimizer"]["groups"].values():
-                if own["name"] is not None:
-                    chosen.append((group, {"name": own["name"], **own["params"]}))
-    return chosen
 
 
 def _resume(args: argparse.Namespace) -> int:
@@ -341,7 +295,7 @@ def _only_data(command: str, overrides: Sequence[str]) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    formats = _take_formats(args)
+    formats = take_formats(args)
     if len(formats) != 1:
         raise ConfigError(
             f"export: needs one format of {', '.join(runs.EXPORTS)}: tfrun export RUN format=saved_model. "

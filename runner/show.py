@@ -19,12 +19,12 @@ from tfrun.schema import SECTIONS
 HELP = """tfrun trains TensorFlow and Keras models: name the pieces, and say on one line what to run.
 
   tfrun [train] [overrides]         train
-  tfrun resume RUN [overrides]      go on in a run's folder from its last checkpoint
+  tfrun resume RUN [overrides]      go on in a run's folder from its last checkpoint, or with a sweep; retry=true
   tfrun evaluate RUN [data=...]     a run's metrics on its test split, or on other data
   tfrun predict RUN data.path=FILE  what it predicts for rows with or without a target; out=FILE.csv or .parquet
   tfrun export RUN format=FORMAT    saved_model, keras, litert or onnx: a model of raw rows, compared with the run's own
-  tfrun compare PATH...             runs beside each other, best first, with means over seeds; metric=val/mae, --csv,
-                                    --markdown
+  tfrun compare PATH...             runs beside each other, best first, with means over seeds; metric=val/mae,
+                                    take=last, --csv, --markdown, --html FILE
   tfrun check [overrides]           verify everything that can be without training, and what the named components
                                     promise; parity=true compares compiled steps with steps in Python
   tfrun list [GROUP]                what there is to choose from

@@ -71,12 +71,17 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
             jobs = [composer(own, len(trials) + k) for k, own in enumerate(new)]
         _begin(session, sweep, folder, ledger, swept)
         pool = _pool(session, hydra.launcher, ledger, first["checkpoint"]["mode"])
+        if not _is(hydra.sweeper, BasicSweeper):
+            return _summed_up(folder, swept, pool, lambda: _run_with_hydra(session, sweep.cfg, folder, composer, pool))
+        ledger.add([(job.number, job.overrides) for job in jobs])
+        for line in estimate.told(jobs, pool.num_jobs, folder.path):
+            say(Terminal(), line)
         if is_grid:
-            ledger.add([(job.number, job.overrides) for job in jobs])
-            for line in estimate.told(jobs, hydra.launcher.n_jobs, folder.path):
-                say(Terminal(), line)
             return _summed_up(folder, swept, pool, lambda: pool.run(Grid([job.within(folder.path) for job in jobs])))
-        return _summed_up(folder, swept, pool, lambda: _run_with_hydra(session, sweep.cfg, folder, composer, pool))
+        try:
+            return _summed_up(folder, swept, pool, lambda: _run_with_hydra(session, sweep.cfg, folder, composer, pool))
+        finally:
+            _note_ends(folder, ledger, ledger.read()[1])
 
 
 def _search(session: Session, sweep: Composed, search: Search) -> int:
@@ -119,10 +124,7 @@ def resume(session: Session, sweep: Composed, folder: RunFolder, retry: bool) ->
         told, trials = ledger.read()
         swept = set(told["swept"])
         left = [trial for trial in trials if _is_left(folder, trial, retry)]
-        for trial in trials:
-            status = JobFolder(folder.path / str(trial.number)).read_run().get("status")
-            if status and trial not in left and trial.state != status:  # killed before it was noted down
-                ledger.note(trial.number, status)
+        _note_ends(folder, ledger, [trial for trial in trials if trial not in left])
         say(Terminal(), f"{shown(folder.path)}: {len(left)} of {len(trials)} jobs are left to do")
         source: Source
         if _is(hydra.sweeper, Search):
@@ -133,6 +135,14 @@ def resume(session: Session, sweep: Composed, folder: RunFolder, retry: bool) ->
             source = Grid([composer(own.overrides, own.number).within(folder.path).going_on() for own in left])
         pool = _pool(session, hydra.launcher, ledger, sweep.config["checkpoint"]["mode"])
         return _summed_up(folder, swept, pool, lambda: pool.run(source))
+
+
+def _note_ends(folder: RunFolder, ledger: Ledger, trials: Sequence[Trial]) -> None:
+    """Notes down the ends that nobody has: another launcher's jobs', or that of one whose sweep was killed."""
+    for trial in trials:
+        status = JobFolder(folder.path / str(trial.number)).read_run().get("status")
+        if status and trial.state != status:
+            ledger.note(trial.number, status)
 
 
 def _is_left(folder: RunFolder, trial: Trial, retry: bool) -> bool:
@@ -154,7 +164,9 @@ def _check_launcher(launcher: DictConfig) -> None:
 
 
 def _pool(session: Session, launcher: DictConfig, ledger: Ledger, mode: str) -> Pool:
-    return Pool(session.catalog, ledger, launcher.get("n_jobs", 1), launcher.get("timeout_seconds"), mode)
+    forks = _is(launcher, ForkLauncher)
+    num_jobs, timeout = (launcher.n_jobs, launcher.timeout_seconds) if forks else (1, None)
+    return Pool(session.catalog, ledger, num_jobs, timeout, mode)
 
 
 def _summed_up(folder: RunFolder, swept: Collection[str], pool: Pool, run_all: Callable[[], object]) -> int:

@@ -80,7 +80,7 @@ class Pool:
 
     def __init__(self, catalog: Catalog, ledger: Ledger, num_jobs: int, timeout_seconds: float | None, mode: str):
         self._catalog, self.ledger = catalog, ledger
-        self._num_jobs, self._timeout_seconds, self.mode = num_jobs, timeout_seconds, mode
+        self.num_jobs, self._timeout_seconds, self.mode = num_jobs, timeout_seconds, mode
         self._workers: list[Worker] = []
         self._late: set[int] = set()
 
@@ -115,7 +115,7 @@ class Pool:
     def _hand_out(self, source: Source, received: Sequence[int], board: Board) -> bool:
         """Starts jobs while fewer than n_jobs run; returns whether any was started."""
         started = False
-        while not received and len(self._running) < self._num_jobs:
+        while not received and len(self._running) < self.num_jobs:
             idle = [worker for worker in self._workers if worker.job is None]
             job = source.next({worker.structure for worker in idle})
             if job is None:
@@ -123,7 +123,7 @@ class Pool:
             job.folder.path.mkdir(exist_ok=True)
             worker = next((worker for worker in idle if worker.structure == job.structure), None)
             if worker is None:
-                if len(self._workers) >= self._num_jobs:  # the one that has waited longest
+                if len(self._workers) >= self.num_jobs:  # the one that has waited longest
                     self._dismiss(idle[0])
                 worker = Worker(job, self._catalog, self._environment())
                 self._workers.append(worker)

@@ -13,7 +13,12 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Is added to whenever TensorFlow forgets its kernels."""
     times: list[int] = []
     forget = context.pywrap_tfe.TFE_ContextClearCaches
-    monkeypatch.setattr(context.pywrap_tfe, "TFE_ContextClearCaches", lambda handle: (times.append(1), forget(handle)))
+
+    def noting(handle: object) -> None:
+        times.append(1)
+        forget(handle)
+
+    monkeypatch.setattr(context.pywrap_tfe, "TFE_ContextClearCaches", noting)
     monkeypatch.setattr(kernels, "_stateful", [])
     return times
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -253,6 +254,21 @@ def test_first_interrupt_saves_and_the_second_one_ends(tmp_path: Path) -> None:
     assert "stopped by SIGINT" in sweep.stderr
     assert statuses() == ["stopped", "failed"]  # and the third was never started
     assert sweep.run(1)["error"]["message"] == "killed by SIGKILL"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_hydra_s_own_launchers(tmp_path: Path, launcher: str) -> None:
+    package = f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher"
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} isn't installed")
+    words = ("trainer.max_epochs=2", "optimizer.learning_rate=1e-3,0.01", f"hydra/launcher={launcher}")
+    sweep = finish(tmp_path, start(tmp_path, *words))
+    assert sweep.returncode == 0, sweep.stderr
+    assert states(sweep.folder) == {0: "completed", 1: "completed"}
+    assert sweep.run(1)["run_id"] == f"{sweep.folder.name}/1"
+    done = subprocess.run([TFRUN, "resume", sweep.folder], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "0 of 2 jobs are left" in done.stdout
 
 
 KEPT = ("trainer.max_epochs=40", "checkpoint.every_epochs=2", "checkpoint.keep=2", "seed=1,2,3,4", "name=kept")
