@@ -56,6 +56,8 @@ def told(jobs: Sequence[Job], at_once: int, folder: Path) -> list[str]:
         repeated = len(jobs) - different
         lines.append(f"{repeated} of them {'repeats another' if repeated == 1 else 'repeat others'}")
     found = of(jobs)
+    if not jobs:
+        return lines
     if found is None:
         lines.append("how long it takes is known once the first one has ended")
         return lines

@@ -58,7 +58,8 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
     if extended and not is_grid:
         raise ConfigError("sweep.extend: only for hydra/launcher=fork and Hydra's own sweeper")
     folder = extended or runs.claim(first["output_root"], first["name"], kind="multirun")
-    with folder.held(), engine(folder.log):
+    # open until the last job: TensorFlow's own logger keeps the sys.stderr that it is imported under
+    with folder.held(), engine(folder.log) if _is(hydra.launcher, ForkLauncher) else contextlib.nullcontext():
         ledger = Ledger(folder.path)
         if extended:
             told, trials = ledger.read()

@@ -159,7 +159,7 @@ class Pool:
             return
         if isinstance(message, Step):
             board.told(job, message)
-            if source.told(job, message):
+            if source.told(job, message) and worker.child.exit_code is None:
                 os.kill(worker.child.pid, PRUNE)
             return
         worker.job = None
