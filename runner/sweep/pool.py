@@ -28,6 +28,7 @@ from tfrun.sweep.table import Board, Outcome, read_outcome
 from tfrun.sweep.worker import PRUNE, SIGNALS, Done, Step, Worker
 
 POLL_SECONDS = 0.1
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class Source(Protocol):
@@ -135,11 +136,9 @@ class Pool:
 
     def _environment(self) -> dict[str, str]:
         """Returns what says which GPU a new worker has: each its own, where there are enough."""
-        gpus = sorted(int(path.name[6:]) for path in Path("/dev").glob("nvidia[0-9]*"))
-        if not gpus or "CUDA_VISIBLE_DEVICES" in os.environ:
-            return {}
-        used = [worker.environment.get("CUDA_VISIBLE_DEVICES") for worker in self._workers]
-        return {"CUDA_VISIBLE_DEVICES": min(map(str, gpus), key=used.count)}
+        used = [worker.environment.get(VISIBLE_GPUS) for worker in self._workers]
+        gpus = _gpus()
+        return {VISIBLE_GPUS: min(gpus, key=used.count)} if gpus else {}
 
     def _watch(self, received: Sequence[int]) -> None:
         """Hands on signals, and ends jobs that take too long."""
@@ -188,6 +187,13 @@ class Pool:
         else:
             kind, message = "Exited", f"the process ended with exit code {code} before the run did"
         job.folder.fail(job.overrides, kind, message, code if code > 0 else 1)
+
+
+def _gpus() -> list[str]:
+    """Returns the GPUs that there are to share out: NVIDIA's, but for those that the user has taken out."""
+    if VISIBLE_GPUS in os.environ:
+        return [name for name in os.environ[VISIBLE_GPUS].split(",") if name]
+    return sorted((path.name[6:] for path in Path("/dev").glob("nvidia[0-9]*")), key=int)
 
 
 def _write_failed_row(job: Job, status: str) -> None:

@@ -121,7 +121,7 @@ class Board:
         if outcome.value is not None:
             parts.append(f"{outcome.monitor} {outcome.value:.5g}")
         parts += [outcome.status, f"{seconds:.1f} s"]
-        if outcome.failed:
+        if outcome.failed and outcome.status != "stopped":
             parts.append(shown(outcome.folder.log))
         say(self._console, "  ".join(parts))
         if len(self._ended) == 1 and (self._total or 0) > 1 and self._live is None:
@@ -190,11 +190,14 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
     if best is None and any(outcome.value is not None for outcome in outcomes):
         say(console, "no best: these values can't be compared. checkpoint.monitor=val/<metric> can")
     for outcome in outcomes:
-        if outcome.failed:
+        if outcome.failed and outcome.status != "stopped":
             say(console, f"{outcome.label}  {outcome.status}: {outcome.error}")
             say(console, f"   {shown(outcome.folder.log)}")
     say(console, f"sweep      {shown(sweep)}")
     say(console, f"curves     tensorboard --logdir {shown(sweep)}")
+    say(console, f"compare    tfrun compare {shown(sweep)}")
+    if any(outcome.status == "stopped" for outcome in outcomes):
+        say(console, f"go on      tfrun resume {shown(sweep)}")
 
 
 def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tfrun.sweep import pool
+from tfrun.sweep.pool import Grid, Pool
+
+
+def environments(count: int) -> list[str | None]:
+    """Returns which GPU each of several workers gets, one after another."""
+    own: Any = Pool(None, None, count, None, "min")  # type: ignore[arg-type]
+    for _ in range(count):
+        own._workers.append(SimpleNamespace(environment=own._environment()))
+    return [worker.environment.get("CUDA_VISIBLE_DEVICES") for worker in own._workers]
+
+
+def test_gpus_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_gpus", lambda: ["0", "1"])
+    assert environments(2) == ["0", "1"]
+    assert environments(5) == ["0", "1", "0", "1", "0"]
+    monkeypatch.setattr(pool, "_gpus", list)
+    assert environments(2) == [None, None]
+
+
+def test_the_user_s_own_choice_of_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-8f3b")
+    assert pool._gpus() == ["2", "GPU-8f3b"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert pool._gpus() == []
+
+
+def test_a_grid_gives_jobs_of_a_compiled_structure_first() -> None:
+    jobs: list[Any] = [SimpleNamespace(number=number, structure=kind) for number, kind in enumerate("abab")]
+    grid = Grid(jobs)
+    taken = [grid.next(structures) for structures in (set(), {"a"}, {"a"}, {"b"}, {"b"})]
+    assert [job and job.number for job in taken] == [0, 2, 1, 3, None]
