@@ -143,7 +143,7 @@ def test_killed_again_and_again(recipe: str, run: Run, undisturbed: Callable[[st
     """At operations of the disk that a seed picks, until a resumed run comes to its end."""
     dice = random.Random(recipe)
     words: tuple[str, ...] = (*RECIPES[recipe], *RUN, "name=run")
-    for _ in range(4):
+    for _ in range(3):
         code, said = run(tmp_path, *words, failpoint=f"io:{dice.randrange(16, 60)}")
         if code == 0:
             break

@@ -35,6 +35,7 @@ from tfrun.engine import (
     modes,
     pictures,
     progress,
+    telling,
     writers,
 )
 from tfrun.engine.checks import check, check_contracts
@@ -47,8 +48,6 @@ from tfrun.engine.trained import evaluate, export_run, predict
 from tfrun.errors import CheckpointError, DivergedError, Interrupted, ResourceError, TfrunError
 from tfrun.runs import RunFolder, now
 from tfrun.table import Table
-
-Tell = Callable[[int, int | None, int, Mapping[str, float], bool], None]
 
 NUM_DRAWN = 64  # images of a generator
 log = logging.getLogger("tfrun")
@@ -66,7 +65,7 @@ def train(
     hparams: Mapping[str, Any] | None = None,
     import_seconds: float = 0.0,
     console: Console | None = None,
-    tell: Tell | None = None,
+    tell: telling.Tell | None = None,
     is_pruned: Callable[[], bool] | None = None,
 ) -> int:
     """Trains a run in its folder and returns the exit code; `run.json` says how it ended.
@@ -182,7 +181,7 @@ def _train(
     hparams: Mapping[str, Any],
     console: Console,
     stop: list[int],
-    tell: Tell | None,
+    tell: telling.Tell | None,
     is_pruned: Callable[[], bool],
 ) -> None:
     timing, started = loop.Timing(), time.perf_counter()
@@ -210,8 +209,8 @@ def _train(
             ended_by = loop.train(
                 program,
                 plan,
-                _and_told(record.write, plan, program.names, tell),
-                _and_told_between(display.update, plan, tell),
+                telling.with_epochs(record.write, plan, program.names, tell),
+                telling.with_steps(display.update, plan, tell),
                 record.save,
                 record.wait,
                 lambda: bool(stop) or is_pruned(),
@@ -246,34 +245,6 @@ def _train(
     run |= {"status": status, "ended": now()}
     folder.write_run(run)
     progress.print_summary(console, run, folder.path, folder.checkpoints / f"step-{run['step']:09d}")
-
-
-def _and_told(write: Callable[[int, Any], Any], plan: loop.Plan, names: list[str], tell: Tell | None) -> Any:
-    """Returns what writes a block's values and tells of the epochs that ended in it."""
-    if tell is None:
-        return write
-
-    def write_and_tell(first_step: int, result: Any) -> None:
-        write(first_step, result)
-        first_epoch = first_step // plan.steps_per_epoch
-        for k in range(len(result.train)):
-            epoch = first_epoch + k + 1
-            values = writers.full_names(loop.by_split(result, names, k))
-            tell(epoch * plan.steps_per_epoch, plan.limit, epoch, values, True)
-
-    return write_and_tell
-
-
-def _and_told_between(show: Callable[..., Any], plan: loop.Plan, tell: Tell | None) -> Any:
-    """Returns what shows how far a run is and tells it too."""
-    if tell is None:
-        return show
-
-    def show_and_tell(step: int, values: dict[str, float], timing: loop.Timing) -> None:
-        show(step, values, timing)
-        tell(step, plan.limit, step // plan.steps_per_epoch, values, False)
-
-    return show_and_tell
 
 
 def _diagnosis(session: Session, program: Program) -> diagnosis.Diagnosis:

@@ -1,0 +1,111 @@
+"""What a search searches: keys with intervals or choices, in Hydra's grammar, some under conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from omegaconf import DictConfig
+
+from tfrun.compose import USER_MISTAKES, Session
+from tfrun.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One key of the space.
+
+    Attributes:
+        key: as in an override.
+        low, high, log: of an interval; whole numbers only where both are.
+        choices: as in an override, instead of an interval.
+        when: the values of another key with which this one counts; none is always.
+    """
+
+    key: str
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[str, ...] = ()
+    when: tuple[str, tuple[str, ...]] | None = None
+
+    @property
+    def probes(self) -> list[str]:
+        """Returns the values that are checked before anything runs: all choices, or both ends."""
+        return list(self.choices) or [_text(self.low), _text(self.high)]
+
+    def applies(self, chosen: Mapping[str, str]) -> bool:
+        return self.when is None or chosen.get(self.when[0]) in self.when[1]
+
+    def suggest(self, trial: Any) -> str:
+        """Returns a value for a trial, as text."""
+        if self.choices:
+            return str(trial.suggest_categorical(self.key, self.choices))
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return str(trial.suggest_int(self.key, self.low, self.high, log=self.log))
+        return _text(trial.suggest_float(self.key, self.low, self.high, log=self.log))
+
+
+def read(session: Session, sweep: DictConfig, params: Mapping[str, Any]) -> tuple[list[str], list[Dimension]]:
+    """Returns the overrides that all jobs share, and the space: `hydra.sweeper.params`, then the command line's."""
+    parser = OverridesParser.create(config_loader=session.hydra.config_loader)
+    common, space = [], dict[str, Dimension]()
+    try:
+        for key, given in params.items():
+            value, when = (given.get("value"), given.get("when")) if isinstance(given, dict) else (given, None)
+            text = ",".join(map(str, value)) if isinstance(value, list) else value
+            dimension = _dimension(parser.parse_override(f"{key}={text}"), _condition(key, when))
+            if dimension is None:
+                common.append(f"{key}={text}")
+            else:
+                space[key] = dimension
+        for text in sweep.hydra.overrides.task:
+            override = parser.parse_override(text)
+            dimension = _dimension(override, None)
+            if dimension is None:
+                common.append(text.lstrip("+"))
+            else:
+                space[dimension.key] = dimension
+    except USER_MISTAKES as error:
+        raise session.explain(error) from error
+    if not space:
+        raise ConfigError(
+            "hydra.sweeper.params: an empty space. Try 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'"
+        )
+    return common, sorted(space.values(), key=lambda dimension: dimension.when is not None)
+
+
+def _condition(key: str, when: Any) -> tuple[str, tuple[str, ...]] | None:
+    if when is None:
+        return None
+    other, is_there, values = str(when).partition("=")
+    if not is_there or not values:
+        raise ConfigError(f"hydra.sweeper.params.{key}.when: must be like model=mlp. Received: {when!r}")
+    return other.strip(), tuple(value.strip() for value in values.split(","))
+
+
+def _dimension(override: Override, when: tuple[str, tuple[str, ...]] | None) -> Dimension | None:
+    """Returns what an override sweeps over, or None where it doesn't."""
+    key, sweep = override.key_or_group, override._value
+    if isinstance(sweep, IntervalSweep):
+        low, high, log = sweep.start, sweep.end, "log" in sweep.tags
+        assert low is not None and high is not None
+        if not low < high or (log and low <= 0):
+            wanted = "0 < low < high" if log else "low < high"
+            raise ConfigError(f"{key}: an interval needs {wanted}. Received: {override.input_line!r}")
+        return Dimension(key, low, high, log, when=when)
+    if isinstance(sweep, ChoiceSweep | RangeSweep):
+        choices = tuple(dict.fromkeys(override.sweep_string_iterator()))
+        if not choices:
+            raise ConfigError(f"{key}: an empty range. Received: {override.input_line!r}")
+        if isinstance(sweep, RangeSweep) and sweep.step == 1 and isinstance(sweep.start, int):
+            return Dimension(key, int(choices[0]), int(choices[-1]), when=when) if len(choices) > 1 else None
+        return Dimension(key, choices=choices, when=when)
+    return None
+
+
+def _text(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"  # as many digits as a person wants to read
