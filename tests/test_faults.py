@@ -153,7 +153,7 @@ def test_killed_again_and_again(recipe: str, run: Run, undisturbed: Callable[[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("failpoint", [*(f"io:{n}=full" for n in range(14, 90, 15)), "io:40=full+", "io:70=full+"])
+@pytest.mark.parametrize("failpoint", [*(f"io:{n}=full" for n in range(14, 90, 25)), "io:40=full+", "io:70=full+"])
 def test_a_full_disk(failpoint: str, run: Run, undisturbed: Callable[[str], Path], tmp_path: Path) -> None:
     """Training goes on where it can; else it ends with exit code 5, and can be resumed once there is room."""
     recipe = "wide_deep"

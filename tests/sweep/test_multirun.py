@@ -284,17 +284,24 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", ["parent", "worker"])
-def test_a_killed_sweep_goes_on(tmp_path: Path, undisturbed: Sweep, who: str) -> None:
+@pytest.mark.parametrize("who", ["parent", "worker", "ledger"])
+def test_a_killed_sweep_goes_on(tmp_path: Path, undisturbed: Sweep, who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends as one that nobody killed: no trial lost, none run twice, each bit the same."""
     assert undisturbed.returncode == 0
+    if who == "ledger":  # between a line's write and its sync
+        monkeypatch.setenv("TFRUN_FAILPOINT", "trials.sync:6")
     process = start(tmp_path, *KEPT, "hydra.launcher.n_jobs=2")
-    wait_for(lambda: len(list(tmp_path.glob("multirun/kept/*/*/checkpoints/step-*"))) >= 6)
+    if who == "ledger":
+        process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL
+        monkeypatch.delenv("TFRUN_FAILPOINT")
+    else:
+        wait_for(lambda: len(list(tmp_path.glob("multirun/kept/*/*/checkpoints/step-*"))) >= 6)
     (folder,) = tmp_path.glob("multirun/kept/*")
     if who == "parent":
         process.kill()
         process.communicate()
-    else:
+    if who == "worker":
         running = [number for number, state in states(folder).items() if state == "running"]
         os.kill(int((folder / str(running[0]) / "run.lock").read_text().split()[1]), signal.SIGKILL)
         assert finish(tmp_path, process).returncode == 8
