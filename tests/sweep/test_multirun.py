@@ -302,8 +302,10 @@ def test_a_killed_sweep_goes_on(tmp_path: Path, undisturbed: Sweep, who: str, mo
         process.kill()
         process.communicate()
     if who == "worker":
-        running = [number for number, state in states(folder).items() if state == "running"]
-        os.kill(int((folder / str(running[0]) / "run.lock").read_text().split()[1]), signal.SIGKILL)
+        latest = max(number for number, state in states(folder).items() if state == "running")  # it has the most to do
+        lock = folder / str(latest) / "run.lock"
+        wait_for(lambda: lock.is_file() and bool(lock.read_text()))
+        os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
         assert finish(tmp_path, process).returncode == 8
         assert sorted(states(folder).values()) == ["completed"] * 3 + ["failed"]
     before = {
