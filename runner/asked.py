@@ -1,4 +1,4 @@
-"""What a command line asks of `check` and `export` beside its config: formats, parity, components alone."""
+"""What a command line asks beside its config: words that are no overrides, components that no config has."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ PARITY_STEPS = 3  # of parity=true
 ONLY_CHECKED = ("activation", "constraint", "initializer", "layer", "regularizer", "schedule")  # kinds without a group
 
 
+def take(args: argparse.Namespace, key: str) -> list[str]:
+    """Returns the values that the words give a key which is no config's, and takes them from the words."""
+    given = [word for word in args.words if word.startswith(f"{key}=")]
+    args.words = args.overrides = [word for word in args.words if word not in given]
+    return [word.partition("=")[2] for word in given]
+
+
 def take_formats(args: argparse.Namespace) -> list[str]:
     """Returns what `format=…` says, and takes it from the words."""
-    formats = [word.partition("=")[2] for word in args.words if word.startswith("format=")]
-    args.words = [word for word in args.words if not word.startswith("format=")]
+    formats = take(args, "format")
     for format in formats:
         if format not in runs.EXPORTS:
             raise unknown("format", "format", format, runs.EXPORTS)
@@ -29,8 +35,7 @@ def take_formats(args: argparse.Namespace) -> list[str]:
 
 def take_parity_steps(args: argparse.Namespace) -> int:
     """Returns what `parity=…` says, 0 without it, and takes it from the words."""
-    values = [word.partition("=")[2] for word in args.words if word.startswith("parity=")]
-    args.words = [word for word in args.words if not word.startswith("parity=")]
+    values = take(args, "parity")
     return _parity_steps(values[-1]) if values else 0
 
 

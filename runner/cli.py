@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from tfrun import __version__, runs, schema, show
-from tfrun.asked import ONLY_CHECKED, components_alone, components_chosen, take_formats, take_parity_steps
+from tfrun.asked import ONLY_CHECKED, components_alone, components_chosen, take, take_formats, take_parity_steps
 from tfrun.catalog import Catalog
 from tfrun.compose import Composed, Session, Sources, parse, plain, plugin_names, session, texts
 from tfrun.disk import write_atomically
@@ -144,7 +144,7 @@ def _session(args: argparse.Namespace) -> AbstractContextManager[Session]:
 def _train(args: argparse.Namespace) -> int:
     if args.multirun:
         return _multirun(args)
-    if any(word.startswith("sweep.extend=") for word in args.words):
+    if take(args, "sweep.extend"):
         raise ConfigError("sweep.extend: adds jobs, and needs -m")
     if args.cfg or args.info or args.hydra_help or args.shell_completion:
         return _show_hydra(args)
@@ -227,8 +227,8 @@ def _resume(args: argparse.Namespace) -> int:
 
 def _resume_sweep(args: argparse.Namespace, folder: RunFolder) -> int:
     """Goes on with a sweep; what may change is how its jobs run, and whether those that failed are run again."""
-    own = [word for word in args.words if "=" in word and not word.startswith("retry=")]
-    retry = [word.partition("=")[2] for word in args.words if word.startswith("retry=")]
+    retry = take(args, "retry")
+    own = [word for word in args.words if "=" in word]
     if any(value not in ("true", "false") for value in retry):
         raise ConfigError(f"retry: must be true or false. Received: {retry[-1]!r}")
     for word in own:
@@ -260,8 +260,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _predict(args: argparse.Namespace) -> int:
-    outs = [word.partition("=")[2] for word in args.words if word.startswith("out=")]
-    args.words = [word for word in args.words if not word.startswith("out=")]
+    outs = take(args, "out")
     folder, config, overrides = _open_run(args, "predict")
     _only_data("predict", overrides)
     with session(overrides, args.sources, texts(config.get("plugins"))) as hydra:
@@ -423,8 +422,7 @@ def _write_config(folder: RunFolder, composed: Composed) -> None:
 
 def _multirun(args: argparse.Namespace) -> int:
     """Runs a sweep."""
-    extended = [word.partition("=")[2] for word in args.words if word.startswith("sweep.extend=")]
-    args.words = args.overrides = [word for word in args.words if not word.startswith("sweep.extend=")]
+    extended = take(args, "sweep.extend")
     folder = runs.open_sweep(extended[-1]) if extended else None
     if extended and folder is None:
         raise ConfigError(f"sweep.extend: no sweep is there. Received: {extended[-1]!r}")

@@ -370,8 +370,7 @@ def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
         raise ConfigError(
             "trainer: one of max_epochs, max_steps and max_seconds must be set. Received: null for all three"
         )
-    values = ["loss", *config["metric"]]
-    monitors = [f"{split}/{value}" for split in ("val", "train") for value in values]
+    monitors = monitored_values(config)
     monitoring = {section: config[section] for section in ("checkpoint", "early_stopping")}
     monitoring |= {
         f"optimizer.groups.{name}.schedule": group["schedule"] for name, group in config["optimizer"]["groups"].items()
@@ -388,6 +387,11 @@ def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
             raise ConfigError(f"{where}.monitor: {monitor} needs validation rows. Received: data.validation_split=0")
     dataset = catalog.get("dataset", data["name"], "data.name")
     check_task(config, catalog, data.get("task") or dataset.attributes.get("task"))
+
+
+def monitored_values(config: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the values that a run has of each epoch, `val/loss` first."""
+    return [f"{split}/{value}" for split in ("val", "train") for value in ("loss", *config["metric"])]
 
 
 def check_task(config: Mapping[str, Any], catalog: Catalog, task: str | None) -> None:

@@ -45,24 +45,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     dice, ends = random.Random(args.seed), time.monotonic() + 60 * args.minutes
-    num_runs, num_faults, peaks = 0, 0, list[int]()
+    num_runs, num_faults = 0, 0
     while time.monotonic() < ends:
         words = [*dice.choice(RECIPES), *STEPS, f"seed={num_runs}"]
         with tempfile.TemporaryDirectory() as folder:
             whole, disturbed = Path(folder, "whole"), Path(folder, "disturbed")
-            run(whole, words, peaks)
-            faults = disturb(disturbed, words, dice, peaks)
+            run(whole, words)
+            faults = disturb(disturbed, words, dice)
             differences = compare(the_run(whole), the_run(disturbed))
         print(f"{' '.join(words)}: {', '.join(faults)}: {', '.join(differences) or 'the same'}", flush=True)
         if differences:
             raise SystemExit(1)
         num_runs, num_faults = num_runs + 1, num_faults + len(faults)
-    print(f"{num_runs} runs, {num_faults} faults, all the same. No process had more than {max(peaks)} MB")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    print(f"{num_runs} runs, {num_faults} faults, all the same. No process had more than {peak} MB")
 
 
-def run(
-    folder: Path, words: list[str], peaks: list[int], failpoint: str = "", seconds: float = 0, number: int = 0
-) -> int:
+def run(folder: Path, words: list[str], failpoint: str = "", seconds: float = 0, number: int = 0) -> int:
     """Runs the command, sends it a signal after a while where one is given, and returns its exit code."""
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "TFRUN_FAILPOINT": failpoint}
@@ -77,22 +76,21 @@ def run(
         raise SystemExit(f"{' '.join(words)} with {failpoint or number} ended with {process.returncode}: {said}")
     if not failpoint and not number and process.returncode:
         raise SystemExit(f"{' '.join(words)} ended with {process.returncode}: {said}")
-    peaks.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
     return process.returncode
 
 
-def disturb(folder: Path, words: list[str], dice: random.Random, peaks: list[int]) -> list[str]:
+def disturb(folder: Path, words: list[str], dice: random.Random) -> list[str]:
     """Brings a run to its end in spite of faults; returns what they were."""
     faults = []
     for _ in range(dice.randint(1, MOST_FAULTS)):
         how = dice.choice(["io", "full", "kill", "term"])
         place = f"io:{dice.randrange(1, 150)}{'=full' * (how == 'full')}" if how in ("io", "full") else ""
         number = {"kill": signal.SIGKILL, "term": signal.SIGTERM}.get(how, 0)
-        code = run(folder, again(folder, words), peaks, place, dice.uniform(0.5, 9), number)
+        code = run(folder, again(folder, words), place, dice.uniform(0.5, 9), number)
         faults.append(place or how)
         if code == 0:
             break
-    run(folder, again(folder, words), peaks)
+    run(folder, again(folder, words))
     return faults
 
 

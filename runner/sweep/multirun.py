@@ -75,9 +75,9 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
         if not _is(hydra.sweeper, BasicSweeper):
             return _summed_up(folder, swept, pool, lambda: _run_with_hydra(session, sweep.cfg, folder, composer, pool))
         ledger.add([(job.number, job.overrides) for job in jobs])
-        for line in estimate.told(jobs, pool.num_jobs, folder.path):
-            say(Terminal(), line)
         if is_grid:
+            for line in estimate.told(jobs, pool.num_jobs, folder.path):
+                say(Terminal(), line)
             return _summed_up(folder, swept, pool, lambda: pool.run(Grid([job.within(folder.path) for job in jobs])))
         try:
             return _summed_up(folder, swept, pool, lambda: _run_with_hydra(session, sweep.cfg, folder, composer, pool))

@@ -15,6 +15,7 @@ import contextlib
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -22,12 +23,14 @@ from typing import Protocol
 
 from tfrun.catalog import Catalog
 from tfrun.errors import Interrupted
+from tfrun.sweep.estimate import remember
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.table import Board, Outcome, read_outcome
 from tfrun.sweep.worker import PRUNE, SIGNALS, Done, Step, Worker
 
 POLL_SECONDS = 0.1
+REMEMBERED = 3  # jobs of a structure, the last of which counts
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
@@ -49,23 +52,28 @@ class Source(Protocol):
 
 
 class Grid:
-    """Jobs that are all known before the first one runs."""
+    """Jobs that are all known before the first one runs; what they took is remembered for the next such grid."""
 
     def __init__(self, jobs: Sequence[Job]):
         self._waiting, self.total = list(jobs), len(jobs)
+        self._started: dict[int, float] = {}
+        self._ended: Counter[str] = Counter()  # jobs of a structure
 
     def next(self, structures: Collection[str]) -> Job | None:
         known = (job for job in self._waiting if job.structure in structures)
         job = next(known, self._waiting[0] if self._waiting else None)
         if job is not None:
             self._waiting.remove(job)
+            self._started[job.number] = time.monotonic()
         return job
 
     def told(self, job: Job, step: Step) -> bool:
         return False
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """Asks for nothing more."""
+        self._ended[job.structure] += 1  # the first one compiles, so that some more are looked at
+        if outcome.status == "completed" and self._ended[job.structure] <= REMEMBERED:
+            remember(job, time.monotonic() - self._started[job.number])
 
 
 class Pool:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tfrun.compose import Session
 from tfrun.errors import ConfigError, DataError, unknown
+from tfrun.schema import monitored_values
 from tfrun.sweep import space, study
 from tfrun.sweep.jobs import Composer, Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
@@ -41,9 +42,8 @@ class Search:
         self.composer = Composer(session, sweep, {dimension.key for dimension in self.space})
         self.first = self._check_space()
         checkpoint = self.first.config["checkpoint"]
-        self._monitor = checkpoint["monitor"]
         self.mode: str = checkpoint["mode"]
-        self._objectives = self._checked_objectives(self.mode)
+        self._objectives = self._checked_objectives({checkpoint["monitor"]: self.mode})
         self._constraints = {text: study.constraint(text) for text in self._settings["constraints"]}
         self._make = study.opener(self._settings, self.space, self.first.config, bool(self._constraints))
         if self._settings["pruner"] and len(self._objectives) > 1:
@@ -176,9 +176,9 @@ class Search:
     def _composed(self, chosen: Mapping[str, str]) -> Job:
         return self.composer([*self.common, *(f"{key}={value}" for key, value in chosen.items())], 0)
 
-    def _checked_objectives(self, mode: str) -> dict[str, str]:
-        objectives = self._settings["objectives"] or {self._monitor: mode}
-        known = [f"{split}/{name}" for split in ("val", "train") for name in ("loss", *self.first.config["metric"])]
+    def _checked_objectives(self, default: dict[str, str]) -> dict[str, str]:
+        objectives = self._settings["objectives"] or default
+        known = monitored_values(self.first.config)
         for name, direction in objectives.items():
             if name not in known:
                 raise unknown("hydra.sweeper.objectives", "value", str(name), known)

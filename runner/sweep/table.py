@@ -17,13 +17,12 @@ from rich.text import Text
 
 from tfrun.console import Terminal, is_live, say, short_names, shown
 from tfrun.runs import RunFolder
-from tfrun.sweep.estimate import duration, remember
+from tfrun.sweep.estimate import duration
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.task import objective
 from tfrun.sweep.worker import Step
 
 REDRAW_SECONDS = 0.1
-REMEMBERED = 3  # jobs of a structure
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,6 @@ class Board:
         self._drawn = 0.0
         self._running: dict[int, tuple[Job, float, Step | None]] = {}
         self._ended: list[Outcome] = []
-        self._seen: Counter[str] = Counter()  # jobs of a structure: the first of them compiles
         self._started = time.monotonic()
 
     def __enter__(self) -> Board:
@@ -113,9 +111,6 @@ class Board:
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Takes a job that has ended."""
         seconds = time.monotonic() - self._running.pop(job.number)[1]
-        self._seen[job.structure] += 1
-        if outcome.status == "completed" and self._seen[job.structure] <= REMEMBERED:
-            remember(job, seconds)
         self._ended.append(outcome)
         parts = [outcome.label]
         if outcome.value is not None:
