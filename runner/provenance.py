@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 from importlib import metadata
@@ -10,6 +11,7 @@ from typing import Any
 PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "pyarrow", "scikit-learn", "tensorboard")
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """Returns the versions of Python, tfrun and the packages a result depends on."""
     from tfrun.version import __version__
@@ -23,6 +25,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def git(folder: str = ".") -> dict[str, Any] | None:
     """Returns the commit of the current folder and whether it has changes, or None outside of git."""
     try:

@@ -36,6 +36,7 @@ SCHEMA = {
     "trainer.microbatches": "Annotated[int, Ge(1)]",
     "trainer.ema_decay": "Annotated[float, Gt(0), Lt(1)] | None",
     "trainer.on_divergence": "Literal['stop', 'skip', 'rollback']",
+    "trainer.threads": "Annotated[int, Ge(1)] | None",
     "trainer.precision": "Literal['float32', 'mixed_bfloat16', 'mixed_float16', 'float64']",
     "trainer.deterministic": "bool",
     "strategy.name": "Literal['auto', 'cpu', 'gpu', 'mirrored']",

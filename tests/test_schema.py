@@ -84,6 +84,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "max_seconds": None,
             "compile": "auto",
             "microbatches": 1,
+            "threads": None,
             "ema_decay": None,
             "on_divergence": "stop",
             "precision": "float32",

@@ -37,7 +37,7 @@ class MaxNorm(keras.constraints.Constraint):
         self.max_value, self.axis = float(max_value), axis
 
     def __call__(self, w: tf.Tensor) -> tf.Tensor:
-        return w * tf.minimum(1.0, self.max_value / tf.maximum(_length(w, self.axis), SMALLEST))
+        return w * tf.minimum(self.max_value / tf.maximum(_length(w, self.axis), SMALLEST), 1.0)
 
     def get_config(self) -> dict[str, Any]:
         return {"max_value": self.max_value, "axis": self.axis}

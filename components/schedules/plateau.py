@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import keras
 import tensorflow as tf
 from annotated_types import Ge, Gt, Lt
 
@@ -39,12 +40,12 @@ class Plateau:
     ):
         self.monitor, self.decay, self.patience = monitor, decay, patience
         self.min_delta, self.sign, self.final = min_delta, 1.0 if mode == "min" else -1.0, final
-        self.factor = tf.Variable(1.0, trainable=False, name="factor")
-        self.best = tf.Variable(float("inf"), trainable=False, name="best")
-        self.wait = tf.Variable(0, trainable=False, name="wait")
+        self.factor = keras.Variable(1.0, dtype="float32", trainable=False, name="factor")
+        self.best = keras.Variable(float("inf"), dtype="float32", trainable=False, name="best")
+        self.wait = keras.Variable(0, dtype="int32", trainable=False, name="wait")
 
     @property
-    def variables(self) -> list[tf.Variable]:
+    def variables(self) -> list[keras.Variable]:
         return [self.factor, self.best, self.wait]
 
     def __call__(self, step: Any) -> tf.Tensor:
@@ -52,10 +53,10 @@ class Plateau:
 
     def end_epoch(self, values: Mapping[str, tf.Tensor]) -> None:
         """Takes an epoch's values, scalars by their names; called inside the compiled program."""
-        value = self.sign * values[self.monitor]
-        better = value < self.best - self.min_delta
+        value, factor = self.sign * values[self.monitor], tf.convert_to_tensor(self.factor)
+        better = value < tf.convert_to_tensor(self.best) - self.min_delta
         wait = tf.where(better, 0, self.wait + 1)
         is_over = wait >= self.patience
         self.best.assign(tf.where(better, value, self.best))
         self.wait.assign(tf.where(is_over, 0, wait))
-        self.factor.assign(tf.where(is_over, tf.maximum(self.factor * self.decay, self.final), self.factor))
+        self.factor.assign(tf.where(is_over, tf.maximum(factor * self.decay, self.final), factor))

@@ -28,7 +28,7 @@ class AveragedWeights:
     def __init__(self, weights: Sequence[keras.Variable], decay: Any):
         self._weights = weights
         self._decay = decay
-        self.variables = [tf.Variable(own.value, trainable=False, name="average") for own in weights]
+        self.variables = [keras.Variable(tf.identity(own.value), trainable=False, name="average") for own in weights]
 
     def update(self, step: tf.Tensor) -> None:
         """Takes the weights as they are after a step; the first step is 0."""
@@ -41,5 +41,5 @@ class AveragedWeights:
         """Gives the model the averages and keeps its weights meanwhile, or the other way round."""
         for average, own in zip(self.variables, self._weights, strict=True):
             before = tf.identity(own.value)
-            own.assign(average.value())
+            own.assign(average.value)
             average.assign(before)

@@ -292,7 +292,7 @@ def build_groups(
                 schedule,
                 inputs.wrap(where, {"clip_norm": own["clip_norm"]})["clip_norm"],
                 own["every"],
-                tf.Variable(optimizer.learning_rate.value, trainable=False, name="base_learning_rate"),
+                keras.Variable(tf.identity(optimizer.learning_rate.value), trainable=False, name="base_learning_rate"),
                 own["from_epoch"] * plan.steps_per_epoch,
                 None if until is None else until * plan.steps_per_epoch,
                 watcher,

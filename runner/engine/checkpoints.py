@@ -54,6 +54,11 @@ class State:
         """Takes role → variables (Keras' or TensorFlow's), in an order that is the same in every process."""
         self._variables = {f"{role}/{k:04d}": v for role, own in variables.items() for k, v in enumerate(own)}
 
+    @property
+    def variables(self) -> list[Any]:
+        """All of them."""
+        return list(self._variables.values())
+
     def describe(self) -> dict[str, dict[str, Any]]:
         """Returns what a manifest says of each slot."""
         return {

@@ -17,7 +17,7 @@ def prepare(trainer: dict[str, Any], strategy: dict[str, Any], seed: int) -> tf.
     """Sets the process up and returns the strategy.
 
     Args:
-        trainer: the config's `trainer`; `precision` and `deterministic` are used.
+        trainer: the config's `trainer`; `precision`, `deterministic` and `threads` are used.
         strategy: the config's `strategy`: `name` is `auto`, `cpu`, `gpu` or `mirrored`.
         seed: for Python, NumPy, TensorFlow and Keras.
 
@@ -38,6 +38,8 @@ def prepare(trainer: dict[str, Any], strategy: dict[str, Any], seed: int) -> tf.
         parts = [tf.config.LogicalDeviceConfiguration()] * strategy["logical_cpus"]
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 
+    if trainer["threads"] not in (None, tf.config.threading.get_intra_op_parallelism_threads()):
+        tf.config.threading.set_intra_op_parallelism_threads(trainer["threads"])
     keras.config.set_floatx("float64" if trainer["precision"] == "float64" else "float32")
     keras.config.set_dtype_policy(trainer["precision"])
     if trainer["deterministic"]:

@@ -16,7 +16,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,8 +31,8 @@ from tfrun.engine import (
     checkpoints,
     devices,
     diagnosis,
+    drive,
     loop,
-    modes,
     pictures,
     progress,
     telling,
@@ -41,7 +41,7 @@ from tfrun.engine import (
 from tfrun.engine.checks import check, check_contracts
 from tfrun.engine.program import Program
 from tfrun.engine.record import Record
-from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session, with_program
+from tfrun.engine.session import OPTIONAL_ROLE, Session, build_session
 from tfrun.engine.signals import stop_on_signals
 from tfrun.engine.step import of_output
 from tfrun.engine.trained import evaluate, export_run, predict
@@ -51,10 +51,56 @@ from tfrun.table import Table
 
 NUM_DRAWN = 64  # images of a generator
 log = logging.getLogger("tfrun")
-__all__ = ["check", "check_contracts", "evaluate", "export_run", "predict", "train"]
+__all__ = ["check", "check_contracts", "evaluate", "export_run", "predict", "train", "train_together"]
 
 
-def train(
+def train(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, **options: Any) -> int:
+    """Trains a run in its folder and returns the exit code. `run` explains the arguments."""
+    return drive.finish(run(config, folder, catalog, table, **options))
+
+
+def train_together(
+    runs: Sequence[Mapping[str, Any]],
+    catalog: Catalog,
+    table: Table,
+    ended: Callable[[int, BaseException | None], None],
+    within: Callable[[int], contextlib.AbstractContextManager[Any]],
+) -> None:
+    """Trains runs of one structure as one program, where that is faster; each in its folder, as if it were alone.
+
+    Args:
+        runs: the arguments that `run` takes for each, but for those below.
+        catalog, table: of all of them.
+        ended: called with a run's place once it has ended, and its exception, if there was one.
+        within: gives what is entered while a run does something of its own.
+    """
+    group = drive.Group()
+
+    def told(number: int) -> None:
+        log.warning("%s: stopping after this block, saving the states", signal.Signals(number).name)
+
+    def end_at_once(number: int) -> None:
+        for own in runs:
+            _end_at_once(Terminal(), own["folder"], number)
+
+    with stop_on_signals(told, end_at_once) as stop:
+        together: Any = {"take": group.take, "stopping": lambda *_: contextlib.nullcontext(stop)}
+        group.drive([run(**own, catalog=catalog, table=table, **together) for own in runs], ended, within)
+
+
+@contextlib.contextmanager
+def _stopping(console: Console, folder: RunFolder) -> Iterator[list[int]]:
+    """Gives the list that a signal which stops the run is put into."""
+
+    def told(number: int) -> None:
+        name = signal.Signals(number).name
+        say(console, f"{name}: stopping after this block, saving the state; once more ends at once")
+
+    with stop_on_signals(told, before_end=partial(_end_at_once, console, folder)) as stop:
+        yield stop
+
+
+async def run(
     config: dict[str, Any],
     folder: RunFolder,
     catalog: Catalog,
@@ -67,6 +113,8 @@ def train(
     console: Console | None = None,
     tell: telling.Tell | None = None,
     is_pruned: Callable[[], bool] | None = None,
+    take: drive.Take = drive.alone,
+    stopping: Callable[[Console, RunFolder], contextlib.AbstractContextManager[list[int]]] = _stopping,
 ) -> int:
     """Trains a run in its folder and returns the exit code; `run.json` says how it ended.
 
@@ -83,6 +131,8 @@ def train(
         tell: called after each block and each epoch: step, last step (None without one), epoch, values, whether the
             epoch ended.
         is_pruned: whether a sweep has given the run up; asked after each block.
+        take: gives the run what trains it.
+        stopping: gives the signals that stop it.
 
     Raises:
         TfrunError: as `run.json` then says too.
@@ -103,14 +153,11 @@ def train(
         run["timing"]["import_seconds"] = round(import_seconds, 3)
         folder.write_run(run)
 
-        def told(number: int) -> None:
-            name = signal.Signals(number).name
-            say(console, f"{name}: stopping after this block, saving the state; once more ends at once")
-
         try:
-            with stop_on_signals(told, before_end=partial(_end_at_once, console, folder)) as stop:
+            with stopping(console, folder) as stop:
                 given_up = is_pruned or (lambda: False)
-                _train(config, folder, catalog, table, run, resume, hparams or {}, console, stop, tell, given_up)
+                hparams = hparams or {}
+                await _train(config, folder, catalog, table, run, resume, hparams, console, stop, tell, given_up, take)
         except Exception as error:
             may_discard = isinstance(error, TfrunError) and not resume and not folder.has_checkpoints
             if may_discard and not (run["engine"] and isinstance(error, ResourceError)):
@@ -171,7 +218,7 @@ def new_run(config: Mapping[str, Any], folder: RunFolder, overrides: Sequence[st
     }
 
 
-def _train(
+async def _train(
     config: dict[str, Any],
     folder: RunFolder,
     catalog: Catalog,
@@ -183,16 +230,19 @@ def _train(
     stop: list[int],
     tell: telling.Tell | None,
     is_pruned: Callable[[], bool],
+    take: drive.Take,
 ) -> None:
     timing, started = loop.Timing(), time.perf_counter()
     with progress.waiting(console, "building and compiling"):
         session = build_session(config, catalog, table)
         restored = _newest_checkpoint(folder, session, console) if resume else None
-        session, program, engine = _engine(session, restored.extra["engine"] if restored else {}, timing)
+        engine = await take(session, restored.extra["engine"] if restored else {}, timing)
+        session, program = engine.session, engine.program
+        engine.show()
         if restored:
             session.state(program).restore(restored, OPTIONAL_ROLE)
             checkpoints.remove_newer(restored)
-    run |= session.describe() | {"engine": engine}
+    run |= session.describe() | {"engine": engine.told}
     record = Record(folder, session, program, run, timing, restored.extra["journals"] if restored else {})
     lost = [f"{name} has lost lines since the checkpoint, which can't be brought back" for name in record.shorter]
     for doubt in [*devices.doubts(config["trainer"], config["strategy"]), *lost]:
@@ -200,18 +250,24 @@ def _train(
     run["timing"]["build_seconds"] = round(time.perf_counter() - started - timing.compile_seconds, 3)
     folder.write_run(run)
     write_atomically(folder.preprocessing_json, session.examples.preprocessing.to_json())
-    log.info("engine: %s, %s", engine["mode"], engine["why"])
+    log.info("engine: %s, %s", engine.told["mode"], engine.told["why"])
 
     plan = session.plan
+
+    def save(step: int) -> None:
+        engine.show()
+        record.save(step)
+
     try:
         with record, progress.Display(plan.steps_per_epoch, plan.last_step, console) as display:
             roll_back = record.roll_back if config["trainer"]["on_divergence"] == "rollback" else None
-            ended_by = loop.train(
+            ended_by = await loop.train(
                 program,
+                engine.run,
                 plan,
                 telling.with_epochs(record.write, plan, program.names, tell),
                 telling.with_steps(display.update, plan, tell),
-                record.save,
+                save,
                 record.wait,
                 lambda: bool(stop) or is_pruned(),
                 timing,
@@ -222,6 +278,7 @@ def _train(
             raise Interrupted(stop[0], f"stopped by {by} at step {run['step']}, its state saved. {go_on}")
         status = "pruned" if ended_by == "interrupted" else "completed"
         if status == "completed":
+            engine.show()
             started = time.perf_counter()
             _test(session, program, run, record)
             timing.eval_seconds += time.perf_counter() - started
@@ -229,6 +286,7 @@ def _train(
             columns = writers.summary_metrics(record.results.metrics, record.results.best)
             record.board.write_hparams(folder.run_id, hparams, columns, status)
     except DivergedError as error:
+        engine.show()
         found = _diagnosis(session, program)
         message = f"{error}. First not finite is {found.tensor}; {_places(table, found.rows)}"
         raise DivergedError(f"{message}. Its folder: {shown(folder.path)}", **found._asdict()) from error
@@ -257,39 +315,6 @@ def _places(table: Table, rows: Sequence[int]) -> str:
     """Returns where rows are, for a person: `rows.csv:14` and how many more."""
     first, more = f"{table.source}:{table.first_line + rows[0]}", len(rows) - 1
     return f"in the row {first}" if not more else f"in {len(rows)} rows of the batch, {first} and {more} more"
-
-
-def _engine(session: Session, before: dict[str, Any], timing: loop.Timing) -> tuple[Session, Program, dict[str, Any]]:
-    """Picks where the examples lie and how the program is compiled.
-
-    Args:
-        session: what is trained; the one that is returned may be over the variables of an earlier one.
-        before: what was picked when the run began, in a run that goes on; it is kept.
-        timing: takes the seconds of compiling.
-
-    Returns:
-        The session, its program, and what `run.json` says of the engine.
-    """
-    config = session.config
-    why_stream = modes.why_stream(before.get("residency") or config["data"]["residency"], session.bytes_to_load)
-    session, program = with_program(session, streams=bool(why_stream))
-    choice = modes.choose(
-        before.get("loop") or config["trainer"]["compile"],
-        session.strategy,
-        session.parts.model,
-        session.plan,
-        program,
-        session.state(program),
-        session.choices,
-    )
-    program.mode, timing.compile_seconds = choice.mode, choice.compile_seconds
-    picked = {
-        "mode": "stream" if why_stream else choice.mode,
-        "why": "; ".join(filter(None, [why_stream, choice.why])),
-        "loop": choice.mode,
-        "residency": "stream" if why_stream else "device",
-    }
-    return session, program, (before or picked) | {"devices": devices.device_names()}
 
 
 def _newest_checkpoint(folder: RunFolder, session: Session, console: Console) -> checkpoints.Checkpoint | None:

@@ -30,7 +30,9 @@ class Hyperparameter:
 
     def __init__(self, value: float):
         self._value = float(value)
-        self._variable = tf.Variable(value, dtype=keras.config.floatx(), trainable=False, name="hyperparameter")
+        self.variable = keras.Variable(
+            value, dtype=keras.config.floatx(), trainable=False, autocast=False, name="hyperparameter"
+        )
         self._answers: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = []
         self.is_noting = True
 
@@ -46,7 +48,7 @@ class Hyperparameter:
     def assign(self, value: float) -> None:
         """Gives it another value, in the programs that were traced with it too."""
         self._value = float(value)
-        self._variable.assign(value)
+        self.variable.assign(value)
 
     def _ask(self, ask: Callable[..., Any], *others: Any) -> Any:
         answer = ask(self._value, *others)
@@ -60,7 +62,7 @@ class Hyperparameter:
             raise TypeError(f"a hyperparameter is a {keras.config.floatx()}. Received: dtype {wanted.name}")
         if not tf.inside_function():
             return tf.constant(self._ask(float), dtype or keras.config.floatx())
-        tensor = self._variable.value()
+        tensor = tf.convert_to_tensor(self.variable)
         return tensor if dtype is None else tf.cast(tensor, dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -175,11 +177,20 @@ class Hyperparameters:
         """Returns a component's parameters but for the values that are inputs."""
         return {name: "input" if f"{where}.{name}" in self._by_path else value for name, value in params.items()}
 
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Those that hold the values."""
+        return [own.variable for own in self._by_path.values()]
+
     def fit(self, others: Hyperparameters) -> bool:
         """Returns whether a program over these is good for the others' values."""
         return all(own.fits(others._by_path[path].value) for path, own in self._by_path.items())
 
-    def take(self, others: Hyperparameters) -> None:
-        """Takes the others' values."""
+    def read(self) -> dict[str, float]:
+        """Returns their values by path."""
+        return {path: own.value for path, own in self._by_path.items()}
+
+    def take(self, values: Mapping[str, float]) -> None:
+        """Takes other values."""
         for path, own in self._by_path.items():
-            own.assign(others._by_path[path].value)
+            own.assign(values[path])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -80,8 +80,9 @@ class Timing:
         return total | {"steps_per_second": self.steps_per_second and round(self.steps_per_second, 1)}
 
 
-def train(
+async def train(
     program: Program,
+    run: Callable[[int, int], Awaitable[BlockResult]],
     plan: Plan,
     write: Callable[[int, BlockResult], Any],
     show: Callable[[int, dict[str, float], Timing], Any],
@@ -96,6 +97,7 @@ def train(
 
     Args:
         program: the compiled blocks over the run's state.
+        run: has one of them train, from a step on about so many steps.
         plan: when to stop and when to save.
         write: takes each block's first step and its result.
         show: called after each block with the step, the newest values and the timing so far.
@@ -122,7 +124,7 @@ def train(
     while step < plan.last_step and why == "last step":
         num_steps = plan.block_steps(step, min(wanted, program.max_steps))
         before = clock()
-        result = program.run(step, num_steps)
+        result = await run(step, num_steps)
         seconds = clock() - before
         if compiled:
             timing.train_seconds += seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 FIRST = 2.0**15
@@ -18,11 +19,11 @@ class LossScale:
     """
 
     def __init__(self) -> None:
-        self._scale = tf.Variable(FIRST, dtype=tf.float32, trainable=False, name="loss_scale")
-        self._good_steps = tf.Variable(0, dtype=tf.int32, trainable=False, name="good_steps")
+        self._scale = keras.Variable(FIRST, dtype="float32", trainable=False, name="loss_scale")
+        self._good_steps = keras.Variable(0, dtype="int32", trainable=False, name="good_steps")
 
     @property
-    def variables(self) -> list[tf.Variable]:
+    def variables(self) -> list[keras.Variable]:
         return [self._scale, self._good_steps]
 
     def up(self, loss: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ Python gets arrays back and decides only between blocks.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ import tensorflow as tf
 from tfrun import disk
 from tfrun.compiled import throw_away
 from tfrun.engine.feed import Feed, Part
+from tfrun.engine.lanes import Alone, Lanes
 from tfrun.engine.order import Order
 from tfrun.engine.step import Step, gather, own_share, update, weighted
 from tfrun.engine.traces import Traces
@@ -28,6 +30,7 @@ from tfrun.errors import ConfigError
 MAX_STEPS = 4096  # of a block: the arrays it returns have this length, and its order this many batches
 MAX_ORDER_BYTES = 32 * 2**20
 EVALUATION_ROWS = 1024
+ALONE = Alone()
 
 
 class XlaError(ConfigError):
@@ -49,12 +52,12 @@ class Tracker:
         self._sign = 1.0 if mode == "min" else -1.0
         self._min_delta = min_delta
         self._patience = patience
-        self.best = tf.Variable(self._sign * np.inf, dtype=tf.float32, trainable=False, name="best")
-        self.best_step = tf.Variable(0, dtype=tf.int64, trainable=False, name="best_step")
-        self.wait = tf.Variable(0, dtype=tf.int32, trainable=False, name="wait")
+        self.best = keras.Variable(self._sign * np.inf, dtype="float32", trainable=False, name="best")
+        self.best_step = keras.Variable(0, dtype="int64", trainable=False, name="best_step")
+        self.wait = keras.Variable(0, dtype="int32", trainable=False, name="wait")
 
     @property
-    def variables(self) -> list[tf.Variable]:
+    def variables(self) -> list[keras.Variable]:
         return [self.best, self.best_step, self.wait]
 
     def update(self, value: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
@@ -145,15 +148,15 @@ class Program:
         self.matrices: dict[str, np.ndarray] = {}
         self._feed: Feed | None = None
         self._validation: Part | None = None
-        self.step_count = tf.Variable(
-            0,
-            dtype=tf.int64,
-            trainable=False,
-            name="step",
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        self.step_count = keras.Variable(
+            0, dtype="int64", trainable=False, aggregation="only_first_replica", name="step"
         )
         self.best = best
-        self.best_weights = [tf.Variable(v.value, trainable=False) for v in step.model.variables] if best else []
+        self.best_weights = (
+            [keras.Variable(tf.identity(v.value), dtype=v.dtype, trainable=False) for v in step.model.variables]
+            if best
+            else []
+        )
         self.names = ["loss", *(metric.name for metric in [*metrics, *step.own_metrics])]
         self._step = step
         self._batch_size, self._per_epoch = order.batch_size, order.steps_per_epoch
@@ -163,21 +166,21 @@ class Program:
         steps = min(MAX_STEPS, max(1, MAX_ORDER_BYTES // (4 * self._batch_size)))
         self._max_epochs = max(1, steps // self._per_epoch)
         self.max_steps = min(steps, self._per_epoch) if self._max_epochs == 1 else self._max_epochs * self._per_epoch
-        self._blocks = {mode: self._compiled(mode) for mode in ("xla_loop", "graph_loop", "eager")}
+        self._blocks: dict[tuple[str, Alone | Lanes], Callable[..., Any]] = {}
         # once or twice in a run: not worth XLA's compile time
         self._compiled_evaluation, self._compiled_begin, self._compiled_epoch_end = (
             tf.function(self.traces.noting(name, function), autograph=False)
             for name, function in (
-                ("evaluation", self._evaluate),
+                ("evaluation", functools.partial(self._evaluate, ALONE, True)),
                 ("begin_validation", self._begin_validation),
                 ("epoch_end", self._end_epoch),
             )
         )
-        self._take(feed, val_rows)
+        self.take(feed, val_rows)
 
     def start(self, feed: Feed, val_rows: np.ndarray) -> None:
         """Goes back to the first step, for another run whose variables have their first values already."""
-        self._take(feed, val_rows)
+        self.take(feed, val_rows)
         self.step_count.assign(0)
         for kept, variable in zip(self.best_weights, self._step.model.variables, strict=True):
             kept.assign(variable.value)
@@ -204,9 +207,18 @@ class Program:
         return results[0] if len(results) == 1 else _joined(results)
 
     @property
+    def val_variables(self) -> list[keras.Variable]:
+        """The validation's own, which hold nothing between two epochs."""
+        return [variable for metric in [self._loss_mean, *self._metrics] for variable in metric.variables]
+
+    @property
     def is_stopped(self) -> bool:
         """Whether early stopping's patience is over already, in a run that goes on from a checkpoint."""
         return self._stopper is not None and bool(self._stopper.patience_is_over())
+
+    def batches(self, feed: Feed, first_step: int, num_steps: int) -> Part:
+        """Returns what the steps of a block see, its rows padded to those of the longest one."""
+        return feed.batches(first_step, num_steps, self.max_steps * self._batch_size)
 
     def evaluate(self, rows: np.ndarray) -> dict[str, float]:
         """Returns the loss and the metrics over the given rows, with the weights as they are."""
@@ -215,50 +227,85 @@ class Program:
         values = read_and_reset(self._loss_mean, self._metrics, self._step.own_metrics).numpy()
         return dict(zip(self.names, values.tolist(), strict=True))
 
+    def run_lanes(
+        self, lanes: Lanes, parts: Sequence[Part], on: Sequence[bool], first_step: int, num_steps: int
+    ) -> list[BlockResult]:
+        """Trains `num_steps` steps of every lane that is on, at most `max_steps`.
+
+        Args:
+            lanes: the runs, of which this program is one.
+            parts: each one's batches from the first step on, padded to `max_steps`; their examples are the same.
+            on: which ones train.
+            first_step, num_steps: the same for all.
+        """
+        rows = tf.stack([part.rows for part in parts])
+        values = self._call(lanes, parts[0].data, rows, tf.constant(on), first_step, num_steps)
+        curves, epochs, *counts = values
+        return [
+            self._result(
+                Curves(*(own[:, k] for own in curves)),
+                Epochs(*(own[:, k] for own in epochs)),
+                *(own[k] for own in counts),
+            )
+            for k in range(lanes.count)
+        ]
+
     def _run(self, first_step: int, num_steps: int) -> BlockResult:
-        first_epoch, begin = divmod(first_step, self._per_epoch)
-        last_epoch, end = divmod(first_step + num_steps - 1, self._per_epoch)
-        batches = self.feed.batches(first_step, num_steps, self.max_steps * self._batch_size)
-        span = (tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
-        arguments = (batches.data, batches.rows, self._validation, *span)
-        try:
-            values = self._blocks[self.mode](*arguments)
-        except (tf.errors.OutOfRangeError, tf.errors.DataLossError):
-            if not throw_away():  # a compiled program that was kept, and is damaged
-                raise
-            self._blocks[self.mode] = self._compiled(self.mode)  # TensorFlow remembers the failure of the old one
-            values = self._blocks[self.mode](*arguments)
-        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-            if self.mode != "xla_loop" or "tf2xla" not in str(error):
-                raise
-            reason = str(error).strip().splitlines()[0]
-            raise XlaError(f"trainer.compile: XLA can't compile this step, graph or auto can: {reason}") from error
-        # the host waits here for the device
-        curves, epochs, steps, ended, ok, stop = tf.nest.map_structure(lambda value: value.numpy(), values)
-        if self._validates_outside and ok and end + 1 == self._per_epoch:
+        batches = self.batches(self.feed, first_step, num_steps)
+        values = self._call(ALONE, batches.data, batches.rows, tf.constant(True), first_step, num_steps)
+        curves, epochs, steps, ended, ok, stop = values
+        if self._validates_outside and ok and (first_step + num_steps) % self._per_epoch == 0:
             train_values = self._compiled_begin()
             disk.reach("validation")
             self._add(self._val_rows)
             epochs, stop = tf.nest.map_structure(lambda value: value.numpy(), self._compiled_epoch_end(train_values))
             epochs, ended = Epochs(*(np.array([value]) for value in epochs)), 1
+        return self._result(curves, epochs, steps, ended, ok, stop)
+
+    def _result(self, curves: Curves, epochs: Epochs, steps: int, ended: int, ok: bool, stop: bool) -> BlockResult:
         losses, norms, rates = (curve[:steps] for curve in curves)
         train, val, improved = (values[:ended] for values in epochs)
-        has_val = len(self._val_rows) > 0
-        return BlockResult(losses, norms, rates, train, val, improved, bool(ok), bool(stop), has_val)
+        return BlockResult(losses, norms, rates, train, val, improved, bool(ok), bool(stop), len(self._val_rows) > 0)
+
+    def _call(
+        self, among: Alone | Lanes, data: Any, rows: tf.Tensor, on: tf.Tensor, first_step: int, num_steps: int
+    ) -> Any:
+        """Calls a block and waits for its values."""
+        first_epoch, begin = divmod(first_step, self._per_epoch)
+        last_epoch, end = divmod(first_step + num_steps - 1, self._per_epoch)
+        span = (tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
+        arguments, key = (data, rows, self._validation, on, *span), (self.mode, among)
+        if key not in self._blocks:
+            self._blocks[key] = self._compiled(*key)
+        try:
+            values = self._blocks[key](*arguments)
+        except (tf.errors.OutOfRangeError, tf.errors.DataLossError):
+            if not throw_away():  # a compiled program that was kept, and is damaged
+                raise
+            self._blocks[key] = self._compiled(*key)  # TensorFlow remembers the failure of the old one
+            values = self._blocks[key](*arguments)
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            if self.mode != "xla_loop" or "tf2xla" not in str(error):
+                raise
+            reason = str(error).strip().splitlines()[0]
+            raise XlaError(f"trainer.compile: XLA can't compile this step, graph or auto can: {reason}") from error
+        return tf.nest.map_structure(lambda value: value.numpy(), values)  # the host waits here for the device
 
     @property
     def _validates_outside(self) -> bool:
         """Whether the validation split is brought a stretch at a time, after the epoch's last block."""
         return self._validation is None and len(self._val_rows) > 0
 
-    def _compiled(self, mode: str) -> Callable[..., Any]:
+    def _compiled(self, mode: str, among: Alone | Lanes) -> Callable[..., Any]:
+        block = functools.partial(self._block, among)
         if mode == "eager":
-            return self._block
+            return block
         # AutoGraph would rewrite the loops below, which are TensorFlow's already, in half a second
-        noted = self.traces.noting(f"block, {mode}", self._block)
+        noted = self.traces.noting(f"block, {mode}{among.name}", block)
         return tf.function(noted, autograph=False, jit_compile=mode == "xla_loop")
 
-    def _take(self, feed: Feed, val_rows: np.ndarray) -> None:
+    def take(self, feed: Feed, val_rows: np.ndarray) -> None:
+        """Has the examples brought by a feed from now on."""
         self._feed, self._val_rows, self._validation = feed, val_rows, None
         part = feed.keep(val_rows, self._chunk(val_rows)) if len(val_rows) else None
         if part is not None:  # then a block goes over the validation split itself
@@ -280,52 +327,68 @@ class Program:
         return replicas * -(-len(rows) // (num_chunks * replicas))
 
     def _block(
-        self, data: Any, rows: tf.Tensor, validation: Part | None, first: Any, last: Any, num_epochs: Any
+        self,
+        among: Alone | Lanes,
+        data: Any,
+        rows: tf.Tensor,
+        validation: Part | None,
+        on: Any,
+        first: Any,
+        last: Any,
+        num_epochs: Any,
     ) -> tuple[Any, ...]:
         """Trains from step `first` of the first epoch up to step `last` of the last.
 
-        Returns curves over steps and values of epochs, how many of either there are, whether all was finite and whether
-        to stop early.
+        What is of one run alone, and has the leading axis of the lanes where there are several, are the numbers of
+        `rows` and whether it is `on`, and what is returned: curves over steps and values of epochs (that axis comes
+        second), how many of either there are, whether all was finite and whether to stop early.
         """
-        self._step.sums_by_halves = self.mode == "xla_loop"
-        curves = Curves(
-            tf.zeros([self.max_steps]),
-            tf.zeros([self.max_steps]),
-            tf.zeros([self.max_steps, len(self._step.active)]),
-        )
-        values = tf.zeros([self._max_epochs, len(self.names)])
-        epochs = Epochs(values, values, tf.zeros([self._max_epochs], tf.bool))
+        each, lanes = among.each, list(on.shape)
+        self._step.sums_by_halves = self.mode == "xla_loop" or among is not ALONE
+        rates, values = [*lanes, len(self._step.active)], [self._max_epochs, *lanes, len(self.names)]
+        curve = tf.zeros([self.max_steps, *lanes])
+        curves = Curves(curve, curve, tf.zeros([self.max_steps, *rates]))
+        epochs = Epochs(tf.zeros(values), tf.zeros(values), tf.zeros(values[:-1], tf.bool))
 
-        def train(i: Any, steps: Any, ok: Any, curves: Curves) -> tuple[Any, ...]:
-            batch = tf.reshape(tf.slice(rows, [steps * self._batch_size], [self._batch_size]), [self._batch_size])
+        def train_on(batch: tf.Tensor) -> tuple[Any, ...]:
             *point, ok = self._step(data, batch, self.step_count)
-            done = tf.cast(ok, tf.int32)
             self.step_count.assign_add(tf.cast(ok, tf.int64))
-            return i + done, steps + done, ok, written(curves, steps, Curves(*point))
+            return *point, ok
+
+        def train(i: Any, at: Any, steps: Any, ok: Any, curves: Curves) -> tuple[Any, ...]:
+            batch = tf.reshape(tf.slice(rows, [*(0 for _ in lanes), at * self._batch_size], size), size)
+            *point, fine = each(train_on, ok, batch)
+            ok &= fine
+            return i + 1, at + 1, steps + tf.cast(ok, tf.int32), ok, written(curves, at, Curves(*point))
+
+        size = [*lanes, self._batch_size]
 
         def epoch(
-            k: Any, steps: Any, ended: Any, ok: Any, stop: Any, curves: Curves, epochs: Epochs
+            k: Any, at: Any, steps: Any, ended: Any, ok: Any, stop: Any, curves: Curves, epochs: Epochs
         ) -> tuple[Any, ...]:
             begin, end = tf.where(k == 0, first, 0), tf.where(k == num_epochs - 1, last, self._per_epoch)
-            is_on = lambda i, steps, ok, curves: (i < end) & ok  # noqa: E731
-            i, steps, ok, curves = tf.while_loop(is_on, train, (begin, steps, ok, curves))
+            is_on = lambda i, at, steps, ok, curves: (i < end) & tf.reduce_any(ok)  # noqa: E731
+            i, at, steps, trained, curves = tf.while_loop(is_on, train, (begin, at, steps, ok & ~stop, curves))
+            ok = trained | stop
             if self._validates_outside:
-                return k + 1, steps, ended, ok, stop, curves, epochs
+                return k + 1, at, steps, ended, ok, stop, curves, epochs
+
+            is_over = trained & (i == self._per_epoch)
 
             def end_epoch() -> tuple[Epochs, tf.Tensor]:
-                train_values = self._begin_validation()
+                train_values = each(self._begin_validation, is_over)
                 if validation is not None:
-                    self._evaluate(*validation, self._chunk(self._val_rows))
-                own, stop = self._end_epoch(train_values)
-                return written(epochs, k, own), stop
+                    self._evaluate(among, is_over, *validation, self._chunk(self._val_rows))
+                own, stops = each(self._end_epoch, is_over, train_values)
+                return written(epochs, k, own), stop | (is_over & stops)
 
-            is_over = ok & (i == self._per_epoch)
-            epochs, stop = tf.cond(is_over, end_epoch, lambda: (epochs, stop))
-            return k + 1, steps, ended + tf.cast(is_over, tf.int32), ok, stop, curves, epochs
+            epochs, stop = tf.cond(tf.reduce_any(is_over), end_epoch, lambda: (epochs, stop))
+            return k + 1, at, steps, ended + tf.cast(is_over, tf.int32), ok, stop, curves, epochs
 
-        is_on = lambda k, steps, ended, ok, stop, *_: (k < num_epochs) & ok & ~stop  # noqa: E731
-        start = (tf.constant(0), tf.constant(0), tf.constant(0), tf.constant(True), tf.constant(False), curves, epochs)
-        _, steps, ended, ok, stop, curves, epochs = tf.while_loop(is_on, epoch, start)
+        is_on = lambda k, at, steps, ended, ok, stop, *_: (k < num_epochs) & tf.reduce_any(ok & ~stop)  # noqa: E731
+        none = tf.zeros(lanes, tf.int32)
+        start = (tf.constant(0), tf.constant(0), none, none, on, tf.zeros(lanes, tf.bool), curves, epochs)
+        _, _, steps, ended, ok, stop, curves, epochs = tf.while_loop(is_on, epoch, start)
         return curves, epochs, steps, ended, ok, stop
 
     def _begin_validation(self) -> tf.Tensor:
@@ -359,13 +422,16 @@ class Program:
             for k, name in enumerate(self.names)
         }
 
-    def _evaluate(self, data: Any, rows: tf.Tensor, num_rows: tf.Tensor, size: int) -> None:
+    def _evaluate(
+        self, among: Alone | Lanes, on: Any, data: Any, rows: tf.Tensor, num_rows: tf.Tensor, size: int
+    ) -> None:
         """Adds the first `num_rows` of `rows`, `size` at a time, to the validation's metrics; the rest is padding."""
 
         def evaluate(k: tf.Tensor) -> list[tf.Tensor]:
             part = tf.reshape(tf.slice(rows, [k * size], [size]), [size])
             weights = tf.cast(k * size + tf.range(size) < num_rows, tf.float32)
-            self._step.strategy.run(self._evaluate_chunk, args=(data, part, weights))
+            evaluate_chunk = lambda: self._step.strategy.run(self._evaluate_chunk, args=(data, part, weights))  # noqa: E731
+            among.each(evaluate_chunk, on)
             return [k + 1]
 
         tf.while_loop(lambda k: k < tf.shape(rows)[0] // size, evaluate, [tf.constant(0)])

@@ -22,6 +22,7 @@ from tfrun.errors import DivergedError, ResourceError
 from tfrun.runs import RunFolder
 
 log = logging.getLogger("tfrun")
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast
 MOST_ROLLBACKS = 5  # to one checkpoint
 
 
@@ -157,4 +158,4 @@ class Record:
 
 
 def _as_markdown(content: Any) -> str:
-    return f"```yaml\n{yaml.safe_dump(content, sort_keys=False)}```"
+    return f"```yaml\n{yaml.dump(content, Dumper=_Dumper, sort_keys=False)}```"

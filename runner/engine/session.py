@@ -143,8 +143,11 @@ class Session:
         elif self.parts.step.averages is not None:
             self.parts.step.averages.swap()
 
-    def choices(self) -> Choices:
-        """Returns what is known of this program's modes: its speed depends on all that is named here."""
+    def choices(self, lanes: int = 1) -> Choices:
+        """Returns what is known of this program's modes, or of so many runs of it together.
+
+        Their speed depends on all that is named here.
+        """
         step = self.parts.step
         return Choices(
             {
@@ -157,6 +160,8 @@ class Session:
                 "inputs": tf.nest.map_structure(lambda array: list(array.shape), self.examples.inputs),
                 "rows": {split: len(rows) for split, rows in self.examples.splits.items()},
                 "batch_size": self.order.batch_size,
+                "threads": self.config["trainer"]["threads"],
+                "lanes": lanes,
                 "devices": devices.device_names(),
                 "processor": processor(),
                 "versions": provenance.versions(),
@@ -179,34 +184,39 @@ class Session:
 
 
 class Kept(NamedTuple):
-    """The last run's program, and the session over whose variables it is traced."""
+    """A program, the session over whose variables it is traced, and what was picked for it: modes, lanes."""
 
     structure: str
     session: Session
     program: Program
+    choices: dict[Any, Any]
+
+    def fits(self, session: Session, structure: str) -> bool:
+        """Returns whether the program is good for a session too: only inputs of it have changed."""
+        is_same = self.structure == structure and session.strategy.num_replicas_in_sync == 1
+        return is_same and self.session.parts.inputs.fit(session.parts.inputs)
+
+    def take(self, session: Session, streams: bool) -> Session:
+        """Returns the session over this program's variables, which take the values of the given one's."""
+        self.session.parts.inputs.take(session.parts.inputs.read())
+        self.session.state().write(session.state().read())
+        self.program.start(session.make_feed(streams), session.examples.splits["val"])
+        own = self.session
+        return replace(session, parts=own.parts, best=own.best, stopper=own.stopper)
 
 
-_kept: list[Kept] = []  # at most one: another trial of a sweep is most often of the same structure
+_kept: list[Kept] = []  # at most one, the last run's: another trial of a sweep is most often of the same structure
 
 
-def with_program(session: Session, streams: bool) -> tuple[Session, Program]:
-    """Returns the session and its program: the last run's, compiled already, where only inputs of it have changed.
-
-    Then the session that is returned is over that run's variables, which have taken the values of the given one's.
-    """
+def with_program(session: Session, streams: bool) -> tuple[Session, Kept]:
+    """Returns the session and its program: the last run's, compiled already, where that fits."""
     structure = session.structure(streams)
     for kept in _kept:
-        is_same = kept.structure == structure and session.strategy.num_replicas_in_sync == 1
-        if is_same and kept.session.parts.inputs.fit(session.parts.inputs):
-            kept.session.parts.inputs.take(session.parts.inputs)
-            kept.session.state().write(session.state().read())
-            kept.program.start(session.make_feed(streams), session.examples.splits["val"])
-            parts, best, stopper = kept.session.parts, kept.session.best, kept.session.stopper
-            return replace(session, parts=parts, best=best, stopper=stopper), kept.program
-    program = session.make_program(streams)
+        if kept.fits(session, structure):
+            return kept.take(session, streams), kept
     without_data = replace(session, table=None, examples=None)  # type: ignore[arg-type] # nobody asks it for them
-    _kept[:] = [Kept(structure, without_data, program)]
-    return session, program
+    _kept[:] = [Kept(structure, without_data, session.make_program(streams), {})]
+    return session, _kept[0]
 
 
 def build_session(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 MOST_IN_A_ROW = 100  # then it is no accident any more
@@ -11,11 +12,11 @@ class Skips:
     """Counts them, for trainer.on_divergence=skip."""
 
     def __init__(self) -> None:
-        self._in_a_row = tf.Variable(0, dtype=tf.int32, trainable=False, name="skipped_in_a_row")
-        self._total = tf.Variable(0, dtype=tf.int64, trainable=False, name="skipped_steps")
+        self._in_a_row = keras.Variable(0, dtype="int32", trainable=False, name="skipped_in_a_row")
+        self._total = keras.Variable(0, dtype="int64", trainable=False, name="skipped_steps")
 
     @property
-    def variables(self) -> list[tf.Variable]:
+    def variables(self) -> list[keras.Variable]:
         return [self._in_a_row, self._total]
 
     @property

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfrun.engine.averages import AveragedWeights
+from tfrun.engine.lanes import either
 from tfrun.engine.loss_scale import LossScale
 from tfrun.engine.skips import Skips
 from tfrun.engine.split import Group
@@ -123,7 +124,7 @@ class Step:
                 variable.assign(self._one(value))
             return rates
 
-        rates, ok = tf.cond(finite, update, put_back), finite
+        rates, ok = either(finite, update, put_back), finite
         for own in self._tolerances:  # then the step is taken without an update
             ok |= own.tolerates(loss)
         for own in self._tolerances:
@@ -150,7 +151,8 @@ class Step:
             if group.clip_norm is not None:
                 own, _ = tf.clip_by_global_norm(own, group.clip_norm, use_norm=norms[-1])
             by_group.append(own)
-        return loss, tf.cast(tf.linalg.global_norm(norms), tf.float32), by_group, (y, y_pred, weights), before
+        norm = tf.sqrt(tf.add_n([tf.square(own) for own in norms]))
+        return loss, tf.cast(norm, tf.float32), by_group, (y, y_pred, weights), before
 
     def _differentiate_parts(self, *batch: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
         """Returns what `_differentiate` does of all parts of a batch together."""
@@ -181,6 +183,7 @@ class Step:
         """Returns this replica's share of the loss, a scalar float32, y_pred, and each trained variable's gradient."""
         scale = self.loss_scale
         with tf.GradientTape(persistent=True) as tape:
+            tape.watch([variable.value for variable in self._trained])
             total, y_pred = self.algorithm.forward(self.model, weighted(self.loss, weights), x, y)
             totals = total if isinstance(total, dict) else {"": total}
             totals = {
@@ -239,7 +242,7 @@ class Step:
             if updates is None:
                 apply()
             else:
-                tf.cond(updates, apply, lambda: rates[k])  # noqa: B023 (called at once)
+                either(updates, apply, lambda: rates[k])  # noqa: B023 (called at once)
         if self.metrics:
             self.strategy.run(self.update_metrics, args=outputs)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tfrun.compiled import cache_folder, processor
 from tfrun.disk import write_atomically
 from tfrun.errors import ResourceError
-from tfrun.sweep.jobs import Job
+from tfrun.sweep.jobs import LIMITS, Job
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,6 @@ def duration(seconds: float) -> str:
 
 
 def _file(job: Job) -> Path:
-    limits = {key: job.config["trainer"][key] for key in ("max_epochs", "max_steps", "max_seconds")}
+    limits = {key: job.config["trainer"][key] for key in LIMITS}
     kind = json.dumps([job.structure, limits, processor()], sort_keys=True)
     return cache_folder() / "jobs" / f"{hashlib.sha256(kind.encode()).hexdigest()[:32]}.json"

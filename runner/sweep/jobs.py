@@ -25,6 +25,7 @@ from tfrun.errors import ConfigError, DataError
 from tfrun.runs import RunFolder
 
 ENDED = ("completed", "stopped", "failed", "diverged", "pruned")  # what run.json says of a run that told its end
+LIMITS = ("max_epochs", "max_steps", "max_seconds")  # of trainer: how long a run is
 WITH_INPUTS = ("loss", "optimizer", "algorithm", "trainer")  # whose floats are inputs of the program
 
 
@@ -80,6 +81,16 @@ class Job:
         own = [text for text in self.overrides if text.partition("=")[0] in self.hparams]
         return " ".join([f"#{self.number}", *own])
 
+    @property
+    def is_new(self) -> bool:
+        """Whether it starts from its first step."""
+        return not (self.resume and self.folder.run_json.exists())
+
+    def is_like(self, other: Job) -> bool:
+        """Returns whether both may be trained together: they have one structure and are equally long."""
+        limits = [[job.config["trainer"][key] for key in LIMITS] for job in (self, other)]
+        return self.structure == other.structure and limits[0] == limits[1] and self.is_new and other.is_new
+
     def within(self, sweep: Path) -> Job:
         """Returns the job in its sweep's folder."""
         return replace(self, folder=JobFolder(sweep / str(self.number)))
@@ -117,10 +128,11 @@ class Composer:
         session: Hydra and the components.
         sweep: the config that the jobs share.
         swept: the keys that differ between the jobs.
+        threads: what a job gets that doesn't say how many it wants; None is one a core.
     """
 
-    def __init__(self, session: Session, sweep: DictConfig, swept: Collection[str]):
-        self._session, self._sweep, self.swept = session, sweep, swept
+    def __init__(self, session: Session, sweep: DictConfig, swept: Collection[str], threads: int | None = None):
+        self._session, self._sweep, self.swept, self._threads = session, sweep, swept, threads
         self._bases: dict[tuple[str, ...], _Base] = {}
         self._parsed: dict[str, Override] = {}
 
@@ -135,6 +147,8 @@ class Composer:
                 job = copy.deepcopy(base.job)
                 for item in settings:
                     _set(job, item.key_or_group, item.value())
+                if job["trainer"].get("threads") is None:
+                    job["trainer"]["threads"] = self._threads
                 config = self._resolved(job, base.cfg, number) if base.interpolates else job
             except USER_MISTAKES as error:
                 raise self._session.explain(error) from error
@@ -207,8 +221,7 @@ def structure_of(config: dict[str, Any]) -> str:
     It need not be exact: the engine looks again, and makes another program where one doesn't fit.
     """
     kept = {key: value for key, value in config.items() if key not in ("seed", "name", "tags", "output_root")}
-    limits = ("max_epochs", "max_steps", "max_seconds")
-    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in limits}
+    kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in LIMITS}
 
     def without_floats(value: Any) -> Any:
         if isinstance(value, dict):

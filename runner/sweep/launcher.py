@@ -25,12 +25,13 @@ class ForkLauncher(Launcher):
     Args:
         n_jobs: how many at the same time.
         timeout_seconds: what a job may take before it is killed; None is no limit.
+        lanes: how many jobs of one structure a process trains together.
     """
 
     pool: Pool  # of the sweep that this process runs
     composer: Composer
 
-    def __init__(self, n_jobs: int = 1, timeout_seconds: float | None = None):
+    def __init__(self, n_jobs: int = 1, timeout_seconds: float | None = None, lanes: int = 1):
         """Leaves the arguments to the pool, which has them already."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

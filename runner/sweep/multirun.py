@@ -46,12 +46,18 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
     hydra = sweep.cfg.hydra
     _check_launcher(hydra.launcher)
     if _is(hydra.sweeper, Search):
+        if _is(hydra.launcher, ForkLauncher) and hydra.launcher.lanes > 1:
+            raise ConfigError(
+                "hydra.launcher.lanes: a search makes up its jobs one by one, so that none is trained together with "
+                f"others. Received: {hydra.launcher.lanes}. Use hydra/launcher=fork"
+            )
         if extended or not _is(hydra.launcher, ForkLauncher):
             raise ConfigError("hydra/sweeper=search: goes with hydra/launcher=fork, and is extended by resume")
-        return _search(session, sweep, Search(session, sweep.cfg))
+        return _search(session, sweep, Search(session, sweep.cfg, _threads(hydra.launcher)))
     overrides, task = job_overrides(session, sweep.cfg), hydra.overrides.task
     swept = differing(overrides) or {item.key_or_group for item in parse(task) if item.is_sweep_override()}
-    composer = Composer(session, sweep.cfg, swept)
+    threads = _threads(hydra.launcher)
+    composer = Composer(session, sweep.cfg, swept, threads)
     jobs = [composer(own, number) for number, own in enumerate(overrides)]
 
     first, is_grid = jobs[0].config, _is(hydra.sweeper, BasicSweeper) and _is(hydra.launcher, ForkLauncher)
@@ -68,7 +74,7 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
             if len(new) < len(jobs):
                 say(Terminal(), f"{len(jobs) - len(new)} of the jobs are in the sweep already")
             swept |= {*told["swept"], *differing([*there, *new])}
-            composer = Composer(session, sweep.cfg, swept)
+            composer = Composer(session, sweep.cfg, swept, threads)
             jobs = [composer(own, len(trials) + k) for k, own in enumerate(new)]
         _begin(session, sweep, folder, ledger, swept)
         pool = _pool(session, hydra.launcher, ledger, first["checkpoint"]["mode"])
@@ -102,7 +108,8 @@ def _search(session: Session, sweep: Composed, search: Search) -> int:
 
 def _begin(session: Session, sweep: Composed, folder: RunFolder, ledger: Ledger, swept: Collection[str]) -> None:
     words = [*sweep.cfg.hydra.overrides.hydra, *sweep.cfg.hydra.overrides.task]
-    ledger.begin({"overrides": words, "swept": sorted(swept), "sources": asdict(session.sources)})
+    threads = _threads(sweep.cfg.hydra.launcher)
+    ledger.begin({"overrides": words, "swept": sorted(swept), "sources": asdict(session.sources), "threads": threads})
     write_atomically(folder.path / "multirun.yaml", OmegaConf.to_yaml(sweep.cfg))
 
 
@@ -129,10 +136,10 @@ def resume(session: Session, sweep: Composed, folder: RunFolder, retry: bool) ->
         say(Terminal(), f"{shown(folder.path)}: {len(left)} of {len(trials)} jobs are left to do")
         source: Source
         if _is(hydra.sweeper, Search):
-            source = Search(session, sweep.cfg)
+            source = Search(session, sweep.cfg, told["threads"])
             source.begin(folder.path, ledger, trials, left)
         else:
-            composer = Composer(session, sweep.cfg, swept)
+            composer = Composer(session, sweep.cfg, swept, told["threads"])
             source = Grid([composer(own.overrides, own.number).within(folder.path).going_on() for own in left])
         pool = _pool(session, hydra.launcher, ledger, sweep.config["checkpoint"]["mode"])
         return _summed_up(folder, swept, pool, lambda: pool.run(source))
@@ -161,13 +168,25 @@ def _is(node: DictConfig, what: type) -> bool:
 def _check_launcher(launcher: DictConfig) -> None:
     if _is(launcher, ForkLauncher):
         check_value("Annotated[int, Ge(1)]", launcher.n_jobs, "hydra.launcher.n_jobs")
+        check_value("Annotated[int, Ge(1)]", launcher.lanes, "hydra.launcher.lanes")
         check_value("Annotated[float, Gt(0)] | None", launcher.timeout_seconds, "hydra.launcher.timeout_seconds")
+
+
+def _threads(launcher: DictConfig) -> int | None:
+    """Returns how many threads each job gets: its share of the cores, where several run at once.
+
+    A small model's operations take longer to share out than to compute, so that two jobs of two threads each on two
+    cores are half as fast as two of one.
+    """
+    if not _is(launcher, ForkLauncher) or launcher.n_jobs == 1:
+        return None
+    return max(1, len(os.sched_getaffinity(0)) // launcher.n_jobs)
 
 
 def _pool(session: Session, launcher: DictConfig, ledger: Ledger, mode: str) -> Pool:
     forks = _is(launcher, ForkLauncher)
-    num_jobs, timeout = (launcher.n_jobs, launcher.timeout_seconds) if forks else (1, None)
-    return Pool(session.catalog, ledger, num_jobs, timeout, mode)
+    num_jobs, timeout, lanes = (launcher.n_jobs, launcher.timeout_seconds, launcher.lanes) if forks else (1, None, 1)
+    return Pool(session.catalog, ledger, num_jobs, timeout, mode, lanes)
 
 
 def _summed_up(folder: RunFolder, swept: Collection[str], pool: Pool, run_all: Callable[[], object]) -> int:

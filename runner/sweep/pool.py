@@ -40,6 +40,9 @@ class Source(Protocol):
     def next(self, structures: Collection[str]) -> Job | None:
         """Returns the next job, best one of the given structures; None where there is none now."""
 
+    def like(self, job: Job, lanes: int, workers: int) -> list[Job]:
+        """Returns more jobs, to be trained together with this one: at most `lanes` in all, a worker's share of them."""
+
     def told(self, job: Job, step: Step) -> bool:
         """Takes how far a job is, and returns whether to give it up."""
 
@@ -57,6 +60,7 @@ class Grid:
     def __init__(self, jobs: Sequence[Job]):
         self._waiting, self.total = list(jobs), len(jobs)
         self._started: dict[int, float] = {}
+        self._together: dict[int, int] = {}  # jobs
         self._ended: Counter[str] = Counter()  # jobs of a structure
 
     def next(self, structures: Collection[str]) -> Job | None:
@@ -67,13 +71,23 @@ class Grid:
             self._started[job.number] = time.monotonic()
         return job
 
+    def like(self, job: Job, lanes: int, workers: int) -> list[Job]:
+        alike = [other for other in self._waiting if job.is_like(other)]
+        alike = alike[: min(lanes, -(-(1 + len(alike)) // workers)) - 1]
+        for other in alike:
+            self._waiting.remove(other)
+        for own in (job, *alike):
+            self._started[own.number], self._together[own.number] = time.monotonic(), 1 + len(alike)
+        return alike
+
     def told(self, job: Job, step: Step) -> bool:
         return False
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         self._ended[job.structure] += 1  # the first one compiles, so that some more are looked at
         if outcome.status == "completed" and self._ended[job.structure] <= REMEMBERED:
-            remember(job, time.monotonic() - self._started[job.number])
+            seconds = time.monotonic() - self._started[job.number]
+            remember(job, seconds / self._together.get(job.number, 1))
 
 
 class Pool:
@@ -85,10 +99,19 @@ class Pool:
         num_jobs: how many at the same time.
         timeout_seconds: what a job may take before it is killed; None is no limit.
         mode: `min` or `max`, what is best of the monitored value.
+        lanes: how many jobs a worker trains together, at most.
     """
 
-    def __init__(self, catalog: Catalog, ledger: Ledger, num_jobs: int, timeout_seconds: float | None, mode: str):
-        self._catalog, self.ledger = catalog, ledger
+    def __init__(
+        self,
+        catalog: Catalog,
+        ledger: Ledger,
+        num_jobs: int,
+        timeout_seconds: float | None,
+        mode: str,
+        lanes: int = 1,
+    ):
+        self._catalog, self.ledger, self._lanes = catalog, ledger, lanes
         self.num_jobs, self._timeout_seconds, self.mode = num_jobs, timeout_seconds, mode
         self._workers: list[Worker] = []
         self._late: set[int] = set()
@@ -119,26 +142,30 @@ class Pool:
 
     @property
     def _running(self) -> list[Worker]:
-        return [worker for worker in self._workers if worker.job is not None]
+        return [worker for worker in self._workers if worker.jobs]
 
     def _hand_out(self, source: Source, received: Sequence[int], board: Board) -> bool:
         """Starts jobs while fewer than n_jobs run; returns whether any was started."""
         started = False
         while not received and len(self._running) < self.num_jobs:
-            idle = [worker for worker in self._workers if worker.job is None]
+            idle = [worker for worker in self._workers if not worker.jobs]
             job = source.next({worker.structure for worker in idle})
             if job is None:
                 break
-            job.folder.path.mkdir(exist_ok=True)
+            free = self.num_jobs - len(self._running)
+            jobs = [job, *source.like(job, self._lanes, free)]
+            for own in jobs:
+                own.folder.path.mkdir(exist_ok=True)
             worker = next((worker for worker in idle if worker.structure == job.structure), None)
             if worker is None:
                 if len(self._workers) >= self.num_jobs:  # the one that has waited longest
                     self._dismiss(idle[0])
                 worker = Worker(job, self._catalog, self._environment())
                 self._workers.append(worker)
-            self.ledger.note(job.number, "running")
-            worker.start(job)
-            board.started(job)
+            for own in jobs:
+                self.ledger.note(own.number, "running")
+                board.started(own)
+            worker.start(jobs)
             started = True
         return started
 
@@ -151,17 +178,16 @@ class Pool:
     def _watch(self, received: Sequence[int]) -> None:
         """Hands on signals, and ends jobs that take too long."""
         for worker in self._running:
-            assert worker.job is not None
             if received:
                 worker.child.send(received[0])
             late = bool(self._timeout_seconds and time.monotonic() - worker.started > self._timeout_seconds)
             if late:
-                self._late.add(worker.job.number)
+                self._late |= worker.jobs.keys()
             if late or len(received) > 1:
                 worker.child.kill()
 
     def _hear(self, worker: Worker, message: Step | Done, source: Source, board: Board) -> None:
-        job = worker.job
+        job = worker.jobs.get(message.job)
         if job is None:
             return
         if isinstance(message, Step):
@@ -169,7 +195,8 @@ class Pool:
             if source.told(job, message) and worker.child.exit_code is None:
                 os.kill(worker.child.pid, PRUNE)
             return
-        worker.job = None
+        del worker.jobs[job.number]
+        worker.has_failed |= message.exit_code != 0
         self._settle(job, message.exit_code)
         outcome = read_outcome(job.folder, job.hparams)
         if outcome.status in ("failed", "diverged") and job.config["logger"]:
@@ -177,8 +204,8 @@ class Pool:
         self.ledger.note(job.number, outcome.status, value=outcome.value)
         source.ended(job, outcome)
         board.ended(job, outcome)
-        if message.exit_code or worker.child.has_ended():  # what a failure leaves behind is nobody's to find
-            self._dismiss(worker)
+        if not worker.jobs and (worker.has_failed or worker.child.has_ended()):
+            self._dismiss(worker)  # what a failure leaves behind is nobody's to find
 
     def _dismiss(self, worker: Worker) -> None:
         worker.dismiss()

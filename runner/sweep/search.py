@@ -31,15 +31,16 @@ class Search:
     Args:
         session: Hydra and the components.
         sweep: the config that the jobs share; `hydra.sweeper` says how to search.
+        threads: what each job gets.
 
     Raises:
         ConfigError: the space, a sampler, an objective or a value in the space is wrong.
     """
 
-    def __init__(self, session: Session, sweep: DictConfig):
+    def __init__(self, session: Session, sweep: DictConfig, threads: int | None = None):
         self._settings: dict[str, Any] = _settings(sweep.hydra.sweeper)
         self.common, self.space = space.read(session, sweep, self._settings["params"])
-        self.composer = Composer(session, sweep, {dimension.key for dimension in self.space})
+        self.composer = Composer(session, sweep, {dimension.key for dimension in self.space}, threads)
         self.first = self._check_space()
         checkpoint = self.first.config["checkpoint"]
         self.mode: str = checkpoint["mode"]
@@ -117,6 +118,10 @@ class Search:
             self._trials[number] = trial
             return job
         return None
+
+    def like(self, job: Job, lanes: int, workers: int) -> list[Job]:
+        """Returns none: a job is made up from those that have ended."""
+        return []
 
     def told(self, job: Job, step: Step) -> bool:
         trial = self._trials.get(job.number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def opener(
         kind = getattr(optuna.samplers, SAMPLERS[name])
         if name == "grid":  # it would stop Optuna's own loop, which doesn't run here, at its last point
             kind = type("Grid", (kind,), {"after_trial": lambda *_: None})
-        made = kind(seed=settings["seed"], **options)
+        kind(seed=settings["seed"], **options)
         given_up = getattr(optuna.pruners, PRUNERS[pruner[0]])(**pruner[1]) if pruner else optuna.pruners.NopPruner()
     except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(f"hydra.sweeper.sampler, pruner: {' '.join(str(error).split())}") from error
@@ -74,7 +75,6 @@ def opener(
                 storage = optuna.storages.JournalStorage(backend)
             study = optuna.create_study(
                 storage=storage,
-                sampler=made,
                 pruner=given_up,
                 study_name=settings["study_name"] or folder.name,
                 directions=directions,
@@ -82,15 +82,28 @@ def opener(
             )
             if [direction.name.lower() for direction in study.directions] != directions:
                 raise ConfigError(f"the study {study.study_name!r} has other objectives: a new one needs another name")
+            study.sampler = kind(seed=_seed(settings, folder, len(study.get_trials(deepcopy=False))), **options)
         except TfrunError:
             raise
         except Exception as error:
+            if isinstance(error, ImportError) and place.startswith("postgresql:"):
+                error = ImportError("it needs psycopg. Install it with: pip install 'tfrun[postgresql]'")
             raise ConfigError(
                 f"hydra.sweeper.storage: {place!r} can't be used: {' '.join(str(error).split())}"
             ) from error
         return study
 
     return open_study
+
+
+def _seed(settings: Mapping[str, Any], folder: Path, num_trials: int) -> int:
+    """Returns the sampler's seed: that of the config for a new study.
+
+    One that has gone on with would draw once more what it drew at first, and so would each machine of several.
+    """
+    if not num_trials and not settings["study_name"]:
+        return settings["seed"]
+    return zlib.crc32(f"{settings['seed']} {folder.name} {num_trials}".encode())
 
 
 def _named(key: str, settings: Mapping[str, Any], known: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:

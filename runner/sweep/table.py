@@ -23,6 +23,7 @@ from tfrun.sweep.task import objective
 from tfrun.sweep.worker import Step
 
 REDRAW_SECONDS = 0.1
+MOST_ROWS = 8  # of jobs that run; many do where they are trained together
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Board:
             return
         self._drawn = now
         table = Table.grid(padding=(0, 2))
-        for job, started, step in self._running.values():
+        for job, started, step in list(self._running.values())[:MOST_ROWS]:
             cells: list[Any] = [Text(job.label, overflow="ellipsis", no_wrap=True)]
             if step is None:
                 cells += ["building", "", f"{now - started:.0f} s"]
@@ -141,6 +142,8 @@ class Board:
                     f"{now - started:.0f} s",
                 ]
             table.add_row(*cells)
+        if len(self._running) > MOST_ROWS:
+            table.add_row(f"and {len(self._running) - MOST_ROWS} more")
         self._live.update(Group(table, Text(self._summary(now), overflow="ellipsis", no_wrap=True)), refresh=True)
 
     def _summary(self, now: float) -> str:

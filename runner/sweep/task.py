@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,39 @@ def train(
             tell=tell,
             is_pruned=is_pruned,
         )
+
+
+def train_together(
+    jobs: Sequence[Job],
+    catalog: Catalog,
+    tell: Callable[..., None],
+    ended: Callable[[int, BaseException | None], None],
+    within: Callable[[int], contextlib.AbstractContextManager[Any]],
+) -> None:
+    """Trains jobs that are alike together, each in its folder.
+
+    Args:
+        jobs: composed and checked.
+        catalog: the components.
+        tell: called with a job's place among them, step, last step, epoch, values and whether an epoch ended.
+        ended: called with a job's place once it has ended, and its exception.
+        within: gives what is entered while a job does something of its own.
+    """
+    table = _table(jobs[0].config["data"], catalog)
+    schema.check_task(jobs[0].config, catalog, table.task)
+    with engine(None) as (experiment, seconds):
+        runs = [
+            {
+                "config": job.config,
+                "folder": job.folder,
+                "overrides": job.overrides,
+                "hparams": job.hparams,
+                "import_seconds": seconds,
+                "tell": functools.partial(tell, k),
+            }
+            for k, job in enumerate(jobs)
+        ]
+        experiment.train_together(runs, catalog, table, ended, within)
 
 
 _tables: list[tuple[Any, Table]] = []  # the last job's, at most one: another of the same worker most often has the same

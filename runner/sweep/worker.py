@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tfrun.catalog import Catalog
+from tfrun.console import library_output_to
 from tfrun.errors import TfrunError
 from tfrun.sweep.jobs import Job
-from tfrun.sweep.task import train
+from tfrun.sweep.task import train, train_together
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PRUNE = signal.SIGUSR1
@@ -74,6 +75,7 @@ class Child:
 class Step:
     """How far a job is, after a block of steps or at an epoch's end; `last_step` is None where only time ends it."""
 
+    job: int
     step: int
     last_step: int | None
     epoch: int
@@ -85,6 +87,7 @@ class Step:
 class Done:
     """A job's end, and its exit code."""
 
+    job: int
     exit_code: int
 
 
@@ -99,20 +102,20 @@ class Worker:
 
     def __init__(self, first: Job, catalog: Catalog, environment: Mapping[str, str]):
         self.structure, self.environment = first.structure, environment
-        self.job: Job | None = None
-        self.started = 0.0
+        self.jobs: dict[int, Job] = {}
+        self.started, self.has_failed = 0.0, False
         self.connection, theirs = Pipe()
         self.child = fork(lambda: _serve(theirs, catalog, environment), first.folder.log)
         theirs.close()
 
-    def start(self, job: Job) -> None:
-        """Hands it a job."""
-        self.job, self.started = job, time.monotonic()
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Hands it a job, or several to be trained together."""
+        self.jobs, self.started = {job.number: job for job in jobs}, time.monotonic()
         with contextlib.suppress(OSError):  # it has ended, as will be seen
-            self.connection.send(job)
+            self.connection.send(jobs)
 
     def messages(self) -> list[Step | Done]:
-        """Returns what it has told since the last time; its end is a message too."""
+        """Returns what it has told since the last time; its end is a message about each of its jobs."""
         told: list[Step | Done] = []
         ended = self.child.has_ended()
         try:
@@ -121,12 +124,13 @@ class Worker:
         except (EOFError, OSError):
             self.child.wait()
             ended = True
-        if ended and not any(isinstance(message, Done) for message in told):
-            told.append(Done(self.child.exit_code or 0))
+        if ended:
+            done = {message.job for message in told if isinstance(message, Done)}
+            told += [Done(number, self.child.exit_code or 0) for number in self.jobs if number not in done]
         return told
 
     def dismiss(self) -> None:
-        """Ends it, with its job if it has one."""
+        """Ends it, with its jobs if it has any."""
         self.child.kill()
         self.connection.close()
 
@@ -137,36 +141,77 @@ def _serve(connection: Connection, catalog: Catalog, environment: Mapping[str, s
     signal.signal(PRUNE, lambda number, _: pruned.append(number))
     while True:
         try:
-            job: Job = connection.recv()
+            jobs: list[Job] = connection.recv()
         except EOFError:
             return 0
         pruned.clear()
-        connection.send(Done(_run(job, catalog, connection, lambda: bool(pruned))))
+        if len(jobs) > 1:
+            _run_together(jobs, catalog, connection)
+        else:
+            _run(jobs[0], catalog, connection, lambda: bool(pruned))
 
 
-def _run(job: Job, catalog: Catalog, connection: Connection, is_pruned: Callable[[], bool]) -> int:
-    """Runs a job and returns its exit code."""
+def _run(job: Job, catalog: Catalog, connection: Connection, is_pruned: Callable[[], bool]) -> None:
     redirect_output(job.folder.log)
-    told = 0.0
-
-    def tell(message: Step) -> None:
-        nonlocal told
-        if message.ends_epoch or time.monotonic() - told > TOLD_SECONDS:
-            told = time.monotonic()
-            connection.send(message)
-
+    tell, error = _teller(job, connection), None
     try:
         if job.resume and job.folder.has_ended:
             job.folder.write_run(job.folder.read_run() | {"status": "running"})
         job.write_files()
-        train(job, catalog, lambda *at: tell(Step(*at)), is_pruned)
+        train(job, catalog, tell, is_pruned)
+    except (Exception, KeyboardInterrupt) as caught:
+        error = caught
+    connection.send(Done(job.number, _ended(job, error)))
+
+
+def _run_together(jobs: Sequence[Job], catalog: Catalog, connection: Connection) -> None:
+    tellers, left = [_teller(job, connection) for job in jobs], dict(enumerate(jobs))
+
+    def ended(k: int, error: BaseException | None) -> None:
+        job = left.pop(k)
+        with output_to(job.folder.log):
+            connection.send(Done(job.number, _ended(job, error)))
+
+    try:
+        for job in jobs:
+            job.write_files()
+        train_together(jobs, catalog, lambda k, *at: tellers[k](*at), ended, lambda k: output_to(jobs[k].folder.log))
     except (Exception, KeyboardInterrupt) as error:
-        exit_code = error.exit_code if isinstance(error, TfrunError) else 1
-        if not job.folder.has_ended:  # else the run has told and logged it
-            job.folder.fail(job.overrides, type(error).__name__, str(error), exit_code)
-            traceback.print_exception(error)
-        return exit_code
-    return 0
+        for k in list(left):
+            ended(k, error)
+
+
+def _teller(job: Job, connection: Connection) -> Callable[..., None]:
+    """Returns what tells of a job's steps, not of each."""
+    told = 0.0
+
+    def tell(*at: Any) -> None:
+        nonlocal told
+        message = Step(job.number, *at)
+        if message.ends_epoch or time.monotonic() - told > TOLD_SECONDS:
+            told = time.monotonic()
+            connection.send(message)
+
+    return tell
+
+
+def _ended(job: Job, error: BaseException | None) -> int:
+    """Returns a job's exit code, and writes an end down that it couldn't."""
+    if error is None:
+        return 0
+    exit_code = error.exit_code if isinstance(error, TfrunError) else 1
+    if not job.folder.has_ended:  # else the run has told and logged it
+        job.folder.fail(job.overrides, type(error).__name__, str(error), exit_code)
+        traceback.print_exception(error)
+    return exit_code
+
+
+@contextlib.contextmanager
+def output_to(log: Path) -> Iterator[None]:
+    """Sends to a job's log what is said meanwhile, by it and by libraries."""
+    redirect_output(log)
+    with library_output_to(log):
+        yield
 
 
 def fork(run: Callable[[], int], log: Path) -> Child:

@@ -100,7 +100,7 @@ def test_values_are_taken_over_where_they_fit() -> None:
     theirs.wrap("loss", {"delta": 3.0})
     assert delta > 1
     assert ours.fit(theirs)
-    ours.take(theirs)
+    ours.take(theirs.read())
     assert delta.value == 3.0
     with ours.not_noting():
         assert delta < 10

@@ -80,8 +80,12 @@ class Pretend:
         self.best_epochs += [epoch] * is_best
 
     def train(self) -> str:
-        return loop.train(
+        async def run(first_step: int, num_steps: int) -> BlockResult:
+            return self.run(first_step, num_steps)
+
+        training = loop.train(
             cast(Program, self),
+            run,
             self.plan,
             self.write,
             lambda step, values, timing: self.shown.append((step, dict(values))),
@@ -91,6 +95,9 @@ class Pretend:
             self.timing,
             clock=lambda: self.now,
         )
+        with pytest.raises(StopIteration) as ended:
+            training.send(None)
+        return ended.value.value
 
 
 def test_trains_to_the_last_step_and_saves_it() -> None:

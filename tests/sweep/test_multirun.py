@@ -256,6 +256,25 @@ def test_first_interrupt_saves_and_the_second_one_ends(tmp_path: Path) -> None:
     assert sweep.run(1)["error"]["message"] == "killed by SIGKILL"
 
 
+def test_jobs_that_are_trained_together(tmp_path: Path) -> None:
+    """Each has its folder, as if it were alone; one that diverges takes no other with it."""
+    words = ("hydra/launcher=vectorized", "trainer.max_epochs=2", "trainer.compile=graph")
+    rates = "optimizer.learning_rate=0.001,0.01,1e30"
+    sweep = finish(tmp_path, start(tmp_path, *words, "optimizer=sgd", rates))
+    assert sweep.returncode == 8, sweep.stderr
+    assert states(sweep.folder) == {0: "completed", 1: "completed", 2: "diverged"}
+    engines = [sweep.run(n)["engine"] for n in range(3)]
+    assert [engine["mode"] for engine in engines] == ["vectorized"] * 3, engines
+    for n in range(2):
+        folder = sweep.folder / str(n)
+        assert list(folder.glob("checkpoints/step-*")) and list(folder.glob("tensorboard/*/events*"))
+        assert f"run         multirun/small/{sweep.folder.name}/{n}" in (folder / "tfrun.log").read_text()
+    assert "DivergedError" in (sweep.folder / "2" / "tfrun.log").read_text()
+    subprocess.run([TFRUN, *sweep.run(1)["overrides"], "name=alone"], cwd=tmp_path, check=True, capture_output=True)
+    (alone,) = tmp_path.glob("outputs/alone/*/run.json")
+    assert sweep.run(1)["metrics"] == pytest.approx(json.loads(alone.read_text())["metrics"], rel=1e-3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_hydra_s_own_launchers(tmp_path: Path, launcher: str) -> None:

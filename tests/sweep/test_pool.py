@@ -38,3 +38,22 @@ def test_a_grid_gives_jobs_of_a_compiled_structure_first() -> None:
     grid = Grid(jobs)
     taken = [grid.next(structures) for structures in (set(), {"a"}, {"a"}, {"b"}, {"b"})]
     assert [job and job.number for job in taken] == [0, 2, 1, 3, None]
+
+
+def test_a_grid_shares_out_jobs_that_are_alike() -> None:
+    kinds = ["a", "b", *"aaaaaa"]
+    jobs: list[Any] = [SimpleNamespace(number=number, structure=kind) for number, kind in enumerate(kinds)]
+    for job in jobs:
+        job.is_like = lambda other, kind=job.structure: other.structure == kind
+    grid = Grid(jobs)
+
+    def take(lanes: int, workers: int) -> list[int]:
+        job = grid.next(())
+        assert job is not None
+        return [own.number for own in (job, *grid.like(job, lanes, workers))]
+
+    assert take(1, 2) == [0]
+    assert take(4, 2) == [1]
+    assert take(4, 2) == [2, 3, 4]  # half of six
+    assert take(2, 1) == [5, 6]
+    assert take(4, 1) == [7]

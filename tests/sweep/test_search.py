@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -23,6 +30,7 @@ from tfrun.sweep.table import read_outcome
 from tfrun.sweep.worker import Step
 
 TFRUN = Path(sys.executable).with_name("tfrun")
+PG_PATH = "/usr/lib/postgresql/15/bin"  # Debian keeps the server off the PATH
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
 BASE = ("hparams_search=optuna", "model=mlp", "hydra.sweeper.n_trials=6", "trainer.max_epochs=4")
 
@@ -147,13 +155,15 @@ def test_bad_jobs_are_given_up_early(tmp_path: Path) -> None:
     for value in (1.0, 2.0):
         job = found.next(())
         assert job is not None
-        assert not any(found.told(job, Step(11 * n, 44, n, {"val/loss": value}, True)) for n in (1, 2, 3, 4))
+        assert not any(
+            found.told(job, Step(job.number, 11 * n, 44, n, {"val/loss": value}, True)) for n in (1, 2, 3, 4)
+        )
         end(found, job, value)
     good, bad = found.next(()), found.next(())
     assert good is not None and bad is not None
-    assert not found.told(bad, Step(5, 44, 0, {"val/loss": 9.0}, False))  # no epoch has ended
-    assert not found.told(good, Step(11, 44, 1, {"val/loss": 0.5}, True))
-    assert found.told(bad, Step(11, 44, 1, {"val/loss": 9.0}, True))
+    assert not found.told(bad, Step(bad.number, 5, 44, 0, {"val/loss": 9.0}, False))  # no epoch has ended
+    assert not found.told(good, Step(good.number, 11, 44, 1, {"val/loss": 0.5}, True))
+    assert found.told(bad, Step(bad.number, 11, 44, 1, {"val/loss": 9.0}, True))
     end(found, bad, 9.0, "pruned")
     end(found, good, None, "diverged")
     states = [trial.state.name for trial in study(tmp_path / "s").trials]
@@ -250,3 +260,69 @@ def test_a_search_is_extended_by_resume(swept: tuple[Path, str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "0 of 5 jobs are left" in done.stdout and "default: 7 jobs" in done.stdout
+
+
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Iterator[str]:
+    """A server's address; it listens on loopback alone."""
+    programs = {name: shutil.which(name, path=f"{os.environ['PATH']}:{PG_PATH}") for name in ("initdb", "postgres")}
+    if not all(programs.values()):
+        pytest.skip("PostgreSQL's server isn't installed")
+    pytest.importorskip("psycopg")
+    # it refuses to run as root
+    user: dict[str, str] = {"user": "nobody"} if os.geteuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    if user:
+        shutil.chown(folder, "nobody")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **user}
+    subprocess.run([programs["initdb"], "-D", folder / "data", "-A", "trust", "-U", "tf"], check=True, **quiet)
+    own = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    server = subprocess.Popen([programs["postgres"], "-D", folder / "data", *own], **quiet)
+    try:
+        import psycopg
+
+        address = f"postgresql://tf@127.0.0.1:{port}/postgres"
+        for _ in range(100):
+            try:
+                psycopg.connect(address).close()
+                break
+            except psycopg.OperationalError:
+                time.sleep(0.1)
+        yield address
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_two_machines_work_on_one_study_in_postgresql(tmp_path: Path, postgresql: str) -> None:
+    words = (RATE, f"hydra.sweeper.storage='{postgresql}'", "hydra.sweeper.study_name=shared")
+    machines = [begun(tmp_path / name, *words) for name in ("a", "b")]
+    rates = []
+    for value in (1.0, 2.0, 3.0):
+        for machine in machines:
+            job = machine.next(())
+            assert job is not None
+            rates.append(rate(job))
+            end(machine, job, value)
+    assert len(set(rates)) == 6  # neither draws what the other does
+    shared = optuna.load_study(study_name="shared", storage=postgresql)
+    assert [trial.params["optimizer.learning_rate"] for trial in shared.trials] == pytest.approx(rates, rel=1e-5)
+    assert [trial.value for trial in shared.trials] == [1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
+
+
+def test_a_search_that_goes_on_draws_anew(tmp_path: Path) -> None:
+    drawn = []
+    for _ in range(2):
+        found = begun(tmp_path / "s", RATE)
+        for _ in range(2):
+            job = found.next(())
+            assert job is not None
+            drawn.append(rate(job))
+            end(found, job, 1.0)
+    assert len(set(drawn)) == 4
+    again = begun(tmp_path / "t", RATE).next(())
+    assert again is not None and rate(again) == drawn[0]  # a new one with the same seed begins in the same way
