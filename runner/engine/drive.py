@@ -24,6 +24,7 @@ from tfrun.engine.loop import Timing
 from tfrun.engine.program import BlockResult, Program
 from tfrun.engine.session import Kept, Session, with_program
 
+VECTORIZED = "vectorized"
 TRIAL_SECONDS = 0.2  # of a block that is timed
 FIRST_BLOCK_STEPS = 256
 BLOCK_SECONDS = 1.0  # between two blocks each run has something to do
@@ -88,7 +89,9 @@ async def alone(session: Session, before: Mapping[str, Any], timing: Timing) -> 
     async def run(first_step: int, num_steps: int) -> BlockResult:
         return program.run(first_step, num_steps)
 
-    return Engine(session, program, dict(before or picked) | {"devices": devices.device_names()}, run, lambda: None)
+    if before and before["mode"] != VECTORIZED:  # else it goes on alone
+        picked = dict(before)
+    return Engine(session, program, picked | {"devices": devices.device_names()}, run, lambda: None)
 
 
 class _Wait:
@@ -141,7 +144,7 @@ class Group:
         async def run(first_step: int, num_steps: int) -> BlockResult:
             return await _Wait(first_step)
 
-        picked = {"mode": "vectorized", "why": self.why, "loop": program.mode, "residency": "device"}
+        picked = {"mode": VECTORIZED, "why": self.why, "loop": program.mode, "residency": "device"}
         return Engine(session, program, picked | {"devices": devices.device_names()}, run, lambda: self._show(number))
 
     def drive(
@@ -205,15 +208,21 @@ class Group:
             return None
         if self._kept is None:
             over, self._kept = with_program(session, streams=False)
-        elif self._members[0].session.plan == session.plan and self._kept.fits(session, session.structure(False)):
+        elif self._is_like_the_first(session):
             over = self._kept.take(session, streams=False)
         else:
-            self.why = "not together: of another structure than the first"
+            self.why = "not together: of another structure or other data than the first"
             return None
         values = [variable.numpy() for variable in self._variables(over)]
         inputs = over.parts.inputs.read()
         self._members.append(_Member(over, self._program.feed, inputs, values))
         return len(self._members) - 1
+
+    def _is_like_the_first(self, session: Session) -> bool:
+        assert self._kept is not None
+        first = self._members[0].session
+        is_equal = (first.plan, id(first.examples)) == (session.plan, id(session.examples))
+        return is_equal and self._kept.fits(session, session.structure(streams=False))
 
     def _variables(self, session: Session) -> list[Any]:
         program = self._program

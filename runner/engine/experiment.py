@@ -81,7 +81,8 @@ def train_together(
 
     def end_at_once(number: int) -> None:
         for own in runs:
-            _end_at_once(Terminal(), own["folder"], number)
+            if own["folder"].read_run().get("status") == "running":
+                _end_at_once(Terminal(), own["folder"], number)
 
     with stop_on_signals(told, end_at_once) as stop:
         together: Any = {"take": group.take, "stopping": lambda *_: contextlib.nullcontext(stop)}

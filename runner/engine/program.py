@@ -345,9 +345,9 @@ class Program:
         """
         each, lanes = among.each, list(on.shape)
         self._step.sums_by_halves = self.mode == "xla_loop" or among is not ALONE
-        rates, values = [*lanes, len(self._step.active)], [self._max_epochs, *lanes, len(self.names)]
-        curve = tf.zeros([self.max_steps, *lanes])
-        curves = Curves(curve, curve, tf.zeros([self.max_steps, *rates]))
+        curve, rates = tf.zeros([self.max_steps, *lanes]), [self.max_steps, *lanes, len(self._step.active)]
+        curves = Curves(curve, curve, tf.zeros(rates))
+        values, size = [self._max_epochs, *lanes, len(self.names)], [*lanes, self._batch_size]
         epochs = Epochs(tf.zeros(values), tf.zeros(values), tf.zeros(values[:-1], tf.bool))
 
         def train_on(batch: tf.Tensor) -> tuple[Any, ...]:
@@ -360,8 +360,6 @@ class Program:
             *point, fine = each(train_on, ok, batch)
             ok &= fine
             return i + 1, at + 1, steps + tf.cast(ok, tf.int32), ok, written(curves, at, Curves(*point))
-
-        size = [*lanes, self._batch_size]
 
         def epoch(
             k: Any, at: Any, steps: Any, ended: Any, ok: Any, stop: Any, curves: Curves, epochs: Epochs

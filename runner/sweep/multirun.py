@@ -16,7 +16,7 @@ from tfrun import runs
 from tfrun.compose import USER_MISTAKES, Composed, Session, parse
 from tfrun.console import Terminal, say, shown
 from tfrun.disk import write_atomically
-from tfrun.errors import ConfigError, SweepError, TfrunError
+from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
 from tfrun.launch import engine
 from tfrun.runs import RunFolder
 from tfrun.sweep import estimate
@@ -197,7 +197,7 @@ def _summed_up(folder: RunFolder, swept: Collection[str], pool: Pool, run_all: C
     except Exception as error:
         failure = error  # after the table
     outcomes = read_outcomes(folder.path, swept)
-    print_sweep(folder.path, outcomes, pool.mode)
+    print_sweep(folder.path, outcomes, pool.mode, is_cut_off=isinstance(failure, Interrupted))
     _link_best(folder, best_of(outcomes, pool.mode))
     if failure is not None and not isinstance(failure, SweepError):
         raise failure

@@ -149,6 +149,9 @@ class Pool:
         started = False
         while not received and len(self._running) < self.num_jobs:
             idle = [worker for worker in self._workers if not worker.jobs]
+            for ended in [worker for worker in idle if worker.child.has_ended()]:  # killed from outside
+                self._dismiss(ended)
+                idle.remove(ended)
             job = source.next({worker.structure for worker in idle})
             if job is None:
                 break

@@ -160,13 +160,14 @@ class Board:
         return "  ".join(parts)
 
 
-def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
+def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str, is_cut_off: bool = False) -> None:
     """Prints the table of a sweep, why jobs failed, and what is wanted next.
 
     Args:
         sweep: its folder.
         outcomes: of the jobs that were started.
         mode: `min` or `max`, what is best of the monitored value.
+        is_cut_off: whether a signal ended it.
     """
     console, best, first = Terminal(), best_of(outcomes, mode), dict[str, str]()
     keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.swept))
@@ -185,7 +186,7 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
         value = "–" if outcome.value is None else f"{outcome.value:.5g}"
         table.add_row(number, *(outcome.swept.get(key, "") for key in keys), value, ", ".join(status))
     console.print(table)
-    if best is None and any(outcome.value is not None for outcome in outcomes):
+    if best is None and any(outcome.value is not None and outcome.status == "completed" for outcome in outcomes):
         say(console, "no best: these values can't be compared. checkpoint.monitor=val/<metric> can")
     for outcome in outcomes:
         if outcome.failed and outcome.status != "stopped":
@@ -194,7 +195,7 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str) -> None:
     say(console, f"sweep      {shown(sweep)}")
     say(console, f"curves     tensorboard --logdir {shown(sweep)}")
     say(console, f"compare    tfrun compare {shown(sweep)}")
-    if any(outcome.status == "stopped" for outcome in outcomes):
+    if is_cut_off or any(outcome.status == "stopped" for outcome in outcomes):
         say(console, f"go on      tfrun resume {shown(sweep)}")
 
 

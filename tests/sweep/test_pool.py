@@ -57,3 +57,23 @@ def test_a_grid_shares_out_jobs_that_are_alike() -> None:
     assert take(4, 2) == [2, 3, 4]  # half of six
     assert take(2, 1) == [5, 6]
     assert take(4, 1) == [7]
+
+
+def test_a_worker_that_was_killed_while_it_waited_gets_no_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: list[Any] = []
+    nothing: Any = SimpleNamespace(note=lambda *_: None, started=lambda _: None)
+    job: Any = SimpleNamespace(number=0, structure="a", folder=SimpleNamespace(path=tmp_path / "0"))
+
+    def worker(is_dead: bool) -> Any:
+        child = SimpleNamespace(has_ended=lambda: is_dead)
+        return SimpleNamespace(
+            structure="a", jobs={}, child=child, environment={}, dismiss=lambda: None, start=given.append
+        )
+
+    own = Pool(nothing, nothing, 1, None, "min")
+    dead, alive = worker(True), worker(False)
+    own._workers.append(dead)
+    monkeypatch.setattr(pool, "Worker", lambda *_: alive)
+    alive.start = lambda jobs: alive.jobs.update({own.number: own for own in jobs})
+    assert own._hand_out(Grid([job]), [], nothing)
+    assert own._workers == [alive] and alive.jobs == {0: job} and given == []

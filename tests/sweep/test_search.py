@@ -265,8 +265,9 @@ def test_a_search_is_extended_by_resume(swept: tuple[Path, str]) -> None:
 @pytest.fixture
 def postgresql(tmp_path: Path) -> Iterator[str]:
     """A server's address; it listens on loopback alone."""
-    programs = {name: shutil.which(name, path=f"{os.environ['PATH']}:{PG_PATH}") for name in ("initdb", "postgres")}
-    if not all(programs.values()):
+    path = f"{os.environ['PATH']}:{PG_PATH}"
+    initdb, postgres = shutil.which("initdb", path=path), shutil.which("postgres", path=path)
+    if initdb is None or postgres is None:
         pytest.skip("PostgreSQL's server isn't installed")
     pytest.importorskip("psycopg")
     # it refuses to run as root
@@ -278,9 +279,9 @@ def postgresql(tmp_path: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **user}
-    subprocess.run([programs["initdb"], "-D", folder / "data", "-A", "trust", "-U", "tf"], check=True, **quiet)
+    subprocess.run([initdb, "-D", folder / "data", "-A", "trust", "-U", "tf"], check=True, **quiet)
     own = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-    server = subprocess.Popen([programs["postgres"], "-D", folder / "data", *own], **quiet)
+    server = subprocess.Popen([postgres, "-D", folder / "data", *own], **quiet)
     try:
         import psycopg
 
