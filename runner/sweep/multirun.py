@@ -175,8 +175,8 @@ def _check_launcher(launcher: DictConfig) -> None:
 def _threads(launcher: DictConfig) -> int | None:
     """Returns how many threads each job gets: its share of the cores, where several run at once.
 
-    A small model's operations take longer to share out than to compute, so that two jobs of two threads each on two
-    cores are half as fast as two of one.
+    A small model's operations take longer to share out than to compute: two jobs of two threads each on two cores are
+    slower than two of one.
     """
     if not _is(launcher, ForkLauncher) or launcher.n_jobs == 1:
         return None
