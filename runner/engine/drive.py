@@ -25,7 +25,6 @@ from tfrun.engine.program import BlockResult, Program
 from tfrun.engine.session import Kept, Session, with_program
 
 VECTORIZED = "vectorized"
-TRIAL_SECONDS = 0.2  # of a block that is timed
 FIRST_BLOCK_STEPS = 256
 BLOCK_SECONDS = 1.0  # between two blocks each run has something to do
 
@@ -245,7 +244,8 @@ class Group:
         if lanes is None:
             optimizers = [group.optimizer for group in session.parts.step.active]
             lanes = self._kept.choices["lanes", count] = Lanes(self._variables(session), optimizers, values)
-        lanes.write(values)
+        else:
+            lanes.write(values)
         self._program.mode = "graph_loop" if _wants_graph(session) else "xla_loop"
         self._lanes = lanes
         self._train([False] * count, 0, 1)  # compiles
@@ -260,27 +260,16 @@ class Group:
     def _is_faster(self, last_step: int, choices: Choices) -> bool:
         """Measures whether to train together is faster, where the runs are long enough for that to pay."""
         count, program = len(self._members), self._program
-        together = count * self._rate(lambda steps: self._train([True] * count, 0, steps))
+        together = count * modes.rate(lambda steps: self._train([True] * count, 0, steps), program.max_steps)
         seconds = last_step * count / together
         if modes.SHARE_OF_RUN * seconds < max(modes.COMPARISON_SECONDS, self._compile_seconds):
             self.why = f"{count} runs in at most {seconds:,.0f} s: too short to compare with one after another"
             return True
         program.run(0, 1)  # compiles
-        alone = self._rate(lambda steps: program.run(0, steps))
+        alone = modes.rate(lambda steps: program.run(0, steps), program.max_steps)
         self.why = f"measured: {count} together {together:,.0f} steps/s, one after another {alone:,.0f} steps/s"
         choices.write({"mode": "together" if together > alone else "alone", "why": self.why})
         return together > alone
-
-    def _rate(self, train: Callable[[int], Any]) -> float:
-        """Returns how many steps a second a way to train makes."""
-        steps = 8
-        while True:
-            started = time.perf_counter()
-            train(steps)
-            seconds = time.perf_counter() - started
-            if seconds >= TRIAL_SECONDS or steps == self._program.max_steps:
-                return steps / seconds
-            steps = min(4 * steps, self._program.max_steps)
 
     def _train(self, on: Sequence[bool], first_step: int, num_steps: int) -> list[BlockResult]:
         assert self._lanes is not None

@@ -99,6 +99,28 @@ def free_bytes() -> float:
         return float("inf")
 
 
+def rate(train: Callable[[int], object], most: int) -> float:
+    """Returns how many steps a second something makes that trains a block of so many steps, at most `most`.
+
+    The blocks are long enough for what a block costs beside its steps not to count, and the fastest of three counts,
+    since noise can only slow down: one block that the machine held up would settle this run and all that remember it.
+    """
+
+    def seconds(steps: int) -> float:
+        started = time.perf_counter()
+        train(steps)
+        return time.perf_counter() - started
+
+    steps = 1
+    while True:
+        least = seconds(steps)
+        if least >= TRIAL_SECONDS or steps == most:
+            least = min(least, seconds(steps), seconds(steps))
+        if least >= TRIAL_SECONDS or steps == most:
+            return steps / least
+        steps = min(most, 4 * steps)
+
+
 def has_convolutions(model: keras.Model) -> bool:
     """Returns whether any layer convolves."""
     return any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
@@ -124,26 +146,10 @@ def _compared(plan: Plan, program: Program, state: State, remembered: Choices) -
 
 
 def _steps_per_second(program: Program, mode: str, state: State, planned_steps: int) -> float:
-    """Times blocks in a mode and returns their rate. The state is put back.
-
-    The blocks are long enough for what a block costs beside its steps not to count, and the fastest of three counts,
-    since noise can only slow down: one block that the machine held up would settle this run and all that remember it.
-    """
+    """Times blocks in a mode and returns their rate. The state is put back."""
     program.mode = mode
     before = state.read()
     program.run(0, 1)  # compiles
-    steps, most = 1, min(program.max_steps, planned_steps)
-    while True:
-        seconds = _seconds(program, steps)
-        if seconds >= TRIAL_SECONDS or steps == most:
-            seconds = min(seconds, _seconds(program, steps), _seconds(program, steps))
-        if seconds >= TRIAL_SECONDS or steps == most:
-            state.write(before)
-            return steps / seconds
-        steps = min(most, 4 * steps)
-
-
-def _seconds(program: Program, num_steps: int) -> float:
-    started = time.perf_counter()
-    program.run(0, num_steps)
-    return time.perf_counter() - started
+    found = rate(lambda steps: program.run(0, steps), min(program.max_steps, planned_steps))
+    state.write(before)
+    return found

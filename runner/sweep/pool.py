@@ -156,7 +156,7 @@ class Pool:
             if job is None:
                 break
             free = self.num_jobs - len(self._running)
-            jobs = [job, *source.like(job, self._lanes, free)]
+            jobs = [job, *source.like(job, self._lanes, free)] if self._lanes > 1 else [job]
             for own in jobs:
                 own.folder.path.mkdir(exist_ok=True)
             worker = next((worker for worker in idle if worker.structure == job.structure), None)
