@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -113,7 +112,7 @@ def _curves(go: Any, comparison: Comparison) -> Any:
 
 def _points(row: Row, metric: str) -> list[tuple[int, float]]:
     try:
-        lines = [json.loads(line) for line in row.folder.metrics_jsonl.read_text().splitlines()]
+        lines = row.folder.read_metrics()
     except (OSError, ValueError):
         return []
     return [(line["epoch"], line[metric]) for line in lines if metric in line]

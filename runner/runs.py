@@ -83,6 +83,10 @@ class RunFolder:
         except (ValueError, OSError) as error:
             raise ConfigError(f"{self.run_json}: can't be read as JSON: {error}") from error
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Returns the lines of `metrics.jsonl`. Raises OSError or ValueError where it isn't there or damaged."""
+        return [json.loads(line) for line in self.metrics_jsonl.read_text().splitlines()]
+
     def read_preprocessing(self) -> dict[str, Any]:
         """Returns `preprocessing.json`. Raises ConfigError where the run never came so far."""
         try:

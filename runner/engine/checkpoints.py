@@ -24,6 +24,7 @@ from tfrun.errors import CheckpointError, ResourceError
 
 FORMAT = 1
 STATE, MANIFEST = "state.npz", "manifest.json"
+PINNED = "pinned"  # a file in a checkpoint that stays until it is gone, however many there are
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def save(
     extra: Mapping[str, Any],
     keep: int,
 ) -> Path:
-    """Writes the checkpoint of a step and removes all but the newest `keep`.
+    """Writes the checkpoint of a step and removes all but the newest `keep` and those that are pinned.
 
     Args:
         folder: of the run's checkpoints.
@@ -123,7 +124,7 @@ def save(
     Raises:
         ResourceError: the disk refuses; the checkpoints that were there are untouched.
     """
-    temporary, final = folder / f".tmp-{step:09d}-{os.getpid()}", folder / f"step-{step:09d}"
+    temporary, final = folder / f".tmp-{step:09d}-{os.getpid()}", _path(folder, step)
     if final.exists():  # the same step has the same state
         return final
     try:
@@ -146,14 +147,35 @@ def save(
         disk.sync_folder(temporary, "checkpoint")
         disk.rename(temporary, final, "checkpoint")
         disk.sync_folder(folder, "checkpoints")
-        for old in _found(folder)[keep:]:
-            _remove(old)
+        remove_old(folder, keep)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise ResourceError(
             f"{folder}: the checkpoint of step {step} can't be written: {error.strerror or error}"
         ) from error
     return final
+
+
+def at(folder: Path, step: int) -> Checkpoint:
+    """Returns the checkpoint of a step. Raises OSError or ValueError where it isn't there or not whole."""
+    return _read(_path(folder, step), [])
+
+
+def remove_old(folder: Path, keep: int) -> None:
+    """Removes all but the newest `keep` and those that are pinned; nobody may be saving there meanwhile."""
+    for old in _found(folder)[keep:]:
+        if not (old / PINNED).exists():
+            _remove(old)
+
+
+def pin(folder: Path, step: int) -> None:
+    """Has the checkpoint of a step stay, however many newer ones there will be."""
+    (_path(folder, step) / PINNED).touch()
+
+
+def unpin(folder: Path, step: int) -> None:
+    """Lets go of it: the next one that is saved may take its place."""
+    (_path(folder, step) / PINNED).unlink(missing_ok=True)
 
 
 def newest(folder: Path) -> Checkpoint | None:
@@ -209,6 +231,10 @@ def _read(path: Path, passed_over: list[str]) -> Checkpoint:
 def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
     """Returns an array of a type that NumPy's files don't know, bfloat16, as that type."""
     return array.view(dtype) if array.dtype.kind == "V" else array
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:09d}"
 
 
 def _found(folder: Path) -> list[Path]:

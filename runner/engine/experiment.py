@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -114,6 +115,7 @@ async def run(
     console: Console | None = None,
     tell: telling.Tell | None = None,
     is_pruned: Callable[[], bool] | None = None,
+    pause_epoch: int | None = None,
     take: drive.Take = drive.alone,
     stopping: Callable[[Console, RunFolder], contextlib.AbstractContextManager[list[int]]] = _stopping,
 ) -> int:
@@ -132,6 +134,7 @@ async def run(
         tell: called after each block and each epoch: step, last step (None without one), epoch, values, whether the
             epoch ended.
         is_pruned: whether a sweep has given the run up; asked after each block.
+        pause_epoch: the epoch after which to stop, to be gone on with; None trains to the end.
         take: gives the run what trains it.
         stopping: gives the signals that stop it.
 
@@ -156,9 +159,9 @@ async def run(
 
         try:
             with stopping(console, folder) as stop:
-                given_up = is_pruned or (lambda: False)
-                hparams = hparams or {}
-                await _train(config, folder, catalog, table, run, resume, hparams, console, stop, tell, given_up, take)
+                given_up, columns = is_pruned or (lambda: False), hparams or {}
+                asked = (resume, columns, console, stop, tell, given_up, pause_epoch, take)
+                await _train(config, folder, catalog, table, run, *asked)
         except Exception as error:
             may_discard = isinstance(error, TfrunError) and not resume and not folder.has_checkpoints
             if may_discard and not (run["engine"] and isinstance(error, ResourceError)):
@@ -231,6 +234,7 @@ async def _train(
     stop: list[int],
     tell: telling.Tell | None,
     is_pruned: Callable[[], bool],
+    pause_epoch: int | None,
     take: drive.Take,
 ) -> None:
     timing, started = loop.Timing(), time.perf_counter()
@@ -254,6 +258,8 @@ async def _train(
     log.info("engine: %s, %s", engine.told["mode"], engine.told["why"])
 
     plan = session.plan
+    if pause_epoch is not None:
+        plan = replace(plan, pause_step=pause_epoch * plan.steps_per_epoch)
 
     def save(step: int) -> None:
         engine.show()
@@ -277,13 +283,13 @@ async def _train(
         if stop and ended_by == "interrupted":
             by, go_on = signal.Signals(stop[0]).name, f"Go on with: tfrun resume {shown(folder.path)}"
             raise Interrupted(stop[0], f"stopped by {by} at step {run['step']}, its state saved. {go_on}")
-        status = "pruned" if ended_by == "interrupted" else "completed"
+        status = {"interrupted": "pruned", "paused": "stopped"}.get(ended_by, "completed")
         if status == "completed":
             engine.show()
             started = time.perf_counter()
             _test(session, program, run, record)
             timing.eval_seconds += time.perf_counter() - started
-        if record.board and hparams:
+        if record.board and hparams and status != "stopped":
             columns = writers.summary_metrics(record.results.metrics, record.results.best)
             record.board.write_hparams(folder.run_id, hparams, columns, status)
     except DivergedError as error:

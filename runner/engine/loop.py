@@ -37,6 +37,7 @@ class Plan:
         max_seconds: of training in this process.
         save_every_steps, save_every_seconds: the checkpoint's cadences; each that is given counts.
         log_every_steps: each n-th step is a point on the curves over steps.
+        pause_step: where to stop before the last step, to be gone on with.
     """
 
     steps_per_epoch: int
@@ -45,6 +46,12 @@ class Plan:
     save_every_steps: tuple[int, ...] = ()
     save_every_seconds: float | None = None
     log_every_steps: int | None = None
+    pause_step: int | None = None
+
+    @property
+    def end(self) -> int:
+        """The last step for now."""
+        return self.last_step if self.pause_step is None else min(self.pause_step, self.last_step)
 
     @property
     def limit(self) -> int | None:
@@ -53,7 +60,7 @@ class Plan:
 
     def block_steps(self, step: int, wanted: int) -> int:
         """Returns how many steps to train from `step` on: about `wanted`, to an epoch's end where one is passed."""
-        end = min(step + max(1, wanted), self.last_step)
+        end = min(step + max(1, wanted), self.end)
         if end // self.steps_per_epoch > step // self.steps_per_epoch:
             end -= end % self.steps_per_epoch
         return min([end, *((step // every + 1) * every for every in self.save_every_steps)]) - step
@@ -109,7 +116,7 @@ async def train(
         clock: gives seconds.
 
     Returns:
-        Why it ended: "last step", "early stopping", "max_seconds" or "interrupted".
+        Why it ended: "last step", "paused", "early stopping", "max_seconds" or "interrupted".
 
     Raises:
         DivergedError: a loss or a gradient was not finite; the state is that of the step before, and saved.
@@ -121,7 +128,7 @@ async def train(
     why = "early stopping" if program.is_stopped else "last step"
     if roll_back:
         save(step)  # what to go back to
-    while step < plan.last_step and why == "last step":
+    while step < plan.end and why == "last step":
         num_steps = plan.block_steps(step, min(wanted, program.max_steps))
         before = clock()
         result = await run(step, num_steps)
@@ -165,7 +172,7 @@ async def train(
     save(step)
     wait()
     timing.checkpoint_seconds += clock() - before
-    return why
+    return "paused" if why == "last step" and step < plan.last_step else why
 
 
 def write(

@@ -56,9 +56,9 @@ class Record:
         self._groups = [group.name for group in session.parts.step.active]
         self._times_back_to: Counter[int] = Counter()
         self._open(journals)
-        if self.board and not journals:
-            self.board.write_text("config", _as_markdown(session.config))
-            self.board.write_text("groups", _as_markdown(run["groups"]))
+        if self.board and (not journals or run["step"] == run.get("branch", {}).get("step")):
+            for tag, content in (("config", session.config), ("groups", run["groups"])):
+                self.board.write_text(tag, _as_markdown(content), run["step"])
         self._background, self._saved = Background(), threading.Event()
         self._saved.set()
         self._refused: ResourceError | None = None  # by the disk, at the last try to save

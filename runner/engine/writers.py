@@ -219,7 +219,7 @@ class TensorBoard:
                 self._write(split, step, {name: value for name, value in own.items() if name != "loss"})
             self._write(split, epoch, {f"epoch_{name}": value for name, value in own.items()})
 
-    def write_text(self, tag: str, markdown: str) -> None:
+    def write_text(self, tag: str, markdown: str, step: int = 0) -> None:
         """Writes a text, shown as Markdown in the Text tab."""
         metadata = summary_pb2.SummaryMetadata(
             plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text"),
@@ -230,7 +230,7 @@ class TensorBoard:
         )
         self._event(
             "train",
-            0,
+            step,
             summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]),
         )
 

@@ -65,6 +65,7 @@ class Job:
         files: what its folder gets before it runs, by path: `config.yaml` and `.hydra/`.
         structure: jobs with the same may share a program.
         resume: whether to go on with what is in the folder.
+        pause_epoch: after which it stops, to be gone on with; None is its end.
     """
 
     number: int
@@ -75,6 +76,7 @@ class Job:
     files: dict[str, Any]
     structure: str
     resume: bool = False
+    pause_epoch: int | None = None
 
     @property
     def label(self) -> str:
@@ -95,9 +97,9 @@ class Job:
         """Returns the job in its sweep's folder."""
         return replace(self, folder=JobFolder(sweep / str(self.number)))
 
-    def going_on(self) -> Job:
-        """Returns the job that goes on with what is in its folder."""
-        return replace(self, resume=True)
+    def going_on(self, pause_epoch: int | None = None) -> Job:
+        """Returns the job that goes on with what is in its folder, if anything is, up to an epoch or to its end."""
+        return replace(self, resume=True, pause_epoch=pause_epoch)
 
     def write_files(self) -> None:
         """Writes what a single run's folder has too. Raises ResourceError where the disk refuses."""

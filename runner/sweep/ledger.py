@@ -6,6 +6,7 @@ A line for each thing that happened, synced before the sweep goes on; the last l
     {"trial": 0, "state": "waiting", "overrides": [...]}
     {"trial": 0, "state": "running", "at": "2026-11-21T22:40:05+01:00"}
     {"trial": 0, "state": "completed", "at": ..., "value": 0.2811}
+    {"trial": 8, "state": "waiting", "overrides": [...], "branch": {"from": 3, "epoch": 4, "replaces": 0}}
 
 States are `waiting`, `running` and those of `run.json`.
 """
@@ -26,11 +27,17 @@ from tfrun.runs import LEDGER, now
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial as its last line has it."""
+    """A trial as its last line has it.
+
+    Attributes:
+        number, state, overrides: its own.
+        branch: where its state came from, if it took over another one's: `from`, `epoch`, and which one it `replaces`.
+    """
 
     number: int
     state: str
     overrides: list[str]
+    branch: dict[str, int] | None = None
 
 
 class Ledger:
@@ -43,9 +50,9 @@ class Ledger:
         """Writes what the sweep is."""
         self._write([{"sweep": sweep}])
 
-    def add(self, jobs: Sequence[tuple[int, Sequence[str]]]) -> None:
-        """Takes new trials: their numbers and overrides."""
-        self._write([{"trial": number, "state": "waiting", "overrides": list(overrides)} for number, overrides in jobs])
+    def add(self, jobs: Sequence[tuple[int, Sequence[str]]], **more: Any) -> None:
+        """Takes new trials: their numbers and overrides, and what else there is to say of them."""
+        self._write([{"trial": k, "state": "waiting", "overrides": list(overrides), **more} for k, overrides in jobs])
 
     def note(self, number: int, state: str, **more: Any) -> None:
         """Takes a trial's new state."""
@@ -69,7 +76,8 @@ class Ledger:
                 number = entry["trial"]
                 known = trials.get(number)
                 overrides = entry.get("overrides") or (known.overrides if known else [])
-                trials[number] = Trial(number, str(entry["state"]), [str(text) for text in overrides])
+                branch = entry.get("branch") or (known.branch if known else None)
+                trials[number] = Trial(number, str(entry["state"]), [str(text) for text in overrides], branch)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self._path}: can't be read as a sweep's ledger: {error}") from error
         if not sweep:

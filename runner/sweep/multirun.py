@@ -23,7 +23,8 @@ from tfrun.sweep import estimate
 from tfrun.sweep.jobs import Composer, JobFolder
 from tfrun.sweep.launcher import ForkLauncher, registered
 from tfrun.sweep.ledger import Ledger, Trial
-from tfrun.sweep.pool import Grid, Pool, Source
+from tfrun.sweep.pool import Grid, Pool
+from tfrun.sweep.population import Population
 from tfrun.sweep.search import Search
 from tfrun.sweep.table import Outcome, best_of, print_sweep, read_outcomes
 from tfrun.sweep.task import Task
@@ -45,15 +46,16 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
     """
     hydra = sweep.cfg.hydra
     _check_launcher(hydra.launcher)
-    if _is(hydra.sweeper, Search):
+    search = _search_of(session, sweep, _threads(hydra.launcher))
+    if search is not None:
         if _is(hydra.launcher, ForkLauncher) and hydra.launcher.lanes > 1:
             raise ConfigError(
                 "hydra.launcher.lanes: a search makes up its jobs one by one, so that none is trained together with "
                 f"others. Received: {hydra.launcher.lanes}. Use hydra/launcher=fork"
             )
         if extended or not _is(hydra.launcher, ForkLauncher):
-            raise ConfigError("hydra/sweeper=search: goes with hydra/launcher=fork, and is extended by resume")
-        return _search(session, sweep, Search(session, sweep.cfg, _threads(hydra.launcher)))
+            raise ConfigError("hydra/sweeper: a search goes with hydra/launcher=fork, and is extended by resume")
+        return _run_search(session, sweep, search)
     overrides, task = job_overrides(session, sweep.cfg), hydra.overrides.task
     swept = differing(overrides) or {item.key_or_group for item in parse(task) if item.is_sweep_override()}
     threads = _threads(hydra.launcher)
@@ -91,7 +93,15 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
             _note_ends(folder, ledger, ledger.read()[1])
 
 
-def _search(session: Session, sweep: Composed, search: Search) -> int:
+def _search_of(session: Session, sweep: Composed, threads: int | None) -> Search | Population | None:
+    """Returns what makes jobs up while others run, where the config names such a sweeper."""
+    for kind in (Search, Population):
+        if _is(sweep.cfg.hydra.sweeper, kind):
+            return kind(session, sweep.cfg, threads)
+    return None
+
+
+def _run_search(session: Session, sweep: Composed, search: Search | Population) -> int:
     config = search.first.config
     folder = runs.claim(config["output_root"], config["name"], kind="multirun")
     with folder.held(), engine(folder.log):
@@ -134,13 +144,11 @@ def resume(session: Session, sweep: Composed, folder: RunFolder, retry: bool) ->
         left = [trial for trial in trials if _is_left(folder, trial, retry)]
         _note_ends(folder, ledger, [trial for trial in trials if trial not in left])
         say(Terminal(), f"{shown(folder.path)}: {len(left)} of {len(trials)} jobs are left to do")
-        source: Source
-        if _is(hydra.sweeper, Search):
-            source = Search(session, sweep.cfg, told["threads"])
-            source.begin(folder.path, ledger, trials, left)
-        else:
-            composer = Composer(session, sweep.cfg, swept, told["threads"])
-            source = Grid([composer(own.overrides, own.number).within(folder.path).going_on() for own in left])
+        search = _search_of(session, sweep, told["threads"])
+        if search is not None:
+            search.begin(folder.path, ledger, trials, left)
+        composer = Composer(session, sweep.cfg, swept, told["threads"])
+        source = search or Grid([composer(own.overrides, own.number).within(folder.path).going_on() for own in left])
         pool = _pool(session, hydra.launcher, ledger, sweep.config["checkpoint"]["mode"])
         return _summed_up(folder, swept, pool, lambda: pool.run(source))
 

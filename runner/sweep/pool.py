@@ -47,7 +47,10 @@ class Source(Protocol):
         """Takes how far a job is, and returns whether to give it up."""
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """Takes a job's end."""
+        """Takes a job's end, or that it has come to where it was to pause."""
+
+    def lines(self) -> list[str]:
+        """Returns what there is to tell a person since it was asked the last time."""
 
     @property
     def total(self) -> int | None:
@@ -88,6 +91,9 @@ class Grid:
         if outcome.status == "completed" and self._ended[job.structure] <= REMEMBERED:
             seconds = time.monotonic() - self._started[job.number]
             remember(job, seconds / self._together.get(job.number, 1))
+
+    def lines(self) -> list[str]:
+        return []
 
 
 class Pool:
@@ -132,6 +138,8 @@ class Pool:
                     for worker in self._running:
                         for message in worker.messages():
                             self._hear(worker, message, source, board)
+                    for line in source.lines():
+                        board.say(line)
                     board.draw()
             finally:
                 for worker in self._workers:
@@ -203,7 +211,7 @@ class Pool:
         self._settle(job, message.exit_code)
         outcome = read_outcome(job.folder, job.hparams)
         if outcome.status in ("failed", "diverged") and job.config["logger"]:
-            _write_failed_row(job, outcome.status)
+            write_row(job, outcome.status)
         self.ledger.note(job.number, outcome.status, value=outcome.value)
         source.ended(job, outcome)
         board.ended(job, outcome)
@@ -234,8 +242,8 @@ def _gpus() -> list[str]:
     return sorted((path.name[6:] for path in Path("/dev").glob("nvidia[0-9]*")), key=int)
 
 
-def _write_failed_row(job: Job, status: str) -> None:
-    """Gives a job that failed its row in TensorBoard's HParams table, which it had no chance to write itself."""
+def write_row(job: Job, status: str) -> None:
+    """Gives a job that failed or was given up its row in TensorBoard's HParams table, which it didn't write itself."""
     from tfrun.engine.writers import TensorBoard, summary_metrics
 
     run, board = job.folder.read_run(), TensorBoard(job.folder.tensorboard)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from tfrun.compose import Session
 from tfrun.errors import ConfigError, DataError, unknown
@@ -19,10 +19,22 @@ from tfrun.schema import monitored_values
 from tfrun.sweep import space, study
 from tfrun.sweep.jobs import Composer, Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
+from tfrun.sweep.settings import read_settings
 from tfrun.sweep.table import Outcome, read_outcome
 from tfrun.sweep.worker import Step
 
-KEYS = ("n_trials", "sampler", "pruner", "seed", "objectives", "take", "constraints", "params", "storage", "study_name")
+KEYS = {
+    "n_trials": "Annotated[int, Ge(1)] | None",
+    "sampler": "str | dict",
+    "pruner": "str | dict | None",
+    "seed": "int",
+    "objectives": "dict | None",
+    "take": "Literal['best', 'last']",
+    "constraints": "list[str]",
+    "params": "dict",
+    "storage": "str | None",
+    "study_name": "str | None",
+}
 
 
 class Search:
@@ -38,10 +50,10 @@ class Search:
     """
 
     def __init__(self, session: Session, sweep: DictConfig, threads: int | None = None):
-        self._settings: dict[str, Any] = _settings(sweep.hydra.sweeper)
+        self._settings = read_settings(sweep.hydra.sweeper, KEYS)
         self.common, self.space = space.read(session, sweep, self._settings["params"])
         self.composer = Composer(session, sweep, {dimension.key for dimension in self.space}, threads)
-        self.first = self._check_space()
+        self.first = space.check(self.space, self._composed)[0]
         checkpoint = self.first.config["checkpoint"]
         self.mode: str = checkpoint["mode"]
         self._objectives = self._checked_objectives({checkpoint["monitor"]: self.mode})
@@ -123,6 +135,9 @@ class Search:
         """Returns none: a job is made up from those that have ended."""
         return []
 
+    def lines(self) -> list[str]:
+        return []
+
     def told(self, job: Job, step: Step) -> bool:
         trial = self._trials.get(job.number)
         (name,) = list(self._objectives)[:1]
@@ -154,30 +169,6 @@ class Search:
         else:
             self._study.tell(trial, state=study.states().FAIL)
 
-    def _check_space(self) -> Job:
-        """Composes and checks a job for each choice and each end of an interval; returns the first one."""
-        chosen: dict[str, str] = {}
-        known = {dimension.key: dimension for dimension in self.space if dimension.when is None}
-        for dimension in self.space:
-            where = f"hydra.sweeper.params.{dimension.key}.when"
-            if dimension.when and dimension.when[0] not in known:
-                raise unknown(where, "key of the space", dimension.when[0], known)
-            for value in dimension.when[1] if dimension.when else ():
-                choices = known[dimension.when[0]].choices if dimension.when else ()
-                if value not in choices:
-                    raise unknown(where, "choice", value, choices)
-            if dimension.applies(chosen):
-                chosen[dimension.key] = dimension.probes[0]
-        first = self._composed(chosen)
-        for dimension in self.space:
-            for probe in dimension.probes:
-                own = {**chosen, dimension.key: probe}
-                if dimension.when:
-                    own[dimension.when[0]] = dimension.when[1][0]
-                own = {other.key: own.get(other.key, other.probes[0]) for other in self.space if other.applies(own)}
-                self._composed(own)
-        return first
-
     def _composed(self, chosen: Mapping[str, str]) -> Job:
         return self.composer([*self.common, *(f"{key}={value}" for key, value in chosen.items())], 0)
 
@@ -190,19 +181,3 @@ class Search:
             if direction not in ("min", "max"):
                 raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min or max. Received: {direction!r}")
         return {str(name): f"{direction}imize" for name, direction in objectives.items()}
-
-
-def _settings(sweeper: DictConfig) -> dict[str, Any]:
-    settings: Any = OmegaConf.to_container(sweeper, resolve=True)
-    settings.pop("_target_")
-    for key in settings:
-        if key not in KEYS:
-            raise unknown("hydra.sweeper", "key", key, KEYS)
-    count, take = settings["n_trials"], settings["take"]
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-        raise ConfigError(f"hydra.sweeper.n_trials: must be a whole number of 1 or more, or null. Received: {count!r}")
-    if take not in ("best", "last"):
-        raise ConfigError(f"hydra.sweeper.take: must be best or last. Received: {take!r}")
-    if not isinstance(settings["params"], dict):
-        raise ConfigError(f"hydra.sweeper.params: must be a mapping. Received: {settings['params']!r}")
-    return settings

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig
 
 from tfrun.compose import USER_MISTAKES, Session
-from tfrun.errors import ConfigError
+from tfrun.errors import ConfigError, unknown
+from tfrun.sweep.jobs import Job
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,36 @@ class Dimension:
         """Returns a value for a trial, as text."""
         if self.choices:
             return str(trial.suggest_categorical(self.key, self.choices))
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return str(trial.suggest_int(self.key, self.low, self.high, log=self.log))
+        if self._is_whole:
+            return str(trial.suggest_int(self.key, int(self.low), int(self.high), log=self.log))
         return _text(trial.suggest_float(self.key, self.low, self.high, log=self.log))
+
+    def draw(self, rng: np.random.Generator) -> str:
+        """Returns a value, as text, each as likely as any other (or as any other's logarithm)."""
+        if self.choices:
+            return self.choices[rng.integers(len(self.choices))]
+        if self._is_whole:
+            return str(rng.integers(int(self.low), int(self.high), endpoint=True))
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        value = rng.uniform(low, high)
+        return self._within(math.exp(value) if self.log else value)
+
+    def near(self, value: str, factor: float) -> str:
+        """Returns a value near one that it gave: so many times as large, or the next larger or smaller choice."""
+        if self.choices:
+            k = self.choices.index(value) + (1 if factor > 1 else -1)
+            return self.choices[min(max(k, 0), len(self.choices) - 1)]
+        if not self._is_whole:
+            return self._within(factor * float(value))
+        near = round(factor * int(value))
+        return self._within(near if near != int(value) else near + (1 if factor > 1 else -1))
+
+    @property
+    def _is_whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def _within(self, value: float) -> str:
+        return _text(min(max(value, self.low), self.high))
 
 
 def read(session: Session, sweep: DictConfig, params: Mapping[str, Any]) -> tuple[list[str], list[Dimension]]:
@@ -76,6 +106,34 @@ def read(session: Session, sweep: DictConfig, params: Mapping[str, Any]) -> tupl
             "hydra.sweeper.params: an empty space. Try 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'"
         )
     return common, sorted(space.values(), key=lambda dimension: dimension.when is not None)
+
+
+def check(space: Sequence[Dimension], composed: Callable[[Mapping[str, str]], Job]) -> list[Job]:
+    """Composes and checks a job for each choice and each end of an interval, and returns them.
+
+    Raises:
+        ConfigError: one of them, or a condition, is wrong.
+    """
+    chosen: dict[str, str] = {}
+    known = {dimension.key: dimension for dimension in space if dimension.when is None}
+    for dimension in space:
+        where = f"hydra.sweeper.params.{dimension.key}.when"
+        if dimension.when and dimension.when[0] not in known:
+            raise unknown(where, "key of the space", dimension.when[0], known)
+        for value in dimension.when[1] if dimension.when else ():
+            choices = known[dimension.when[0]].choices if dimension.when else ()
+            if value not in choices:
+                raise unknown(where, "choice", value, choices)
+        if dimension.applies(chosen):
+            chosen[dimension.key] = dimension.probes[0]
+    jobs = [composed(chosen)]
+    for dimension in space:
+        for probe in dimension.probes:
+            own = {**chosen, dimension.key: probe}
+            if dimension.when:
+                own[dimension.when[0]] = dimension.when[1][0]
+            jobs.append(composed({k.key: own.get(k.key, k.probes[0]) for k in space if k.applies(own)}))
+    return jobs
 
 
 def _condition(key: str, when: Any) -> tuple[str, tuple[str, ...]] | None:
@@ -108,4 +166,6 @@ def _dimension(override: Override, when: tuple[str, tuple[str, ...]] | None) -> 
 
 
 def _text(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.6g}"  # as many digits as a person wants to read
+    """Returns a number as text, with as many digits as a person wants to read; a float stays one: 1.0."""
+    text = str(value) if isinstance(value, int) else f"{value:.6g}"
+    return text if isinstance(value, int) or set(text) & set(".e") else f"{text}.0"

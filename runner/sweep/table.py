@@ -37,6 +37,7 @@ class Outcome:
         monitor: the name of the value that says how good it is.
         value: the best one, None where no epoch has ended.
         error: why it failed, in one line; else empty.
+        source: the number of the job whose state it took over, else empty.
     """
 
     folder: RunFolder
@@ -45,6 +46,7 @@ class Outcome:
     monitor: str | None
     value: float | None
     error: str
+    source: str = ""
 
     @property
     def label(self) -> str:
@@ -62,7 +64,9 @@ def read_outcome(folder: RunFolder, swept: Collection[str]) -> Outcome:
     own = {key: value for key, _, value in overrides if key in swept}
     error = run.get("error")
     why = f"{error['type']}: {error['message']}".partition("\n")[0] if error else ""
-    return Outcome(folder, own, run.get("status", "failed"), run.get("best", {}).get("monitor"), objective(run), why)
+    source = run.get("branch", {}).get("run_id", "").rpartition("/")[2]
+    monitor = run.get("best", {}).get("monitor")
+    return Outcome(folder, own, run.get("status", "failed"), monitor, objective(run), why, source)
 
 
 def read_outcomes(sweep: Path, swept: Collection[str]) -> list[Outcome]:
@@ -112,6 +116,8 @@ class Board:
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Takes a job that has ended."""
         seconds = time.monotonic() - self._running.pop(job.number)[1]
+        if outcome.status == "stopped" and job.pause_epoch is not None:
+            return  # it goes on later
         self._ended.append(outcome)
         parts = [outcome.label]
         if outcome.value is not None:
@@ -122,6 +128,10 @@ class Board:
         say(self._console, "  ".join(parts))
         if len(self._ended) == 1 and (self._total or 0) > 1 and self._live is None:
             say(self._console, self._summary(time.monotonic()))
+
+    def say(self, line: str) -> None:
+        """Shows a line above the table."""
+        say(self._console, line)
 
     def draw(self) -> None:
         """Draws the table anew, where there is a terminal and it is time."""
@@ -180,6 +190,7 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str, is_cut_off:
     table.add_column("status")
     for outcome in outcomes:
         status = [outcome.status, "best"] if outcome is best else [outcome.status]
+        status += [f"from #{outcome.source}"] if outcome.source else []
         number, same = outcome.folder.path.name, str(dict(outcome.swept))
         if first.setdefault(same, number) != number:
             status.append(f"repeats #{first[same]}")

@@ -47,6 +47,7 @@ def train(
             import_seconds=seconds,
             tell=tell,
             is_pruned=is_pruned,
+            pause_epoch=job.pause_epoch,
         )
 
 

@@ -100,7 +100,7 @@ def test_the_space_is_the_config_s_and_the_command_line_s() -> None:
         ((RATE, "hydra.sweeper.sampler=grid"), "grid needs choices"),
         ((RATE, "hydra.sweeper.pruner=medium"), "hydra.sweeper.pruner"),
         ((RATE, "hydra.sweeper.n_trials=0"), "hydra.sweeper.n_trials"),
-        ((RATE, "hydra.sweeper.take=first"), "must be best or last"),
+        ((RATE, "hydra.sweeper.take=first"), "must be one of 'best', 'last'"),
         ((RATE, "++hydra.sweeper.n_trial=3"), "Did you mean 'n_trials'?"),
         ((RATE, "hydra.sweeper.constraints=['val/mae is small']"), "must be like 'val/mae < 50000'"),
         (
