@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import traceback
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from tfrun import runs, schema
 from tfrun.compose import USER_MISTAKES, Session, parse, plain, to_yaml
 from tfrun.disk import write_atomically
-from tfrun.errors import ConfigError, DataError
+from tfrun.errors import ConfigError, DataError, TfrunError
 from tfrun.runs import RunFolder
 
 ENDED = ("completed", "stopped", "failed", "diverged", "pruned")  # what run.json says of a run that told its end
@@ -50,6 +51,15 @@ class JobFolder(RunFolder):
         }
         error = {"type": kind, "message": message, "exit_code": exit_code}
         self.write_run(before | self.read_run() | {"status": "failed", "ended": runs.now(), "error": error})
+
+    def end(self, overrides: Sequence[str], error: BaseException) -> int:
+        """Returns the exit code of a job that raised an error, and writes an end down that it couldn't."""
+        exit_code = error.exit_code if isinstance(error, TfrunError) else 1
+        if not self.has_ended:  # else the run has told and logged it
+            self.fail(overrides, type(error).__name__, str(error), exit_code)
+            with open(self.log, "a") as log:
+                traceback.print_exception(error, file=log)
+        return exit_code
 
 
 @dataclass(frozen=True)

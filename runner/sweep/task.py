@@ -17,6 +17,7 @@ from tfrun import schema
 from tfrun.catalog import Catalog
 from tfrun.compose import parse, plain, to_yaml
 from tfrun.disk import write_atomically
+from tfrun.errors import Interrupted, SweepError
 from tfrun.launch import engine
 from tfrun.sweep.jobs import Job, JobFolder, structure_of
 from tfrun.table import Table, load_table
@@ -101,6 +102,9 @@ def _table(config: Mapping[str, Any], catalog: Catalog) -> Table:
 class Task:
     """What Hydra's own launchers call for each job: trains it and returns its objective.
 
+    A job that fails says so in its folder and raises SweepError: Hydra's sweepers raise the first job's error once all
+    have ended, and as any other it would look as if the sweep itself had failed of it.
+
     Attributes:
         catalog: the components.
         swept: the keys that differ between the jobs, which are the columns of TensorBoard's HParams table.
@@ -115,8 +119,14 @@ class Task:
         folder, config = JobFolder(Path(hydra.runtime.output_dir)), plain(cfg)
         hparams = {item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept}
         normalized = schema.normalize(config, self.catalog, overrides)
-        write_atomically(folder.config_yaml, to_yaml(config))  # Hydra has written the others
-        train(Job(hydra.job.num, folder, overrides, hparams, normalized, {}, structure_of(config)), self.catalog)
+        try:
+            write_atomically(folder.config_yaml, to_yaml(config))  # Hydra has written the others
+            train(Job(hydra.job.num, folder, overrides, hparams, normalized, {}, structure_of(config)), self.catalog)
+        except Interrupted:
+            raise
+        except Exception as error:
+            folder.end(overrides, error)
+            raise SweepError(f"job {hydra.job.num} failed: {error}") from error
         return objective(folder.read_run())
 
 

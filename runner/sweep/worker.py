@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 
 from tfrun.catalog import Catalog
 from tfrun.console import library_output_to
-from tfrun.errors import TfrunError
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.task import train, train_together
 
@@ -161,7 +160,7 @@ def _run(job: Job, catalog: Catalog, connection: Connection, is_pruned: Callable
         train(job, catalog, tell, is_pruned)
     except (Exception, KeyboardInterrupt) as caught:
         error = caught
-    connection.send(Done(job.number, _ended(job, error)))
+    connection.send(Done(job.number, job.folder.end(job.overrides, error) if error else 0))
 
 
 def _run_together(jobs: Sequence[Job], catalog: Catalog, connection: Connection) -> None:
@@ -170,7 +169,7 @@ def _run_together(jobs: Sequence[Job], catalog: Catalog, connection: Connection)
     def ended(k: int, error: BaseException | None) -> None:
         job = left.pop(k)
         with output_to(job.folder.log):
-            connection.send(Done(job.number, _ended(job, error)))
+            connection.send(Done(job.number, job.folder.end(job.overrides, error) if error else 0))
 
     try:
         for job in jobs:
@@ -193,17 +192,6 @@ def _teller(job: Job, connection: Connection) -> Callable[..., None]:
             connection.send(message)
 
     return tell
-
-
-def _ended(job: Job, error: BaseException | None) -> int:
-    """Returns a job's exit code, and writes an end down that it couldn't."""
-    if error is None:
-        return 0
-    exit_code = error.exit_code if isinstance(error, TfrunError) else 1
-    if not job.folder.has_ended:  # else the run has told and logged it
-        job.folder.fail(job.overrides, type(error).__name__, str(error), exit_code)
-        traceback.print_exception(error)
-    return exit_code
 
 
 @contextlib.contextmanager

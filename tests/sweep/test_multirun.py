@@ -275,17 +275,55 @@ def test_jobs_that_are_trained_together(tmp_path: Path) -> None:
     assert sweep.run(1)["metrics"] == pytest.approx(json.loads(alone.read_text())["metrics"], rel=1e-3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_hydra_s_own_launchers(tmp_path: Path, launcher: str) -> None:
-    package = f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher"
-    if importlib.util.find_spec(package) is None:
+LAUNCHERS = {  # Hydra's own, and what they are called with here
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "submitit_local": [],
+    "ray": ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
+}
+
+
+@pytest.fixture(params=LAUNCHERS)
+def launcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The words that choose one of Hydra's own launchers."""
+    package = f"hydra_{request.param.partition('_')[0]}_launcher"
+    try:
+        found = importlib.util.find_spec(f"hydra_plugins.{package}")
+    except ModuleNotFoundError:  # there is no plugin at all
+        found = None
+    if found is None:
         pytest.skip(f"{package} isn't installed")
-    words = ("trainer.max_epochs=2", "optimizer.learning_rate=1e-3,0.01", f"hydra/launcher={launcher}")
-    sweep = finish(tmp_path, start(tmp_path, *words))
-    assert sweep.returncode == 0, sweep.stderr
-    assert states(sweep.folder) == {0: "completed", 1: "completed"}
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # it listens on 127.0.0.1 only
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray leaves a token
+    return [f"hydra/launcher={request.param}", *LAUNCHERS[request.param]]
+
+
+@pytest.mark.slow
+def test_hydra_s_own_launchers(tmp_path: Path, launcher: list[str]) -> None:
+    """A job gives what it gives alone; one that fails takes no other with it, and the exit code is a sweep's."""
+    words, how = ("trainer.max_epochs=2", "plugins=[bad]", "loss=bad"), "loss.how=fine,raise,good"
+    sweep = finish(tmp_path, start(tmp_path, *words, how, *launcher))
+    assert sweep.returncode == 8, sweep.stderr
+    assert "1 of 3 jobs failed" in sweep.stderr and "Traceback" not in sweep.stderr
+    assert states(sweep.folder) == {0: "completed", 1: "failed", 2: "completed"}
     assert sweep.run(1)["run_id"] == f"{sweep.folder.name}/1"
+    assert sweep.run(1)["error"]["type"] == "ValueError"
+    assert sweep.log(1).count("ValueError: a bug in a loss") == 1
+    command = (*SMALL[:-1], *words, "loss.how=good", "name=alone")
+    subprocess.run([TFRUN, *command], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    (alone,) = tmp_path.glob("outputs/alone/*")
+    assert (alone / "metrics.jsonl").read_bytes() == (sweep.folder / "2" / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_hydra_s_own_launchers_note_down_what_fails_before_training(tmp_path: Path, launcher: list[str]) -> None:
+    (tmp_path / "rows.csv").write_text("x,y\n1,2\n")
+    sweep = finish(tmp_path, start(tmp_path, "data=csv", "data.path=rows.csv", "data.target=z,w", *launcher))
+    assert sweep.returncode == 8, sweep.stderr
+    assert states(sweep.folder) == {0: "failed", 1: "failed"}
+    for number, target in enumerate("zw"):
+        assert f"Received: '{target}'" in sweep.run(number)["error"]["message"]
+        assert "Traceback" in sweep.log(number)
 
 
 KEPT = ("trainer.max_epochs=40", "checkpoint.every_epochs=2", "checkpoint.keep=2", "seed=1,2,3,4", "name=kept")
