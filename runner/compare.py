@@ -226,7 +226,9 @@ def show(comparison: Comparison) -> None:
 
 def _say_best(comparison: Comparison) -> None:
     best = comparison.rows[0]
-    if comparison.value(best) is not None:
+    if not schema.is_comparable(comparison.metric, comparison.keys):
+        say(Terminal(), f"no best: {comparison.metric} of different losses can't be compared. metric=val/mae can")
+    elif comparison.value(best) is not None:
         say(Terminal(), f"best       {shown(best.folder.path)}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -393,6 +393,14 @@ def _check_together(config: dict[str, Any], catalog: Catalog) -> None:
 def monitored_values(config: Mapping[str, Any]) -> list[str]:
     """Returns the names of the values that a run has of each epoch, `val/loss` first."""
     return [f"{split}/{value}" for split in ("val", "train") for value in ("loss", *config["metric"])]
+
+
+def is_comparable(value: str, keys: Collection[str]) -> bool:
+    """Returns whether a value that is monitored means the same in runs that differ in the given keys.
+
+    The loss doesn't where losses differ: a smaller one only says that it counts in a smaller unit.
+    """
+    return not (value.endswith("/loss") and any(key.partition(".")[0] == "loss" for key in keys))
 
 
 def check_task(config: Mapping[str, Any], catalog: Catalog, task: str | None) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tfrun import cli
-from tfrun.compare import compare, importances
+from tfrun.compare import compare, importances, show
 from tfrun.errors import ConfigError
 
 
@@ -58,6 +58,15 @@ def test_what_follows_from_another_choice_is_left_out(tmp_path: Path) -> None:
     write(tmp_path, 0, 0.1, model={"name": "mlp", "units": [300], "dropout": 0.0}, loss={"name": "huber", "delta": 1.0})
     write(tmp_path, 1, 0.2, model={"name": "deep", "units": [30], "depth": 2}, loss={"name": "huber", "delta": 2.0})
     assert list(compare([str(tmp_path)]).keys) == ["model.name", "loss.delta"]
+
+
+def test_of_different_losses_the_loss_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, delta in enumerate((0.5, 1.0)):
+        write(tmp_path, number, delta, loss={"name": "huber", "delta": delta})
+    show(compare([str(tmp_path)]))
+    assert "no best: val/loss of different losses can't be compared" in capsys.readouterr().out
+    show(compare([str(tmp_path)], "val/hits"))
+    assert f"best       {tmp_path / '1'}" in capsys.readouterr().out
 
 
 def test_seeds_are_summed_up(sweep: Path) -> None:

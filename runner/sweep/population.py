@@ -95,6 +95,7 @@ class Population:
                 "hydra.sweeper.params: members take over each other's state, so the space is of numbers with a "
                 f"fraction of loss, optimizer, algorithm and trainer. Received: {keys}"
             )
+        space.check_comparable(self._space, [self._monitor])
         self._num_replaced = max(1, int(self._settings["replaced"] * self._settings["population"]))
         self._members: list[Member] = []
         self._news: list[str] = []

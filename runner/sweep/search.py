@@ -57,6 +57,7 @@ class Search:
         checkpoint = self.first.config["checkpoint"]
         self.mode: str = checkpoint["mode"]
         self._objectives = self._checked_objectives({checkpoint["monitor"]: self.mode})
+        space.check_comparable(self.space, self._objectives)
         self._constraints = {text: study.constraint(text) for text in self._settings["constraints"]}
         self._make = study.opener(self._settings, self.space, self.first.config, bool(self._constraints))
         if self._settings["pruner"] and len(self._objectives) > 1:

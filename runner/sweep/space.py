@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from tfrun.compose import USER_MISTAKES, Session
 from tfrun.errors import ConfigError, unknown
+from tfrun.schema import is_comparable
 from tfrun.sweep.jobs import Job
 
 
@@ -106,6 +107,18 @@ def read(session: Session, sweep: DictConfig, params: Mapping[str, Any]) -> tupl
             "hydra.sweeper.params: an empty space. Try 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'"
         )
     return common, sorted(space.values(), key=lambda dimension: dimension.when is not None)
+
+
+def check_comparable(space: Sequence[Dimension], values: Collection[str]) -> None:
+    """Refuses to judge jobs by their loss where the space is of losses. Raises ConfigError."""
+    keys = [dimension.key for dimension in space]
+    for value in values:
+        if not is_comparable(value, keys):
+            losses = ", ".join(key for key in keys if not is_comparable(value, [key]))
+            raise ConfigError(
+                f"hydra.sweeper.params: {value} says nothing of which {losses} is better, as each counts in a unit of "
+                f"its own. Search by a metric: checkpoint.monitor=val/mae, for instance"
+            )
 
 
 def check(space: Sequence[Dimension], composed: Callable[[Mapping[str, str]], Job]) -> list[Job]:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tfrun.console import Terminal, is_live, say, short_names, shown
 from tfrun.runs import RunFolder
+from tfrun.schema import is_comparable
 from tfrun.sweep.estimate import duration
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.task import objective
@@ -211,15 +212,12 @@ def print_sweep(sweep: Path, outcomes: Sequence[Outcome], mode: str, is_cut_off:
 
 
 def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:
-    """Returns the best of the completed jobs, or None where their values can't be compared.
-
-    Values of different losses can't: a smaller one only says that its loss counts in a smaller unit.
-    """
+    """Returns the best of the completed jobs, or None where their values can't be compared."""
     done = [
         (outcome.value, outcome) for outcome in outcomes if outcome.value is not None and outcome.status == "completed"
     ]
     monitors = {outcome.monitor for _, outcome in done}
-    losses = any(key.partition(".")[0] == "loss" for outcome in outcomes for key in outcome.swept)
-    if len(monitors) != 1 or (losses and str(*monitors).endswith("/loss")):
+    swept = {key for outcome in outcomes for key in outcome.swept}
+    if len(monitors) != 1 or not is_comparable(str(*monitors), swept):
         return None
     return (min if mode == "min" else max)(done, key=lambda pair: pair[0])[1]

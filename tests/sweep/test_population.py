@@ -247,6 +247,7 @@ def test_values_are_drawn_from_the_whole_space() -> None:
         ((RATE, "model.dropout=interval(0.1,0.5)"), "members take over each other's state"),
         ((RATE, "data.batch_size=16,32"), "members take over each other's state"),
         ((RATE, "loss=huber,mse"), "members take over each other's state"),
+        ((RATE, "loss=huber", "loss.delta=interval(0.5,2.0)"), "val/loss says nothing of which loss.delta is better"),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(words: tuple[str, ...], expected: str) -> None:
