@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import operator
 import re
@@ -51,6 +52,8 @@ def opener(
         if any(not dimension.choices for dimension in space):
             raise ConfigError("hydra.sweeper.sampler: grid needs choices, not intervals")
         options["search_space"] = {dimension.key: list(dimension.choices) for dimension in space}
+    if name == "gp" and importlib.util.find_spec("torch") is None:  # Optuna would miss it at its eleventh trial
+        raise ConfigError("hydra.sweeper.sampler: gp needs PyTorch. Install it with: pip install 'tfrun[gp]'")
     if name == "tpe":
         options = {"constant_liar": True, **options}  # several jobs run at once
     if constrained and name not in ("tpe", "gp", "nsgaii"):

@@ -21,7 +21,7 @@ import pytest
 from hydra.types import RunMode
 
 from tfrun.compose import Sources, plugin_names, session
-from tfrun.errors import TfrunError
+from tfrun.errors import ConfigError, TfrunError
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.search import Search
@@ -112,6 +112,30 @@ def test_a_mistake_is_told_before_anything_runs(words: tuple[str, ...], expected
     with pytest.raises(TfrunError) as caught:
         search(*words)
     assert expected in str(caught.value) and caught.value.exit_code == 2 and "\n" not in str(caught.value)
+
+
+def test_what_a_sampler_needs_is_looked_for_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConfigError, match=r"gp needs PyTorch. .*'tfrun\[gp\]'"):
+        search(RATE, "hydra.sweeper.sampler=gp")
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "cmaes", "gp", "random", "nsgaii"])
+def test_every_sampler_searches_the_space(tmp_path: Path, sampler: str) -> None:
+    if sampler == "gp":
+        pytest.importorskip("torch", reason="the extra gp isn't installed")
+    words = (
+        RATE,
+        "data.batch_size=int(interval(8,64))",
+        f"hydra.sweeper.sampler={sampler}",
+        "hydra.sweeper.n_trials=14",
+    )
+    found, rates = begun(tmp_path / "s", *words), []
+    while (job := found.next(())) is not None:
+        rates.append(rate(job))
+        assert 8 <= job.config["data"]["batch_size"] <= 64
+        end(found, job, (math.log10(rate(job)) + 2) ** 2)
+    assert len(set(rates)) == 14 and all(1e-4 <= own <= 1e-1 for own in rates)
 
 
 def test_each_job_s_value_is_told(tmp_path: Path) -> None:
