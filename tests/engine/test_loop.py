@@ -114,6 +114,14 @@ def test_goes_on_from_the_program_s_step() -> None:
     assert sum(run.blocks) == 63
 
 
+def test_pauses_on_the_way_and_not_at_the_end() -> None:
+    run = Pretend(Plan(steps_per_epoch=10, last_step=100, pause_step=40), step=10)
+    assert run.train() == "paused"
+    assert run.step == 40 and run.on_disk == [40]
+    run = Pretend(Plan(steps_per_epoch=10, last_step=100, pause_step=120), step=40)
+    assert run.train() == "last step" and run.step == 100
+
+
 def test_nothing_is_left_to_do() -> None:
     run = Pretend(Plan(steps_per_epoch=10, last_step=30), step=30)
     assert run.train() == "last step"
