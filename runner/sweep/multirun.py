@@ -61,6 +61,8 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
     threads = _threads(hydra.launcher)
     composer = Composer(session, sweep.cfg, swept, threads)
     jobs = [composer(own, number) for number, own in enumerate(overrides)]
+    if not jobs:
+        raise ConfigError(f"-m: a sweep of no jobs, as one of its ranges is empty. Received: {' '.join(task)}")
 
     first, is_grid = jobs[0].config, _is(hydra.sweeper, BasicSweeper) and _is(hydra.launcher, ForkLauncher)
     if extended and not is_grid:

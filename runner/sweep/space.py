@@ -160,18 +160,18 @@ def _condition(key: str, when: Any) -> tuple[str, tuple[str, ...]] | None:
 
 def _dimension(override: Override, when: tuple[str, tuple[str, ...]] | None) -> Dimension | None:
     """Returns what an override sweeps over, or None where it doesn't."""
-    key, sweep = override.key_or_group, override._value
+    key, sweep, typed = override.key_or_group, override._value, (override.input_line or "").lstrip("+")
     if isinstance(sweep, IntervalSweep):
         low, high, log = sweep.start, sweep.end, "log" in sweep.tags
         assert low is not None and high is not None
         if not low < high or (log and low <= 0):
             wanted = "0 < low < high" if log else "low < high"
-            raise ConfigError(f"{key}: an interval needs {wanted}. Received: {override.input_line!r}")
+            raise ConfigError(f"{key}: an interval needs {wanted}. Received: {typed!r}")
         return Dimension(key, low, high, log, when=when)
     if isinstance(sweep, ChoiceSweep | RangeSweep):
         choices = tuple(dict.fromkeys(override.sweep_string_iterator()))
         if not choices:
-            raise ConfigError(f"{key}: an empty range. Received: {override.input_line!r}")
+            raise ConfigError(f"{key}: an empty range. Received: {typed!r}")
         if isinstance(sweep, RangeSweep) and sweep.step == 1 and isinstance(sweep.start, int):
             return Dimension(key, int(choices[0]), int(choices[-1]), when=when) if len(choices) > 1 else None
         return Dimension(key, choices=choices, when=when)
