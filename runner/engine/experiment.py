@@ -239,7 +239,7 @@ async def _train(
 ) -> None:
     timing, started = loop.Timing(), time.perf_counter()
     with progress.waiting(console, "building and compiling"):
-        session = build_session(config, catalog, table)
+        session = build_session(config, catalog, table, may_be_kept=True)
         restored = _newest_checkpoint(folder, session, console) if resume else None
         engine = await take(session, restored.extra["engine"] if restored else {}, timing)
         session, program = engine.session, engine.program

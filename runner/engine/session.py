@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrun import provenance
@@ -27,6 +29,20 @@ from tfrun.table import Table
 LOG_POINTS = 500  # of a curve over steps, where logger.every_steps is not set
 TRACED_TRAINER = ("precision", "deterministic", "microbatches", "ema_decay", "on_divergence")
 OPTIONAL_ROLE = "early_stopping"  # it may be turned on or off when a run goes on
+SAYS_NOTHING = ("name", "output_root", "tags")  # of what a run begins with
+BEGINNINGS_BYTES = 2**28  # kept of earlier runs
+
+
+class Beginning(NamedTuple):
+    """The values that a run begins with: of its state, of its hyperparameters, and Python's random state."""
+
+    state: Mapping[str, np.ndarray]
+    inputs: Mapping[str, float]
+    random: tuple[Any, Any]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(array.nbytes for array in self.state.values())
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Session:
         plan: when to stop and when to save.
         best: follows the value whose best weights are kept.
         stopper: follows the value that early stopping watches, or None.
+        beginning: an earlier run's that is this one's too, where the pieces were not built again; else None.
     """
 
     config: Mapping[str, Any]
@@ -54,6 +71,7 @@ class Session:
     plan: Plan
     best: Tracker
     stopper: Tracker | None
+    beginning: Beginning | None = None
 
     @property
     def data_bytes(self) -> int:
@@ -135,6 +153,18 @@ class Session:
         }
         return json.dumps(described, sort_keys=True, default=str)
 
+    def begin(self, beginning: Beginning) -> None:
+        """Gives all variables what a run begins with, and the config's learning rates."""
+        self.parts.inputs.take(beginning.inputs)
+        self.state().write(beginning.state)
+        for group in self.parts.step.active:
+            rate = self.config["optimizer"]["groups"][group.name]["learning_rate"]
+            if rate is not None:
+                group.base_learning_rate.assign(rate)
+                group.optimizer.learning_rate.assign(rate)
+        random.setstate(beginning.random[0])
+        np.random.set_state(beginning.random[1])
+
     def load_best(self, program: Program) -> None:
         """Gives the model its best weights; before an epoch has ended, the averaged ones, where there are such."""
         if int(self.best.best_step.numpy()):
@@ -184,12 +214,13 @@ class Session:
 
 
 class Kept(NamedTuple):
-    """A program, the session over whose variables it is traced, and what was picked for it: modes, lanes."""
+    """A program, the session over whose variables it is traced, what was picked for it, and its runs' beginnings."""
 
     structure: str
     session: Session
     program: Program
     choices: dict[Any, Any]
+    beginnings: dict[str, Beginning]
 
     def fits(self, session: Session, structure: str) -> bool:
         """Returns whether the program is good for a session too: only inputs of it have changed."""
@@ -198,11 +229,24 @@ class Kept(NamedTuple):
 
     def take(self, session: Session, streams: bool) -> Session:
         """Returns the session over this program's variables, which take the values of the given one's."""
-        self.session.parts.inputs.take(session.parts.inputs.read())
-        self.session.state().write(session.state().read())
+        beginning = session.beginning
+        if beginning is None:
+            state, inputs = session.state().read(), session.parts.inputs.read()
+            beginning = Beginning(state, inputs, (random.getstate(), np.random.get_state()))
+            self.remember(_begins_with(session.config, session.examples), beginning)
+        own = replace(self.session, config=session.config)
+        own.begin(beginning)
         self.program.start(session.make_feed(streams), session.examples.splits["val"])
-        own = self.session
         return replace(session, parts=own.parts, best=own.best, stopper=own.stopper)
+
+    def remember(self, key: str, beginning: Beginning) -> None:
+        """Keeps what a run began with, and lets go of the oldest ones where they are too large together."""
+        self.beginnings[key] = beginning
+        sizes = {key: own.num_bytes for key, own in self.beginnings.items()}
+        for oldest in list(sizes):
+            if sum(sizes.values()) <= BEGINNINGS_BYTES:
+                break
+            del self.beginnings[oldest], sizes[oldest]
 
 
 _kept: list[Kept] = []  # at most one, the last run's: another trial of a sweep is most often of the same structure
@@ -214,13 +258,19 @@ def with_program(session: Session, streams: bool) -> tuple[Session, Kept]:
     for kept in _kept:
         if kept.fits(session, structure):
             return kept.take(session, streams), kept
+    if session.beginning is not None:
+        session.begin(session.beginning)
     without_data = replace(session, table=None, examples=None)  # type: ignore[arg-type] # nobody asks it for them
-    _kept[:] = [Kept(structure, without_data, session.make_program(streams), {})]
+    _kept[:] = [Kept(structure, without_data, session.make_program(streams), {}, {})]
     return session, _kept[0]
 
 
 def build_session(
-    config: Mapping[str, Any], catalog: Catalog, table: Table, fitted: data.Preprocessing | None = None
+    config: Mapping[str, Any],
+    catalog: Catalog,
+    table: Table,
+    fitted: data.Preprocessing | None = None,
+    may_be_kept: bool = False,
 ) -> Session:
     """Does everything that comes before the first step: devices, data, model, optimizers.
 
@@ -229,6 +279,8 @@ def build_session(
         catalog: the components.
         table: the raw rows.
         fitted: a trained run's preprocessing: then all rows are there to be evaluated, and none to be trained on.
+        may_be_kept: whether it may be over the variables of the program that is kept, which have their values once
+            it has been given to that: where an earlier run differed in nothing but its learning rates.
 
     Raises:
         TfrunError: the devices, the data or the components are not as the config says.
@@ -239,6 +291,11 @@ def build_session(
     if fitted is None:
         devices.check_batch_size(order.batch_size, strategy, config["trainer"]["microbatches"])
     plan = make_plan(config, order.steps_per_epoch)
+    key = _begins_with(config, examples)
+    for kept in _kept:
+        if may_be_kept and key in kept.beginnings:
+            own = replace(kept.session, config=config, strategy=strategy, table=table, examples=examples)
+            return replace(own, order=order, plan=plan, beginning=kept.beginnings[key])
     sample = feed.sample(examples)
     parts = build_parts(config, catalog, strategy, examples.preprocessing, sample, plan)
     with strategy.scope():
@@ -250,6 +307,16 @@ def build_session(
     if len(examples.splits["val"]) == 0 and fitted is None:
         _check_monitors({"checkpoint": best, "early_stopping": stopper})
     return Session(config, strategy, table, examples, parts, order, plan, best, stopper)
+
+
+def _begins_with(config: Mapping[str, Any], examples: data.Examples) -> str:
+    """Returns what a run's first values follow from, but for its learning rates."""
+    groups = {
+        name: {**group, "learning_rate": group["learning_rate"] is None}
+        for name, group in config["optimizer"]["groups"].items()
+    }
+    own = {key: value for key, value in config.items() if key not in SAYS_NOTHING}
+    return json.dumps([own | {"optimizer": groups}, examples.fingerprint], sort_keys=True, default=str)
 
 
 _last_prepared: list[tuple[Table, str, data.Examples]] = []  # at most one: a sweep's next job most often has its rows

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from tfrun import cli
 from tfrun.engine import session
+from tfrun.engine.build import build_parts
 from tfrun.engine.session import make_plan
 
 
@@ -85,3 +87,39 @@ def test_a_second_trial_of_the_same_structure_is_the_same_program(tmp_path: Path
     assert session._kept[0].program is not program
     with pytest.raises(AssertionError, match="start"):
         _ = program.feed  # a program that is kept keeps no examples
+
+
+def test_what_differs_in_learning_rates_alone_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rate, built = "optimizer.groups.{}.learning_rate={}", 0
+
+    def build(*args: Any) -> Any:
+        nonlocal built
+        built += 1
+        return build_parts(*args)
+
+    monkeypatch.setattr(session, "build_parts", build)
+    words = ["optimizer.groups.deep.schedule.name=cosine", "model.dropout=0.2", "loss.delta=0.5"]
+    rates = [rate.format("deep", 0.003), rate.format("wide", 0.1)]
+    session._kept.clear()
+    first, _ = trial(tmp_path, *words)
+    assert trial(tmp_path, *words) == (first, 1) and built == 2  # the second one's beginning is kept
+    found, _ = trial(tmp_path, *words, *rates)
+    assert found != first
+    assert trial(tmp_path, *words) == (first, 1) and built == 2  # nothing of the other rates is left
+    for differs in ("seed=3", "loss.delta=0.4", "data.validation_split=0.3"):
+        trial(tmp_path, *words, differs)
+    assert built == 5
+
+    session._kept.clear()  # as in a process of its own
+    assert trial(tmp_path, *words, *rates) == (found, 1)
+
+
+def test_beginnings_are_kept_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "BEGINNINGS_BYTES", 1000)
+    kept = session.Kept("", cast(Any, None), cast(Any, None), {}, {})
+    for key, size in (("a", 100), ("b", 100), ("c", 100), ("d", 50), ("e", 300)):
+        kept.remember(key, session.Beginning({"model/0": np.zeros(size, np.float32)}, {}, ((), ())))
+    assert list(kept.beginnings) == []  # the last one alone is too large
+    for key, size in (("a", 100), ("b", 100), ("c", 100)):
+        kept.remember(key, session.Beginning({"model/0": np.zeros(size, np.float32)}, {}, ((), ())))
+    assert list(kept.beginnings) == ["b", "c"]
