@@ -25,9 +25,22 @@ def engine(log: Path | None) -> Iterator[tuple[ModuleType, float]]:
     with library_output_to(log or Path(os.devnull)):
         started = time.perf_counter()
         waiting = console.status("loading TensorFlow") if is_live() else contextlib.nullcontext()
-        with waiting, _nothing_collected():
+        with waiting, _nothing_collected(), _without_scikit_learn():
             from tfrun.engine import experiment
         yield experiment, time.perf_counter() - started
+
+
+@contextlib.contextmanager
+def _without_scikit_learn() -> Iterator[None]:
+    """Keeps Keras from importing scikit-learn, a fifth of all that is imported, for wrappers that nobody uses here."""
+    if "sklearn" in sys.modules or "keras" in sys.modules:
+        yield
+        return
+    sys.modules["sklearn"] = None  # type: ignore[assignment] # Python's way to say that there is none
+    try:
+        yield
+    finally:
+        del sys.modules["sklearn"]
 
 
 @contextlib.contextmanager

@@ -129,6 +129,13 @@ def test_importing_the_datasets_loads_no_tensorflow(root: Path) -> None:
     assert loaded_after_importing(module_names(root, "components/datasets", "tfrun.components.datasets")) == ""
 
 
+def test_the_engine_comes_without_scikit_learn_which_can_still_be_imported() -> None:
+    code = "import sys\nfrom tfrun.launch import engine\nwith engine(None): pass\n"
+    code += "assert 'keras' in sys.modules and 'sklearn' not in sys.modules\nimport sklearn.datasets"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
 def test_each_promise_has_its_test(root: Path) -> None:
     """docs/guarantees.md names tests that are there."""
     sources = {path.name: path.read_text() for path in (root / "tests").rglob("test_*.py")}
