@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,31 @@ def test_the_benchmark_measures_every_contender(root: Path, tmp_path: Path) -> N
         assert (f"{name}: not installed" in done.stdout) == (name not in installed)
     for entry in case["summary"].values():
         assert entry["ratios"].keys() == {"tfrun", "tfrun, one Adam"}
+
+
+def test_how_a_run_is_watched(root: Path, tmp_path: Path) -> None:
+    code = """
+import json, sys
+from benchmarks import start
+words = ["trainer.max_epochs=3", "output_root=."]
+sys.argv[1:] = [json.dumps([words])]
+start.main()
+from benchmarks.tfrun_run import after_each_block
+from tfrun import cli
+steps = []
+with after_each_block(steps.append, at_end=True):
+    assert cli.main(words) == 0
+print(json.dumps(steps))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(root / "scripts")}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    marks, steps = (json.loads(line) for line in done.stdout.splitlines() if line[0] in "{[")
+    assert 0 < marks["command"] < marks["first_step"]
+    ended = {json.loads(path.read_text())["step"] for path in tmp_path.glob("outputs/*/*/run.json")}
+    assert ended == {1, 33}  # the first one was ended at its first step
+    assert steps == sorted(steps) and steps[0] == 1 and steps[-2:] == [33, 33]  # after the last block, and at the end
 
 
 def test_an_unknown_case_is_told_before_tensorflow_loads(root: Path) -> None:

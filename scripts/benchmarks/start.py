@@ -158,12 +158,12 @@ def _one_step(ended: Callable[[], Any]) -> Iterator[None]:
             loop = opened[0].loop
             train = loop.train
 
-            def first_step(program: Any, plan: Any, write: Any, show: Any, *rest: Any) -> Any:
+            def first_step(program: Any, run: Any, plan: Any, write: Any, show: Any, *rest: Any) -> Any:
                 def shown(*values: Any) -> None:
                     ended()
                     show(*values)
 
-                return train(program, dataclasses.replace(plan, last_step=1), write, shown, *rest)
+                return train(program, run, dataclasses.replace(plan, last_step=1), write, shown, *rest)
 
             loop.train = first_step
             try:

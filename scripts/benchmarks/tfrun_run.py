@@ -109,7 +109,7 @@ def after_each_block(call: Callable[[int], None], at_end: bool = False) -> Itera
     """Lets runs call `call` with the step they are at, whenever a block has been shown and, if asked, at their end."""
     train = loop.train
 
-    def watched_train(*args: Any, **kwargs: Any) -> Any:
+    async def watched_train(*args: Any, **kwargs: Any) -> Any:
         bound = inspect.signature(train).bind(*args, **kwargs)
         show, steps = bound.arguments["show"], [0]
 
@@ -119,7 +119,7 @@ def after_each_block(call: Callable[[int], None], at_end: bool = False) -> Itera
             call(step)
 
         bound.arguments["show"] = watched_show
-        ended = train(*bound.args, **bound.kwargs)
+        ended = await train(*bound.args, **bound.kwargs)
         if at_end:
             call(steps[-1])
         return ended
