@@ -227,7 +227,7 @@ def show(comparison: Comparison) -> None:
 def _say_best(comparison: Comparison) -> None:
     best = comparison.rows[0]
     if not schema.is_comparable(comparison.metric, comparison.keys):
-        say(Terminal(), f"no best: {comparison.metric} of different losses can't be compared. metric=val/mae can")
+        say(Terminal(), f"no best: {comparison.metric} of different losses can't be compared. metric=val/<metric> can")
     elif comparison.value(best) is not None:
         say(Terminal(), f"best       {shown(best.folder.path)}")
 

@@ -34,7 +34,7 @@ BEGINNINGS_BYTES = 2**28  # kept of earlier runs
 
 
 class Beginning(NamedTuple):
-    """The values that a run begins with: of its state, of its hyperparameters, and Python's random state."""
+    """The values that a run begins with: of its state, of its hyperparameters, and the states of `random` and NumPy."""
 
     state: Mapping[str, np.ndarray]
     inputs: Mapping[str, float]
