@@ -260,11 +260,14 @@ class Group:
     def _is_faster(self, last_step: int, choices: Choices) -> bool:
         """Measures whether to train together is faster, where the runs are long enough for that to pay."""
         count, program = len(self._members), self._program
-        together = count * modes.rate(lambda steps: self._train([True] * count, 0, steps), program.max_steps)
-        seconds = last_step * count / together
-        if modes.SHARE_OF_RUN * seconds < max(modes.COMPARISON_SECONDS, self._compile_seconds):
-            self.why = f"{count} runs in at most {seconds:,.0f} s: too short to compare with one after another"
-            return True
+        together = 0.0
+        for longest in (modes.ROUGH_STEPS, program.max_steps):  # most runs are so short that a rough look will do
+            most = min(longest, program.max_steps)
+            together = count * modes.rate(lambda steps: self._train([True] * count, 0, steps), most)
+            seconds = last_step * count / together
+            if modes.SHARE_OF_RUN * seconds < max(modes.COMPARISON_SECONDS, self._compile_seconds):
+                self.why = f"{count} runs in at most {seconds:,.0f} s: too short to compare with one after another"
+                return True
         program.run(0, 1)  # compiles
         alone = modes.rate(lambda steps: program.run(0, steps), program.max_steps)
         self.why = f"measured: {count} together {together:,.0f} steps/s, one after another {alone:,.0f} steps/s"

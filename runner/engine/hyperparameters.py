@@ -47,8 +47,9 @@ class Hyperparameter:
 
     def assign(self, value: float) -> None:
         """Gives it another value, in the programs that were traced with it too."""
-        self._value = float(value)
-        self.variable.assign(value)
+        if value != self._value:
+            self._value = float(value)
+            self.variable.assign(value)
 
     def _ask(self, ask: Callable[..., Any], *others: Any) -> Any:
         answer = ask(self._value, *others)
