@@ -70,6 +70,11 @@ class Comparison:
         """The runs that completed and have a value."""
         return [row for row in self.rows if row.run["status"] == "completed" and self.value(row) is not None]
 
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the metric means the same in all runs."""
+        return schema.is_comparable(self.metric, self.keys)
+
     def value(self, row: Row) -> float | None:
         """What a run is ordered by."""
         return row.value(self.metric, self.take)
@@ -226,7 +231,7 @@ def show(comparison: Comparison) -> None:
 
 def _say_best(comparison: Comparison) -> None:
     best = comparison.rows[0]
-    if not schema.is_comparable(comparison.metric, comparison.keys):
+    if not comparison.is_comparable:
         say(Terminal(), f"no best: {comparison.metric} of different losses can't be compared. metric=val/<metric> can")
     elif comparison.value(best) is not None:
         say(Terminal(), f"best       {shown(best.folder.path)}")
@@ -256,7 +261,8 @@ def importances(comparison: Comparison) -> dict[str, float]:
     """Returns how much each key that differs has to do with the metric, as shares of 1, the greatest first.
 
     By fANOVA (Hutter, Hoos and Leyton-Brown, 2014), as Optuna has it: a forest is fitted to the runs, and the variance
-    of its predictions is split by key. Empty for fewer than MIN_FOR_IMPORTANCE completed runs, and without Optuna.
+    of its predictions is split by key. Empty for fewer than MIN_FOR_IMPORTANCE completed runs, where the metric doesn't
+    mean the same in all, and without Optuna.
     """
     try:
         import optuna
@@ -265,7 +271,7 @@ def importances(comparison: Comparison) -> dict[str, float]:
     keys = [key for key in comparison.keys if key != "name" and all(key in row.config for row in comparison.done)]
     found = {key: _distribution(optuna, [row.config[key] for row in comparison.done]) for key in keys}
     kinds = {key: kind for key, kind in found.items() if kind is not None}
-    if len(comparison.done) < MIN_FOR_IMPORTANCE or len(kinds) < 2:
+    if not comparison.is_comparable or len(comparison.done) < MIN_FOR_IMPORTANCE or len(kinds) < 2:
         return {}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(storage=optuna.storages.InMemoryStorage())

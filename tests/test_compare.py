@@ -61,12 +61,15 @@ def test_what_follows_from_another_choice_is_left_out(tmp_path: Path) -> None:
 
 
 def test_of_different_losses_the_loss_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for number, delta in enumerate((0.5, 1.0)):
-        write(tmp_path, number, delta, loss={"name": "huber", "delta": delta})
+    for number in range(10):
+        write(
+            tmp_path, number, 1.0 + number, loss={"name": "huber", "delta": 0.5 + number % 2}, model={"units": number}
+        )
     show(compare([str(tmp_path)]))
+    assert importances(compare([str(tmp_path)])) == {} != importances(compare([str(tmp_path)], "val/hits"))
     assert "no best: val/loss of different losses can't be compared" in capsys.readouterr().out
     show(compare([str(tmp_path)], "val/hits"))
-    assert f"best       {tmp_path / '1'}" in capsys.readouterr().out
+    assert f"best       {tmp_path / '9'}" in capsys.readouterr().out
 
 
 def test_seeds_are_summed_up(sweep: Path) -> None:
