@@ -231,10 +231,12 @@ def show(comparison: Comparison) -> None:
 
 def _say_best(comparison: Comparison) -> None:
     best = comparison.rows[0]
-    if not comparison.is_comparable:
-        say(Terminal(), f"no best: {comparison.metric} of different losses can't be compared. metric=val/<metric> can")
-    elif comparison.value(best) is not None:
+    if comparison.value(best) is None:
+        return
+    if comparison.is_comparable:
         say(Terminal(), f"best       {shown(best.folder.path)}")
+    else:
+        say(Terminal(), f"no best: {comparison.metric} of different losses can't be compared. metric=val/<metric> can")
 
 
 def show_differences(comparison: Comparison) -> None:

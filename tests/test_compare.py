@@ -70,6 +70,10 @@ def test_of_different_losses_the_loss_says_nothing(tmp_path: Path, capsys: pytes
     assert "no best: val/loss of different losses can't be compared" in capsys.readouterr().out
     show(compare([str(tmp_path)], "val/hits"))
     assert f"best       {tmp_path / '9'}" in capsys.readouterr().out
+    for number in range(2):
+        write(tmp_path / "failed", number, None, "failed", loss={"name": "huber", "delta": 0.5 + number})
+    show(compare([str(tmp_path / "failed")]))
+    assert "no best" not in capsys.readouterr().out  # nor is there anything to compare
 
 
 def test_seeds_are_summed_up(sweep: Path) -> None:

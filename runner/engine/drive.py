@@ -265,7 +265,7 @@ class Group:
             most = min(longest, program.max_steps)
             together = count * modes.rate(lambda steps: self._train([True] * count, 0, steps), most)
             seconds = last_step * count / together
-            if modes.SHARE_OF_RUN * seconds < max(modes.COMPARISON_SECONDS, self._compile_seconds):
+            if modes.is_too_short(seconds, self._compile_seconds):
                 self.why = f"{count} runs in at most {seconds:,.0f} s: too short to compare with one after another"
                 return True
         program.run(0, 1)  # compiles

@@ -121,6 +121,16 @@ def rate(train: Callable[[int], object], most: int) -> float:
         steps = min(most, 4 * steps)
 
 
+def is_too_short(seconds: float, compile_seconds: float) -> bool:
+    """Returns whether training of so many seconds doesn't pay for comparing one way to train with another.
+
+    Args:
+        seconds: of training.
+        compile_seconds: what one of the two took to compile; the other will take about as long.
+    """
+    return SHARE_OF_RUN * seconds < max(COMPARISON_SECONDS, compile_seconds)
+
+
 def has_convolutions(model: keras.Model) -> bool:
     """Returns whether any layer convolves."""
     return any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
@@ -135,7 +145,7 @@ def _compared(plan: Plan, program: Program, state: State, remembered: Choices) -
             return Choice("graph_loop", "XLA can't compile the step", time.perf_counter() - started)
         compile_seconds = time.perf_counter() - started
         seconds = min(plan.last_step / xla, plan.max_seconds or float("inf"))
-        if SHARE_OF_RUN * seconds < max(COMPARISON_SECONDS, compile_seconds):  # the graph loop is traced as long
+        if is_too_short(seconds, compile_seconds):  # the graph loop is traced as long
             why = f"at most {seconds:,.0f} s of training: too short to compare with the graph loop"
             return Choice("xla_loop", why, compile_seconds)
     graph = _steps_per_second(program, "graph_loop", state, plan.last_step)

@@ -59,7 +59,7 @@ class Session:
         plan: when to stop and when to save.
         best: follows the value whose best weights are kept.
         stopper: follows the value that early stopping watches, or None.
-        beginning: an earlier run's that is this one's too, where the pieces were not built again; else None.
+        beginning: what a run over an earlier one's pieces begins with; None where they were built for it.
     """
 
     config: Mapping[str, Any]
@@ -237,16 +237,13 @@ class Kept(NamedTuple):
         own = replace(self.session, config=session.config)
         own.begin(beginning)
         self.program.start(session.make_feed(streams), session.examples.splits["val"])
-        return replace(session, parts=own.parts, best=own.best, stopper=own.stopper)
+        return replace(session, parts=own.parts, best=own.best, stopper=own.stopper, beginning=beginning)
 
     def remember(self, key: str, beginning: Beginning) -> None:
         """Keeps what a run began with, and lets go of the oldest ones where they are too large together."""
         self.beginnings[key] = beginning
-        sizes = {key: own.num_bytes for key, own in self.beginnings.items()}
-        for oldest in list(sizes):
-            if sum(sizes.values()) <= BEGINNINGS_BYTES:
-                break
-            del self.beginnings[oldest], sizes[oldest]
+        while sum(own.num_bytes for own in self.beginnings.values()) > BEGINNINGS_BYTES:
+            del self.beginnings[next(iter(self.beginnings))]
 
 
 _kept: list[Kept] = []  # at most one, the last run's: another trial of a sweep is most often of the same structure
@@ -291,11 +288,11 @@ def build_session(
     if fitted is None:
         devices.check_batch_size(order.batch_size, strategy, config["trainer"]["microbatches"])
     plan = make_plan(config, order.steps_per_epoch)
-    key = _begins_with(config, examples)
-    for kept in _kept:
-        if may_be_kept and key in kept.beginnings:
-            own = replace(kept.session, config=config, strategy=strategy, table=table, examples=examples)
-            return replace(own, order=order, plan=plan, beginning=kept.beginnings[key])
+    for kept in _kept if may_be_kept else ():
+        beginning = kept.beginnings.get(_begins_with(config, examples))
+        if beginning is not None:
+            parts, best, stopper = kept.session.parts, kept.session.best, kept.session.stopper
+            return Session(config, strategy, table, examples, parts, order, plan, best, stopper, beginning)
     sample = feed.sample(examples)
     parts = build_parts(config, catalog, strategy, examples.preprocessing, sample, plan)
     with strategy.scope():
