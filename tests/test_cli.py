@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tfrun import __version__, cli, launch
+from tfrun import __version__, cli, load_engine
 
 Result = tuple[int, str, str]
 
@@ -52,7 +52,7 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     stand_in = Engine()
-    monkeypatch.setattr(launch, "engine", lambda log: stand_in)
+    monkeypatch.setattr(load_engine, "engine", lambda log: stand_in)
     return stand_in
 
 

@@ -19,9 +19,9 @@ import pyarrow.csv as arrow_csv
 from annotated_types import Gt
 
 from tfrun import register
-from tfrun.arrays import give_back
+from tfrun.data.arrays import give_back
+from tfrun.data.table import Table, Target
 from tfrun.errors import DataError, ResourceError, near_miss
-from tfrun.table import Table, Target
 
 MIN_ROWS = 10  # fewer can't be split into training, validation and test rows
 EMPTY_NUMBERS = pa.array(["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?", "-"])

@@ -8,7 +8,7 @@ import numpy as np
 from annotated_types import Gt
 
 from tfrun import register
-from tfrun.table import Table
+from tfrun.data.table import Table
 
 
 @register.dataset("diabetes")

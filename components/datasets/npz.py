@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from tfrun import arrays, register
+from tfrun import register
 from tfrun.components.datasets.csv import MIN_ROWS, existing_file
+from tfrun.data import arrays
+from tfrun.data.table import Table
 from tfrun.errors import DataError, near_miss
-from tfrun.table import Table
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 

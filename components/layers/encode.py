@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrun import register
-from tfrun.table import Features
+from tfrun.data.table import Features
 
 
 @register.layer("dense_features")

@@ -14,7 +14,7 @@ from tfrun.components.layers.encode import DenseFeatures
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import check_features, num_values
 from tfrun.components.models.subclassed import SavedWithArguments
-from tfrun.table import Features
+from tfrun.data.table import Features
 
 
 @register.model("autoencoder")

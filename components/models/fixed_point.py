@@ -10,7 +10,7 @@ from annotated_types import Gt, Le
 
 from tfrun import register
 from tfrun.components.models.subclassed import Subclassed
-from tfrun.table import Features
+from tfrun.data.table import Features
 
 
 @register.model("fixed_point")

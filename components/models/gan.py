@@ -15,8 +15,8 @@ from tfrun.components.layers.draws import next_state, normal, uniform
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import describe
 from tfrun.components.models.subclassed import SavedWithArguments
+from tfrun.data.table import Features
 from tfrun.errors import ConfigError
-from tfrun.table import Features
 
 EVALUATION_STATE = (7, 7)  # the same z at each validation
 

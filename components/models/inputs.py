@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
+from tfrun.data.table import Features
 from tfrun.errors import ConfigError
-from tfrun.table import Features
 
 
 def symbolic_inputs(model: str, features: Features) -> Any:

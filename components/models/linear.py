@@ -7,7 +7,7 @@ import keras
 from tfrun import register
 from tfrun.components.layers.encode import DenseFeatures
 from tfrun.components.models.inputs import output_dtype, symbolic_inputs
-from tfrun.table import Features
+from tfrun.data.table import Features
 
 
 @register.model("linear")

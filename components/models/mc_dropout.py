@@ -13,7 +13,7 @@ from tfrun.components.layers.draws import uniform
 from tfrun.components.layers.dropout import Dropout
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.subclassed import Subclassed
-from tfrun.table import Features
+from tfrun.data.table import Features
 
 
 @register.model("mc_dropout")

@@ -14,7 +14,7 @@ from tfrun.components.layers.dropout import Dropout
 from tfrun.components.layers.encode import DenseFeatures
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import output_dtype, symbolic_inputs
-from tfrun.table import Features
+from tfrun.data.table import Features
 
 
 @register.model("multi_task")

@@ -13,8 +13,8 @@ from tfrun import Activation, register
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import describe
 from tfrun.components.models.subclassed import SavedWithArguments
+from tfrun.data.table import Features
 from tfrun.errors import ConfigError
-from tfrun.table import Features
 
 
 @register.model("pointwise")

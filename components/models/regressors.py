@@ -12,7 +12,7 @@ from tfrun import Activation, register
 from tfrun.components.layers.residual import ResidualBlock
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.subclassed import Subclassed
-from tfrun.table import Features
+from tfrun.data.table import Features
 
 
 @register.model("residual_regressor")

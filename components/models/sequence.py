@@ -11,8 +11,8 @@ from annotated_types import Ge, Gt, Lt
 from tfrun import register
 from tfrun.components.layers.dropout import Dropout
 from tfrun.components.models.inputs import describe, output_dtype, symbolic_inputs
+from tfrun.data.table import Features
 from tfrun.errors import ConfigError
-from tfrun.table import Features
 
 
 @register.model("sequence")

@@ -9,7 +9,7 @@ import keras
 
 from tfrun.components.layers.encode import DenseFeatures
 from tfrun.components.models.inputs import check_features, num_values
-from tfrun.table import Features
+from tfrun.data.table import Features
 
 
 class SavedWithArguments(keras.Model):

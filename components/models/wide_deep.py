@@ -19,8 +19,8 @@ from tfrun.components.layers.dropout import Dropout
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import describe
 from tfrun.components.models.subclassed import SavedWithArguments
+from tfrun.data.table import Features
 from tfrun.errors import ConfigError, unknown
-from tfrun.table import Features
 
 MAX_AUTO_CELLS = 10_000  # every step updates each weight, so more would slow training without being asked for
 

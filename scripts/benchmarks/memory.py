@@ -184,7 +184,7 @@ def run_peak(words: Sequence[str]) -> int:
 
 def resident_over_epochs(words: Sequence[str], epochs: int, early: int) -> tuple[int, int]:
     """Returns the bytes resident after an early epoch of a command, and after its last one."""
-    from tfrun.engine.progress import Display
+    from tfrun.engine.recording.progress import Display
 
     update, after = Display.update, {}
 

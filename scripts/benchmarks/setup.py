@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
-from tfrun import schema
-from tfrun.compose import session
-from tfrun.engine.session import build_session
-from tfrun.table import load_table
+from tfrun.config import schema
+from tfrun.config.compose import session
+from tfrun.data.table import load_table
+from tfrun.engine.building.pieces import build_session
 
 EVALUATION_ROWS = 1024  # tfrun's; whoever may choose gets the same
 KERAS_LOSSES = {

@@ -148,9 +148,9 @@ def _one_step(ended: Callable[[], Any]) -> Iterator[None]:
 
     The loop is replaced behind the engine's door, so that the command itself imports TensorFlow.
     """
-    from tfrun import launch
+    from tfrun import load_engine
 
-    door = launch.engine
+    door = load_engine.engine
 
     @contextlib.contextmanager
     def engine(log: Path | None) -> Iterator[Any]:
@@ -171,11 +171,11 @@ def _one_step(ended: Callable[[], Any]) -> Iterator[None]:
             finally:
                 loop.train = train
 
-    launch.engine = engine
+    load_engine.engine = engine
     try:
         yield
     finally:
-        launch.engine = door
+        load_engine.engine = door
 
 
 def main() -> None:

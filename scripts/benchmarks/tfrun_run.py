@@ -20,7 +20,7 @@ from unittest import mock
 from tensorflow.python.framework.config import disable_op_determinism
 
 from tfrun import cli
-from tfrun.engine import loop
+from tfrun.engine.training import loop
 from tfrun.errors import Interrupted
 
 ENDLESS = ["trainer.max_epochs=null", f"trainer.max_steps={10**9}"]

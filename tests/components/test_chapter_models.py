@@ -18,8 +18,8 @@ from tfrun.components.models.regressors import ReconstructingRegressor, Residual
 from tfrun.components.models.sequence import sequence
 from tfrun.components.models.sequential import sequential
 from tfrun.components.models.wide_deep import WideDeep
+from tfrun.data.table import Features
 from tfrun.errors import ConfigError
-from tfrun.table import Features
 
 NUMBERS = Features({"a": (), "b": (), "c": ()}, {}, {})
 THREE = {"numbers": tf.constant([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]])}

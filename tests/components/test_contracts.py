@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrun import cli, schema
-from tfrun.catalog import load_catalog
-from tfrun.engine import contracts, data_contracts
-from tfrun.engine.build import build_component, build_function
-from tfrun.table import Table
+from tfrun import cli
+from tfrun.config import schema
+from tfrun.config.catalog import load_catalog
+from tfrun.data.table import Table
+from tfrun.engine.building.parts import build_component, build_function
+from tfrun.engine.verify import contracts, data_contracts
 
 CATALOG = load_catalog()
 PARAMETERS: dict[str, dict[str, Any]] = {

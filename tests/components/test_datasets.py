@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfrun.arrays import StoredArray
 from tfrun.components.datasets import csv as csv_module
 from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.embedded import diabetes, digits
 from tfrun.components.datasets.npz import npz
+from tfrun.data.arrays import StoredArray
 from tfrun.errors import DataError
 
 GOOD = "".join(f"{k},{k * 2.5}\n" for k in range(12))  # lines 2 to 13

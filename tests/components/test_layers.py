@@ -15,7 +15,7 @@ from tfrun.components.layers.encode import DenseFeatures
 from tfrun.components.layers.impute import Impute
 from tfrun.components.layers.normalization import LayerNormalization
 from tfrun.components.layers.residual import ResidualBlock
-from tfrun.table import Features
+from tfrun.data.table import Features
 
 INPUTS = {
     "numbers": tf.constant([[-1.0, 5.0], [0.0, 6.0], [2.5, 7.0]]),

@@ -13,8 +13,8 @@ from tfrun.components.models.linear import linear
 from tfrun.components.models.mlp import mlp
 from tfrun.components.models.residual_mlp import residual_mlp
 from tfrun.components.models.wide_deep import WideDeep
+from tfrun.data.table import Features
 from tfrun.errors import ConfigError
-from tfrun.table import Features
 
 NUMBERS = {"x": (-1.0, 0.0, 1.0), "y": (0.5,)}
 MIXED = Features(NUMBERS, {"city": 4, "kind": 3}, {})

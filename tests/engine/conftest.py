@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from tfrun.components.algorithms.supervised import Supervised
-from tfrun.engine.split import Group
-from tfrun.engine.step import Step, TargetScale
+from tfrun.engine.training.groups import Group
+from tfrun.engine.training.step import Step, TargetScale
 
 
 def squared(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

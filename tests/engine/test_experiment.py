@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from tfrun import cli
-from tfrun.engine import checkpoints, progress
 from tfrun.engine.experiment import _has_more_to_do
+from tfrun.engine.recording import progress
 from tfrun.errors import ResourceError
+from tfrun.files import checkpoints
 
 PATIENCE_SECONDS = 20.0
 STEPS_PER_EPOCH = 11

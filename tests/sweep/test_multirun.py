@@ -21,7 +21,7 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
-from tfrun.runs import RunFolder
+from tfrun.files.runs import RunFolder
 
 TFRUN = Path(sys.executable).with_name("tfrun")
 SMALL = ("model=mlp", "model.hidden_units=[4]", "trainer.compile=graph", "name=small")

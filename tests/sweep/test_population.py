@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from hydra.types import RunMode
 
-from tfrun.compose import Sources, plugin_names, session
-from tfrun.engine import branch, checkpoints
+from tfrun.config.compose import Sources, plugin_names, session
 from tfrun.errors import TfrunError
+from tfrun.files import checkpoints, copy_run
+from tfrun.sweep.board import read_outcome
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.population import Population
 from tfrun.sweep.space import Dimension
-from tfrun.sweep.table import read_outcome
 
 TFRUN = Path(sys.executable).with_name("tfrun")
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
@@ -182,7 +182,7 @@ def test_one_that_was_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: p
     _, new = take(found), take(found)
     assert new.number == 4
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(branch, "begin", interrupted)
+        patch.setattr(copy_run, "begin", interrupted)
         found.next(())  # would have #5 in the place of #3
 
     again = begun(folder, *words)

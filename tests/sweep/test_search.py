@@ -20,13 +20,13 @@ import optuna
 import pytest
 from hydra.types import RunMode
 
-from tfrun.compose import Sources, plugin_names, session
+from tfrun.config.compose import Sources, plugin_names, session
 from tfrun.errors import ConfigError, TfrunError
+from tfrun.sweep.board import read_outcome
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.search import Search
 from tfrun.sweep.space import Dimension
-from tfrun.sweep.table import read_outcome
 from tfrun.sweep.worker import Step
 
 TFRUN = Path(sys.executable).with_name("tfrun")

@@ -1,0 +1,1 @@
+"""The config: composed by Hydra, checked against the catalog of components. Imports no TensorFlow."""

@@ -1,0 +1,1 @@
+"""Data: raw rows, splits, and how columns become arrays."""

@@ -1,0 +1,1 @@
+"""Settings become objects: devices, model, loss, metrics, optimizers and the program."""

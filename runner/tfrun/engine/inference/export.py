@@ -1,0 +1,266 @@
+"""A trained run as a model that takes raw rows, written in a portable format and checked in a clean process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from tfrun.config import registry
+from tfrun.data.preprocessing import FittedTarget, Preprocessing
+from tfrun.engine.building.devices import dtype_policy
+from tfrun.engine.training.step import main_output, of_output
+from tfrun.errors import ConfigError
+from tfrun.files.runs import EXPORTS
+
+CHECKED_ROWS = 64
+TOLERANCE = 1e-4  # relative to the largest prediction, or to 1 where that is smaller
+NEEDS = {"litert": ["ai_edge_litert"], "onnx": ["tf2onnx", "onnxruntime"]}  # format -> modules, the extra's own
+WITHOUT_TEXT = WITHOUT_NAMES = ("litert", "onnx")  # they have no look-up of strings, and number their outputs
+
+# What a person would write to use the artefact; only Keras' own format needs this project's code.
+LOADERS = {
+    "keras": """
+import contextlib, importlib, keras
+import tensorflow as tf
+for module in modules:
+    with contextlib.suppress(Exception, SystemExit):
+        importlib.import_module(module)
+model = keras.saving.load_model(path)
+outputs = model({name: tf.constant(values) for name, values in rows.items()}, training=False)
+""",
+    "saved_model": """
+import tensorflow as tf
+model = tf.saved_model.load(path)
+outputs = model.serve({name: tf.constant(values) for name, values in rows.items()})
+""",
+    "litert": """
+from ai_edge_litert.interpreter import Interpreter
+runner = Interpreter(model_path=path)
+runner.allocate_tensors()
+given = runner.get_input_details()
+for detail, values in zip(sorted(given, key=lambda own: own["name"]), [rows[name] for name in sorted(rows)]):
+    runner.resize_tensor_input(detail["index"], values.shape)
+runner.allocate_tensors()
+for detail, values in zip(sorted(given, key=lambda own: own["name"]), [rows[name] for name in sorted(rows)]):
+    runner.set_tensor(detail["index"], values)
+runner.invoke()
+outputs = runner.get_tensor(runner.get_output_details()[0]["index"])
+""",
+    "onnx": """
+import onnxruntime
+session = onnxruntime.InferenceSession(path)
+safe = lambda name: "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name)
+named = {safe(name): values for name, values in rows.items()}
+outputs = session.run(None, {own.name: named[own.name.partition(":")[0]] for own in session.get_inputs()})[0]
+""",
+}
+CHECK = """
+import json, sys
+import numpy as np
+path, folder, *modules = sys.argv[1:]
+with np.load(folder + "/rows.npz") as saved:
+    rows = {{name: saved[key] for key, name in json.load(open(folder + "/names.json")).items()}}
+{loader}
+if {alone}:
+    assert not any(name.partition(".")[0] == "tfrun" for name in sys.modules), "tfrun was imported"
+outputs = outputs if isinstance(outputs, dict) else {{"output": outputs}}
+np.savez(folder + "/outputs.npz", *(np.asarray(outputs[name]) for name in sorted(outputs)))
+"""
+
+
+class ExportError(ConfigError):
+    """The artefact can't be written, or gives other predictions than the run."""
+
+
+def check_format(format: str, preprocessing: Preprocessing) -> None:
+    """Refuses what can't be exported. Raises ConfigError."""
+    missing = [module for module in NEEDS.get(format, []) if find_spec(module) is None]
+    if missing:
+        raise ConfigError(f"format={format}: needs {', '.join(missing)}. Install with: pip install 'tfrun[{format}]'")
+    texts = [*preprocessing.categories, *preprocessing.tokens]
+    if format in WITHOUT_TEXT and texts:
+        text = ", ".join(texts)
+        raise ConfigError(
+            f"format={format}: can't look up text. Received text columns: {text}. Use saved_model or keras"
+        )
+    if format in WITHOUT_NAMES and preprocessing.others:
+        raise ConfigError(f"format={format}: outputs lose their names in it. Use saved_model or keras")
+
+
+def portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool = True) -> keras.Model:
+    """Returns a model of raw rows.
+
+    Its inputs are the data's columns by name: numbers (B, 1) float32 with nan for empty, text (B, 1) strings with ""
+    for empty, arrays (B, …) float32. It gives predictions in the target's own unit, (B, 1), or the probability of
+    each class, (B, K); for several targets a mapping of such outputs.
+
+    Args:
+        model: trained.
+        preprocessing: what the run learnt of its rows.
+        has_targets: whether the model predicts the data's target.
+    """
+    with dtype_policy("float32"):  # raw numbers have more digits than half precision holds
+        return _portable(model, preprocessing, has_targets)
+
+
+def _portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool) -> keras.Model:
+    number_columns = {name: keras.Input((1,), name=_safe(name)) for name in preprocessing.medians}
+    categories, tokens = (
+        {name: keras.Input((1,), dtype="string", name=_safe(name)) for name in columns}
+        for columns in (preprocessing.categories, preprocessing.tokens)
+    )
+    arrays = {name: keras.Input(shape, name=_safe(name)) for name, shape in preprocessing.arrays.items()}
+    inputs: dict[str, Any] = dict(arrays)
+    if number_columns:
+        columns = list(number_columns.values())
+        together = keras.layers.Concatenate(axis=1)(columns) if len(columns) > 1 else columns[0]
+        inputs["numbers"] = preprocessing.build_layers()["numbers"](together)
+    if categories:
+        inputs["categories"] = preprocessing.look_up(list(categories.values()))
+    inputs |= {name: preprocessing.look_up_tokens(name, column) for name, column in tokens.items()}
+    outputs = model(next(iter(arrays.values())) if len(inputs) == 1 and arrays else inputs, training=False)
+    y = {
+        name: _in_unit(of_output(outputs, name), target) if has_targets else of_output(outputs, name)
+        for name, target in preprocessing.targets.items()
+    }
+    rows = {**number_columns, **categories, **tokens, **arrays}
+    return keras.Model(rows, y if len(y) > 1 else main_output(y), name="portable")
+
+
+def _in_unit(y: Any, target: FittedTarget) -> Any:
+    """Returns a Keras tensor of predictions or probabilities."""
+    if target.task == "regression":
+        return keras.layers.Rescaling(target.standard_deviation, target.mean)(y)
+    if target.num_outputs > 1:
+        return keras.layers.Softmax()(y)
+    p = keras.layers.Activation("sigmoid")(y)
+    return keras.layers.Concatenate(axis=1)([1.0 - p, p])
+
+
+def predictions(outputs: Any, preprocessing: Preprocessing, has_targets: bool = True) -> dict[str, np.ndarray]:
+    """Returns what a run predicts from its model's outputs, as `portable` gives it, by output."""
+    found = {}
+    for name, target in preprocessing.targets.items():
+        y = found[name] = np.asarray(tf.cast(of_output(outputs, name), tf.float64))
+        if has_targets and target.task == "regression":
+            found[name] = y * target.standard_deviation + target.mean
+        elif has_targets:
+            logits = y if target.num_outputs > 1 else np.concatenate([np.zeros_like(y), y], axis=1)
+            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+            found[name] = odds / odds.sum(axis=1, keepdims=True)
+    return found
+
+
+def write(model: keras.Model, format: str, folder: Path) -> Path:
+    """Writes a model and returns where it is. Raises ExportError."""
+    path = folder / EXPORTS[format]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if format == "keras":
+            model.save(path)
+        elif format == "saved_model":
+            _save_for_serving(model, path)
+        elif format == "onnx":
+            _save_as_onnx(model, path)
+        else:
+            model.export(path, format=format, verbose=False)
+    except Exception as error:  # whatever a converter raises
+        reason = " ".join(str(error).split())[:300]
+        raise ExportError(f"format={format}: this model can't be converted: {reason}") from error
+    return path
+
+
+def _save_for_serving(model: keras.Model, path: Path) -> None:
+    """Writes a SavedModel with one function, `serve`, of the rows by column."""
+    module = tf.Module()
+    # what the function uses has to be named; Keras' own export leaves the tables of text columns out
+    layers = model._flatten_layers()
+    metrics = [metric for layer in layers for metric in layer._metrics]
+    module.parts = [variable.value for part in (model, *metrics) for variable in part.variables]
+    module.tables = [layer.lookup_table for layer in layers if hasattr(layer, "lookup_table")]
+    module.serve = _function_of(model)
+    tf.saved_model.save(module, str(path), signatures=module.serve)
+
+
+def _save_as_onnx(model: keras.Model, path: Path) -> None:
+    """Writes an ONNX file whose inputs have the columns' names; Keras' own export makes inputs of constants too."""
+    import tf2onnx
+
+    frozen = convert_variables_to_constants_v2(_function_of(model).get_concrete_function())
+    tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(),
+        input_names=[tensor.name for tensor in frozen.inputs],
+        output_names=[tensor.name for tensor in frozen.outputs],
+        output_path=str(path),
+    )
+
+
+def _function_of(model: keras.Model) -> Any:
+    """Returns a function of the rows by column, to be saved."""
+    rows = {name: tf.TensorSpec(own.shape, own.dtype, name=own.name) for name, own in model.input.items()}
+    return tf.function(lambda rows: model(rows, training=False), [rows], autograph=False)
+
+
+def check(path: Path, format: str, rows: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+    """Returns the largest difference between the artefact's predictions, in a clean process, and the run's.
+
+    Raises:
+        ExportError: it can't be loaded there, or they differ.
+    """
+    modules, alone = ([], True) if format != "keras" else (registry.modules(), False)
+    search = [] if alone else [path for path in sys.path if path]
+    code = f"import sys\nsys.path[:0] = {search!r}\n" + CHECK.format(loader=LOADERS[format], alone=alone)
+    with tempfile.TemporaryDirectory() as folder:
+        names = {f"c{k}": name for k, name in enumerate(rows)}
+        arrays: dict[str, Any] = {key: rows[name] for key, name in names.items()}
+        np.savez(Path(folder, "rows.npz"), **arrays)
+        Path(folder, "names.json").write_text(json.dumps(names))
+        command = [sys.executable, "-c", code, str(path), folder, *modules]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1][:300]
+            raise ExportError(f"{path}: can't be used in a process of its own: {last}")
+        if not Path(folder, "outputs.npz").exists():
+            raise ExportError(f"{path}: can't be used in a process of its own: it ended before it had predicted")
+        with np.load(Path(folder, "outputs.npz")) as saved:
+            outputs = [saved[key] for key in saved.files]
+    most = 0.0
+    for name, own in zip(sorted(expected), outputs, strict=True):
+        off = float(np.max(np.abs(own - expected[name]), initial=0.0))
+        if own.shape != expected[name].shape or not off <= TOLERANCE * max(1.0, float(np.abs(expected[name]).max())):
+            raise ExportError(f"{path}: gives other predictions than the run, off by {off:.3g} in {name}")
+        most = max(most, off)
+    return most
+
+
+def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[str, np.ndarray]:
+    """Returns the first rows of a table's columns as `portable` takes them."""
+    rows = {name: np.asarray(columns[name][:CHECKED_ROWS], "float32")[:, None] for name in preprocessing.medians}
+    texts = [*preprocessing.categories, *preprocessing.tokens]
+    rows |= {name: np.asarray(columns[name][:CHECKED_ROWS], str)[:, None] for name in texts}
+    return rows | {name: np.asarray(columns[name][:CHECKED_ROWS], "float32") for name in preprocessing.arrays}
+
+
+def inputs_of(preprocessing: Preprocessing) -> dict[str, str]:
+    """Returns what `portable` takes, for a person."""
+    kinds = dict.fromkeys(preprocessing.medians, "float32 (batch, 1), nan for empty")
+    kinds |= dict.fromkeys([*preprocessing.categories, *preprocessing.tokens], 'string (batch, 1), "" for empty')
+    return kinds | {
+        name: f"float32 {('batch', *shape)}".replace("'", "") for name, shape in preprocessing.arrays.items()
+    }
+
+
+def _safe(name: str) -> str:
+    """Returns a column's name as a layer's."""
+    return "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name)

@@ -1,0 +1,60 @@
+"""What a model predicts for each row, as columns for people and for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrun.data import arrays
+from tfrun.data.preprocessing import Examples
+from tfrun.engine.inference import export
+from tfrun.engine.training import feed
+from tfrun.engine.training.program import EVALUATION_ROWS
+from tfrun.errors import ResourceError
+
+
+def columns(model: keras.Model, examples: Examples, names: Sequence[str], learns_targets: bool) -> dict[str, Any]:
+    """Returns columns by name, (N,) each: numbers, and text for classes.
+
+    Args:
+        model: with the weights to use.
+        examples: encoded rows.
+        names: of the targets, the main one first.
+        learns_targets: whether the model predicts them; else its outputs are numbered.
+    """
+    call = tf.function(lambda inputs: model(inputs, training=False), autograph=False, reduce_retracing=True)
+    parts: dict[str, list[np.ndarray]] = {}
+    for start in range(0, examples.num_rows, EVALUATION_ROWS):
+        rows = np.arange(start, min(start + EVALUATION_ROWS, examples.num_rows))
+        outputs = call(tf.nest.map_structure(lambda own: arrays.take(own, rows, feed.dtype_of(own)), examples.inputs))  # noqa: B023 (called at once)
+        for output, values in export.predictions(outputs, examples.preprocessing, learns_targets).items():
+            parts.setdefault(output, []).append(values)
+    found: dict[str, Any] = {}
+    for name, (output, fitted) in zip(names, examples.preprocessing.targets.items(), strict=True):
+        values = np.concatenate(parts[output])
+        if not learns_targets:
+            found |= {f"output_{k}": values[:, k] for k in range(values.shape[1])}
+        elif fitted.task == "regression":
+            found[name] = values[:, 0]
+        else:
+            found[name] = np.array(fitted.classes, dtype=object)[values.argmax(axis=1)]
+            found |= {f"{name}={label}": values[:, k] for k, label in enumerate(fitted.classes)}
+    return found
+
+
+def write(found: Mapping[str, Any], path: Path) -> None:
+    """Writes columns as a .parquet file, or as CSV. Raises ResourceError where the disk refuses."""
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    table = pa.table(dict(found))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (parquet.write_table if path.suffix == ".parquet" else csv.write_csv)(table, str(path))
+    except OSError as error:
+        raise ResourceError(f"out: {path} can't be written: {error}") from error

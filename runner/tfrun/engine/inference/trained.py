@@ -1,0 +1,132 @@
+"""What is done with a trained run: evaluated, predicted with, exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrun.config.catalog import Catalog
+from tfrun.console import Terminal, say, shown
+from tfrun.data import preprocessing
+from tfrun.data.table import Table
+from tfrun.engine.building.pieces import OPTIONAL_ROLE, Session, build_session
+from tfrun.engine.inference import export, predictions
+from tfrun.engine.training import feed
+from tfrun.engine.training.program import Program
+from tfrun.errors import CheckpointError, DataError
+from tfrun.files import checkpoints
+from tfrun.files.runs import EXPORTS, RunFolder
+
+
+def evaluate(
+    config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, *, other_data: bool = False
+) -> None:
+    """Prints the metrics of a run's best weights on its test split, or on every row of other data.
+
+    Args:
+        config: the normalized config, with the data to evaluate on.
+        folder: the run.
+        catalog: the components.
+        table: the raw rows of the config's data.
+        other_data: whether `config["data"]` is not what the run was trained on.
+    """
+    saved = _saved(folder)
+    fitted = preprocessing.Preprocessing.of(folder.read_preprocessing()) if other_data else None
+    session = build_session(config, catalog, table, fitted)
+    program = _program_with_best(session, saved)
+    rows = session.examples.splits["test"]
+    if len(rows) == 0:
+        raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
+    console = Terminal()
+    say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
+    say(console, f"{len(rows)} rows of {session.table.source}")
+    for name, value in program.evaluate(rows).items():
+        say(console, f"test/{name:15s} {value:.6g}")
+
+
+def export_run(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, format: str) -> None:
+    """Writes a run's best weights as a model that takes raw rows, and compares its predictions with the run's own.
+
+    Args:
+        config: the normalized config.
+        folder: the run.
+        catalog: the components.
+        table: the raw rows of the run's data.
+        format: one of tfrun.files.runs.EXPORTS.
+
+    Raises:
+        TfrunError: the format can't hold the model, or predictions differ.
+    """
+    saved = _saved(folder)
+    export.check_format(format, preprocessing.Preprocessing.of(folder.read_preprocessing()))
+    first = first_rows(table)
+    session = build_session(config, catalog, table)
+    _program_with_best(session, saved)
+    off = export_session(session, first, format, folder.exports)
+    console = Terminal()
+    say(console, f"{shown(folder.exports / EXPORTS[format])}, best weights up to step {saved.step}")
+    for name, kind in export.inputs_of(session.examples.preprocessing).items():
+        say(console, f"        {name}: {kind}")
+    rows = min(export.CHECKED_ROWS, session.examples.num_rows)
+    say(console, f"checked in a clean process: {rows} rows, predictions at most {off:.2g} off the run's own")
+
+
+def first_rows(table: Table) -> dict[str, np.ndarray]:
+    """Returns the columns of the rows that an export is checked with; preparing the table takes all of them."""
+    return {name: np.array(column[: export.CHECKED_ROWS]) for name, column in table.columns.items()}
+
+
+def export_session(session: Session, first: Mapping[str, np.ndarray], format: str, folder: Path) -> float:
+    """Writes a session's model and returns how far its predictions for the first rows are off in a clean process."""
+    model, preprocessing = session.parts.model, session.examples.preprocessing
+    export.check_format(format, preprocessing)
+    has_targets = session.parts.step.learns_targets
+    rows = export.raw_rows(first, preprocessing)
+    inputs, _, _ = feed.sample(session.examples, len(next(iter(rows.values()))))
+    expected = export.predictions(model(inputs, training=False), preprocessing, has_targets)
+    path = export.write(export.portable(model, preprocessing, has_targets), format, folder)
+    return export.check(path, format, rows, expected)
+
+
+def predict(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, out: Path) -> None:
+    """Writes what a run's best weights predict for rows that may have no target.
+
+    A regression's file has a column with the target's name; a classification's has one with the likeliest class, and
+    one with the probability of each class, `<target>=<class>`.
+
+    Args:
+        config: the normalized config, with the data to predict.
+        folder: the run.
+        catalog: the components.
+        table: the raw rows.
+        out: a .csv or .parquet file; its folder is made.
+    """
+    saved = _saved(folder)
+    fitted = preprocessing.Preprocessing.of(folder.read_preprocessing())
+    names = config["data"].get("target") or table.target_name
+    names = [names] if isinstance(names, str) else list(names)
+    session = build_session(config, catalog, preprocessing.with_any_targets(table, fitted, names), fitted)
+    _program_with_best(session, saved)
+    columns = predictions.columns(session.parts.model, session.examples, names, session.parts.step.learns_targets)
+    predictions.write(columns, out)
+    console = Terminal()
+    say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
+    say(console, f"{shown(out)}: {session.examples.num_rows:,} rows of {table.source}, {', '.join(columns)}")
+
+
+def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
+    saved = checkpoints.newest(folder.checkpoints)
+    if saved is None:
+        raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
+    return saved
+
+
+def _program_with_best(session: Session, saved: checkpoints.Checkpoint) -> Program:
+    """Returns a program whose model has the best weights of the run that was saved."""
+    program = session.make_program()
+    session.state(program).restore(saved, OPTIONAL_ROLE)
+    session.load_best(program)
+    return program

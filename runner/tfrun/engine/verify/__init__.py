@@ -1,0 +1,1 @@
+"""Checks of components and configs without training, and the diagnosis of a diverged step."""

@@ -1,0 +1,175 @@
+"""Run folders: claiming one, holding it, and the plain files in it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tfrun.errors import ConfigError, FolderInUseError, ResourceError
+from tfrun.files.disk import remove_left_behind, write_atomically
+
+LEDGER = "trials.jsonl"  # in a sweep's folder
+EXPORTS = {  # format -> what `tfrun export` writes into a run's export/
+    "saved_model": "saved_model",
+    "keras": "model.keras",
+    "litert": "model.tflite",
+    "onnx": "model.onnx",
+}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its files; `docs/run-folder.md` says what each is for."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name; for a sweep's job `<sweep>/<number>`, as a number alone says nothing."""
+        return f"{self.path.parent.name}/{self.path.name}" if self.path.name.isdigit() else self.path.name
+
+    @property
+    def run_json(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def config_yaml(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_jsonl(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def preprocessing_json(self) -> Path:
+        return self.path / "preprocessing.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "export"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "tfrun.log"
+
+    def read_run(self) -> dict[str, Any]:
+        """Returns `run.json`, or an empty mapping where there is none."""
+        try:
+            return json.loads(self.run_json.read_text())
+        except FileNotFoundError:
+            return {}
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{self.run_json}: can't be read as JSON: {error}") from error
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Returns the lines of `metrics.jsonl`. Raises OSError or ValueError where it isn't there or damaged."""
+        return [json.loads(line) for line in self.metrics_jsonl.read_text().splitlines()]
+
+    def read_preprocessing(self) -> dict[str, Any]:
+        """Returns `preprocessing.json`. Raises ConfigError where the run never came so far."""
+        try:
+            return json.loads(self.preprocessing_json.read_text())
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{self.preprocessing_json}: can't be read: {error}") from error
+
+    def write_run(self, run: dict[str, Any]) -> None:
+        """Replaces `run.json` atomically."""
+        write_atomically(self.run_json, json.dumps(run, indent=2, allow_nan=True) + "\n")
+
+    @property
+    def has_checkpoints(self) -> bool:
+        return any(self.checkpoints.glob("step-*"))
+
+    def discard(self) -> None:
+        """Removes a folder that was claimed for a run that can't begin, and the parents that it leaves empty."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.path.parent.rmdir()
+            self.path.parent.parent.rmdir()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the folder for this process; the kernel lets go of it when the process ends, however it ends.
+
+        Raises:
+            FolderInUseError: another process holds it.
+        """
+        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(lock, 200).decode(errors="replace").strip() or "unknown"
+                raise FolderInUseError(f"{self.path} is in use by another process: {holder}") from None
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"pid {os.getpid()} on {socket.gethostname()} since {now()}".encode(), 0)
+            remove_left_behind(self.path)
+            yield
+        finally:
+            os.close(lock)
+
+
+def open_sweep(path: str) -> RunFolder | None:
+    """Returns a sweep's folder, or None where there is none."""
+    folder = Path(path).expanduser()
+    return RunFolder(folder.absolute()) if (folder / LEDGER).is_file() else None
+
+
+def now() -> str:
+    """Returns the time in the form that run.json uses: ISO 8601 with the offset from UTC, to the second."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def claim(output_root: str | os.PathLike[str], name: str, kind: str = "outputs") -> RunFolder:
+    """Makes a new `<output_root>/<kind>/<name>/<date>_<time>_<id>` that no other process can get.
+
+    Raises:
+        ResourceError: the folder can't be made.
+    """
+    parent = Path(output_root).expanduser().resolve() / kind / name
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = parent / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
+            try:
+                path.mkdir()
+                return RunFolder(path)
+            except FileExistsError:
+                continue
+    except OSError as error:
+        raise ResourceError(
+            f"output_root: {parent} can't be written: {error.strerror}. Received: {output_root}"
+        ) from error
+
+
+def open_run(path: str | os.PathLike[str]) -> RunFolder:
+    """Returns the run folder at `path`. Raises ConfigError where there is none."""
+    folder = RunFolder(Path(path).expanduser().resolve())
+    if not folder.config_yaml.is_file():
+        why = "has no config.yaml" if folder.path.is_dir() else "does not exist"
+        raise ConfigError(
+            f"{path}: not a run folder, it {why}. Expected something like outputs/<name>/<date>_<time>_<id>"
+        )
+    return folder

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfrun.config.catalog import Catalog, read_module
+from tfrun.config.plugins import Module
+from tfrun.config.schema import normalize
+from tfrun.errors import ConfigError, DataError
+
+COMPONENTS = """
+@register.dataset("table")
+def table(path: str, task: Literal["regression", "classification"] | None = None): ...
+@register.model("net")
+def net(
+    units: list[int] = [3],
+    activation: Activation = "relu",
+    penalty: Regularizer | None = None,
+    layers: list[Layer] = [],
+    losses: Annotated[dict[str, Loss], MinLen(1)] | None = None,
+): ...
+@register.activation("slope")
+def slope(x, by: Annotated[float, Gt(0)] = 2.0): ...
+@register.layer("wide")
+class Wide:
+    def __init__(self, units: int): ...
+@register.loss("huber")
+class Huber:
+    task = "regression"
+    def __init__(self, delta: Annotated[float, Gt(0)] = 1.0): ...
+@register.metric("mae")
+def mae(y_true, y_pred): ...
+@register.algorithm("supervised")
+class Supervised: ...
+@register.optimizer("adam")
+def adam(learning_rate: Annotated[float, Gt(0)] = 0.001, beta_1: Annotated[float, Ge(0), Lt(1)] = 0.9): ...
+@register.optimizer("sgd")
+def sgd(learning_rate: Annotated[float, Gt(0)] = 0.01): ...
+@register.schedule("cosine")
+def cosine(step, total_steps, final: float = 0.0): ...
+"""
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    file = tmp_path / "parts.py"
+    file.write_text(COMPONENTS)
+    return Catalog(read_module(Module("parts", file)))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "rows.csv").touch()
+    return {
+        "name": "default",
+        "seed": 42,
+        "tags": [],
+        "plugins": [],
+        "output_root": ".",
+        "data": {
+            "name": "table",
+            "path": str(tmp_path / "rows.csv"),
+            "batch_size": 32,
+            "validation_split": 0.1,
+            "test_split": 0.1,
+            "split_seed": 0,
+            "target_scaling": "standard",
+            "residency": "auto",
+            "limit_rows": None,
+            "sample_weight": None,
+            "text": {},
+        },
+        "model": {"name": "net"},
+        "loss": {"name": "huber", "delta": 2},
+        "metric": {"mae": {"name": "mae"}},
+        "algorithm": {"name": "supervised"},
+        "optimizer": {"groups": {"all": {"match": ".*", "name": "adam"}}},
+        "trainer": {
+            "max_epochs": 20,
+            "max_steps": None,
+            "max_seconds": None,
+            "compile": "auto",
+            "microbatches": 1,
+            "threads": None,
+            "ema_decay": None,
+            "on_divergence": "stop",
+            "precision": "float32",
+            "deterministic": True,
+        },
+        "strategy": {"name": "auto"},
+        "checkpoint": {
+            "every_epochs": None,
+            "every_steps": None,
+            "every_seconds": 60,
+            "keep": 2,
+            "monitor": "val/loss",
+            "mode": "min",
+        },
+        "logger": None,
+        "early_stopping": None,
+    }
+
+
+def put(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Returns a copy of the config with one dotted key set."""
+    result = copy.deepcopy(config)
+    *sections, key = path.split(".")
+    inner = result
+    for section in sections:
+        inner = inner.setdefault(section, {})
+    inner[key] = value
+    return result
+
+
+def test_fills_in_defaults_and_converts_numbers(config: dict[str, Any], catalog: Catalog) -> None:
+    result = normalize(config, catalog)
+    assert result["loss"] == {"name": "huber", "delta": 2.0}
+    assert type(result["loss"]["delta"]) is float
+    assert result["model"] == {
+        "name": "net", "units": [3], "activation": "relu", "penalty": None, "layers": [], "losses": None,
+    }  # fmt: skip
+    assert result["data"]["task"] is None
+    assert result["checkpoint"]["every_seconds"] == 60.0
+    assert normalize(put(config, "plugins", "mine"), catalog)["plugins"] == ["mine"]
+
+
+def test_optimizer_groups_are_expanded(config: dict[str, Any], catalog: Catalog) -> None:
+    assert normalize(config, catalog)["optimizer"] == {
+        "groups": {
+            "all": {
+                "match": ".*",
+                "name": "adam",
+                "learning_rate": 0.001,
+                "schedule": None,
+                "clip_norm": None,
+                "every": 1,
+                "from_epoch": 0,
+                "until_epoch": None,
+                "frozen": False,
+                "optional": False,
+                "params": {"beta_1": 0.9},
+            }
+        }
+    }
+
+
+def test_single_optimizer_becomes_one_group(config: dict[str, Any], catalog: Catalog) -> None:
+    config["optimizer"] = {"name": "adam", "learning_rate": 1, "beta_1": 0.5, "schedule": "cosine", "groups": None}
+    group = normalize(config, catalog)["optimizer"]["groups"]["all"]
+    assert group["match"] == ".*"
+    assert group["learning_rate"] == 1.0
+    assert group["schedule"] == {"name": "cosine", "final": 0.0}
+    assert group["params"] == {"beta_1": 0.5}
+
+
+def test_top_level_values_go_to_every_group(config: dict[str, Any], catalog: Catalog) -> None:
+    groups = {
+        "a": {"match": "^a/", "name": "adam", "learning_rate": 0.1, "clip_norm": 9.0, "every": 2},
+        "b": {"match": "^b/", "name": "sgd"},
+        "c": {"match": "^c/", "frozen": True},
+    }
+    shared = {"learning_rate": 0.5, "schedule": {"name": "cosine", "final": 1}, "clip_norm": 3}
+    config["optimizer"] = {**shared, "groups": groups}
+    result = normalize(config, catalog)["optimizer"]["groups"]
+    assert [result[name]["clip_norm"] for name in "abc"] == [3.0, 3.0, 3.0]
+    assert [result[name]["learning_rate"] for name in "ab"] == [0.5, 0.5]
+    assert result["b"]["schedule"] == {"name": "cosine", "final": 1.0}
+    assert result["a"]["every"] == 2
+    assert (result["c"]["frozen"], result["c"]["name"], result["c"]["params"]) == (True, None, {})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("experiment", {}, "the first line of its YAML file must be '# @package _global_'"),
+        ("optimzer", 1, r"^optimzer: unknown key\. .*Did you mean 'optimizer'"),
+        ("loss.dleta", 1, r"^loss\.dleta: unknown key\. Known: loss\.delta, loss\.name\. Did you mean 'loss\.delta'"),
+        ("max_epochs", 1, "Did you mean 'trainer.max_epochs'"),
+        ("trainer.epochs", 1, "Did you mean 'trainer.max_epochs'"),
+        ("metric.mae.axs", 1, r"^metric\.mae\.axs: unknown key"),
+        ("metric.rmse", 1, r"^metric\.rmse: unknown key"),
+        ("metric.loss", {"name": "mae"}, "taken by the loss"),
+        ("optimizer.groups.all.beta_2", 1, "Did you mean 'optimizer.groups.all.beta_1'"),
+        ("optimizer.groups.al", {"every": 2}, "a group needs match.*Did you mean 'all'"),
+        ("optimizer.groups.all.name", "adm", r"^optimizer\.groups\.all\.name: unknown optimizer.*Did you mean 'adam'"),
+        ("optimizer.groups.all.match", "[", "not a regular expression: unterminated character set"),
+        ("optimizer.groups.all.every", 0, "a whole number >= 1"),
+        ("optimizer.groups.all.schedule", "cosin", "unknown schedule.*Did you mean 'cosine'"),
+        ("optimizer.groups.all.clip_norm", 0, "> 0"),
+        ("optimizer.name", "adam", "either one for everything or groups"),
+        ("optimizer.groups", None, "needs a name or groups"),
+        ("loss.name", "hubber", "Did you mean 'huber'"),
+        ("loss.delta", -1, r"^loss\.delta: must be a finite number > 0\. Received: -1"),
+        ("loss", None, "^loss: must be a mapping"),
+        ("trainer.max_epochs", 0, r"^trainer\.max_epochs: must be a whole number >= 1, or null\. Received: 0"),
+        ("trainer.max_epochs", None, "one of max_epochs, max_steps and max_seconds"),
+        ("data.validation_split", 0.9, "must be < 1"),
+        ("checkpoint.monitor", "val/mea", r"Known: val/loss, val/mae, train/loss, train/mae\. Did you mean 'val/mae'"),
+        ("name", "../up", r"^name: .*Received: '\.\./up'"),
+        ("name", "a" * 101, "^name: "),
+        ("seed", -1, "^seed: "),
+        ("strategy.devices", [], r"^strategy\.devices: unknown key"),
+        ("data.task", "classification", "^loss: huber is for regression.* data=table .*classification"),
+        ("model.units", "???", r"^model\.units: must be given"),
+    ],
+)
+def test_mistakes(config: dict[str, Any], catalog: Catalog, path: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        normalize(put(config, path, value), catalog)
+
+
+def test_early_stopping_on_validation_needs_validation_rows(config: dict[str, Any], catalog: Catalog) -> None:
+    config["early_stopping"] = {"monitor": "val/mae", "mode": "min", "patience": 3, "min_delta": 0}
+    assert normalize(config, catalog)["early_stopping"]["min_delta"] == 0.0
+    with pytest.raises(ConfigError, match=r"val/mae needs validation rows"):
+        normalize(put(config, "data.validation_split", 0), catalog)
+
+
+def test_missing_section_and_key(config: dict[str, Any], catalog: Catalog) -> None:
+    del config["trainer"]["compile"]
+    with pytest.raises(ConfigError, match=r"^trainer\.compile: must be given"):
+        normalize(config, catalog)
+    del config["trainer"]
+    with pytest.raises(ConfigError, match=r"^trainer: must be given"):
+        normalize(config, catalog)
+
+
+def test_missing_data_file_is_a_data_error_with_the_near_miss(config: dict[str, Any], catalog: Catalog) -> None:
+    with pytest.raises(DataError, match=r"^data\.path: no such file.*Did you mean '.*rows\.csv'"):
+        normalize(put(config, "data.path", config["data"]["path"].replace("rows", "row")), catalog)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["optimizer.learning_rate=1", "optimizer.groups.all.learning_rate=2"], "can't be given together"),
+        (["model.name=mlp"], "choose it with model=mlp"),
+    ],
+)
+def test_overrides_that_contradict(
+    config: dict[str, Any], catalog: Catalog, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        normalize(config, catalog, overrides)
+
+
+def test_parameters_that_name_a_component(config: dict[str, Any], catalog: Catalog) -> None:
+    config["model"] |= {
+        "activation": "slope",
+        "penalty": {"name": "l2", "l2": 0.1},
+        "layers": [{"name": "wide", "units": 3}, "BatchNormalization"],
+        "losses": {"a": "huber", "b": {"name": "huber", "delta": 3}},
+    }
+    assert normalize(config, catalog)["model"] == {
+        "name": "net",
+        "units": [3],
+        "activation": {"name": "slope", "by": 2.0},
+        "penalty": {"name": "l2", "l2": 0.1},
+        "layers": [{"name": "wide", "units": 3}, "BatchNormalization"],
+        "losses": {"a": {"name": "huber", "delta": 1.0}, "b": {"name": "huber", "delta": 3.0}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("activation", "slop", r"^model\.activation: unknown activation.*'slop'.*Did you mean 'slope'"),
+        ("activation", "tanhh", r"Did you mean 'tanh'"),
+        ("activation", 3, r"^model\.activation: must be the name of a registered activation or a mapping"),
+        (
+            "activation",
+            {"name": "slope", "bye": 1},
+            r"^model\.activation\.bye: unknown key.*Did you mean 'model\.activation\.by'",
+        ),
+        ("activation", {"name": "slope", "by": 0}, r"^model\.activation\.by: must be a finite number > 0"),
+        ("activation", {"name": "relu", "max": 6}, r"^model\.activation: Keras' relu takes no parameters"),
+        ("activation", {"by": 2}, r"^model\.activation: unknown activation. Received: 'None'"),
+        ("penalty", "l3", r"^model\.penalty: unknown regularizer\. Received: 'l3'\. Known: l1, l1l2, l2"),
+        ("layers", [{"name": "wide"}], r"^model\.layers\.0\.units: must be given"),
+        ("layers", ["wide ", "BatchNormalisation"], r"^model\.layers\.0: unknown layer.*Did you mean 'wide'"),
+        ("losses", {}, r"^model\.losses: must be"),
+        ("losses", {"a": "hubber"}, r"^model\.losses\.a: unknown loss.*Did you mean 'huber'"),
+    ],
+)
+def test_mistakes_in_what_names_a_component(
+    config: dict[str, Any], catalog: Catalog, key: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        normalize(put(config, f"model.{key}", value), catalog)
+
+
+def test_a_group_that_is_null_is_dropped(config: dict[str, Any], catalog: Catalog) -> None:
+    groups = config["optimizer"]["groups"]
+    groups |= {"all": None, "own": {"match": "x", "name": "sgd", "from_epoch": 2, "until_epoch": 5}}
+    result = normalize(config, catalog)["optimizer"]["groups"]
+    assert list(result) == ["own"]
+    assert (result["own"]["from_epoch"], result["own"]["until_epoch"]) == (2, 5)
+    with pytest.raises(ConfigError, match=r"groups\.own\.until_epoch: must be > from_epoch, 2\. Received: 2"):
+        normalize(put(config, "optimizer.groups.own.until_epoch", 2), catalog)

@@ -1,0 +1,208 @@
+"""Runs exported by the real command, each checked in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pyarrow import parquet
+from sklearn.datasets import load_diabetes
+
+from tfrun import cli
+from tfrun.engine.inference import export
+
+TRAIN = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=2"]
+LONG = ["trainer.max_epochs=60", "data.batch_size=16", "optimizer.learning_rate=0.01"]
+DIGITS = ["data=digits", "metric=[accuracy]", "loss=sparse_categorical_crossentropy"]
+
+
+def trained(root: Path, *words: str) -> Path:
+    assert cli.main([*words, *TRAIN, f"output_root={root}"]) == 0
+    (run,) = root.glob("outputs/*/*")
+    return run
+
+
+def test_a_table_with_numbers_and_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained(tmp_path)
+    capsys.readouterr()
+    assert cli.main(["export", str(run), "format=saved_model"]) == 0
+    said = capsys.readouterr().out
+    assert "checked in a clean process: 64 rows" in said
+    assert 'sex: string (batch, 1), "" for empty' in said
+    model = tf.saved_model.load(str(run / "export" / "saved_model"))
+    row: dict[str, Any] = {name: [[np.nan]] for name in ("age", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")}
+    outputs = model.serve(
+        {name: tf.constant(value, tf.float32) for name, value in row.items()} | {"sex": tf.constant([["?"]])}
+    )
+    assert 0 < float(outputs[0, 0]) < 350  # in the target's own unit, whatever is empty or unseen
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [*DIGITS, "model=cnn", "model.filters=[4]"],
+        ["model=reconstructing_regressor", "model.activation=softplus", "trainer.precision=mixed_bfloat16"],
+    ],
+    ids=["array", "subclassed"],
+)
+def test_keras_format(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained(tmp_path, *words)
+    assert cli.main(["export", str(run), "format=keras"]) == 0
+    assert "predictions at most" in capsys.readouterr().out
+    assert (run / "export" / "model.keras").is_file()
+
+
+def test_saved_model_of_a_model_with_its_own_metric(tmp_path: Path) -> None:
+    run = trained(tmp_path, "model=reconstructing_regressor")
+    assert cli.main(["export", str(run), "format=saved_model"]) == 0
+
+
+def test_what_a_format_cannot_hold_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained(tmp_path)
+    assert cli.main(["export", str(run), "format=savedmodel"]) == 2
+    assert "Did you mean 'saved_model'" in capsys.readouterr().err
+    assert cli.main(["export", str(run)]) == 2
+    assert cli.main(["export", str(run), "format=keras", "seed=3"]) == 2
+    assert cli.main(["export", str(run), "format=onnx"]) == 2
+    assert not (run / "export").exists()
+
+
+def test_predictions_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(tmp_path, *DIGITS, "model=linear")
+    right = export.predictions
+    monkeypatch.setattr(export, "predictions", lambda *args: {name: 1.01 * own for name, own in right(*args).items()})
+    assert cli.main(["export", str(run), "format=keras"]) == 2
+
+
+def write_reviews(path: Path) -> list[str]:
+    """Rows whose class is whether `good` is among their words; the other columns say nothing."""
+    random = np.random.default_rng(0)
+    words = np.array(["good", "bad", "big", "red", "old", "new"])
+    lines = ["words,size,city,sold"]
+    for _ in range(400):
+        own = random.choice(words, random.integers(0, 6))
+        city, size = random.choice(["Aix", "Ulm", ""]), random.normal()
+        lines.append(f"{' '.join(own)},{size:.3f},{city},{'yes' if 'good' in own else 'no'}")
+    path.write_text("\n".join(lines) + "\n")
+    text = "data.text={words: {name: tokens, length: 8}, city: {name: hash, bins: 7}}"
+    return ["data=csv", f"data.path={path}", "data.target=sold", text, "metric=[accuracy]", "loss=binary_crossentropy"]
+
+
+@pytest.mark.parametrize("model", ["wide_deep", "mlp"])
+def test_words_and_hashed_texts_are_learnt_from_and_exported(model: str, tmp_path: Path) -> None:
+    words = write_reviews(tmp_path / "reviews.csv")
+    run = trained(tmp_path, *words, f"model={model}", *LONG)
+    assert json.loads((run / "run.json").read_text())["metrics"]["test/accuracy"] > 0.9
+    assert cli.main(["export", str(run), "format=saved_model"]) == 0
+    loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
+    row = {"size": tf.zeros([2, 1]), "city": tf.constant([["Ulm"], ["Nowhere"]])}
+    p = loaded.serve({**row, "words": tf.constant([["red good new"], ["red bad new"]])})[:, 1]
+    assert p[0] > 0.5 > p[1]
+    assert cli.main(["evaluate", str(run), f"data.path={tmp_path / 'reviews.csv'}"]) == 0
+
+
+def test_a_sequence_of_words_is_exported(tmp_path: Path) -> None:
+    *words, metric, loss = write_reviews(tmp_path / "reviews.csv")
+    words[-1] = "data.text={words: tokens}"
+    lines = [line.split(",") for line in (tmp_path / "reviews.csv").read_text().splitlines()]
+    (tmp_path / "reviews.csv").write_text("".join(f"{line[0]},{line[3]}\n" for line in lines))
+    run = trained(tmp_path, *words, metric, loss, "model=sequence", *LONG)
+    assert json.loads((run / "run.json").read_text())["metrics"]["test/accuracy"] > 0.9
+    assert cli.main(["export", str(run), "format=keras"]) == 0
+
+
+def test_whether_a_format_holds_the_model_is_known_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["check", "model=autoencoder", *DIGITS[:1], "algorithm=reconstruct", "loss=mse", "metric=none",
+                     "format=saved_model"]) == 0  # fmt: skip
+    assert "saved_model holds this model" in capsys.readouterr().out
+    assert cli.main(["check", "model=linear", "format=litert"]) == 2
+    error = capsys.readouterr().err
+    assert "litert" in error
+    assert cli.main(["check", "model=linear", "format=lite"]) == 2
+    assert "Did you mean 'litert'?" in capsys.readouterr().err
+
+
+def test_several_targets_each_with_its_own_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    x, y = random.uniform(-1, 1, (2, 600))
+    kinds = np.array(["low", "middle", "high"])[np.digitize(y, [-0.3, 0.3])]
+    lines = [f"{a:.4f},{b:.4f},{500 + 300 * a:.2f},{k},{int(a > 0)}" for a, b, k in zip(x, y, kinds, strict=True)]
+    path = tmp_path / "houses.csv"
+    path.write_text("\n".join(["x,y,price,kind,sold", *lines]) + "\n")
+    words = [
+        "data=csv", f"data.path={path}", "data.target=[price,kind,sold]", "model=multi_task", "loss=per_output",
+        "loss.losses={output: huber, kind: sparse_categorical_crossentropy, sold: binary_crossentropy}", "metric=mae",
+        "+metric.kind={name: accuracy, output: kind}", "+metric.sold={name: accuracy, output: sold}",
+        "metric.matrix={name: confusion_matrix, output: kind}",
+    ]  # fmt: skip
+    run = trained(tmp_path, *words, *LONG)
+    metrics = json.loads((run / "run.json").read_text())["metrics"]
+    assert metrics["test/mae"] < 15 and metrics["test/kind"] > 0.85 and metrics["test/sold"] > 0.95
+    assert cli.main(["export", str(run), "format=saved_model"]) == 0
+    loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
+    outputs = loaded.serve({"x": tf.constant([[0.8], [-0.8]]), "y": tf.constant([[0.0], [0.9]])})
+    np.testing.assert_allclose(outputs["output"][:, 0], [740, 260], atol=30)
+    classes = sorted(["low", "middle", "high"])
+    assert [classes[k] for k in np.argmax(outputs["kind"], axis=1)] == ["middle", "high"]
+    assert np.argmax(outputs["sold"], axis=1).tolist() == [1, 0]
+
+    capsys.readouterr()
+    for changes, message in (
+        (["model=mlp"], "Use model=multi_task"),
+        (["loss=huber"], "loss: of target 'kind': huber is for regression, and its target for classification"),
+        (["metric.sold.output=kind_"], "Did you mean 'kind'?"),
+        (["metric.kind.name=mae"], "metric.kind: mae is for regression"),
+        (["data.target=[price,price]"], "several different ones"),
+    ):
+        others = [word for word in words if not (changes == ["loss=huber"] and word.startswith("loss"))]
+        assert cli.main([*others, *changes, f"output_root={tmp_path / 'none'}"]) in (2, 3)
+        assert message in capsys.readouterr().err
+
+
+def test_rows_without_a_target_are_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = write_reviews(tmp_path / "reviews.csv")
+    run = trained(tmp_path, *words, "model=wide_deep", *LONG)
+    new = tmp_path / "new.csv"
+    new.write_text("note,words,size,city\nfree text,good red,0.5,Ulm\nmore,bad,?,\n")
+    assert cli.main(["predict", str(run), f"data.path={new}"]) == 0
+    lines = (run / "predictions" / "new.csv").read_text().splitlines()
+    assert lines[0] == '"sold","sold=no","sold=yes"'
+    assert [line.split(",")[0] for line in lines[1:]] == ['"yes"', '"no"']
+    assert sum(float(cell) for cell in lines[1].split(",")[1:]) == pytest.approx(1.0)
+    capsys.readouterr()
+    assert cli.main(["predict", str(run), f"data.path={new}", "out=new.txt"]) == 2
+    new.write_text("words,size\ngood,1\n")
+    assert cli.main(["predict", str(run), f"data.path={new}"]) == 3
+    assert "data.columns: no such column" in capsys.readouterr().err
+
+
+def test_a_regression_s_predictions_are_those_of_its_export(tmp_path: Path) -> None:
+    run, out = trained(tmp_path), tmp_path / "found.parquet"
+    assert cli.main(["predict", str(run), f"out={out}"]) == 0
+    assert cli.main(["export", str(run), "format=saved_model"]) == 0
+    data = load_diabetes(scaled=False)
+    rows: dict[str, Any] = {
+        name: tf.constant(data.data[:, k : k + 1], tf.float32) for k, name in enumerate(data.feature_names)
+    }
+    rows["sex"] = tf.constant([[str(int(value))] for value in data.data[:, 1]])
+    loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
+    expected = loaded.serve(rows)
+    found = parquet.read_table(out)
+    assert found.column_names == ["progression"]
+    np.testing.assert_allclose(found["progression"].to_numpy(), expected[:, 0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("format", "module"), [("onnx", "tf2onnx"), ("litert", "ai_edge_litert")])
+def test_formats_of_other_libraries(format: str, module: str, tmp_path: Path) -> None:
+    pytest.importorskip(module, reason=f"the extra {format} isn't installed")
+    lines = [f"{k / 7:.3f},{k % 5},{k * k / 50:.3f}" for k in range(80)]
+    (tmp_path / "odd.csv").write_text("\n".join(["a size,b/c,y", *lines]) + "\n")
+    run = trained(tmp_path, "data=csv", f"data.path={tmp_path / 'odd.csv'}", "data.target=y", "model=mlp")
+    assert cli.main(["export", str(run), f"format={format}"]) == 0
+    assert list((run / "export").iterdir())

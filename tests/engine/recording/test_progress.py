@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tfrun.console import shown
+from tfrun.engine.recording.progress import Display, format_value, print_summary
+from tfrun.engine.training.loop import UNLIMITED, Timing
+
+RUN: dict[str, Any] = {
+    "name": "trial",
+    "status": "completed",
+    "step": 12_345,
+    "epoch": 20,
+    "metrics": {
+        "train/loss": 0.125,
+        "train/mae": 51234.4,
+        "val/loss": 0.5,
+        "val/mae": 2.0,
+        "test/loss": 0.75,
+        "test/mae": 3.0,
+    },
+    "best": {
+        "epoch": 7,
+        "step": 4000,
+        "monitor": "val/loss",
+        "train/loss": 0.2,
+        "train/mae": 9.0,
+        "val/loss": 0.25,
+        "val/mae": 1.0,
+    },
+}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def console(width: int = 120, file: io.StringIO | None = None) -> Console:
+    return Console(file=file or io.StringIO(), width=width)
+
+
+def text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def show(times: list[float], last_step: int = 100, width: int = 120) -> list[str]:
+    """Returns the lines of a run whose k-th block of ten steps ends at the k-th time."""
+    out, now = console(width), [0.0]
+    with Display(10, last_step, out, clock=lambda: now[0]) as display:
+        for k, time in enumerate(times, start=1):
+            now[0] = time
+            display.update(10 * k, {"train/loss": 1 / k}, Timing(train_seconds=2.0, timed_steps=4000))
+    return text(out).splitlines()
+
+
+def test_plain_lines_are_two_seconds_apart() -> None:
+    lines = show([0.0, 0.5, 1.9, 2.0, 3.9, 4.1, 5.0])
+    assert [line.split()[1] for line in lines] == ["4/10", "6/10", "7/10"]  # the last is always told
+    assert lines[0] == "epoch 4/10  step 40/100  train/loss 0.25  2,000 steps/s"
+
+
+def test_the_last_line_is_told_once() -> None:
+    assert len(show([0.5, 3.0])) == 1
+
+
+def test_a_run_without_a_block_tells_nothing() -> None:
+    assert show([]) == []
+
+
+def test_plain_lines_are_not_broken_on_a_narrow_console() -> None:
+    assert show([0.0], width=40) == ["epoch 1/10  step 10/100  train/loss 1  2,000 steps/s"]
+
+
+def test_half_an_epoch_counts_as_one_of_the_epochs() -> None:
+    assert show([0.0], last_step=25)[0].startswith("epoch 1/3  step 10/25")
+
+
+def test_a_run_without_a_last_step() -> None:
+    assert show([0.0], last_step=UNLIMITED)[0].startswith("epoch 1/…  step 10/…  train/loss 1")
+
+
+def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TERM": "xterm", "NO_COLOR": ""}.items():
+        monkeypatch.setenv(name, value)
+    out = Console(file=Terminal(), width=80, force_terminal=True)
+    with Display(10, 100, out) as display:
+        display.update(50, {"train/loss": 0.5}, Timing())
+    drawn = text(out)
+    assert "5/10" in drawn and "50/100" in drawn and "train/loss 0.5" in drawn
+    assert drawn.count("\x1b[?25l") == drawn.count("\x1b[?25h") == 1  # the cursor is back
+
+
+def test_no_bars_where_the_terminal_is_dumb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    out = Console(file=Terminal(), width=80)
+    with Display(10, 100, out) as display:
+        display.update(50, {"train/loss": 0.5}, Timing())
+    assert text(out).splitlines() == ["epoch 5/10  step 50/100  train/loss 0.5"]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
+
+
+def test_summary(tmp_path: Path) -> None:
+    out = console(100)
+    folder = tmp_path / "outputs" / "trial" / "2026-01-01_00-00-00_abcdef"
+    (folder / "tensorboard").mkdir(parents=True)
+    print_summary(out, RUN, folder, folder / "checkpoints" / "step-000012345")
+    lines = text(out).splitlines()
+    assert lines[0] == "trial: completed at step 12,345, epoch 20"
+    rows = [cells(line) for line in lines if line[:1] in "│┃"]
+    assert rows == [
+        ["", "loss", "mae"],
+        ["best val, epoch 7", "0.25", "1"],
+        ["last train", "0.125", "51,234"],
+        ["last val", "0.5", "2"],
+        ["test, best weights", "0.75", "3"],
+    ]
+    assert lines[-3:] == [
+        f"run         {folder}",
+        f"checkpoint  {folder}/checkpoints/step-000012345",
+        f"curves      tensorboard --logdir {tmp_path / 'outputs'}",
+    ]
+
+
+def test_summary_without_validation_or_test(tmp_path: Path) -> None:
+    out = console()
+    print_summary(out, {**RUN, "metrics": {"train/loss": 0.5}, "best": {}}, tmp_path / "a" / "b" / "c", tmp_path)
+    assert [cells(line) for line in text(out).splitlines() if line[:1] in "│┃"] == [["", "loss"], ["last train", "0.5"]]
+
+
+def test_summary_of_a_run_that_ended_no_epoch(tmp_path: Path) -> None:
+    out = console()
+    print_summary(out, {**RUN, "metrics": {}, "best": {}}, Path("/a/b/c"), Path("/a/b/c/d"))
+    assert text(out).splitlines() == [
+        "trial: completed at step 12,345, epoch 20",
+        "run         /a/b/c",
+        "checkpoint  /a/b/c/d",  # and no curves without a logger
+    ]
+
+
+def test_summary_on_a_narrow_console(tmp_path: Path) -> None:
+    out = console(40)
+    folder = tmp_path / "outputs" / "trial" / "2026-01-01_00-00-00_abcdef"
+    print_summary(out, RUN, folder, folder / "checkpoints" / "step-000012345")
+    lines = text(out).splitlines()
+    table = [line for line in lines if line[:1] in "┏┃┡│└"]
+    assert {len(line) for line in table} == {len(table[0])} and len(table[0]) <= 40
+    assert [cells(line)[1:] for line in table if cells(line)[0].startswith("last train")] == [["0.125", "51,234"]]
+    assert f"run         {folder}" in lines  # a path stays on one line, to be copied
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (0.123456, "0.1235"),
+        (-2.0, "-2"),
+        (9999.4, "9999"),
+        (51234.56, "51,235"),
+        (-1234567.0, "-1,234,567"),
+        (1.5e-7, "1.5e-07"),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+    ],
+)
+def test_values(value: float | None, told: str) -> None:
+    assert format_value(value) == told
+
+
+def test_paths_are_shown_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown(Path.cwd() / "outputs" / "a") == "outputs/a"
+    assert shown(Path("/elsewhere/a")) == "/elsewhere/a"

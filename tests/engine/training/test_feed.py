@@ -1,0 +1,111 @@
+"""What a feed brings, against the rows themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrun.data.arrays import StoredArray
+from tfrun.data.preprocessing import Examples
+from tfrun.engine.training.feed import Feed, Resident, Stream, bytes_to_load, data_bytes
+from tfrun.engine.training.order import Order
+
+ROWS = 23
+X = {
+    "numbers": np.arange(ROWS * 3, dtype=np.float32).reshape(ROWS, 3),
+    "categories": (np.arange(ROWS, dtype=np.int32) % 5)[:, None],
+}
+Y = np.arange(ROWS, dtype=np.float32)[:, None]
+EXAMPLES = Examples(X, Y, {}, cast(Any, None), "")
+ORDER = Order(np.arange(20), 4, seed=3)  # five steps an epoch
+ROW_BYTES = 3 * 4 + 4 + 4
+
+
+def make(kind: str) -> Feed:
+    if kind == "resident":
+        return Resident(EXAMPLES, ORDER, tf.distribute.get_strategy())
+    return Stream(EXAMPLES, ORDER, tf.distribute.get_strategy(), stretch_bytes=int(kind) * 4 * ROW_BYTES)
+
+
+def seen(part: Any) -> list[float]:
+    """Returns the targets of the rows that count, whose inputs must belong to them."""
+    (x, y, _), rows = part.data, part.rows[: part.num_rows]
+    targets = tf.gather(y, rows).numpy()[:, 0]
+    for name, array in X.items():
+        np.testing.assert_array_equal(tf.gather(x[name], rows).numpy(), array[targets.astype(int)])
+        assert x[name].dtype == array.dtype
+    return targets.tolist()
+
+
+@pytest.mark.parametrize("kind", ["resident", "1", "2", "3", "100"])
+def test_the_steps_of_the_order_in_any_cut(kind: str) -> None:
+    feed = make(kind)
+    found = []
+    for first, count in [(0, 3), (3, 9), (12, 1), (13, 2), (2, 4)]:  # the last: back to a checkpoint
+        for begin, steps in feed.blocks(first, count):
+            part = feed.batches(begin, steps, length=100 * 4)
+            assert part.rows.shape == (400,) and part.num_rows == 4 * steps
+            found += seen(part)
+    np.testing.assert_array_equal(found, np.concatenate([ORDER.block(0, 15), ORDER.block(2, 4)]))
+
+
+def test_a_stretch_ends_with_its_epoch_and_is_not_cut_twice() -> None:
+    feed = make("3")
+    assert isinstance(feed, Stream) and feed.stretch_steps == 3
+    assert list(feed.blocks(0, 12)) == [(0, 3), (3, 2), (5, 3), (8, 2), (10, 2)]
+    assert list(feed.blocks(4, 3)) == [(4, 1), (5, 2)]
+    assert list(make("resident").blocks(4, 300)) == [(4, 300)]
+
+
+@pytest.mark.parametrize("kind", ["resident", "2", "100"])
+def test_parts_of_given_rows(kind: str) -> None:
+    feed = make(kind)
+    rows = np.array([22, 0, 7, 7, 3, 20, 1, 2, 4, 5, 6], np.int32)
+    found = []
+    for part in feed.parts(rows, multiple=4):
+        assert part.rows.shape[0] % 4 == 0
+        found += seen(part)
+    assert found == rows.tolist()
+
+
+def test_sizes(tmp_path: Path) -> None:
+    assert data_bytes(EXAMPLES) == ROWS * ROW_BYTES
+    if not tf.config.list_logical_devices("GPU"):
+        assert bytes_to_load(EXAMPLES) == 0
+    (tmp_path / "x").write_bytes(bytes(ROWS * 6))
+    stored = StoredArray(str(tmp_path / "x"), 0, (ROWS, 6), np.dtype("u1"))
+    assert data_bytes(Examples(stored, Y, {}, cast(Any, None), "")) == ROWS * (6 + 1) * 4
+    assert bytes_to_load(Examples(stored, Y, {}, cast(Any, None), "")) >= ROWS * 6 * 4
+
+
+def test_a_stored_array_trains_as_floats(tmp_path: Path) -> None:
+    values = np.arange(ROWS * 6, dtype=np.uint8).reshape(ROWS, 6)
+    (tmp_path / "x").write_bytes(values.tobytes())
+    stored = StoredArray(str(tmp_path / "x"), 0, (ROWS, 6), np.dtype("u1"))
+    examples = Examples(stored, Y, {}, cast(Any, None), "")
+    for feed in (
+        Resident(examples, ORDER, tf.distribute.get_strategy()),
+        Stream(examples, ORDER, tf.distribute.get_strategy(), stretch_bytes=200),
+    ):
+        part = feed.batches(0, 1, length=4)
+        found = tf.gather(part.data[0], part.rows).numpy()
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, values[ORDER.block(0, 1)])
+
+
+def test_an_array_in_memory_isn_t_copied_to_a_cpu() -> None:
+    if tf.config.list_logical_devices("GPU"):
+        pytest.skip("it is about CPUs")
+    raw = np.zeros(8 * 16 + 16, np.float32)
+    start = -raw.ctypes.data % 64 // 4
+    aligned = raw[start : start + 8 * 16].reshape(8, 16)
+    assert aligned.ctypes.data % 64 == 0
+    examples = Examples(aligned, Y[:8], {}, cast(Any, None), "")
+    feed = Resident(examples, Order(np.arange(8), 4, 0), tf.distribute.get_strategy())
+    (part,) = feed.parts(np.arange(8), 8)
+    aligned[5] = 7.0
+    np.testing.assert_array_equal(part.data[0].numpy(), aligned)

@@ -1,0 +1,352 @@
+"""Blocks against the same training written out in NumPy, in every mode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrun.components.layers.dropout import Dropout
+from tfrun.data.preprocessing import Examples
+from tfrun.engine.training.averages import AveragedWeights
+from tfrun.engine.training.feed import Resident, Stream
+from tfrun.engine.training.order import Order
+from tfrun.engine.training.program import Program, Tracker
+from tfrun.engine.training.step import TargetScale
+from tfrun.files.checkpoints import State
+
+MODES = ["graph_loop", "xla_loop", "eager", "stream", "xla_stream", "narrow_stream"]
+
+# eight rows; the last two are the validation's, whose targets lie near what the untrained model says
+X = np.array([[1, 0], [0, 1], [1, 1], [2, 1], [-1, 1], [1, -2], [1, 2], [-1, 0]], np.float32)
+Y = np.array([[1.0], [2.0], [3.5], [4.0], [0.5], [-3.0], [0.1], [0.3]], np.float32)
+EPOCHS = [[0, 1, 2, 3, 4, 5], [5, 0, 3, 1, 4, 2]]  # the training rows, as even and odd epochs see them
+SCALE = TargetScale(10.0, 4.0)
+
+
+class ByHand:
+    """An order that is written down: two rows a step, three steps an epoch."""
+
+    batch_size, steps_per_epoch = 2, 3
+
+    def block(self, first_step: int, num_steps: int) -> np.ndarray:
+        rows = [EPOCHS[step // 3 % 2][step % 3 * 2 :][:2] for step in range(first_step, first_step + num_steps)]
+        return np.array(rows, np.int32).ravel()
+
+
+class Numpy:
+    """y = x·w + b by gradient descent on mean e², w and b each with their own rate and cadence."""
+
+    def __init__(self, num_steps: int, rates: Any, every: Sequence[int] = (1, 1), clip_norm: float = np.inf):
+        w, b = np.array([0.5, -0.25]), 0.1
+        self.losses, self.norms, self.rates, self.train, self.val = [], [], [], [], []
+        self.weights, self.path = [], []  # at the ends of epochs, and after each step
+        errors: list[float] = []
+        for step in range(num_steps):
+            rows = EPOCHS[step // 3 % 2][step % 3 * 2 :][:2]
+            e = X[rows] @ w + b - Y[rows, 0]
+            dw, db = 2 * e @ X[rows] / 2, 2 * e.mean()
+            self.losses.append(np.mean(e**2))
+            self.norms.append(np.sqrt(dw @ dw + db**2))
+            self.rates.append(rates(step))
+            errors += (SCALE.standard_deviation * np.abs(e)).tolist()
+            if (step + 1) % every[0] == 0:
+                w = w - rates(step)[0] * dw * min(1, clip_norm / np.sqrt(dw @ dw))
+            if (step + 1) % every[1] == 0:
+                b = b - rates(step)[1] * db
+            self.path.append([*w, b])
+            if step % 3 == 2:
+                self.train.append([np.mean(self.losses[-3:]), np.mean(errors)])
+                e = X[6:] @ w + b - Y[6:, 0]
+                self.val.append([np.mean(e**2), SCALE.standard_deviation * np.mean(np.abs(e))])
+                self.weights.append([*w, b])
+                errors = []
+        self.last = [*w, b]
+
+
+def make(
+    build: Any, mode: str, stopper: Tracker | None = None, rows: Any = X, monitor: str = "val/loss", **options: Any
+) -> tuple[Program, keras.Model]:
+    model = build.linear([0.5, -0.25], 0.1)
+    kernel, bias = model.trainable_variables
+    groups = [
+        build.group([kernel], 0.05, "kernel", **{key: value[0] for key, value in options.items()}),
+        build.group([bias], 0.02, "bias", **{key: value[1] for key, value in options.items()}),
+    ]
+    step = build.step(model, groups, SCALE)
+    metrics = [keras.metrics.MeanAbsoluteError(name="mae")]
+    best = Tracker(monitor, "min")
+    order, val = cast(Order, ByHand()), np.array([6, 7], np.int32)
+    return program_of(step, rows, order, val, metrics, best, stopper, mode), model
+
+
+def program_of(
+    step: Any, rows: Any, order: Any, val: Any, metrics: Any, best: Tracker | None, stopper: Tracker | None, mode: str
+) -> Program:
+    """A program over `rows` and Y.
+
+    `stream` and `xla_stream` bring two steps at a time from the host, `narrow_stream` one, so that the validation
+    split is more than it may keep.
+    """
+    examples, strategy = Examples(rows, Y, {}, cast(Any, None), ""), tf.distribute.get_strategy()
+    if "stream" in mode:
+        is_narrow = mode == "narrow_stream"
+        feed: Any = Stream(examples, order, strategy, stretch_bytes=12 * (1 if is_narrow else 4))
+        assert feed.stretch_steps == (1 if is_narrow else 2) and (feed.keep(val, 1) is None) == is_narrow
+    else:
+        feed = Resident(examples, order, strategy)
+    program = Program(step, feed, order, val, keras.metrics.Mean("loss"), metrics, best, stopper)
+    program.mode = {"stream": "graph_loop", "narrow_stream": "graph_loop", "xla_stream": "xla_loop"}.get(mode, mode)
+    return program
+
+
+def weights(variables: Sequence[Any]) -> list[float]:
+    return [float(value) for variable in variables for value in np.ravel(variable.numpy())]
+
+
+def close(actual: Any, expected: Any) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_epochs_equal_numpy(build: Any, mode: str) -> None:
+    program, model = make(build, mode)
+    result = program.run(0, 6)
+    expected = Numpy(6, lambda step: (0.05, 0.02))
+    close(result.losses, expected.losses)
+    close(result.norms, expected.norms)
+    close(result.learning_rates, expected.rates)
+    close(result.train, expected.train)
+    close(result.val, expected.val)
+    close(weights(model.trainable_variables), expected.last)
+    assert program.names == ["loss", "mae"]
+    assert result.finite and not result.stopped and result.has_val
+    assert int(program.step_count.numpy()) == 6
+
+    # training moves away from the validation's targets, so the first epoch stays the best
+    assert expected.val[0][0] < expected.val[1][0]
+    assert result.improved.tolist() == [True, False]
+    assert program.best is not None
+    close(program.best.best.numpy(), expected.val[0][0])
+    assert int(program.best.best_step.numpy()) == 3
+    close(weights(program.best_weights), expected.weights[0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_validation_is_of_the_averaged_weights(build: Any, mode: str) -> None:
+    model = build.linear([0.5, -0.25], 0.1)
+    kernel, bias = model.trainable_variables
+    groups = [build.group([kernel], 0.05, "kernel"), build.group([bias], 0.02, "bias")]
+    averages = AveragedWeights(model.trainable_variables, 0.8)
+    step = build.step(model, groups, SCALE, averages=averages)
+    best, mae = Tracker("val/loss", "min"), [keras.metrics.MeanAbsoluteError(name="mae")]
+    program = program_of(step, X, cast(Order, ByHand()), np.array([6, 7], np.int32), mae, best, None, mode)
+    result = program.run(0, 6)
+    expected = Numpy(6, lambda step: (0.05, 0.02))
+    average, kept, losses = np.array(expected.path[0]), [], []
+    for number, now in enumerate(expected.path, start=1):
+        average = average if number == 1 else 0.8 * average + 0.2 * np.array(now)
+        if number % 3 == 0:
+            kept.append(average)
+            losses.append(np.mean((X[6:] @ average[:2] + average[2] - Y[6:, 0]) ** 2))
+    close(result.losses, expected.losses)  # training goes on with the weights themselves
+    close(weights(model.trainable_variables), expected.last)
+    close(result.val[:, 0], losses)
+    close(weights(averages.variables), kept[1])
+    close(weights(program.best_weights), kept[int(np.argmin(losses))])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_clipping_cadences_and_schedules_equal_numpy(build: Any, mode: str) -> None:
+    schedules = (lambda step: 1.0 / (1.0 + tf.cast(step, tf.float32)), None)
+    program, model = make(build, mode, schedule=schedules, every=(1, 2), clip_norm=(0.5, None))
+    result = program.run(0, 6)
+    expected = Numpy(6, lambda step: (0.05 / (1 + step), 0.02), every=(1, 2), clip_norm=0.5)
+    close(result.learning_rates, expected.rates)
+    close(result.losses, expected.losses)
+    close(result.norms, expected.norms)
+    close(weights(model.trainable_variables), expected.last)
+
+
+def test_the_best_of_a_training_metric(build: Any) -> None:
+    program, _ = make(build, "graph_loop", monitor="train/mae")
+    result = program.run(0, 9)
+    expected = [mae for _, mae in Numpy(9, lambda step: (0.05, 0.02)).train]
+    assert expected[0] > expected[1] > expected[2]
+    assert result.improved.tolist() == [True, True, True]
+    assert program.best is not None
+    close(program.best.best.numpy(), expected[2])
+    assert int(program.best.best_step.numpy()) == 9
+
+
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream", "narrow_stream"])
+def test_early_stopping_ends_the_block_with_its_epoch(build: Any, mode: str) -> None:
+    program, model = make(build, mode, stopper=Tracker("val/loss", "min", patience=2))
+    expected = Numpy(9, lambda step: (0.05, 0.02))
+    losses = [loss for loss, _ in expected.val]
+    assert losses[0] < losses[1] < losses[2]
+    at_first = program.is_stopped
+    result = program.run(0, 30)
+    assert not at_first and result.stopped and program.is_stopped
+    assert len(result.losses) == 9 and len(result.val) == 3
+    assert int(program.step_count.numpy()) == 9
+    close(weights(model.trainable_variables), expected.last)
+
+
+def test_evaluation_counts_each_row_once(build: Any) -> None:
+    program, model = make(build, "graph_loop")
+    rows = np.array([7, 2, 5], np.int32)
+    e = X[rows] @ np.array([0.5, -0.25]) + 0.1 - Y[rows, 0]
+    close(list(program.evaluate(rows).values()), [np.mean(e**2), 4 * np.mean(np.abs(e))])
+    many = np.tile(rows, 500)  # more than a chunk, and no whole number of them
+    values = program.evaluate(many)
+    assert list(values) == ["loss", "mae"]
+    close(list(values.values()), [np.mean(e**2), 4 * np.mean(np.abs(e))])
+    close(weights(model.trainable_variables), [0.5, -0.25, 0.1])
+
+
+def test_without_validation_rows(build: Any) -> None:
+    program, model = make(build, "graph_loop", monitor="train/loss")
+    metrics, best = [keras.metrics.MeanAbsoluteError(name="mae")], Tracker("train/loss", "min")
+    none = program_of(program._step, X, ByHand(), np.array([], np.int32), metrics, best, None, "graph_loop")
+    result = none.run(0, 6)
+    assert not result.has_val
+    close(result.train, Numpy(6, lambda step: (0.05, 0.02)).train)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_value_that_is_not_finite_ends_the_block_before_the_update(build: Any, mode: str) -> None:
+    rows = X.copy()
+    rows[3] = np.inf  # seen at the second step
+    program, model = make(build, mode, rows=rows)
+    result = program.run(0, 6)
+    expected = Numpy(1, lambda step: (0.05, 0.02))
+    assert not result.finite
+    close(result.losses, expected.losses)
+    close(weights(model.trainable_variables), expected.last)
+    assert len(result.train) == 0 and int(program.step_count.numpy()) == 1
+
+
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "eager"])
+def test_moving_statistics_stay_those_of_the_last_good_step(build: Any, mode: str) -> None:
+    rows = X.copy()
+    rows[3] = np.inf
+    norm = keras.layers.BatchNormalization(momentum=0.75, name="norm")
+    model = keras.Sequential([keras.Input((2,)), norm, Dropout(0.5, seed=3, name="drop"), keras.layers.Dense(1)])
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)])
+    metrics = [keras.metrics.MeanAbsoluteError(name="mae")]
+    program = program_of(step, rows, ByHand(), np.array([], np.int32), metrics, None, None, mode)
+    first = program.run(0, 1)
+    assert first.finite
+    # rows 0 and 1: means 0.5 and variances 0.25 of both columns, from 0 and 1 on
+    close(norm.moving_mean.numpy(), [0.125, 0.125])
+    close(norm.moving_variance.numpy(), [0.75 + 0.25 * 0.25] * 2)
+    before = [variable.numpy() for variable in model.variables]
+    assert not program.run(1, 1).finite
+    for variable, value in zip(model.variables, before, strict=True):  # the dropout's generator among them
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream", "xla_stream", "narrow_stream"])
+def test_any_split_into_blocks_gives_the_same_bits(build: Any, mode: str) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(5, activation="tanh", name="hidden"),
+            keras.layers.BatchNormalization(name="norm"),
+            Dropout(0.3, seed=1, name="drop"),
+            keras.layers.Dense(1, name="output"),
+        ]
+    )
+    variables = model.trainable_variables
+    decay = lambda step: 0.9 ** tf.cast(step, tf.float32)  # noqa: E731
+    groups = [
+        build.group(variables[:4], 0.01, "deep", keras.optimizers.Adam, schedule=decay, clip_norm=0.3),
+        build.group(variables[4:], 0.1, "wide", keras.optimizers.Ftrl, every=2),
+    ]
+    step = build.step(model, groups, SCALE)
+    best, stopper = Tracker("val/mae", "min"), Tracker("train/loss", "min", patience=100)
+    order, val = Order(np.arange(6), 2, seed=4), np.array([6, 7], np.int32)
+    metrics = [keras.metrics.MeanAbsoluteError(name="mae")]
+    program = program_of(step, X, order, val, metrics, best, stopper, mode)
+    state = State(
+        {
+            "model": model.variables,
+            "optimizers": [variable for group in groups for variable in group.optimizer.variables],
+            "metrics": [*step.loss_mean.variables, *step.metrics[0].variables],
+            "best": [*best.variables, *program.best_weights, *stopper.variables],
+            "position": [program.step_count],
+        }
+    )
+    start = state.read()
+    found = []
+    for sizes in ([12], [1] * 12, [2, 5, 4, 1]):
+        state.write(start)
+        results = [program.run(int(first), size) for first, size in zip(np.cumsum([0, *sizes]), sizes, strict=False)]
+        joined = [
+            np.concatenate([getattr(result, name) for result in results])
+            for name in ("losses", "norms", "learning_rates", "train", "val", "improved")
+        ]
+        found.append([*joined, *state.read().values()])
+    assert len(found[0][0]) == 12 and len(found[0][3]) == 4
+    assert not np.array_equal(start["model/0000"], state.read()["model/0000"])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+    # a run that was killed two steps after its state was saved in the middle of an epoch
+    state.write(start)
+    program.run(0, 5)
+    saved = state.read()
+    program.run(5, 2)
+    state.write(saved)
+    np.testing.assert_array_equal(program.run(5, 7).losses, found[0][0][5:])
+    for one, two in zip(found[0][6:], state.read().values(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def follow(tracker: Tracker, values: Sequence[float]) -> list[tuple[bool, bool]]:
+    """Returns for each epoch's value whether it is better and whether to stop then."""
+    told = []
+    for k, value in enumerate(values):
+        better = tracker.update(tf.constant(value), tf.constant(10 * (k + 1), tf.int64))
+        told.append((bool(better), bool(tracker.patience_is_over())))
+    return told
+
+
+def test_tracker_of_the_smallest() -> None:
+    tracker = Tracker("val/loss", "min", patience=2)
+    told = follow(tracker, [5.0, 4.0, 4.0, 3.0, np.nan, 3.5])
+    assert [better for better, _ in told] == [True, True, False, True, False, False]
+    assert [stop for _, stop in told] == [False, False, False, False, False, True]
+    assert (float(tracker.best), int(tracker.best_step), int(tracker.wait)) == (3.0, 40, 2)
+
+
+def test_tracker_of_the_greatest() -> None:
+    tracker = Tracker("val/r2", "max")
+    assert [better for better, _ in follow(tracker, [-2.0, -3.0, 0.5, np.nan])] == [True, False, True, False]
+    assert (float(tracker.best), int(tracker.best_step)) == (0.5, 30)
+
+
+def test_tracker_wants_more_than_min_delta() -> None:
+    tracker = Tracker("val/loss", "min", min_delta=0.5)
+    assert [better for better, _ in follow(tracker, [4.0, 3.5, 3.4])] == [True, False, True]
+
+
+@pytest.mark.parametrize(("patience", "stops"), [(None, 0), (0, 2), (1, 2), (3, 4)])
+def test_patience(patience: int | None, stops: int) -> None:
+    tracker = Tracker("val/loss", "min", patience=patience)
+    assert not bool(tracker.patience_is_over())
+    told = [stop for _, stop in follow(tracker, [1.0, 2.0, 2.0, 2.0, 2.0])]
+    assert (told.index(True) + 1 if True in told else 0) == stops
+
+
+def test_a_run_s_blocks_hold_whole_epochs(build: Any) -> None:
+    program, _ = make(build, "graph_loop")
+    assert program.max_steps % 3 == 0
+    assert 3 <= program.max_steps <= 4096

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfrun.engine.training.traces import Traces
+
+
+def test_each_trace_says_which_argument_was_new() -> None:
+    traces = Traces()
+
+    def add(pair: tuple[tf.Tensor, tf.Tensor], size: int) -> tf.Tensor:
+        return pair[0] + pair[1] * size
+
+    compiled = tf.function(traces.noting("add", add), autograph=False)
+    one, two = tf.constant([1.0]), tf.constant([1.0, 2.0])
+    for _ in range(2):
+        compiled((one, one), 2)
+    assert traces.reasons == {"add": ["first"]} and traces.again == []
+    compiled((one, two), 2)
+    compiled((one, two), 3)
+    compiled((one, one), 3)
+    assert traces.again == [
+        "add: pair.1 float32 (1,) → float32 (2,)",
+        "add: size 2 → 3",
+        "add: size 2 → 3",  # the nearest is the first one
+    ]
