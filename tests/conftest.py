@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,19 @@ def housing_csv() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def settings() -> Callable[..., Any]:
+    """Returns the checked config of a command line: `settings("trainer.max_epochs=3").trainer.max_epochs`."""
+    from tfrun.config.compose import session
+    from tfrun.config.schema import build_settings
+
+    def compose(*overrides: str) -> Any:
+        with session(overrides) as hydra:
+            return build_settings(hydra.compose(overrides).config, hydra.catalog, overrides)
+
+    return compose
+
+
 @pytest.fixture
 def tfrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the console script in tmp_path: `tfrun("show", "loss=huber")`; `env` is added to the environment."""
@@ -46,3 +61,14 @@ def tfrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run([script, *args], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def build() -> Any:
+    """Builders of small training steps. Loaded on demand, since most tests don't need TensorFlow."""
+    spec = importlib.util.spec_from_file_location("small_steps", Path(__file__).with_name("small_steps.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.Build()

@@ -184,8 +184,8 @@ def test_train_claims_a_folder_and_records_the_config(
     assert (code, err) == (0, "")
     ((_, config, folder, _),) = engine.calls
     assert folder.path.parent == tmp_path / "outputs" / "first"
-    assert config["loss"] == {"name": "huber", "delta": 2.0}
-    assert config["seed"] == 0
+    assert config.loss.to_dict() == {"name": "huber", "delta": 2.0}
+    assert config.seed == 0
     written = yaml.safe_load((folder.path / "config.yaml").read_text())
     assert written["optimizer"]["groups"]["wide"]["name"] == "ftrl"
     overrides = yaml.safe_load((folder.path / ".hydra" / "overrides.yaml").read_text())
@@ -201,9 +201,9 @@ def test_resume_takes_up_the_config_with_what_may_change(run: Callable[..., Resu
     _, config, again, options = engine.calls[1]
     assert again.path == folder.path
     assert options["resume"] is True
-    assert (config["seed"], config["trainer"]["max_epochs"], config["early_stopping"]["patience"]) == (3, 50, 4)
+    assert (config.seed, config.trainer.max_epochs, config.early_stopping.patience) == (3, 50, 4)
     run("resume", str(folder.path))
-    assert engine.calls[2][1]["trainer"]["max_epochs"] == 50
+    assert engine.calls[2][1].trainer.max_epochs == 50
 
 
 def test_resume_refuses_what_the_state_would_not_fit(run: Callable[..., Result], engine: Engine) -> None:
@@ -235,7 +235,7 @@ def test_evaluate_takes_other_data_only(run: Callable[..., Result], engine: Engi
     path = str(engine.calls[0][2].path)
     assert run("evaluate", path, "data=csv", "data.path=rows.csv", "data.target=y")[0] == 0
     name, config, _, _ = engine.calls[1]
-    assert (name, config["data"]["name"], config["data"]["batch_size"]) == ("evaluate", "csv", 8)
+    assert (name, config.data.name, config.data.batch_size) == ("evaluate", "csv", 8)
     code, _, err = run("evaluate", path, "model=mlp")
     assert code == 2 and "takes other data only" in err
 

@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +33,9 @@ from tfrun.commands.words import (
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Composed, Session, Sources, parse, plain, plugin_names, session, texts
+from tfrun.config.cross_checks import check_task
+from tfrun.config.keys import MissingValueError, flatten
+from tfrun.config.settings import DataSettings, Settings
 from tfrun.data.table import Table, load_table
 from tfrun.errors import (
     CheckpointError,
@@ -161,15 +165,17 @@ def _train(args: argparse.Namespace) -> int:
     hydra, composed = _compose(args)
     if composed.cfg.hydra.mode == RunMode.MULTIRUN:  # a hparams_search file may say so
         return _multirun(args)
-    config = schema.normalize(composed.config, hydra.catalog, args.words)
-    table = _read_data(config, hydra.catalog)
-    folder = runs.claim(config["output_root"], config["name"])
+    settings = schema.build_settings(composed.config, hydra.catalog, args.words)
+    table = _read_data(settings, hydra.catalog)
+    folder = runs.claim(settings.output_root, settings.name)
     from tfrun.load_engine import engine
 
     try:
         _write_config(folder, composed)
         with engine(folder.log) as (experiment, seconds):
-            return experiment.train(config, folder, hydra.catalog, table, overrides=args.words, import_seconds=seconds)
+            return experiment.train(
+                settings, folder, hydra.catalog, table, overrides=args.words, import_seconds=seconds
+            )
     except KeyboardInterrupt:  # while TensorFlow was imported
         folder.discard()
         raise
@@ -182,11 +188,11 @@ def _check(args: argparse.Namespace) -> int:
     alone = [word for word in args.words if re.split(r"[.=]", word.lstrip("+"))[0] in ONLY_CHECKED]
     args.words = args.overrides = [word for word in args.words if word not in alone]
     hydra, composed = _compose(args)
-    config = schema.normalize(composed.config, hydra.catalog, args.words)
-    components = components_alone(alone, hydra.catalog) + components_chosen(args.words, config)
+    settings = schema.build_settings(composed.config, hydra.catalog, args.words)
+    components = components_alone(alone, hydra.catalog) + components_chosen(args.words, settings)
     is_asked = steps > 0 or bool(formats)
     is_config = not alone or is_asked or any(not word.startswith("plugins=") for word in args.words)
-    table = _read_data(config, hydra.catalog) if is_config else None
+    table = _read_data(settings, hydra.catalog) if is_config else None
     from tfrun.load_engine import engine
 
     with engine(None) as (experiment, _):
@@ -194,7 +200,7 @@ def _check(args: argparse.Namespace) -> int:
         if table is not None:
             chosen = {word.lstrip("+").partition("=")[0] for word in args.words}
             groups = [group for group in ("data", "model", "algorithm") if group in chosen]
-            experiment.check(config, hydra.catalog, table, steps, groups, formats)
+            experiment.check(settings, hydra.catalog, table, steps, groups, formats)
     return 0
 
 
@@ -205,8 +211,8 @@ def _resume(args: argparse.Namespace) -> int:
     folder, old, overrides = _open_run(args, "resume")
     with session(overrides, args.sources, texts(old.get("plugins"))) as hydra:
         new = hydra.change(old, overrides)
-    config = schema.normalize(new, hydra.catalog, overrides)
-    before, after = dict(schema.flatten(old)), dict(schema.flatten(new))
+    settings = schema.build_settings(new, hydra.catalog, overrides)
+    before, after = dict(flatten(old)), dict(flatten(new))
     different = [path for path in {**before, **after} if before.get(path, "unset") != after.get(path, "unset")]
     refused = [
         path
@@ -225,10 +231,10 @@ def _resume(args: argparse.Namespace) -> int:
     from tfrun.load_engine import engine
 
     try:
-        table = _read_data(config, hydra.catalog)
+        table = _read_data(settings, hydra.catalog)
         with engine(folder.log) as (experiment, seconds):
             return experiment.train(
-                config, folder, hydra.catalog, table, resume=True, overrides=overrides, import_seconds=seconds
+                settings, folder, hydra.catalog, table, resume=True, overrides=overrides, import_seconds=seconds
             )
     except (ConfigError, DataError, CheckpointError):  # nothing was trained with the new config
         write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(old)))
@@ -260,12 +266,12 @@ def _evaluate(args: argparse.Namespace) -> int:
     folder, config, overrides = _open_run(args, "evaluate")
     _only_data("evaluate", overrides)
     with session(overrides, args.sources, texts(config.get("plugins"))) as hydra:
-        config = schema.normalize(hydra.change(config, overrides), hydra.catalog, overrides)
-    table = _read_data(config, hydra.catalog)
+        settings = schema.build_settings(hydra.change(config, overrides), hydra.catalog, overrides)
+    table = _read_data(settings, hydra.catalog)
     from tfrun.load_engine import engine
 
     with engine(folder.log) as (experiment, _):
-        experiment.evaluate(config, folder, hydra.catalog, table, other_data=bool(overrides))
+        experiment.evaluate(settings, folder, hydra.catalog, table, other_data=bool(overrides))
     return 0
 
 
@@ -274,25 +280,27 @@ def _predict(args: argparse.Namespace) -> int:
     folder, config, overrides = _open_run(args, "predict")
     _only_data("predict", overrides)
     with session(overrides, args.sources, texts(config.get("plugins"))) as hydra:
-        config = schema.normalize(hydra.change(config, overrides), hydra.catalog, overrides)
-    out = Path(outs[-1]).expanduser() if outs else folder.predictions / f"{_stem(config['data'])}.csv"
+        settings = schema.build_settings(hydra.change(config, overrides), hydra.catalog, overrides)
+    out = Path(outs[-1]).expanduser() if outs else folder.predictions / f"{_stem(settings.data)}.csv"
     if out.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"out: must be a .csv or a .parquet file. Received: {str(out)!r}")
     fitted = folder.read_preprocessing()
     # what the run learnt from, whatever else the rows have
     texts_of_run = [*fitted["vocabularies"], *fitted.get("bins", {}), *fitted.get("tokens", {})]
     wanted = {"columns": [*fitted["medians"], *texts_of_run], "exclude": None, "text_columns": texts_of_run}
-    config["data"] |= {key: value for key, value in wanted.items() if key in config["data"]}
-    table = load_table(config["data"], hydra.catalog, rows_only=True)
+    data = settings.data
+    params = data.params | {key: value for key, value in wanted.items() if key in data.params}
+    settings = replace(settings, data=replace(data, params=params))
+    table = load_table(settings.data, hydra.catalog, rows_only=True)
     from tfrun.load_engine import engine
 
     with engine(folder.log) as (experiment, _):
-        experiment.predict(config, folder, hydra.catalog, table, out)
+        experiment.predict(settings, folder, hydra.catalog, table, out)
     return 0
 
 
-def _stem(data: dict[str, Any]) -> str:
-    return Path(str(data["path"])).stem if data.get("path") else str(data["name"])
+def _stem(data: DataSettings) -> str:
+    return Path(str(data.params["path"])).stem if data.params.get("path") else data.name
 
 
 def _only_data(command: str, overrides: Sequence[str]) -> None:
@@ -316,12 +324,12 @@ def _export(args: argparse.Namespace) -> int:
             f"{overrides[0].partition('=')[0]}: export takes a run and a format. Received: {overrides[0]!r}"
         )
     with session([], args.sources, texts(config.get("plugins"))) as hydra:
-        config = schema.normalize(config, hydra.catalog)
-    table = _read_data(config, hydra.catalog)
+        settings = schema.build_settings(config, hydra.catalog)
+    table = _read_data(settings, hydra.catalog)
     from tfrun.load_engine import engine
 
     with engine(folder.log) as (experiment, _):
-        experiment.export_run(config, folder, hydra.catalog, table, formats[0])
+        experiment.export_run(settings, folder, hydra.catalog, table, formats[0])
     return 0
 
 
@@ -389,10 +397,10 @@ def _compose(args: argparse.Namespace, run_mode: RunMode = RunMode.RUN) -> tuple
         return hydra, hydra.compose(args.words, run_mode)
 
 
-def _read_data(config: dict[str, Any], catalog: Catalog) -> Table:
+def _read_data(settings: Settings, catalog: Catalog) -> Table:
     """Reads the data before TensorFlow loads, so that a mistake in it is told at once."""
-    table = load_table(config["data"], catalog)
-    schema.check_task(config, catalog, table.task)
+    table = load_table(settings.data, catalog)
+    check_task(settings, catalog, table.task)
     return table
 
 
@@ -445,8 +453,8 @@ def _show_hydra(args: argparse.Namespace) -> int:
     """Answers --cfg, --info, --hydra-help and --shell-completion."""
     if args.cfg:
         hydra, composed = _compose(args)
-        with contextlib.suppress(schema.MissingValueError):  # --cfg is how to see what is missing
-            schema.normalize(composed.config, hydra.catalog, args.words)
+        with contextlib.suppress(MissingValueError):  # --cfg is how to see what is missing
+            schema.build_settings(composed.config, hydra.catalog, args.words)
         print(_cfg_text(hydra, composed, args), end="")
         return 0
     name = args.sources.config_name

@@ -88,8 +88,8 @@ class Setup:
 def build(words: Sequence[str]) -> Setup:
     """Builds what tfrun would train, from the same overrides."""
     with session(words) as hydra:
-        config = schema.normalize(hydra.compose(words).config, hydra.catalog, words)
-        made = build_session(config, hydra.catalog, load_table(config["data"], hydra.catalog))
+        settings = schema.build_settings(hydra.compose(words).config, hydra.catalog, words)
+        made = build_session(settings, hydra.catalog, load_table(settings.data, hydra.catalog))
     disable_op_determinism()
     examples, step = (made.examples.inputs, made.examples.targets), made.parts.step
     return Setup(

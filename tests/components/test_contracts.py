@@ -64,7 +64,7 @@ def no_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_components_keep_their_contracts(word: str) -> None:
     keras.utils.set_random_seed(0)
     kind, _, name = word.partition("=")
-    config = schema.component(kind, {"name": name, **PARAMETERS.get(word, {})}, CATALOG)
+    config = schema.component_alone(kind, {"name": name, **PARAMETERS.get(word, {})}, CATALOG)
     build = build_component if kind == "optimizer" else build_function
     found = contracts.findings(kind, partial(build, CATALOG, kind, config, kind))
     assert [finding for finding in found if not finding.kept] == []

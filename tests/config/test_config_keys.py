@@ -1,6 +1,6 @@
 """All config keys and registered names, in a file: changing one is a conscious diff.
 
-After a wanted change: `python tests/test_config_keys.py > tests/config_keys.txt`.
+After a wanted change: `python tests/config/test_config_keys.py > tests/config/config_keys.txt`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from pathlib import Path
 from tfrun.config.catalog import load_catalog
 from tfrun.config.compose import session
 from tfrun.config.registry import KINDS
-from tfrun.config.schema import GROUP_KEYS, SCHEMA, SHARED_KEYS
+from tfrun.config.settings import GROUP_KEYS, OPTIMIZER_KEYS, config_keys
 
 
 def current() -> str:
     """Returns the snapshot: the keys with their types, each group's options, each component's parameters."""
     catalog = load_catalog()
-    lines = [f"{key}: {annotation}" for key, annotation in SCHEMA.items()]
-    lines += [f"optimizer.{key}" for key in SHARED_KEYS]
-    lines += [f"optimizer.groups.*.{key}" for key in ("name", *SHARED_KEYS, *GROUP_KEYS)]
+    lines = [f"{key}: {annotation}" for key, annotation in config_keys().items()]
+    lines += [f"optimizer.{key}" for key in OPTIMIZER_KEYS]
+    lines += [f"optimizer.groups.*.{key}" for key in ("name", *OPTIMIZER_KEYS, *GROUP_KEYS)]
     with session([]) as hydra:
         lines += [f"{group}={option}" for group in hydra.groups() for option in hydra.options(group)]
     for kind in KINDS:

@@ -8,7 +8,7 @@ import pytest
 
 from tfrun.config.catalog import Catalog, read_module
 from tfrun.config.plugins import Module
-from tfrun.config.schema import normalize
+from tfrun.config.schema import build_settings
 from tfrun.errors import ConfigError, DataError
 
 COMPONENTS = """
@@ -116,7 +116,7 @@ def put(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 
 def test_fills_in_defaults_and_converts_numbers(config: dict[str, Any], catalog: Catalog) -> None:
-    result = normalize(config, catalog)
+    result = build_settings(config, catalog).to_dict()
     assert result["loss"] == {"name": "huber", "delta": 2.0}
     assert type(result["loss"]["delta"]) is float
     assert result["model"] == {
@@ -124,11 +124,11 @@ def test_fills_in_defaults_and_converts_numbers(config: dict[str, Any], catalog:
     }  # fmt: skip
     assert result["data"]["task"] is None
     assert result["checkpoint"]["every_seconds"] == 60.0
-    assert normalize(put(config, "plugins", "mine"), catalog)["plugins"] == ["mine"]
+    assert build_settings(put(config, "plugins", "mine"), catalog).plugins == ["mine"]
 
 
 def test_optimizer_groups_are_expanded(config: dict[str, Any], catalog: Catalog) -> None:
-    assert normalize(config, catalog)["optimizer"] == {
+    assert build_settings(config, catalog).to_dict()["optimizer"] == {
         "groups": {
             "all": {
                 "match": ".*",
@@ -149,7 +149,7 @@ def test_optimizer_groups_are_expanded(config: dict[str, Any], catalog: Catalog)
 
 def test_single_optimizer_becomes_one_group(config: dict[str, Any], catalog: Catalog) -> None:
     config["optimizer"] = {"name": "adam", "learning_rate": 1, "beta_1": 0.5, "schedule": "cosine", "groups": None}
-    group = normalize(config, catalog)["optimizer"]["groups"]["all"]
+    group = build_settings(config, catalog).to_dict()["optimizer"]["groups"]["all"]
     assert group["match"] == ".*"
     assert group["learning_rate"] == 1.0
     assert group["schedule"] == {"name": "cosine", "final": 0.0}
@@ -164,7 +164,7 @@ def test_top_level_values_go_to_every_group(config: dict[str, Any], catalog: Cat
     }
     shared = {"learning_rate": 0.5, "schedule": {"name": "cosine", "final": 1}, "clip_norm": 3}
     config["optimizer"] = {**shared, "groups": groups}
-    result = normalize(config, catalog)["optimizer"]["groups"]
+    result = build_settings(config, catalog).to_dict()["optimizer"]["groups"]
     assert [result[name]["clip_norm"] for name in "abc"] == [3.0, 3.0, 3.0]
     assert [result[name]["learning_rate"] for name in "ab"] == [0.5, 0.5]
     assert result["b"]["schedule"] == {"name": "cosine", "final": 1.0}
@@ -209,28 +209,28 @@ def test_top_level_values_go_to_every_group(config: dict[str, Any], catalog: Cat
 )
 def test_mistakes(config: dict[str, Any], catalog: Catalog, path: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        normalize(put(config, path, value), catalog)
+        build_settings(put(config, path, value), catalog)
 
 
 def test_early_stopping_on_validation_needs_validation_rows(config: dict[str, Any], catalog: Catalog) -> None:
     config["early_stopping"] = {"monitor": "val/mae", "mode": "min", "patience": 3, "min_delta": 0}
-    assert normalize(config, catalog)["early_stopping"]["min_delta"] == 0.0
+    assert build_settings(config, catalog).to_dict()["early_stopping"]["min_delta"] == 0.0
     with pytest.raises(ConfigError, match=r"val/mae needs validation rows"):
-        normalize(put(config, "data.validation_split", 0), catalog)
+        build_settings(put(config, "data.validation_split", 0), catalog)
 
 
 def test_missing_section_and_key(config: dict[str, Any], catalog: Catalog) -> None:
     del config["trainer"]["compile"]
     with pytest.raises(ConfigError, match=r"^trainer\.compile: must be given"):
-        normalize(config, catalog)
+        build_settings(config, catalog)
     del config["trainer"]
     with pytest.raises(ConfigError, match=r"^trainer: must be given"):
-        normalize(config, catalog)
+        build_settings(config, catalog)
 
 
 def test_missing_data_file_is_a_data_error_with_the_near_miss(config: dict[str, Any], catalog: Catalog) -> None:
     with pytest.raises(DataError, match=r"^data\.path: no such file.*Did you mean '.*rows\.csv'"):
-        normalize(put(config, "data.path", config["data"]["path"].replace("rows", "row")), catalog)
+        build_settings(put(config, "data.path", config["data"]["path"].replace("rows", "row")), catalog)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_overrides_that_contradict(
     config: dict[str, Any], catalog: Catalog, overrides: list[str], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        normalize(config, catalog, overrides)
+        build_settings(config, catalog, overrides)
 
 
 def test_parameters_that_name_a_component(config: dict[str, Any], catalog: Catalog) -> None:
@@ -254,7 +254,7 @@ def test_parameters_that_name_a_component(config: dict[str, Any], catalog: Catal
         "layers": [{"name": "wide", "units": 3}, "BatchNormalization"],
         "losses": {"a": "huber", "b": {"name": "huber", "delta": 3}},
     }
-    assert normalize(config, catalog)["model"] == {
+    assert build_settings(config, catalog).to_dict()["model"] == {
         "name": "net",
         "units": [3],
         "activation": {"name": "slope", "by": 2.0},
@@ -289,14 +289,14 @@ def test_mistakes_in_what_names_a_component(
     config: dict[str, Any], catalog: Catalog, key: str, value: Any, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        normalize(put(config, f"model.{key}", value), catalog)
+        build_settings(put(config, f"model.{key}", value), catalog)
 
 
 def test_a_group_that_is_null_is_dropped(config: dict[str, Any], catalog: Catalog) -> None:
     groups = config["optimizer"]["groups"]
     groups |= {"all": None, "own": {"match": "x", "name": "sgd", "from_epoch": 2, "until_epoch": 5}}
-    result = normalize(config, catalog)["optimizer"]["groups"]
+    result = build_settings(config, catalog).to_dict()["optimizer"]["groups"]
     assert list(result) == ["own"]
     assert (result["own"]["from_epoch"], result["own"]["until_epoch"]) == (2, 5)
     with pytest.raises(ConfigError, match=r"groups\.own\.until_epoch: must be > from_epoch, 2\. Received: 2"):
-        normalize(put(config, "optimizer.groups.own.until_epoch", 2), catalog)
+        build_settings(put(config, "optimizer.groups.own.until_epoch", 2), catalog)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tfrun.config.settings import DataSettings, HashEncoding, TextEncoding, TokensEncoding, VocabularyEncoding
 from tfrun.data import preprocessing
 from tfrun.data.arrays import StoredArray, blocks, load
 from tfrun.data.preprocessing import Preprocessing
@@ -19,14 +20,20 @@ from tfrun.engine.building.devices import dtype_policy
 from tfrun.engine.training.step import TargetScale
 from tfrun.errors import DataError
 
-CONFIG: dict[str, Any] = {
-    "validation_split": 0.2,
-    "test_split": 0.1,
-    "split_seed": 0,
-    "limit_rows": None,
-    "target_scaling": "standard",
-    "text": {},
-}
+SPLIT: dict[str, Any] = {"validation_split": 0.2, "test_split": 0.1, "seed": 0}
+DATA = DataSettings(
+    "homes",
+    {},
+    batch_size=2,
+    validation_split=0.2,
+    test_split=0.1,
+    split_seed=0,
+    target_scaling="standard",
+    residency="auto",
+    limit_rows=None,
+    sample_weight=None,
+    text={},
+)
 TRAIN = np.array([0, 1, 2, 3, 4, 5])
 
 
@@ -51,7 +58,7 @@ def make_table(**changes: Any) -> Table:
 
 
 def test_rows_are_split_once_and_shuffled() -> None:
-    splits = preprocessing.split_rows(100, CONFIG)
+    splits = preprocessing.split_rows(100, **SPLIT)
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 70, "val": 20, "test": 10}
     assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(100))
     assert splits["test"].tolist() != sorted(splits["test"].tolist())
@@ -59,25 +66,25 @@ def test_rows_are_split_once_and_shuffled() -> None:
 
 
 def test_the_split_depends_on_split_seed_alone() -> None:
-    again, other = preprocessing.split_rows(100, CONFIG), preprocessing.split_rows(100, CONFIG | {"split_seed": 1})
-    for name, rows in preprocessing.split_rows(100, CONFIG).items():
+    again, other = preprocessing.split_rows(100, **SPLIT), preprocessing.split_rows(100, **SPLIT | {"seed": 1})
+    for name, rows in preprocessing.split_rows(100, **SPLIT).items():
         assert rows.tolist() == again[name].tolist() != other[name].tolist()
 
 
 def test_a_split_may_be_empty() -> None:
-    splits = preprocessing.split_rows(10, CONFIG | {"validation_split": 0.0, "test_split": 0.0})
+    splits = preprocessing.split_rows(10, **SPLIT | {"validation_split": 0.0, "test_split": 0.0})
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 10, "val": 0, "test": 0}
 
 
 def test_limit_rows_is_of_the_training_rows() -> None:
-    whole, limited = preprocessing.split_rows(100, CONFIG), preprocessing.split_rows(100, CONFIG | {"limit_rows": 7})
+    whole, limited = preprocessing.split_rows(100, **SPLIT), preprocessing.split_rows(100, **SPLIT | {"limit_rows": 7})
     assert limited["train"].tolist() == whole["train"][:7].tolist()
     assert limited["val"].tolist() == whole["val"].tolist() and limited["test"].tolist() == whole["test"].tolist()
 
 
 def test_no_rows_left_to_train_on() -> None:
     with pytest.raises(DataError, match="no rows are left for training. Received: 3 rows, 1 val, 2 test"):
-        preprocessing.split_rows(3, CONFIG | {"validation_split": 0.4, "test_split": 0.59})
+        preprocessing.split_rows(3, **SPLIT | {"validation_split": 0.4, "test_split": 0.59})
 
 
 def test_fit_by_hand() -> None:
@@ -114,9 +121,9 @@ def test_only_training_rows_are_learnt_from() -> None:
 
 def test_prepare_fits_on_its_training_split() -> None:
     table = make_table()
-    rows = preprocessing.split_rows(10, CONFIG)["train"]
+    rows = preprocessing.split_rows(10, **SPLIT)["train"]
     cells = table.columns["size"][rows]
-    examples = preprocessing.prepare(table, CONFIG)
+    examples = preprocessing.prepare(table, DATA)
     assert examples.preprocessing.medians["size"] == np.median(cells[~np.isnan(cells)])
     assert examples.preprocessing.target_mean == pytest.approx(table.target[rows].mean())
     assert examples.splits["train"].tolist() == rows.tolist()
@@ -198,7 +205,7 @@ def test_an_array_on_disk_stays_there(tmp_path: Path) -> None:
     images = np.random.default_rng(0).normal(size=(10, 2, 2))
     images.tofile(tmp_path / "images")
     stored = StoredArray(str(tmp_path / "images"), 0, images.shape, images.dtype)
-    examples = preprocessing.prepare(make_table(columns={"image": stored}), CONFIG)
+    examples = preprocessing.prepare(make_table(columns={"image": stored}), DATA)
     assert examples.inputs is stored
     assert examples.preprocessing.features == Features({}, {}, {"image": (2, 2)})
     assert examples.fingerprint == preprocessing.fingerprint(make_table(columns={"image": images}))
@@ -248,7 +255,7 @@ def test_an_array_with_nan() -> None:
     images = np.zeros((10, 2, 2))
     images[7, 1, 0] = np.nan
     with pytest.raises(DataError, match="homes.csv: nan or inf in row 7 of 'image'"):
-        preprocessing.prepare(make_table(columns={"image": images}), CONFIG)
+        preprocessing.prepare(make_table(columns={"image": images}), DATA)
 
 
 def test_arrays_beside_columns_keep_their_names() -> None:
@@ -352,7 +359,7 @@ def test_numbers_are_standardized_in_full_precision() -> None:
 
 
 WORDS = text("b a b", "a", "", "c  b", "a\ta b", "b", "z a", "y", "x", "w")
-TOKENS = {"review": {"name": "tokens", "length": 3, "max_ids": 2}}
+TOKENS: dict[str, TextEncoding] = {"review": TokensEncoding(length=3, max_ids=2)}
 
 
 def reviews() -> Table:
@@ -373,7 +380,7 @@ def test_words_become_ids_in_their_order() -> None:
 
 
 def test_hashed_texts_share_ids_and_empty_is_0() -> None:
-    fitted = preprocessing.fit(reviews(), TRAIN, True, {"city": {"name": "hash", "bins": 4}, **TOKENS})
+    fitted = preprocessing.fit(reviews(), TRAIN, True, {"city": HashEncoding(bins=4), **TOKENS})
     assert fitted.features.categories == {"city": 5}
     ids = preprocessing.encode(reviews(), fitted)[0]["categories"][:, 0]
     cities = reviews().columns["city"]
@@ -383,7 +390,7 @@ def test_hashed_texts_share_ids_and_empty_is_0() -> None:
 
 
 def test_a_vocabulary_may_be_cut() -> None:
-    fitted = preprocessing.fit(reviews(), TRAIN, True, {"city": {"name": "vocabulary", "max_ids": 1}, **TOKENS})
+    fitted = preprocessing.fit(reviews(), TRAIN, True, {"city": VocabularyEncoding(max_ids=1), **TOKENS})
     assert fitted.vocabularies == {"city": ["b"]}
 
 
@@ -392,4 +399,4 @@ def test_an_unknown_text_column_is_told() -> None:
         DataError, match="data.text: no such text column. Received: 'citi'. Known: flat_city, city. Did"
     ):
         table = make_table(columns={"flat_city": text(*"abcdefghij"), **make_table().columns})
-        preprocessing.fit(table, TRAIN, True, {"citi": {"name": "hash", "bins": 4}})
+        preprocessing.fit(table, TRAIN, True, {"citi": HashEncoding(bins=4)})

@@ -14,11 +14,9 @@ import resource
 import sys
 
 from tfrun import cli
-from tfrun.files import (
-    disk,
-    journals,  # noqa: F401 (TensorFlow, once)
-    runs,
-)
+from tfrun.engine import experiment  # noqa: F401 (imports TensorFlow, once)
+from tfrun.engine.recording import tensorboard
+from tfrun.files import disk, runs
 
 
 def set_clock_back() -> None:
@@ -30,7 +28,7 @@ def set_clock_back() -> None:
             return super().now(tz) - datetime.timedelta(hours=next(hours))
 
     vars(runs)["datetime"] = Backwards
-    journals.TensorBoard.__init__.__defaults__ = (lambda: Backwards.now().timestamp(),)
+    tensorboard.TensorBoard.__init__.__defaults__ = (lambda: Backwards.now().timestamp(),)
 
 
 for line in sys.stdin:

@@ -20,6 +20,7 @@ from tfrun.components.datasets.npz import npz
 from tfrun.config import schema
 from tfrun.config.catalog import load_catalog
 from tfrun.config.compose import Sources, session
+from tfrun.config.settings import config_keys
 from tfrun.data import preprocessing as engine_data
 from tfrun.errors import TfrunError
 
@@ -76,7 +77,7 @@ def mutated(content: bytes, dice: random.Random) -> bytes:
 def test_overrides(dice: random.Random, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     keys = [
-        *schema.SCHEMA,
+        *config_keys(),
         "model",
         "loss",
         "loss.delta",
@@ -91,7 +92,7 @@ def test_overrides(dice: random.Random, tmp_path: Path, monkeypatch: pytest.Monk
         for _ in range(CASES):
             words = [f"{dice.choice(['', '', '+', '++', '~'])}{dice.choice(keys)}={dice.choice(ODD)}" for _ in range(2)]
             try:
-                schema.normalize(hydra.compose(words).config, hydra.catalog, words)
+                schema.build_settings(hydra.compose(words).config, hydra.catalog, words)
             except TfrunError as error:
                 assert error.exit_code in (2, 3, 5), words
                 assert str(error), words
@@ -106,7 +107,7 @@ def test_yaml_files(dice: random.Random, tmp_path: Path) -> None:
         (tmp_path / "own.yaml").write_bytes(mutated(whole, dice))
         try:
             with session([], Sources("own", str(tmp_path))) as hydra:
-                schema.normalize(hydra.compose([]).config, hydra.catalog)
+                schema.build_settings(hydra.compose([]).config, hydra.catalog)
         except TfrunError as error:
             assert error.exit_code in (2, 3), (tmp_path / "own.yaml").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
@@ -114,9 +115,7 @@ def test_yaml_files(dice: random.Random, tmp_path: Path) -> None:
 
 def taken(table: Any) -> None:
     """What training would do first with a table that was read."""
-    shares = {"validation_split": 0.1, "test_split": 0.1}
-    config: dict[str, Any] = {**shares, "split_seed": 0, "limit_rows": None, "text": {}, "target_scaling": "standard"}
-    splits = engine_data.split_rows(len(table.target), config)
+    splits = engine_data.split_rows(len(table.target), validation_split=0.1, test_split=0.1, seed=0)
     engine_data.fit(table, splits["train"], True)
     engine_data.fingerprint(table)
 

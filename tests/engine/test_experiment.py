@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tfrun import cli
+from tfrun.config.settings import Settings
 from tfrun.engine.experiment import _has_more_to_do
 from tfrun.engine.recording import progress
 from tfrun.errors import ResourceError
@@ -113,22 +114,22 @@ def test_a_step_that_diverged_is_told_once_its_state_is_saved(tmp_path: Path, on
 
 
 @pytest.mark.parametrize(
-    ("trainer", "stopping", "ended_by", "more"),
+    ("words", "ended_by", "more"),
     [
-        ({"max_epochs": 3}, None, "last step", False),
-        ({"max_epochs": 4}, None, "last step", True),
-        ({"max_epochs": 4, "max_steps": 30}, None, "last step", False),
-        ({"max_steps": 31}, None, "last step", True),
-        ({}, None, "max_seconds", True),
-        ({"max_epochs": 9}, {"patience": 2}, "early stopping", True),  # only the state knows whether it is over
+        (["trainer.max_epochs=3"], "last step", False),
+        (["trainer.max_epochs=4"], "last step", True),
+        (["trainer.max_epochs=4", "trainer.max_steps=30"], "last step", False),
+        (["trainer.max_epochs=null", "trainer.max_steps=31"], "last step", True),
+        (["trainer.max_epochs=null", "trainer.max_seconds=9"], "max_seconds", True),
+        # only the state knows whether early stopping is over
+        (["trainer.max_epochs=9", "early_stopping.patience=2"], "early stopping", True),
     ],
 )
 def test_what_a_completed_run_has_left_to_do(
-    trainer: dict[str, int], stopping: dict[str, Any] | None, ended_by: str, more: bool
+    settings: Callable[..., Settings], words: list[str], ended_by: str, more: bool
 ) -> None:
-    config = {"trainer": {"max_epochs": None, "max_steps": None} | trainer, "early_stopping": stopping}
     before = {"epoch": 3, "step": 30, "engine": {"ended_by": ended_by}}
-    assert _has_more_to_do(config, before) is more
+    assert _has_more_to_do(settings(*words), before) is more
 
 
 def test_what_the_same_bits_depend_on_is_told_where_it_changed(

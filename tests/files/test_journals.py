@@ -11,15 +11,14 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
+from tfrun.engine.recording.tensorboard import TensorBoard, summary_metrics
 from tfrun.errors import ResourceError
 from tfrun.files.journals import (
     JsonLines,
     MultiWriter,
     Results,
-    TensorBoard,
     cut_back,
     journal_lengths,
-    summary_metrics,
 )
 
 

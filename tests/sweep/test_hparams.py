@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tfrun.files.journals import TensorBoard
+from tfrun.engine.recording.tensorboard import TensorBoard
 
 needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium isn't installed")
 ALL_TEXT = """

@@ -133,7 +133,7 @@ def test_every_sampler_searches_the_space(tmp_path: Path, sampler: str) -> None:
     found, rates = begun(tmp_path / "s", *words), []
     while (job := found.next(())) is not None:
         rates.append(rate(job))
-        assert 8 <= job.config["data"]["batch_size"] <= 64
+        assert 8 <= job.settings.data.batch_size <= 64
         end(found, job, (math.log10(rate(job)) + 2) ** 2)
     assert len(set(rates)) == 14 and all(1e-4 <= own <= 1e-1 for own in rates)
 
@@ -156,9 +156,9 @@ def test_conditions_and_whole_numbers(tmp_path: Path) -> None:
     found = begun(tmp_path / "s", given, "hydra.sweeper.n_trials=12")
     models = set()
     while (job := found.next(())) is not None:
-        models.add(job.config["model"]["name"])
+        models.add(job.settings.model.name)
         has_dropout = any(text.startswith("model.dropout=") for text in job.overrides)
-        assert has_dropout == (job.config["model"]["name"] == "mlp")
+        assert has_dropout == (job.settings.model.name == "mlp")
         end(found, job, 1.0)
     assert models == {"mlp", "wide_deep"}
 
@@ -168,7 +168,7 @@ def test_a_grid_ends_with_its_last_point(tmp_path: Path) -> None:
     found, seen = begun(tmp_path / "s", *words), set()
     assert found.total == 4
     while (job := found.next(())) is not None:
-        seen.add((job.config["loss"]["name"], job.config["seed"]))
+        seen.add((job.settings.loss.name, job.settings.seed))
         end(found, job, 1.0)
     assert seen == {("mse", 1), ("mse", 2), ("mae", 1), ("mae", 2)}
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from tfrun.config.catalog import NOT_LITERAL, Component
 from tfrun.config.compose import KIND_OF_GROUP, Session
 from tfrun.config.registry import KINDS
-from tfrun.config.schema import SECTIONS
+from tfrun.config.settings import SECTIONS
 from tfrun.errors import ConfigError, unknown
 
 HELP = """tfrun trains TensorFlow and Keras models: name the pieces, and say on one line what to run.

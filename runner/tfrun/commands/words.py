@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from omegaconf import OmegaConf
 
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import parse, plain
+from tfrun.config.settings import ComponentSettings, Settings
 from tfrun.errors import ConfigError, unknown
 from tfrun.files import runs
 
@@ -48,25 +48,25 @@ def _parity_steps(value: str) -> int:
     return int(value)
 
 
-def components_alone(words: Sequence[str], catalog: Catalog) -> list[tuple[str, dict[str, Any]]]:
+def components_alone(words: Sequence[str], catalog: Catalog) -> list[tuple[str, ComponentSettings]]:
     """Returns the components that no config has a group for, as `layer=dense layer.units=3` names them."""
     given = OmegaConf.create({})
     for override in sorted(parse(words), key=lambda override: override.key_or_group.count(".")):
         key = override.key_or_group
         OmegaConf.update(given, key if "." in key else f"{key}.name", override.value(), force_add=True)
-    return [(str(kind), schema.component(str(kind), own, catalog)) for kind, own in plain(given).items()]
+    return [(str(kind), schema.component_alone(str(kind), own, catalog)) for kind, own in plain(given).items()]
 
 
-def components_chosen(words: Sequence[str], config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def components_chosen(words: Sequence[str], settings: Settings) -> list[tuple[str, ComponentSettings]]:
     """Returns those of a config's components that the words choose by name and that have a contract."""
-    chosen: list[tuple[str, dict[str, Any]]] = []
+    chosen: list[tuple[str, ComponentSettings]] = []
     for group, _, name in (word.lstrip("+").partition("=") for word in words):
         if group == "loss":
-            chosen.append((group, config["loss"]))
-        elif group == "metric" and name in config["metric"]:
-            chosen.append((group, {key: value for key, value in config["metric"][name].items() if key != "output"}))
+            chosen.append((group, settings.loss))
+        elif group == "metric" and name in settings.metric:
+            chosen.append((group, settings.metric[name]))
         elif group == "optimizer":
-            for own in config["optimizer"]["groups"].values():
-                if own["name"] is not None:
-                    chosen.append((group, {"name": own["name"], **own["params"]}))
+            for own in settings.groups.values():
+                if own.name is not None:
+                    chosen.append((group, ComponentSettings(own.name, own.params)))
     return chosen

@@ -38,12 +38,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
-from tfrun.config import schema
+from tfrun.config import settings
 from tfrun.config.catalog import Catalog, Component, load_catalog
 from tfrun.errors import ConfigError, near_miss, unknown
 
-KIND_OF_GROUP = {**schema.COMPONENTS, "metric": "metric", "optimizer": "optimizer"}
-GLOBAL_GROUPS = schema.GLOBAL_GROUPS
+KIND_OF_GROUP = {**settings.COMPONENT_SECTIONS, "metric": "metric", "optimizer": "optimizer"}
+GLOBAL_GROUPS = settings.GLOBAL_GROUPS
 OUR_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job.chdir", "hydra.output_subdir")
 ONE_GROUP = {"all": {"match": ".*", "name": "adam", "learning_rate": 0.001}}  # for a model that asks for no groups
 USER_MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, OSError)
@@ -149,7 +149,7 @@ class Session:
         if self.is_group(key) and not isinstance(value, dict):
             if override.is_sweep_override() or isinstance(value, str | list):
                 return (
-                    text.lstrip("+") if key in (*schema.SECTIONS, *GLOBAL_GROUPS) else text
+                    text.lstrip("+") if key in (*settings.SECTIONS, *GLOBAL_GROUPS) else text
                 )  # as experiment=, not +experiment=
             if value is None:
                 return f"~{key}"
@@ -187,11 +187,15 @@ class Session:
             raise self.explain(error) from error
 
     def _shared(self, cfg: DictConfig, group: str) -> dict[str, Any]:
-        keys = [key.partition(".")[2] for key in schema.SCHEMA if key.startswith(f"{group}.")]
-        return {key: cfg[group][key] for key in keys if group in schema.COMPONENTS and key in (cfg.get(group) or {})}
+        keys = [key.partition(".")[2] for key in settings.config_keys() if key.startswith(f"{group}.")]
+        return {
+            key: cfg[group][key]
+            for key in keys
+            if group in settings.COMPONENT_SECTIONS and key in (cfg.get(group) or {})
+        }
 
     def _load(self, group: str, names: str | list[str]) -> list[DictConfig]:
-        if group not in schema.SECTIONS:
+        if group not in settings.SECTIONS:
             raise ConfigError(f"{group}: can't be chosen for a run that exists. Set the keys themselves")
         return [self.load(group, name) for name in ([names] if isinstance(names, str) else names)]
 

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.components.layers.impute import Impute
+from tfrun.config.settings import DataSettings, HashEncoding, TextEncoding, TokensEncoding, VocabularyEncoding
 from tfrun.data.arrays import StoredArray, aligned_empty, blocks, give_back, load
 from tfrun.data.table import Features, Table, Target
 from tfrun.engine.building.devices import dtype_policy
@@ -200,19 +201,25 @@ class Examples:
         return self.inputs, self.targets, () if self.weights is None else self.weights
 
 
-def prepare(table: Table, config: dict[str, Any]) -> Examples:
+def prepare(table: Table, data: DataSettings) -> Examples:
     """Splits a table, fits the preprocessing on its training rows and encodes all of it.
 
     Args:
         table: the raw rows. Its columns are gone afterwards, so that they don't lie in memory beside the encoded ones.
-        config: the config's `data`: `validation_split`, `test_split`, `split_seed`, `limit_rows`, `target_scaling`,
-            `text`.
+        data: how the rows are split and encoded.
 
     Raises:
         DataError: too few rows, a column without any value, a number that isn't finite, a target that can't be used.
     """
-    splits, digest = split_rows(len(table.target), config), fingerprint(table)
-    preprocessing = fit(table, splits["train"], config["target_scaling"] == "standard", config["text"])
+    splits = split_rows(
+        len(table.target),
+        validation_split=data.validation_split,
+        test_split=data.test_split,
+        seed=data.split_seed,
+        limit_rows=data.limit_rows,
+    )
+    digest = fingerprint(table)
+    preprocessing = fit(table, splits["train"], data.target_scaling == "standard", data.text)
     return _examples(table, splits, preprocessing, digest)
 
 
@@ -257,24 +264,33 @@ def with_any_targets(table: Table, preprocessing: Preprocessing, names: Sequence
     )
 
 
-def split_rows(num_rows: int, config: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Returns the row numbers of train, val and test: shuffled once by `split_seed`, then cut."""
+def split_rows(
+    num_rows: int, *, validation_split: float, test_split: float, seed: int, limit_rows: int | None = None
+) -> dict[str, np.ndarray]:
+    """Returns the row numbers of train, val and test: shuffled once by `seed`, then cut.
+
+    Args:
+        num_rows: how many rows there are.
+        validation_split, test_split: their shares of the rows, from 0 to below 1.
+        seed: of the shuffling.
+        limit_rows: how many of the training rows are used; None uses all.
+    """
     order = np.arange(num_rows, dtype=np.int32)
-    np.random.default_rng(config["split_seed"]).shuffle(order)
-    num_test, num_val = round(num_rows * config["test_split"]), round(num_rows * config["validation_split"])
+    np.random.default_rng(seed).shuffle(order)
+    num_test, num_val = round(num_rows * test_split), round(num_rows * validation_split)
     test, val, train = np.split(order, [num_test, num_test + num_val])
     if len(train) == 0:
         raise DataError(
             f"data: no rows are left for training. Received: {num_rows} rows, {num_val} val, {num_test} test"
         )
-    return {"train": train[: config.get("limit_rows")], "val": val, "test": test}
+    return {"train": train[:limit_rows], "val": val, "test": test}
 
 
 def fit(
     table: Table,
     rows: np.ndarray,
     scale_target: bool,
-    text: Mapping[str, Mapping[str, Any]] = {},  # noqa: B006 (never changed)
+    text: Mapping[str, TextEncoding] = {},  # noqa: B006 (never changed)
 ) -> Preprocessing:
     """Learns medians, scales and vocabularies from the given rows.
 
@@ -300,17 +316,17 @@ def fit(
         if column.ndim > 1:
             arrays[name] = list(column.shape[1:])
         elif name in texts:
-            encoding = text.get(name, {"name": "vocabulary", "max_ids": None})
-            if encoding["name"] == "hash":
-                bins[name] = encoding["bins"]
+            encoding = text.get(name, VocabularyEncoding())
+            if isinstance(encoding, HashEncoding):
+                bins[name] = encoding.bins
                 continue
-            splits = encoding["name"] == "tokens"
-            found = _most_frequent(column[rows], splits)[: encoding["max_ids"]]
+            splits = isinstance(encoding, TokensEncoding)
+            found = _most_frequent(column[rows], splits)[: encoding.max_ids]
             if not found:
                 raise DataError(f"{table.source}: column {name!r} has no value in the training rows; leave it out")
             (tokens if splits else vocabularies)[name] = found
-            if splits:
-                lengths[name] = encoding["length"]
+            if isinstance(encoding, TokensEncoding):
+                lengths[name] = encoding.length
         else:
             numbers = column[rows]
             empty = np.isnan(numbers)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.settings import DataSettings
 from tfrun.errors import DataError, near_miss
 
 
@@ -78,24 +78,24 @@ class Features:
         return bool(self.numbers or self.categories or self.tokens)
 
 
-def load_table(config: Mapping[str, Any], catalog: Catalog, rows_only: bool = False) -> Table:
+def load_table(data: DataSettings, catalog: Catalog, rows_only: bool = False) -> Table:
     """Reads the data set that the config's `data` names.
 
     Args:
-        config: the config's `data`.
+        data: the config's `data`.
         catalog: the components.
         rows_only: whether the targets are not needed: a data set that can do so reads rows without them.
 
     Raises:
         DataError: the data can't be read.
     """
-    component = catalog.get("dataset", config["name"], "data.name")
+    component = catalog.get("dataset", data.name, "data.name")
     read = component.load()
-    given = {param.name: config[param.name] for param in component.params if param.name in config}
-    offered = {"text_encodings": config["text"], "rows_only": rows_only}
+    given = {param.name: data.params[param.name] for param in component.params if param.name in data.params}
+    offered = {"text_encodings": data.text_encodings, "rows_only": rows_only}
     accepted = inspect.signature(read).parameters
     table = read(**given, **{name: value for name, value in offered.items() if name in accepted})
-    return table if rows_only or config["sample_weight"] is None else _with_weights(table, config["sample_weight"])
+    return table if rows_only or data.sample_weight is None else _with_weights(table, data.sample_weight)
 
 
 def _with_weights(table: Table, column: str) -> Table:

@@ -25,6 +25,7 @@ import numpy as np
 from rich.console import Console
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data.table import Table
 from tfrun.engine.building import devices, together
@@ -33,13 +34,14 @@ from tfrun.engine.inference.trained import evaluate, export_run, predict
 from tfrun.engine.recording import images, progress, telling
 from tfrun.engine.recording.record import Record
 from tfrun.engine.recording.signals import stop_on_signals
+from tfrun.engine.recording.tensorboard import TensorBoard, summary_metrics
 from tfrun.engine.training import loop
 from tfrun.engine.training.program import Program
 from tfrun.engine.training.step import of_output
 from tfrun.engine.verify import diagnosis
 from tfrun.engine.verify.checks import check, check_contracts
 from tfrun.errors import CheckpointError, DivergedError, Interrupted, ResourceError, TfrunError
-from tfrun.files import checkpoints, journals, provenance
+from tfrun.files import checkpoints, provenance
 from tfrun.files.disk import write_atomically
 from tfrun.files.runs import RunFolder, now
 
@@ -48,9 +50,9 @@ log = logging.getLogger("tfrun")
 __all__ = ["check", "check_contracts", "evaluate", "export_run", "predict", "train", "train_together"]
 
 
-def train(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, **options: Any) -> int:
+def train(settings: Settings, folder: RunFolder, catalog: Catalog, table: Table, **options: Any) -> int:
     """Trains a run in its folder and returns the exit code. `run` explains the arguments."""
-    return together.finish(run(config, folder, catalog, table, **options))
+    return together.finish(run(settings, folder, catalog, table, **options))
 
 
 def train_together(
@@ -96,7 +98,7 @@ def _stopping(console: Console, folder: RunFolder) -> Iterator[list[int]]:
 
 
 async def run(
-    config: dict[str, Any],
+    settings: Settings,
     folder: RunFolder,
     catalog: Catalog,
     table: Table,
@@ -115,7 +117,7 @@ async def run(
     """Trains a run in its folder and returns the exit code; `run.json` says how it ended.
 
     Args:
-        config: the normalized config.
+        settings: the config.
         folder: claimed for this run, or that of the run to go on with.
         catalog: the components.
         table: the raw rows of the config's data.
@@ -137,10 +139,10 @@ async def run(
     console = console or Terminal()
     with folder.held():
         before = folder.read_run() if resume else {}
-        if before.get("status") == "completed" and not _has_more_to_do(config, before):
+        if before.get("status") == "completed" and not _has_more_to_do(settings, before):
             say(console, f"{shown(folder.path)} is completed already, at step {before['step']}")
             return 0
-        run = new_run(config, folder, overrides) | before | {"status": "running", "ended": None, "error": None}
+        run = new_run(settings, folder, overrides) | before | {"status": "running", "ended": None, "error": None}
         run |= {"versions": provenance.versions(), "git": provenance.git()}
         if resume:
             for line in _not_the_same(before, run["versions"]):
@@ -154,7 +156,7 @@ async def run(
             with stopping(console, folder) as stop:
                 given_up, columns = is_pruned or (lambda: False), hparams or {}
                 asked = (resume, columns, console, stop, tell, given_up, pause_epoch, take)
-                await _train(config, folder, catalog, table, run, *asked)
+                await _train(settings, folder, catalog, table, run, *asked)
         except Exception as error:
             may_discard = isinstance(error, TfrunError) and not resume and not folder.has_checkpoints
             if may_discard and not (run["engine"] and isinstance(error, ResourceError)):
@@ -189,17 +191,17 @@ def _end_at_once(console: Console, folder: RunFolder, number: int) -> None:
         folder.write_run(run | {"status": "stopped", "ended": now(), "error": fault})
 
 
-def new_run(config: Mapping[str, Any], folder: RunFolder, overrides: Sequence[str]) -> dict[str, Any]:
+def new_run(settings: Settings, folder: RunFolder, overrides: Sequence[str]) -> dict[str, Any]:
     """Returns `run.json` before anything has happened; `docs/run-folder.md` explains the keys."""
     return {
         "run_id": folder.run_id,
-        "name": config["name"],
+        "name": settings.name,
         "status": "running",
         "started": now(),
         "ended": None,
         "argv": sys.argv,
         "overrides": list(overrides),
-        "seed": config["seed"],
+        "seed": settings.seed,
         "epoch": 0,
         "step": 0,
         "metrics": {},
@@ -216,7 +218,7 @@ def new_run(config: Mapping[str, Any], folder: RunFolder, overrides: Sequence[st
 
 
 async def _train(
-    config: dict[str, Any],
+    settings: Settings,
     folder: RunFolder,
     catalog: Catalog,
     table: Table,
@@ -232,7 +234,7 @@ async def _train(
 ) -> None:
     timing, started = loop.Timing(), time.perf_counter()
     with progress.waiting(console, "building and compiling"):
-        session = build_session(config, catalog, table, may_be_kept=True)
+        session = build_session(settings, catalog, table, may_be_kept=True)
         restored = _newest_checkpoint(folder, session, console) if resume else None
         engine = await take(session, restored.extra["engine"] if restored else {}, timing)
         session, program = engine.session, engine.program
@@ -243,7 +245,7 @@ async def _train(
     run |= session.describe() | {"engine": engine.told}
     record = Record(folder, session, program, run, timing, restored.extra["journals"] if restored else {})
     lost = [f"{name} has lost lines since the checkpoint, which can't be brought back" for name in record.shorter]
-    for doubt in [*devices.doubts(config["trainer"], config["strategy"]), *lost]:
+    for doubt in [*devices.doubts(settings.trainer, settings.strategy), *lost]:
         say(console, f"warning: {doubt}")
     run["timing"]["build_seconds"] = round(time.perf_counter() - started - timing.compile_seconds, 3)
     folder.write_run(run)
@@ -260,7 +262,7 @@ async def _train(
 
     try:
         with record, progress.Display(plan.steps_per_epoch, plan.last_step, console) as display:
-            roll_back = record.roll_back if config["trainer"]["on_divergence"] == "rollback" else None
+            roll_back = record.roll_back if settings.trainer.on_divergence == "rollback" else None
             ended_by = await loop.train(
                 program,
                 engine.run,
@@ -283,7 +285,7 @@ async def _train(
             _test(session, program, run, record)
             timing.eval_seconds += time.perf_counter() - started
         if record.board and hparams and status != "stopped":
-            columns = journals.summary_metrics(record.results.metrics, record.results.best)
+            columns = summary_metrics(record.results.metrics, record.results.best)
             record.board.write_hparams(folder.run_id, hparams, columns, status)
     except DivergedError as error:
         engine.show()
@@ -349,15 +351,15 @@ def _test(session: Session, program: Program, run: Mapping[str, Any], record: Re
         _draw_generated(session.parts.model, record.board, run["step"])
 
 
-def _draw_generated(model: Any, board: journals.TensorBoard, step: int) -> None:
+def _draw_generated(model: Any, board: TensorBoard, step: int) -> None:
     """Shows what a generator makes, where its examples are images."""
     shape: tuple[int, ...] = getattr(model, "example_shape", ())
     if hasattr(model, "generate") and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))):
         board.write_image("val", "generated", step, images.images(np.asarray(model.generate(NUM_DRAWN))))
 
 
-def _has_more_to_do(config: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-    trainer = config["trainer"]
-    beyond_epochs = trainer["max_epochs"] is None or before["epoch"] < trainer["max_epochs"]
-    beyond_steps = trainer["max_steps"] is None or before["step"] < trainer["max_steps"]
+def _has_more_to_do(settings: Settings, before: Mapping[str, Any]) -> bool:
+    trainer = settings.trainer
+    beyond_epochs = trainer.max_epochs is None or before["epoch"] < trainer.max_epochs
+    beyond_steps = trainer.max_steps is None or before["step"] < trainer.max_steps
     return beyond_epochs and beyond_steps

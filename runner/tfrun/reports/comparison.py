@@ -17,7 +17,8 @@ from typing import Any
 import yaml
 from rich.table import Table
 
-from tfrun.config import schema
+from tfrun.config.cross_checks import is_comparable
+from tfrun.config.keys import flatten
 from tfrun.console import Terminal, say, short_names, shown
 from tfrun.errors import ConfigError, unknown
 from tfrun.files.runs import RunFolder
@@ -73,7 +74,7 @@ class Comparison:
     @property
     def is_comparable(self) -> bool:
         """Whether the metric means the same in all runs."""
-        return schema.is_comparable(self.metric, self.keys)
+        return is_comparable(self.metric, self.keys)
 
     def value(self, row: Row) -> float | None:
         """What a run is ordered by."""
@@ -201,7 +202,7 @@ def _read(path: str) -> list[Row]:
         except (OSError, yaml.YAMLError):  # a job that never had one
             config = {}
         run = {"status": "failed", "metrics": {}, "best": {}, "timing": {}, "epoch": 0} | folder.read_run()
-        rows.append(Row(folder, run, dict(schema.flatten(config if isinstance(config, dict) else {}))))
+        rows.append(Row(folder, run, dict(flatten(config if isinstance(config, dict) else {}))))
     if not any("checkpoint.monitor" in row.config for row in rows):
         raise ConfigError(f"compare: no run in {path} has a config that can be read")
     return sorted(rows, key=lambda row: "checkpoint.monitor" not in row.config)

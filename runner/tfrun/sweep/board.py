@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tfrun.config.schema import is_comparable
+from tfrun.config.cross_checks import is_comparable
 from tfrun.console import Terminal, is_live, say, short_names, shown
 from tfrun.files.runs import RunFolder
 from tfrun.sweep.estimate import duration
@@ -146,7 +146,7 @@ class Board:
             if step is None:
                 cells += ["building", "", f"{now - started:.0f} s"]
             else:
-                value = step.values.get(job.config["checkpoint"]["monitor"])
+                value = step.values.get(job.settings.checkpoint.monitor)
                 cells += [
                     ProgressBar(step.last_step, step.step, width=16) if step.last_step else f"step {step.step:,}",
                     "" if value is None else f"{value:.5g}",

@@ -76,6 +76,6 @@ def duration(seconds: float) -> str:
 
 
 def _file(job: Job) -> Path:
-    limits = {key: job.config["trainer"][key] for key in LIMITS}
+    limits = {key: getattr(job.settings.trainer, key) for key in LIMITS}
     kind = json.dumps([job.structure, limits, processor()], sort_keys=True)
     return cache_folder() / "jobs" / f"{hashlib.sha256(kind.encode()).hexdigest()[:32]}.json"

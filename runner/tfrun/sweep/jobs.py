@@ -19,8 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from tfrun.config import schema
 from tfrun.config.compose import USER_MISTAKES, Session, parse, plain, to_yaml
+from tfrun.config.schema import build_settings
+from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError, DataError, TfrunError
 from tfrun.files import runs
 from tfrun.files.disk import write_atomically
@@ -72,7 +73,7 @@ class Job:
         folder: where it runs; relative until `within` says where the sweep is.
         overrides: all of them, as a person types them.
         hparams: the values of those keys that differ between the jobs.
-        config: normalized, as the engine takes it.
+        settings: its config, checked.
         files: what its folder gets before it runs, by path: `config.yaml` and `.hydra/`.
         structure: jobs with the same may share a program.
         resume: whether to go on with what is in the folder.
@@ -83,7 +84,7 @@ class Job:
     folder: JobFolder
     overrides: list[str]
     hparams: dict[str, Any]
-    config: dict[str, Any]
+    settings: Settings
     files: dict[str, Any]
     structure: str
     resume: bool = False
@@ -101,7 +102,7 @@ class Job:
 
     def is_like(self, other: Job) -> bool:
         """Returns whether both may be trained together: they have one structure and are equally long."""
-        limits = [[job.config["trainer"][key] for key in LIMITS] for job in (self, other)]
+        limits = [[getattr(job.settings.trainer, key) for key in LIMITS] for job in (self, other)]
         return self.structure == other.structure and limits[0] == limits[1] and self.is_new and other.is_new
 
     def within(self, sweep: Path) -> Job:
@@ -155,17 +156,17 @@ class Composer:
         try:
             try:
                 parsed = [self._parse(text) for text in typed]
-                settings = [item for item in parsed if self._is_setting(item)]
-                base = self._base(typed, parsed, settings)
+                plain_items = [item for item in parsed if self._is_setting(item)]
+                base = self._base(typed, parsed, plain_items)
                 job = copy.deepcopy(base.job)
-                for item in settings:
+                for item in plain_items:
                     _set(job, item.key_or_group, item.value())
                 if job["trainer"].get("threads") is None:
                     job["trainer"]["threads"] = self._threads
                 config = self._resolved(job, base.cfg, number) if base.interpolates else job
             except USER_MISTAKES as error:
                 raise self._session.explain(error) from error
-            normalized = schema.normalize(config, self._session.catalog, typed)
+            settings = build_settings(config, self._session.catalog, typed)
         except (ConfigError, DataError) as error:
             label = " ".join(text for text in typed if text.partition("=")[0] in self.swept)
             raise type(error)(f"{label}: {error}" if label else str(error)) from error
@@ -178,7 +179,7 @@ class Composer:
             JobFolder(Path(str(number))),
             typed,
             {item.key_or_group: item.value() for item in parsed if item.key_or_group in self.swept},
-            normalized,
+            settings,
             {
                 "config.yaml": config,
                 ".hydra/config.yaml": job,

@@ -64,10 +64,11 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
     if not jobs:
         raise ConfigError(f"-m: a sweep of no jobs, as one of its ranges is empty. Received: {' '.join(task)}")
 
-    first, is_grid = jobs[0].config, _is(hydra.sweeper, BasicSweeper) and _is(hydra.launcher, ForkLauncher)
+    first = jobs[0].settings
+    is_grid = _is(hydra.sweeper, BasicSweeper) and _is(hydra.launcher, ForkLauncher)
     if extended and not is_grid:
         raise ConfigError("sweep.extend: only for hydra/launcher=fork and Hydra's own sweeper")
-    folder = extended or runs.claim(first["output_root"], first["name"], kind="multirun")
+    folder = extended or runs.claim(first.output_root, first.name, kind="multirun")
     # open until the last job: TensorFlow's own logger keeps the sys.stderr that it is imported under
     with folder.held(), engine(folder.log) if _is(hydra.launcher, ForkLauncher) else contextlib.nullcontext():
         ledger = Ledger(folder.path)
@@ -81,7 +82,7 @@ def run(session: Session, sweep: Composed, extended: RunFolder | None = None) ->
             composer = Composer(session, sweep.cfg, swept, threads)
             jobs = [composer(own, len(trials) + k) for k, own in enumerate(new)]
         _begin(session, sweep, folder, ledger, swept)
-        pool = _pool(session, hydra.launcher, ledger, first["checkpoint"]["mode"])
+        pool = _pool(session, hydra.launcher, ledger, first.checkpoint.mode)
         if not _is(hydra.sweeper, BasicSweeper):
             return _summed_up(folder, swept, pool, lambda: _run_with_hydra(session, sweep.cfg, folder, composer, pool))
         ledger.add([(job.number, job.overrides) for job in jobs])
@@ -104,8 +105,8 @@ def _search_of(session: Session, sweep: Composed, threads: int | None) -> Search
 
 
 def _run_search(session: Session, sweep: Composed, search: Search | Population) -> int:
-    config = search.first.config
-    folder = runs.claim(config["output_root"], config["name"], kind="multirun")
+    first = search.first.settings
+    folder = runs.claim(first.output_root, first.name, kind="multirun")
     with folder.held(), engine(folder.log):
         ledger = Ledger(folder.path)
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError, TfrunError, unknown
 from tfrun.sweep.space import Dimension
 
@@ -32,7 +33,7 @@ COMPARISONS = {"<=": operator.sub, "<": operator.sub, ">=": lambda a, b: b - a, 
 
 
 def opener(
-    settings: Mapping[str, Any], space: Sequence[Dimension], config: Mapping[str, Any], constrained: bool
+    settings: Mapping[str, Any], space: Sequence[Dimension], run: Settings, constrained: bool
 ) -> Callable[[Path, list[str]], Any]:
     """Returns what opens a study in a folder, given the directions of its objectives.
 
@@ -59,7 +60,7 @@ def opener(
     if constrained and name not in ("tpe", "gp", "nsgaii"):
         raise ConfigError(f"hydra.sweeper.constraints: the samplers tpe, gp and nsgaii take them. Received: {name!r}")
     if pruner and pruner[0] == "hyperband":
-        pruner[1].setdefault("max_resource", config["trainer"]["max_epochs"] or "auto")
+        pruner[1].setdefault("max_resource", run.trainer.max_epochs or "auto")
     try:
         kind = getattr(optuna.samplers, SAMPLERS[name])
         if name == "grid":  # it would stop Optuna's own loop, which doesn't run here, at its last point

@@ -210,7 +210,7 @@ class Pool:
         worker.has_failed |= message.exit_code != 0
         self._settle(job, message.exit_code)
         outcome = read_outcome(job.folder, job.hparams)
-        if outcome.status in ("failed", "diverged") and job.config["logger"]:
+        if outcome.status in ("failed", "diverged") and job.settings.logger:
             write_row(job, outcome.status)
         self.ledger.note(job.number, outcome.status, value=outcome.value)
         source.ended(job, outcome)
@@ -244,7 +244,7 @@ def _gpus() -> list[str]:
 
 def write_row(job: Job, status: str) -> None:
     """Gives a job that failed or was given up its row in TensorBoard's HParams table, which it didn't write itself."""
-    from tfrun.files.journals import TensorBoard, summary_metrics
+    from tfrun.engine.recording.tensorboard import TensorBoard, summary_metrics
 
     run, board = job.folder.read_run(), TensorBoard(job.folder.tensorboard)
     with contextlib.suppress(OSError):  # the disk may be what it failed of

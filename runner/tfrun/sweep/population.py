@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from tfrun.config.compose import Session
+from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError, DataError
 from tfrun.sweep import space
 from tfrun.sweep.board import Outcome
@@ -85,10 +86,10 @@ class Population:
         probes = space.check(self._space, lambda chosen: self.composer(self._overrides(chosen), 0))
         self.first = probes[0]
         self.total: int | None = None
-        self.mode: str = self.first.config["checkpoint"]["mode"]
-        self._monitor: str = self.first.config["checkpoint"]["monitor"]
+        self.mode: str = self.first.settings.checkpoint.mode
+        self._monitor: str = self.first.settings.checkpoint.monitor
         self._every: int = self._settings["every_epochs"]
-        self._max_epochs = _check_lengths(self.first.config, self._every)
+        self._max_epochs = _check_lengths(self.first.settings, self._every)
         if len({job.structure for job in probes}) > 1:
             keys = ", ".join(dimension.key for dimension in self._space)
             raise ConfigError(
@@ -246,15 +247,15 @@ class Population:
         if not member.job.folder.run_json.exists():
             source = JobFolder(self._folder / str(trial.branch["from"]))
             line = next(line for line in source.read_metrics() if line["epoch"] == trial.branch["epoch"])
-            groups = member.job.config["optimizer"]["groups"]
-            rates = {name: own["learning_rate"] for name, own in groups.items() if own["learning_rate"] is not None}
+            groups = member.job.settings.groups
+            rates = {name: own.learning_rate for name, own in groups.items() if own.learning_rate is not None}
             member.job.folder.path.mkdir(exist_ok=True)
             copy_run.begin(source, line["epoch"], line["step"], member.job.folder, rates)
         run = old.folder.read_run()
         if run.get("status") == "stopped":
             old.folder.write_run(run | {"status": "pruned"})
             self._ledger.note(old.number, "pruned")
-            if old.config["logger"]:
+            if old.settings.logger:
                 write_row(old, "pruned")
 
     def _settle(self) -> None:
@@ -268,7 +269,7 @@ class Population:
                     step = self._line(member.job, generation)["step"]
                     checkpoints.unpin(member.job.folder.checkpoints, step)
                     if not member.is_running:  # else its next save does that
-                        checkpoints.remove_old(member.job.folder.checkpoints, member.job.config["checkpoint"]["keep"])
+                        checkpoints.remove_old(member.job.folder.checkpoints, member.job.settings.checkpoint.keep)
         self._settled = max(self._settled, settled)
 
     def _tell(self, generation: int) -> None:
@@ -311,16 +312,16 @@ def _score(value: float, mode: str) -> float:
     return (value if mode == "min" else -value) if math.isfinite(value) else math.inf
 
 
-def _check_lengths(config: Mapping[str, Any], every: int) -> int:
+def _check_lengths(settings: Settings, every: int) -> int:
     """Returns how many epochs a member trains. Raises ConfigError where that isn't all that ends it."""
-    trainer = config["trainer"]
-    given = [f"trainer.{key}" for key in LIMITS if trainer[key] is not None]
-    given += ["early_stopping"] if config["early_stopping"] else []
+    trainer = settings.trainer
+    given = [f"trainer.{key}" for key in LIMITS if getattr(trainer, key) is not None]
+    given += ["early_stopping"] if settings.early_stopping else []
     if given:
         raise ConfigError(f"{given[0]}: a population's members all train for trainer.max_epochs; must be null")
-    if trainer["max_epochs"] is None or trainer["max_epochs"] <= every:
+    if trainer.max_epochs is None or trainer.max_epochs <= every:
         raise ConfigError(
             f"hydra.sweeper.every_epochs: must be fewer than trainer.max_epochs. Received: {every} of "
-            f"{trainer['max_epochs']}"
+            f"{trainer.max_epochs}"
         )
-    return trainer["max_epochs"]
+    return trainer.max_epochs

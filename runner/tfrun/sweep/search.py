@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from tfrun.config.compose import Session
-from tfrun.config.schema import monitored_values
+from tfrun.config.cross_checks import monitored_values
 from tfrun.errors import ConfigError, DataError, unknown
 from tfrun.sweep import optuna_study, space
 from tfrun.sweep.board import Outcome, read_outcome
@@ -54,12 +54,12 @@ class Search:
         self.common, self.space = space.read(session, sweep, self._settings["params"])
         self.composer = Composer(session, sweep, {dimension.key for dimension in self.space}, threads)
         self.first = space.check(self.space, self._composed)[0]
-        checkpoint = self.first.config["checkpoint"]
-        self.mode: str = checkpoint["mode"]
-        self._objectives = self._checked_objectives({checkpoint["monitor"]: self.mode})
+        checkpoint = self.first.settings.checkpoint
+        self.mode: str = checkpoint.mode
+        self._objectives = self._checked_objectives({checkpoint.monitor: self.mode})
         space.check_comparable(self.space, self._objectives)
         self._constraints = {text: optuna_study.constraint(text) for text in self._settings["constraints"]}
-        self._make = optuna_study.opener(self._settings, self.space, self.first.config, bool(self._constraints))
+        self._make = optuna_study.opener(self._settings, self.space, self.first.settings, bool(self._constraints))
         if self._settings["pruner"] and len(self._objectives) > 1:
             raise ConfigError("hydra.sweeper.pruner: gives up by one objective, and there are several")
         self._trials: dict[int, Any] = {}
@@ -175,7 +175,7 @@ class Search:
 
     def _checked_objectives(self, default: dict[str, str]) -> dict[str, str]:
         objectives = self._settings["objectives"] or default
-        known = monitored_values(self.first.config)
+        known = monitored_values(self.first.settings)
         for name, direction in objectives.items():
             if name not in known:
                 raise unknown("hydra.sweeper.objectives", "value", str(name), known)

@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from omegaconf import DictConfig
 
 from tfrun.config.compose import USER_MISTAKES, Session
-from tfrun.config.schema import is_comparable
+from tfrun.config.cross_checks import is_comparable
 from tfrun.errors import ConfigError, unknown
 from tfrun.sweep.jobs import Job
 

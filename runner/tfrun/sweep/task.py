@@ -13,9 +13,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from tfrun.config import schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import parse, plain, to_yaml
+from tfrun.config.cross_checks import check_task
+from tfrun.config.schema import build_settings
+from tfrun.config.settings import DataSettings
 from tfrun.data.table import Table, load_table
 from tfrun.errors import Interrupted, SweepError
 from tfrun.files.disk import write_atomically
@@ -34,11 +36,11 @@ def train(
         tell: called with step, last step, epoch, values and whether an epoch ended.
         is_pruned: whether the sweep has given the job up.
     """
-    table = _table(job.config["data"], catalog)
-    schema.check_task(job.config, catalog, table.task)
+    table = _table(job.settings.data, catalog)
+    check_task(job.settings, catalog, table.task)
     with engine(job.folder.log) as (experiment, seconds):
         experiment.train(
-            job.config,
+            job.settings,
             job.folder,
             catalog,
             table,
@@ -68,12 +70,12 @@ def train_together(
         ended: called with a job's place once it has ended, and its exception.
         within: gives what is entered while a job does something of its own.
     """
-    table = _table(jobs[0].config["data"], catalog)
-    schema.check_task(jobs[0].config, catalog, table.task)
+    table = _table(jobs[0].settings.data, catalog)
+    check_task(jobs[0].settings, catalog, table.task)
     with engine(None) as (experiment, seconds):
         runs = [
             {
-                "config": job.config,
+                "settings": job.settings,
                 "folder": job.folder,
                 "overrides": job.overrides,
                 "hparams": job.hparams,
@@ -88,13 +90,13 @@ def train_together(
 _tables: list[tuple[Any, Table]] = []  # the last job's, at most one: another of the same worker most often has the same
 
 
-def _table(config: Mapping[str, Any], catalog: Catalog) -> Table:
+def _table(data: DataSettings, catalog: Catalog) -> Table:
     """Returns a job's rows, those of the job before it where nothing of them has changed."""
-    path = Path(str(config.get("path", ""))).expanduser()
+    path = Path(str(data.params.get("path", ""))).expanduser()
     file = path.stat() if path.is_file() else None
-    key = json.dumps(config, sort_keys=True), file and (file.st_mtime_ns, file.st_size, file.st_ino)
+    key = json.dumps(data.to_dict(), sort_keys=True), file and (file.st_mtime_ns, file.st_size, file.st_ino)
     if not _tables or _tables[0][0] != key:
-        _tables[:] = [(key, load_table(config, catalog))]
+        _tables[:] = [(key, load_table(data, catalog))]
     return _tables[0][1]
 
 
@@ -118,10 +120,10 @@ class Task:
         overrides = [text.lstrip("+") for text in hydra.overrides.task]  # as people type them
         folder, config = JobFolder(Path(hydra.runtime.output_dir)), plain(cfg)
         hparams = {item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept}
-        normalized = schema.normalize(config, self.catalog, overrides)
+        settings = build_settings(config, self.catalog, overrides)
         try:
             write_atomically(folder.config_yaml, to_yaml(config))  # Hydra has written the others
-            train(Job(hydra.job.num, folder, overrides, hparams, normalized, {}, structure_of(config)), self.catalog)
+            train(Job(hydra.job.num, folder, overrides, hparams, settings, {}, structure_of(config)), self.catalog)
         except Interrupted:
             raise
         except Exception as error:

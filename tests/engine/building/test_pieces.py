@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,45 +9,35 @@ import numpy as np
 import pytest
 
 from tfrun import cli
+from tfrun.config.settings import Settings
 from tfrun.engine.building import pieces
 from tfrun.engine.building.parts import build_parts
 from tfrun.engine.building.pieces import make_plan
 
 
-def config(**values: Any) -> dict[str, Any]:
-    """A config's sections from `section__key=value`, all else not set."""
-    sections: dict[str, Any] = {
-        "trainer": {"max_epochs": None, "max_steps": None, "max_seconds": None},
-        "checkpoint": {"every_epochs": None, "every_steps": None, "every_seconds": None},
-        "logger": {"every_steps": 100},
-    }
-    for path, value in values.items():
-        section, _, key = path.partition("__")
-        sections[section][key] = value
-    return sections
-
-
 @pytest.mark.parametrize(
     ("limits", "last_step"),
     [
-        ({"trainer__max_epochs": 3}, 33),
-        ({"trainer__max_steps": 20}, 20),
-        ({"trainer__max_epochs": 3, "trainer__max_steps": 20}, 20),
-        ({"trainer__max_epochs": 3, "trainer__max_steps": 40}, 33),
-        ({"trainer__max_seconds": 1.5}, sys.maxsize),
+        (["max_epochs=3"], 33),
+        (["max_epochs=null", "max_steps=20"], 20),
+        (["max_epochs=3", "max_steps=20"], 20),
+        (["max_epochs=3", "max_steps=40"], 33),
+        (["max_epochs=null", "max_seconds=1.5"], sys.maxsize),
     ],
 )
-def test_the_nearest_limit_counts(limits: dict[str, Any], last_step: int) -> None:
-    plan = make_plan(config(**limits), steps_per_epoch=11)
+def test_the_nearest_limit_counts(settings: Callable[..., Settings], limits: list[str], last_step: int) -> None:
+    chosen = settings(*(f"trainer.{limit}" for limit in limits))
+    plan = make_plan(chosen, steps_per_epoch=11)
     assert (plan.last_step, plan.steps_per_epoch) == (last_step, 11)
-    assert plan.max_seconds == limits.get("trainer__max_seconds")
+    assert plan.max_seconds == chosen.trainer.max_seconds
 
 
-def test_cadences() -> None:
-    plan = make_plan(config(checkpoint__every_epochs=2, checkpoint__every_steps=15), steps_per_epoch=11)
+def test_cadences(settings: Callable[..., Settings]) -> None:
+    words = ["checkpoint.every_epochs=2", "checkpoint.every_steps=15", "checkpoint.every_seconds=null"]
+    plan = make_plan(settings(*words, "logger.every_steps=100"), steps_per_epoch=11)
     assert sorted(plan.save_every_steps) == [15, 22]
     assert (plan.save_every_seconds, plan.log_every_steps) == (None, 100)
-    plan = make_plan(config(checkpoint__every_seconds=60.0) | {"logger": None}, steps_per_epoch=11)
+    plan = make_plan(settings("logger=null"), steps_per_epoch=11)
     assert (plan.save_every_steps, plan.save_every_seconds, plan.log_every_steps) == ((), 60.0, None)
 
 

@@ -64,11 +64,11 @@ def train(root: Path, words: Sequence[str], own: Sequence[str], *, together: boo
     errors: list[Any] = [None] * len(own)
     with session(words) as hydra:
         of_each = [[*words, *text.split()] for text in own]
-        configs = [schema.normalize(hydra.compose(these).config, hydra.catalog, these) for these in of_each]
-        table = load_table(configs[0]["data"], hydra.catalog)
+        configs = [schema.build_settings(hydra.compose(these).config, hydra.catalog, these) for these in of_each]
+        table = load_table(configs[0].data, hydra.catalog)
         folders = [runs.claim(str(root), "runs") for _ in own]
         if together:
-            given = [{"config": config, "folder": folder} for config, folder in zip(configs, folders, strict=True)]
+            given = [{"settings": config, "folder": folder} for config, folder in zip(configs, folders, strict=True)]
             experiment.train_together(
                 given, hydra.catalog, table, errors.__setitem__, lambda k: contextlib.nullcontext()
             )

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfrun.config.settings import StrategySettings, TrainerSettings
 from tfrun.engine import private
 from tfrun.errors import ConfigError, ResourceError
 
 
-def prepare(trainer: dict[str, Any], strategy: dict[str, Any], seed: int) -> tf.distribute.Strategy:
+def prepare(trainer: TrainerSettings, strategy: StrategySettings, seed: int) -> tf.distribute.Strategy:
     """Sets the process up and returns the strategy.
 
     Args:
-        trainer: the config's `trainer`; `precision`, `deterministic` and `threads` are used.
-        strategy: the config's `strategy`: `name` is `auto`, `cpu`, `gpu` or `mirrored`.
+        trainer: `precision`, `deterministic` and `threads` are used.
+        strategy: which devices.
         seed: for Python, NumPy, TensorFlow and Keras.
 
     Raises:
@@ -26,7 +26,7 @@ def prepare(trainer: dict[str, Any], strategy: dict[str, Any], seed: int) -> tf.
     """
     with private.kept():
         keras.utils.clear_session(free_memory=False)  # automatic names begin anew, as in a process of the run's own
-    name = strategy["name"]
+    name = strategy.name
     gpus = tf.config.list_physical_devices("GPU")
     if name == "gpu" and not gpus:
         raise ResourceError(f"strategy: gpu needs a GPU that TensorFlow sees. Received devices: {device_names()}")
@@ -34,25 +34,25 @@ def prepare(trainer: dict[str, Any], strategy: dict[str, Any], seed: int) -> tf.
         tf.config.set_visible_devices([], "GPU")
     for gpu in gpus if name != "cpu" else []:
         tf.config.experimental.set_memory_growth(gpu, True)
-    if strategy.get("logical_cpus"):
-        parts = [tf.config.LogicalDeviceConfiguration()] * strategy["logical_cpus"]
+    if strategy.logical_cpus:
+        parts = [tf.config.LogicalDeviceConfiguration()] * strategy.logical_cpus
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 
-    if trainer["threads"] not in (None, tf.config.threading.get_intra_op_parallelism_threads()):
-        tf.config.threading.set_intra_op_parallelism_threads(trainer["threads"])
-    keras.config.set_floatx("float64" if trainer["precision"] == "float64" else "float32")
-    keras.config.set_dtype_policy(trainer["precision"])
-    if trainer["deterministic"]:
+    if trainer.threads not in (None, tf.config.threading.get_intra_op_parallelism_threads()):
+        tf.config.threading.set_intra_op_parallelism_threads(trainer.threads)
+    keras.config.set_floatx("float64" if trainer.precision == "float64" else "float32")
+    keras.config.set_dtype_policy(trainer.precision)
+    if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
     with private.kept():
         keras.utils.set_random_seed(seed)
     return _mirrored(strategy) if name == "mirrored" else tf.distribute.get_strategy()
 
 
-def _mirrored(strategy: dict[str, Any]) -> tf.distribute.Strategy:
-    kind = "CPU" if strategy.get("logical_cpus") else "GPU"
+def _mirrored(strategy: StrategySettings) -> tf.distribute.Strategy:
+    kind = "CPU" if strategy.logical_cpus else "GPU"
     known = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind)]
-    devices = strategy.get("devices") or known
+    devices = strategy.devices or known
     missing = [device for device in devices if device.upper() not in known]
     if missing:
         raise ResourceError(
@@ -66,10 +66,10 @@ def _mirrored(strategy: dict[str, Any]) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
-def doubts(trainer: dict[str, Any], strategy: dict[str, Any]) -> list[str]:
+def doubts(trainer: TrainerSettings, strategy: StrategySettings) -> list[str]:
     """Returns what works, but hardly as it was meant."""
-    on_cpu = strategy["name"] == "cpu" or not tf.config.list_physical_devices("GPU")
-    if trainer["precision"] == "mixed_float16" and on_cpu:
+    on_cpu = strategy.name == "cpu" or not tf.config.list_physical_devices("GPU")
+    if trainer.precision == "mixed_float16" and on_cpu:
         return ["trainer.precision: a CPU computes mixed_float16 by way of float32, which alone is faster"]
     return []
 

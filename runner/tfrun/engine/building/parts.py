@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.settings import ComponentSettings, GroupSettings, MetricSettings, Settings
 from tfrun.config.types import map_references
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.building.autograph import convert_layers, convertible
@@ -45,7 +46,7 @@ class Parts:
 
 
 def build_parts(
-    config: Mapping[str, Any],
+    settings: Settings,
     catalog: Catalog,
     strategy: tf.distribute.Strategy,
     preprocessing: Preprocessing,
@@ -55,7 +56,7 @@ def build_parts(
     """Builds model, loss, metrics, optimizers and the step over them.
 
     Args:
-        config: the normalized config.
+        settings: the config.
         catalog: where components are looked up.
         strategy: everything with variables is made in its scope.
         preprocessing: what the data set looks like.
@@ -67,21 +68,21 @@ def build_parts(
     """
     inputs = Hyperparameters()
     with strategy.scope():
-        model = build_model(config, catalog, preprocessing)
+        model = build_model(settings.model, catalog, preprocessing)
         outputs = _call_model(model, sample[0])
         for metric in model.metrics:  # the model's own
-            _check_metric_name(metric.name, config["metric"])
+            _check_metric_name(metric.name, settings.metric)
             metric.reset_state()
         convert_layers(model)
-        algorithm = build_component(catalog, "algorithm", config["algorithm"], "algorithm", inputs=inputs)
+        algorithm = build_component(catalog, "algorithm", settings.algorithm, "algorithm", inputs=inputs)
         tasks = {name: own.task for name, own in preprocessing.targets.items()} if learns_targets(algorithm) else {}
-        loss = build_loss(catalog, config["loss"], inputs, getattr(model, "loss_weights", {}), tasks)
+        loss = build_loss(catalog, settings.loss, inputs, getattr(model, "loss_weights", {}), tasks)
         if learns_targets(algorithm):
             with inputs.not_noting():
-                _check_outputs(loss, f"loss: {config['loss']['name']}", sample[1], outputs, preprocessing)
-        groups = build_groups(config["optimizer"]["groups"], catalog, model, plan, inputs)
-        metrics = [build_metrics(config["metric"], catalog, sample[1], outputs, tasks) for _ in range(2)]
-        decay = inputs.wrap("trainer", {"ema_decay": config["trainer"]["ema_decay"]})["ema_decay"]
+                _check_outputs(loss, f"loss: {settings.loss.name}", sample[1], outputs, preprocessing)
+        groups = build_groups(settings.groups, catalog, model, plan, inputs)
+        metrics = [build_metrics(settings.metric, catalog, sample[1], outputs, tasks) for _ in range(2)]
+        decay = inputs.wrap("trainer", {"ema_decay": settings.trainer.ema_decay})["ema_decay"]
         step = Step(
             strategy,
             model,
@@ -91,29 +92,29 @@ def build_parts(
             keras.metrics.Mean("loss"),
             metrics[0],
             preprocessing.target,
-            config["trainer"]["microbatches"],
-            LossScale() if config["trainer"]["precision"] == "mixed_float16" else None,
+            settings.trainer.microbatches,
+            LossScale() if settings.trainer.precision == "mixed_float16" else None,
             None if decay is None else AveragedWeights(model.trainable_variables, decay),
-            Skips() if config["trainer"]["on_divergence"] == "skip" else None,
+            Skips() if settings.trainer.on_divergence == "skip" else None,
             {name: target.scale for name, target in preprocessing.others.items()},
         )
         return Parts(model, step, keras.metrics.Mean("loss"), metrics[1], inputs)
 
 
-def build_model(config: Mapping[str, Any], catalog: Catalog, preprocessing: Preprocessing) -> keras.Model:
+def build_model(settings: ComponentSettings, catalog: Catalog, preprocessing: Preprocessing) -> keras.Model:
     """Returns a config's model for a data set, its variables not made yet."""
     given = {
         "features": preprocessing.features,
         "num_outputs": preprocessing.num_outputs,
         "more_outputs": {name: target.num_outputs for name, target in preprocessing.others.items()},
     }
-    return build_component(catalog, "model", config["model"], "model", given)
+    return build_component(catalog, "model", settings, "model", given)
 
 
 def build_component(
     catalog: Catalog,
     kind: str,
-    config: Mapping[str, Any],
+    settings: ComponentSettings,
     where: str,
     given: Mapping[str, Any] | None = None,
     inputs: Hyperparameters | None = None,
@@ -121,17 +122,18 @@ def build_component(
     """Calls a registered class or function with its parameters from the config.
 
     Args:
-        catalog: where `config["name"]` is looked up.
+        catalog: where the name is looked up.
         kind: the registry's kind.
-        config: `name` and the component's own parameters.
+        settings: the component's name and parameters.
         where: the config path, for messages.
         given: what the engine offers besides, passed on where the component has a parameter of that name.
         inputs: takes its floats as inputs of the program, where the component takes them so.
     """
-    component = catalog.get(kind, config["name"], where).load()
+    component = catalog.get(kind, settings.name, where).load()
     accepted = inspect.signature(component).parameters
     offered = {name: value for name, value in (given or {}).items() if name in accepted}
-    own = _own_parameters(catalog, kind, config, where, inputs)
+    own = _own_parameters(catalog, kind, settings, where, inputs)
+    given_params = {"name": settings.name, **settings.params}
     if inputs is not None:
         try:
             return component(**inputs.wrap(where, own), **offered)
@@ -142,34 +144,34 @@ def build_component(
     except (ValueError, TypeError, KeyError) as error:
         # Keras and people's own checks say what is wrong with a parameter this way
         raise ConfigError(
-            f"{where}: {config['name']} refuses its parameters: {error}. Received: {dict(config)}"
+            f"{where}: {settings.name} refuses its parameters: {error}. Received: {given_params}"
         ) from error
 
 
 def build_function(
-    catalog: Catalog, kind: str, config: Mapping[str, Any], where: str, inputs: Hyperparameters | None = None
+    catalog: Catalog, kind: str, settings: ComponentSettings, where: str, inputs: Hyperparameters | None = None
 ) -> Callable[..., Any]:
     """Returns a registered function with its parameters from the config filled in, or an object of a class."""
-    component = catalog.get(kind, config["name"], where).load()
+    component = catalog.get(kind, settings.name, where).load()
     if inspect.isclass(component):
-        return build_component(catalog, kind, config, where, inputs=inputs)
-    own = _own_parameters(catalog, kind, config, where, inputs)
+        return build_component(catalog, kind, settings, where, inputs=inputs)
+    own = _own_parameters(catalog, kind, settings, where, inputs)
     if not own:
         return component  # itself, as Keras saves a function by its name
     return functools.partial(component, **(own if inputs is None else inputs.wrap(where, own)))
 
 
 def _own_parameters(
-    catalog: Catalog, kind: str, config: Mapping[str, Any], where: str, inputs: Hyperparameters | None
+    catalog: Catalog, kind: str, settings: ComponentSettings, where: str, inputs: Hyperparameters | None
 ) -> dict[str, Any]:
     """Returns a component's parameters; those that name another component are built."""
-    types = {param.name: param.type for param in catalog.get(kind, config["name"], where).params}
+    types = {param.name: param.type for param in catalog.get(kind, settings.name, where).params}
 
     def build(its_kind: str, value: Any, path: str) -> Any:
         given = {"name": value} if isinstance(value, str) else value
-        if catalog.find(its_kind, given["name"]):
-            return build_function(catalog, its_kind, given, path, inputs)
         params = {key: own for key, own in given.items() if key != "name"}
+        if catalog.find(its_kind, given["name"]):
+            return build_function(catalog, its_kind, ComponentSettings(given["name"], params), path, inputs)
         if its_kind == "layer":
             try:
                 return getattr(keras.layers, given["name"])(**params)
@@ -180,14 +182,13 @@ def _own_parameters(
 
     return {
         name: map_references(types.get(name), value, f"{where}.{name}", build)
-        for name, value in config.items()
-        if name != "name"
+        for name, value in settings.params.items()
     }
 
 
 def build_loss(
     catalog: Catalog,
-    config: Mapping[str, Any],
+    settings: ComponentSettings,
     inputs: Hyperparameters | None = None,
     output_weights: Mapping[str, float] = {},  # noqa: B006 (never changed)
     tasks: Mapping[str, str] = {},  # noqa: B006
@@ -196,7 +197,7 @@ def build_loss(
 
     Args:
         catalog: where the loss is looked up.
-        config: its name and parameters.
+        settings: its name and parameters.
         inputs: takes its floats as inputs of the program.
         output_weights: of a model with several outputs, what each one's loss is multiplied with, else with 1.
         tasks: of the targets, by output.
@@ -204,7 +205,7 @@ def build_loss(
     Raises:
         ConfigError: it is for another task than a target's.
     """
-    loss = build_function(catalog, "loss", config, "loss", inputs)
+    loss = build_function(catalog, "loss", settings, "loss", inputs)
     if getattr(loss, "takes_all_outputs", False):
         for name, own in getattr(loss, "losses", {}).items():
             _check_task(f"loss.losses.{name}", own, tasks.get(name, tasks.get(MAIN_OUTPUT)))
@@ -237,23 +238,23 @@ def _check_task(where: str, component: Any, task: str | None) -> None:
 
 
 def build_metrics(
-    config: Mapping[str, Mapping[str, Any]], catalog: Catalog, y_true: Any, y_pred: Any, tasks: Mapping[str, str]
+    settings: Mapping[str, MetricSettings], catalog: Catalog, y_true: Any, y_pred: Any, tasks: Mapping[str, str]
 ) -> list[keras.metrics.Metric]:
     """Returns the metrics, each named by its key, with their variables made."""
     metrics = []
     outputs = list(y_pred) if isinstance(y_pred, dict) else [MAIN_OUTPUT]
-    for key, given in config.items():
-        where, output = f"metric.{key}", given["output"]
+    for key, given in settings.items():
+        where, output = f"metric.{key}", given.output
         if output not in outputs:
             raise unknown(f"{where}.output", "output of the model", output, outputs)
-        metric = build_function(catalog, "metric", {k: v for k, v in given.items() if k != "output"}, where)
+        metric = build_function(catalog, "metric", given, where)
         _check_task(where, metric, tasks.get(output, tasks.get(MAIN_OUTPUT)))
         if not isinstance(metric, keras.metrics.Metric):
             metric = keras.metrics.MeanMetricWrapper(convertible(metric))
         metric.name = key
         metric.update_state = convertible(metric.update_state)
         metric.output = output
-        with _naming(f"{where}: {given['name']}"):
+        with _naming(f"{where}: {given.name}"):
             metric.update_state(of_output(y_true, output), of_output(y_pred, output))
         metric.reset_state()
         metrics.append(metric)
@@ -261,39 +262,39 @@ def build_metrics(
 
 
 def build_groups(
-    config: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, GroupSettings],
     catalog: Catalog,
     model: keras.Model,
     plan: Plan,
     inputs: Hyperparameters,
 ) -> list[Group]:
     """Returns the optimizer groups, their optimizers built, with the proof that they cover the model."""
-    patterns = {name: group["match"] for name, group in config.items()}
-    optional = [name for name, group in config.items() if group["optional"]]
+    patterns = {name: group.match for name, group in settings.items()}
+    optional = [name for name, group in settings.items() if group.optional]
     groups = []
     for name, variables in assign_groups(patterns, model.trainable_variables, optional).items():
-        own, where = config[name], f"optimizer.groups.{name}"
-        if own["frozen"]:
+        own, where = settings[name], f"optimizer.groups.{name}"
+        if own.name is None or own.frozen:
             groups.append(Group(name, variables))
             continue
-        rate = {} if own["learning_rate"] is None else {"learning_rate": own["learning_rate"]}  # a variable later on
-        optimizer = build_component(catalog, "optimizer", {"name": own["name"], **own["params"]}, where, rate, inputs)
+        rate = {} if own.learning_rate is None else {"learning_rate": own.learning_rate}  # a variable later on
+        optimizer = build_component(catalog, "optimizer", ComponentSettings(own.name, own.params), where, rate, inputs)
         # They are summed in the step already, and TensorFlow keeps every program that was traced with Keras' own sum.
         optimizer._all_reduce_sum_gradients = _as_they_are
-        optimizer.name = own["name"]  # Keras numbers the names of several: adam, adam_1
+        optimizer.name = own.name  # Keras numbers the names of several: adam, adam_1
         optimizer.build(variables)
-        schedule, watcher = build_schedule(own["schedule"], catalog, f"{where}.schedule", plan, inputs)
-        until = own["until_epoch"]
+        schedule, watcher = build_schedule(own.schedule, catalog, f"{where}.schedule", plan, inputs)
+        until = own.until_epoch
         groups.append(
             Group(
                 name,
                 variables,
                 optimizer,
                 schedule,
-                inputs.wrap(where, {"clip_norm": own["clip_norm"]})["clip_norm"],
-                own["every"],
+                inputs.wrap(where, {"clip_norm": own.clip_norm})["clip_norm"],
+                own.every,
                 keras.Variable(tf.identity(optimizer.learning_rate.value), trainable=False, name="base_learning_rate"),
-                own["from_epoch"] * plan.steps_per_epoch,
+                own.from_epoch * plan.steps_per_epoch,
                 None if until is None else until * plan.steps_per_epoch,
                 watcher,
             )
@@ -308,17 +309,17 @@ def _as_they_are(gradients: Any) -> Any:
 
 
 def build_schedule(
-    config: Mapping[str, Any] | None, catalog: Catalog, where: str, plan: Plan, inputs: Hyperparameters
+    settings: ComponentSettings | None, catalog: Catalog, where: str, plan: Plan, inputs: Hyperparameters
 ) -> tuple[Callable[[tf.Tensor], tf.Tensor] | None, Any]:
     """Returns step → factor on the learning rate, or None; and what is told of each epoch's values, or None."""
-    if config is None:
+    if settings is None:
         return None, None
-    schedule = build_function(catalog, "schedule", config, where, inputs)
+    schedule = build_function(catalog, "schedule", settings, where, inputs)
     asked, given = inspect.signature(schedule).parameters, dict[str, Any]()
     if "total_steps" in asked:
         if plan.last_step == UNLIMITED:
             raise ConfigError(
-                f"{where}: {config['name']} needs to know the run's length: trainer.max_epochs or max_steps"
+                f"{where}: {settings.name} needs to know the run's length: trainer.max_epochs or max_steps"
             )
         given |= inputs.wrap(where, {"total_steps": float(plan.last_step)})
     if "steps_per_epoch" in asked:
@@ -327,8 +328,8 @@ def build_schedule(
     return factor, schedule if hasattr(schedule, "end_epoch") else None
 
 
-def _check_metric_name(name: str, config: Mapping[str, Any]) -> None:
-    if name == "loss" or name in config:
+def _check_metric_name(name: str, taken: Collection[str]) -> None:
+    if name == "loss" or name in taken:
         raise ConfigError(f"model: its own metric has a name that is taken. Received: {name!r}")
 
 

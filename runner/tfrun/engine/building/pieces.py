@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.settings import DataSettings, Settings, to_plain
 from tfrun.data import preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
@@ -52,7 +53,7 @@ class Session:
     """A run's pieces, their variables made.
 
     Attributes:
-        config: the normalized config.
+        settings: the config.
         strategy: the devices.
         table: the raw rows.
         examples: the same encoded and split.
@@ -64,7 +65,7 @@ class Session:
         beginning: what a run over an earlier one's pieces begins with; None where they were built for it.
     """
 
-    config: Mapping[str, Any]
+    settings: Settings
     strategy: tf.distribute.Strategy
     table: Table
     examples: preprocessing.Examples
@@ -130,23 +131,26 @@ class Session:
 
     def structure(self, streams: bool) -> str:
         """Returns what the program is traced for: all of the config and the data but what enters as an input."""
-        config, inputs = self.config, self.parts.inputs
+        settings, inputs = self.settings, self.parts.inputs
         fixed = ("match", "name", "every", "frozen", "from_epoch", "until_epoch", "clip_norm")
         groups = {
             name: {
-                **inputs.structure(where, {key: group[key] for key in fixed}),
-                "params": inputs.structure(where, group["params"]),
-                "schedule": group["schedule"] and inputs.structure(f"{where}.schedule", group["schedule"]),
+                **inputs.structure(where, {key: getattr(group, key) for key in fixed}),
+                "params": inputs.structure(where, group.params),
+                "schedule": group.schedule and inputs.structure(f"{where}.schedule", group.schedule.to_dict()),
             }
-            for name, group in config["optimizer"]["groups"].items()
+            for name, group in settings.groups.items()
             for where in [f"optimizer.groups.{name}"]
         }
         described = {
-            **{key: config[key] for key in ("model", "metric", "strategy", "early_stopping", "plugins")},
-            **{key: inputs.structure(key, config[key]) for key in ("loss", "algorithm")},
+            **{
+                key: to_plain(getattr(settings, key))
+                for key in ("model", "metric", "strategy", "early_stopping", "plugins")
+            },
+            **{key: inputs.structure(key, to_plain(getattr(settings, key))) for key in ("loss", "algorithm")},
             "groups": groups,
-            "monitor": [config["checkpoint"][key] for key in ("monitor", "mode")],
-            "trainer": inputs.structure("trainer", {key: config["trainer"][key] for key in TRACED_TRAINER}),
+            "monitor": [settings.checkpoint.monitor, settings.checkpoint.mode],
+            "trainer": inputs.structure("trainer", {key: getattr(settings.trainer, key) for key in TRACED_TRAINER}),
             "preprocessing": self.examples.preprocessing.to_json(),
             "inputs": tf.nest.map_structure(lambda array: (array.shape, str(array.dtype)), self.examples.inputs),
             "rows": {split: len(rows) for split, rows in self.examples.splits.items()},
@@ -160,7 +164,7 @@ class Session:
         self.parts.inputs.take(beginning.inputs)
         self.state().write(beginning.state)
         for group in self.parts.step.active:
-            rate = self.config["optimizer"]["groups"][group.name]["learning_rate"]
+            rate = self.settings.groups[group.name].learning_rate
             if rate is not None:
                 group.base_learning_rate.assign(rate)
                 group.optimizer.learning_rate.assign(rate)
@@ -192,7 +196,7 @@ class Session:
                 "inputs": tf.nest.map_structure(lambda array: list(array.shape), self.examples.inputs),
                 "rows": {split: len(rows) for split, rows in self.examples.splits.items()},
                 "batch_size": self.order.batch_size,
-                "threads": self.config["trainer"]["threads"],
+                "threads": self.settings.trainer.threads,
                 "lanes": lanes,
                 "devices": devices.device_names(),
                 "processor": processor(),
@@ -235,8 +239,8 @@ class Kept(NamedTuple):
         if beginning is None:
             state, inputs = session.state().read(), session.parts.inputs.read()
             beginning = Beginning(state, inputs, (random.getstate(), np.random.get_state()))
-            self.remember(_begins_with(session.config, session.examples), beginning)
-        own = replace(self.session, config=session.config)
+            self.remember(_begins_with(session.settings, session.examples), beginning)
+        own = replace(self.session, settings=session.settings)
         own.begin(beginning)
         self.program.start(session.make_feed(streams), session.examples.splits["val"])
         return replace(session, parts=own.parts, best=own.best, stopper=own.stopper, beginning=beginning)
@@ -265,7 +269,7 @@ def with_program(session: Session, streams: bool) -> tuple[Session, Kept]:
 
 
 def build_session(
-    config: Mapping[str, Any],
+    settings: Settings,
     catalog: Catalog,
     table: Table,
     fitted: preprocessing.Preprocessing | None = None,
@@ -274,7 +278,7 @@ def build_session(
     """Does everything that comes before the first step: devices, data, model, optimizers.
 
     Args:
-        config: the normalized config.
+        settings: the config.
         catalog: the components.
         table: the raw rows.
         fitted: a trained run's preprocessing: then all rows are there to be evaluated, and none to be trained on.
@@ -284,37 +288,37 @@ def build_session(
     Raises:
         TfrunError: the devices, the data or the components are not as the config says.
     """
-    strategy = devices.prepare(config["trainer"], config["strategy"], config["seed"])
-    examples = _prepared(table, config["data"]) if fitted is None else preprocessing.prepare_evaluation(table, fitted)
-    order = Order(examples.splits["train"], config["data"]["batch_size"], config["seed"])
+    strategy = devices.prepare(settings.trainer, settings.strategy, settings.seed)
+    examples = _prepared(table, settings.data) if fitted is None else preprocessing.prepare_evaluation(table, fitted)
+    order = Order(examples.splits["train"], settings.data.batch_size, settings.seed)
     if fitted is None:
-        devices.check_batch_size(order.batch_size, strategy, config["trainer"]["microbatches"])
-    plan = make_plan(config, order.steps_per_epoch)
+        devices.check_batch_size(order.batch_size, strategy, settings.trainer.microbatches)
+    plan = make_plan(settings, order.steps_per_epoch)
     for kept in _kept if may_be_kept else ():
-        beginning = kept.beginnings.get(_begins_with(config, examples))
+        beginning = kept.beginnings.get(_begins_with(settings, examples))
         if beginning is not None:
             parts, best, stopper = kept.session.parts, kept.session.best, kept.session.stopper
-            return Session(config, strategy, table, examples, parts, order, plan, best, stopper, beginning)
+            return Session(settings, strategy, table, examples, parts, order, plan, best, stopper, beginning)
     sample = feed.sample(examples)
-    parts = build_parts(config, catalog, strategy, examples.preprocessing, sample, plan)
+    parts = build_parts(settings, catalog, strategy, examples.preprocessing, sample, plan)
     with strategy.scope():
-        checkpoint, stopping = config["checkpoint"], config["early_stopping"]
-        best = Tracker(checkpoint["monitor"], checkpoint["mode"])
-        stopper = stopping and Tracker(
-            stopping["monitor"], stopping["mode"], stopping["min_delta"], stopping["patience"]
-        )
+        best = Tracker(settings.checkpoint.monitor, settings.checkpoint.mode)
+        stopping = settings.early_stopping
+        stopper = None
+        if stopping:
+            stopper = Tracker(stopping.monitor, stopping.mode, stopping.min_delta, stopping.patience)
     if len(examples.splits["val"]) == 0 and fitted is None:
         _check_monitors({"checkpoint": best, "early_stopping": stopper})
-    return Session(config, strategy, table, examples, parts, order, plan, best, stopper)
+    return Session(settings, strategy, table, examples, parts, order, plan, best, stopper)
 
 
-def _begins_with(config: Mapping[str, Any], examples: preprocessing.Examples) -> str:
+def _begins_with(settings: Settings, examples: preprocessing.Examples) -> str:
     """Returns what a run's first values follow from, but for its learning rates."""
     groups = {
-        name: {**group, "learning_rate": group["learning_rate"] is None}
-        for name, group in config["optimizer"]["groups"].items()
+        name: {**group.to_dict(), "learning_rate": group.learning_rate is None}
+        for name, group in settings.groups.items()
     }
-    own = {key: value for key, value in config.items() if key not in SAYS_NOTHING}
+    own = {key: value for key, value in settings.to_dict().items() if key not in SAYS_NOTHING}
     return json.dumps([own | {"optimizer": groups}, examples.fingerprint], sort_keys=True, default=str)
 
 
@@ -323,30 +327,30 @@ _last_prepared: list[
 ] = []  # at most one: a sweep's next job most often has its rows
 
 
-def _prepared(table: Table, config: Mapping[str, Any]) -> preprocessing.Examples:
-    key = json.dumps([config, keras.config.floatx()], sort_keys=True)
+def _prepared(table: Table, data: DataSettings) -> preprocessing.Examples:
+    key = json.dumps([data.to_dict(), keras.config.floatx()], sort_keys=True)
     for last, its_key, examples in _last_prepared:
         if last is table and its_key == key:
             return examples
     _last_prepared.clear()  # before there are others in memory
-    examples = preprocessing.prepare(table, dict(config))
+    examples = preprocessing.prepare(table, data)
     _last_prepared.append((table, key, examples))
     return examples
 
 
-def make_plan(config: Mapping[str, Any], steps_per_epoch: int) -> Plan:
+def make_plan(settings: Settings, steps_per_epoch: int) -> Plan:
     """Returns when the run stops and saves; the nearest of several limits counts."""
-    trainer, checkpoint, logger = config["trainer"], config["checkpoint"], config["logger"]
-    limits = [trainer["max_steps"], trainer["max_epochs"] and trainer["max_epochs"] * steps_per_epoch]
-    cadences = [checkpoint["every_steps"], checkpoint["every_epochs"] and checkpoint["every_epochs"] * steps_per_epoch]
+    trainer, checkpoint, logger = settings.trainer, settings.checkpoint, settings.logger
+    limits = [trainer.max_steps, trainer.max_epochs and trainer.max_epochs * steps_per_epoch]
+    cadences = [checkpoint.every_steps, checkpoint.every_epochs and checkpoint.every_epochs * steps_per_epoch]
     last_step = min((limit for limit in limits if limit), default=UNLIMITED)
     return Plan(
         steps_per_epoch,
         last_step,
-        max_seconds=trainer["max_seconds"],
+        max_seconds=trainer.max_seconds,
         save_every_steps=tuple(every for every in cadences if every),
-        save_every_seconds=checkpoint["every_seconds"],
-        log_every_steps=(logger["every_steps"] or _log_every(last_step)) if logger else None,
+        save_every_seconds=checkpoint.every_seconds,
+        log_every_steps=(logger.every_steps or _log_every(last_step)) if logger else None,
     )
 
 

@@ -63,10 +63,10 @@ def finish(run: Coroutine[Any, Any, int]) -> int:
 
 async def alone(session: Session, before: Mapping[str, Any], timing: Timing) -> Engine:
     """Picks where the examples lie and how the program is compiled."""
-    config = session.config
-    why_stream = modes.why_stream(before.get("residency") or config["data"]["residency"], session.bytes_to_load)
+    settings = session.settings
+    why_stream = modes.why_stream(before.get("residency") or settings.data.residency, session.bytes_to_load)
     session, kept = with_program(session, streams=bool(why_stream))
-    program, compile = kept.program, before.get("loop") or config["trainer"]["compile"]
+    program, compile = kept.program, before.get("loop") or settings.trainer.compile
     key = compile, session.plan
     choice = kept.choices.get(key) or modes.choose(
         compile,
@@ -303,16 +303,16 @@ class Group:
 
 def _why_alone(session: Session) -> str:
     """Returns why a run can't be trained with others, if it can't."""
-    config, step = session.config, session.parts.step
-    trainer = config["trainer"]
+    settings, step = session.settings, session.parts.step
+    trainer = settings.trainer
     variables = session.state().variables
     reasons = {
         "strategy": session.strategy.num_replicas_in_sync > 1 and "several replicas",
-        "residency": modes.why_stream(config["data"]["residency"], session.bytes_to_load),
-        "compile": trainer["compile"] == "eager" and "trainer.compile=eager",
+        "residency": modes.why_stream(settings.data.residency, session.bytes_to_load),
+        "compile": trainer.compile == "eager" and "trainer.compile=eager",
         "microbatches": step.microbatches > 1 and "trainer.microbatches",
-        "on_divergence": trainer["on_divergence"] == "rollback" and "trainer.on_divergence=rollback",
-        "max_seconds": trainer["max_seconds"] is not None and "trainer.max_seconds",
+        "on_divergence": trainer.on_divergence == "rollback" and "trainer.on_divergence=rollback",
+        "max_seconds": trainer.max_seconds is not None and "trainer.max_seconds",
         "variables": any(isinstance(own, tf.Variable) for own in variables) and "a component has a tf.Variable",
     }
     return next((f"not together: {reason}" for reason in reasons.values() if reason), "")
@@ -320,7 +320,7 @@ def _why_alone(session: Session) -> str:
 
 def _wants_graph(session: Session) -> bool:
     on_cpu = not tf.config.list_logical_devices("GPU")
-    return session.config["trainer"]["compile"] == "graph" or (on_cpu and modes.has_convolutions(session.parts.model))
+    return session.settings.trainer.compile == "graph" or (on_cpu and modes.has_convolutions(session.parts.model))
 
 
 def _first_line(error: Exception) -> str:

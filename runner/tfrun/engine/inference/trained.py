@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data import preprocessing
 from tfrun.data.table import Table
@@ -22,20 +22,20 @@ from tfrun.files.runs import EXPORTS, RunFolder
 
 
 def evaluate(
-    config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, *, other_data: bool = False
+    settings: Settings, folder: RunFolder, catalog: Catalog, table: Table, *, other_data: bool = False
 ) -> None:
     """Prints the metrics of a run's best weights on its test split, or on every row of other data.
 
     Args:
-        config: the normalized config, with the data to evaluate on.
+        settings: the config, with the data to evaluate on.
         folder: the run.
         catalog: the components.
         table: the raw rows of the config's data.
-        other_data: whether `config["data"]` is not what the run was trained on.
+        other_data: whether `settings.data` is not what the run was trained on.
     """
     saved = _saved(folder)
     fitted = preprocessing.Preprocessing.of(folder.read_preprocessing()) if other_data else None
-    session = build_session(config, catalog, table, fitted)
+    session = build_session(settings, catalog, table, fitted)
     program = _program_with_best(session, saved)
     rows = session.examples.splits["test"]
     if len(rows) == 0:
@@ -47,11 +47,11 @@ def evaluate(
         say(console, f"test/{name:15s} {value:.6g}")
 
 
-def export_run(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, format: str) -> None:
+def export_run(settings: Settings, folder: RunFolder, catalog: Catalog, table: Table, format: str) -> None:
     """Writes a run's best weights as a model that takes raw rows, and compares its predictions with the run's own.
 
     Args:
-        config: the normalized config.
+        settings: the config.
         folder: the run.
         catalog: the components.
         table: the raw rows of the run's data.
@@ -63,7 +63,7 @@ def export_run(config: dict[str, Any], folder: RunFolder, catalog: Catalog, tabl
     saved = _saved(folder)
     export.check_format(format, preprocessing.Preprocessing.of(folder.read_preprocessing()))
     first = first_rows(table)
-    session = build_session(config, catalog, table)
+    session = build_session(settings, catalog, table)
     _program_with_best(session, saved)
     off = export_session(session, first, format, folder.exports)
     console = Terminal()
@@ -91,14 +91,14 @@ def export_session(session: Session, first: Mapping[str, np.ndarray], format: st
     return export.check(path, format, rows, expected)
 
 
-def predict(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: Table, out: Path) -> None:
+def predict(settings: Settings, folder: RunFolder, catalog: Catalog, table: Table, out: Path) -> None:
     """Writes what a run's best weights predict for rows that may have no target.
 
     A regression's file has a column with the target's name; a classification's has one with the likeliest class, and
     one with the probability of each class, `<target>=<class>`.
 
     Args:
-        config: the normalized config, with the data to predict.
+        settings: the config, with the data to predict.
         folder: the run.
         catalog: the components.
         table: the raw rows.
@@ -106,9 +106,9 @@ def predict(config: dict[str, Any], folder: RunFolder, catalog: Catalog, table: 
     """
     saved = _saved(folder)
     fitted = preprocessing.Preprocessing.of(folder.read_preprocessing())
-    names = config["data"].get("target") or table.target_name
+    names = settings.data.params.get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
-    session = build_session(config, catalog, preprocessing.with_any_targets(table, fitted, names), fitted)
+    session = build_session(settings, catalog, preprocessing.with_any_targets(table, fitted, names), fitted)
     _program_with_best(session, saved)
     columns = predictions.columns(session.parts.model, session.examples, names, session.parts.step.learns_targets)
     predictions.write(columns, out)

@@ -139,7 +139,7 @@ def print_summary(console: Console, run: Mapping[str, Any], folder: Path, checkp
 
 def print_check(
     console: Console,
-    config: Mapping[str, Any],
+    model: str,
     found: Mapping[str, Any],
     inputs: Any,
     plan: Plan,
@@ -153,7 +153,7 @@ def print_check(
     for name, array in (inputs if isinstance(inputs, Mapping) else {"array": inputs}).items():
         say(console, f"        {name} {('batch', *array.shape[1:])} {array.dtype}".replace("'", ""))
     say(console, f"steps   {plan.steps_per_epoch:,} an epoch, {plan.last_step:,} in all")
-    say(console, f"model   {config['model']['name']}, {found['parameters']:,} parameters")
+    say(console, f"model   {model}, {found['parameters']:,} parameters")
     for group in found["groups"]:
         rate = "" if group["learning_rate"] is None else f", learning rate {group['learning_rate']:.4g}"
         say(console, f"group   {group['name']}: {group['optimizer']}{rate}, {group['parameters']:,} parameters")

@@ -16,6 +16,7 @@ import yaml
 
 from tfrun.engine.building.pieces import Session
 from tfrun.engine.recording.background import Background
+from tfrun.engine.recording.tensorboard import TensorBoard
 from tfrun.engine.training import loop
 from tfrun.engine.training.program import BlockResult, Program
 from tfrun.errors import DivergedError, ResourceError
@@ -58,7 +59,7 @@ class Record:
         self._times_back_to: Counter[int] = Counter()
         self._open(lengths)
         if self.board and (not lengths or run["step"] == run.get("branch", {}).get("step")):
-            for tag, content in (("config", session.config), ("groups", run["groups"])):
+            for tag, content in (("config", session.settings.to_dict()), ("groups", run["groups"])):
                 self.board.write_text(tag, _as_markdown(content), run["step"])
         self._background, self._saved = Background(), threading.Event()
         self._saved.set()
@@ -69,7 +70,7 @@ class Record:
         folder, best = self._folder, self._session.best
         self.shorter = journals.cut_back(folder.path, lengths)
         self.results = journals.Results(folder.metrics_jsonl, int(best.best_step.numpy()), best.monitor)
-        self.board = journals.TensorBoard(folder.tensorboard) if self._session.config["logger"] else None
+        self.board = TensorBoard(folder.tensorboard) if self._session.settings.logger else None
         lines = journals.JsonLines(folder.metrics_jsonl)
         self.writer = journals.MultiWriter(filter(None, [lines, self.results, self.board]))
 
@@ -150,7 +151,7 @@ class Record:
             "journals": journals.journal_lengths(self._folder.path),
             "fingerprint": session.examples.fingerprint,
         }
-        keep = session.config["checkpoint"]["keep"]
+        keep = session.settings.checkpoint.keep
         checkpoints.save(self._folder.checkpoints, step, self._slots, arrays, extra, keep)
         run.update(step=step, epoch=step // session.plan.steps_per_epoch)
         run.update(metrics=self.results.metrics, best=self.results.best)

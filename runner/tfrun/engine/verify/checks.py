@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.settings import ComponentSettings, Settings
 from tfrun.console import Terminal, say
 from tfrun.data.table import Table, load_table
 from tfrun.engine.building.parts import build_component, build_function, build_model
@@ -24,7 +24,7 @@ CONTRACT_ROWS = 8
 
 
 def check(
-    config: dict[str, Any],
+    settings: Settings,
     catalog: Catalog,
     table: Table,
     parity_steps: int = 0,
@@ -34,7 +34,7 @@ def check(
     """Prints what can be found out without training: data, shapes, groups, memory.
 
     Args:
-        config: the normalized config.
+        settings: the config.
         catalog: the components.
         table: the raw rows of the config's data.
         parity_steps: how many steps to take in Python and compiled, to compare them; 0 for none.
@@ -45,15 +45,21 @@ def check(
         TfrunError: what would have stopped the run, or steps that differ.
     """
     console, first = Terminal(), first_rows(table)
-    session = build_session(config, catalog, table)
+    session = build_session(settings, catalog, table)
     program = session.make_program()
     state = session.state(program)
     variables = sum(array.nbytes for array in state.read().values())
     _tell_findings(
-        {f"{group}={config[group]['name']}": _findings_with_data(group, session, catalog) for group in groups}
+        {f"{group}={getattr(settings, group).name}": _findings_with_data(group, session, catalog) for group in groups}
     )
     progress.print_check(
-        console, config, session.describe(), session.examples.inputs, session.plan, session.data_bytes, variables
+        console,
+        settings.model.name,
+        session.describe(),
+        session.examples.inputs,
+        session.plan,
+        session.data_bytes,
+        variables,
     )
     for format in formats:
         with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +78,7 @@ def check(
     say(console, "All that can be checked without training is in order.")
 
 
-def check_contracts(components: Sequence[tuple[str, Mapping[str, Any]]], catalog: Catalog) -> None:
+def check_contracts(components: Sequence[tuple[str, ComponentSettings]], catalog: Catalog) -> None:
     """Puts components through their kinds' contracts and prints what was found.
 
     Args:
@@ -83,22 +89,22 @@ def check_contracts(components: Sequence[tuple[str, Mapping[str, Any]]], catalog
         ContractError: a promise isn't kept.
     """
     found = {}
-    for kind, config in components:
+    for kind, settings in components:
         keras.utils.set_random_seed(0)
         build = build_component if kind == "optimizer" else build_function  # the others' functions aren't called
-        found[f"{kind}={config['name']}"] = contracts.findings(kind, partial(build, catalog, kind, config, kind))
+        found[f"{kind}={settings.name}"] = contracts.findings(kind, partial(build, catalog, kind, settings, kind))
     _tell_findings(found)
 
 
 def _findings_with_data(group: str, session: Session, catalog: Catalog) -> list[contracts.Finding]:
-    config, step, examples = session.config, session.parts.step, session.examples
+    settings, step, examples = session.settings, session.parts.step, session.examples
     if group == "data":
-        return contracts.collected(data_contracts.of_dataset(partial(load_table, config["data"], catalog)))
+        return contracts.collected(data_contracts.of_dataset(partial(load_table, settings.data, catalog)))
     batch = feed.sample(examples, CONTRACT_ROWS)
     if group == "algorithm":
         return contracts.collected(data_contracts.of_algorithm(step, batch))
     outputs = examples.preprocessing.num_outputs if step.learns_targets else None
-    make = partial(build_model, config, catalog, examples.preprocessing)
+    make = partial(build_model, settings.model, catalog, examples.preprocessing)
     return contracts.collected(data_contracts.of_model(make, batch[0], outputs))
 
 

@@ -1,4 +1,4 @@
-"""What the engine's tests share: a training step over a small Keras model, built without any config."""
+"""Training steps over small Keras models, built without any config, for the fixture `build`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from tfrun.components.algorithms.supervised import Supervised
@@ -63,8 +62,3 @@ class Build:
             target or TargetScale(),
             **options,
         )
-
-
-@pytest.fixture(scope="session")
-def build() -> Build:
-    return Build()

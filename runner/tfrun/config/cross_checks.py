@@ -1,0 +1,119 @@
+"""Checks what no key shows alone: keys against each other, against the data's task and against the disk."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from tfrun.config.catalog import Catalog
+from tfrun.config.keys import check_name
+from tfrun.config.settings import ComponentSettings, Settings
+from tfrun.config.types import check_value
+from tfrun.errors import ConfigError, DataError, near_miss
+
+MAIN_OUTPUT = "output"  # of a model that gives several outputs by name
+
+
+def check_together(settings: Settings, catalog: Catalog) -> None:
+    """Raises ConfigError if keys that are right alone are wrong together."""
+    check_name("name", settings.name)
+    data, trainer = settings.data, settings.trainer
+    if data.validation_split + data.test_split >= 1:
+        raise ConfigError(
+            "data.validation_split + data.test_split: must be < 1, or nothing is left to train on. "
+            f"Received: {data.validation_split} + {data.test_split}"
+        )
+    if trainer.max_epochs is None and trainer.max_steps is None and trainer.max_seconds is None:
+        raise ConfigError(
+            "trainer: one of max_epochs, max_steps and max_seconds must be set. Received: null for all three"
+        )
+    _check_monitors(settings)
+    dataset = catalog.get("dataset", data.name, "data.name")
+    check_task(settings, catalog, data.params.get("task") or dataset.attributes.get("task"))
+
+
+def _check_monitors(settings: Settings) -> None:
+    """Raises ConfigError if a monitored value doesn't exist, or would need validation rows that don't."""
+    known = monitored_values(settings)
+    monitors: dict[str, str | None] = {"checkpoint": settings.checkpoint.monitor}
+    if settings.early_stopping:
+        monitors["early_stopping"] = settings.early_stopping.monitor
+    for name, group in settings.groups.items():
+        if group.schedule and "monitor" in group.schedule.params:
+            monitors[f"optimizer.groups.{name}.schedule"] = group.schedule.params["monitor"]
+    for where, monitor in monitors.items():
+        if monitor not in known:
+            raise ConfigError(
+                f"{where}.monitor: no such value. Received: {monitor!r}. Known: {', '.join(known)}."
+                f"{near_miss(monitor, known)}"
+            )
+        # without validation rows there is no best checkpoint to choose, which is no mistake
+        has_rows = settings.data.validation_split > 0 or where == "checkpoint"
+        if monitor.startswith("val/") and not has_rows:
+            raise ConfigError(f"{where}.monitor: {monitor} needs validation rows. Received: data.validation_split=0")
+
+
+def monitored_values(settings: Settings) -> list[str]:
+    """Returns the names of the values that a run has at each epoch's end, `val/loss` first."""
+    return [f"{split}/{value}" for split in ("val", "train") for value in ("loss", *settings.metric)]
+
+
+def is_comparable(value: str, keys: Collection[str]) -> bool:
+    """Returns whether a monitored value means the same in runs that differ in the given keys.
+
+    The loss doesn't if losses differ: a smaller one only says that it has a smaller unit.
+    """
+    return not (value.endswith("/loss") and any(key.partition(".")[0] == "loss" for key in keys))
+
+
+def check_task(settings: Settings, catalog: Catalog, task: str | None) -> None:
+    """Raises ConfigError for a loss or a metric of the other task.
+
+    Called once more when the data has been read, since a data set may find out its task only then.
+    """
+    algorithm = catalog.get("algorithm", settings.algorithm.name, "algorithm.name")
+    if algorithm.attributes.get("own_targets"):
+        if settings.metric:
+            raise ConfigError(
+                f"metric: algorithm={algorithm.name} doesn't learn the data's target, which metrics compare with. "
+                f"Received: {', '.join(settings.metric)}. Use metric=none"
+            )
+        return
+    used: dict[str, tuple[str, ComponentSettings]] = {"loss": ("loss", settings.loss)}
+    used |= {
+        f"metric.{key}": ("metric", metric)
+        for key, metric in settings.metric.items()
+        if metric.output == MAIN_OUTPUT  # what the others measure is known only to the model
+    }
+    for where, (kind, chosen) in used.items():
+        its_task = catalog.get(kind, chosen.name, where).attributes.get("task")
+        if task in ("regression", "classification") and its_task not in (None, task):
+            fitting = [
+                other for other in catalog.names(kind) if catalog.get(kind, other, where).attributes.get("task") == task
+            ]
+            raise ConfigError(
+                f"{where}: {chosen.name} is for {its_task}, and the target of data={settings.data.name} is for {task}. "
+                f"Known {kind} for {task}: {', '.join(fitting)}; metric={task} sets fitting metrics"
+            )
+
+
+def check_path(data: Any, catalog: Catalog) -> None:
+    """Raises DataError if the data's file doesn't exist; the data set itself checks everything else.
+
+    Args:
+        data: the config's `data`, not checked yet: a typo in a path is told before anything else.
+        catalog: the components that exist.
+    """
+    dataset = catalog.find("dataset", data.get("name")) if isinstance(data, dict) else None
+    for param in dataset.params if dataset else ():
+        if param.name == "path" and "str" in (param.type or "") and data.get("path") not in (None, "???"):
+            check_value(param.type, data["path"], "data.path")
+            path = Path(data["path"]).expanduser()
+            if not path.exists():
+                folder = path.parent
+                siblings = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+                close = difflib.get_close_matches(path.name, siblings, n=1)
+                hint = f" Did you mean '{folder / close[0]}'?" if close else ""
+                raise DataError(f"data.path: no such file. Received: {data['path']!r}, in {folder.resolve()}.{hint}")

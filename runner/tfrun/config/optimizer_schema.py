@@ -1,0 +1,139 @@
+"""Checks the `optimizer` section: one optimizer for every variable, or groups of variables with one each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tfrun.config.catalog import Catalog
+from tfrun.config.component_schema import component, named_component, parameters
+from tfrun.config.keys import check_name, refuse_unknown, require_mapping
+from tfrun.config.settings import GROUP_KEYS, OPTIMIZER_KEYS, ComponentSettings, GroupSettings, field_types
+from tfrun.config.types import check_value
+from tfrun.errors import ConfigError, near_miss
+
+ONE_GROUP = "all"  # the name of the group that a single optimizer becomes
+
+
+def optimizer_groups(value: Any, catalog: Catalog, overrides: Sequence[str]) -> dict[str, GroupSettings]:
+    """Returns the optimizer groups by name; a single optimizer is one group for every variable.
+
+    Args:
+        value: the config's `optimizer`.
+        catalog: the components that exist.
+        overrides: the command line's, for the mistakes that only it shows.
+
+    Raises:
+        ConfigError: a key, name, type or range is wrong, or a key is set both for every group and for one.
+    """
+    value = require_mapping("optimizer", value)
+    groups = value.get("groups")
+    shared = {key: value.get(key) for key in OPTIMIZER_KEYS}
+    if value.get("name") is not None:
+        if groups:
+            raise ConfigError(
+                f"optimizer: either one for everything or groups. Received: name {value['name']!r} and groups "
+                f"{', '.join(groups)}. Drop the groups, or choose some with optimizer=for_<model>"
+            )
+        return {ONE_GROUP: _single(value, catalog)}
+    refuse_unknown("optimizer", value, ["name", *OPTIMIZER_KEYS, "groups"])
+    if not groups:
+        raise ConfigError(f"optimizer: needs a name or groups. Known: {', '.join(catalog.names('optimizer'))}.")
+    # null drops a group
+    groups = {name: group for name, group in require_mapping("optimizer.groups", groups).items() if group is not None}
+    _refuse_shared_and_single(groups, overrides)
+    for name, group in groups.items():
+        check_name(f"optimizer.groups.{name}", name)
+        if isinstance(group, dict) and not _is_complete(group):
+            whole = [other for other, item in groups.items() if isinstance(item, dict) and _is_complete(item)]
+            raise ConfigError(
+                f"optimizer.groups.{name}: a group needs match, and name or frozen. Received: {group}. "
+                f"Known groups: {', '.join(whole) or 'none'}.{near_miss(name, whole)}"
+            )
+    return {name: _group(f"optimizer.groups.{name}", group, shared, catalog=catalog) for name, group in groups.items()}
+
+
+def _single(value: dict[str, Any], catalog: Catalog) -> GroupSettings:
+    """Returns the group of a single optimizer, which matches every variable."""
+    chosen = named_component("optimizer", "optimizer", value, catalog=catalog)
+    rest = {key: item for key, item in value.items() if key not in ("schedule", "clip_norm", "groups", "name")}
+    group = {
+        **rest,
+        "match": ".*",
+        "name": chosen.name,
+        "schedule": value.get("schedule"),
+        "clip_norm": value.get("clip_norm"),
+    }
+    known = ["name", *OPTIMIZER_KEYS, "groups", *(param.name for param in chosen.params)]
+    refuse_unknown("optimizer", rest, known)
+    return _group("optimizer", group, {}, catalog=catalog)
+
+
+def _is_complete(group: dict[str, Any]) -> bool:
+    return "match" in group and ("name" in group or group.get("frozen") is True)
+
+
+def _refuse_shared_and_single(groups: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Raises ConfigError if the command line sets a key for every group and for one of them."""
+    keys = [override.partition("=")[0].lstrip("+~") for override in overrides]
+    for group in groups:
+        for key in OPTIMIZER_KEYS:
+            both = f"optimizer.{key}", f"optimizer.groups.{group}.{key}"
+            if all(path in keys for path in both):
+                raise ConfigError(f"{both[0]} goes to every group, so it can't be given together with {both[1]}")
+
+
+def _group(where: str, value: Any, shared: dict[str, Any], *, catalog: Catalog) -> GroupSettings:
+    given = {**require_mapping(where, value), **{key: item for key, item in shared.items() if item is not None}}
+    frozen, optional = (check_value("bool", given.get(key, False), f"{where}.{key}") for key in ("frozen", "optional"))
+    match = check_value("str", given.get("match"), f"{where}.match")
+    try:
+        re.compile(match)
+    except re.error as error:
+        raise ConfigError(f"{where}.match: not a regular expression: {error}. Received: {match!r}") from error
+    rate: float | None = None
+    params: dict[str, Any] = {}
+    if given.get("name") is not None or not frozen:
+        params = _optimizer_parameters(where, given, catalog=catalog)
+        rate = params.pop("learning_rate", None)
+    from_epoch, until_epoch = _epochs(where, given)
+    return GroupSettings(
+        match=match,
+        name=given.get("name"),
+        learning_rate=rate,
+        schedule=_schedule(f"{where}.schedule", given.get("schedule"), catalog),
+        clip_norm=check_value(field_types(GroupSettings)["clip_norm"], given.get("clip_norm"), f"{where}.clip_norm"),
+        every=check_value(GROUP_KEYS["every"], given.get("every", 1), f"{where}.every"),
+        from_epoch=from_epoch,
+        until_epoch=until_epoch,
+        frozen=frozen,
+        optional=optional,
+        params=params,
+    )
+
+
+def _optimizer_parameters(where: str, given: dict[str, Any], *, catalog: Catalog) -> dict[str, Any]:
+    chosen = named_component(where, "optimizer", given, catalog=catalog)
+    rest = {key: item for key, item in given.items() if key not in (*GROUP_KEYS, "name", "schedule", "clip_norm")}
+    if rest.get("learning_rate", ...) is None:  # not set: the optimizer's own default
+        del rest["learning_rate"]
+    also = ["name", "learning_rate", "schedule", "clip_norm", *GROUP_KEYS]
+    return parameters(where, chosen, rest, catalog=catalog, also=also)
+
+
+def _epochs(where: str, given: dict[str, Any]) -> tuple[int, int | None]:
+    """Returns the epochs between which a group is updated."""
+    begin, end = (
+        check_value(GROUP_KEYS[key], given.get(key, default), f"{where}.{key}")
+        for key, default in (("from_epoch", 0), ("until_epoch", None))
+    )
+    if end is not None and end <= begin:
+        raise ConfigError(f"{where}.until_epoch: must be > from_epoch, {begin}. Received: {end}")
+    return begin, end
+
+
+def _schedule(where: str, value: Any, catalog: Catalog) -> ComponentSettings | None:
+    if value is None:
+        return None
+    return component(where, "schedule", {"name": value} if isinstance(value, str) else value, catalog=catalog)

@@ -1,0 +1,250 @@
+"""A checked config as frozen dataclasses: the one place that says which keys exist, and their types and ranges.
+
+`config.schema` reads the annotations as source text, so a range such as `Annotated[int, Ge(1)]` is both what mypy
+sees and what a config's value is checked against. Keep annotations literal: an alias would not be understood.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+
+@dataclass(frozen=True)
+class ComponentSettings:
+    """A component that the config chooses by name.
+
+    Attributes:
+        name: its registered name.
+        params: all of its parameters, checked. One that names another component is a name or a mapping with `name`.
+    """
+
+    name: str
+    params: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the component as its section of the config: the name, the shared keys, the parameters."""
+        shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)[2:]}
+        return {"name": self.name, **shared, **self.params}
+
+
+@dataclass(frozen=True)
+class VocabularyEncoding:
+    """A text column whose values get ids by frequency."""
+
+    name: ClassVar[str] = "vocabulary"
+    max_ids: Annotated[int, Ge(1)] | None = None
+
+
+@dataclass(frozen=True)
+class HashEncoding:
+    """A text column whose values get ids by a hash function."""
+
+    name: ClassVar[str] = "hash"
+    bins: Annotated[int, Ge(1)] = 1000
+
+
+@dataclass(frozen=True)
+class TokensEncoding:
+    """A column of texts whose words get ids by frequency."""
+
+    name: ClassVar[str] = "tokens"
+    length: Annotated[int, Ge(1)] = 32
+    max_ids: Annotated[int, Ge(1)] | None = 10000
+
+
+TextEncoding = VocabularyEncoding | HashEncoding | TokensEncoding
+TEXT_ENCODINGS = {kind.name: kind for kind in (VocabularyEncoding, HashEncoding, TokensEncoding)}
+
+
+@dataclass(frozen=True)
+class DataSettings(ComponentSettings):
+    """The data set, how its rows are split and how its columns are encoded."""
+
+    batch_size: Annotated[int, Ge(1)]
+    validation_split: Annotated[float, Ge(0), Lt(1)]
+    test_split: Annotated[float, Ge(0), Lt(1)]
+    split_seed: Annotated[int, Ge(0), Le(4294967295)]
+    target_scaling: Literal["standard", "none"]
+    residency: Literal["auto", "device", "stream"]
+    limit_rows: Annotated[int, Ge(1)] | None
+    sample_weight: str | None
+    text: dict[str, Any]
+
+    @property
+    def text_encodings(self) -> dict[str, dict[str, Any]]:
+        """The encoding of each text column that `data.text` names, as plain containers."""
+        return {column: {"name": own.name, **dataclasses.asdict(own)} for column, own in self.text.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"text": self.text_encodings}
+
+
+@dataclass(frozen=True)
+class MetricSettings(ComponentSettings):
+    """A metric, and the model's output that it measures."""
+
+    output: str
+
+
+@dataclass(frozen=True)
+class GroupSettings:
+    """An optimizer group: some variables, their optimizer, and when it updates them.
+
+    Attributes:
+        name: the optimizer's registered name; None where the group is frozen and names none.
+        learning_rate: None is the optimizer's own default.
+        params: the optimizer's other parameters.
+    """
+
+    match: str
+    name: str | None
+    learning_rate: float | None
+    schedule: ComponentSettings | None
+    clip_norm: Annotated[float, Gt(0)] | None
+    every: Annotated[int, Ge(1)]
+    from_epoch: Annotated[int, Ge(0)]
+    until_epoch: Annotated[int, Ge(1)] | None
+    frozen: bool
+    optional: bool
+    params: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return fields | {"schedule": self.schedule and self.schedule.to_dict()}
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How long and how a run trains."""
+
+    max_epochs: Annotated[int, Ge(1)] | None
+    max_steps: Annotated[int, Ge(1)] | None
+    max_seconds: Annotated[float, Gt(0)] | None
+    compile: Literal["auto", "xla", "graph", "eager"]
+    microbatches: Annotated[int, Ge(1)]
+    ema_decay: Annotated[float, Gt(0), Lt(1)] | None
+    on_divergence: Literal["stop", "skip", "rollback"]
+    threads: Annotated[int, Ge(1)] | None
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"]
+    deterministic: bool
+
+
+@dataclass(frozen=True)
+class StrategySettings:
+    """The devices; only `mirrored` has more keys than its name."""
+
+    name: Literal["auto", "cpu", "gpu", "mirrored"]
+    devices: list[str] | None = None
+    logical_cpus: Annotated[int, Ge(2)] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) if self.name == "mirrored" else {"name": self.name}
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """When the state is saved, and which epoch's weights are the best."""
+
+    every_epochs: Annotated[int, Ge(1)] | None
+    every_steps: Annotated[int, Ge(1)] | None
+    every_seconds: Annotated[float, Gt(0)] | None
+    keep: Annotated[int, Ge(1)]
+    monitor: str
+    mode: Literal["min", "max"]
+
+
+@dataclass(frozen=True)
+class LoggerSettings:
+    """TensorBoard's event files."""
+
+    name: Literal["tensorboard"]
+    every_steps: Annotated[int, Ge(1)] | None
+
+
+@dataclass(frozen=True)
+class EarlyStoppingSettings:
+    """When a run ends because its monitored value no longer improves."""
+
+    monitor: str
+    mode: Literal["min", "max"]
+    patience: Annotated[int, Ge(0)]
+    min_delta: Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A whole config, checked."""
+
+    name: str
+    seed: Annotated[int, Ge(0), Le(4294967295)]
+    tags: list[str]
+    plugins: list[str]
+    output_root: str
+    data: DataSettings
+    model: ComponentSettings
+    loss: ComponentSettings
+    algorithm: ComponentSettings
+    metric: dict[str, MetricSettings]
+    groups: dict[str, GroupSettings]
+    trainer: TrainerSettings
+    strategy: StrategySettings
+    checkpoint: CheckpointSettings
+    logger: LoggerSettings | None
+    early_stopping: EarlyStoppingSettings | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain containers, with the config's keys in the config's order."""
+        result: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "groups":
+                result["optimizer"] = {"groups": to_plain(value)}
+            else:
+                result[field.name] = to_plain(value)
+        return result
+
+
+def to_plain(value: Any) -> Any:
+    """Returns settings as plain containers."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return {key: to_plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def field_types(kind: type) -> dict[str, str]:
+    """Returns the fields of one of these dataclasses with their annotations as source text, inherited ones left out."""
+    return {name: str(text) for name, text in kind.__annotations__.items() if not str(text).startswith("ClassVar")}
+
+
+SHARED_KEYS = {"data": field_types(DataSettings), "metric": field_types(MetricSettings)}  # beside a component's own
+PLAIN_SECTIONS = {
+    "trainer": TrainerSettings,
+    "strategy": StrategySettings,
+    "checkpoint": CheckpointSettings,
+    "logger": LoggerSettings,
+    "early_stopping": EarlyStoppingSettings,
+}
+OPTIONAL_SECTIONS = ("logger", "early_stopping")  # these may be null
+COMPONENT_SECTIONS = {"data": "dataset", "model": "model", "loss": "loss", "algorithm": "algorithm"}  # section -> kind
+SECTIONS = (*COMPONENT_SECTIONS, "metric", "optimizer", *PLAIN_SECTIONS)
+GLOBAL_GROUPS = ("experiment", "hparams_search", "debug")  # in the order in which they override each other
+TOP_LEVEL_KEYS = {key: text for key, text in field_types(Settings).items() if key not in (*SECTIONS, "groups")}
+GROUP_KEYS = {  # of an optimizer group, beside its optimizer's own parameters
+    key: text
+    for key, text in field_types(GroupSettings).items()
+    if key not in ("name", "learning_rate", "schedule", "clip_norm", "params")
+}
+OPTIMIZER_KEYS = ("learning_rate", "schedule", "clip_norm")  # at the top of `optimizer` they apply to every group
+
+
+def config_keys() -> dict[str, str]:
+    """Returns every config key that is not a component's own parameter, by dotted path, with its annotation."""
+    sections = {"data": SHARED_KEYS["data"], **{name: field_types(kind) for name, kind in PLAIN_SECTIONS.items()}}
+    nested = {f"{section}.{key}": text for section, keys in sections.items() for key, text in keys.items()}
+    return TOP_LEVEL_KEYS | nested

@@ -1,0 +1,151 @@
+"""Writes TensorBoard's event files without TensorFlow's writer, which can neither tell nor set a file's length."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorboard.plugins.hparams import api_pb2
+from tensorboard.plugins.hparams import summary as hparams_sessions
+from tensorboard.plugins.hparams import summary_v2 as hparams_summary
+
+from tfrun.files.journals import Journal
+
+
+class TensorBoard:
+    """Event files in `train/`, `val/` and `test/`, with the same tags in each so that curves share a chart.
+
+    Tags: `loss`, `<metric>` over steps; `epoch_loss`, `epoch_<metric>` over epochs; `grad_norm`, `lr/<group>` over
+    steps. Event files are TensorBoard's own format, written without TensorFlow's writer: that one can neither tell
+    nor set how long its file is.
+
+    Args:
+        folder: the run's `tensorboard/`.
+        clock: gives the wall time in seconds.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time):
+        self._folder, self._clock = folder, clock
+        self._files: dict[str, Journal] = {}
+
+    def write_steps(self, step: int, values: Mapping[str, float]) -> None:
+        self._write("train", step, values)
+
+    def write_epoch(
+        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+    ) -> None:
+        for split, own in values.items():
+            if split != "train":  # train has a finer curve over steps, but only of what each step gives: the loss
+                self._write(split, step, own)
+            else:
+                self._write(split, step, {name: value for name, value in own.items() if name != "loss"})
+            self._write(split, epoch, {f"epoch_{name}": value for name, value in own.items()})
+
+    def write_text(self, tag: str, markdown: str, step: int = 0) -> None:
+        """Writes a text, shown as Markdown in the Text tab."""
+        metadata = summary_pb2.SummaryMetadata(
+            plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text"),
+            data_class=summary_pb2.DATA_CLASS_TENSOR,
+        )
+        tensor = tensor_pb2.TensorProto(
+            dtype=types_pb2.DT_STRING, string_val=[markdown.encode()], tensor_shape=tensor_shape_pb2.TensorShapeProto()
+        )
+        self._event(
+            "train",
+            step,
+            summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]),
+        )
+
+    def write_image(self, split: str, tag: str, step: int, png: bytes) -> None:
+        """Writes a picture, shown in the Images tab."""
+        width, height = struct.unpack(">II", png[16:24])  # where every PNG has them
+        image = summary_pb2.Summary.Image(encoded_image_string=png, width=width, height=height, colorspace=3)
+        self._event(split, step, summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, image=image)]))
+
+    def write_hparams(
+        self, run_id: str, hparams: Mapping[str, Any], metrics: Mapping[str, float], status: str = "completed"
+    ) -> None:
+        """Writes one row of the HParams table; what didn't complete says so in its name, as the table has no column.
+
+        The row is a sub-run of its own, so that its columns are these metrics and not every curve; its trial is the
+        run, so that two runs of equal values stay two rows. No experiment summary is written: TensorBoard would take
+        one run's as everyone's (`backend_context.py`).
+        """
+        values = {
+            key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in hparams.items()
+        }
+        name = run_id if status == "completed" else f"{run_id} {status}"
+        ended = api_pb2.STATUS_FAILURE if status in ("failed", "diverged") else api_pb2.STATUS_SUCCESS
+        self._event("hparams", 0, hparams_summary.hparams_pb(values, trial_id=name))
+        self._event("hparams", 0, hparams_sessions.session_end_pb(ended, self._clock()))
+        self._write("hparams", 0, metrics)
+
+    def _write(self, split: str, step: int, values: Mapping[str, float]) -> None:
+        if values:
+            value = [summary_pb2.Summary.Value(tag=tag, simple_value=number) for tag, number in values.items()]
+            self._event(split, step, summary_pb2.Summary(value=value))
+
+    def _event(self, split: str, step: int, summary: Any) -> None:
+        if split not in self._files:
+            self._files[split] = self._open(split)
+        event = event_pb2.Event(wall_time=self._clock(), step=step)
+        # by bytes: hparams come as TensorFlow's own message class where TensorFlow is installed
+        event.summary.MergeFromString(summary.SerializeToString())
+        self._files[split].write(_record(event.SerializeToString()))
+
+    def _open(self, split: str) -> Journal:
+        folder = self._folder / split
+        folder.mkdir(parents=True, exist_ok=True)
+        # one file for the life of the run: TensorBoard reads several in a folder only when told to
+        existing = sorted(folder.glob("events.out.tfevents.*"))
+        path = existing[0] if existing else folder / f"events.out.tfevents.{int(self._clock())}.tfrun"
+        file = Journal(path, "events")
+        if not existing:
+            first = event_pb2.Event(wall_time=self._clock(), file_version="brain.Event:2")
+            file.write(_record(first.SerializeToString()))
+        return file
+
+    def flush(self) -> None:
+        for file in self._files.values():
+            file.flush()
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+def _record(data: bytes) -> bytes:
+    """Returns a TFRecord, as event files are made of: length and data, each followed by its masked CRC-32C.
+
+    TensorBoard's own writer works the sums out in Python, which took a twentieth of a short run's time.
+    """
+    length = struct.pack("<Q", len(data))
+    return length + _masked_crc(length) + data + _masked_crc(data)
+
+
+def _masked_crc(data: bytes) -> bytes:
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def summary_metrics(metrics: Mapping[str, float], best: Mapping[str, float]) -> dict[str, float]:
+    """Returns the columns of the HParams table: validation (or training, without it), best and last, and the test.
+
+    Args:
+        metrics: the newest ones, by full name.
+        best: those of the best epoch.
+    """
+    split = "val/" if any(key.startswith("val/") for key in metrics) else "train/"
+    columns: dict[str, float] = {}
+    for key, value in metrics.items():
+        if key.startswith(split):
+            columns |= {f"{key}_best": best.get(key, value), f"{key}_last": value}
+        elif key.startswith("test/"):
+            columns[key] = value
+    return columns
