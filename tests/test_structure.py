@@ -14,7 +14,20 @@ import pytest
 TENSORFLOW = ("tensorflow", "keras")
 PACKAGE = "runner/tfrun"
 TENSORFLOW_IN_DATA = ("data/preprocessing.py",)
-CONFIG = ("tfrun.cli", "tfrun.commands", "tfrun.config.compose", "hydra", "omegaconf")  # it stops above the engine
+CONFIG = (  # it stops above the engine
+    "tfrun.cli",
+    "tfrun.commands",
+    "tfrun.config.compose",
+    "tfrun.config.hydra_private",
+    "hydra",
+    "omegaconf",
+)
+
+# Where private names of libraries stand, and the modules that are private though their names don't begin with `_`.
+PRIVATE = ("engine/private.py", "config/hydra_private.py", "sweep/optuna_private.py")
+PRIVATE_MODULES = ("keras.src", "tensorflow.python", "tensorboard.compat")
+# Names with an underscore that their libraries promise, and the one that Keras' own optimizers are written with.
+PUBLIC_NAMES = {"_asdict", "_exit", "_replace", "_target_", "_get_variable_index"}
 
 
 def files(root: Path, folder: str, outside: tuple[str, ...] = ()) -> list[Path]:
@@ -86,6 +99,72 @@ def test_imports_are_absolute_and_by_the_installed_name(root: Path, folder: str)
     paths = files(root, folder)
     assert offences(paths, ("runner", "components", "conf")) == []
     assert [f"{path}:{line}" for path in paths for name, line in imports(path) if name.startswith(".")] == []
+
+
+def private_modules(file: Path) -> Iterator[str]:
+    """Yields the private modules and names that a file imports from libraries."""
+    for name, line in imports(file):
+        is_hidden = any(part.startswith("_") and not part.endswith("__") for part in name.split("."))
+        if is_hidden or any(f"{name}.".startswith(f"{module}.") for module in PRIVATE_MODULES):
+            yield f"{file}:{line} imports {name}"
+
+
+def private_attributes(file: Path) -> Iterator[str]:
+    """Yields the attributes with an underscore that a file uses, of whatever object, and that it doesn't define."""
+    tree = ast.parse(file.read_text())
+    defined = set(PUBLIC_NAMES)
+    used: list[tuple[str, int]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            defined.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            defined.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            is_own = isinstance(node.value, ast.Name) and node.value.id == "self"
+            if is_own and isinstance(node.ctx, ast.Store):
+                defined.add(node.attr)
+            used.append((node.attr, node.lineno))
+            if ast.unparse(node) in PRIVATE_MODULES:
+                yield f"{file}:{node.lineno} uses {ast.unparse(node)}"
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr", "delattr"):
+            used += [(str(a.value), node.lineno) for a in node.args[1:2] if isinstance(a, ast.Constant)]
+    for name, line in used:
+        is_dunder = name.startswith("__") and name.endswith("__") and name != "__internal__"
+        if name.startswith("_") and not is_dunder and name not in defined:
+            yield f"{file}:{line} uses {name}"
+
+
+def test_private_names_of_libraries_stand_in_one_file_for_each(root: Path) -> None:
+    outside = [*files(root, PACKAGE, outside=PRIVATE), *files(root, "components")]
+    found = [line for file in outside for line in (*private_modules(file), *private_attributes(file))]
+    journals = root / PACKAGE / "files" / "journals.py"  # TensorBoard's event files, guarded where they are imported
+    assert [line for line in found if not line.startswith(f"{journals}:") or "tensorboard." not in line] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import keras.src.backend",
+        "from keras import src",
+        "from tensorflow.python.eager import context",
+        "from hydra._internal.hydra import Hydra",
+        "from omegaconf import _utils",
+        "import optuna._callbacks",
+        "tf.__internal__.autograph",
+        "keras.src.backend",
+        "model._flatten_layers()",
+        "optimizer._all_reduce_sum_gradients = None",
+        "layer._metrics",
+        "trial._trial_id",
+        "override._value",
+        "getattr(trial, '_trial_id')",
+        "class Mine(Theirs):\n    def f(self):\n        return self._return_value",
+    ],
+)
+def test_a_private_name_is_found(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(line)
+    assert [*private_modules(file), *private_attributes(file)]
 
 
 def test_no_file_means_nothing(root: Path) -> None:

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra._internal.utils import get_args_parser
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
@@ -30,7 +29,7 @@ from tfrun.commands.words import (
     take_formats,
     take_parity_steps,
 )
-from tfrun.config import schema
+from tfrun.config import hydra_private, schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Composed, Session, Sources, parse, plain, plugin_names, session, texts
 from tfrun.config.cross_checks import check_task
@@ -462,7 +461,7 @@ def _show_hydra(args: argparse.Namespace) -> int:
         if args.shell_completion:
             hydra.hydra.shell_completion(name, args.words)
         elif args.hydra_help:
-            hydra.hydra.hydra_help(name, get_args_parser(), args)
+            hydra.hydra.hydra_help(name, hydra_private.args_parser(), args)
         else:
             hydra.compose(args.words)  # tells mistakes in one line
             hydra.hydra.show_info(args.info, name, hydra.rewrite(args.words))

@@ -5,8 +5,9 @@ Anything that is not a `TfrunError` is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -68,6 +69,36 @@ class Interrupted(TfrunError):
     def __init__(self, signal_number: int, message: str):
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+class LibraryChangedError(RuntimeError):
+    """A library no longer has a private name that tfrun relies on: a bug of tfrun, which keeps its traceback.
+
+    All such names stand in `engine/private.py`, `config/hydra_private.py` and `sweep/optuna_private.py`.
+    """
+
+
+def library_changed(library: str, name: str, use: str) -> LibraryChangedError:
+    """Returns the error for a private name that is gone or means something else; `use` completes "needs it to"."""
+    return LibraryChangedError(f"{library} changed {name}, and tfrun needs it to {use}")
+
+
+def private_name(owner: Any, name: str, library: str, use: str) -> Any:
+    """Returns a private attribute of a library's module, class or object. Raises LibraryChangedError if it is gone."""
+    try:
+        return getattr(owner, name)
+    except AttributeError as error:
+        where = getattr(owner, "__name__", type(owner).__name__)
+        raise library_changed(library, f"{where}.{name}", use) from error
+
+
+@contextlib.contextmanager
+def private_imports(library: str) -> Iterator[None]:
+    """Raises LibraryChangedError where a private module of a library, or a name in one, can't be imported."""
+    try:
+        yield
+    except ImportError as error:
+        raise LibraryChangedError(f"{library} changed {error.name}: {error}") from error
 
 
 def near_miss(name: object, known: Iterable[str]) -> str:

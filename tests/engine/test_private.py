@@ -1,16 +1,228 @@
+"""The private names of Keras and TensorFlow: each does what tfrun needs of it, and is missed loudly once it is gone."""
+
 from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import pytest
 import tensorflow as tf
+from keras.src.backend.common import stateless_scope
+from keras.src.backend.tensorflow.optimizer import TFOptimizer
+from keras.src.optimizers.base_optimizer import BaseOptimizer
+from tensorflow.python.client import device_lib
 from tensorflow.python.eager import context
+from tensorflow.python.framework import convert_to_constants, random_seed
+from tensorflow.python.ops import random_ops
 
 from tfrun.engine import private
+from tfrun.errors import LibraryChangedError
+
+
+def built_sgd() -> tuple[Any, Any]:
+    """Returns SGD with a learning rate of 1, and the variable that it trains: 0."""
+    variable, optimizer = keras.Variable(0.0), keras.optimizers.SGD(1.0)
+    optimizer.build([variable])
+    return variable, optimizer
+
+
+def open_optimizers() -> None:
+    with private.backend_neutral_optimizers([built_sgd()[1]]):
+        pass
+
+
+def begin_run(seed: int = 1) -> None:
+    with private.keep_kernels():
+        keras.utils.clear_session(free_memory=False)
+        keras.utils.set_random_seed(seed)
+
+
+def freeze() -> Any:
+    variable = tf.Variable(2.0)
+    return private.freeze_variables(tf.function(lambda x: variable * x).get_concrete_function(tf.TensorSpec([])))
+
+
+def begin_another_run() -> None:
+    private._stateful_draws.watch()
+    begin_run()
+
+
+AUTOGRAPH = tf.__internal__.autograph
+NAMES: list[tuple[str, Any, str, Callable[[], Any]]] = [
+    ("Keras", TFOptimizer, "_all_reduce_sum_gradients", lambda: private.keep_gradients_unsummed(built_sgd()[1])),
+    ("Keras", keras.layers.Layer, "_flatten_layers", lambda: private.layers_of(keras.Sequential())),
+    ("Keras", stateless_scope, "get_stateless_scope", private.open_stateless_scope),
+    *[("Keras", TFOptimizer, name, open_optimizers) for name in private.METHODS_FOR_STRATEGIES],
+    ("TensorFlow", tf, "__internal__", lambda: private.convert_to_autograph(abs)),
+    ("TensorFlow", AUTOGRAPH, "tf_convert", lambda: private.convert_to_autograph(abs)),
+    ("TensorFlow", AUTOGRAPH, "control_status_ctx", lambda: private.convert_to_autograph(abs)),
+    ("TensorFlow", random_seed, "get_seed", begin_run),
+    ("TensorFlow", random_ops, "random_seed", begin_run),
+    ("TensorFlow", context.pywrap_tfe, "TFE_ContextClearCaches", begin_another_run),
+    ("TensorFlow", convert_to_constants, "convert_variables_to_constants_v2", freeze),
+    ("TensorFlow", device_lib, "list_local_devices", private.gpu_memory_limits),
+]
+MODULES = {
+    "keras.src.backend.common.stateless_scope": "Keras",
+    "keras.src.backend.tensorflow.optimizer": "Keras",
+    "keras.src.optimizers.base_optimizer": "Keras",
+    "tensorflow.python.client.device_lib": "TensorFlow",
+    "tensorflow.python.eager.context": "TensorFlow",
+    "tensorflow.python.framework.convert_to_constants": "TensorFlow",
+    "tensorflow.python.framework.random_seed": "TensorFlow",
+    "tensorflow.python.ops.random_ops": "TensorFlow",
+}
+
+
+@pytest.fixture(autouse=True)
+def _not_watching(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets each test begin as a process does, before its first run."""
+    monkeypatch.setattr(private, "_stateful_draws", private._StatefulDraws())
+    monkeypatch.setattr(random_seed, "get_seed", random_seed.get_seed)
+
+
+@pytest.mark.parametrize(("library", "owner", "name", "use"), NAMES, ids=[name for _, _, name, _ in NAMES])
+def test_a_name_that_is_gone_is_missed(
+    library: str, owner: Any, name: str, use: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use()
+    monkeypatch.setattr(private, "_stateful_draws", private._StatefulDraws())
+    monkeypatch.delattr(owner, name)
+    with pytest.raises(LibraryChangedError, match=rf"^{library} changed \S*\b{name}\b"):
+        use()
+
+
+@pytest.mark.parametrize("name", ["_trainable_variables", "_trainable_variables_indices"])
+def test_an_optimizer_s_attribute_that_is_gone_is_missed(name: str) -> None:
+    optimizer = built_sgd()[1]
+    delattr(optimizer, name)
+    with (
+        pytest.raises(LibraryChangedError, match=f"^Keras changed SGD.{name}"),
+        private.backend_neutral_optimizers([optimizer]),
+    ):
+        pass
+
+
+def test_a_method_that_can_t_be_replaced_is_missed() -> None:
+    class Stubborn(keras.layers.Layer):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name != "call":
+                super().__setattr__(name, value)
+
+    with pytest.raises(LibraryChangedError, match="^Keras changed Stubborn.call"):
+        private.replace_method(Stubborn(), "call", lambda x: x)
+
+
+def test_a_layer_s_metrics_that_are_gone_are_missed() -> None:
+    layer = keras.layers.Dense(1)
+    layer.mean = keras.metrics.Mean()
+    assert private.own_metrics(layer) == [layer.mean]
+    del layer.__dict__["_metrics"]
+    with pytest.raises(LibraryChangedError, match="^Keras changed Dense._metrics"):
+        private.own_metrics(layer)
+
+
+def test_a_gpu_s_memory_limit_that_is_gone_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Device:
+        device_type = "GPU"
+
+    monkeypatch.setattr(device_lib, "list_local_devices", lambda: [Device()])
+    with pytest.raises(LibraryChangedError, match="^TensorFlow changed Device.memory_limit"):
+        private.gpu_memory_limits()
+
+
+@pytest.mark.parametrize(("module", "library"), MODULES.items())
+def test_a_module_that_is_gone_is_missed(module: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, _, name = module.rpartition(".")
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delattr(sys.modules[package], name, raising=False)
+    with pytest.raises(LibraryChangedError, match=f"^{library} changed {package}"):
+        runpy.run_path(str(private.__file__))
+
+
+def test_importing_the_engine_replaces_nothing() -> None:
+    code = """
+import tensorflow as tf, keras
+from tensorflow.python.framework import random_seed
+from tensorflow.python.eager import context
+from keras.src.backend.tensorflow.optimizer import TFOptimizer
+before = random_seed.get_seed, context.pywrap_tfe.TFE_ContextClearCaches, dict(vars(TFOptimizer))
+from tfrun.engine import experiment
+assert before == (random_seed.get_seed, context.pywrap_tfe.TFE_ContextClearCaches, dict(vars(TFOptimizer)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_gradients_are_not_summed_over_replicas_once_more() -> None:
+    """One replica's gradient is 1 and a step's length 1: without Keras' sum the variable moves by 1, with it by 2."""
+    code = """
+import keras, tensorflow as tf
+from tfrun.engine import private
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for is_kept in (True, False):
+    with strategy.scope():
+        variable, optimizer = keras.Variable(0.0), keras.optimizers.SGD(1.0)
+        if is_kept:
+            private.keep_gradients_unsummed(optimizer)
+        optimizer.build([variable])
+    tf.function(lambda: strategy.run(lambda: optimizer.apply([tf.constant(1.0)])))()
+    print(float(variable.numpy()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["-1.0", "-2.0"], done.stderr
+
+
+def test_layers_are_found_at_any_depth() -> None:
+    inner = keras.Sequential([keras.layers.Dense(1)])
+    outer = keras.Sequential([inner])
+    assert {id(layer) for layer in private.layers_of(outer)} == {id(outer), id(inner), id(inner.layers[0])}
+
+
+def test_keras_calls_the_replacement_of_a_method() -> None:
+    layer, metric = keras.layers.Activation("linear"), keras.metrics.Mean()
+    private.replace_method(layer, "call", lambda x: 2.0 * x)
+    update = metric.update_state
+    private.replace_method(metric, "update_state", lambda x: update(3.0 * x))
+    assert float(layer(tf.constant(1.0))) == 2.0
+    assert float(metric(tf.constant(1.0))) == 3.0
+
+
+def test_the_open_stateless_scope_is_found() -> None:
+    assert private.open_stateless_scope() is None
+    with keras.StatelessScope() as scope:
+        assert private.open_stateless_scope() is scope
+
+
+def test_a_neutral_optimizer_leaves_the_variables_to_the_scope() -> None:
+    variable, optimizer = built_sgd()
+    before = dict(vars(TFOptimizer))
+    with keras.StatelessScope() as scope, private.backend_neutral_optimizers([optimizer]):
+        optimizer.apply([tf.constant(1.0)])
+        assert float(scope.get_current_value(variable)) == -1.0
+    assert float(variable) == 0.0
+    assert dict(vars(TFOptimizer)) == before
+    optimizer.apply([tf.constant(1.0)])
+    assert float(variable) == -1.0
+
+
+def test_keras_has_no_further_method_for_strategies() -> None:
+    """One that is new would write to the variables past the stateless scope."""
+    not_needed = {"add_variable_from_reference", "stateless_apply", "_backend_increment_gradient_accumulators"}
+    not_needed |= {"_clip_by_norm"}
+    shared = {name for name in vars(TFOptimizer) if hasattr(BaseOptimizer, name) and not name.startswith("__")}
+    assert shared - not_needed == set(private.METHODS_FOR_STRATEGIES)
 
 
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Is added to whenever TensorFlow forgets its kernels."""
+    """Is added to whenever TensorFlow forgets its kernels; a first run has been prepared."""
     times: list[int] = []
     forget = context.pywrap_tfe.TFE_ContextClearCaches
 
@@ -18,21 +230,15 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         times.append(1)
         forget(handle)
 
+    begin_run()
     monkeypatch.setattr(context.pywrap_tfe, "TFE_ContextClearCaches", noting)
-    monkeypatch.setattr(private, "_stateful", [])
     return times
-
-
-def begin(seed: int) -> None:
-    with private.kept():
-        keras.utils.clear_session(free_memory=False)
-        keras.utils.set_random_seed(seed)
 
 
 def test_kernels_stay_where_only_stateless_ops_are_random(forgotten: list[int]) -> None:
     drawn = []
     for seed in (1, 2, 1):
-        begin(seed)
+        begin_run(seed)
         drawn.append(keras.random.normal([4]).numpy().tolist())
     assert drawn[0] == drawn[2] != drawn[1]
     assert forgotten == []
@@ -41,8 +247,14 @@ def test_kernels_stay_where_only_stateless_ops_are_random(forgotten: list[int]) 
 def test_they_go_where_an_op_has_a_state_of_its_own(forgotten: list[int]) -> None:
     drawn = []
     for _ in range(3):
-        begin(1)
+        begin_run()
         drawn.append(tf.random.normal([4]).numpy().tolist())
         tf.random.normal([4])
     assert drawn[0] == drawn[1] == drawn[2]
     assert len(forgotten) == 4  # twice in each run but the first
+
+
+def test_variables_become_constants() -> None:
+    frozen = freeze()
+    assert len(frozen.inputs) == 1 and frozen.variables == ()
+    assert float(frozen(tf.constant(3.0))[0]) == 6.0

@@ -18,11 +18,7 @@ from typing import Any, ClassVar
 
 import yaml
 from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import IConfigRepository
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
-from hydra._internal.hydra import Hydra
-from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import InputDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -35,10 +31,9 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
-from tfrun.config import settings
+from tfrun.config import hydra_private, settings
 from tfrun.config.catalog import Catalog, Component, load_catalog
 from tfrun.errors import ConfigError, near_miss, unknown
 
@@ -83,10 +78,10 @@ class Composed:
 class Session:
     """Hydra, ready to compose with the components of a catalog."""
 
-    hydra: Hydra
+    hydra: hydra_private.Hydra
     catalog: Catalog
     sources: Sources
-    repository: IConfigRepository
+    repository: hydra_private.IConfigRepository
     folders: list[Path]  # of YAML files, the first to look in first
 
     def options(self, group: str) -> list[str]:
@@ -181,7 +176,7 @@ class Session:
                 else:
                     if key.startswith("early_stopping.") and cfg.get("early_stopping") is None:
                         cfg["early_stopping"] = self._load("early_stopping", "default")[0]
-                    ConfigLoaderImpl._apply_overrides_to_config([override], cfg)
+                    hydra_private.apply_override(override, cfg)
             return plain(cfg)
         except USER_MISTAKES as error:
             raise self.explain(error) from error
@@ -252,17 +247,16 @@ def session(
     catalog = load_catalog(plugin_names(overrides, sources) if plugins is None else plugins)
     version.setbase("1.3")
     GlobalHydra.instance().clear()  # one left by a caller, in a notebook for example
-    hydra = Hydra.create_main_hydra2("tfrun", _search_path(catalog, sources))
+    hydra = hydra_private.open_hydra(_search_path(catalog, sources))
     try:
         yield _session(hydra, catalog, sources, [text for text in overrides if "hydra.searchpath" in text])
     finally:
         GlobalHydra.instance().clear()
 
 
-def _session(hydra: Hydra, catalog: Catalog, sources: Sources, search_paths: list[str]) -> Session:
-    loader = hydra.config_loader
+def _session(hydra: hydra_private.Hydra, catalog: Catalog, sources: Sources, search_paths: list[str]) -> Session:
     try:  # hydra.searchpath, in the primary config or an override, adds folders only now
-        _, repository = loader._parse_overrides_and_create_caching_repo(sources.config_name, search_paths)  # type: ignore[attr-defined]
+        repository = hydra_private.open_repository(hydra.config_loader, sources.config_name, search_paths)
     except USER_MISTAKES as error:
         raise explain(error) from error
     files = [Path(source.path) for source in repository.get_sources() if source.scheme() == "file"]
@@ -308,7 +302,7 @@ class _Dumper(yaml.CSafeDumper if hasattr(yaml, "CSafeDumper") else yaml.SafeDum
     """Quotes the texts that YAML would take for texts and OmegaConf for numbers: `1e-3`."""
 
 
-_Dumper.add_representer(str, get_omega_conf_dumper().str_representer)
+_Dumper.add_representer(str, hydra_private.text_representer())
 
 
 def shipped_configs() -> Path:
@@ -350,11 +344,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _search_path(catalog: Catalog, sources: Sources) -> ConfigSearchPathImpl:
+def _search_path(catalog: Catalog, sources: Sources) -> ConfigSearchPath:
     """Returns where Hydra looks, in order: --config-dir, the primary configs, tfrun's, plugins', the catalog."""
     plugins = Plugins.instance()  # registers Hydra's own config sources
-    SourcesRegistry.instance().types["catalog"] = _CatalogSource
-    path = ConfigSearchPathImpl()
+    hydra_private.add_config_source("catalog", _CatalogSource)
+    path = hydra_private.empty_search_path()
     path.append("hydra", "pkg://hydra.conf")
     if sources.config_dir:
         path.append("command-line", f"file://{Path(sources.config_dir).absolute()}")

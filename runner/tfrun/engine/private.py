@@ -1,41 +1,207 @@
-"""Beginning a run anew in a process that has run another, without throwing away what that one has compiled.
+"""Every private name of Keras and TensorFlow that tfrun relies on.
 
-TensorFlow forgets all its kernels when it is seeded or Keras' session is cleared, since those of its stateful random
-ops hold a state. Making them anew takes a third of a short job of a sweep. Keras' random ops are stateless, and most
-programs have no others: as long as none with a state of its own has asked for a seed, the kernels stay.
+Each function says why a public name will not do, and raises LibraryChangedError ("Keras changed …") as soon as the
+library no longer has what it needs, since the alternative is often a wrong number and no error at all. Nothing of a
+library is replaced when this module is imported: functions replace it when they are called, context managers only
+while they are open.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tensorflow.python.eager import context
-from tensorflow.python.framework import random_seed
+import keras
+import tensorflow as tf
 
-_stateful: list[bool] = []  # not empty once an op with a state of its own has asked for a seed in this process
-_get_seed = random_seed.get_seed
+from tfrun.errors import library_changed, private_imports, private_name
+
+with private_imports("Keras"):
+    from keras.src.backend.common import stateless_scope
+    from keras.src.backend.tensorflow.optimizer import TFOptimizer
+    from keras.src.optimizers.base_optimizer import BaseOptimizer
+with private_imports("TensorFlow"):
+    from tensorflow.python.client import device_lib
+    from tensorflow.python.eager import context
+    from tensorflow.python.framework import convert_to_constants, random_seed
+    from tensorflow.python.ops import random_ops
+
+# The methods of Keras' optimizers that differ on TensorFlow, for the sake of its strategies. They write to TensorFlow's
+# variables themselves, where a stateless scope can't follow.
+METHODS_FOR_STRATEGIES = (
+    "assign",
+    "assign_add",
+    "assign_sub",
+    "_apply_weight_decay",
+    "_backend_update_step",
+    "_overwrite_model_variables_with_average_value",
+    "_var_key",
+)
 
 
-def _noting(op_seed: Any) -> Any:
-    _stateful[:] = [True]
-    return _get_seed(op_seed)
+def keep_gradients_unsummed(optimizer: Any) -> None:
+    """Makes an optimizer apply gradients as they are given, not their sum over the replicas.
+
+    tfrun's step has summed them already: Keras' own sum would double them on two replicas, without any error. It is
+    replaced on one device too, where TensorFlow would keep every program that was traced with it in memory.
+    """
+    private_name(keras.optimizers.Optimizer, "_all_reduce_sum_gradients", "Keras", "sum gradients once, not twice")
+    optimizer._all_reduce_sum_gradients = _return_gradients
 
 
-random_seed.get_seed = _noting
+def _return_gradients(gradients: Any) -> Any:
+    return gradients
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """Returns a model and all layers in it, however deep they are nested.
+
+    The public `model.layers` leaves out the model itself and the layers inside of layers.
+    """
+    return private_name(model, "_flatten_layers", "Keras", "find all layers of a model")()
+
+
+def own_metrics(layer: keras.layers.Layer) -> list[keras.metrics.Metric]:
+    """Returns the metrics that are attributes of a layer itself.
+
+    The public `layer.metrics` may be overridden by the person who wrote the layer, to return some of them.
+    """
+    return private_name(layer, "_metrics", "Keras", "export the variables of a model's metrics")
+
+
+def convert_to_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function converted by AutoGraph: its `if` and `for` may depend on tensors.
+
+    The public `tf.autograph.to_graph` raises for a function whose source can't be read, as of a built-in or of a lambda
+    in an interactive session. This one leaves such a function as it is.
+    """
+    internal = private_name(tf, "__internal__", "TensorFlow", "convert a component's control flow")
+    autograph = private_name(internal, "autograph", "TensorFlow", "convert a component's control flow")
+    convert = private_name(autograph, "tf_convert", "TensorFlow", "convert a component's control flow")
+    status = private_name(autograph, "control_status_ctx", "TensorFlow", "convert a component's control flow")
+    return convert(function, status())
+
+
+def replace_method(part: Any, name: str, method: Callable[..., Any]) -> None:
+    """Gives one Keras object another method than its class has: a layer's `call`, a metric's `update_state`.
+
+    Both names are public, but that Keras looks them up on the object, and so finds the replacement, is its own affair.
+    """
+    private_name(type(part), name, "Keras", "convert a component's control flow")
+    setattr(part, name, method)
+    if getattr(part, name) is not method:
+        raise library_changed("Keras", f"{type(part).__name__}.{name}", "convert a component's control flow")
+
+
+def open_stateless_scope() -> Any:
+    """Returns the `keras.StatelessScope` that is open, or None.
+
+    Keras exports the scope, but not the function that says which one is open.
+    """
+    return private_name(stateless_scope, "get_stateless_scope", "Keras", "train several runs together")()
 
 
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """Has TensorFlow keep its kernels, where that changes nothing."""
-    if _stateful:
-        yield
-        return
-    module = context.pywrap_tfe
-    forget = module.TFE_ContextClearCaches
-    module.TFE_ContextClearCaches = lambda handle: None
+def backend_neutral_optimizers(optimizers: Sequence[Any]) -> Iterator[None]:
+    """Makes optimizers work inside a stateless scope, by the methods that Keras gives them on its other backends.
+
+    On TensorFlow they refuse: `stateless_apply` raises, as their methods serve TensorFlow's strategies.
+    """
+    use = "train several runs together"
+    neutral = {name: private_name(BaseOptimizer, name, "Keras", use) for name in METHODS_FOR_STRATEGIES}
+    for name in METHODS_FOR_STRATEGIES:
+        if name not in vars(TFOptimizer):  # then another class has it, and what is replaced here has no effect
+            raise library_changed("Keras", f"TFOptimizer.{name}", use)
+    variables = [private_name(optimizer, "_trainable_variables", "Keras", use) for optimizer in optimizers]
+    indices = [private_name(optimizer, "_trainable_variables_indices", "Keras", use) for optimizer in optimizers]
+    ours = {name: vars(TFOptimizer)[name] for name in METHODS_FOR_STRATEGIES}
+    for name, method in neutral.items():
+        setattr(TFOptimizer, name, method)
+    for optimizer, own_variables in zip(optimizers, variables, strict=True):
+        optimizer._trainable_variables_indices = {id(variable): k for k, variable in enumerate(own_variables)}
     try:
         yield
     finally:
-        module.TFE_ContextClearCaches = forget
+        for name, method in ours.items():
+            setattr(TFOptimizer, name, method)
+        for optimizer, own_indices in zip(optimizers, indices, strict=True):
+            optimizer._trainable_variables_indices = own_indices
+
+
+class _StatefulDraws:
+    """Whether an op with a state of its own has asked TensorFlow for a seed in this process.
+
+    Attributes:
+        is_watching: whether anything is known; before `watch`, nothing is.
+        seen: whether one has asked since.
+    """
+
+    def __init__(self) -> None:
+        self.is_watching = False
+        self.seen = False
+
+    def watch(self) -> None:
+        """Replaces the function that TensorFlow's stateful random ops ask for their seed, for good."""
+        use = "tell whether a random op has a state"
+        get_seed = private_name(random_seed, "get_seed", "TensorFlow", use)
+        if private_name(random_ops, "random_seed", "TensorFlow", use) is not random_seed:
+            raise library_changed("TensorFlow", "random_ops.random_seed", use)
+
+        def note_and_get_seed(op_seed: Any) -> Any:
+            self.seen = True
+            return get_seed(op_seed)
+
+        random_seed.get_seed = note_and_get_seed
+        self.is_watching = True
+
+
+_stateful_draws = _StatefulDraws()
+
+
+@contextlib.contextmanager
+def keep_kernels() -> Iterator[None]:
+    """Lets TensorFlow be seeded, or Keras' session be cleared, without forgetting what it has compiled.
+
+    TensorFlow forgets all its kernels then, since those of its stateful random ops hold a state. Making them anew takes
+    a third of a short job of a sweep. Keras' random ops are stateless, and most programs have no others: as long as no
+    op with a state of its own has asked for a seed, the kernels stay. There is no public way to keep them.
+    """
+    if not _stateful_draws.is_watching:  # the first run of this process: there is nothing to keep yet
+        _stateful_draws.watch()
+        yield
+        return
+    if _stateful_draws.seen:
+        yield
+        return
+    runtime = private_name(context, "pywrap_tfe", "TensorFlow", "keep what it has compiled")
+    forget = private_name(runtime, "TFE_ContextClearCaches", "TensorFlow", "keep what it has compiled")
+    runtime.TFE_ContextClearCaches = lambda handle: None
+    try:
+        yield
+    finally:
+        runtime.TFE_ContextClearCaches = forget
+
+
+def freeze_variables(function: Any) -> Any:
+    """Returns a concrete function with its variables as constants, as the ONNX converter wants it.
+
+    TensorFlow's public converter is of version 1, for graphs with sessions.
+    """
+    freeze = private_name(
+        convert_to_constants, "convert_variables_to_constants_v2", "TensorFlow", "export a model to ONNX"
+    )
+    return freeze(function)
+
+
+def gpu_memory_limits() -> list[int]:
+    """Returns how many bytes each GPU offers to this process. It initializes every device that the machine has.
+
+    The public `tf.config.experimental.get_memory_info` says what is used, not what there is, and
+    `tf.config.get_logical_device_configuration` knows only a limit that a person has set.
+    """
+    use = "know whether the examples fit on the device"
+    devices = private_name(device_lib, "list_local_devices", "TensorFlow", use)()
+    return [
+        private_name(device, "memory_limit", "TensorFlow", use) for device in devices if device.device_type == "GPU"
+    ]

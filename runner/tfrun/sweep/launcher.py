@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from tfrun.config import hydra_private
 from tfrun.errors import SweepError
 from tfrun.sweep.jobs import Composer, Job
 from tfrun.sweep.pool import Grid, Pool
@@ -59,28 +59,26 @@ def _returned(job: Job) -> JobReturn:
     result: Any = objective(run) if completed else SweepError(f"job {job.number} {run['status']}")
     status = JobStatus.COMPLETED if completed else JobStatus.FAILED
     cfg, hydra = (OmegaConf.create(job.files[f".hydra/{name}.yaml"]) for name in ("config", "hydra"))
-    return _Return(job.overrides, cfg, hydra, str(Path.cwd()), "tfrun", status, result)
+    returned = _Return(job.overrides, cfg, hydra, str(Path.cwd()), "tfrun", status)
+    returned.result = result
+    return returned
 
 
 class _Return(JobReturn):
     """Raises a failed job's error without a line on the terminal: the job's own has been there already."""
 
+    result: Any
+
     @property  # type: ignore[misc]
     def return_value(self) -> Any:
         if self.status == JobStatus.FAILED:
-            raise self._return_value
-        return self._return_value
+            raise self.result
+        return self.result
 
 
 @contextlib.contextmanager
 def registered(pool: Pool, composer: Composer) -> Any:
-    """Has Hydra take the launcher, though it takes plugins from a package named `hydra_plugins` alone."""
-    plugins, ours = Plugins.instance(), f"{ForkLauncher.__module__}.{ForkLauncher.__name__}"
-    theirs = plugins.is_in_toplevel_plugins_module
+    """Makes the launcher known to Hydra, with the pool that runs its jobs."""
     ForkLauncher.pool, ForkLauncher.composer = pool, composer
-    plugins.register(ForkLauncher)
-    plugins.is_in_toplevel_plugins_module = lambda clazz: clazz == ours or theirs(clazz)  # type: ignore[method-assign]
-    try:
+    with hydra_private.accept_plugin(ForkLauncher):
         yield
-    finally:
-        plugins.is_in_toplevel_plugins_module = theirs  # type: ignore[method-assign]

@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from tfrun.config import hydra_private
 from tfrun.config.compose import USER_MISTAKES, Composed, Session, parse
+from tfrun.config.hydra_private import BasicSweeper
 from tfrun.config.types import check_value
 from tfrun.console import Terminal, say, shown
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
@@ -244,7 +245,7 @@ def job_overrides(session: Session, sweep: DictConfig) -> list[list[str]]:
     try:
         parsed = OverridesParser.create(config_loader=session.hydra.config_loader).parse_overrides(arguments)
         if _is(sweep.hydra.sweeper, BasicSweeper):
-            return BasicSweeper.split_arguments(parsed, None)[0]
+            return hydra_private.split_into_jobs(parsed)
     except USER_MISTAKES as error:
         raise session.explain(error) from error
     return [[text for text, override in zip(arguments, parsed, strict=True) if not override.is_sweep_override()]]
@@ -267,7 +268,7 @@ def _load_once(session: Session) -> None:
             cfg.hydra.sweep.dir = master_config.hydra.sweep.dir
         return cfg
 
-    loader.load_sweep_config = load_once  # type: ignore[method-assign]
+    hydra_private.replace_sweep_loading(loader, load_once)
 
 
 def differing(jobs: Sequence[Sequence[str]]) -> set[str]:

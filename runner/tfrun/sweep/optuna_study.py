@@ -13,6 +13,7 @@ from typing import Any
 
 from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError, TfrunError, unknown
+from tfrun.sweep import optuna_private
 from tfrun.sweep.space import Dimension
 
 SAMPLERS = {
@@ -62,9 +63,7 @@ def opener(
     if pruner and pruner[0] == "hyperband":
         pruner[1].setdefault("max_resource", run.trainer.max_epochs or "auto")
     try:
-        kind = getattr(optuna.samplers, SAMPLERS[name])
-        if name == "grid":  # it would stop Optuna's own loop, which doesn't run here, at its last point
-            kind = type("Grid", (kind,), {"after_trial": lambda *_: None})
+        kind = optuna_private.endless_grid() if name == "grid" else getattr(optuna.samplers, SAMPLERS[name])
         kind(seed=settings["seed"], **options)
         given_up = getattr(optuna.pruners, PRUNERS[pruner[0]])(**pruner[1]) if pruner else optuna.pruners.NopPruner()
     except (TypeError, ValueError, ImportError) as error:

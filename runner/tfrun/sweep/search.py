@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from tfrun.config.compose import Session
 from tfrun.config.cross_checks import monitored_values
 from tfrun.errors import ConfigError, DataError, unknown
-from tfrun.sweep import optuna_study, space
+from tfrun.sweep import optuna_private, optuna_study, space
 from tfrun.sweep.board import Outcome, read_outcome
 from tfrun.sweep.jobs import Composer, Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
@@ -90,14 +90,12 @@ class Search:
                 "a new one needs another name"
             )
         self._study.set_user_attr("space", space)
-        from optuna.trial import Trial as OptunaTrial
-
         jobs = {trial.number: self.composer(trial.overrides, trial.number).within(folder) for trial in trials}
         for known in self._study.get_trials(deepcopy=False, states=(optuna_study.states().RUNNING,)):
             sweep, _, number = str(known.user_attrs.get("job")).rpartition("/")
             if sweep != folder.name:
                 continue  # another machine's
-            trial = OptunaTrial(self._study, known._trial_id)
+            trial = optuna_private.open_trial(self._study, known)
             if int(number) not in jobs:
                 self._study.tell(trial, state=optuna_study.states().FAIL)  # killed before the job was noted down
                 continue

@@ -160,7 +160,7 @@ def _condition(key: str, when: Any) -> tuple[str, tuple[str, ...]] | None:
 
 def _dimension(override: Override, when: tuple[str, tuple[str, ...]] | None) -> Dimension | None:
     """Returns what an override sweeps over, or None where it doesn't."""
-    key, sweep, typed = override.key_or_group, override._value, (override.input_line or "").lstrip("+")
+    key, sweep, typed = override.key_or_group, override.value(), (override.input_line or "").lstrip("+")
     if isinstance(sweep, IntervalSweep):
         low, high, log = sweep.start, sweep.end, "log" in sweep.tags
         assert low is not None and high is not None

@@ -13,13 +13,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrun.engine import private
+
 
 def convertible(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function in which `if` and `for` may depend on tensors; eagerly it is the very same function."""
     module = getattr(function, "__module__", None) or type(function).__module__
     if module.partition(".")[0] in ("keras", "tfrun"):
         return function
-    converted = tf.__internal__.autograph.tf_convert(function, tf.__internal__.autograph.control_status_ctx())
+    converted = private.convert_to_autograph(function)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -30,5 +32,5 @@ def convertible(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def convert_layers(model: keras.Model) -> None:
     """Makes `call` of the model and of each of its layers convertible."""
-    for layer in model._flatten_layers():
-        layer.call = convertible(layer.call)
+    for layer in private.layers_of(model):
+        private.replace_method(layer, "call", convertible(layer.call))

@@ -24,7 +24,7 @@ def prepare(trainer: TrainerSettings, strategy: StrategySettings, seed: int) -> 
     Raises:
         ResourceError: a device that was asked for isn't there.
     """
-    with private.kept():
+    with private.keep_kernels():
         keras.utils.clear_session(free_memory=False)  # automatic names begin anew, as in a process of the run's own
     name = strategy.name
     gpus = tf.config.list_physical_devices("GPU")
@@ -44,7 +44,7 @@ def prepare(trainer: TrainerSettings, strategy: StrategySettings, seed: int) -> 
     keras.config.set_dtype_policy(trainer.precision)
     if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with private.kept():
+    with private.keep_kernels():
         keras.utils.set_random_seed(seed)
     return _mirrored(strategy) if name == "mirrored" else tf.distribute.get_strategy()
 

@@ -16,6 +16,7 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, GroupSettings, MetricSettings, Settings
 from tfrun.config.types import map_references
 from tfrun.data.preprocessing import Preprocessing
+from tfrun.engine import private
 from tfrun.engine.building.autograph import convert_layers, convertible
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.groups import Group, assign_groups
@@ -252,7 +253,7 @@ def build_metrics(
         if not isinstance(metric, keras.metrics.Metric):
             metric = keras.metrics.MeanMetricWrapper(convertible(metric))
         metric.name = key
-        metric.update_state = convertible(metric.update_state)
+        private.replace_method(metric, "update_state", convertible(metric.update_state))
         metric.output = output
         with _naming(f"{where}: {given.name}"):
             metric.update_state(of_output(y_true, output), of_output(y_pred, output))
@@ -279,8 +280,7 @@ def build_groups(
             continue
         rate = {} if own.learning_rate is None else {"learning_rate": own.learning_rate}  # a variable later on
         optimizer = build_component(catalog, "optimizer", ComponentSettings(own.name, own.params), where, rate, inputs)
-        # They are summed in the step already, and TensorFlow keeps every program that was traced with Keras' own sum.
-        optimizer._all_reduce_sum_gradients = _as_they_are
+        private.keep_gradients_unsummed(optimizer)  # the step has summed them
         optimizer.name = own.name  # Keras numbers the names of several: adam, adam_1
         optimizer.build(variables)
         schedule, watcher = build_schedule(own.schedule, catalog, f"{where}.schedule", plan, inputs)
@@ -302,10 +302,6 @@ def build_groups(
     if not any(group.optimizer for group in groups):
         raise ConfigError("optimizer.groups: every group is frozen, so there is nothing to train")
     return groups
-
-
-def _as_they_are(gradients: Any) -> Any:
-    return gradients
 
 
 def build_schedule(

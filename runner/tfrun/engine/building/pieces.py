@@ -16,6 +16,7 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings, Settings, to_plain
 from tfrun.data import preprocessing
 from tfrun.data.table import Table
+from tfrun.engine import private
 from tfrun.engine.building import devices
 from tfrun.engine.building.parts import Parts, build_parts
 from tfrun.engine.training import feed
@@ -187,7 +188,7 @@ class Session:
         step = self.parts.step
         return Choices(
             {
-                "layers": [type(layer).__name__ for layer in self.parts.model._flatten_layers()],
+                "layers": [type(layer).__name__ for layer in private.layers_of(self.parts.model)],
                 "variables": [(list(v.shape), v.dtype) for v in self.parts.model.variables],
                 "precision": keras.config.dtype_policy().name,
                 "microbatches": step.microbatches,

@@ -24,6 +24,7 @@ from tfrun.engine.training.loop import Timing
 from tfrun.engine.training.mode_cache import Choices
 from tfrun.engine.training.program import BlockResult, Program
 from tfrun.engine.training.vectorize import Lanes
+from tfrun.errors import LibraryChangedError
 
 VECTORIZED = "vectorized"
 FIRST_BLOCK_STEPS = 256
@@ -175,6 +176,8 @@ class Group:
         numbers = {k: number for k, number in asked.items() if number is not None}
         try:
             self._settle()
+        except LibraryChangedError:
+            raise
         except Exception as error:
             self._lanes, self.why = None, f"can't be trained together: {_first_line(error)}"
         if self._lanes is not None:

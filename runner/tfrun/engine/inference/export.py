@@ -14,13 +14,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tfrun.config import registry
 from tfrun.data.preprocessing import FittedTarget, Preprocessing
+from tfrun.engine import private
 from tfrun.engine.building.devices import dtype_policy
 from tfrun.engine.training.step import main_output, of_output
-from tfrun.errors import ConfigError
+from tfrun.errors import ConfigError, LibraryChangedError
 from tfrun.files.runs import EXPORTS
 
 CHECKED_ROWS = 64
@@ -175,6 +175,8 @@ def write(model: keras.Model, format: str, folder: Path) -> Path:
             _save_as_onnx(model, path)
         else:
             model.export(path, format=format, verbose=False)
+    except LibraryChangedError:
+        raise
     except Exception as error:  # whatever a converter raises
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"format={format}: this model can't be converted: {reason}") from error
@@ -185,8 +187,8 @@ def _save_for_serving(model: keras.Model, path: Path) -> None:
     """Writes a SavedModel with one function, `serve`, of the rows by column."""
     module = tf.Module()
     # what the function uses has to be named; Keras' own export leaves the tables of text columns out
-    layers = model._flatten_layers()
-    metrics = [metric for layer in layers for metric in layer._metrics]
+    layers = private.layers_of(model)
+    metrics = [metric for layer in layers for metric in private.own_metrics(layer)]
     module.parts = [variable.value for part in (model, *metrics) for variable in part.variables]
     module.tables = [layer.lookup_table for layer in layers if hasattr(layer, "lookup_table")]
     module.serve = _function_of(model)
@@ -197,7 +199,7 @@ def _save_as_onnx(model: keras.Model, path: Path) -> None:
     """Writes an ONNX file whose inputs have the columns' names; Keras' own export makes inputs of constants too."""
     import tf2onnx
 
-    frozen = convert_variables_to_constants_v2(_function_of(model).get_concrete_function())
+    frozen = private.freeze_variables(_function_of(model).get_concrete_function())
     tf2onnx.convert.from_graph_def(
         frozen.graph.as_graph_def(),
         input_names=[tensor.name for tensor in frozen.inputs],

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import google_crc32c
-from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
-from tensorboard.plugins.hparams import api_pb2
-from tensorboard.plugins.hparams import summary as hparams_sessions
-from tensorboard.plugins.hparams import summary_v2 as hparams_summary
 
+from tfrun.errors import private_imports
 from tfrun.files.journals import Journal
+
+# TensorBoard doesn't promise these modules, but its own writer of event files needs them, and nothing public does.
+with private_imports("TensorBoard"):
+    from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
+    from tensorboard.plugins.hparams import api_pb2
+    from tensorboard.plugins.hparams import summary as hparams_sessions
+    from tensorboard.plugins.hparams import summary_v2 as hparams_summary
 
 
 class TensorBoard:

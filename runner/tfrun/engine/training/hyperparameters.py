@@ -18,6 +18,35 @@ import numpy as np
 import tensorflow as tf
 
 
+def _whole(value: float) -> int:
+    if value != int(value):
+        raise TypeError(f"a whole number is needed. Received: {value}")
+    return int(value)
+
+
+def _arithmetic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the method for an operator: inside of a traced function its result is a tensor."""
+
+    def method(self: Hyperparameter, *others: Any) -> Any:
+        return self._apply(function, *others, is_tensor=tf.inside_function())
+
+    return method
+
+
+def _reflected(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """Returns the method for an operator of which the hyperparameter is the right side."""
+    return _arithmetic(lambda value, other: function(other, value))
+
+
+def _comparison(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """Returns the method for a comparison: with a number of Python its result decides how a program is built."""
+
+    def method(self: Hyperparameter, other: Any) -> Any:
+        return self._apply(function, other, is_tensor=False)
+
+    return method
+
+
 class Hyperparameter:
     """A number whose value may change between two trials of one program.
 
@@ -56,6 +85,14 @@ class Hyperparameter:
         if self.is_noting:
             self._answers.append((ask, others, answer))
         return answer
+
+    def _apply(self, function: Callable[..., Any], *others: Any, is_tensor: bool) -> Any:
+        """Calls an operator with a tensor of the value, where asked or where another operand is one; else answers."""
+        tensors = [other for other in others if tf.is_tensor(other) or isinstance(other, Hyperparameter)]
+        if tensors or is_tensor:
+            dtype = next((other.dtype for other in tensors if tf.is_tensor(other)), None)
+            return function(self.__tf_tensor__(dtype), *others)
+        return self._ask(function, *others)
 
     def __tf_tensor__(self, dtype: tf.DType | str | None = None, name: str | None = None) -> tf.Tensor:
         wanted = tf.as_dtype(dtype or keras.config.floatx())  # Keras gives a name
@@ -104,39 +141,34 @@ class Hyperparameter:
 
     __hash__ = object.__hash__
 
+    __add__ = _arithmetic(operator.add)
+    __sub__ = _arithmetic(operator.sub)
+    __mul__ = _arithmetic(operator.mul)
+    __truediv__ = _arithmetic(operator.truediv)
+    __floordiv__ = _arithmetic(operator.floordiv)
+    __mod__ = _arithmetic(operator.mod)
+    __pow__ = _arithmetic(operator.pow)
 
-def _whole(value: float) -> int:
-    if value != int(value):
-        raise TypeError(f"a whole number is needed. Received: {value}")
-    return int(value)
+    __radd__ = _reflected(operator.add)
+    __rsub__ = _reflected(operator.sub)
+    __rmul__ = _reflected(operator.mul)
+    __rtruediv__ = _reflected(operator.truediv)
+    __rfloordiv__ = _reflected(operator.floordiv)
+    __rmod__ = _reflected(operator.mod)
+    __rpow__ = _reflected(operator.pow)
+
+    __neg__ = _arithmetic(operator.neg)
+    __pos__ = _arithmetic(operator.pos)
+    __abs__ = _arithmetic(operator.abs)
+
+    __lt__ = _comparison(operator.lt)
+    __le__ = _comparison(operator.le)
+    __gt__ = _comparison(operator.gt)
+    __ge__ = _comparison(operator.ge)
+    __eq__ = _comparison(operator.eq)
+    __ne__ = _comparison(operator.ne)
 
 
-def _reflected(own: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def swapped(value: Any, other: Any) -> Any:
-        return own(other, value)
-
-    return swapped
-
-
-def _operator(own: Callable[..., Any], always_tensor: bool) -> Callable[..., Any]:
-    def method(self: Hyperparameter, *others: Any) -> Any:
-        tensors = [other for other in others if tf.is_tensor(other) or isinstance(other, Hyperparameter)]
-        if tensors or (always_tensor and tf.inside_function()):
-            dtype = next((other.dtype for other in tensors if tf.is_tensor(other)), None)
-            return own(self.__tf_tensor__(dtype), *others)
-        return self._ask(own, *others)
-
-    return method
-
-
-for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-    _own = getattr(operator, _name)
-    setattr(Hyperparameter, f"__{_name}__", _operator(_own, always_tensor=True))
-    setattr(Hyperparameter, f"__r{_name}__", _operator(_reflected(_own), always_tensor=True))
-for _name in ("neg", "pos", "abs"):
-    setattr(Hyperparameter, f"__{_name}__", _operator(getattr(operator, _name), always_tensor=True))
-for _name in ("lt", "le", "gt", "ge", "eq", "ne"):  # against Python's numbers they decide how a program is built
-    setattr(Hyperparameter, f"__{_name}__", _operator(getattr(operator, _name), always_tensor=False))
 numbers.Real.register(Hyperparameter)
 
 

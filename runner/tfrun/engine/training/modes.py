@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
-from tensorflow.python.client import device_lib
 
+from tfrun.engine import private
 from tfrun.engine.training.loop import Plan
 from tfrun.engine.training.mode_cache import Choices
 from tfrun.engine.training.program import Program, XlaError
@@ -86,7 +86,7 @@ def why_stream(residency: str, bytes_to_load: int) -> str | None:
 
 def room_bytes() -> float:
     """Returns how much of the device's memory the examples may take: half of the smallest GPU's, or of what is free."""
-    limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
+    limits = private.gpu_memory_limits() if tf.config.list_logical_devices("GPU") else []
     return 0.5 * min(limits, default=free_bytes())
 
 
@@ -133,7 +133,7 @@ def is_too_short(seconds: float, compile_seconds: float) -> bool:
 
 def has_convolutions(model: keras.Model) -> bool:
     """Returns whether any layer convolves."""
-    return any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
+    return any("Conv" in type(layer).__name__ for layer in private.layers_of(model))
 
 
 def _compared(plan: Plan, program: Program, state: State, remembered: Choices) -> Choice:

@@ -8,27 +8,14 @@ While it is traced, Keras' stateless scope has every variable give and take a la
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.backend.common.stateless_scope import get_stateless_scope
-from keras.src.backend.tensorflow.optimizer import TFOptimizer
-from keras.src.optimizers.base_optimizer import BaseOptimizer
 
-# what Keras' optimizers have otherwise on TensorFlow, for strategies; a stateless scope can't follow it
-BACKEND_METHODS = (
-    "assign",
-    "assign_add",
-    "assign_sub",
-    "_apply_weight_decay",
-    "_backend_update_step",
-    "_overwrite_model_variables_with_average_value",
-    "_var_key",
-)
+from tfrun.engine import private
 
 
 class Alone:
@@ -89,7 +76,10 @@ class Lanes:
         def of_one(lane: tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]) -> tuple[Any, list[tf.Tensor]]:
             is_on, values, own_args = lane
             mapping = zip(self._variables, values, strict=True)
-            with keras.StatelessScope(mapping, collect_losses=True) as scope, self._stateless():
+            with (
+                keras.StatelessScope(mapping, collect_losses=True) as scope,
+                private.backend_neutral_optimizers(self._optimizers),
+            ):
                 before = [scope.get_current_value(variable) for variable in self._variables]
                 result = function(*own_args)
                 after = [scope.get_current_value(variable) for variable in self._variables]
@@ -110,30 +100,13 @@ class Lanes:
         for variable, stacked in zip(self._variables, self._stacked, strict=True):
             variable.value.assign(stacked[lane])
 
-    @contextlib.contextmanager
-    def _stateless(self) -> Iterator[None]:
-        """Has the optimizers use the methods that Keras' have on other backends."""
-        methods = {name: getattr(TFOptimizer, name) for name in BACKEND_METHODS}
-        indices = [own._trainable_variables_indices for own in self._optimizers]
-        for name in BACKEND_METHODS:
-            setattr(TFOptimizer, name, getattr(BaseOptimizer, name))
-        for own in self._optimizers:
-            own._trainable_variables_indices = {id(v): k for k, v in enumerate(own._trainable_variables)}
-        try:
-            yield
-        finally:
-            for name, method in methods.items():
-                setattr(TFOptimizer, name, method)
-            for own, before in zip(self._optimizers, indices, strict=True):
-                own._trainable_variables_indices = before
-
 
 def either(condition: tf.Tensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
     """Returns what one of two functions returns, and leaves the variables as it left them.
 
     Alone it is a `tf.cond`. In a lane both are called, and every variable gets the value that one of them gave it.
     """
-    scope = get_stateless_scope()
+    scope = private.open_stateless_scope()
     if scope is None:
         return tf.cond(condition, then, otherwise)
     before = dict(scope.state_mapping)

@@ -1,0 +1,37 @@
+"""Every private name of Optuna that tfrun relies on. Optuna is optional, so only functions import it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tfrun.errors import library_changed, private_name
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def open_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna.Trial:
+    """Returns a trial of a study that another process began, ready to be reported to.
+
+    `study.get_trials` gives copies of trials, and a study's own trials are made by `study.ask` alone, anew.
+    """
+    import optuna
+
+    return optuna.Trial(study, private_name(trial, "_trial_id", "Optuna", "resume a search"))
+
+
+def endless_grid() -> type[optuna.samplers.GridSampler]:
+    """Returns Optuna's grid sampler without its end: after the last point, `after_trial` would stop Optuna's own loop.
+
+    That loop doesn't run here, where stopping it is an error, and tfrun counts the points itself.
+    """
+    import optuna
+
+    if "after_trial" not in vars(optuna.samplers.GridSampler):  # then it stops the loop somewhere else
+        raise library_changed("Optuna", "GridSampler.after_trial", "end a grid with its last point")
+
+    class Grid(optuna.samplers.GridSampler):
+        def after_trial(self, *_: Any, **__: Any) -> None:
+            """Does nothing."""
+
+    return Grid
