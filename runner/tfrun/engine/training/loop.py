@@ -1,222 +1,177 @@
-"""The loop around the program: Python between the blocks.
+"""The outer loop of training: Python, between the blocks of the compiled inner loop.
 
     while steps are left:
-        train a block, up to where Python has something to do
-        hand its values over to be written, show them
-        hand the state over to be saved, where it is time; stop where a limit, a signal or early stopping says so
-    hand over the last state; wait until everything is on the disk
+        result = yield Block(step, num_steps)     whoever drives the loop trains the block and sends its result
+        observers see the block and its epochs
+        save, if it is time; stop, if a limit, a signal or early stopping says so
+    save; wait until everything is on the disk
 
-The clock and everything that writes or shows are handed in.
+A run that is alone is driven by `building.alone`, runs that are trained together by `building.together`.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
-from tfrun.engine.training.program import BlockResult, Program
+from tfrun.engine.training.plan import Plan
+from tfrun.engine.training.program import BlockResult
+from tfrun.engine.training.timing import Timing
 from tfrun.errors import DivergedError
 from tfrun.files import disk
-from tfrun.files.journals import Writer
 
-UNLIMITED = sys.maxsize  # the last step of a run that only time or a signal ends
-BLOCK_SECONDS = 0.15  # so that the display moves several times a second
-FIRST_BLOCK_STEPS = 1  # then up to eight times as many each time
+EndReason = Literal["last step", "paused", "early stopping", "max_seconds", "interrupted"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """When to stop and when to save; `None` is never.
+class Block:
+    """A request to train `num_steps` steps from `first_step` on."""
 
-    Attributes:
-        steps_per_epoch: whole batches in an epoch.
-        last_step: the run's last step, or UNLIMITED.
-        max_seconds: of training in this process.
-        save_every_steps, save_every_seconds: the checkpoint's cadences; each that is given counts.
-        log_every_steps: each n-th step is a point on the curves over steps.
-        pause_step: where to stop before the last step, to be gone on with.
-    """
-
-    steps_per_epoch: int
-    last_step: int
-    max_seconds: float | None = None
-    save_every_steps: tuple[int, ...] = ()
-    save_every_seconds: float | None = None
-    log_every_steps: int | None = None
-    pause_step: int | None = None
-
-    @property
-    def end(self) -> int:
-        """The last step for now."""
-        return self.last_step if self.pause_step is None else min(self.pause_step, self.last_step)
-
-    @property
-    def limit(self) -> int | None:
-        """The last step, or None where there is none."""
-        return None if self.last_step == UNLIMITED else self.last_step
-
-    def block_steps(self, step: int, wanted: int) -> int:
-        """Returns how many steps to train from `step` on: about `wanted`, to an epoch's end where one is passed."""
-        end = min(step + max(1, wanted), self.end)
-        if end // self.steps_per_epoch > step // self.steps_per_epoch:
-            end -= end % self.steps_per_epoch
-        return min([end, *((step // every + 1) * every for every in self.save_every_steps)]) - step
+    first_step: int
+    num_steps: int
 
 
-@dataclass
-class Timing:
-    """Seconds that the training thread spent, by what on; `steps_per_second` is of training alone."""
+class Observer:
+    """Sees a run as it trains. Each method does nothing unless it is overridden."""
 
-    compile_seconds: float = 0.0
-    train_seconds: float = 0.0
-    eval_seconds: float = 0.0
-    checkpoint_seconds: float = 0.0
-    timed_steps: int = field(default=0, repr=False)
+    def on_block(self, first_step: int, result: BlockResult) -> None:
+        """Sees a block: the number of steps before it, and its result."""
 
-    @property
-    def steps_per_second(self) -> float | None:
-        return self.timed_steps / self.train_seconds if self.train_seconds else None
+    def on_epoch(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
+        """Sees an epoch's end: its number from 1, its last step, its metrics by full name (`val/loss`)."""
 
-    def added_to(self, earlier: Mapping[str, Any]) -> dict[str, float | None]:
-        """Returns what run.json says, for a run that goes on: its seconds summed up, the rate of this process."""
-        seconds = {key: value for key, value in asdict(self).items() if key != "timed_steps"}
-        total = {key: round((earlier.get(key) or 0.0) + value, 3) for key, value in seconds.items()}
-        return total | {"steps_per_second": self.steps_per_second and round(self.steps_per_second, 1)}
+    def on_save(self, step: int) -> None:
+        """Saves the state, which is that after `step`."""
+
+    def on_end(self) -> None:
+        """Returns once everything it was given is on the disk. Raises ResourceError if the disk refuses."""
 
 
-async def train(
-    program: Program,
-    run: Callable[[int, int], Awaitable[BlockResult]],
-    plan: Plan,
-    write: Callable[[int, BlockResult], Any],
-    show: Callable[[int, dict[str, float], Timing], Any],
-    save: Callable[[int], Any],
-    wait: Callable[[], Any],
-    is_interrupted: Callable[[], bool],
-    timing: Timing,
-    roll_back: Callable[[int], int] | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> str:
-    """Trains from the program's step to the plan's last one; the last step is always saved.
+class BlockSizer:
+    """Chooses how long the blocks are, so that Python runs about once in `seconds`.
 
     Args:
-        program: the compiled blocks over the run's state.
-        run: has one of them train, from a step on about so many steps.
+        seconds: how long a block takes.
+        first_steps: how many steps the first block has; each block has up to eight times as many as the one before.
+        max_steps: how many steps a block has at most.
+    """
+
+    def __init__(self, seconds: float, first_steps: int, max_steps: int):
+        self._seconds = seconds
+        self._num_steps = first_steps
+        self._max_steps = max_steps
+
+    @property
+    def num_steps(self) -> int:
+        """The length of the next block."""
+        return min(self._num_steps, self._max_steps)
+
+    def update(self, num_steps: int, seconds: float) -> None:
+        """Adapts the length to a block that took `seconds`."""
+        self._num_steps = min(8 * self._num_steps, max(1, int(num_steps * self._seconds / seconds)))
+
+
+class Position(Protocol):
+    """What the loop needs to know of the program it trains."""
+
+    @property
+    def step(self) -> int:
+        """The number of steps that the state has been trained."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether early stopping's patience is over."""
+
+
+def train(
+    position: Position,
+    plan: Plan,
+    *,
+    sizer: BlockSizer,
+    observers: Sequence[Observer],
+    timing: Timing,
+    should_stop: Callable[[], bool],
+    roll_back: Callable[[int], int] | None = None,
+) -> Generator[Block, BlockResult, EndReason]:
+    """Trains up to the plan's end; the last step is always saved. Yields blocks to be trained; is sent their results.
+
+    Args:
+        position: where the state is.
         plan: when to stop and when to save.
-        write: takes each block's first step and its result.
-        show: called after each block with the step, the newest values and the timing so far.
-        save: takes the state as it is for the checkpoint of a step.
-        wait: returns once all that was given to `write` and `save` is on the disk.
-        is_interrupted: whether a signal asked to stop.
-        timing: added to.
-        roll_back: called with a step whose numbers aren't finite; goes back to a step that was saved and returns it.
-        clock: gives seconds.
+        sizer: how long the blocks are.
+        observers: called in their order.
+        timing: the blocks' and the saves' seconds are added to it.
+        should_stop: whether a signal, or a sweep, asks the run to stop; asked after each block.
+        roll_back: called with a step whose numbers aren't finite: restores the state of a step that was saved, and
+            returns that step. None ends the run instead.
 
     Returns:
-        Why it ended: "last step", "paused", "early stopping", "max_seconds" or "interrupted".
+        Why training ended.
 
     Raises:
-        DivergedError: a loss or a gradient was not finite; the state is that of the step before, and saved.
+        DivergedError: a loss or a gradient is not finite; the state is that of the step before, and saved.
     """
-    step, wanted = int(program.step_count.numpy()), FIRST_BLOCK_STEPS
-    values: dict[str, float] = {}
-    started = saved = clock()
-    compiled = timing.compile_seconds > 0
-    why = "early stopping" if program.is_stopped else "last step"
+    step = position.step
+    started = saved = timing.clock()
+    reason: EndReason | None = "early stopping" if position.is_stopped else None
     if roll_back:
-        save(step)  # what to go back to
-    while step < plan.end and why == "last step":
-        num_steps = plan.block_steps(step, min(wanted, program.max_steps))
-        before = clock()
-        result = await run(step, num_steps)
-        seconds = clock() - before
-        if compiled:
-            timing.train_seconds += seconds
-            timing.timed_steps += len(result.losses)
-            wanted = min(8 * wanted, max(1, int(num_steps * BLOCK_SECONDS / seconds)))
-        else:
-            timing.compile_seconds += seconds
-            compiled = True
+        _save(step, observers)  # the state to roll back to
+    while plan.is_left(step) and reason is None:
+        num_steps = plan.block_steps(step, sizer.num_steps)
+        before = timing.clock()
+        result = yield Block(step, num_steps)
+        timing.add_block(len(result.losses), timing.clock() - before)
         disk.reach("epoch" if len(result.train) else "block")
-        write(step, result)
-        values |= newest_values(result, program.names)
+        _observe(step, result, plan.steps_per_epoch, observers)
         step += len(result.losses)
-        show(step, values, timing)
 
         if not result.finite and roll_back:
             step = roll_back(step)
             continue
         if not result.finite:
-            save(step)
-            wait()
-            raise DivergedError(
-                f"the loss or its gradient is not finite at step {step + 1}, epoch {step // plan.steps_per_epoch + 1}. "
-                f"The weights of step {step} are saved. A lower learning rate or optimizer.clip_norm may help"
-            )
-        if is_interrupted():
-            why = "interrupted"
+            _save(step, observers)
+            _end(observers)
+            raise _diverged(step, plan.steps_per_epoch)
+        if should_stop():
+            reason = "interrupted"
         elif result.stopped:
-            why = "early stopping"
-        elif plan.max_seconds is not None and clock() - started >= plan.max_seconds:
-            why = "max_seconds"
-        on_cadence = any(step % every == 0 for every in plan.save_every_steps)
-        if on_cadence or (plan.save_every_seconds is not None and clock() - saved >= plan.save_every_seconds):
-            before = clock()
-            save(step)
-            saved = clock()
-            timing.checkpoint_seconds += saved - before
-    before = clock()
-    save(step)
-    wait()
-    timing.checkpoint_seconds += clock() - before
-    return "paused" if why == "last step" and step < plan.last_step else why
+            reason = "early stopping"
+        elif plan.max_seconds is not None and timing.clock() - started >= plan.max_seconds:
+            reason = "max_seconds"
+        if plan.is_save_due(step, timing.clock() - saved):
+            with timing.saving():
+                _save(step, observers)
+            saved = timing.clock()
+    with timing.saving():
+        _save(step, observers)
+        _end(observers)
+    return reason or ("paused" if plan.is_paused(step) else "last step")
 
 
-def write(
-    writer: Writer, plan: Plan, group_names: list[str], names: list[str], first_step: int, result: BlockResult
-) -> None:
-    """Writes a block's steps and epochs, in the order in which they happened.
-
-    Args:
-        writer: takes the values.
-        plan: says which steps are points on the curves.
-        group_names: the active optimizer groups, in the order of the program's learning rates.
-        names: of the metrics, loss first.
-        first_step: the step before the block.
-        result: what the block did.
-    """
-    per_epoch, every = plan.steps_per_epoch, plan.log_every_steps
-    last_step = first_step + len(result.losses)
-    points = range((first_step // every + 1) * every, last_step + 1, every) if every else []
-    events: list[tuple[int, int | None]] = [(step, None) for step in points]
-    first_epoch = first_step // per_epoch
-    events += [((first_epoch + k + 1) * per_epoch, k) for k in range(len(result.train))]
-    for step, ended in sorted(events, key=lambda event: (event[0], event[1] is not None)):
-        if ended is None:
-            k = step - first_step - 1
-            rates = {
-                f"lr/{name}": float(rate) for name, rate in zip(group_names, result.learning_rates[k], strict=True)
-            }
-            writer.write_steps(step, {"loss": float(result.losses[k]), "grad_norm": float(result.norms[k]), **rates})
-        else:
-            is_best = bool(result.improved[ended])
-            writer.write_epoch(first_epoch + ended + 1, step, by_split(result, names, ended), is_best)
+def _observe(first_step: int, result: BlockResult, steps_per_epoch: int, observers: Sequence[Observer]) -> None:
+    """Shows observers a block, and the epochs that ended in it."""
+    for observer in observers:
+        observer.on_block(first_step, result)
+    first_epoch = first_step // steps_per_epoch
+    for k in range(len(result.train)):
+        epoch = first_epoch + k + 1
+        for observer in observers:
+            observer.on_epoch(epoch, epoch * steps_per_epoch, result.values(k))
 
 
-def by_split(result: BlockResult, names: list[str], k: int) -> dict[str, dict[str, float]]:
-    """Returns the metrics of the block's k-th ended epoch."""
-    splits = {"train": dict(zip(names, result.train[k].tolist(), strict=True))}
-    if result.has_val:
-        splits["val"] = dict(zip(names, result.val[k].tolist(), strict=True))
-    return splits
+def _save(step: int, observers: Sequence[Observer]) -> None:
+    for observer in observers:
+        observer.on_save(step)
 
 
-def newest_values(result: BlockResult, names: list[str]) -> dict[str, float]:
-    """Returns what a person watching wants to see, with full names."""
-    if len(result.train):
-        splits = by_split(result, names, len(result.train) - 1)
-        return {f"{split}/{name}": value for split, own in splits.items() for name, value in own.items()}
-    return {"train/loss": float(result.losses[-1])} if len(result.losses) else {}
+def _end(observers: Sequence[Observer]) -> None:
+    for observer in observers:
+        observer.on_end()
+
+
+def _diverged(step: int, steps_per_epoch: int) -> DivergedError:
+    return DivergedError(
+        f"the loss or its gradient is not finite at step {step + 1}, epoch {step // steps_per_epoch + 1}. "
+        f"The weights of step {step} are saved. A lower learning rate or optimizer.clip_norm may help"
+    )

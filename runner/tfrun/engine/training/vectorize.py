@@ -1,9 +1,9 @@
-"""Runs of one structure side by side: each variable has an axis more, with a lane for each run.
+"""Runs of one structure trained side by side: each variable has one axis more, with a lane for each run.
 
 A step is traced once, over the variables of one run, and `tf.vectorized_map` makes it a step of all lanes: their small
-matrix products become a large one, and what a step costs beside its arithmetic is paid once for all of them.
+matrix products become a large one, and the overhead of a step is paid once for all of them.
 
-While it is traced, Keras' stateless scope has every variable give and take a lane's value.
+While the step is traced, Keras' stateless scope makes every variable read and write a lane's value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tfrun.engine import private
 
 
 class Alone:
-    """One run, and no lanes."""
+    """One run, without lanes."""
 
     name = ""
 
@@ -28,13 +28,16 @@ class Alone:
         return function(*args)
 
 
+ALONE = Alone()
+
+
 class Lanes:
-    """Several runs.
+    """Several runs, a lane for each.
 
     Args:
-        variables: all that a step or an epoch's end reads or changes.
-        optimizers: whose variables are among them.
-        values: of each run, in the order of the variables.
+        variables: all variables that a step or an epoch's end reads or changes.
+        optimizers: the optimizers whose variables are among them.
+        values: the variables' values, of each run.
     """
 
     def __init__(
@@ -43,55 +46,58 @@ class Lanes:
         optimizers: Sequence[Any],
         values: Sequence[Sequence[np.ndarray]],
     ):
-        self.count, self.name = len(values), f", {len(values)} together"
-        self._variables, self._optimizers = variables, optimizers
-        self._stacked = [tf.Variable(np.stack(own), trainable=False) for own in zip(*values, strict=True)]
+        self.count = len(values)
+        self.name = f", {self.count} together"
+        self._variables = variables
+        self._optimizers = optimizers
+        self._stacked = [tf.Variable(np.stack(of_runs), trainable=False) for of_runs in zip(*values, strict=True)]
         self._copy = tf.function(self._copy_lane, autograph=False)
 
     def write(self, values: Sequence[Sequence[np.ndarray]]) -> None:
-        """Gives each lane a run's values."""
-        for stacked, own in zip(self._stacked, zip(*values, strict=True), strict=True):
-            stacked.assign(np.stack(own))
+        """Assigns each run's values to its lane."""
+        for stacked, of_runs in zip(self._stacked, zip(*values, strict=True), strict=True):
+            stacked.assign(np.stack(of_runs))
 
-    def show(self, lane: int) -> None:
-        """Gives the variables themselves a lane's values."""
+    def load(self, lane: int) -> None:
+        """Assigns a lane's values to the variables themselves."""
         self._copy(tf.constant(lane))
 
     def each(self, function: Callable[..., Any], on: tf.Tensor, *args: tf.Tensor) -> Any:
-        """Calls a function for every lane; only those that are on are changed by it.
+        """Calls a function for every lane; only the lanes that are on are changed.
 
         Args:
             function: reads and changes the variables as if there were one run.
-            on: (lanes,) bool.
-            args: its arguments, (lanes, …).
+            on: which lanes are on, (lanes,) bool.
+            args: the function's arguments, (lanes, …).
 
         Returns:
-            What it returns, each tensor (lanes, …).
+            The function's results, each tensor (lanes, …).
 
         Raises:
-            ValueError: it uses an operation that can't be vectorized, or changes a variable that is not among those.
+            ValueError: the function uses an operation that can't be vectorized, or changes a variable that isn't one of
+                the runs'.
         """
         changed: list[int] = []
 
-        def of_one(lane: tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]) -> tuple[Any, list[tf.Tensor]]:
-            is_on, values, own_args = lane
+        def of_lane(lane: tuple[tf.Tensor, list[tf.Tensor], list[tf.Tensor]]) -> tuple[Any, list[tf.Tensor]]:
+            is_on, values, lane_args = lane
             mapping = zip(self._variables, values, strict=True)
             with (
                 keras.StatelessScope(mapping, collect_losses=True) as scope,
                 private.backend_neutral_optimizers(self._optimizers),
             ):
                 before = [scope.get_current_value(variable) for variable in self._variables]
-                result = function(*own_args)
+                result = function(*lane_args)
                 after = [scope.get_current_value(variable) for variable in self._variables]
                 if len(scope.state_mapping) > len(self._variables):
                     raise ValueError("it changes a variable that is not part of the run's state")
             changed[:] = [k for k, value in enumerate(after) if value is not before[k]]
             return result, [tf.where(is_on, after[k], before[k]) for k in changed]
 
-        lanes = (on, [own.read_value() for own in self._stacked], list(args))
+        lanes = (on, [stacked.read_value() for stacked in self._stacked], list(args))
         # no AutoGraph, which TensorFlow would turn on here under XLA, and which takes seconds
-        of_one = tf.autograph.experimental.do_not_convert(of_one)
-        result, after = tf.vectorized_map(of_one, lanes, fallback_to_while_loop=False)
+        of_lane = tf.autograph.experimental.do_not_convert(of_lane)
+        result, after = tf.vectorized_map(of_lane, lanes, fallback_to_while_loop=False)
         for k, value in zip(changed, after, strict=True):
             self._stacked[k].assign(value)
         return result
@@ -101,10 +107,10 @@ class Lanes:
             variable.value.assign(stacked[lane])
 
 
-def either(condition: tf.Tensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
-    """Returns what one of two functions returns, and leaves the variables as it left them.
+def cond(condition: tf.Tensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+    """A `tf.cond` that also works inside a lane.
 
-    Alone it is a `tf.cond`. In a lane both are called, and every variable gets the value that one of them gave it.
+    In a lane both functions are called, and the condition selects their results and the values of the variables.
     """
     scope = private.open_stateless_scope()
     if scope is None:

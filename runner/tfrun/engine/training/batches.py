@@ -1,0 +1,37 @@
+"""Batches inside the compiled program: rows of resident examples, a replica's share, the rows' weights.
+
+Examples are a tuple (inputs, targets, weights); weights are `NO_WEIGHTS` if all rows count the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+NO_WEIGHTS = ()  # not None, which TensorFlow's nested structures would take for a tensor
+
+
+def gather(examples: Any, rows: tf.Tensor) -> Any:
+    """Returns the given rows, (B,) int32, of every tensor of the examples."""
+    return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), examples)
+
+
+def share_of_replica(rows: tf.Tensor) -> tf.Tensor:
+    """Returns this replica's equal share of a batch's leading axis."""
+    context = tf.distribute.get_replica_context()
+    share = rows.shape[0] // context.num_replicas_in_sync
+    return tf.reshape(tf.slice(rows, [context.replica_id_in_sync_group * share], [share]), [share])
+
+
+def has_weights(weights: Any) -> bool:
+    """Returns whether the rows of a batch have weights."""
+    return not isinstance(weights, tuple)
+
+
+def weighted(loss: Callable[..., tf.Tensor], weights: Any) -> Callable[..., tf.Tensor]:
+    """Returns a loss whose values are multiplied by the rows' weights, if they have any."""
+    if not has_weights(weights):
+        return loss
+    return lambda y, y_pred: loss(y, y_pred) * weights
