@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfrun.data.targets import MAIN_OUTPUT, TargetScale, of_output
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.loss_scale import LossScale
@@ -18,21 +18,6 @@ from tfrun.engine.training.vectorize import either
 from tfrun.errors import ConfigError
 
 MAX_SUMMED = 2048  # one after the other
-MAIN_OUTPUT = "output"  # of a model that gives several by name
-
-
-@dataclass(frozen=True)
-class TargetScale:
-    """How the target was scaled for training; metrics are worked out in the target's own unit."""
-
-    mean: float = 0.0
-    standard_deviation: float = 1.0
-
-    def restore(self, values: tf.Tensor) -> tf.Tensor:
-        """Returns scaled targets or predictions in the target's own unit."""
-        if (self.mean, self.standard_deviation) == (0.0, 1.0):
-            return values
-        return values * tf.cast(self.standard_deviation, values.dtype) + tf.cast(self.mean, values.dtype)
 
 
 class Step:
@@ -277,16 +262,6 @@ def update(metrics: Sequence[Any], targets: Mapping[str, TargetScale], y: Any, y
 def learns_targets(algorithm: Any) -> bool:
     """Returns whether an algorithm learns the data's targets."""
     return not getattr(algorithm, "own_targets", False)
-
-
-def of_output(values: Any, name: str) -> Any:
-    """Returns an output of the model or its target; one that has none of its own has the main target."""
-    return values.get(name, values[MAIN_OUTPUT]) if isinstance(values, dict) else values
-
-
-def main_output(values: Any) -> Any:
-    """Returns the prediction itself, or the target, where there are several."""
-    return of_output(values, MAIN_OUTPUT)
 
 
 def weighted(loss: Callable[..., tf.Tensor], weights: Any) -> Callable[..., tf.Tensor]:
