@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.components.algorithms.supervised import Supervised
+from tfrun.data.targets import TargetScale
 from tfrun.engine.training.groups import Group
-from tfrun.engine.training.step import Step, TargetScale
+from tfrun.engine.training.step import Step
 
 
 def squared(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

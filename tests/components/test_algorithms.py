@@ -22,7 +22,8 @@ from tfrun.components.models.autoencoder import Autoencoder
 from tfrun.components.models.gan import GanModel
 from tfrun.components.models.pointwise import Pointwise
 from tfrun.data.table import Features
-from tfrun.engine.training.step import Step, TargetScale
+from tfrun.data.targets import TargetScale
+from tfrun.engine.training.step import Step
 from tfrun.engine.verify import contracts, data_contracts
 from tfrun.errors import ConfigError
 

@@ -16,8 +16,8 @@ from tfrun.data import preprocessing
 from tfrun.data.arrays import StoredArray, blocks, load
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Features, Table
+from tfrun.data.targets import TargetScale
 from tfrun.engine.building.devices import dtype_policy
-from tfrun.engine.training.step import TargetScale
 from tfrun.errors import DataError
 
 SPLIT: dict[str, Any] = {"validation_split": 0.2, "test_split": 0.1, "seed": 0}

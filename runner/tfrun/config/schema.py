@@ -7,7 +7,7 @@ from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.component_schema import component
-from tfrun.config.cross_checks import MAIN_OUTPUT, check_path, check_together
+from tfrun.config.cross_checks import check_path, check_together
 from tfrun.config.keys import check_name, refuse_missing, refuse_unknown, require_mapping, unknown_key
 from tfrun.config.optimizer_schema import optimizer_groups
 from tfrun.config.settings import (
@@ -27,6 +27,7 @@ from tfrun.config.settings import (
     field_types,
 )
 from tfrun.config.types import check_value
+from tfrun.data.targets import MAIN_OUTPUT
 from tfrun.errors import ConfigError, unknown
 
 

@@ -21,30 +21,12 @@ from tfrun.components.layers.impute import Impute
 from tfrun.config.settings import DataSettings, HashEncoding, TextEncoding, TokensEncoding, VocabularyEncoding
 from tfrun.data.arrays import StoredArray, aligned_empty, blocks, give_back, load
 from tfrun.data.table import Features, Table, Target
+from tfrun.data.targets import MAIN_OUTPUT, FittedTarget, TargetScale, main_output
 from tfrun.engine.building.devices import dtype_policy
-from tfrun.engine.training.step import MAIN_OUTPUT, TargetScale, main_output
 from tfrun.errors import DataError, near_miss
 
 MAX_CLASSES = 1000
 BLOCK_BYTES = 2**21  # of encoded rows: enough to make up for a call of Keras layers
-
-
-@dataclass(frozen=True)
-class FittedTarget:
-    """What was learnt of a target: its task, its classes in the order of their ids, and the scale it is trained on."""
-
-    task: str
-    classes: list[str] = field(default_factory=list)
-    mean: float = 0.0
-    standard_deviation: float = 1.0
-
-    @property
-    def num_outputs(self) -> int:
-        return len(self.classes) if len(self.classes) > 2 else 1
-
-    @property
-    def scale(self) -> TargetScale:
-        return TargetScale(self.mean, self.standard_deviation)
 
 
 @dataclass(frozen=True)

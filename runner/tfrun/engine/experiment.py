@@ -28,6 +28,7 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data.table import Table
+from tfrun.data.targets import of_output
 from tfrun.engine.building import devices, together
 from tfrun.engine.building.pieces import OPTIONAL_ROLE, Session, build_session
 from tfrun.engine.inference.trained import evaluate, export_run, predict
@@ -37,7 +38,6 @@ from tfrun.engine.recording.signals import stop_on_signals
 from tfrun.engine.recording.tensorboard import TensorBoard, summary_metrics
 from tfrun.engine.training import loop
 from tfrun.engine.training.program import Program
-from tfrun.engine.training.step import of_output
 from tfrun.engine.verify import diagnosis
 from tfrun.engine.verify.checks import check, check_contracts
 from tfrun.errors import CheckpointError, DivergedError, Interrupted, ResourceError, TfrunError

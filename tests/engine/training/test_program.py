@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from tfrun.components.layers.dropout import Dropout
 from tfrun.data.preprocessing import Examples
+from tfrun.data.targets import TargetScale
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.feed import Resident, Stream
 from tfrun.engine.training.order import Order
 from tfrun.engine.training.program import Program, Tracker
-from tfrun.engine.training.step import TargetScale
 from tfrun.files.checkpoints import State
 
 MODES = ["graph_loop", "xla_loop", "eager", "stream", "xla_stream", "narrow_stream"]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrun.data.targets import TargetScale
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.loss_scale import GROWS_AFTER, LossScale
-from tfrun.engine.training.step import TargetScale
 from tfrun.errors import ConfigError
 
 X = np.array([[1.0], [2.0]], np.float32)

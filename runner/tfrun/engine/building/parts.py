@@ -16,6 +16,7 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, GroupSettings, MetricSettings, Settings
 from tfrun.config.types import map_references
 from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.targets import MAIN_OUTPUT, main_output, of_output
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convert_layers, convertible
 from tfrun.engine.training.averages import AveragedWeights
@@ -24,7 +25,7 @@ from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.engine.training.loop import UNLIMITED, Plan
 from tfrun.engine.training.loss_scale import LossScale
 from tfrun.engine.training.skips import Skips
-from tfrun.engine.training.step import MAIN_OUTPUT, Step, learns_targets, main_output, of_output
+from tfrun.engine.training.step import Step, learns_targets
 from tfrun.errors import ConfigError, unknown
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.config import registry
-from tfrun.data.preprocessing import FittedTarget, Preprocessing
+from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.targets import FittedTarget, main_output, of_output
 from tfrun.engine import private
 from tfrun.engine.building.devices import dtype_policy
-from tfrun.engine.training.step import main_output, of_output
 from tfrun.errors import ConfigError, LibraryChangedError
 from tfrun.files.runs import EXPORTS
 

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from tfrun.data import preprocessing
 from tfrun.data.table import Table
-from tfrun.engine.training.step import Step, main_output
+from tfrun.data.targets import main_output
+from tfrun.engine.training.step import Step
 from tfrun.engine.verify.contracts import CLOSE, Finding, compiled, made_again, near, saved
 
 SEED = 1

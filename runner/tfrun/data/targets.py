@@ -1,0 +1,56 @@
+"""Targets: the unit that each is trained in, its classes, and the model output that predicts it. No TensorFlow here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MAIN_OUTPUT = "output"  # the output of a model with several named outputs that predicts the data set's main target
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """How a target was standardized for training; metrics are computed in the target's own unit."""
+
+    mean: float = 0.0
+    standard_deviation: float = 1.0
+
+    def restore(self, values: Any) -> Any:
+        """Returns standardized targets or predictions, a floating-point tensor, in the target's own unit."""
+        if (self.mean, self.standard_deviation) == (0.0, 1.0):
+            return values
+        return values * self.standard_deviation + self.mean
+
+
+@dataclass(frozen=True)
+class FittedTarget:
+    """A target's task, its classes in the order of their ids, and the scale it is trained on."""
+
+    task: str
+    classes: list[str] = field(default_factory=list)
+    mean: float = 0.0
+    standard_deviation: float = 1.0
+
+    @property
+    def num_outputs(self) -> int:
+        """How many numbers a model predicts for it: one logit is enough for two classes."""
+        return len(self.classes) if len(self.classes) > 2 else 1
+
+    @property
+    def scale(self) -> TargetScale:
+        return TargetScale(self.mean, self.standard_deviation)
+
+
+def of_output(values: Any, name: str) -> Any:
+    """Returns a model's output, or its target, by name; the main target serves outputs without one of their own.
+
+    Args:
+        values: a mapping by output, or a single value, which serves every output.
+        name: the output.
+    """
+    return values.get(name, values[MAIN_OUTPUT]) if isinstance(values, dict) else values
+
+
+def main_output(values: Any) -> Any:
+    """Returns the main output, or its target, of a mapping by output; a single value is returned as it is."""
+    return of_output(values, MAIN_OUTPUT)
