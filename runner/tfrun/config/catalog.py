@@ -17,12 +17,8 @@ from tfrun.config import plugins as plugin_files
 from tfrun.config import registry
 from tfrun.config.plugins import Module
 from tfrun.errors import ConfigError, TfrunError, unknown
+from tfrun.protocols import RESERVED
 
-RESERVED = {  # parameters that the engine fills in
-    *("self", "y_true", "y_pred", "sample_weight", "step", "features", "num_outputs", "more_outputs"),
-    *("text_encodings", "rows_only"),
-    *("total_steps", "steps_per_epoch", "name", "dtype", "reduction", "args", "kwargs"),
-}
 # functions that are called with a tensor or a shape, whatever its name: that one has no default
 CALLED_WITH_OTHERS = ("activation", "constraint", "initializer", "regularizer")
 NOT_LITERAL = object()  # the default of a parameter whose default only running the code would tell
