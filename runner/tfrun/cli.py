@@ -172,9 +172,8 @@ def _train(args: argparse.Namespace) -> int:
     try:
         _write_config(folder, composed)
         with engine(folder.log) as (experiment, seconds):
-            return experiment.train(
-                settings, folder, hydra.catalog, table, overrides=args.words, import_seconds=seconds
-            )
+            options = experiment.RunOptions(overrides=args.words, import_seconds=seconds)
+            return experiment.train(settings, folder, catalog=hydra.catalog, table=table, options=options)
     except KeyboardInterrupt:  # while TensorFlow was imported
         folder.discard()
         raise
@@ -199,7 +198,8 @@ def _check(args: argparse.Namespace) -> int:
         if table is not None:
             chosen = {word.lstrip("+").partition("=")[0] for word in args.words}
             groups = [group for group in ("data", "model", "algorithm") if group in chosen]
-            experiment.check(settings, hydra.catalog, table, steps, groups, formats)
+            options = experiment.CheckOptions(parity_steps=steps, groups=groups, formats=formats)
+            experiment.check(settings, hydra.catalog, table=table, options=options)
     return 0
 
 
@@ -232,9 +232,8 @@ def _resume(args: argparse.Namespace) -> int:
     try:
         table = _read_data(settings, hydra.catalog)
         with engine(folder.log) as (experiment, seconds):
-            return experiment.train(
-                settings, folder, hydra.catalog, table, resume=True, overrides=overrides, import_seconds=seconds
-            )
+            options = experiment.RunOptions(resume=True, overrides=overrides, import_seconds=seconds)
+            return experiment.train(settings, folder, catalog=hydra.catalog, table=table, options=options)
     except (ConfigError, DataError, CheckpointError):  # nothing was trained with the new config
         write_atomically(folder.config_yaml, OmegaConf.to_yaml(OmegaConf.create(old)))
         raise

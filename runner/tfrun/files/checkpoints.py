@@ -48,62 +48,6 @@ class Checkpoint:
     passed_over: list[str]
 
 
-class State:
-    """The run's variables by slot; a slot is a role and a number, since automatic names differ between processes."""
-
-    def __init__(self, variables: Mapping[str, list[Any]]):
-        """Takes role → variables (Keras' or TensorFlow's), in an order that is the same in every process."""
-        self._variables = {f"{role}/{k:04d}": v for role, own in variables.items() for k, v in enumerate(own)}
-
-    @property
-    def variables(self) -> list[Any]:
-        """All of them."""
-        return list(self._variables.values())
-
-    def describe(self) -> dict[str, dict[str, Any]]:
-        """Returns what a manifest says of each slot."""
-        return {
-            slot: {"path": getattr(v, "path", v.name), "shape": list(v.shape), "dtype": str(_tensor(v).dtype.name)}
-            for slot, v in self._variables.items()
-        }
-
-    def read(self) -> dict[str, np.ndarray]:
-        """Returns a copy of every value, which later steps leave alone; the host waits for the device here."""
-        return {slot: _tensor(variable).numpy() for slot, variable in self._variables.items()}
-
-    def write(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Gives every variable that has one its value."""
-        for slot, variable in self._variables.items():
-            if slot in arrays:
-                variable.assign(arrays[slot])
-
-    def restore(self, checkpoint: Checkpoint, optional: str = "") -> None:
-        """Takes a checkpoint's values, all or none.
-
-        Args:
-            checkpoint: what was saved.
-            optional: a role that may be missing on either side; its variables then keep their values.
-
-        Raises:
-            CheckpointError: a slot is missing, left over, or of another shape or type.
-        """
-        own, saved = self.describe(), checkpoint.slots
-        for slot in sorted(own.keys() | saved.keys()):
-            if optional and slot.startswith(f"{optional}/") and (slot in own) != (slot in saved):
-                continue
-            here, there = own.get(slot), saved.get(slot)
-            if here is None or there is None or (here["shape"], here["dtype"]) != (there["shape"], there["dtype"]):
-                raise CheckpointError(
-                    f"{checkpoint.path}: {slot} doesn't fit this model and optimizer. "
-                    f"Received: {there or 'nothing'}. Expected: {here or 'nothing'}"
-                )
-        self.write(checkpoint.arrays)
-
-
-def _tensor(variable: Any) -> Any:
-    return variable.value if hasattr(variable, "path") else variable
-
-
 def save(
     folder: Path,
     step: int,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.compose import parse, plain, to_yaml
 from tfrun.config.cross_checks import check_task
 from tfrun.config.schema import build_settings
-from tfrun.config.settings import DataSettings
 from tfrun.data.table import Table, load_table
 from tfrun.errors import Interrupted, SweepError
 from tfrun.files.disk import write_atomically
@@ -26,78 +24,84 @@ from tfrun.sweep.jobs import Job, JobFolder, structure_of
 
 
 def train(
-    job: Job, catalog: Catalog, tell: Callable[..., None] | None = None, is_pruned: Callable[[], bool] | None = None
+    job: Job,
+    catalog: Catalog,
+    report: Callable[..., None] | None = None,
+    is_pruned: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Trains a job in its folder, which is there.
+    """Trains a job in its folder, which exists.
 
     Args:
         job: composed and checked.
-        catalog: the components.
-        tell: called with step, last step, epoch, values and whether an epoch ended.
-        is_pruned: whether the sweep has given the job up.
+        catalog: the components that exist.
+        report: called with step, last step, epoch, values and whether an epoch has ended.
+        is_pruned: whether the sweep has pruned the job.
     """
-    table = _table(job.settings.data, catalog)
-    check_task(job.settings, catalog, table.task)
     with engine(job.folder.log) as (experiment, seconds):
-        experiment.train(
-            job.settings,
-            job.folder,
-            catalog,
-            table,
+        table = _read_table(job, catalog)
+        options = experiment.RunOptions(
             resume=job.resume and job.folder.run_json.exists(),
             overrides=job.overrides,
             hparams=job.hparams,
             import_seconds=seconds,
-            tell=tell,
+            report=report,
             is_pruned=is_pruned,
             pause_epoch=job.pause_epoch,
+            reuse=process_reuse(),
         )
+        experiment.train(job.settings, job.folder, catalog=catalog, table=table, options=options)
 
 
 def train_together(
     jobs: Sequence[Job],
     catalog: Catalog,
-    tell: Callable[..., None],
-    ended: Callable[[int, BaseException | None], None],
-    within: Callable[[int], contextlib.AbstractContextManager[Any]],
+    *,
+    report: Callable[..., None],
+    on_end: Callable[[int, BaseException | None], None],
+    context: Callable[[int], contextlib.AbstractContextManager[Any]],
 ) -> None:
     """Trains jobs that are alike together, each in its folder.
 
     Args:
         jobs: composed and checked.
-        catalog: the components.
-        tell: called with a job's place among them, step, last step, epoch, values and whether an epoch ended.
-        ended: called with a job's place once it has ended, and its exception.
-        within: gives what is entered while a job does something of its own.
+        catalog: the components that exist.
+        report: called with a job's index, step, last step, epoch, values and whether an epoch has ended.
+        on_end: called with a job's index once it has ended, and its exception, if any.
+        context: returns what is entered while a job works on its own.
     """
-    table = _table(jobs[0].settings.data, catalog)
-    check_task(jobs[0].settings, catalog, table.task)
     with engine(None) as (experiment, seconds):
+        table = _read_table(jobs[0], catalog)
         runs = [
-            {
-                "settings": job.settings,
-                "folder": job.folder,
-                "overrides": job.overrides,
-                "hparams": job.hparams,
-                "import_seconds": seconds,
-                "tell": functools.partial(tell, k),
-            }
+            experiment.Job(
+                job.settings,
+                job.folder,
+                experiment.RunOptions(
+                    overrides=job.overrides,
+                    hparams=job.hparams,
+                    import_seconds=seconds,
+                    report=functools.partial(report, k),
+                    reuse=process_reuse(),
+                ),
+            )
             for k, job in enumerate(jobs)
         ]
-        experiment.train_together(runs, catalog, table, ended, within)
+        experiment.train_together(runs, catalog, table=table, reuse=process_reuse(), on_end=on_end, context=context)
 
 
-_tables: list[tuple[Any, Table]] = []  # the last job's, at most one: another of the same worker most often has the same
+@functools.cache
+def process_reuse() -> Any:
+    """Returns what the jobs of this process reuse. A forked process makes its own, since its parent trains nothing."""
+    from tfrun.engine.experiment import Reuse
+
+    return Reuse()
 
 
-def _table(data: DataSettings, catalog: Catalog) -> Table:
-    """Returns a job's rows, those of the job before it where nothing of them has changed."""
-    path = Path(str(data.params.get("path", ""))).expanduser()
-    file = path.stat() if path.is_file() else None
-    key = json.dumps(data.to_dict(), sort_keys=True), file and (file.st_mtime_ns, file.st_size, file.st_ino)
-    if not _tables or _tables[0][0] != key:
-        _tables[:] = [(key, load_table(data, catalog))]
-    return _tables[0][1]
+def _read_table(job: Job, catalog: Catalog) -> Table:
+    """Returns a job's rows: those of the last job, if neither the config nor the file has changed."""
+    data = job.settings.data
+    table = process_reuse().table(data, lambda: load_table(data, catalog))
+    check_task(job.settings, catalog, table.task)
+    return table
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,13 @@ def _run_together(jobs: Sequence[Job], catalog: Catalog, connection: Connection)
     try:
         for job in jobs:
             job.write_files()
-        train_together(jobs, catalog, lambda k, *at: tellers[k](*at), ended, lambda k: output_to(jobs[k].folder.log))
+        train_together(
+            jobs,
+            catalog,
+            report=lambda k, *at: tellers[k](*at),
+            on_end=ended,
+            context=lambda k: output_to(jobs[k].folder.log),
+        )
     except (Exception, KeyboardInterrupt) as error:
         for k in list(left):
             ended(k, error)

@@ -1,329 +1,303 @@
-"""Who trains a run's blocks: its own program, or one that trains several runs together.
+"""Drives several runs of one structure as one program, if that is faster than one after another.
 
-A run is a coroutine. It awaits its engine, and then each block; alone it never has to wait. Runs that are driven
-together wait for each other: when all have asked for their next block, one call of one program trains it for all of
-them, and each goes on by itself, to write, to save, or to end.
+start each run, up to its pieces
+choose:  together, or one after another
+together, while runs ask for blocks:
+one call of the program trains the block of all of them
+send each run its result; it writes, saves or ends
+drive the others to their ends, one after another
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.building import devices
-from tfrun.engine.building.pieces import Kept, Session, with_program
-from tfrun.engine.training import modes
+from tfrun.engine.building.alone import (
+    VECTORIZED,
+    AloneDriver,
+    Engine,
+    Ready,
+    Request,
+    Run,
+    finish_alone,
+)
+from tfrun.engine.building.pieces import Pieces
+from tfrun.engine.building.reuse import KeptProgram, Reuse
+from tfrun.engine.training import modes, residency
 from tfrun.engine.training.feed import Feed
-from tfrun.engine.training.loop import Timing
-from tfrun.engine.training.mode_cache import Choices
+from tfrun.engine.training.loop import Block, BlockSizer
+from tfrun.engine.training.mode_cache import ModeCache
 from tfrun.engine.training.program import BlockResult, Program
 from tfrun.engine.training.vectorize import Lanes
 from tfrun.errors import LibraryChangedError
 
-VECTORIZED = "vectorized"
 FIRST_BLOCK_STEPS = 256
-BLOCK_SECONDS = 1.0  # between two blocks each run has something to do
-
-
-class Engine(NamedTuple):
-    """What trains a run.
-
-    Attributes:
-        session: the run's, perhaps over the variables of an earlier one.
-        program: compiled for it.
-        told: what `run.json` says.
-        run: trains a block, from a step on about so many steps.
-        show: gives the variables the run's own values, which blocks that train several runs leave alone.
-    """
-
-    session: Session
-    program: Program
-    told: dict[str, Any]
-    run: Callable[[int, int], Awaitable[BlockResult]]
-    show: Callable[[], None]
-
-
-Take = Callable[[Session, Mapping[str, Any], Timing], Awaitable[Engine]]
-# session, what was picked when the run began, which a run that goes on keeps, and what takes the seconds of compiling
-
-
-def finish(run: Coroutine[Any, Any, int]) -> int:
-    """Drives a run that is alone to its end, and returns what it returns."""
-    try:
-        run.send(None)
-    except StopIteration as end:
-        return end.value
-    raise RuntimeError("a run that is alone has nothing to wait for")
-
-
-async def alone(session: Session, before: Mapping[str, Any], timing: Timing) -> Engine:
-    """Picks where the examples lie and how the program is compiled."""
-    settings = session.settings
-    why_stream = modes.why_stream(before.get("residency") or settings.data.residency, session.bytes_to_load)
-    session, kept = with_program(session, streams=bool(why_stream))
-    program, compile = kept.program, before.get("loop") or settings.trainer.compile
-    key = compile, session.plan
-    choice = kept.choices.get(key) or modes.choose(
-        compile,
-        session.strategy,
-        session.parts.model,
-        session.plan,
-        program,
-        session.state(program),
-        session.choices,
-    )
-    kept.choices[key] = replace(choice, compile_seconds=0.0)
-    program.mode, timing.compile_seconds = choice.mode, choice.compile_seconds
-    picked = {
-        "mode": "stream" if why_stream else choice.mode,
-        "why": "; ".join(filter(None, [why_stream, choice.why])),
-        "loop": choice.mode,
-        "residency": "stream" if why_stream else "device",
-    }
-
-    async def run(first_step: int, num_steps: int) -> BlockResult:
-        return program.run(first_step, num_steps)
-
-    if before and before["mode"] != VECTORIZED:  # else it goes on alone
-        picked = dict(before)
-    return Engine(session, program, picked | {"devices": devices.device_names()}, run, lambda: None)
-
-
-class _Wait:
-    """Waits for whoever drives a run to answer."""
-
-    def __init__(self, asked: Any):
-        self._asked = asked
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return (yield self._asked)
+BLOCK_SECONDS = 1.0  # between two blocks each of the runs has work to do
 
 
 @dataclass(frozen=True)
 class _Member:
-    """A run of the group: its session over the shared variables, its batches, its hyperparameters, its first values."""
+    """A run of the group.
 
-    session: Session
+    Attributes:
+        pieces: its pieces, over the shared variables.
+        feed: its batches.
+        inputs: its hyperparameters, by path.
+        values: the first values of its variables.
+    """
+
+    pieces: Pieces
     feed: Feed
     inputs: dict[str, float]
     values: list[np.ndarray]
 
 
-class Group:
-    """Runs that are trained together, where they are of one structure and that is faster.
+class Together:
+    """Trains runs together, if they are of one structure and that is faster.
+
+    Args:
+        reuse: has the program of an earlier run, which is used if it fits.
 
     Attributes:
-        why: why they are, or aren't.
+        why: why the runs are trained together, or aren't.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reuse: Reuse) -> None:
         self.why = ""
-        self._kept: Kept | None = None
+        self._reuse = reuse
+        self._kept: KeptProgram | None = None
         self._members: list[_Member] = []
         self._lanes: Lanes | None = None
         self._compile_seconds = 0.0
-        self._shown: int | None = None
-
-    async def take(self, session: Session, before: Mapping[str, Any], timing: Timing) -> Engine:
-        """Is every run's way to its engine."""
-        number = self._join(session)
-        await _Wait(number)
-        if number is None or self._lanes is None:
-            if number is not None:
-                session = self._put_back(number)
-            engine = await alone(session, before, timing)
-            return engine._replace(told=engine.told | {"why": f"{engine.told['why']}; {self.why}"})
-        session, program = self._members[number].session, self._program
-        timing.compile_seconds = self._compile_seconds
-
-        async def run(first_step: int, num_steps: int) -> BlockResult:
-            return await _Wait(first_step)
-
-        picked = {"mode": VECTORIZED, "why": self.why, "loop": program.mode, "residency": "device"}
-        return Engine(session, program, picked | {"devices": devices.device_names()}, run, lambda: self._show(number))
+        self._loaded: int | None = None  # the member whose values the variables have
 
     def drive(
         self,
-        runs: Sequence[Coroutine[Any, Any, int]],
-        ended: Callable[[int, BaseException | None], None],
-        within: Callable[[int], contextlib.AbstractContextManager[Any]],
+        runs: Sequence[Run],
+        *,
+        on_end: Callable[[int, BaseException | None], None],
+        context: Callable[[int], contextlib.AbstractContextManager[Any]],
     ) -> None:
-        """Drives runs to their ends; each one's exception does not concern the others.
+        """Drives runs to their ends. An exception of one of them doesn't concern the others.
 
         Args:
-            runs: whose engines are this group's.
-            ended: called with a run's place once it has ended, and its exception, if there was one.
-            within: gives what is entered while a run does something of its own.
+            runs: not started yet.
+            on_end: called with a run's index once it has ended, and its exception, if any.
+            context: returns what is entered while a run works on its own.
         """
-        asked: dict[int, Any] = {}
+        requests: dict[int, Request] = {}
+        lanes: dict[int, int] = {}  # a run's index → its lane
 
-        def go_on(k: int, answer: Any = None) -> None:
+        def advance(k: int, step: Callable[[], Request]) -> None:
+            """Lets a run work up to its next request."""
             try:
-                with within(k):
-                    asked[k] = runs[k].send(answer)
+                with context(k):
+                    requests[k] = step()
             except (Exception, SystemExit) as error:
-                asked.pop(k, None)
-                ended(k, None if isinstance(error, StopIteration) else error)
+                requests.pop(k, None)
+                on_end(k, None if isinstance(error, StopIteration) else error)
 
-        for k in range(len(runs)):
-            go_on(k)
-        numbers = {k: number for k, number in asked.items() if number is not None}
+        for k, run in enumerate(runs):
+            advance(k, lambda: self._start(run, k, lanes))  # noqa: B023 (called at once)
         try:
-            self._settle()
+            self._choose()
         except LibraryChangedError:
             raise
         except Exception as error:
             self._lanes, self.why = None, f"can't be trained together: {_first_line(error)}"
         if self._lanes is not None:
-            for k in numbers:
-                go_on(k)
-            wanted = FIRST_BLOCK_STEPS
-            while waiting := {k: step for k, step in asked.items() if k in numbers}:
-                (first,) = set(waiting.values())
-                on = [False] * len(self._members)
-                for k in waiting:
-                    on[numbers[k]] = True
-                count = self._members[0].session.plan.block_steps(first, min(wanted, self._program.max_steps))
-                started = time.perf_counter()
-                results = self._train(on, first, count)
-                wanted = min(8 * wanted, max(1, int(count * BLOCK_SECONDS / (time.perf_counter() - started))))
-                for k in waiting:
-                    go_on(k, results[numbers[k]])
-        for k in list(asked):  # one after the other, to its end
-            go_on(k)
+            sizer = BlockSizer(BLOCK_SECONDS, FIRST_BLOCK_STEPS, self._program.max_steps)
+            for k, lane in lanes.items():
+                advance(k, lambda: runs[k].send(self._engine(lane, sizer)))  # noqa: B023
+            while blocks := {k: block for k, block in requests.items() if isinstance(block, Block)}:
+                results = self._train_block(blocks, lanes, sizer)
+                for k in blocks:
+                    advance(k, lambda: runs[k].send(results[lanes[k]]))  # noqa: B023
+        for k in list(requests):
+            advance(k, lambda: self._finish(runs[k], requests[k], lanes.get(k)))  # noqa: B023
 
     @property
     def _program(self) -> Program:
         assert self._kept is not None
         return self._kept.program
 
-    def _join(self, session: Session) -> int | None:
-        """Returns a run's number in the group; None where it has to be trained alone."""
-        reason = _why_alone(session)
+    def _start(self, run: Run, k: int, lanes: dict[int, int]) -> Request:
+        """Builds a run's pieces, and makes it a member if it can be trained with the others."""
+        ready = next(run)
+        assert isinstance(ready, Ready)
+        try:
+            lane = self._join(ready.pieces)
+        except BaseException as error:
+            return run.throw(error)
+        if lane is not None:
+            lanes[k] = lane
+        return ready
+
+    def _engine(self, lane: int, sizer: BlockSizer) -> Engine:
+        program = self._program
+        description = {"mode": VECTORIZED, "why": self.why, "loop": program.mode, "residency": "device"}
+        return Engine(
+            pieces=self._members[lane].pieces,
+            program=program,
+            description=description | {"devices": devices.device_names()},
+            sizer=sizer,
+            compile_seconds=self._compile_seconds,
+            load_variables=lambda: self._load(lane),
+        )
+
+    def _train_block(self, blocks: dict[int, Block], lanes: dict[int, int], sizer: BlockSizer) -> list[BlockResult]:
+        """Trains the block that all of the runs ask for, and returns the results by lane."""
+        (block,) = set(blocks.values())
+        on = [False] * len(self._members)
+        for k in blocks:
+            on[lanes[k]] = True
+        started = time.perf_counter()
+        results = self._train(on, block.first_step, block.num_steps)
+        sizer.update(block.num_steps, time.perf_counter() - started)
+        return results
+
+    def _finish(self, run: Run, request: Request, lane: int | None) -> Request:
+        """Drives a run to its end, alone."""
+        driver = AloneDriver(self._reuse, note=self.why)
+        if lane is not None and isinstance(request, Ready):
+            pieces = self._restore(lane)
+            request = replace(request, pieces=pieces)
+        finish_alone(run, request, driver)
+
+    def _join(self, pieces: Pieces) -> int | None:
+        """Returns a run's lane in the group; None if it has to be trained alone."""
+        reason = _reason_to_train_alone(pieces)
         if reason:
             self.why = reason
             return None
         if self._kept is None:
-            over, self._kept = with_program(session, streams=False)
-        elif self._is_like_the_first(session):
-            over = self._kept.take(session, streams=False)
+            over, self._kept = self._reuse.program(pieces, streams=False)
+        elif self._is_like_the_first(pieces):
+            over = self._kept.adopt(pieces, streams=False)
         else:
             self.why = "not together: of another structure or other data than the first"
             return None
         values = [variable.numpy() for variable in self._variables(over)]
-        inputs = over.parts.inputs.read()
-        self._members.append(_Member(over, self._program.feed, inputs, values))
+        self._members.append(_Member(over, self._program.feed, over.parts.inputs.read(), values))
         return len(self._members) - 1
 
-    def _is_like_the_first(self, session: Session) -> bool:
+    def _is_like_the_first(self, pieces: Pieces) -> bool:
         assert self._kept is not None
-        first = self._members[0].session
-        is_equal = (first.plan, id(first.examples)) == (session.plan, id(session.examples))
-        return is_equal and self._kept.fits(session, session.structure(streams=False))
+        first = self._members[0].pieces
+        is_equal = (first.plan, id(first.examples)) == (pieces.plan, id(pieces.examples))
+        return is_equal and self._kept.fits(pieces, pieces.structure(streams=False))
 
-    def _variables(self, session: Session) -> list[Any]:
+    def _variables(self, pieces: Pieces) -> list[Any]:
         program = self._program
-        return [*session.state(program).variables, *session.parts.inputs.variables, *program.val_variables]
+        return [*pieces.state(program).variables, *pieces.parts.inputs.variables, *program.val_variables]
 
-    def _settle(self) -> None:
-        """Picks whether to train together, and compiles the program if so."""
+    def _choose(self) -> None:
+        """Chooses whether to train together, and compiles the program if so."""
         count = len(self._members)
         if self._kept is None or count < 2:
             self.why = self.why or "there is one run of its structure"
             return
-        session, values = self._members[0].session, [member.values for member in self._members]
-        choices = session.choices(lanes=count)
-        known = choices.read()
+        pieces, values = self._members[0].pieces, [member.values for member in self._members]
+        cache = pieces.mode_cache(num_runs=count)
+        known = cache.read()
         if known and known["mode"] == "alone":
             self.why = known["why"]
             return
         started = time.perf_counter()
-        lanes = self._kept.choices.get(("lanes", count))
-        if lanes is None:
-            optimizers = [group.optimizer for group in session.parts.step.active]
-            lanes = self._kept.choices["lanes", count] = Lanes(self._variables(session), optimizers, values)
-        else:
-            lanes.write(values)
-        self._program.mode = "graph_loop" if _wants_graph(session) else "xla_loop"
-        self._lanes = lanes
+        self._lanes = self._make_lanes(pieces, values)
+        self._program.mode = "graph_loop" if _wants_graph(pieces) else "xla_loop"
         self._train([False] * count, 0, 1)  # compiles
         self._compile_seconds = time.perf_counter() - started
         if known:
             self.why = known["why"]
-        elif self._is_faster(session.plan.last_step, choices):
-            lanes.write(values)
+        elif self._is_faster(pieces.plan.last_step, cache):
+            self._lanes.write(values)
         else:
             self._lanes = None
 
-    def _is_faster(self, last_step: int, choices: Choices) -> bool:
-        """Measures whether to train together is faster, where the runs are long enough for that to pay."""
+    def _make_lanes(self, pieces: Pieces, values: Sequence[Sequence[np.ndarray]]) -> Lanes:
+        """Returns lanes with the runs' first values: those made for earlier runs, if there were as many."""
+        assert self._kept is not None
+        key = ("lanes", len(values))
+        lanes = self._kept.choices.get(key)
+        if lanes is None:
+            optimizers = [group.optimizer for group in pieces.parts.step.active]
+            lanes = self._kept.choices[key] = Lanes(self._variables(pieces), optimizers, values)
+        else:
+            lanes.write(values)
+        return lanes
+
+    def _is_faster(self, last_step: int | None, cache: ModeCache) -> bool:
+        """Measures whether to train together is faster, if the runs are long enough for that to pay."""
         count, program = len(self._members), self._program
         together = 0.0
-        for longest in (modes.ROUGH_STEPS, program.max_steps):  # most runs are so short that a rough look will do
-            most = min(longest, program.max_steps)
-            together = count * modes.rate(lambda steps: self._train([True] * count, 0, steps), most)
-            seconds = last_step * count / together
+        for longest in (modes.ROUGH_STEPS, program.max_steps):  # a quick estimate is enough for most runs
+            max_steps = min(longest, program.max_steps)
+            together = count * modes.steps_per_second(lambda steps: self._train([True] * count, 0, steps), max_steps)
+            seconds = float("inf") if last_step is None else last_step * count / together
             if modes.is_too_short(seconds, self._compile_seconds):
                 self.why = f"{count} runs in at most {seconds:,.0f} s: too short to compare with one after another"
                 return True
         program.run(0, 1)  # compiles
-        alone = modes.rate(lambda steps: program.run(0, steps), program.max_steps)
+        alone = modes.steps_per_second(lambda steps: program.run(0, steps), program.max_steps)
         self.why = f"measured: {count} together {together:,.0f} steps/s, one after another {alone:,.0f} steps/s"
-        choices.write({"mode": "together" if together > alone else "alone", "why": self.why})
+        cache.write({"mode": "together" if together > alone else "alone", "why": self.why})
         return together > alone
 
     def _train(self, on: Sequence[bool], first_step: int, num_steps: int) -> list[BlockResult]:
         assert self._lanes is not None
-        program, first, self._shown = self._program, self._members[0], None
-        program.take(first.feed, first.session.examples.splits["val"])
+        program, first = self._program, self._members[0]
+        self._loaded = None
+        program.use_feed(first.feed, first.pieces.val_rows)
         parts = [program.batches(member.feed, first_step, num_steps) for member in self._members]
-        return program.run_lanes(self._lanes, parts, on, first_step, num_steps)
+        return program.run_lanes(self._lanes, parts, on=on, first_step=first_step, num_steps=num_steps)
 
-    def _put_back(self, number: int) -> Session:
-        """Gives the variables a run's first values, and returns its session over them."""
-        member = self._members[number]
-        for variable, value in zip(self._variables(member.session), member.values, strict=True):
+    def _restore(self, lane: int) -> Pieces:
+        """Restores a run's first values and returns its pieces."""
+        member = self._members[lane]
+        for variable, value in zip(self._variables(member.pieces), member.values, strict=True):
             variable.assign(value)
-        member.session.parts.inputs.take(member.inputs)
-        return member.session
+        member.pieces.parts.inputs.assign(member.inputs)
+        return member.pieces
 
-    def _show(self, number: int) -> None:
-        """Has the variables, and all else that a run looks at, be of one run."""
-        if self._shown == number:
+    def _load(self, lane: int) -> None:
+        """Loads one run's lane into the shared variables, inputs and feed."""
+        if self._loaded == lane:
             return
         assert self._lanes is not None
-        self._shown, member = number, self._members[number]
-        self._lanes.show(number)
-        member.session.parts.inputs.take(member.inputs)
-        self._program.take(member.feed, member.session.examples.splits["val"])
+        self._loaded = lane
+        member = self._members[lane]
+        self._lanes.load(lane)
+        member.pieces.parts.inputs.assign(member.inputs)
+        self._program.use_feed(member.feed, member.pieces.val_rows)
 
 
-def _why_alone(session: Session) -> str:
-    """Returns why a run can't be trained with others, if it can't."""
-    settings, step = session.settings, session.parts.step
-    trainer = settings.trainer
-    variables = session.state().variables
+def _reason_to_train_alone(pieces: Pieces) -> str:
+    """Returns why a run can't be trained with others, or an empty string."""
+    trainer, step = pieces.settings.trainer, pieces.parts.step
     reasons = {
-        "strategy": session.strategy.num_replicas_in_sync > 1 and "several replicas",
-        "residency": modes.why_stream(settings.data.residency, session.bytes_to_load),
-        "compile": trainer.compile == "eager" and "trainer.compile=eager",
-        "microbatches": step.microbatches > 1 and "trainer.microbatches",
-        "on_divergence": trainer.on_divergence == "rollback" and "trainer.on_divergence=rollback",
-        "max_seconds": trainer.max_seconds is not None and "trainer.max_seconds",
-        "variables": any(isinstance(own, tf.Variable) for own in variables) and "a component has a tf.Variable",
+        "several replicas": pieces.strategy.num_replicas_in_sync > 1,
+        "trainer.compile=eager": trainer.compile == "eager",
+        "trainer.microbatches": step.options.microbatches > 1,
+        "trainer.on_divergence=rollback": trainer.on_divergence == "rollback",
+        "trainer.max_seconds": trainer.max_seconds is not None,
+        "a component has a tf.Variable": any(isinstance(v, tf.Variable) for v in pieces.state().variables),
     }
-    return next((f"not together: {reason}" for reason in reasons.values() if reason), "")
+    streams = residency.reason_to_stream(pieces.settings.data.residency, pieces.bytes_to_load)
+    reason = streams or next((text for text, applies in reasons.items() if applies), "")
+    return f"not together: {reason}" if reason else ""
 
 
-def _wants_graph(session: Session) -> bool:
-    on_cpu = not tf.config.list_logical_devices("GPU")
-    return session.settings.trainer.compile == "graph" or (on_cpu and modes.has_convolutions(session.parts.model))
+def _wants_graph(pieces: Pieces) -> bool:
+    return pieces.settings.trainer.compile == "graph" or modes.prefers_graph(pieces.parts.model)
 
 
 def _first_line(error: Exception) -> str:

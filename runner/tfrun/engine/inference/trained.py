@@ -12,7 +12,7 @@ from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data import preprocessing
 from tfrun.data.table import Table
-from tfrun.engine.building.pieces import OPTIONAL_ROLE, Session, build_session
+from tfrun.engine.building.pieces import OPTIONAL_ROLE, Pieces, build_pieces
 from tfrun.engine.inference import export, predictions
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
@@ -35,14 +35,14 @@ def evaluate(
     """
     saved = _saved(folder)
     fitted = preprocessing.Preprocessing.of(folder.read_preprocessing()) if other_data else None
-    session = build_session(settings, catalog, table, fitted)
-    program = _program_with_best(session, saved)
-    rows = session.examples.splits["test"]
+    pieces = build_pieces(settings, catalog, table=table, fitted=fitted)
+    program = _program_with_best(pieces, saved)
+    rows = pieces.examples.splits["test"]
     if len(rows) == 0:
         raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
     console = Terminal()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
-    say(console, f"{len(rows)} rows of {session.table.source}")
+    say(console, f"{len(rows)} rows of {pieces.table.source}")
     for name, value in program.evaluate(rows).items():
         say(console, f"test/{name:15s} {value:.6g}")
 
@@ -63,14 +63,14 @@ def export_run(settings: Settings, folder: RunFolder, catalog: Catalog, table: T
     saved = _saved(folder)
     export.check_format(format, preprocessing.Preprocessing.of(folder.read_preprocessing()))
     first = first_rows(table)
-    session = build_session(settings, catalog, table)
-    _program_with_best(session, saved)
-    off = export_session(session, first, format, folder.exports)
+    pieces = build_pieces(settings, catalog, table=table)
+    _program_with_best(pieces, saved)
+    off = export_pieces(pieces, first, format=format, folder=folder.exports)
     console = Terminal()
     say(console, f"{shown(folder.exports / EXPORTS[format])}, best weights up to step {saved.step}")
-    for name, kind in export.inputs_of(session.examples.preprocessing).items():
+    for name, kind in export.inputs_of(pieces.examples.preprocessing).items():
         say(console, f"        {name}: {kind}")
-    rows = min(export.CHECKED_ROWS, session.examples.num_rows)
+    rows = min(export.CHECKED_ROWS, pieces.examples.num_rows)
     say(console, f"checked in a clean process: {rows} rows, predictions at most {off:.2g} off the run's own")
 
 
@@ -79,13 +79,17 @@ def first_rows(table: Table) -> dict[str, np.ndarray]:
     return {name: np.array(column[: export.CHECKED_ROWS]) for name, column in table.columns.items()}
 
 
-def export_session(session: Session, first: Mapping[str, np.ndarray], format: str, folder: Path) -> float:
-    """Writes a session's model and returns how far its predictions for the first rows are off in a clean process."""
-    model, preprocessing = session.parts.model, session.examples.preprocessing
+def export_pieces(pieces: Pieces, first: Mapping[str, np.ndarray], *, format: str, folder: Path) -> float:
+    """Writes a model of raw rows, and checks it in a clean process.
+
+    Returns:
+        The largest difference between its predictions for the first rows and the run's own.
+    """
+    model, preprocessing = pieces.parts.model, pieces.examples.preprocessing
     export.check_format(format, preprocessing)
-    has_targets = session.parts.step.learns_targets
+    has_targets = pieces.parts.step.learns_targets
     rows = export.raw_rows(first, preprocessing)
-    inputs, _, _ = feed.sample(session.examples, len(next(iter(rows.values()))))
+    inputs, _, _ = feed.sample(pieces.examples, len(next(iter(rows.values()))))
     expected = export.predictions(model(inputs, training=False), preprocessing, has_targets)
     path = export.write(export.portable(model, preprocessing, has_targets), format, folder)
     return export.check(path, format, rows, expected)
@@ -108,13 +112,14 @@ def predict(settings: Settings, folder: RunFolder, catalog: Catalog, table: Tabl
     fitted = preprocessing.Preprocessing.of(folder.read_preprocessing())
     names = settings.data.params.get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
-    session = build_session(settings, catalog, preprocessing.with_any_targets(table, fitted, names), fitted)
-    _program_with_best(session, saved)
-    columns = predictions.columns(session.parts.model, session.examples, names, session.parts.step.learns_targets)
+    rows = preprocessing.with_any_targets(table, fitted, names)
+    pieces = build_pieces(settings, catalog, table=rows, fitted=fitted)
+    _program_with_best(pieces, saved)
+    columns = predictions.columns(pieces.parts.model, pieces.examples, names, pieces.parts.step.learns_targets)
     predictions.write(columns, out)
     console = Terminal()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
-    say(console, f"{shown(out)}: {session.examples.num_rows:,} rows of {table.source}, {', '.join(columns)}")
+    say(console, f"{shown(out)}: {pieces.examples.num_rows:,} rows of {table.source}, {', '.join(columns)}")
 
 
 def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
@@ -124,9 +129,9 @@ def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
     return saved
 
 
-def _program_with_best(session: Session, saved: checkpoints.Checkpoint) -> Program:
+def _program_with_best(pieces: Pieces, saved: checkpoints.Checkpoint) -> Program:
     """Returns a program whose model has the best weights of the run that was saved."""
-    program = session.make_program()
-    session.state(program).restore(saved, OPTIONAL_ROLE)
-    session.load_best(program)
+    program = pieces.make_program()
+    pieces.state(program).restore(saved, OPTIONAL_ROLE)
+    pieces.load_best(program)
     return program

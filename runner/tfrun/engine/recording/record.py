@@ -1,6 +1,6 @@
-"""What a run leaves behind while it trains: its journals, its checkpoints and `run.json`.
+"""Records a run while it trains: its journals, its checkpoints and `run.json`.
 
-All of it is written by the background thread, in the order of the run; the training thread only copies the state.
+The background thread writes all of it, in the order of the run; the training thread only copies the state.
 """
 
 from __future__ import annotations
@@ -14,63 +14,86 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tfrun.engine.building.pieces import Session
+from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.recording.background import Background
 from tfrun.engine.recording.tensorboard import TensorBoard
-from tfrun.engine.training import loop
+from tfrun.engine.training.loop import Observer
+from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import BlockResult, Program
+from tfrun.engine.training.timing import Timing
 from tfrun.errors import DivergedError, ResourceError
 from tfrun.files import checkpoints, journals
+from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder
 
 log = logging.getLogger("tfrun")
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast
-MOST_ROLLBACKS = 5  # to one checkpoint
+MAX_ROLLBACKS = 5  # to one checkpoint
 
 
-class Record:
-    """Writes a run down. A context manager: what was handed over is on the disk when it is left.
+class Record(Observer):
+    """Writes a run to its folder. A context manager: everything is on the disk when it is left.
 
     Args:
         folder: the run's.
-        session, program: the run.
-        run: what `run.json` says; while the context is entered it belongs to the background.
+        pieces: the run's pieces.
+        program: the run's program.
+        run: the fields of `run.json`.
         timing: the training thread's seconds.
-        lengths: how long the journals were at the checkpoint that the run goes on from; none for a new run.
 
     Attributes:
-        shorter: journals that have lost what the checkpoint knows of.
+        results: the newest metrics and those of the best epoch.
+        board: TensorBoard's event files, or None without a logger.
+        writer: all journals together.
+        shortened: the journals that have lost lines which the checkpoint knows of.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        session: Session,
-        program: Program,
-        run: dict[str, Any],
-        timing: loop.Timing,
-        lengths: Mapping[str, int],
-    ):
-        self._folder, self._session, self._program = folder, session, program
-        self._run, self._timing, self._earlier = run, timing, dict(run["timing"])
-        self._state = session.state(program)
+    def __init__(self, folder: RunFolder, pieces: Pieces, *, program: Program, run: RunJson, timing: Timing):
+        self._folder = folder
+        self._pieces = pieces
+        self._program = program
+        self._run = run
+        self._timing = timing
+        self._earlier_timing = run["timing"]
+        self._state = pieces.state(program)
         self._slots = self._state.describe()
-        self._groups = [group.name for group in session.parts.step.active]
-        self._times_back_to: Counter[int] = Counter()
-        self._open(lengths)
-        if self.board and (not lengths or run["step"] == run.get("branch", {}).get("step")):
-            for tag, content in (("config", session.settings.to_dict()), ("groups", run["groups"])):
-                self.board.write_text(tag, _as_markdown(content), run["step"])
-        self._background, self._saved = Background(), threading.Event()
+        self._group_names = [group.name for group in pieces.parts.step.active]
+        self._rollbacks: Counter[int] = Counter()  # by the step of the checkpoint
+        self._background = Background()
+        self._saved = threading.Event()
         self._saved.set()
-        self._refused: ResourceError | None = None  # by the disk, at the last try to save
+        self._refusal: ResourceError | None = None  # of the disk, at the last attempt to save
+
+    @classmethod
+    def open(
+        cls,
+        folder: RunFolder,
+        pieces: Pieces,
+        *,
+        program: Program,
+        run: RunJson,
+        timing: Timing,
+        lengths: Mapping[str, int],
+    ) -> Record:
+        """Opens the journals of a run.
+
+        Args:
+            lengths: the journals' lengths at the checkpoint that the run is resumed from; empty for a new run.
+            folder, pieces, program, run, timing: as for the constructor.
+        """
+        record = cls(folder, pieces, program=program, run=run, timing=timing)
+        record._open(lengths)
+        if record.board and (not lengths or run["step"] == run.get("branch", {}).get("step")):
+            for tag, content in (("config", pieces.settings.to_dict()), ("groups", run["groups"])):
+                record.board.write_text(tag, _as_markdown(content), run["step"])
+        return record
 
     def _open(self, lengths: Mapping[str, int]) -> None:
-        """Goes on with the journals where a checkpoint left them."""
-        folder, best = self._folder, self._session.best
-        self.shorter = journals.cut_back(folder.path, lengths)
+        """Opens the journals at the lengths that a checkpoint has recorded."""
+        folder, best = self._folder, self._pieces.best
+        self.shortened = journals.cut_back(folder.path, lengths)
         self.results = journals.Results(folder.metrics_jsonl, int(best.best_step.numpy()), best.monitor)
-        self.board = TensorBoard(folder.tensorboard) if self._session.settings.logger else None
+        self.board = TensorBoard(folder.tensorboard) if self._pieces.settings.logger else None
         lines = journals.JsonLines(folder.metrics_jsonl)
         self.writer = journals.MultiWriter(filter(None, [lines, self.results, self.board]))
 
@@ -81,24 +104,24 @@ class Record:
     def __exit__(self, *error: Any) -> None:
         self._background.__exit__(*error)
 
-    def write(self, first_step: int, result: BlockResult) -> None:
-        """Takes a block's values."""
-        names = self._program.names
-        self._background.do(loop.write, self.writer, self._session.plan, self._groups, names, first_step, result)
+    def on_block(self, first_step: int, result: BlockResult) -> None:
+        plan = self._pieces.plan
+        self._background.do(write_block, self.writer, result, plan, self._group_names, first_step)
 
-    def save(self, step: int) -> None:
-        """Takes the state as it is after a step."""
-        self._saved.wait()  # for the disk: there is one copy of the state in memory at a time
+    def on_save(self, step: int) -> None:
+        self._saved.wait()  # until the last one is on the disk: there is one copy of the state in memory at a time
         self._saved = self._background.do(self._save, step, self._state.read(), self._seconds())
 
-    def wait(self) -> None:
-        """Returns once everything is on the disk. Raises ResourceError where the disk refuses the last state."""
+    def on_end(self) -> None:
         self._background.wait()
-        if self._refused:
-            raise self._refused
+        if self._refusal:
+            raise self._refusal
 
     def roll_back(self, step: int) -> int:
-        """Goes back to the newest checkpoint, with half its learning rates, a quarter the second time, and so on.
+        """Restores the newest checkpoint, with half its learning rates, a quarter the second time, and so on.
+
+        Args:
+            step: the step whose numbers aren't finite.
 
         Returns:
             The checkpoint's step.
@@ -106,57 +129,90 @@ class Record:
         Raises:
             DivergedError: it has been tried from there often enough.
         """
-        self.wait()
+        self.on_end()
         saved = checkpoints.newest(self._folder.checkpoints)
         assert saved is not None
-        if self._times_back_to[saved.step] == MOST_ROLLBACKS:
+        if self._rollbacks[saved.step] == MAX_ROLLBACKS:
             raise DivergedError(
                 f"the loss or its gradient is not finite at step {step + 1}, however often learning rates are halved. "
                 f"The weights of step {saved.step} are saved"
             )
-        self._times_back_to[saved.step] += 1
-        factor = 0.5 ** self._times_back_to[saved.step]
+        self._rollbacks[saved.step] += 1
+        factor = 0.5 ** self._rollbacks[saved.step]
         self.writer.close()
         self._state.restore(saved)
-        for group in self._session.parts.step.active:
+        for group in self._pieces.parts.step.active:
             group.base_learning_rate.assign(group.base_learning_rate * factor)
         self._open(saved.extra["journals"])
-        self._run.setdefault("rollbacks", []).append({"from": step, "to": saved.step, "rates": factor})
+        self._run.append("rollbacks", {"from": step, "to": saved.step, "rates": factor})
         return saved.step
 
     def close(self) -> None:
-        """Writes what is left, and into `run` what the run took and gave."""
+        """Writes the rest of the journals, and updates the fields of `run.json` a last time."""
         self.writer.close()
-        self._run["timing"] |= self._seconds()
-        self._run |= {"metrics": self.results.metrics, "best": self.results.best}
+        self._run.merge("timing", self._seconds())
+        self._run.update(metrics=self.results.metrics, best=self.results.best)
 
     def _seconds(self) -> dict[str, float | None]:
-        return self._timing.added_to(self._earlier)
+        return self._timing.added_to(self._earlier_timing)
 
     def _save(self, step: int, arrays: Mapping[str, np.ndarray], seconds: Mapping[str, float | None]) -> None:
-        """Saves a state; where the disk refuses, training goes on, and the next one is another try."""
+        """Saves a state. If the disk refuses, training continues, and the next checkpoint is another attempt."""
         try:
             self._write(step, arrays, seconds)
         except ResourceError as error:
-            log.warning("%s. Training goes on, and the next checkpoint is another try", error)
-            self._refused = error
+            log.warning("%s. Training continues, and the next checkpoint is another attempt", error)
+            self._refusal = error
         else:
-            self._refused = None
+            self._refusal = None
 
     def _write(self, step: int, arrays: Mapping[str, np.ndarray], seconds: Mapping[str, float | None]) -> None:
-        self.writer.flush()  # what the checkpoint says of the journals must be true after a power cut too
-        session, run = self._session, self._run
+        self.writer.flush()  # the lengths in the checkpoint must be true after a power cut too
+        pieces = self._pieces
         extra = {
-            "engine": run["engine"],
+            "engine": self._run["engine"],
             "journals": journals.journal_lengths(self._folder.path),
-            "fingerprint": session.examples.fingerprint,
+            "fingerprint": pieces.examples.fingerprint,
         }
-        keep = session.settings.checkpoint.keep
+        keep = pieces.settings.checkpoint.keep
         checkpoints.save(self._folder.checkpoints, step, self._slots, arrays, extra, keep)
-        run.update(step=step, epoch=step // session.plan.steps_per_epoch)
-        run.update(metrics=self.results.metrics, best=self.results.best)
-        run["timing"] |= seconds
-        self._folder.write_run(run)
+        self._run.update(
+            step=step,
+            epoch=step // pieces.plan.steps_per_epoch,
+            metrics=self.results.metrics,
+            best=self.results.best,
+        )
+        self._run.merge("timing", seconds)
+        self._run.write()
+
+
+def write_block(
+    writer: journals.Writer, result: BlockResult, plan: Plan, group_names: list[str], first_step: int
+) -> None:
+    """Writes a block's steps and epochs, in the order in which they happened.
+
+    Args:
+        writer: the journals.
+        result: the block's.
+        plan: says which steps are points of the curves.
+        group_names: the active optimizer groups, in the order of the result's learning rates.
+        first_step: the step before the block.
+    """
+    per_epoch, every = plan.steps_per_epoch, plan.log_every_steps
+    last_step = first_step + len(result.losses)
+    points = range((first_step // every + 1) * every, last_step + 1, every) if every else []
+    events: list[tuple[int, int | None]] = [(step, None) for step in points]
+    first_epoch = first_step // per_epoch
+    events += [((first_epoch + k + 1) * per_epoch, k) for k in range(len(result.train))]
+    for step, ended in sorted(events, key=lambda event: (event[0], event[1] is not None)):
+        if ended is None:
+            k = step - first_step - 1
+            rates = zip(group_names, result.learning_rates[k], strict=True)
+            values = {"loss": float(result.losses[k]), "grad_norm": float(result.norms[k])}
+            writer.write_steps(step, values | {f"lr/{name}": float(rate) for name, rate in rates})
+        else:
+            is_best = bool(result.improved[ended])
+            writer.write_epoch(first_epoch + ended + 1, step, result.by_split(ended), is_best)
 
 
 def _as_markdown(content: Any) -> str:

@@ -1,8 +1,8 @@
 """A block: many steps, across the ends of epochs and their validation, as one graph.
 
-    for each epoch of the block:
-        for each of its steps:   train on one batch; stop if the numbers are no longer finite
-        at its end:              validate, compare with the best, keep the best weights, stop early?
+for each epoch of the block:
+for each of its steps:   train on one batch; stop if the numbers are no longer finite
+at its end:              validate, compare with the best, keep the best weights, stop early?
 """
 
 from __future__ import annotations

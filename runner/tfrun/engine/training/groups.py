@@ -1,36 +1,38 @@
-"""Variables → optimizer groups: every trainable variable in exactly one, and the proof of it."""
+"""Optimizer groups: every trainable variable belongs to exactly one, and `assign_groups` proves it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfrun.engine.training.hyperparameters import Hyperparameter
 from tfrun.errors import ConfigError
 
 
 @dataclass
 class Group:
-    """Some variables, the optimizer that updates them, and how.
+    """Some variables, the optimizer that updates them, and when.
 
     Attributes:
         name: the group's key in `optimizer.groups`.
-        variables: the trainable variables that are its own.
-        optimizer: their Keras optimizer, built; None where the group is frozen.
+        variables: its trainable variables.
+        optimizer: their Keras optimizer, built; None if the group is frozen.
         schedule: step → factor on the learning rate, or None for a constant rate.
         clip_norm: the largest global norm of the group's gradients, or None.
-        every: the group updates at each `every`-th step.
-        base_learning_rate: the rate before the schedule; a variable, so that another rate is no new program.
-        first_step, end_step: its stage: it updates from this step on, counted from 0, and before that one, if any.
-        watcher: the schedule, where it wants to see each epoch's values, or None.
+        every: the group updates at every n-th step.
+        base_learning_rate: the rate before the schedule; a variable, so that another rate needs no new program.
+        first_step, end_step: its stage: it updates from the first one on, counted from 0, and before the second one.
+        watcher: the schedule, if it uses each epoch's values, or None.
     """
 
     name: str
     variables: list[keras.Variable]
+    _: KW_ONLY
     optimizer: Any = None
     schedule: Callable[[tf.Tensor], tf.Tensor] | None = None
     clip_norm: Any = None
@@ -53,7 +55,7 @@ class Group:
         return self.first_step > 0 or self.end_step is not None
 
     def updates(self, step: tf.Tensor) -> tf.Tensor | None:
-        """Returns whether the group updates at a step, a scalar bool; None where it does at each."""
+        """Returns whether the group updates at a step, a scalar bool; None if it updates at every step."""
         if self.every == 1 and not self.has_stage:
             return None
         return ((step - self.first_step + 1) % self.every == 0) & self._is_staged(step)
@@ -70,10 +72,10 @@ def assign_groups(
     Args:
         patterns: group name → regular expression, searched in `variable.path`.
         variables: the model's trainable variables.
-        optional: groups that are left out where they match nothing, if the others cover every variable.
+        optional: groups that are left out if they match nothing and the others cover every variable.
 
     Raises:
-        ConfigError: a pattern that matches nothing, or a variable matched twice or not at all.
+        ConfigError: a pattern matches nothing, or a variable is matched twice or not at all.
     """
     groups: dict[str, list[keras.Variable]] = {name: [] for name in patterns}
     problems: list[str] = []
@@ -102,14 +104,14 @@ def assign_groups(
 
 
 def describe_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Returns the split as `run.json` and `tfrun check` show it."""
+    """Returns the groups as `run.json` and `tfrun check` show them."""
     return [
         {
             "name": group.name,
             "optimizer": group.optimizer.name if group.optimizer else "frozen",
             "learning_rate": None if group.optimizer is None else float(f"{group.base_learning_rate.numpy():.7g}"),
             "every": group.every,
-            "clip_norm": getattr(group.clip_norm, "value", group.clip_norm),
+            "clip_norm": group.clip_norm.value if isinstance(group.clip_norm, Hyperparameter) else group.clip_norm,
             "parameters": sum(int(variable.value.shape.num_elements()) for variable in group.variables),
             "variables": [variable.path for variable in group.variables],
         }

@@ -173,17 +173,17 @@ numbers.Real.register(Hyperparameter)
 
 
 class Hyperparameters:
-    """Those of a run, by their path in the config: `loss.delta`."""
+    """A run's hyperparameters, by their path in the config: `loss.delta`."""
 
     def __init__(self) -> None:
         self._by_path: dict[str, Hyperparameter] = {}
 
     def wrap(self, where: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns a component's parameters with a Hyperparameter for each float.
+        """Returns a component's parameters with a Hyperparameter in place of each float.
 
         Args:
             where: the component's path in the config.
-            params: its parameters; floats are those that its annotations or the config say are.
+            params: its parameters. The floats are those that its annotations or the config say are floats.
         """
         wrapped = dict(params)
         for name, value in params.items():
@@ -192,38 +192,38 @@ class Hyperparameters:
         return wrapped
 
     def forget(self, where: str) -> None:
-        """Takes a component's back: they are constants of it."""
-        self._by_path = {path: own for path, own in self._by_path.items() if not path.startswith(f"{where}.")}
+        """Unregisters a component's hyperparameters; they become constants of the program."""
+        self._by_path = {path: item for path, item in self._by_path.items() if not path.startswith(f"{where}.")}
 
     @contextmanager
     def not_noting(self) -> Iterator[None]:
-        """Leaves out of the notes what is asked meanwhile, where nothing is kept of the answers."""
-        for own in self._by_path.values():
-            own.is_noting = False
+        """Stops recording, inside the context, what Python code asks for: nothing of its answers is kept."""
+        for item in self._by_path.values():
+            item.is_noting = False
         try:
             yield
         finally:
-            for own in self._by_path.values():
-                own.is_noting = True
+            for item in self._by_path.values():
+                item.is_noting = True
 
     def structure(self, where: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns a component's parameters but for the values that are inputs."""
+        """Returns a component's parameters, with "input" in place of the values that are inputs of the program."""
         return {name: "input" if f"{where}.{name}" in self._by_path else value for name, value in params.items()}
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """Those that hold the values."""
-        return [own.variable for own in self._by_path.values()]
+        """The variables that hold the values."""
+        return [item.variable for item in self._by_path.values()]
 
     def fit(self, others: Hyperparameters) -> bool:
-        """Returns whether a program over these is good for the others' values."""
-        return all(own.fits(others._by_path[path].value) for path, own in self._by_path.items())
+        """Returns whether a program over these can be used with the others' values."""
+        return all(item.fits(others._by_path[path].value) for path, item in self._by_path.items())
 
     def read(self) -> dict[str, float]:
-        """Returns their values by path."""
-        return {path: own.value for path, own in self._by_path.items()}
+        """Returns the values by path."""
+        return {path: item.value for path, item in self._by_path.items()}
 
-    def take(self, values: Mapping[str, float]) -> None:
-        """Takes other values."""
-        for path, own in self._by_path.items():
-            own.assign(values[path])
+    def assign(self, values: Mapping[str, float]) -> None:
+        """Assigns other values, by path."""
+        for path, item in self._by_path.items():
+            item.assign(values[path])

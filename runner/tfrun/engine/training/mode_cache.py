@@ -1,7 +1,7 @@
-"""What `trainer.compile=auto` found out, kept for the next run of the same program on the same machine.
+"""The modes that `trainer.compile=auto` has measured, remembered for the next run of the same program.
 
-One small JSON file for each in `$XDG_CACHE_HOME/tfrun/choices` (`~/.cache/tfrun/choices`). It may be deleted at any
-time, and a run that can neither read nor write it only measures again.
+One small JSON file for each program in `$XDG_CACHE_HOME/tfrun/choices` (`~/.cache/tfrun/choices`). It may be deleted
+at any time, and a run that can neither read nor write it only measures again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from tfrun.files.disk import write_atomically
 from tfrun.files.xla_cache import cache_folder
 
 
-class Choices:
-    """The answer for one program.
+class ModeCache:
+    """The remembered mode of one program.
 
     Args:
-        description: all that the answer depends on: model, data shape, batch size, device, versions.
-        folder: where answers are kept.
+        description: everything that the mode depends on: model, data shape, batch size, device, versions.
+        folder: where the files are.
     """
 
     def __init__(self, description: Mapping[str, Any], folder: Path | None = None):
@@ -32,7 +32,7 @@ class Choices:
         self._path = (folder or cache_folder() / "choices") / f"{name}.json"
 
     def read(self) -> dict[str, str] | None:
-        """Returns `mode` and `why`, or None."""
+        """Returns `mode` and `why`, or None if nothing is remembered."""
         try:
             answer = json.loads(self._path.read_text())
             return {"mode": answer["mode"], "why": answer["why"]}
@@ -40,7 +40,7 @@ class Choices:
             return None
 
     def write(self, answer: Mapping[str, str]) -> None:
-        """Keeps an answer, if that can be done."""
+        """Remembers `mode` and `why`, if the disk allows it."""
         with contextlib.suppress(OSError, ResourceError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps(dict(answer)) + "\n")

@@ -72,7 +72,9 @@ class BlockResult:
 
     def values(self, k: int) -> dict[str, float]:
         """Returns the values of the block's k-th ended epoch, by full name: `val/loss`."""
-        return {f"{split}/{name}": value for split, values in self.by_split(k).items() for name, value in values.items()}
+        return {
+            f"{split}/{name}": value for split, values in self.by_split(k).items() for name, value in values.items()
+        }
 
     def newest_values(self) -> dict[str, float]:
         """Returns the newest values that a person who watches wants to see, by full name."""

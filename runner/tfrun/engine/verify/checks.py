@@ -1,103 +1,104 @@
-"""`tfrun check`: what can be found out of a config without training, and whether components keep their contracts."""
+"""`tfrun check`: verifies what can be verified without training, and whether components keep their contracts."""
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
+from rich.console import Console
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, Settings
 from tfrun.console import Terminal, say
 from tfrun.data.table import Table, load_table
-from tfrun.engine.building.parts import build_component, build_function, build_model
-from tfrun.engine.building.pieces import Session, build_session
-from tfrun.engine.inference.trained import export_session, first_rows
-from tfrun.engine.recording import progress
+from tfrun.engine.building.components import build_component, build_function
+from tfrun.engine.building.parts import build_model
+from tfrun.engine.building.pieces import Pieces, build_pieces
+from tfrun.engine.inference.trained import export_pieces, first_rows
+from tfrun.engine.recording.progress import format_bytes
 from tfrun.engine.training import feed
 from tfrun.engine.verify import contracts, data_contracts, parity
 
 CONTRACT_ROWS = 8
 
 
-def check(
-    settings: Settings,
-    catalog: Catalog,
-    table: Table,
-    parity_steps: int = 0,
-    groups: Sequence[str] = (),
-    formats: Sequence[str] = (),
-) -> None:
-    """Prints what can be found out without training: data, shapes, groups, memory.
+@dataclass(frozen=True)
+class CheckOptions:
+    """What to check beside the config.
+
+    Attributes:
+        parity_steps: how many steps to take both in Python and compiled, to compare them; 0 for none.
+        groups: of `data`, `model` and `algorithm` those whose contracts are checked too.
+        formats: the formats to export the untrained model to, to see whether they can hold it.
+    """
+
+    parity_steps: int = 0
+    groups: Sequence[str] = ()
+    formats: Sequence[str] = ()
+
+
+def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckOptions) -> None:
+    """Prints everything that can be known without training: data, shapes, groups, memory.
 
     Args:
         settings: the config.
-        catalog: the components.
+        catalog: the components that exist.
         table: the raw rows of the config's data.
-        parity_steps: how many steps to take in Python and compiled, to compare them; 0 for none.
-        groups: of `data`, `model` and `algorithm` those whose contracts are checked too.
-        formats: to export the untrained model in, to see whether they can hold it.
+        options: what else to check.
 
     Raises:
-        TfrunError: what would have stopped the run, or steps that differ.
+        TfrunError: a run would stop for this reason, or compiled steps differ from steps in Python.
     """
-    console, first = Terminal(), first_rows(table)
-    session = build_session(settings, catalog, table)
-    program = session.make_program()
-    state = session.state(program)
-    variables = sum(array.nbytes for array in state.read().values())
-    _tell_findings(
-        {f"{group}={getattr(settings, group).name}": _findings_with_data(group, session, catalog) for group in groups}
+    console = Terminal()
+    first = first_rows(table)
+    pieces = build_pieces(settings, catalog, table=table)
+    program = pieces.make_program()
+    state = pieces.state(program)
+    variable_bytes = sum(array.nbytes for array in state.read().values())
+    _report(
+        {
+            f"{group}={getattr(settings, group).name}": _findings_with_data(group, pieces, catalog)
+            for group in options.groups
+        }
     )
-    progress.print_check(
-        console,
-        settings.model.name,
-        session.describe(),
-        session.examples.inputs,
-        session.plan,
-        session.data_bytes,
-        variables,
-    )
-    for format in formats:
+    _print_pieces(console, pieces, variable_bytes)
+    for format in options.formats:
         with tempfile.TemporaryDirectory() as folder:
-            off = export_session(session, first, format, Path(folder))
-        say(console, f"export  {format} holds this model: predictions at most {off:.2g} off, in a clean process")
-    if parity_steps:
-        found = parity.compare(program, state, parity_steps)
-        progress.print_parity(console, found, parity_steps)
-        for difference in found:
-            if difference.first:
-                step, tensor = difference.first
-                raise parity.ParityError(
-                    f"check: compiled by {difference.mode}, step {step} gives another {tensor} than in Python, by more "
-                    f"than {parity.TOLERANCE:g}. Furthest off: {difference.tensor}, by {difference.off:.2g}"
-                )
+            difference = export_pieces(pieces, first, format=format, folder=Path(folder))
+        say(console, f"export  {format} holds this model: predictions at most {difference:.2g} off, in a clean process")
+    if options.parity_steps:
+        _check_parity(console, parity.compare(program, state, options.parity_steps), options.parity_steps)
     say(console, "All that can be checked without training is in order.")
 
 
 def check_contracts(components: Sequence[tuple[str, ComponentSettings]], catalog: Catalog) -> None:
-    """Puts components through their kinds' contracts and prints what was found.
+    """Checks components against their kinds' contracts and prints the findings.
 
     Args:
-        components: the kind of each, and its name and parameters.
-        catalog: where they are looked up.
+        components: the kind of each component, and its name and parameters.
+        catalog: the components that exist.
 
     Raises:
-        ContractError: a promise isn't kept.
+        ContractError: a component doesn't keep a promise.
     """
-    found = {}
+    findings: dict[str, Sequence[contracts.Finding]] = {}
     for kind, settings in components:
         keras.utils.set_random_seed(0)
-        build = build_component if kind == "optimizer" else build_function  # the others' functions aren't called
-        found[f"{kind}={settings.name}"] = contracts.findings(kind, partial(build, catalog, kind, settings, kind))
-    _tell_findings(found)
+        build: Any = build_component if kind == "optimizer" else build_function  # other functions aren't called
+        make = partial(build, kind, settings, catalog=catalog, where=kind)
+        findings[f"{kind}={settings.name}"] = contracts.findings(kind, make)
+    _report(findings)
 
 
-def _findings_with_data(group: str, session: Session, catalog: Catalog) -> list[contracts.Finding]:
-    settings, step, examples = session.settings, session.parts.step, session.examples
+def _findings_with_data(group: str, pieces: Pieces, catalog: Catalog) -> list[contracts.Finding]:
+    """Returns the findings on a data set, a model or an algorithm, whose contracts need the config's data."""
+    settings, step, examples = pieces.settings, pieces.parts.step, pieces.examples
     if group == "data":
         return contracts.collected(data_contracts.of_dataset(partial(load_table, settings.data, catalog)))
     batch = feed.sample(examples, CONTRACT_ROWS)
@@ -108,11 +109,53 @@ def _findings_with_data(group: str, session: Session, catalog: Catalog) -> list[
     return contracts.collected(data_contracts.of_model(make, batch[0], outputs))
 
 
-def _tell_findings(found: Mapping[str, Sequence[contracts.Finding]]) -> None:
-    console, broken = Terminal(), []
-    for name, own in found.items():
-        progress.print_findings(console, name, own)
-        broken += [f"{name}: {finding.promise}" for finding in own if not finding.kept]
+def _report(findings: Mapping[str, Sequence[contracts.Finding]]) -> None:
+    """Prints findings by component. Raises ContractError if a promise isn't kept."""
+    console = Terminal()
+    broken = []
+    for name, of_component in findings.items():
+        say(console, name)
+        for finding in of_component:
+            numbers = f": {finding.numbers}" if finding.numbers else ""
+            say(console, f"  {'ok   ' if finding.kept else 'FAILS'}  {finding.promise}{numbers}")
+            if not finding.kept:
+                broken.append(f"{name}: {finding.promise}")
     if broken:
-        total = sum(map(len, found.values()))
+        total = sum(map(len, findings.values()))
         raise contracts.ContractError(f"check: {len(broken)} of {total} promises aren't kept: {'; '.join(broken)}")
+
+
+def _print_pieces(console: Console, pieces: Pieces, variable_bytes: int) -> None:
+    """Prints the data, the model, the groups and the memory of a run."""
+    described = pieces.describe()
+    data = described["data"]
+    splits = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test"))
+    say(console, f"data    {data['source']}, {data['task']}: {data['rows']:,} rows ({splits})")
+    inputs = pieces.examples.inputs
+    for name, array in (inputs if isinstance(inputs, Mapping) else {"array": inputs}).items():
+        say(console, f"        {name} {('batch', *array.shape[1:])} {array.dtype}".replace("'", ""))
+    total = "no last step" if pieces.plan.last_step is None else f"{pieces.plan.last_step:,} in all"
+    say(console, f"steps   {pieces.plan.steps_per_epoch:,} an epoch, {total}")
+    say(console, f"model   {pieces.settings.model.name}, {described['parameters']:,} parameters")
+    for group in described["groups"]:
+        rate = "" if group["learning_rate"] is None else f", learning rate {group['learning_rate']:.4g}"
+        say(console, f"group   {group['name']}: {group['optimizer']}{rate}, {group['parameters']:,} parameters")
+        for path in group["variables"]:
+            say(console, f"        {path}")
+    memory = f"{format_bytes(pieces.data_bytes)} data, {format_bytes(variable_bytes)} variables and state"
+    say(console, f"memory  {memory}")
+
+
+def _check_parity(console: Console, differences: Sequence[parity.Difference], num_steps: int) -> None:
+    """Prints how far compiled steps are from the same steps in Python. Raises ParityError if that is too far."""
+    for mode, off, tensor, _ in differences:
+        furthest = f"at most {off:.2g} off, {tensor}" if off else "the same bits"
+        result = f"can't be compiled: {tensor}" if math.isnan(off) else furthest
+        say(console, f"parity  {num_steps} steps of {mode} beside Python: {result}")
+    for difference in differences:
+        if difference.first:
+            step, tensor = difference.first
+            raise parity.ParityError(
+                f"check: compiled by {difference.mode}, step {step} gives another {tensor} than in Python, by more "
+                f"than {parity.TOLERANCE:g}. Furthest off: {difference.tensor}, by {difference.off:.2g}"
+            )

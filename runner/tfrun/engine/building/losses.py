@@ -1,0 +1,162 @@
+"""Builds the loss and the metrics, and checks that they suit the targets and the model's outputs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrun.config.catalog import Catalog
+from tfrun.config.settings import ComponentSettings, MetricSettings
+from tfrun.data.targets import MAIN_OUTPUT, FittedTarget, main_output, of_output
+from tfrun.engine import private
+from tfrun.engine.building.autograph import convertible
+from tfrun.engine.building.components import build_function
+from tfrun.engine.training.epoch_metrics import EpochMetrics
+from tfrun.engine.training.hyperparameters import Hyperparameters
+from tfrun.errors import ConfigError, unknown
+from tfrun.protocols import LossOffer, MetricOffer, label
+
+Loss = Callable[[Any, Any], tf.Tensor]
+
+
+def build_loss(
+    settings: ComponentSettings,
+    catalog: Catalog,
+    *,
+    inputs: Hyperparameters | None = None,
+    output_weights: Mapping[str, float] = {},  # noqa: B006 (never changed)
+    tasks: Mapping[str, str] = {},  # noqa: B006
+) -> Loss:
+    """Returns a function (y_true, y_pred) → loss of each example, (B,); the engine averages it.
+
+    Args:
+        settings: the loss' name and parameters.
+        catalog: the components that exist.
+        inputs: collects its floats as inputs of the program.
+        output_weights: the factors of the losses of a model's several outputs; 1 for an output without one.
+        tasks: of the targets, by output.
+
+    Raises:
+        ConfigError: the loss is for another task than a target's.
+    """
+    loss = build_function("loss", settings, catalog=catalog, where="loss", inputs=inputs)
+    offer = LossOffer.of(loss)
+    if offer.takes_all_outputs:
+        for name, part in offer.losses.items():
+            _check_task(f"loss.losses.{name}", part, LossOffer.of(part).task, tasks.get(name, tasks.get(MAIN_OUTPUT)))
+    else:
+        for name, task in tasks.items():
+            where = "loss" if name == MAIN_OUTPUT else f"loss: of target {name!r}"
+            _check_task(where, loss, offer.task, task)
+    per_example = convertible(loss.call if isinstance(loss, keras.losses.Loss) else loss)
+
+    def values(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
+        losses = tf.convert_to_tensor(per_example(y_true, y_pred))
+        return tf.reduce_mean(losses, axis=list(range(1, losses.shape.rank))) if losses.shape.rank > 1 else losses
+
+    def call(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
+        # mixed precision ends at the model's output
+        y_pred = tf.nest.map_structure(lambda part: tf.cast(part, keras.config.floatx()), y_pred)
+        if not isinstance(y_pred, dict) or offer.takes_all_outputs:
+            return values(y_true, y_pred)
+        return tf.add_n(
+            [output_weights.get(name, 1.0) * values(of_output(y_true, name), part) for name, part in y_pred.items()]
+        )
+
+    return call
+
+
+def build_metrics(
+    settings: Mapping[str, MetricSettings],
+    catalog: Catalog,
+    *,
+    y_true: Any,
+    y_pred: Any,
+    targets: Mapping[str, FittedTarget],
+    tasks: Mapping[str, str],
+) -> EpochMetrics:
+    """Returns the metrics, each named by its key, with their variables made.
+
+    Args:
+        settings: the metrics by key.
+        catalog: the components that exist.
+        y_true, y_pred: a few targets and outputs of the model, to make the variables with.
+        targets: the targets by output.
+        tasks: their tasks by output; empty if the algorithm doesn't learn the data's targets.
+
+    Raises:
+        ConfigError: no such output, or a metric is for another task than its target's.
+    """
+    metrics = []
+    outputs = list(y_pred) if isinstance(y_pred, dict) else [MAIN_OUTPUT]
+    for key, chosen in settings.items():
+        where = f"metric.{key}"
+        if chosen.output not in outputs:
+            raise unknown(f"{where}.output", "output of the model", chosen.output, outputs)
+        metric = build_function("metric", chosen, catalog=catalog, where=where)
+        _check_task(where, metric, MetricOffer.of(metric).task, tasks.get(chosen.output, tasks.get(MAIN_OUTPUT)))
+        if not isinstance(metric, keras.metrics.Metric):
+            metric = keras.metrics.MeanMetricWrapper(convertible(metric))
+        metric.name = key
+        private.replace_method(metric, "update_state", convertible(metric.update_state))
+        with naming(f"{where}: {chosen.name}"):
+            metric.update_state(of_output(y_true, chosen.output), of_output(y_pred, chosen.output))
+        metric.reset_state()
+        metrics.append(metric)
+    scales = {name: target.scale for name, target in targets.items()}
+    return EpochMetrics(metrics, scales, [chosen.output for chosen in settings.values()])
+
+
+def check_outputs(loss: Loss, where: str, *, y_true: Any, y_pred: Any, targets: Mapping[str, FittedTarget]) -> None:
+    """Refuses shapes that would broadcast silently, (B,) against (B, 1) to (B, B) for instance.
+
+    Args:
+        loss: the loss.
+        where: its path and name, for messages.
+        y_true, y_pred: a few targets and outputs of the model.
+        targets: the targets by output.
+
+    Raises:
+        ConfigError: the shapes of the outputs or of the loss are wrong.
+    """
+    batch = len(main_output(y_true))
+    outputs = y_pred if isinstance(y_pred, dict) else {MAIN_OUTPUT: y_pred}
+    missing = [name for name in targets if name != MAIN_OUTPUT and name not in outputs]
+    if missing:
+        raise ConfigError(
+            f"model: it must have an output for each of data.target, and has none for {', '.join(missing)}. "
+            f"Received outputs: {', '.join(outputs)}. Use model=multi_task"
+        )
+    for name, output in outputs.items():
+        wanted = of_output(dict(targets), name).num_outputs
+        if tuple(output.shape) != (batch, wanted):
+            raise ConfigError(
+                f"model: its {name} must have the shape (batch, {wanted}) for this target. "
+                f"Received: {tuple(output.shape)} for a batch of {batch}"
+            )
+    with naming(where):
+        values = loss(tf.nest.map_structure(tf.constant, y_true), y_pred)
+    if values.dtype.name != keras.config.floatx():
+        raise ConfigError(f"{where} must give {keras.config.floatx()}. Received: {values.dtype.name}")
+    shape = tuple(values.shape)
+    if shape != (batch,):
+        raise ConfigError(f"loss: it must give one value for each example, shape ({batch},). Received: {shape}")
+
+
+@contextlib.contextmanager
+def naming(component: str) -> Iterator[None]:
+    """Adds the component's name to TensorFlow's dtype and shape errors."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        reason = " ".join(str(error.message).split())[:300]
+        raise ConfigError(f"{component} mixes what can't be computed together: {reason}") from error
+
+
+def _check_task(where: str, component: Any, its_task: str | None, task: str | None) -> None:
+    if its_task and task and its_task != task:
+        raise ConfigError(f"{where}: {label(component)} is for {its_task}, and its target for {task}")

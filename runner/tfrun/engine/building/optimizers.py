@@ -1,0 +1,119 @@
+"""Builds the optimizer groups and their schedules."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrun.config.catalog import Catalog
+from tfrun.config.settings import ComponentSettings, GroupSettings
+from tfrun.engine import private
+from tfrun.engine.building.autograph import convertible
+from tfrun.engine.building.components import build_component, build_function
+from tfrun.engine.training.groups import Group, assign_groups
+from tfrun.engine.training.hyperparameters import Hyperparameters
+from tfrun.engine.training.plan import Plan
+from tfrun.errors import ConfigError
+from tfrun.protocols import ScheduleOffer
+
+
+def build_groups(
+    settings: Mapping[str, GroupSettings],
+    catalog: Catalog,
+    *,
+    model: keras.Model,
+    plan: Plan,
+    inputs: Hyperparameters,
+) -> list[Group]:
+    """Returns the optimizer groups, their optimizers built; every trainable variable is in exactly one of them.
+
+    Args:
+        settings: the groups by name.
+        catalog: the components that exist.
+        model: the model, its variables made.
+        plan: the length of the run, for schedules and stages.
+        inputs: collects the optimizers' floats as inputs of the program.
+
+    Raises:
+        ConfigError: a variable is in no group or in several, or every group is frozen.
+    """
+    patterns = {name: group.match for name, group in settings.items()}
+    optional = [name for name, group in settings.items() if group.optional]
+    assigned = assign_groups(patterns, model.trainable_variables, optional)
+    groups = [
+        _build_group(name, settings[name], catalog=catalog, variables=variables, plan=plan, inputs=inputs)
+        for name, variables in assigned.items()
+    ]
+    if not any(group.optimizer for group in groups):
+        raise ConfigError("optimizer.groups: every group is frozen, so there is nothing to train")
+    return groups
+
+
+def _build_group(
+    name: str,
+    settings: GroupSettings,
+    *,
+    catalog: Catalog,
+    variables: list[keras.Variable],
+    plan: Plan,
+    inputs: Hyperparameters,
+) -> Group:
+    if settings.frozen or settings.name is None:
+        return Group(name, variables)
+    where = f"optimizer.groups.{name}"
+    chosen = ComponentSettings(settings.name, settings.params)
+    # a learning rate is a variable later on, not an input of the program
+    rate = {} if settings.learning_rate is None else {"learning_rate": settings.learning_rate}
+    optimizer = build_component("optimizer", chosen, catalog=catalog, where=where, offered=rate, inputs=inputs)
+    private.keep_gradients_unsummed(optimizer)  # the step has summed them
+    optimizer.name = settings.name  # Keras numbers the names of several: adam, adam_1
+    optimizer.build(variables)
+    schedule, watcher = build_schedule(settings.schedule, catalog, where=f"{where}.schedule", plan=plan, inputs=inputs)
+    until = settings.until_epoch
+    return Group(
+        name,
+        variables,
+        optimizer=optimizer,
+        schedule=schedule,
+        clip_norm=inputs.wrap(where, {"clip_norm": settings.clip_norm})["clip_norm"],
+        every=settings.every,
+        base_learning_rate=keras.Variable(
+            tf.identity(optimizer.learning_rate.value), trainable=False, name="base_learning_rate"
+        ),
+        first_step=settings.from_epoch * plan.steps_per_epoch,
+        end_step=None if until is None else until * plan.steps_per_epoch,
+        watcher=watcher,
+    )
+
+
+def build_schedule(
+    settings: ComponentSettings | None, catalog: Catalog, *, where: str, plan: Plan, inputs: Hyperparameters
+) -> tuple[Callable[[tf.Tensor], tf.Tensor] | None, Any]:
+    """Returns (schedule, watcher); either may be None.
+
+    The schedule is a function step → factor on the learning rate, the watcher an object whose `end_epoch` is called
+    with each epoch's values.
+
+    Raises:
+        ConfigError: the schedule needs the run's length, and the run has none.
+    """
+    if settings is None:
+        return None, None
+    schedule = build_function("schedule", settings, catalog=catalog, where=where, inputs=inputs)
+    parameters = inspect.signature(schedule).parameters
+    filled_in: dict[str, Any] = {}
+    if "total_steps" in parameters:
+        if plan.last_step is None:
+            raise ConfigError(
+                f"{where}: {settings.name} needs to know the run's length: trainer.max_epochs or max_steps"
+            )
+        filled_in |= inputs.wrap(where, {"total_steps": float(plan.last_step)})
+    if "steps_per_epoch" in parameters:
+        filled_in["steps_per_epoch"] = plan.steps_per_epoch
+    factor = convertible(functools.partial(schedule, **filled_in) if filled_in else schedule)
+    return factor, schedule if ScheduleOffer.of(schedule).end_epoch is not None else None

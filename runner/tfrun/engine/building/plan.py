@@ -1,0 +1,29 @@
+"""Plans a run: when it stops, saves and logs."""
+
+from __future__ import annotations
+
+from tfrun.config.settings import Settings
+from tfrun.engine.training.plan import Plan
+
+LOG_POINTS = 500  # of a curve over steps, unless logger.every_steps is set
+LOG_EVERY_STEPS = 100  # of a run without a last step
+
+
+def build_plan(settings: Settings, steps_per_epoch: int) -> Plan:
+    """Returns when the run stops and saves; the nearest of several limits counts."""
+    trainer, checkpoint, logger = settings.trainer, settings.checkpoint, settings.logger
+    limits = [trainer.max_steps, trainer.max_epochs and trainer.max_epochs * steps_per_epoch]
+    cadences = [checkpoint.every_steps, checkpoint.every_epochs and checkpoint.every_epochs * steps_per_epoch]
+    last_step = min((limit for limit in limits if limit), default=None)
+    return Plan(
+        steps_per_epoch=steps_per_epoch,
+        last_step=last_step,
+        max_seconds=trainer.max_seconds,
+        save_every_steps=tuple(every for every in cadences if every),
+        save_every_seconds=checkpoint.every_seconds,
+        log_every_steps=(logger.every_steps or _log_every(last_step)) if logger else None,
+    )
+
+
+def _log_every(last_step: int | None) -> int:
+    return LOG_EVERY_STEPS if last_step is None else max(1, last_step // LOG_POINTS)

@@ -1,0 +1,151 @@
+"""What runs of one process reuse: the compiled program, the encoded rows, the raw rows.
+
+The next job of a sweep most often has the rows of the one before, and the same structure: then only its numbers
+differ, which are inputs of the program, so that nothing is traced or compiled again.
+
+`docs/architecture.md` compares the keys of these caches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from tfrun.config.catalog import Catalog
+from tfrun.config.settings import DataSettings, Settings
+from tfrun.data import preprocessing
+from tfrun.data.preprocessing import Examples
+from tfrun.data.table import Table
+from tfrun.engine.building import devices
+from tfrun.engine.building.pieces import Beginning, Pieces, order_and_plan, pieces_over
+from tfrun.engine.training.program import Program
+
+NO_PART_OF_BEGINNING = ("name", "output_root", "tags")  # keys that don't change what a run begins with
+BEGINNINGS_BYTES = 2**28  # of the beginnings kept of earlier runs
+
+
+class KeptProgram(NamedTuple):
+    """The program of the last run.
+
+    Attributes:
+        structure: what it was traced for.
+        pieces: the pieces over whose variables it was traced, without their data.
+        program: the program.
+        choices: the modes that were chosen for it, and the lanes that were made for it.
+        beginnings: the values that its runs began with.
+    """
+
+    structure: str
+    pieces: Pieces
+    program: Program
+    choices: dict[Any, Any]
+    beginnings: dict[str, Beginning]
+
+    def fits(self, pieces: Pieces, structure: str) -> bool:
+        """Returns whether other pieces can use the program: they differ in inputs of it only."""
+        is_same = self.structure == structure and pieces.strategy.num_replicas_in_sync == 1
+        return is_same and self.pieces.parts.inputs.fit(pieces.parts.inputs)
+
+    def adopt(self, pieces: Pieces, *, streams: bool) -> Pieces:
+        """Returns other pieces over this program's variables, which get the values of the other pieces' variables."""
+        beginning = pieces.beginning
+        if beginning is None:
+            beginning = pieces.read_beginning()
+            self.remember(_begins_with(pieces.settings, pieces.examples), beginning)
+        replace(self.pieces, settings=pieces.settings).begin(beginning)
+        self.program.start(pieces.make_feed(streams=streams), pieces.val_rows)
+        return replace(
+            pieces,
+            parts=self.pieces.parts,
+            best=self.pieces.best,
+            stopper=self.pieces.stopper,
+            beginning=beginning,
+        )
+
+    def remember(self, key: str, beginning: Beginning) -> None:
+        """Keeps the values that a run began with; drops the oldest ones if all are too large together."""
+        self.beginnings[key] = beginning
+        while sum(kept.num_bytes for kept in self.beginnings.values()) > BEGINNINGS_BYTES:
+            del self.beginnings[next(iter(self.beginnings))]
+
+
+@dataclass
+class Reuse:
+    """The caches of one process, at most one entry each. One object for all its runs; a run alone has a new one."""
+
+    _program: KeptProgram | None = None
+    _examples: tuple[Table, str, Examples] | None = None
+    _table: tuple[Any, Table] | None = None
+
+    def table(self, data: DataSettings, read: Callable[[], Table]) -> Table:
+        """Returns a data set's rows: those of the last run, if neither the config nor the file has changed."""
+        path = Path(str(data.params.get("path", ""))).expanduser()
+        file = path.stat() if path.is_file() else None
+        key = json.dumps(data.to_dict(), sort_keys=True), file and (file.st_mtime_ns, file.st_size, file.st_ino)
+        if self._table is None or self._table[0] != key:
+            self._table = (key, read())
+        return self._table[1]
+
+    def build_pieces(self, settings: Settings, catalog: Catalog, *, table: Table) -> Pieces:
+        """Builds a run's pieces; over the last run's variables, if it differed in learning rates only.
+
+        The variables have the values of a beginning, once `program` has been called.
+
+        Raises:
+            TfrunError: the devices, the data or the components are not as the config says.
+        """
+        strategy = devices.prepare(settings.trainer, settings.strategy, settings.seed)
+        examples = self._encoded(table, settings.data)
+        kept = self._program
+        beginning = kept and kept.beginnings.get(_begins_with(settings, examples))
+        if kept is None or beginning is None:
+            return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples)
+        order, plan = order_and_plan(settings, examples)
+        devices.check_batch_size(order.batch_size, strategy, settings.trainer.microbatches)
+        return replace(
+            kept.pieces,
+            settings=settings,
+            strategy=strategy,
+            table=table,
+            examples=examples,
+            order=order,
+            plan=plan,
+            beginning=beginning,
+        )
+
+    def program(self, pieces: Pieces, *, streams: bool) -> tuple[Pieces, KeptProgram]:
+        """Returns the pieces and their program: the last run's, compiled already, if it fits."""
+        structure = pieces.structure(streams=streams)
+        if self._program is not None and self._program.fits(pieces, structure):
+            return self._program.adopt(pieces, streams=streams), self._program
+        if pieces.beginning is not None:
+            pieces.begin(pieces.beginning)
+        without_data = replace(pieces, table=None, examples=None)  # type: ignore[arg-type] # nobody asks it for them
+        program = pieces.make_program(streams=streams)
+        self._program = KeptProgram(structure, without_data, program, choices={}, beginnings={})
+        return pieces, self._program
+
+    def _encoded(self, table: Table, data: DataSettings) -> Examples:
+        """Returns the encoded rows: those of the last run, if they are of the same table and encoded alike."""
+        key = json.dumps([data.to_dict(), keras.config.floatx()], sort_keys=True)
+        if self._examples is not None and self._examples[0] is table and self._examples[1] == key:
+            return self._examples[2]
+        self._examples = None  # before there are others in memory
+        examples = preprocessing.prepare(table, data)
+        self._examples = (table, key, examples)
+        return examples
+
+
+def _begins_with(settings: Settings, examples: Examples) -> str:
+    """Returns everything that a run's first values follow from, except its learning rates."""
+    config = {key: value for key, value in settings.to_dict().items() if key not in NO_PART_OF_BEGINNING}
+    groups = {
+        name: {**group.to_dict(), "learning_rate": group.learning_rate is None}
+        for name, group in settings.groups.items()
+    }
+    return json.dumps([config | {"optimizer": groups}, examples.fingerprint], sort_keys=True, default=str)

@@ -1,0 +1,385 @@
+"""A run in its folder, from its pieces to its last line in `run.json`.
+
+build the pieces, restore the newest checkpoint    asks its driver for an engine
+train                                              asks its driver for blocks
+evaluate the best weights
+write run.json and print the summary
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+
+from tfrun.config.catalog import Catalog
+from tfrun.config.settings import Settings
+from tfrun.console import Terminal, say, shown
+from tfrun.data.table import Table
+from tfrun.engine.building import devices
+from tfrun.engine.building.alone import Engine, Ready, Request, Run
+from tfrun.engine.building.pieces import OPTIONAL_ROLE, Pieces
+from tfrun.engine.building.reuse import Reuse
+from tfrun.engine.inference.final_test import evaluate_best
+from tfrun.engine.recording import progress
+from tfrun.engine.recording.messages import Messages, Report
+from tfrun.engine.recording.record import Record
+from tfrun.engine.recording.signals import stop_on_signals
+from tfrun.engine.recording.tensorboard import summary_metrics
+from tfrun.engine.training import loop
+from tfrun.engine.training.timing import Timing
+from tfrun.engine.verify import diagnosis
+from tfrun.errors import CheckpointError, DivergedError, Interrupted, ResourceError, TfrunError
+from tfrun.files import checkpoints, provenance
+from tfrun.files.disk import write_atomically
+from tfrun.files.run_json import RunJson
+from tfrun.files.runs import RunFolder, now
+
+log = logging.getLogger("tfrun")
+Stopping = Callable[[Console, RunFolder], contextlib.AbstractContextManager[list[int]]]
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is started.
+
+    Attributes:
+        resume: whether to resume it from the folder's newest checkpoint.
+        overrides: the command line's, for `run.json`.
+        hparams: the row of TensorBoard's HParams table; empty for none.
+        import_seconds: how long TensorFlow's import took, for `run.json`.
+        console: where to show the run.
+        report: called after each block and each epoch, for a sweep.
+        is_pruned: whether the sweep has pruned the run; asked after each block.
+        pause_epoch: the epoch after which to pause, to be resumed later; None trains to the end.
+        reuse: the caches of this process.
+    """
+
+    resume: bool = False
+    overrides: Sequence[str] = ()
+    hparams: Mapping[str, Any] = field(default_factory=dict)
+    import_seconds: float = 0.0
+    console: Console = field(default_factory=Terminal)
+    report: Report | None = None
+    is_pruned: Callable[[], bool] = _never
+    pause_epoch: int | None = None
+    reuse: Reuse = field(default_factory=Reuse)
+
+
+@contextlib.contextmanager
+def stopping_on_signals(console: Console, folder: RunFolder) -> Iterator[list[int]]:
+    """Yields a list to which the signals that stop the run are appended."""
+
+    def report(number: int) -> None:
+        name = signal.Signals(number).name
+        say(console, f"{name}: stopping after this block, saving the state; once more ends at once")
+
+    with stop_on_signals(report, before_end=partial(end_at_once, console, folder)) as signals:
+        yield signals
+
+
+def end_at_once(console: Console, folder: RunFolder, number: int) -> None:
+    """Restores the terminal and writes `run.json`, before a second signal ends the process."""
+    console.show_cursor()
+    run = folder.read_run()
+    message = f"ended at once by a second signal; saved up to step {run['step']}"
+    error = {"type": "Interrupted", "message": message, "exit_code": 128 + number}
+    with contextlib.suppress(ResourceError):
+        folder.write_run(run | {"status": "stopped", "ended": now(), "error": error})
+
+
+def start(
+    settings: Settings,
+    folder: RunFolder,
+    *,
+    catalog: Catalog,
+    table: Table,
+    options: RunOptions,
+    stopping: Stopping = stopping_on_signals,
+) -> Run:
+    """Trains a run in its folder; `run.json` records how it ended.
+
+    Args:
+        settings: the config.
+        folder: claimed for this run, or the folder of the run to resume.
+        catalog: the components that exist.
+        table: the raw rows of the config's data.
+        options: how the run is started.
+        stopping: returns a context with the list of signals that stop the run.
+
+    Returns:
+        A generator: yields `Ready` and `Block`s, is sent an `Engine` and `BlockResult`s, and returns the exit code.
+
+    Raises:
+        TfrunError: as `run.json` records too.
+    """
+    with folder.held():
+        before = folder.read_run() if options.resume else {}
+        if before.get("status") == "completed" and not has_more_to_do(settings, before):
+            say(options.console, f"{shown(folder.path)} is completed already, at step {before['step']}")
+            return 0
+        run = RunJson.begin(folder, _first_fields(settings, folder, before=before, options=options))
+        try:
+            with stopping(options.console, folder) as signals:
+                training = _Training(settings, folder, run=run, options=options, signals=signals)
+                yield from training.run(catalog, table)
+        except Exception as error:
+            _record_error(error, folder, run=run, resume=options.resume)
+            raise
+        return 0
+
+
+class _Training:
+    """The steps of a run, and what they share.
+
+    Args:
+        settings: the config.
+        folder: the run's.
+        run: the fields of `run.json`.
+        options: how the run is started.
+        signals: the signals received so far.
+    """
+
+    def __init__(
+        self, settings: Settings, folder: RunFolder, *, run: RunJson, options: RunOptions, signals: Sequence[int]
+    ):
+        self._settings = settings
+        self._folder = folder
+        self._run = run
+        self._options = options
+        self._console = options.console
+        self._signals = signals
+        self._timing = Timing()
+
+    def run(self, catalog: Catalog, table: Table) -> Generator[Request, Any, None]:
+        """Builds, trains, evaluates, and writes `run.json`."""
+        engine, restored = yield from self._build(catalog, table)
+        record = self._open_record(engine, restored)
+        try:
+            reason = yield from self._train(engine, record)
+            status = self._status(reason)
+            if status == "completed":
+                engine.load_variables()
+                with self._timing.evaluating():
+                    evaluate_best(engine.pieces, engine.program, run=self._run, record=record)
+            self._write_hparams(record, status)
+        except DivergedError as error:
+            engine.load_variables()
+            raise self._diagnosed(error, table, engine=engine) from error
+        finally:
+            record.close()
+            engine.program.release()
+        self._finish(engine, reason, status)
+
+    def _build(
+        self, catalog: Catalog, table: Table
+    ) -> Generator[Request, Any, tuple[Engine, checkpoints.Checkpoint | None]]:
+        """Builds the pieces, asks for the engine, and restores the newest checkpoint of a run that is resumed."""
+        started = time.perf_counter()
+        with progress.waiting(self._console, "building and compiling"):
+            pieces = self._options.reuse.build_pieces(self._settings, catalog, table=table)
+            restored = self._newest_checkpoint(pieces) if self._options.resume else None
+            engine: Engine = yield Ready(pieces, restored.extra["engine"] if restored else {})
+            self._timing.compile_seconds = engine.compile_seconds
+            engine.load_variables()
+            if restored:
+                engine.pieces.state(engine.program).restore(restored, OPTIONAL_ROLE)
+                checkpoints.remove_newer(restored)
+        seconds = time.perf_counter() - started - engine.compile_seconds
+        self._run.update(**engine.pieces.describe(), engine=engine.description)
+        self._run.merge("timing", {"build_seconds": round(seconds, 3)})
+        return engine, restored
+
+    def _newest_checkpoint(self, pieces: Pieces) -> checkpoints.Checkpoint | None:
+        checkpoints.sweep(self._folder.checkpoints)
+        restored = checkpoints.newest(self._folder.checkpoints)
+        if restored is None:
+            say(self._console, "no checkpoint yet: starting from the first step")
+            return None
+        if restored.extra["fingerprint"] != pieces.examples.fingerprint:
+            raise CheckpointError(f"{pieces.table.source}: its contents have changed since the run was trained on it")
+        for line in restored.passed_over:
+            say(self._console, f"passed over {line}")
+        say(self._console, f"resuming from {shown(restored.path)}")
+        return restored
+
+    def _open_record(self, engine: Engine, restored: checkpoints.Checkpoint | None) -> Record:
+        """Opens the journals and writes everything that is known before the first step."""
+        record = Record.open(
+            self._folder,
+            engine.pieces,
+            program=engine.program,
+            run=self._run,
+            timing=self._timing,
+            lengths=restored.extra["journals"] if restored else {},
+        )
+        lost = [f"{name} has lost lines since the checkpoint, which can't be restored" for name in record.shortened]
+        for doubt in [*devices.doubts(self._settings.trainer, self._settings.strategy), *lost]:
+            say(self._console, f"warning: {doubt}")
+        self._run.write()
+        write_atomically(self._folder.preprocessing_json, engine.pieces.examples.preprocessing.to_json())
+        log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])
+        return record
+
+    def _train(self, engine: Engine, record: Record) -> Generator[Request, Any, loop.EndReason]:
+        """Trains to the end of the plan and returns why training ended. Raises Interrupted after a signal."""
+        plan = engine.pieces.plan
+        if self._options.pause_epoch is not None:
+            plan = replace(plan, pause_step=self._options.pause_epoch * plan.steps_per_epoch)
+        rolls_back = self._settings.trainer.on_divergence == "rollback"
+        with record, progress.Display(plan, self._console, timing=self._timing) as display:
+            observers: list[loop.Observer] = [_LoadBeforeSave(engine.load_variables), record, display]
+            if self._options.report is not None:
+                observers.append(Messages(self._options.report, plan))
+            reason = yield from loop.train(
+                engine.program,
+                plan,
+                sizer=engine.sizer,
+                observers=observers,
+                timing=self._timing,
+                should_stop=lambda: bool(self._signals) or self._options.is_pruned(),
+                roll_back=record.roll_back if rolls_back else None,
+            )
+        if self._signals and reason == "interrupted":
+            name = signal.Signals(self._signals[0]).name
+            message = f"stopped by {name} at step {self._run['step']}, its state saved"
+            raise Interrupted(self._signals[0], f"{message}. Resume it with: tfrun resume {shown(self._folder.path)}")
+        return reason
+
+    def _status(self, reason: loop.EndReason) -> str:
+        return {"interrupted": "pruned", "paused": "stopped"}.get(reason, "completed")
+
+    def _write_hparams(self, record: Record, status: str) -> None:
+        """Writes the run's row of TensorBoard's HParams table."""
+        if record.board and self._options.hparams and status != "stopped":
+            columns = summary_metrics(record.results.metrics, record.results.best)
+            record.board.write_hparams(self._folder.run_id, self._options.hparams, columns, status)
+
+    def _diagnosed(self, error: DivergedError, table: Table, *, engine: Engine) -> DivergedError:
+        """Returns the error with the rows and the operation that caused it."""
+        pieces, program = engine.pieces, engine.program
+        batch = program.feed.batches(program.step, 1, pieces.order.batch_size)
+        numbers = pieces.order.block(program.step, 1)
+        found = diagnosis.diagnose(pieces.parts.step, batch.data, batch.rows, numbers)
+        message = f"{error}. First not finite is {found.tensor}; {_describe_rows(table, found.rows)}"
+        return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **found._asdict())
+
+    def _finish(self, engine: Engine, reason: loop.EndReason, status: str) -> None:
+        """Writes `run.json` a last time and prints the summary."""
+        traces = engine.program.traces
+        self._run.merge("engine", {"ended_by": reason, "traces": traces.reasons})
+        skips = engine.pieces.parts.step.options.skips
+        if skips and (skipped := skips.total):
+            self._run.merge("engine", {"skipped_steps": skipped})
+            steps = f"{skipped:,} of {self._run['step']:,} steps"
+            say(self._console, f"warning: {steps} made no update, as their numbers were not finite")
+        for why in traces.again:
+            if why.startswith("block"):
+                say(self._console, f"warning: the step was traced again, which takes as long as at the start. {why}")
+        self._run.update(status=status, ended=now())
+        self._run.write()
+        checkpoint = self._folder.checkpoints / f"step-{self._run['step']:09d}"
+        progress.print_summary(self._console, self._run, self._folder.path, checkpoint)
+
+
+class _LoadBeforeSave(loop.Observer):
+    """Loads the run's own values before its state is saved; the first of the observers."""
+
+    def __init__(self, load: Callable[[], None]):
+        self._load = load
+
+    def on_save(self, step: int) -> None:
+        self._load()
+
+
+def has_more_to_do(settings: Settings, before: Mapping[str, Any]) -> bool:
+    """Returns whether a completed run's limits have been raised."""
+    trainer = settings.trainer
+    beyond_epochs = trainer.max_epochs is None or before["epoch"] < trainer.max_epochs
+    beyond_steps = trainer.max_steps is None or before["step"] < trainer.max_steps
+    return beyond_epochs and beyond_steps
+
+
+def _first_fields(
+    settings: Settings, folder: RunFolder, *, before: Mapping[str, Any], options: RunOptions
+) -> dict[str, Any]:
+    """Returns the fields of `run.json` at the start, and prints what has changed since the run began."""
+    fields = new_fields(settings, folder, options.overrides) | dict(before)
+    fields |= {"status": "running", "ended": None, "error": None}
+    fields |= {"versions": provenance.versions(), "git": provenance.git()}
+    if options.resume:
+        for change in _changes(before, fields["versions"]):
+            message = "results may differ in the last bits from an uninterrupted run"
+            say(options.console, f"warning: {change}: {message}")
+        resumed = {"at": now(), "step": fields["step"], "overrides": list(options.overrides)}
+        fields["resumed"] = [*before.get("resumed", []), resumed]
+    fields["timing"] = fields["timing"] | {"import_seconds": round(options.import_seconds, 3)}
+    return fields
+
+
+def new_fields(settings: Settings, folder: RunFolder, overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the fields of `run.json` of a new run; `docs/run-folder.md` explains the keys."""
+    return {
+        "run_id": folder.run_id,
+        "name": settings.name,
+        "status": "running",
+        "started": now(),
+        "ended": None,
+        "argv": sys.argv,
+        "overrides": list(overrides),
+        "seed": settings.seed,
+        "epoch": 0,
+        "step": 0,
+        "metrics": {},
+        "best": {},
+        "timing": {},
+        "engine": {},
+        "groups": [],
+        "parameters": None,
+        "data": {},
+        "versions": {},
+        "git": None,
+        "error": None,
+    }
+
+
+def _changes(before: Mapping[str, Any], versions: Mapping[str, str]) -> list[str]:
+    """Returns the versions and devices that have changed since a run began, on which its last bits depend."""
+    earlier = before.get("versions") or {}
+    changed = [f"{name} {earlier[name]}, now {new}" for name, new in versions.items() if earlier.get(name, new) != new]
+    had, has = (before.get("engine") or {}).get("devices"), devices.device_names()
+    return changed + ([f"devices {had}, now {has}"] if had and had != has else [])
+
+
+def _record_error(error: Exception, folder: RunFolder, *, run: RunJson, resume: bool) -> None:
+    """Writes an error to `run.json`, or removes the folder of a run that has trained nothing because of a mistake."""
+    may_discard = isinstance(error, TfrunError) and not resume and not folder.has_checkpoints
+    if may_discard and not (run["engine"] and isinstance(error, ResourceError)):
+        folder.discard()
+        return
+    status = {DivergedError: "diverged", Interrupted: "stopped"}.get(type(error), "failed")
+    exit_code = error.exit_code if isinstance(error, TfrunError) else 1
+    fields = {"type": type(error).__name__, "message": str(error), "exit_code": exit_code}
+    details = error.details if isinstance(error, TfrunError) else {}
+    run.update(status=status, ended=now(), error=fields | details)
+    with contextlib.suppress(ResourceError):  # the disk itself may be the cause
+        run.write()
+    log.exception("the run ended: %s", status)
+
+
+def _describe_rows(table: Table, rows: Sequence[int]) -> str:
+    """Returns where rows are: `in the row rows.csv:14`, or the first one and how many more."""
+    first, more = f"{table.source}:{table.first_line + rows[0]}", len(rows) - 1
+    return f"in the row {first}" if not more else f"in {len(rows)} rows of the batch, {first} and {more} more"
