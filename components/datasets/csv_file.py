@@ -54,7 +54,7 @@ class TextColumn:
 
 
 class CsvFile:
-    """A CSV file whose header is known.
+    """A CSV file whose header has been read; `open` creates one.
 
     Attributes:
         path: the file, with ~ replaced by the home folder.

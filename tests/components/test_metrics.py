@@ -142,9 +142,8 @@ def test_auc_by_hand_and_without_one_class() -> None:
     metric = classification.AUC()
     metric.update_state(np.ones((2, 1)), np.zeros((2, 1)))
     assert float(metric.result()) == 0.0
-    metric.update_state(
-        np.array([[0.0], [0.0]]), np.array([[-1.0], [1.0]])
-    )  # each row of class 1 ranks above one row of class 0 and below the other
+    # each row of class 1 ranks above one row of class 0 and below the other
+    metric.update_state(np.array([[0.0], [0.0]]), np.array([[-1.0], [1.0]]))
     assert float(metric.result()) == 0.5
 
 
