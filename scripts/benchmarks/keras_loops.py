@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.setup import EVALUATION_ROWS, Data, Setup, Train, batches, select
-from tfrun.engine.training.step import gather
+from tfrun.engine.training.batches import gather
 
 
 def fit(setup: Setup, *, jit: bool | str = "auto", steps_per_execution: int = 1, gathered: bool = False) -> Train:

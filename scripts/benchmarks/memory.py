@@ -191,14 +191,14 @@ def resident_over_epochs(overrides: Sequence[str], epochs: int, early: int) -> t
     """Returns the resident bytes after an early epoch of a run, and after its last one."""
     from tfrun.engine.recording.progress import Display
 
-    update = Display.update
+    on_block = Display.on_block
     resident: dict[int, int] = {}  # by step
 
-    def noting_update(self: Display, step: int, *rest: Any) -> None:
-        update(self, step, *rest)
-        resident[step] = resident_bytes()
+    def measuring_on_block(self: Display, first_step: int, result: Any) -> None:
+        on_block(self, first_step, result)
+        resident[first_step + len(result.losses)] = resident_bytes()
 
-    with mock.patch.object(Display, "update", noting_update):
+    with mock.patch.object(Display, "on_block", measuring_on_block):
         _run(overrides)
     last = max(resident)
     return next(resident[step] for step in sorted(resident) if step * epochs >= last * early), resident[last]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,8 +16,9 @@ from tensorflow.python.framework.config import disable_op_determinism
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import session
+from tfrun.config.settings import Settings
 from tfrun.data.table import load_table
-from tfrun.engine.building.pieces import build_session
+from tfrun.engine.building.pieces import build_pieces
 
 EVALUATION_ROWS = 1024  # tfrun's number; every loop that may choose uses it too
 KERAS_LOSSES = {
@@ -106,15 +107,15 @@ class Setup:
 def build(overrides: Sequence[str]) -> Setup:
     """Builds what tfrun would train for the same overrides."""
     settings, catalog = _composed(tuple(overrides))
-    pieces = build_session(settings, catalog, load_table(settings.data, catalog))
+    pieces = build_pieces(settings, catalog, table=load_table(settings.data, catalog))
     disable_op_determinism()
     data = (pieces.examples.inputs, pieces.examples.targets)
     step = pieces.parts.step
     return Setup(
         model=pieces.parts.model,
         loss=step.loss,
-        metrics=list(step.metrics),
-        val_metrics=pieces.parts.val_metrics,
+        metrics=step.metrics.metrics,
+        val_metrics=pieces.parts.val_metrics.metrics,
         optimizers=[(group.optimizer, group.variables) for group in step.active],
         train=select(data, pieces.examples.splits["train"]),
         val=select(data, pieces.examples.splits["val"]),
@@ -124,7 +125,7 @@ def build(overrides: Sequence[str]) -> Setup:
 
 
 @functools.cache  # most contenders train the same config
-def _composed(overrides: tuple[str, ...]) -> tuple[Mapping[str, Any], Catalog]:
+def _composed(overrides: tuple[str, ...]) -> tuple[Settings, Catalog]:
     with session(overrides) as hydra:
         return schema.build_settings(hydra.compose(overrides).config, hydra.catalog, overrides), hydra.catalog
 

@@ -158,15 +158,16 @@ def _one_step(ended: Callable[[], Any]) -> Iterator[None]:
     @contextlib.contextmanager
     def engine(log: Path | None) -> Iterator[Any]:
         with load(log) as opened:
-            loop = opened[0].loop
+            loop = opened[0].training_run.loop
             train = loop.train
 
-            def first_step(program: Any, run: Any, plan: Any, write: Any, show: Any, *rest: Any) -> Any:
-                def shown(*values: Any) -> None:
+            class Ended(loop.Observer):  # type: ignore[misc, name-defined] # a module that is not imported here
+                def on_block(self, *_: Any) -> None:
                     ended()
-                    show(*values)
 
-                return train(program, run, dataclasses.replace(plan, last_step=1), write, shown, *rest)
+            def first_step(position: Any, plan: Any, *, observers: Any, **options: Any) -> Any:
+                one_step = dataclasses.replace(plan, last_step=1)
+                return train(position, one_step, observers=[*observers, Ended()], **options)
 
             loop.train = first_step
             try:

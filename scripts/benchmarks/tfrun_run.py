@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
 import json
 import math
@@ -11,7 +10,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,21 +112,26 @@ def after_each_block(call: Callable[[int], None], at_end: bool = False) -> Itera
     """Makes runs call `call` with their step after each block and, if asked, once more at their end."""
     train = loop.train
 
-    async def watched_train(*args: Any, **kwargs: Any) -> Any:
-        bound = inspect.signature(train).bind(*args, **kwargs)
-        show = bound.arguments["show"]
-        steps = [0]
-
-        def watched_show(step: int, *rest: Any) -> None:
-            show(step, *rest)
-            steps.append(step)
-            call(step)
-
-        bound.arguments["show"] = watched_show
-        reason = await train(*bound.args, **bound.kwargs)
+    def watched_train(
+        position: Any, plan: Any, *, observers: Sequence[loop.Observer], **options: Any
+    ) -> Generator[loop.Block, Any, loop.EndReason]:
+        watcher = _Watcher(call)
+        reason = yield from train(position, plan, observers=[*observers, watcher], **options)
         if at_end:
-            call(steps[-1])
+            call(watcher.step)
         return reason
 
     with mock.patch.object(loop, "train", watched_train):
         yield
+
+
+class _Watcher(loop.Observer):
+    """Calls a function with the run's step after each block."""
+
+    def __init__(self, call: Callable[[int], None]):
+        self.step = 0
+        self._call = call
+
+    def on_block(self, first_step: int, result: Any) -> None:
+        self.step = first_step + len(result.losses)
+        self._call(self.step)

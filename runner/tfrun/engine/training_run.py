@@ -27,7 +27,7 @@ from tfrun.data.table import Table
 from tfrun.engine.building import devices
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
 from tfrun.engine.building.pieces import OPTIONAL_ROLE, Pieces
-from tfrun.engine.building.reuse import Reuse
+from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.inference.final_test import evaluate_best
 from tfrun.engine.recording import progress
 from tfrun.engine.recording.messages import Messages, Report
@@ -75,7 +75,7 @@ class RunOptions:
     report: Report | None = None
     is_pruned: Callable[[], bool] = _never
     pause_epoch: int | None = None
-    reuse: Reuse = field(default_factory=Reuse)
+    reuse: Reuse = field(default_factory=process_reuse)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ differ, which are inputs of the program, so that nothing is traced or compiled a
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -76,7 +77,7 @@ class KeptProgram(NamedTuple):
 
 @dataclass
 class Reuse:
-    """The caches of one process, at most one entry each. One object for all its runs; a run alone has a new one."""
+    """The caches of the runs of one process, at most one entry each."""
 
     _program: KeptProgram | None = None
     _examples: tuple[Table, str, Examples] | None = None
@@ -139,6 +140,12 @@ class Reuse:
         examples = preprocessing.prepare(table, data)
         self._examples = (table, key, examples)
         return examples
+
+
+@functools.cache
+def process_reuse() -> Reuse:
+    """Returns the caches of this process. A forked process has its own, since its parent trains nothing."""
+    return Reuse()
 
 
 def _begins_with(settings: Settings, examples: Examples) -> str:
