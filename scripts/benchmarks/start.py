@@ -161,7 +161,7 @@ def _one_step(ended: Callable[[], Any]) -> Iterator[None]:
             loop = opened[0].training_run.loop
             train = loop.train
 
-            class Ended(loop.Observer):  # type: ignore[misc, name-defined] # a module that is not imported here
+            class Ended(loop.Observer):  # type: ignore[name-defined] # a module that is not imported here
                 def on_block(self, *_: Any) -> None:
                     ended()
 

@@ -197,7 +197,7 @@ def test_stopped_by_a_signal_and_resumed(tfrun: Tfrun, tmp_path: Path) -> None:
     assert told["status"] == "stopped" and told["step"] > 0
     assert stderr == (
         f"tfrun: stopped by SIGINT at step {told['step']}, its state saved. "
-        f"Go on with: tfrun resume outputs/default/{run.name}\n"
+        f"Resume it with: tfrun resume outputs/default/{run.name}\n"
     )
     assert (run / "checkpoints" / f"step-{told['step']:09d}" / "manifest.json").is_file()
 
