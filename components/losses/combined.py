@@ -11,6 +11,7 @@ from annotated_types import Ge, MinLen
 
 from tfrun import Loss, register
 from tfrun.errors import ConfigError, unknown
+from tfrun.protocols import LossOffer
 
 
 class Combined(keras.losses.Loss):
@@ -61,7 +62,7 @@ class WeightedSum(Combined):
     @property
     def task(self) -> str | None:
         """The task of those losses that are for one."""
-        tasks = {str(loss.task) for loss in self.losses.values() if getattr(loss, "task", None)}
+        tasks = {task for loss in self.losses.values() if (task := LossOffer.of(loss).task)}
         if len(tasks) > 1:
             raise ConfigError(f"loss.losses: all must be for one task. Received: {' and '.join(sorted(tasks))}")
         return next(iter(tasks), None)

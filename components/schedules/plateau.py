@@ -25,7 +25,7 @@ class Plateau:
         decay: what the factor is multiplied with.
         patience: the number of epochs without a better value.
         min_delta: how much better a value has to be.
-        mode: whether less is better, or more.
+        mode: whether less is better, or more; None is what the monitored metric says, min for a loss.
         final: the least factor.
     """
 
@@ -35,11 +35,11 @@ class Plateau:
         decay: Annotated[float, Gt(0), Lt(1)] = 0.1,
         patience: Annotated[int, Ge(1)] = 10,
         min_delta: Annotated[float, Ge(0)] = 1e-4,
-        mode: Literal["min", "max"] = "min",
+        mode: Literal["min", "max"] | None = None,
         final: Annotated[float, Ge(0), Lt(1)] = 0.0,
     ):
         self.monitor, self.decay, self.patience = monitor, decay, patience
-        self.min_delta, self.sign, self.final = min_delta, 1.0 if mode == "min" else -1.0, final
+        self.min_delta, self.sign, self.final = min_delta, -1.0 if mode == "max" else 1.0, final
         self.factor = keras.Variable(1.0, dtype="float32", trainable=False, name="factor")
         self.best = keras.Variable(float("inf"), dtype="float32", trainable=False, name="best")
         self.wait = keras.Variable(0, dtype="int32", trainable=False, name="wait")
