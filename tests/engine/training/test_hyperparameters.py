@@ -62,7 +62,9 @@ def test_another_value_needs_no_new_trace(function: Callable[..., Any]) -> None:
         (lambda h, x: x * len(range(h)), 2.0, 3.0),
     ],
 )
-def test_a_value_fits_if_python_would_get_the_same_answers(function: Callable[..., Any], good: float, bad: float) -> None:
+def test_a_value_fits_if_python_would_get_the_same_answers(
+    function: Callable[..., Any], good: float, bad: float
+) -> None:
     number, call, _ = traced(function, 2.0)
     np.testing.assert_allclose(call(), function(2, X), rtol=1e-6)
     assert number.fits(good)
