@@ -14,7 +14,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from tfrun.config import schema
 from tfrun.config.compose import session
-from tfrun.data.table import load_table
+from tfrun.data.sources import load_table
 from tfrun.engine.building.pieces import build_session
 
 EVALUATION_ROWS = 1024  # tfrun's; whoever may choose gets the same

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfrun.config import schema
 from tfrun.config.compose import session
-from tfrun.data.table import load_table
+from tfrun.data.sources import load_table
 from tfrun.engine import experiment
 from tfrun.engine.training.vectorize import Lanes, either
 from tfrun.files import runs

@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings, Settings, to_plain
-from tfrun.data import preprocessing
+from tfrun.data.examples import Examples, prepare, prepare_evaluation
+from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine import private
 from tfrun.engine.building import devices
@@ -69,7 +70,7 @@ class Session:
     settings: Settings
     strategy: tf.distribute.Strategy
     table: Table
-    examples: preprocessing.Examples
+    examples: Examples
     parts: Parts
     order: Order
     plan: Plan
@@ -273,7 +274,7 @@ def build_session(
     settings: Settings,
     catalog: Catalog,
     table: Table,
-    fitted: preprocessing.Preprocessing | None = None,
+    fitted: Preprocessing | None = None,
     may_be_kept: bool = False,
 ) -> Session:
     """Does everything that comes before the first step: devices, data, model, optimizers.
@@ -290,7 +291,7 @@ def build_session(
         TfrunError: the devices, the data or the components are not as the config says.
     """
     strategy = devices.prepare(settings.trainer, settings.strategy, settings.seed)
-    examples = _prepared(table, settings.data) if fitted is None else preprocessing.prepare_evaluation(table, fitted)
+    examples = _prepared(table, settings.data) if fitted is None else prepare_evaluation(table, fitted)
     order = Order(examples.splits["train"], settings.data.batch_size, settings.seed)
     if fitted is None:
         devices.check_batch_size(order.batch_size, strategy, settings.trainer.microbatches)
@@ -313,7 +314,7 @@ def build_session(
     return Session(settings, strategy, table, examples, parts, order, plan, best, stopper)
 
 
-def _begins_with(settings: Settings, examples: preprocessing.Examples) -> str:
+def _begins_with(settings: Settings, examples: Examples) -> str:
     """Returns what a run's first values follow from, but for its learning rates."""
     groups = {
         name: {**group.to_dict(), "learning_rate": group.learning_rate is None}
@@ -323,18 +324,16 @@ def _begins_with(settings: Settings, examples: preprocessing.Examples) -> str:
     return json.dumps([own | {"optimizer": groups}, examples.fingerprint], sort_keys=True, default=str)
 
 
-_last_prepared: list[
-    tuple[Table, str, preprocessing.Examples]
-] = []  # at most one: a sweep's next job most often has its rows
+_last_prepared: list[tuple[Table, str, Examples]] = []  # at most one: a sweep's next job most often has its rows
 
 
-def _prepared(table: Table, data: DataSettings) -> preprocessing.Examples:
+def _prepared(table: Table, data: DataSettings) -> Examples:
     key = json.dumps([data.to_dict(), keras.config.floatx()], sort_keys=True)
     for last, its_key, examples in _last_prepared:
         if last is table and its_key == key:
             return examples
     _last_prepared.clear()  # before there are others in memory
-    examples = preprocessing.prepare(table, data)
+    examples = prepare(table, data)
     _last_prepared.append((table, key, examples))
     return examples
 

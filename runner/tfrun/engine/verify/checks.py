@@ -12,7 +12,8 @@ import keras
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, Settings
 from tfrun.console import Terminal, say
-from tfrun.data.table import Table, load_table
+from tfrun.data.sources import load_table
+from tfrun.data.table import Table
 from tfrun.engine.building.parts import build_component, build_function, build_model
 from tfrun.engine.building.pieces import Session, build_session
 from tfrun.engine.inference.trained import export_session, first_rows
