@@ -118,7 +118,7 @@ class StoredArray:
             except OSError:  # the read would block, or the file system doesn't support the flag
                 is_read = False
             if not is_read:
-                os.posix_fadvise(file, position, size, os.POSIX_FADV_WILLNEED)  # so that the disk works on many at a time
+                os.posix_fadvise(file, position, size, os.POSIX_FADV_WILLNEED)  # the disk works on many at once
                 cold.append((view, row))
         for view, row in cold:
             self._read(view, row)
