@@ -1,4 +1,4 @@
-"""Which initializer suits an activation."""
+"""Chooses the initializer that suits an activation."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ RECTIFIERS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "mi
 
 
 def initializer_for(activation: Any, given: Any = None) -> Any:
-    """Returns the given initializer, or else He's for rectifiers, LeCun's for selu and Glorot's for all others.
+    """Returns `given`, or if it is None He's initializer for rectifiers, LeCun's for selu and Glorot's for all others.
 
     Source: Géron, chapter 11, table 11-1.
 
     Args:
-        activation: a name of Keras' own, or a registered one, whose attribute `initializer` may tell.
-        given: what the config chose, or None.
+        activation: the name of a Keras activation, or an activation, whose attribute `initializer` wins.
+        given: the initializer that the config names, or None.
     """
     if given is not None:
         return given
