@@ -17,7 +17,7 @@ from tfrun.config import schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import session
 from tfrun.config.settings import Settings
-from tfrun.data.table import load_table
+from tfrun.data.sources import load_table
 from tfrun.engine.building.pieces import build_pieces
 
 EVALUATION_ROWS = 1024  # tfrun's number; every loop that may choose uses it too

@@ -16,7 +16,8 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.compose import parse, plain, to_yaml
 from tfrun.config.cross_checks import check_task
 from tfrun.config.schema import build_settings
-from tfrun.data.table import Table, load_table
+from tfrun.data.sources import load_table
+from tfrun.data.table import Table
 from tfrun.errors import Interrupted, SweepError
 from tfrun.files.disk import write_atomically
 from tfrun.load_engine import engine

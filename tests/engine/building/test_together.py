@@ -17,7 +17,7 @@ import pytest
 
 from tfrun.config import schema
 from tfrun.config.compose import session
-from tfrun.data.table import load_table
+from tfrun.data.sources import load_table
 from tfrun.engine import experiment
 from tfrun.engine.experiment import Job, Reuse, RunOptions
 from tfrun.files import runs

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.data.arrays import StoredArray
-from tfrun.data.preprocessing import Examples
+from tfrun.data.examples import Examples
 from tfrun.engine.training.feed import Feed, Resident, Stream, bytes_to_load, data_bytes, sample
 from tfrun.engine.training.order import Order
 

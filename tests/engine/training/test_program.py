@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.components.layers.dropout import Dropout
-from tfrun.data.preprocessing import Examples
+from tfrun.data.examples import Examples
 from tfrun.data.targets import TargetScale
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.feed import Resident, Stream

@@ -19,8 +19,7 @@ import keras
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings, Settings
-from tfrun.data import preprocessing
-from tfrun.data.preprocessing import Examples
+from tfrun.data.examples import Examples, prepare
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
 from tfrun.engine.building.pieces import Beginning, Pieces, order_and_plan, pieces_over
@@ -137,7 +136,7 @@ class Reuse:
         if self._examples is not None and self._examples[0] is table and self._examples[1] == key:
             return self._examples[2]
         self._examples = None  # before there are others in memory
-        examples = preprocessing.prepare(table, data)
+        examples = prepare(table, data)
         self._examples = (table, key, examples)
         return examples
 

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.config import registry
-from tfrun.engine.building import devices
+from tfrun.data.encode import dtype_policy
 from tfrun.errors import ConfigError
 from tfrun.protocols import ABSENT, InitializerOffer, LayerOffer, LossOffer, MetricOffer, SavedOffer
 
@@ -146,7 +146,7 @@ def _layer(make: Make) -> Iterator[Finding]:
     if tf.is_tensor(inputs) and outputs.dtype.is_floating:
         yield _by_row("an example's output depends on its own row only", lambda x: made(x, training=False), inputs)
     if tf.is_tensor(inputs) and inputs.dtype.is_floating and outputs.dtype.is_floating:
-        with devices.dtype_policy("float64"):
+        with dtype_policy("float64"):
             exact = make()
             wide = tf.cast(inputs, tf.float64)
             exact(wide)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrun.data import preprocessing
+from tfrun.data.fingerprint import fingerprint
 from tfrun.data.table import Table
 from tfrun.data.targets import main_output
 from tfrun.engine.training.step import Step
@@ -39,7 +39,7 @@ def of_dataset(load: Callable[[], Table]) -> Iterator[Finding]:
     wanted = "object" if table.task == "classification" else "float64"
     is_right = table.target.ndim == 1 and table.target.dtype == wanted
     yield Finding(f"the target is (N,) {wanted}", is_right, f"{table.target.shape} {table.target.dtype}")
-    yield Finding("read again it is the same", preprocessing.fingerprint(table) == preprocessing.fingerprint(again))
+    yield Finding("read again it is the same", fingerprint(table) == fingerprint(again))
 
 
 def _is_column(column: Any) -> bool:
