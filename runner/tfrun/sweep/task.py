@@ -91,7 +91,7 @@ def train_together(
 def _read_table(job: Job, catalog: Catalog, reuse: Any) -> Table:
     """Returns a job's rows: those of the last job, if neither the config nor the file has changed."""
     data = job.settings.data
-    table = reuse.table(data, lambda: load_table(data, catalog))
+    table = reuse.table(job.settings, lambda: load_table(data, catalog))
     check_task(job.settings, catalog, table.task)
     return table
 

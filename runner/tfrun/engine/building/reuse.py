@@ -82,11 +82,14 @@ class Reuse:
     _examples: tuple[Table, str, Examples] | None = None
     _table: tuple[Any, Table] | None = None
 
-    def table(self, data: DataSettings, read: Callable[[], Table]) -> Table:
-        """Returns a data set's rows: those of the last run, if neither the config nor the file has changed."""
+    def table(self, settings: Settings, read: Callable[[], Table]) -> Table:
+        """Returns a run's raw rows: those of the last run, if neither the config nor the file has changed.
+
+        Encoding releases the columns of a table, so it is used again only for runs that need no other encoding of it.
+        """
+        data = settings.data
         path = Path(str(data.params.get("path", ""))).expanduser()
-        file = path.stat() if path.is_file() else None
-        key = json.dumps(data.to_dict(), sort_keys=True), file and (file.st_mtime_ns, file.st_size, file.st_ino)
+        key = (_to_json([data.to_dict(), settings.trainer.precision]), _version_of(path))
         if self._table is None or self._table[0] != key:
             self._table = (key, read())
         return self._table[1]
@@ -132,11 +135,13 @@ class Reuse:
 
     def _encoded(self, table: Table, data: DataSettings) -> Examples:
         """Returns the encoded rows: those of the last run, if they are of the same table and encoded alike."""
-        key = json.dumps([data.to_dict(), keras.config.floatx()], sort_keys=True)
+        key = _to_json([data.to_dict(), keras.config.floatx()])
         if self._examples is not None and self._examples[0] is table and self._examples[1] == key:
             return self._examples[2]
         self._examples = None  # before there are others in memory
+        kept, self._table = self._table, None  # a table whose encoding fails is released in part
         examples = prepare(table, data)
+        self._table = kept
         self._examples = (table, key, examples)
         return examples
 
@@ -154,4 +159,16 @@ def _begins_with(settings: Settings, examples: Examples) -> str:
         name: {**group.to_dict(), "learning_rate": group.learning_rate is None}
         for name, group in settings.groups.items()
     }
-    return json.dumps([config | {"optimizer": groups}, examples.fingerprint], sort_keys=True, default=str)
+    return _to_json([config | {"optimizer": groups}, examples.fingerprint])
+
+
+def _version_of(path: Path) -> tuple[int, int, int] | None:
+    """Returns what changes when a file is written or replaced, or None if there is no such file."""
+    if not path.is_file():
+        return None
+    file = path.stat()
+    return file.st_mtime_ns, file.st_size, file.st_ino
+
+
+def _to_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
