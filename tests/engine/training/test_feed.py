@@ -105,7 +105,7 @@ def test_an_array_in_memory_isn_t_copied_to_a_cpu() -> None:
     aligned = raw[start : start + 8 * 16].reshape(8, 16)
     assert aligned.ctypes.data % 64 == 0
     examples = Examples(aligned, Y[:8], {}, cast(Any, None), "")
-    feed = Resident(examples, Order(np.arange(8), 4, 0), tf.distribute.get_strategy())
+    feed = Resident(examples, Order(np.arange(8), 4, seed=0), tf.distribute.get_strategy())
     (part,) = feed.parts(np.arange(8), 8)
     aligned[5] = 7.0
     np.testing.assert_array_equal(part.data[0].numpy(), aligned)

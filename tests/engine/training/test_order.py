@@ -24,7 +24,7 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
     # asked for in another sequence, as a resumed run does
     assert [epoch(again, number) for number in (9, 0, 4)] == [epoch(first, number) for number in (9, 0, 4)]
     assert len({tuple(epoch(first, number)) for number in range(20)}) == 20
-    assert len({tuple(epoch(Order(ROWS, 5, seed), 0)) for seed in (0, 1, 7, 2**32 - 1)}) == 4
+    assert len({tuple(epoch(Order(ROWS, 5, seed=seed), 0)) for seed in (0, 1, 7, 2**32 - 1)}) == 4
 
 
 def test_seed_and_epoch_do_not_stand_in_for_each_other() -> None:

@@ -312,7 +312,7 @@ def pieces_over(
 
 def order_and_plan(settings: Settings, examples: Examples) -> tuple[Order, Plan]:
     """Returns the order of the training rows, and when the run stops."""
-    order = Order(examples.splits["train"], settings.data.batch_size, settings.seed)
+    order = Order(examples.splits["train"], settings.data.batch_size, seed=settings.seed)
     return order, build_plan(settings, order.steps_per_epoch)
 
 
