@@ -270,7 +270,7 @@ class _Training:
     def _diagnosed(self, error: DivergedError, table: Table, *, engine: Engine) -> DivergedError:
         """Returns the error with the rows and the operation that caused it."""
         pieces, program = engine.pieces, engine.program
-        batch = program.feed.batches(program.step, 1, pieces.order.batch_size)
+        batch = program.feed.batches(program.step, 1, length=pieces.order.batch_size)
         numbers = pieces.order.block(program.step, 1)
         found = diagnosis.diagnose(pieces.parts.step, batch.data, batch.rows, numbers)
         message = f"{error}. First not finite is {found.tensor}; {_describe_rows(table, found.rows)}"

@@ -1,4 +1,4 @@
-"""What a feed brings, against the rows themselves."""
+"""Compares the examples that a feed provides with the rows themselves."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ ROW_BYTES = 3 * 4 + 4 + 4
 
 def make(kind: str) -> Feed:
     if kind == "resident":
-        return Resident(EXAMPLES, ORDER, tf.distribute.get_strategy())
-    return Stream(EXAMPLES, ORDER, tf.distribute.get_strategy(), stretch_bytes=int(kind) * 4 * ROW_BYTES)
+        return Resident(EXAMPLES, ORDER, strategy=tf.distribute.get_strategy())
+    return Stream(EXAMPLES, ORDER, strategy=tf.distribute.get_strategy(), stretch_bytes=int(kind) * 4 * ROW_BYTES)
 
 
-def seen(part: Any) -> list[float]:
+def seen(selection: Any) -> list[float]:
     """Returns the targets of the rows that count, whose inputs must belong to them."""
-    (x, y, _), rows = part.data, part.rows[: part.num_rows]
+    (x, y, _), rows = selection.data, selection.rows[: selection.num_rows]
     targets = tf.gather(y, rows).numpy()[:, 0]
     for name, array in X.items():
         np.testing.assert_array_equal(tf.gather(x[name], rows).numpy(), array[targets.astype(int)])
@@ -47,9 +47,9 @@ def test_the_steps_of_the_order_in_any_cut(kind: str) -> None:
     found = []
     for first, count in [(0, 3), (3, 9), (12, 1), (13, 2), (2, 4)]:  # the last: back to a checkpoint
         for begin, steps in feed.blocks(first, count):
-            part = feed.batches(begin, steps, length=100 * 4)
-            assert part.rows.shape == (400,) and part.num_rows == 4 * steps
-            found += seen(part)
+            selection = feed.batches(begin, steps, length=100 * 4)
+            assert selection.rows.shape == (400,) and selection.num_rows == 4 * steps
+            found += seen(selection)
     np.testing.assert_array_equal(found, np.concatenate([ORDER.block(0, 15), ORDER.block(2, 4)]))
 
 
@@ -62,13 +62,13 @@ def test_a_stretch_ends_with_its_epoch_and_is_not_cut_twice() -> None:
 
 
 @pytest.mark.parametrize("kind", ["resident", "2", "100"])
-def test_parts_of_given_rows(kind: str) -> None:
+def test_selections_of_given_rows(kind: str) -> None:
     feed = make(kind)
     rows = np.array([22, 0, 7, 7, 3, 20, 1, 2, 4, 5, 6], np.int32)
     found = []
-    for part in feed.parts(rows, multiple=4):
-        assert part.rows.shape[0] % 4 == 0
-        found += seen(part)
+    for selection in feed.selections(rows, multiple=4):
+        assert selection.rows.shape[0] % 4 == 0
+        found += seen(selection)
     assert found == rows.tolist()
 
 
@@ -88,11 +88,11 @@ def test_a_stored_array_trains_as_floats(tmp_path: Path) -> None:
     stored = StoredArray(str(tmp_path / "x"), 0, (ROWS, 6), np.dtype("u1"))
     examples = Examples(stored, Y, {}, cast(Any, None), "")
     for feed in (
-        Resident(examples, ORDER, tf.distribute.get_strategy()),
-        Stream(examples, ORDER, tf.distribute.get_strategy(), stretch_bytes=200),
+        Resident(examples, ORDER, strategy=tf.distribute.get_strategy()),
+        Stream(examples, ORDER, strategy=tf.distribute.get_strategy(), stretch_bytes=200),
     ):
-        part = feed.batches(0, 1, length=4)
-        found = tf.gather(part.data[0], part.rows).numpy()
+        selection = feed.batches(0, 1, length=4)
+        found = tf.gather(selection.data[0], selection.rows).numpy()
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, values[ORDER.block(0, 1)])
 
@@ -105,7 +105,7 @@ def test_an_array_in_memory_isn_t_copied_to_a_cpu() -> None:
     aligned = raw[start : start + 8 * 16].reshape(8, 16)
     assert aligned.ctypes.data % 64 == 0
     examples = Examples(aligned, Y[:8], {}, cast(Any, None), "")
-    feed = Resident(examples, Order(np.arange(8), 4, seed=0), tf.distribute.get_strategy())
-    (part,) = feed.parts(np.arange(8), 8)
+    feed = Resident(examples, Order(np.arange(8), 4, seed=0), strategy=tf.distribute.get_strategy())
+    (selection,) = feed.selections(np.arange(8), 8)
     aligned[5] = 7.0
-    np.testing.assert_array_equal(part.data[0].numpy(), aligned)
+    np.testing.assert_array_equal(selection.data[0].numpy(), aligned)

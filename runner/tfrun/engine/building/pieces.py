@@ -103,7 +103,7 @@ class Pieces:
     def make_feed(self, *, streams: bool) -> feed.Feed:
         """Returns the feed of the examples: they lie on the device, or are streamed from the host."""
         kind = feed.Stream if streams else feed.Resident
-        return kind(self.examples, self.order, self.strategy)
+        return kind(self.examples, self.order, strategy=self.strategy)
 
     def make_program(self, *, streams: bool = False) -> Program:
         """Returns the program over these pieces, not compiled yet."""
