@@ -285,9 +285,10 @@ class _Training:
             self._run.merge("engine", {"skipped_steps": skipped})
             steps = f"{skipped:,} of {self._run['step']:,} steps"
             say(self._console, f"warning: {steps} made no update, as their numbers were not finite")
-        for why in traces.again:
-            if why.startswith("block"):
-                say(self._console, f"warning: the step was traced again, which takes as long as at the start. {why}")
+        for retrace in traces.retraces:
+            if retrace.startswith("block"):
+                warning = "the step was traced again, which takes as long as at the start"
+                say(self._console, f"warning: {warning}. {retrace}")
         self._run.update(status=status, ended=now())
         self._run.write()
         checkpoint = self._folder.checkpoints / f"step-{self._run['step']:09d}"

@@ -139,7 +139,7 @@ class Program:
         self._blocks: dict[tuple[str, Alone | Lanes], Callable[..., Any]] = {}
         # once or twice in a run: not worth XLA's compile time
         self._evaluate, self._begin_validation, self._end_epoch = (
-            tf.function(self.traces.noting(name, function), autograph=False)
+            tf.function(self.traces.recorded(name, function), autograph=False)
             for name, function in (
                 ("evaluation", self._evaluate_part),
                 ("begin_validation", self._epoch_end.begin_validation),
@@ -280,8 +280,8 @@ class Program:
         if mode == "eager":
             return block
         # AutoGraph would rewrite the block's loops, which are TensorFlow's already, in half a second
-        noted = self.traces.noting(f"block, {mode}{runs.name}", block)
-        return tf.function(noted, autograph=False, jit_compile=mode == "xla_loop")
+        recorded = self.traces.recorded(f"block, {mode}{runs.name}", block)
+        return tf.function(recorded, autograph=False, jit_compile=mode == "xla_loop")
 
     def _block(
         self,
