@@ -17,14 +17,14 @@ X = tf.constant([1.0, 2.0, 4.0])
 
 def traced(function: Callable[[Any, tf.Tensor], Any], value: float) -> tuple[Hyperparameter, Callable[[], Any], list]:
     """Returns the number, the compiled function of it and a list with an item for each time it was traced."""
-    own, traces = Hyperparameter(value), []
+    hyperparameter, traces = Hyperparameter(value), []
 
     @tf.function(autograph=False)
     def call() -> Any:
         traces.append(1)
-        return function(own, X)
+        return function(hyperparameter, X)
 
-    return own, call, traces
+    return hyperparameter, call, traces
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def traced(function: Callable[[Any, tf.Tensor], Any], value: float) -> tuple[Hyp
     ],
 )
 def test_a_new_value_is_no_new_trace(function: Callable[..., Any]) -> None:
-    own, call, traces = traced(function, 1.5)
+    hyperparameter, call, traces = traced(function, 1.5)
     np.testing.assert_allclose(call(), function(1.5, X), rtol=1e-6)
-    assert own.fits(0.3) and own.fits(-7.0)
-    own.assign(2.5)
+    assert hyperparameter.accepts(0.3) and hyperparameter.accepts(-7.0)
+    hyperparameter.assign(2.5)
     np.testing.assert_allclose(call(), function(2.5, X), rtol=1e-6)
-    assert len(traces) == 1 and own.value == 2.5
+    assert len(traces) == 1 and hyperparameter.value == 2.5
 
 
 @pytest.mark.parametrize(
@@ -63,17 +63,17 @@ def test_a_new_value_is_no_new_trace(function: Callable[..., Any]) -> None:
     ],
 )
 def test_what_python_has_seen_must_stay_so(function: Callable[..., Any], good: float, bad: float) -> None:
-    own, call, _ = traced(function, 2.0)
+    hyperparameter, call, _ = traced(function, 2.0)
     np.testing.assert_allclose(call(), function(2, X), rtol=1e-6)
-    assert own.fits(good)
-    assert not own.fits(bad)
+    assert hyperparameter.accepts(good)
+    assert not hyperparameter.accepts(bad)
 
 
 def test_what_is_made_of_it_outside_of_a_program_is_a_constant() -> None:
     for use in (lambda h: h / 2, lambda h: tf.constant(1.0) * h, lambda h: np.float32(2) * h):
-        own = Hyperparameter(2.0)
-        use(own)
-        assert own.fits(2.0) and not own.fits(2.5)
+        hyperparameter = Hyperparameter(2.0)
+        use(hyperparameter)
+        assert hyperparameter.accepts(2.0) and not hyperparameter.accepts(2.5)
 
 
 def test_an_integer_tensor_doesn_t_take_it() -> None:
@@ -88,8 +88,8 @@ def test_only_floats_are_inputs() -> None:
     assert {name: type(value) for name, value in wrapped.items()} == {
         "delta": Hyperparameter, "power": int, "flag": bool, "name": str, "values": list,
     }  # fmt: skip
-    told = {"delta": "input", "power": 2, "flag": True, "name": "x", "values": [1.0]}
-    assert inputs.structure("loss", {"delta": 1.5, "power": 2, "flag": True, "name": "x", "values": [1.0]}) == told
+    structure = {"delta": "input", "power": 2, "flag": True, "name": "x", "values": [1.0]}
+    assert inputs.structure("loss", {"delta": 1.5, "power": 2, "flag": True, "name": "x", "values": [1.0]}) == structure
     inputs.forget("loss")
     assert inputs.structure("loss", {"delta": 1.5}) == {"delta": 1.5}
 
@@ -99,12 +99,12 @@ def test_values_are_taken_over_where_they_fit() -> None:
     delta = ours.wrap("loss", {"delta": 1.5})["delta"]
     theirs.wrap("loss", {"delta": 3.0})
     assert delta > 1
-    assert ours.fit(theirs)
-    ours.take(theirs.read())
+    assert ours.accepts(theirs.read())
+    ours.assign(theirs.read())
     assert delta.value == 3.0
-    with ours.not_noting():
+    with ours.without_recording():
         assert delta < 10
     theirs.wrap("loss", {"delta": 11.0})
-    assert ours.fit(theirs)
+    assert ours.accepts(theirs.read())
     assert delta < 10
-    assert not ours.fit(theirs)
+    assert not ours.accepts(theirs.read())

@@ -49,7 +49,7 @@ class KeptProgram(NamedTuple):
     def fits(self, pieces: Pieces, structure: str) -> bool:
         """Returns whether other pieces can use the program: they differ in inputs of it only."""
         is_same = self.structure == structure and pieces.strategy.num_replicas_in_sync == 1
-        return is_same and self.pieces.parts.inputs.fit(pieces.parts.inputs)
+        return is_same and self.pieces.parts.inputs.accepts(pieces.parts.inputs.read())
 
     def adopt(self, pieces: Pieces, *, streams: bool) -> Pieces:
         """Returns other pieces over this program's variables, which get the values of the other pieces' variables."""
