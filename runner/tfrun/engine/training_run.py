@@ -226,8 +226,8 @@ class _Training:
             lengths=restored.extra["journals"] if restored else {},
         )
         lost = [f"{name} has lost lines since the checkpoint, which can't be restored" for name in record.shortened]
-        for doubt in [*devices.doubts(self._settings.trainer, self._settings.strategy), *lost]:
-            say(self._console, f"warning: {doubt}")
+        for warning in [*devices.warnings(self._settings.trainer, self._settings.strategy), *lost]:
+            say(self._console, f"warning: {warning}")
         self._run.write()
         write_atomically(self._folder.preprocessing_json, engine.pieces.examples.preprocessing.to_json())
         log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])

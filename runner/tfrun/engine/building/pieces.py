@@ -251,7 +251,7 @@ def build_pieces(settings: Settings, catalog: Catalog, *, table: Table, fitted: 
     Raises:
         TfrunError: the devices, the data or the components are not as the config says.
     """
-    strategy = devices.prepare(settings.trainer, settings.strategy, settings.seed)
+    strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
     if fitted is None:
         examples = preprocessing.prepare(table, settings.data)
     else:
@@ -280,7 +280,7 @@ def pieces_over(
     """
     order, plan = order_and_plan(settings, examples)
     if is_trained:
-        devices.check_batch_size(order.batch_size, strategy, settings.trainer.microbatches)
+        devices.check_batch_size(order.batch_size, strategy, microbatches=settings.trainer.microbatches)
     parts = build_parts(
         settings,
         catalog,

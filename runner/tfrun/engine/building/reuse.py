@@ -99,14 +99,14 @@ class Reuse:
         Raises:
             TfrunError: the devices, the data or the components are not as the config says.
         """
-        strategy = devices.prepare(settings.trainer, settings.strategy, settings.seed)
+        strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
         examples = self._encoded(table, settings.data)
         kept = self._program
         beginning = kept and kept.beginnings.get(_begins_with(settings, examples))
         if kept is None or beginning is None:
             return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples)
         order, plan = order_and_plan(settings, examples)
-        devices.check_batch_size(order.batch_size, strategy, settings.trainer.microbatches)
+        devices.check_batch_size(order.batch_size, strategy, microbatches=settings.trainer.microbatches)
         return replace(
             kept.pieces,
             settings=settings,
