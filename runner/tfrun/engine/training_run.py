@@ -272,9 +272,9 @@ class _Training:
         pieces, program = engine.pieces, engine.program
         batch = program.feed.batches(program.step, 1, length=pieces.order.batch_size)
         numbers = pieces.order.block(program.step, 1)
-        found = diagnosis.diagnose(pieces.parts.step, batch.data, batch.rows, numbers)
-        message = f"{error}. First not finite is {found.tensor}; {_describe_rows(table, found.rows)}"
-        return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **found._asdict())
+        cause = diagnosis.diagnose(pieces.parts.step, batch.data, batch=batch.rows, numbers=numbers)
+        message = f"{error}. First not finite is {cause.tensor}; {_describe_rows(table, cause.rows)}"
+        return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **cause._asdict())
 
     def _finish(self, engine: Engine, reason: loop.EndReason, status: str) -> None:
         """Writes `run.json` a last time and prints the summary."""
