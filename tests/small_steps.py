@@ -11,13 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.components.algorithms.supervised import Supervised
-from tfrun.data.targets import TargetScale
+from tfrun.data.targets import MAIN_OUTPUT, TargetScale
+from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.groups import Group
-from tfrun.engine.training.step import Step
+from tfrun.engine.training.step import Step, StepOptions
+from tfrun.protocols import AlgorithmOffer
 
 
 def squared(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-    """(B, 1), (B, 1) -> (B,)."""
+    """Returns the squared error: (B, 1), (B, 1) → (B,)."""
     return tf.reduce_sum(tf.square(y_pred - y_true), axis=-1)
 
 
@@ -28,17 +30,23 @@ def group(
     optimizer: type[keras.optimizers.Optimizer] = keras.optimizers.SGD,
     **options: Any,
 ) -> Group:
-    """A group with its own optimizer, SGD unless told."""
-    own = optimizer(rate)
-    own.build(variables)
-    return Group(name, list(variables), own, base_learning_rate=tf.Variable(rate, trainable=False), **options)
+    """Returns a group with a new optimizer."""
+    built = optimizer(rate)
+    built.build(variables)
+    rate_variable = tf.Variable(rate, trainable=False)
+    return Group(name, list(variables), optimizer=built, base_learning_rate=rate_variable, **options)
 
 
 def linear(kernel: Sequence[float], bias: float) -> keras.Model:
-    """y = x·kernel + bias."""
+    """Returns the model y = x·kernel + bias."""
     model = keras.Sequential([keras.Input((len(kernel),)), keras.layers.Dense(1, name="output")])
     model.layers[0].set_weights([np.array(kernel)[:, None], np.array([bias])])
     return model
+
+
+def metrics(target: TargetScale = TargetScale()) -> EpochMetrics:  # noqa: B008 (frozen)
+    """Returns the mean loss and the mean absolute error of a target with this scale."""
+    return EpochMetrics([keras.metrics.MeanAbsoluteError(name="mae")], {MAIN_OUTPUT: target})
 
 
 @dataclass(frozen=True)
@@ -47,19 +55,25 @@ class Build:
 
     linear: Callable[..., keras.Model] = linear
     group: Callable[..., Group] = group
+    metrics: Callable[..., EpochMetrics] = metrics
 
     def step(
-        self, model: keras.Model, groups: Sequence[Group], target: TargetScale | None = None, **options: Any
+        self,
+        model: keras.Model,
+        groups: Sequence[Group],
+        *,
+        target: TargetScale = TargetScale(),  # noqa: B008 (frozen)
+        loss: Callable[..., tf.Tensor] = squared,
+        algorithm: Any = None,
+        options: StepOptions = StepOptions(),  # noqa: B008
     ) -> Step:
-        """A step with the squared error as its loss and the mean absolute error as its metric."""
+        """Returns a step with the mean absolute error as its metric."""
         return Step(
             tf.distribute.get_strategy(),
             model,
-            Supervised(),
-            squared,
-            groups,
-            keras.metrics.Mean("loss"),
-            [keras.metrics.MeanAbsoluteError(name="mae")],
-            target or TargetScale(),
-            **options,
+            algorithm=AlgorithmOffer.of(algorithm or Supervised()),
+            loss=loss,
+            groups=groups,
+            metrics=metrics(target),
+            options=options,
         )

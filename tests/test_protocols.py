@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,3 +109,33 @@ def test_reserved_parameters() -> None:
         *("text_encodings", "rows_only", "total_steps", "steps_per_epoch", "name", "dtype", "reduction"),
         *("args", "kwargs"),
     } == protocols.RESERVED
+
+
+def listed(page: str, kind: str) -> list[tuple[str, str]]:
+    """Returns the names in the list of a kind in docs/components.md, each with its star or an empty string."""
+    name = kind.replace("dataset", "data set")
+    article = "An" if kind[0] in "aeiou" else "A"
+    (items,) = re.findall(rf"^{article} {name} may also have:\n\n((?:- .*\n(?:  .*\n)*)+)", page, re.MULTILINE)
+    return re.findall(r"^- `(\w+)[^`]*`(\\\*|)", items, re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", protocols.OFFERS)
+def test_the_page_on_components_lists_what_each_kind_may_have(kind: str, root: Path) -> None:
+    page = (root / "docs" / "components.md").read_text()
+    assert [name for name, _ in listed(page, kind)] == protocols.optional(kind)
+    assert all(f"`{name}(" in page for name in protocols.required(kind))
+
+
+def test_the_page_on_components_marks_what_is_read_without_running_the_file(root: Path) -> None:
+    page = (root / "docs" / "components.md").read_text()
+    marked = {(kind, name) for kind in protocols.OFFERS for name, star in listed(page, kind) if star}
+    assert all(name in protocols.literals(kind) for kind, name in marked)
+    sources = [file.read_text() for file in (root / "runner" / "tfrun" / "config").glob("*.py")]
+    read = {name for source in sources for name in re.findall(r"\.declared\(\"(\w+)\"\)", source)}
+    assert {name for _, name in marked} == read
+
+
+def test_the_page_on_components_lists_the_parameters_that_tfrun_fills_in(root: Path) -> None:
+    page = (root / "docs" / "components.md").read_text()
+    (names,) = re.findall(r"^tfrun fills in the following parameters itself[^:]*:([^.]*)\.$", page, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", names)) == protocols.RESERVED

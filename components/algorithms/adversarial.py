@@ -10,6 +10,7 @@ from annotated_types import Ge
 
 from tfrun import register
 from tfrun.errors import ConfigError
+from tfrun.protocols import ModelOffer
 
 
 @register.algorithm("gan")
@@ -44,7 +45,7 @@ class Gan:
 
     def forward(self, model: Any, loss: Any, x: Any, y: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Returns the scalar losses of the critic and the generator, and D(x), (B, 1)."""
-        if not hasattr(model, "generate"):
+        if ModelOffer.of(model).generate is None:
             raise ConfigError("algorithm=gan: needs a model with a critic and a generator. Use model=gan")
         x = model.values(x)
         generated = model.generate(tf.shape(x)[0], training=True)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrun import register
 from tfrun.errors import ConfigError
+from tfrun.protocols import ModelOffer
 
 
 @register.algorithm("reconstruct")
@@ -36,7 +37,8 @@ class Reconstruct:
         return self._compare(model, loss, x, training=False)
 
     def _compare(self, model: Any, loss: Any, x: Any, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
-        if not hasattr(model, "values"):
+        values_of = ModelOffer.of(model).values
+        if values_of is None:
             raise ConfigError("algorithm=reconstruct: needs a model that restores its inputs. Use model=autoencoder")
-        values, restored = model.values(x), model(x, training=training)
+        values, restored = values_of(x), model(x, training=training)
         return loss(tf.reshape(tf.cast(values, restored.dtype), tf.shape(restored)), restored), restored

@@ -11,6 +11,7 @@ from annotated_types import Ge, MinLen
 
 from tfrun import Loss, register
 from tfrun.errors import ConfigError, unknown
+from tfrun.protocols import LossOffer
 
 
 class Combined(keras.losses.Loss):
@@ -65,7 +66,7 @@ class WeightedSum(Combined):
         Raises:
             ConfigError: the losses are for different tasks.
         """
-        tasks = {str(loss.task) for loss in self.losses.values() if getattr(loss, "task", None)}
+        tasks = {task for loss in self.losses.values() if (task := LossOffer.of(loss).task)}
         if len(tasks) > 1:
             raise ConfigError(f"loss.losses: all losses must be for one task. Received: {' and '.join(sorted(tasks))}")
         return next(iter(tasks), None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tfrun.protocols import ActivationOffer
+
 RECTIFIERS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "swish", "mish", "softplus")
 
 
@@ -21,4 +23,5 @@ def initializer_for(activation: Any, given: Any = None) -> Any:
     name = activation if isinstance(activation, str) else getattr(activation, "__name__", "")
     if name == "selu":
         return "lecun_normal"
-    return getattr(activation, "initializer", "he_normal" if name in RECTIFIERS else "glorot_uniform")
+    fallback = "he_normal" if name in RECTIFIERS else "glorot_uniform"
+    return ActivationOffer.of(activation).initializer or fallback

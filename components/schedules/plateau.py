@@ -27,7 +27,8 @@ class Plateau:
         decay: the number that the factor is multiplied by.
         patience: the number of epochs without improvement after which the factor falls.
         min_delta: the smallest change that counts as an improvement.
-        mode: whether smaller ("min") or larger ("max") values are better.
+        mode: whether smaller ("min") or larger ("max") values are better; None is what the monitored metric says,
+            and "min" for the loss.
         final: the smallest factor.
     """
 
@@ -37,14 +38,14 @@ class Plateau:
         decay: Annotated[float, Gt(0), Lt(1)] = 0.1,
         patience: Annotated[int, Ge(1)] = 10,
         min_delta: Annotated[float, Ge(0)] = 1e-4,
-        mode: Literal["min", "max"] = "min",
+        mode: Literal["min", "max"] | None = None,
         final: Annotated[float, Ge(0), Lt(1)] = 0.0,
     ):
         self.monitor = monitor
         self.decay = decay
         self.patience = patience
         self.min_delta = min_delta
-        self.sign = 1.0 if mode == "min" else -1.0
+        self.sign = -1.0 if mode == "max" else 1.0
         self.final = final
         self.factor = keras.Variable(1.0, dtype="float32", trainable=False, name="factor")
         self.best = keras.Variable(float("inf"), dtype="float32", trainable=False, name="best")

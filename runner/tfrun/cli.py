@@ -35,7 +35,9 @@ from tfrun.config.compose import Composed, Session, Sources, parse, plain, plugi
 from tfrun.config.cross_checks import check_task
 from tfrun.config.keys import MissingValueError, flatten
 from tfrun.config.settings import DataSettings, Settings
-from tfrun.data.table import Table, load_table
+from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.sources import load_table
+from tfrun.data.table import Table
 from tfrun.errors import (
     CheckpointError,
     ConfigError,
@@ -282,10 +284,9 @@ def _predict(args: argparse.Namespace) -> int:
     out = Path(outs[-1]).expanduser() if outs else folder.predictions / f"{_stem(settings.data)}.csv"
     if out.suffix not in (".csv", ".parquet"):
         raise ConfigError(f"out: must be a .csv or a .parquet file. Received: {str(out)!r}")
-    fitted = folder.read_preprocessing()
-    # what the run learnt from, whatever else the rows have
-    texts_of_run = [*fitted["vocabularies"], *fitted.get("bins", {}), *fitted.get("tokens", {})]
-    wanted = {"columns": [*fitted["medians"], *texts_of_run], "exclude": None, "text_columns": texts_of_run}
+    fitted = Preprocessing.from_fields(folder.read_preprocessing())
+    # the columns that the run was trained on, whatever else the rows have
+    wanted = {"columns": fitted.cell_names, "exclude": None, "text_columns": fitted.text_names}
     data = settings.data
     params = data.params | {key: value for key, value in wanted.items() if key in data.params}
     settings = replace(settings, data=replace(data, params=params))

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
+from tfrun.errors import DataError
 
 
 def test_a_scale_restores_the_targets_own_unit() -> None:
@@ -40,3 +41,34 @@ def test_an_output_without_a_target_of_its_own_has_the_main_one() -> None:
 
 def test_a_single_value_serves_every_output() -> None:
     assert of_output(7, "height") == main_output(7) == 7
+
+
+def test_a_number_target_learns_its_scale() -> None:
+    # 2 4 4 4 5 5: mean 4, variance (4 + 1 + 1)/6
+    values = np.array([2.0, 4.0, 4.0, 4.0, 5.0, 5.0])
+    assert FittedTarget.fit(values, "regression", scale=True, where="") == FittedTarget("regression", [], 4.0, 1.0)
+    assert FittedTarget.fit(values, "regression", scale=False, where="") == FittedTarget("regression")
+
+
+def test_a_constant_target_is_not_divided_by_anything() -> None:
+    assert FittedTarget.fit(np.full(6, 7.0), "regression", scale=True, where="").scale == TargetScale(7.0, 1.0)
+
+
+def test_classes_are_sorted_and_never_scaled() -> None:
+    labels = np.array(["yes", "no", "no"], dtype=object)
+    fitted = FittedTarget.fit(labels, "classification", scale=True, where="")
+    assert fitted == FittedTarget("classification", ["no", "yes"])
+    assert fitted.scale == TargetScale()
+
+
+def test_classes_that_are_numbers_have_all_their_digits_as_labels() -> None:
+    values = np.array([10.0, 0.1, 2.0])
+    fitted = FittedTarget.fit(values, "classification", scale=True, where="")
+    assert fitted.classes == ["0.10000000000000001", "2", "10"]
+
+
+def test_too_few_and_too_many_classes_are_an_error() -> None:
+    for count in (1, 1001):
+        labels = np.array([f"c{k}" for k in range(count)], dtype=object)
+        with pytest.raises(DataError, match=f"^homes must have 2 to 1000 classes .* Received: {count}"):
+            FittedTarget.fit(labels, "classification", scale=True, where="homes")

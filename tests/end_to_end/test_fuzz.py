@@ -21,7 +21,9 @@ from tfrun.config import schema
 from tfrun.config.catalog import load_catalog
 from tfrun.config.compose import Sources, session
 from tfrun.config.settings import config_keys
-from tfrun.data import preprocessing as engine_data
+from tfrun.data.fingerprint import fingerprint
+from tfrun.data.preprocessing import fit
+from tfrun.data.split import split_rows
 from tfrun.errors import TfrunError
 
 CASES = int(os.environ.get("TFRUN_FUZZ", "150"))
@@ -115,9 +117,9 @@ def test_yaml_files(dice: random.Random, tmp_path: Path) -> None:
 
 def taken(table: Any) -> None:
     """What training would do first with a table that was read."""
-    splits = engine_data.split_rows(len(table.target), validation_split=0.1, test_split=0.1, seed=0)
-    engine_data.fit(table, splits["train"], True)
-    engine_data.fingerprint(table)
+    splits = split_rows(len(table.target), validation_split=0.1, test_split=0.1, seed=0)
+    fit(table, splits["train"], scale_target=True)
+    fingerprint(table)
 
 
 def test_csv_files(dice: random.Random, tmp_path: Path) -> None:

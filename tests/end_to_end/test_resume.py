@@ -98,7 +98,7 @@ def test_killed_twice_equals_undisturbed(tfrun: Tfrun, tmp_path: Path) -> None:
     assert first < second
     done = tfrun("resume", str(killed))
     assert done.returncode == 0, done.stderr
-    assert "going on from outputs/killed/" in done.stdout
+    assert "resuming from outputs/killed/" in done.stdout
     assert whole.wait(120) == 0
 
     undisturbed = one_run(tmp_path, "whole")
@@ -195,7 +195,7 @@ def test_a_longer_run_goes_on_from_the_newest_whole_checkpoint(tfrun: Tfrun, run
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == "passed over step-000000030: state.npz is damaged"
-    assert lines[1] == f"going on from outputs/default/{run.name}/checkpoints/step-000000020"
+    assert lines[1] == f"resuming from outputs/default/{run.name}/checkpoints/step-000000020"
     assert epochs(run) == [(1, 10), (2, 20), (3, 30), (4, 40), (5, 50), (5, 50)]
     assert (run / "metrics.jsonl").read_bytes().splitlines()[:3] == first_lines
     assert [step for step, _ in points(run)["val", "loss"]] == [10, 20, 30, 40, 50]

@@ -1,6 +1,6 @@
-"""Arrays that needn't be in memory, and how they get there without a second copy.
+"""Arrays in memory and on disk, and reading rows of them without a second copy.
 
-What is read here lies aligned to 64 bytes: TensorFlow then uses it where it lies.
+Everything read here is aligned to 64 bytes: then TensorFlow uses the memory as it is instead of copying it.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ import numpy as np
 
 from tfrun.errors import DataError
 
-ALIGNMENT = 64  # bytes; what TensorFlow asks of memory that it is to take over
-BLOCK_BYTES = 2**20  # read or converted at once: small enough for the processor's cache
-TAKE_BYTES = 2**24  # taken from a stored array at once: the more rows, the nearer to each other
-CALL_BYTES = 10_000  # are read in the time that a call takes
+ALIGNMENT = 64  # bytes; TensorFlow copies memory that is less aligned
+BLOCK_BYTES = 2**20  # to read or convert at once: they fit into the processor's cache
+TAKE_BYTES = 2**24  # to take from a stored array at once: the more rows are taken, the closer together they lie
+CALL_BYTES = 10_000  # are read in the time that one system call costs
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Returns an uninitialized array whose first element lies at a multiple of 64 bytes."""
+    """Returns an uninitialized array whose first element is at a multiple of 64 bytes."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     return np.ndarray(shape, dtype, memory, offset=-memory.ctypes.data % ALIGNMENT)
 
 
 class StoredArray:
-    """An array that stays on disk: rows are read when they are asked for.
+    """An array that stays on disk: its rows are read when they are indexed.
 
-    Nothing is memory-mapped, as pages that are count as the process' memory. There is no file position either, so
-    threads and forked processes may share it.
+    The file is not memory-mapped, since mapped pages count as the process' memory. Reads don't use the file's position,
+    so threads and forked processes may share the array.
 
     Args:
-        path: a file, which is held open.
-        offset: the byte in it at which the array starts, in C order.
+        path: a file, which is kept open.
+        offset: the byte of the file at which the array, in C order, starts.
         shape: (N, ...).
         dtype: numbers in the machine's own byte order.
 
     Raises:
-        DataError: the file is too short; also whenever it turns out to be when rows are read.
+        DataError: the file is too short; reading rows raises it too, if the file has become so since.
     """
 
     def __init__(self, path: str, offset: int, shape: tuple[int, ...], dtype: Any):
         self.path, self.shape, self.dtype = path, tuple(shape), np.dtype(dtype)
         self._offset = offset
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 closed with the array
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 closed when the array is collected
         if os.fstat(self._file.fileno()).st_size < offset + self.nbytes:
             self._raise_truncated()
 
@@ -65,7 +65,7 @@ class StoredArray:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Returns the rows of a slice without a step, or those of the given numbers."""
+        """Returns the rows of a slice without a step, or the rows with the given numbers."""
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
             if step != 1:
@@ -83,9 +83,9 @@ class StoredArray:
         return rows
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Returns the rows of the given numbers, (R,) integers from 0 to N - 1, in their order, aligned.
+        """Returns the rows with the given numbers, (R,) integers from 0 to N - 1, in the order of `rows`, aligned.
 
-        Where many rows lie near each other, all between them is read too: that is faster than a call for each.
+        Where many of them lie close together, the rows in between are read too: that is faster than a call for each.
         """
         rows = np.asarray(rows)
         taken = aligned_empty((len(rows), *self.shape[1:]), self.dtype)
@@ -95,7 +95,7 @@ class StoredArray:
         ordered = rows[order].astype(np.int64)
         if ordered[0] < 0 or ordered[-1] >= len(self):
             raise IndexError(f"rows from 0 to {len(self) - 1} are needed. Received: {ordered[0]} to {ordered[-1]}")
-        # stretches of the file, each with the places of its rows among the ordered ones
+        # cut the file into stretches; those that are dense in wanted rows are read whole, other rows one by one
         stretch = ordered // max(1, BLOCK_BYTES // self._row_bytes)
         begins = np.flatnonzero(np.diff(stretch, prepend=-1))
         counts = np.diff(begins, append=len(ordered))
@@ -109,22 +109,22 @@ class StoredArray:
         return taken
 
     def _read_each(self, taken: memoryview, places: list[int], rows: list[int]) -> None:
-        """Fills the given places of `taken` with the given rows, those in the page cache first."""
+        """Reads each row into its place in `taken`, the rows in the page cache first."""
         file, size, cold = self._file.fileno(), self._row_bytes, []
         for place, row in zip(places, rows, strict=True):
             view, position = taken[place * size : (place + 1) * size], self._offset + row * size
             try:
                 is_read = os.preadv(file, [view], position, os.RWF_NOWAIT) == size
-            except OSError:  # it would wait, or the file system can't tell
+            except OSError:  # the read would block, or the file system doesn't support the flag
                 is_read = False
             if not is_read:
-                os.posix_fadvise(file, position, size, os.POSIX_FADV_WILLNEED)  # the disk serves many at a time
+                os.posix_fadvise(file, position, size, os.POSIX_FADV_WILLNEED)  # the disk works on many at once
                 cold.append((view, row))
         for view, row in cold:
             self._read(view, row)
 
     def _read(self, place: memoryview, row: int) -> None:
-        """Fills `place` from the given row on."""
+        """Fills `place` with the bytes from the given row on."""
         position = self._offset + row * self._row_bytes
         while len(place):
             count = os.preadv(self._file.fileno(), [place], position)
@@ -144,13 +144,13 @@ def take(array: np.ndarray | StoredArray, rows: np.ndarray, dtype: Any) -> np.nd
     Args:
         array: (N, ...) numbers.
         rows: (R,) integers from 0 to N - 1.
-        dtype: what the rows are converted to.
+        dtype: the type to convert the rows to.
     """
     if isinstance(array, StoredArray) and array.dtype == dtype:
         return array.take(rows)
     taken = aligned_empty((len(rows), *array.shape[1:]), dtype)
     if isinstance(array, np.ndarray) and array.dtype == dtype:
-        # clip, as only then NumPy writes into `out` at once; no row is clipped
+        # only with mode="clip" NumPy writes into `out` without a buffer; no row number needs clipping
         return np.take(array, rows, axis=0, out=taken, mode="clip")
     for part in blocks(taken, BLOCK_BYTES if isinstance(array, np.ndarray) else TAKE_BYTES):
         taken[part] = array[rows[part]]
@@ -158,7 +158,7 @@ def take(array: np.ndarray | StoredArray, rows: np.ndarray, dtype: Any) -> np.nd
 
 
 def load(array: np.ndarray | StoredArray, dtype: Any) -> np.ndarray:
-    """Returns a whole array in memory, of the given dtype, aligned: itself where it is that already."""
+    """Returns a whole array in memory, of the given dtype and aligned; itself if it is all that already."""
     if isinstance(array, StoredArray) and array.dtype == dtype:
         return array.read(0, len(array))
     if isinstance(array, np.ndarray) and array.dtype == dtype and _is_aligned(array):
@@ -170,15 +170,15 @@ def load(array: np.ndarray | StoredArray, dtype: Any) -> np.ndarray:
 
 
 def blocks(array: np.ndarray | StoredArray, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
-    """Yields slices of an array's rows, in order, of about so many bytes each."""
+    """Yields slices that cover an array's rows in order, of about `block_bytes` each."""
     at_once = max(1, block_bytes // max(1, array.nbytes // max(1, len(array))))
     for start in range(0, len(array), at_once):
         yield slice(start, min(start + at_once, len(array)))
 
 
 def give_back() -> None:
-    """Gives freed memory back to the system. C's allocator keeps what is smaller than 32 MiB, such as many columns."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # GNU's alone
+    """Returns freed memory to the system. C's allocator keeps blocks under 32 MiB, such as many columns are."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only GNU's C library has it
     if trim is not None:
         trim(0)
 

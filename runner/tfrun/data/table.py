@@ -1,21 +1,16 @@
-"""What a data set is before TensorFlow sees it, and what a model is told of it."""
+"""Raw rows (`Table`), and the description of its inputs that a model gets (`Features`)."""
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tfrun.config.catalog import Catalog
-from tfrun.config.settings import DataSettings
-from tfrun.errors import DataError, near_miss
-
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be predicted.
+    """Values to predict.
 
     Attributes:
         values: (N,) float64 numbers, or (N,) object of str, the labels of classes.
@@ -30,16 +25,19 @@ class Target:
 class Table:
     """Rows as they were read: nothing imputed, scaled or encoded yet.
 
+    A table is encoded once. Encoding releases its columns one after the other (see `release`), so that the raw rows
+    are not in memory beside the encoded ones; whoever needs raw rows later copies them before, with `head`.
+
     Attributes:
         columns: each of N rows. A number column is (N,) float64 with nan for an empty cell; a text column is (N,)
             object of str with "" for an empty cell; an array column is (N, ...) finite numbers, images for example, an
-            array or a `tfrun.data.arrays.StoredArray`. Preparing a table empties this, so that no column is kept twice.
+            array or a `tfrun.data.arrays.StoredArray`.
         target: (N,) float64 numbers, or (N,) object of str, the labels of classes.
         target_name: the target's name, for messages.
         task: "regression" or "classification".
         source: where the rows come from, for messages and for `run.json`.
         first_line: the line of row 0 in `source`, for messages.
-        weights: how much each row counts, (N,) float64 >= 0, or None where all count the same.
+        weights: each row's weight, (N,) float64 >= 0, or None if all rows have the same.
         others: further targets by name, for a model of several tasks.
     """
 
@@ -51,20 +49,43 @@ class Table:
     first_line: int = 1
     weights: np.ndarray | None = None
     others: dict[str, Target] = field(default_factory=dict)
+    _released: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+
+    @property
+    def targets(self) -> dict[str, Target]:
+        """All targets by name, the main one first."""
+        return {self.target_name: Target(self.target, self.task), **self.others}
+
+    def release(self, name: str) -> Any:
+        """Removes a column from the table and returns it: its memory is freed when the caller lets go of it."""
+        self._released.add(name)
+        return self.columns.pop(name)
+
+    def require_columns(self) -> None:
+        """Raises RuntimeError, as for any bug, if columns have been released: then these are no longer the rows."""
+        if self._released:
+            raise RuntimeError(f"{self.source}: columns were released already: {', '.join(sorted(self._released))}")
+
+    def head(self, num_rows: int) -> dict[str, np.ndarray]:
+        """Returns copies of every column's first rows. To be called before the table is encoded."""
+        self.require_columns()
+        return {name: np.array(column[:num_rows]) for name, column in self.columns.items()}
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a model is told about its inputs when it is built.
+    """The description of its inputs that a model gets when it is built.
 
     Attributes:
         numbers: number column -> its inner decile boundaries on the training split, after standardizing (at most 9,
             strictly increasing). Column k of `inputs["numbers"]`, (B, len(numbers)) float32, is the k-th of them.
         categories: text column -> its number of ids; id 0 stands for unseen and empty. Column k of
             `inputs["categories"]`, (B, len(categories)) int32, is the k-th of them.
-        arrays: array column -> the shape of one example. The only column of a data set is given to the model bare.
-        tokens: column of texts of several words -> its number of ids and how many of a text are kept. `inputs[column]`,
-            (B, length) int32, has a text's ids in their order; 0 fills the rest, and 1 stands for unseen.
+        arrays: array column -> the shape of one example. If it is a data set's only column, the model gets the bare
+            array instead of a mapping.
+        tokens: column of texts with several words -> its number of ids, and the length that each text is cut or
+            padded to. `inputs[column]`, (B, length) int32, has the ids of a text's words in their order; 0 is padding,
+            and 1 stands for unseen.
     """
 
     numbers: dict[str, tuple[float, ...]]
@@ -74,43 +95,5 @@ class Features:
 
     @property
     def has_columns(self) -> bool:
-        """Whether there is more than arrays."""
+        """Whether there are columns other than arrays."""
         return bool(self.numbers or self.categories or self.tokens)
-
-
-def load_table(data: DataSettings, catalog: Catalog, rows_only: bool = False) -> Table:
-    """Reads the data set that the config's `data` names.
-
-    Args:
-        data: the config's `data`.
-        catalog: the components.
-        rows_only: whether the targets are not needed: a data set that can do so reads rows without them.
-
-    Raises:
-        DataError: the data can't be read.
-    """
-    component = catalog.get("dataset", data.name, "data.name")
-    read = component.load()
-    given = {param.name: data.params[param.name] for param in component.params if param.name in data.params}
-    offered = {"text_encodings": data.text_encodings, "rows_only": rows_only}
-    accepted = inspect.signature(read).parameters
-    table = read(**given, **{name: value for name, value in offered.items() if name in accepted})
-    return table if rows_only or data.sample_weight is None else _with_weights(table, data.sample_weight)
-
-
-def _with_weights(table: Table, column: str) -> Table:
-    """Returns a table one of whose number columns is its rows' weights. Raises DataError."""
-    where = f"{table.source}: data.sample_weight"
-    if column not in table.columns:
-        known = ", ".join(table.columns)
-        hint = near_miss(column, table.columns)
-        raise DataError(f"{where}: no such column. Received: {column!r}. Known: {known}.{hint}")
-    weights = np.asarray(table.columns.pop(column))
-    if weights.dtype == object or weights.ndim != 1:
-        raise DataError(f"{where}: must be a column of numbers. Received: {column!r}")
-    wrong = ~(np.isfinite(weights) & (weights >= 0))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        line = f"{table.source}:{table.first_line + row}"
-        raise DataError(f"{line}, column {column!r}: a weight must be >= 0. Received: {weights[row]:g}")
-    return replace(table, weights=weights.astype("float64"))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
+
+from tfrun.errors import DataError
 
 MAIN_OUTPUT = "output"  # the output of a model with several named outputs that predicts the data set's main target
+MAX_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,8 @@ class TargetScale:
         """Returns standardized targets or predictions, a floating-point tensor, in the target's own unit."""
         if (self.mean, self.standard_deviation) == (0.0, 1.0):
             return values
-        return values * self.standard_deviation + self.mean
+        # rounded to float32 at every precision, float64 too, as metrics have always been
+        return values * float(np.float32(self.standard_deviation)) + float(np.float32(self.mean))
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,32 @@ class FittedTarget:
     mean: float = 0.0
     standard_deviation: float = 1.0
 
+    @classmethod
+    def fit(cls, values: np.ndarray, task: str, *, scale: bool, where: str) -> Self:
+        """Learns a target from its values in the training rows.
+
+        Args:
+            values: (R,) float64 numbers, or labels of classes.
+            task: "regression" or "classification".
+            scale: whether numbers are standardized.
+            where: the target, for messages.
+
+        Raises:
+            DataError: too few or too many classes.
+        """
+        if task == "classification":
+            classes = [label(value) for value in sorted(set(values.tolist()))]
+            if not 2 <= len(classes) <= MAX_CLASSES:
+                raise DataError(
+                    f"{where} must have 2 to {MAX_CLASSES} classes in the training rows. Received: {len(classes)}"
+                )
+            return cls(task, classes)
+        if not scale:
+            return cls(task)
+        spread = float(values.std())
+        # a constant target has nothing to scale
+        return cls(task, [], float(values.mean()), spread if spread > 0 else 1.0)
+
     @property
     def num_outputs(self) -> int:
         """How many numbers a model predicts for it: one logit is enough for two classes."""
@@ -39,6 +71,11 @@ class FittedTarget:
     @property
     def scale(self) -> TargetScale:
         return TargetScale(self.mean, self.standard_deviation)
+
+
+def label(value: Any) -> str:
+    """Returns the label of a class, given as text or as a number."""
+    return f"{value:.17g}" if isinstance(value, float) else str(value)
 
 
 def of_output(values: Any, name: str) -> Any:

@@ -24,7 +24,7 @@ from tfrun.console import Terminal
 from tfrun.data.table import Table
 from tfrun.engine import training_run
 from tfrun.engine.building.alone import drive_alone
-from tfrun.engine.building.reuse import Reuse
+from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.building.together import Together
 from tfrun.engine.inference.trained import evaluate, export_run, predict
 from tfrun.engine.recording.signals import stop_on_signals
@@ -43,6 +43,7 @@ __all__ = [
     "evaluate",
     "export_run",
     "predict",
+    "process_reuse",
     "train",
     "train_together",
 ]

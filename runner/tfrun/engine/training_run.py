@@ -21,13 +21,14 @@ from typing import Any
 from rich.console import Console
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.directions import higher_is_better
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
 from tfrun.engine.building.pieces import OPTIONAL_ROLE, Pieces
-from tfrun.engine.building.reuse import Reuse
+from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.inference.final_test import evaluate_best
 from tfrun.engine.recording import progress
 from tfrun.engine.recording.messages import Messages, Report
@@ -75,7 +76,7 @@ class RunOptions:
     report: Report | None = None
     is_pruned: Callable[[], bool] = _never
     pause_epoch: int | None = None
-    reuse: Reuse = field(default_factory=Reuse)
+    reuse: Reuse = field(default_factory=process_reuse)
 
 
 @contextlib.contextmanager
@@ -130,7 +131,8 @@ def start(
         if before.get("status") == "completed" and not has_more_to_do(settings, before):
             say(options.console, f"{shown(folder.path)} is completed already, at step {before['step']}")
             return 0
-        run = RunJson.begin(folder, _first_fields(settings, folder, before=before, options=options))
+        fields = _first_fields(settings, folder, catalog=catalog, before=before, options=options)
+        run = RunJson.begin(folder, fields)
         try:
             with stopping(options.console, folder) as signals:
                 training = _Training(settings, folder, run=run, options=options, signals=signals)
@@ -314,10 +316,15 @@ def has_more_to_do(settings: Settings, before: Mapping[str, Any]) -> bool:
 
 
 def _first_fields(
-    settings: Settings, folder: RunFolder, *, before: Mapping[str, Any], options: RunOptions
+    settings: Settings,
+    folder: RunFolder,
+    *,
+    catalog: Catalog,
+    before: Mapping[str, Any],
+    options: RunOptions,
 ) -> dict[str, Any]:
     """Returns the fields of `run.json` at the start, and prints what has changed since the run began."""
-    fields = new_fields(settings, folder, options.overrides) | dict(before)
+    fields = new_fields(settings, folder, catalog=catalog, overrides=options.overrides) | dict(before)
     fields |= {"status": "running", "ended": None, "error": None}
     fields |= {"versions": provenance.versions(), "git": provenance.git()}
     if options.resume:
@@ -330,7 +337,7 @@ def _first_fields(
     return fields
 
 
-def new_fields(settings: Settings, folder: RunFolder, overrides: Sequence[str]) -> dict[str, Any]:
+def new_fields(settings: Settings, folder: RunFolder, *, catalog: Catalog, overrides: Sequence[str]) -> dict[str, Any]:
     """Returns the fields of `run.json` of a new run; `docs/run-folder.md` explains the keys."""
     return {
         "run_id": folder.run_id,
@@ -345,6 +352,7 @@ def new_fields(settings: Settings, folder: RunFolder, overrides: Sequence[str]) 
         "step": 0,
         "metrics": {},
         "best": {},
+        "higher_is_better": higher_is_better(settings.metric, catalog),
         "timing": {},
         "engine": {},
         "groups": [],

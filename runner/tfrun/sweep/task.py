@@ -16,7 +16,8 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.compose import parse, plain, to_yaml
 from tfrun.config.cross_checks import check_task
 from tfrun.config.schema import build_settings
-from tfrun.data.table import Table, load_table
+from tfrun.data.sources import load_table
+from tfrun.data.table import Table
 from tfrun.errors import Interrupted, SweepError
 from tfrun.files.disk import write_atomically
 from tfrun.load_engine import engine
@@ -38,7 +39,7 @@ def train(
         is_pruned: whether the sweep has pruned the job.
     """
     with engine(job.folder.log) as (experiment, seconds):
-        table = _read_table(job, catalog)
+        table = _read_table(job, catalog, experiment.process_reuse())
         options = experiment.RunOptions(
             resume=job.resume and job.folder.run_json.exists(),
             overrides=job.overrides,
@@ -47,7 +48,6 @@ def train(
             report=report,
             is_pruned=is_pruned,
             pause_epoch=job.pause_epoch,
-            reuse=process_reuse(),
         )
         experiment.train(job.settings, job.folder, catalog=catalog, table=table, options=options)
 
@@ -70,7 +70,8 @@ def train_together(
         context: returns what is entered while a job works on its own.
     """
     with engine(None) as (experiment, seconds):
-        table = _read_table(jobs[0], catalog)
+        reuse = experiment.process_reuse()
+        table = _read_table(jobs[0], catalog, reuse)
         runs = [
             experiment.Job(
                 job.settings,
@@ -80,26 +81,17 @@ def train_together(
                     hparams=job.hparams,
                     import_seconds=seconds,
                     report=functools.partial(report, k),
-                    reuse=process_reuse(),
                 ),
             )
             for k, job in enumerate(jobs)
         ]
-        experiment.train_together(runs, catalog, table=table, reuse=process_reuse(), on_end=on_end, context=context)
+        experiment.train_together(runs, catalog, table=table, reuse=reuse, on_end=on_end, context=context)
 
 
-@functools.cache
-def process_reuse() -> Any:
-    """Returns what the jobs of this process reuse. A forked process makes its own, since its parent trains nothing."""
-    from tfrun.engine.experiment import Reuse
-
-    return Reuse()
-
-
-def _read_table(job: Job, catalog: Catalog) -> Table:
+def _read_table(job: Job, catalog: Catalog, reuse: Any) -> Table:
     """Returns a job's rows: those of the last job, if neither the config nor the file has changed."""
     data = job.settings.data
-    table = process_reuse().table(data, lambda: load_table(data, catalog))
+    table = reuse.table(data, lambda: load_table(data, catalog))
     check_task(job.settings, catalog, table.task)
     return table
 

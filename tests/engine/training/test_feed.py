@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tfrun.data.arrays import StoredArray
-from tfrun.data.preprocessing import Examples
-from tfrun.engine.training.feed import Feed, Resident, Stream, bytes_to_load, data_bytes
+from tfrun.data.examples import Examples
+from tfrun.engine.training.feed import Feed, Resident, Stream, bytes_to_load, data_bytes, sample
 from tfrun.engine.training.order import Order
 
 ROWS = 23
@@ -31,8 +31,8 @@ def make(kind: str) -> Feed:
     return Stream(EXAMPLES, ORDER, strategy=tf.distribute.get_strategy(), stretch_bytes=int(kind) * 4 * ROW_BYTES)
 
 
-def seen(selection: Any) -> list[float]:
-    """Returns the targets of the rows that count, whose inputs must belong to them."""
+def targets_of(selection: Any) -> list[float]:
+    """Returns the targets of the rows that count, and checks that the inputs are of the same rows."""
     (x, y, _), rows = selection.data, selection.rows[: selection.num_rows]
     targets = tf.gather(y, rows).numpy()[:, 0]
     for name, array in X.items():
@@ -42,18 +42,18 @@ def seen(selection: Any) -> list[float]:
 
 
 @pytest.mark.parametrize("kind", ["resident", "1", "2", "3", "100"])
-def test_the_steps_of_the_order_in_any_cut(kind: str) -> None:
+def test_batches_follow_the_order_however_steps_are_cut(kind: str) -> None:
     feed = make(kind)
-    found = []
-    for first, count in [(0, 3), (3, 9), (12, 1), (13, 2), (2, 4)]:  # the last: back to a checkpoint
+    targets: list[float] = []
+    for first, count in [(0, 3), (3, 9), (12, 1), (13, 2), (2, 4)]:  # the last one goes back to a checkpoint
         for begin, steps in feed.blocks(first, count):
             selection = feed.batches(begin, steps, length=100 * 4)
             assert selection.rows.shape == (400,) and selection.num_rows == 4 * steps
-            found += seen(selection)
-    np.testing.assert_array_equal(found, np.concatenate([ORDER.block(0, 15), ORDER.block(2, 4)]))
+            targets += targets_of(selection)
+    np.testing.assert_array_equal(targets, np.concatenate([ORDER.block(0, 15), ORDER.block(2, 4)]))
 
 
-def test_a_stretch_ends_with_its_epoch_and_is_not_cut_twice() -> None:
+def test_a_stretch_ends_with_its_epoch() -> None:
     feed = make("3")
     assert isinstance(feed, Stream) and feed.stretch_steps == 3
     assert list(feed.blocks(0, 12)) == [(0, 3), (3, 2), (5, 3), (8, 2), (10, 2)]
@@ -62,17 +62,17 @@ def test_a_stretch_ends_with_its_epoch_and_is_not_cut_twice() -> None:
 
 
 @pytest.mark.parametrize("kind", ["resident", "2", "100"])
-def test_selections_of_given_rows(kind: str) -> None:
+def test_selections_contain_the_given_rows_in_order(kind: str) -> None:
     feed = make(kind)
     rows = np.array([22, 0, 7, 7, 3, 20, 1, 2, 4, 5, 6], np.int32)
-    found = []
+    targets: list[float] = []
     for selection in feed.selections(rows, multiple=4):
         assert selection.rows.shape[0] % 4 == 0
-        found += seen(selection)
-    assert found == rows.tolist()
+        targets += targets_of(selection)
+    assert targets == rows.tolist()
 
 
-def test_sizes(tmp_path: Path) -> None:
+def test_bytes_of_examples(tmp_path: Path) -> None:
     assert data_bytes(EXAMPLES) == ROWS * ROW_BYTES
     if not tf.config.list_logical_devices("GPU"):
         assert bytes_to_load(EXAMPLES) == 0
@@ -82,7 +82,7 @@ def test_sizes(tmp_path: Path) -> None:
     assert bytes_to_load(Examples(stored, Y, {}, cast(Any, None), "")) >= ROWS * 6 * 4
 
 
-def test_a_stored_array_trains_as_floats(tmp_path: Path) -> None:
+def test_a_stored_array_becomes_floats(tmp_path: Path) -> None:
     values = np.arange(ROWS * 6, dtype=np.uint8).reshape(ROWS, 6)
     (tmp_path / "x").write_bytes(values.tobytes())
     stored = StoredArray(str(tmp_path / "x"), 0, (ROWS, 6), np.dtype("u1"))
@@ -92,14 +92,14 @@ def test_a_stored_array_trains_as_floats(tmp_path: Path) -> None:
         Stream(examples, ORDER, strategy=tf.distribute.get_strategy(), stretch_bytes=200),
     ):
         selection = feed.batches(0, 1, length=4)
-        found = tf.gather(selection.data[0], selection.rows).numpy()
-        assert found.dtype == np.float32
-        np.testing.assert_array_equal(found, values[ORDER.block(0, 1)])
+        rows = tf.gather(selection.data[0], selection.rows).numpy()
+        assert rows.dtype == np.float32
+        np.testing.assert_array_equal(rows, values[ORDER.block(0, 1)])
 
 
-def test_an_array_in_memory_isn_t_copied_to_a_cpu() -> None:
+def test_a_cpu_uses_an_array_where_it_lies() -> None:
     if tf.config.list_logical_devices("GPU"):
-        pytest.skip("it is about CPUs")
+        pytest.skip("only a CPU uses the memory of the host")
     raw = np.zeros(8 * 16 + 16, np.float32)
     start = -raw.ctypes.data % 64 // 4
     aligned = raw[start : start + 8 * 16].reshape(8, 16)
@@ -109,3 +109,16 @@ def test_an_array_in_memory_isn_t_copied_to_a_cpu() -> None:
     (selection,) = feed.selections(np.arange(8), 8)
     aligned[5] = 7.0
     np.testing.assert_array_equal(selection.data[0].numpy(), aligned)
+
+
+def test_a_stream_selects_at_once_only_rows_that_fit_into_a_stretch() -> None:
+    rows = np.arange(8)
+    assert make("1").select(rows, 4) is None
+    selection = make("2").select(rows, 4)
+    assert selection is not None and targets_of(selection) == rows.tolist()
+
+
+def test_a_sample_is_the_first_examples() -> None:
+    x, y, _ = sample(EXAMPLES, 2)
+    assert x["numbers"].tolist() == [[0, 1, 2], [3, 4, 5]] and x["categories"].tolist() == [[0], [1]]
+    assert y.tolist() == [[0], [1]]

@@ -1,3 +1,5 @@
+"""Which variables belong to which optimizer group, and the learning rates of groups."""
+
 from __future__ import annotations
 
 import keras
@@ -30,16 +32,16 @@ def test_every_variable_is_in_one_group(variables: list[keras.Variable]) -> None
     groups = assign_groups({"out": "output/", "rest": "hidden/|norm/"}, variables)
     assert paths(groups["out"]) == ["net/output/kernel", "net/output/bias"]
     assert len(groups["rest"]) == 4
-    assert {id(variable) for own in groups.values() for variable in own} == {id(variable) for variable in variables}
+    assert {id(variable) for group in groups.values() for variable in group} == {id(variable) for variable in variables}
 
 
-def test_patterns_are_searched_not_matched_from_the_start(variables: list[keras.Variable]) -> None:
+def test_a_pattern_may_match_anywhere_in_a_path(variables: list[keras.Variable]) -> None:
     groups = assign_groups({"bias": "bias$|beta$", "rest": "kernel|gamma"}, variables)
     assert [path.rpartition("/")[2] for path in paths(groups["bias"])] == ["bias", "beta", "bias"]
 
 
 @pytest.mark.parametrize(
-    ("patterns", "told"),
+    ("patterns", "messages"),
     [
         ({"all": ".", "typo": "^hiden/"}, ["optimizer.groups.typo.match: '^hiden/' matches no variable"]),
         ({"a": ".", "b": "output/"}, ["output/kernel is matched by a and b", "output/bias is matched by a and b"]),
@@ -50,12 +52,12 @@ def test_patterns_are_searched_not_matched_from_the_start(variables: list[keras.
         ),
     ],
 )
-def test_anything_but_one_group_for_each_is_an_error(
-    variables: list[keras.Variable], patterns: dict[str, str], told: list[str]
+def test_a_variable_in_no_group_or_in_two_is_an_error(
+    variables: list[keras.Variable], patterns: dict[str, str], messages: list[str]
 ) -> None:
     with pytest.raises(ConfigError) as error:
         assign_groups(patterns, variables)
-    for text in [*told, *paths(variables)]:
+    for text in [*messages, *paths(variables)]:
         assert text in str(error.value)
 
 
@@ -66,11 +68,12 @@ def test_an_optional_group_may_match_nothing_if_the_others_cover_all(variables: 
         assign_groups({"some": "hidden/|norm/", "wide": "^wide/"}, variables, optional=["wide"])
 
 
-def test_description_of_groups(variables: list[keras.Variable]) -> None:
+def test_groups_are_described_for_run_json(variables: list[keras.Variable]) -> None:
     hidden, output = variables[:2], variables[4:]
     optimizer = keras.optimizers.SGD(0.5, name="sgd")
     rate = tf.Variable(0.5, trainable=False)
-    described = describe_groups([Group("fixed", hidden), Group("head", output, optimizer, None, 2.0, 3, rate)])
+    head = Group("head", output, optimizer=optimizer, clip_norm=2.0, every=3, base_learning_rate=rate)
+    described = describe_groups([Group("fixed", hidden), head])
     assert described == [
         {
             "name": "fixed",
@@ -93,7 +96,7 @@ def test_description_of_groups(variables: list[keras.Variable]) -> None:
     ]
 
 
-def test_learning_rate_is_base_times_factor() -> None:
+def test_the_learning_rate_is_the_base_times_the_factor() -> None:
     constant = Group("a", [], base_learning_rate=tf.Variable(0.25))
     halving = Group(
         "b", [], schedule=lambda step: 0.5 ** tf.cast(step, tf.float32), base_learning_rate=tf.Variable(8.0)
@@ -101,3 +104,16 @@ def test_learning_rate_is_base_times_factor() -> None:
     steps = [tf.constant(step, tf.int64) for step in (0, 1, 3)]
     assert [float(constant.learning_rate(step)) for step in steps] == [0.25, 0.25, 0.25]
     assert [float(halving.learning_rate(step)) for step in steps] == [8.0, 4.0, 1.0]
+
+
+def test_a_group_updates_at_every_nth_step_of_its_stage() -> None:
+    always = Group("a", [])
+    staged = Group("b", [], every=2, first_step=3, end_step=8)
+    assert always.updates(tf.constant(0, tf.int64)) is None
+    updates = [staged.updates(tf.constant(step, tf.int64)) for step in range(10)]
+    assert [step for step, value in enumerate(updates) if value is not None and bool(value)] == [4, 6]
+
+
+def test_the_learning_rate_is_0_outside_of_the_stage() -> None:
+    group = Group("a", [], base_learning_rate=tf.Variable(0.5), first_step=1, end_step=3)
+    assert [float(group.learning_rate(tf.constant(step, tf.int64))) for step in range(4)] == [0.0, 0.5, 0.5, 0.0]

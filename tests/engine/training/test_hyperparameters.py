@@ -1,4 +1,4 @@
-"""Numbers that are inputs of a program, against the same arithmetic on constants."""
+"""Compares numbers that are inputs of a program with the same arithmetic on constants."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ X = tf.constant([1.0, 2.0, 4.0])
 
 def traced(function: Callable[[Any, tf.Tensor], Any], value: float) -> tuple[Hyperparameter, Callable[[], Any], list]:
     """Returns the number, the compiled function of it and a list with an item for each time it was traced."""
-    hyperparameter, traces = Hyperparameter(value), []
+    number, traces = Hyperparameter(value), []
 
     @tf.function(autograph=False)
     def call() -> Any:
         traces.append(1)
-        return function(hyperparameter, X)
+        return function(number, X)
 
-    return hyperparameter, call, traces
+    return number, call, traces
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def traced(function: Callable[[Any, tf.Tensor], Any], value: float) -> tuple[Hyp
         lambda h, x: h * tf.cast(x, tf.float64) - tf.cast(x, tf.float64) * h,
     ],
 )
-def test_a_new_value_is_no_new_trace(function: Callable[..., Any]) -> None:
-    hyperparameter, call, traces = traced(function, 1.5)
+def test_another_value_needs_no_new_trace(function: Callable[..., Any]) -> None:
+    number, call, traces = traced(function, 1.5)
     np.testing.assert_allclose(call(), function(1.5, X), rtol=1e-6)
-    assert hyperparameter.accepts(0.3) and hyperparameter.accepts(-7.0)
-    hyperparameter.assign(2.5)
+    assert number.accepts(0.3) and number.accepts(-7.0)
+    number.assign(2.5)
     np.testing.assert_allclose(call(), function(2.5, X), rtol=1e-6)
-    assert len(traces) == 1 and hyperparameter.value == 2.5
+    assert len(traces) == 1 and number.value == 2.5
 
 
 @pytest.mark.parametrize(
@@ -62,21 +62,23 @@ def test_a_new_value_is_no_new_trace(function: Callable[..., Any]) -> None:
         (lambda h, x: x * len(range(h)), 2.0, 3.0),
     ],
 )
-def test_what_python_has_seen_must_stay_so(function: Callable[..., Any], good: float, bad: float) -> None:
-    hyperparameter, call, _ = traced(function, 2.0)
+def test_a_value_fits_if_python_would_get_the_same_answers(
+    function: Callable[..., Any], good: float, bad: float
+) -> None:
+    number, call, _ = traced(function, 2.0)
     np.testing.assert_allclose(call(), function(2, X), rtol=1e-6)
-    assert hyperparameter.accepts(good)
-    assert not hyperparameter.accepts(bad)
+    assert number.accepts(good)
+    assert not number.accepts(bad)
 
 
-def test_what_is_made_of_it_outside_of_a_program_is_a_constant() -> None:
+def test_a_value_used_outside_of_a_program_is_a_constant() -> None:
     for use in (lambda h: h / 2, lambda h: tf.constant(1.0) * h, lambda h: np.float32(2) * h):
-        hyperparameter = Hyperparameter(2.0)
-        use(hyperparameter)
-        assert hyperparameter.accepts(2.0) and not hyperparameter.accepts(2.5)
+        number = Hyperparameter(2.0)
+        use(number)
+        assert number.accepts(2.0) and not number.accepts(2.5)
 
 
-def test_an_integer_tensor_doesn_t_take_it() -> None:
+def test_an_integer_tensor_refuses_it() -> None:
     _, call, _ = traced(lambda h, x: tf.constant([1, 2]) * h, 1.5)
     with pytest.raises(TypeError):
         call()
@@ -88,13 +90,13 @@ def test_only_floats_are_inputs() -> None:
     assert {name: type(value) for name, value in wrapped.items()} == {
         "delta": Hyperparameter, "power": int, "flag": bool, "name": str, "values": list,
     }  # fmt: skip
-    structure = {"delta": "input", "power": 2, "flag": True, "name": "x", "values": [1.0]}
-    assert inputs.structure("loss", {"delta": 1.5, "power": 2, "flag": True, "name": "x", "values": [1.0]}) == structure
+    described = {"delta": "input", "power": 2, "flag": True, "name": "x", "values": [1.0]}
+    assert inputs.structure("loss", {"delta": 1.5, "power": 2, "flag": True, "name": "x", "values": [1.0]}) == described
     inputs.forget("loss")
     assert inputs.structure("loss", {"delta": 1.5}) == {"delta": 1.5}
 
 
-def test_values_are_taken_over_where_they_fit() -> None:
+def test_values_are_assigned_if_they_fit() -> None:
     ours, theirs = Hyperparameters(), Hyperparameters()
     delta = ours.wrap("loss", {"delta": 1.5})["delta"]
     theirs.wrap("loss", {"delta": 3.0})

@@ -1,320 +1,298 @@
-"""The loop around a program that only pretends, with a clock that only that program moves."""
+"""The loop between blocks, driven by hand: step k has the loss k, and a clock moves only with blocks and saves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tfrun.engine.training import loop
-from tfrun.engine.training.loop import FIRST_BLOCK_STEPS, Plan, Timing
-from tfrun.engine.training.program import BlockResult, Program
+from tfrun.engine.training.loop import Block, BlockSizer, Observer
+from tfrun.engine.training.plan import Plan
+from tfrun.engine.training.program import BlockResult
+from tfrun.engine.training.timing import Timing
 from tfrun.errors import DivergedError
 
 SAVING_SECONDS, WAITING_SECONDS = 0.5, 0.125
 
 
-class Pretend:
-    """Step k has the loss k; each step takes a time of its own on the clock, each save half a second.
+def block_result(block: Block, per_epoch: int, *, finite: bool = True, stopped: bool = False) -> BlockResult:
+    """Returns the result of a block whose epoch k has the losses 100·k in training and 300·k in validation."""
+    steps = np.arange(block.first_step + 1, block.first_step + block.num_steps + 1, dtype=np.float32)
+    ended = np.array([step // per_epoch for step in steps if step % per_epoch == 0], np.float32)
+    return BlockResult(
+        losses=steps,
+        norms=steps,
+        learning_rates=steps[:, None],
+        train=100 * ended[:, None],
+        val=300 * ended[:, None],
+        improved=ended > 0,
+        finite=finite,
+        stopped=stopped,
+        has_val=True,
+    )
 
-    What it is given is taken at once, and counts as on the disk once it was waited for.
-    """
 
-    names = ["loss", "mae"]
-    is_stopped = False
+class Watcher(Observer):
+    """Notes what it sees. A save takes half a second on the clock; waiting for the disk takes less."""
 
-    def __init__(self, plan: Plan, seconds: float = 0.001, max_steps: int = 10**6, step: int = 0):
-        self.plan, self.seconds, self.max_steps, self.now = plan, seconds, max_steps, 100.0
-        self.stop_at_epoch, self.fail_after, self.interrupt_after = 10**9, 10**9, 10**9
-        self.step = step
-        self.step_count = SimpleNamespace(numpy=lambda: np.int64(self.step))
-        self.blocks: list[int] = []
+    def __init__(self, clock: list[float]):
+        self.clock = clock
+        self.events: list[tuple[Any, ...]] = []
         self.saved: list[int] = []
         self.on_disk: list[int] = []
-        self.shown: list[tuple[int, dict[str, float]]] = []
-        self.written: list[tuple[Any, ...]] = []
-        self.best_epochs: list[int] = []
-        self.timing = Timing()
 
-    def run(self, first_step: int, num_steps: int) -> BlockResult:
-        assert first_step == self.step and 1 <= num_steps <= self.max_steps
-        self.blocks.append(num_steps)
-        per_epoch = self.plan.steps_per_epoch
-        last = min(first_step + num_steps, self.fail_after, self.stop_at_epoch * per_epoch)
-        self.step, self.now = last, self.now + num_steps * self.seconds
-        steps = np.arange(first_step + 1, last + 1, dtype=np.float32)
-        ended = np.array([step // per_epoch for step in steps if step % per_epoch == 0], np.float32)
-        return BlockResult(
-            losses=steps,
-            norms=10 * steps,
-            learning_rates=np.stack([steps / 2, steps / 4], axis=1),
-            train=np.stack([100 * ended, 200 * ended], axis=1),
-            val=np.stack([300 * ended, 400 * ended], axis=1),
-            improved=ended % 2 == 1,
-            finite=first_step + num_steps <= self.fail_after,
-            stopped=last == self.stop_at_epoch * per_epoch,
-            has_val=True,
-        )
+    def on_block(self, first_step: int, result: BlockResult) -> None:
+        self.events.append(("block", first_step, len(result.losses)))
 
-    def save(self, step: int) -> None:
+    def on_epoch(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
+        self.events.append(("epoch", epoch, step, dict(values)))
+
+    def on_save(self, step: int) -> None:
+        self.events.append(("save", step))
         self.saved.append(step)
-        self.now += SAVING_SECONDS
+        self.clock[0] += SAVING_SECONDS
 
-    def write(self, first_step: int, result: BlockResult) -> None:
-        loop.write(cast(Any, self), self.plan, ["wide", "deep"], self.names, first_step, result)
-
-    def wait(self) -> None:
+    def on_end(self) -> None:
         self.on_disk = list(self.saved)
-        self.now += WAITING_SECONDS
+        self.clock[0] += WAITING_SECONDS
 
-    def write_steps(self, step: int, values: Mapping[str, float]) -> None:
-        self.written.append((step, dict(values)))
 
-    def write_epoch(
-        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
-    ) -> None:
-        self.written.append((epoch, step, values))
-        self.best_epochs += [epoch] * is_best
+class Run:
+    """A run in blocks of at most `block_steps`; a step takes `seconds` on the clock."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        step: int = 0,
+        block_steps: int = 10,
+        seconds: float = 0.001,
+        roll_back: Callable[[int], int] | None = None,
+    ):
+        self.clock = [100.0]
+        self.plan, self.seconds, self.roll_back = plan, seconds, roll_back
+        self.timing = Timing(lambda: self.clock[0])
+        self.watcher = Watcher(self.clock)
+        self.position = SimpleNamespace(step=step, is_stopped=False)
+        self.sizer = BlockSizer(1.0, first_steps=block_steps, max_steps=block_steps)
+        self.stop_at, self.fail_after, self.interrupt_after = 10**9, 10**9, 10**9
+        self.blocks: list[int] = []
+        self.step = step
 
     def train(self) -> str:
-        async def run(first_step: int, num_steps: int) -> BlockResult:
-            return self.run(first_step, num_steps)
-
+        """Sends the result of each block; returns why training ended."""
         training = loop.train(
-            cast(Program, self),
-            run,
+            self.position,
             self.plan,
-            self.write,
-            lambda step, values, timing: self.shown.append((step, dict(values))),
-            self.save,
-            self.wait,
-            lambda: self.step >= self.interrupt_after,
-            self.timing,
-            clock=lambda: self.now,
+            sizer=self.sizer,
+            observers=[self.watcher],
+            timing=self.timing,
+            should_stop=lambda: self.step >= self.interrupt_after,
+            roll_back=self.roll_back,
         )
-        with pytest.raises(StopIteration) as ended:
-            training.send(None)
-        return ended.value.value
+        try:
+            block = next(training)
+            while True:
+                block = training.send(self.result(block))
+        except StopIteration as end:
+            return end.value
+
+    def result(self, block: Block) -> BlockResult:
+        """Trains a block up to the step that fails or stops the run, if it contains one."""
+        self.blocks.append(block.num_steps)
+        self.clock[0] += block.num_steps * self.seconds
+        last = block.first_step + block.num_steps
+        self.step = min(last, self.fail_after, self.stop_at)
+        trained = Block(block.first_step, self.step - block.first_step)
+        return block_result(
+            trained,
+            self.plan.steps_per_epoch,
+            finite=last <= self.fail_after,
+            stopped=self.step == self.stop_at,
+        )
 
 
-def test_trains_to_the_last_step_and_saves_it() -> None:
-    run = Pretend(Plan(steps_per_epoch=7, last_step=1000))
+def test_a_run_trains_to_its_last_step_and_saves_it() -> None:
+    run = Run(Plan(steps_per_epoch=7, last_step=100), block_steps=30)
     assert run.train() == "last step"
-    assert sum(run.blocks) == run.step == 1000
-    assert run.saved == run.on_disk == [1000]
-    assert [step for step, _ in run.shown] == np.cumsum(run.blocks).tolist()
+    assert run.blocks == [28, 28, 28, 14, 2]  # whole epochs, then the rest
+    assert run.watcher.saved == run.watcher.on_disk == [100]
 
 
-def test_goes_on_from_the_program_s_step() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=100), step=37)
+def test_a_run_continues_from_the_step_of_its_state() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=100), step=37)
     assert run.train() == "last step"
-    assert sum(run.blocks) == 63
+    assert run.blocks == [3, *[10] * 6]
 
 
-def test_pauses_on_the_way_and_not_at_the_end() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=100, pause_step=40), step=10)
+def test_a_run_pauses_before_its_last_step() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=100, pause_step=40), step=10)
     assert run.train() == "paused"
-    assert run.step == 40 and run.on_disk == [40]
-    run = Pretend(Plan(steps_per_epoch=10, last_step=100, pause_step=120), step=40)
+    assert run.step == 40 and run.watcher.on_disk == [40]
+    run = Run(Plan(steps_per_epoch=10, last_step=100, pause_step=120), step=40)
     assert run.train() == "last step" and run.step == 100
 
 
-def test_nothing_is_left_to_do() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=30), step=30)
+def test_a_run_at_its_last_step_trains_nothing() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=30), step=30)
     assert run.train() == "last step"
-    assert run.blocks == [] and run.saved == [30]
+    assert run.blocks == [] and run.watcher.saved == [30]
 
 
-def test_blocks_grow_to_a_bar_that_moves() -> None:
-    run = Pretend(Plan(steps_per_epoch=10**6, last_step=20_000), seconds=0.0001)
+def test_observers_see_blocks_then_epochs_then_saves() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=25, save_every_steps=(20,)), block_steps=20)
     run.train()
-    assert run.blocks[0] == FIRST_BLOCK_STEPS
-    assert max(run.blocks) == pytest.approx(loop.BLOCK_SECONDS / 0.0001, abs=1)
-    assert all(later <= 8 * earlier for earlier, later in zip(run.blocks, run.blocks[1:], strict=False))
-
-
-def test_blocks_of_slow_steps_are_short() -> None:
-    run = Pretend(Plan(steps_per_epoch=1000, last_step=100), seconds=1.0)
-    run.train()
-    # the first holds the compilation, so the second is the first that tells what a step takes
-    assert run.blocks == [FIRST_BLOCK_STEPS] * 2 + [1] * (100 - 2 * FIRST_BLOCK_STEPS)
-
-
-def test_blocks_are_no_longer_than_the_program_takes() -> None:
-    run = Pretend(Plan(steps_per_epoch=10**6, last_step=5000), seconds=1e-6, max_steps=300)
-    run.train()
-    assert max(run.blocks) == 300
-
-
-def test_saves_by_steps() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=95, save_every_steps=(30, 40)))
-    run.train()
-    assert run.saved == [30, 40, 60, 80, 90, 95]
-
-
-def test_the_last_step_is_saved_once_more_at_most() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=90, save_every_steps=(30,)))
-    run.train()
-    assert run.saved == [30, 60, 90, 90]  # checkpoints.save takes the second as done
-
-
-def test_saves_by_seconds() -> None:
-    plan = Plan(steps_per_epoch=10**6, last_step=100, save_every_seconds=10.0)
-    run = Pretend(plan, seconds=1.0, max_steps=4)
-    run.train()
-    assert run.saved == [*range(10, 101, 10), 100]  # what saving takes is not counted
-
-
-def test_ends_after_max_seconds() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=10**9, max_seconds=5.0), seconds=0.25, max_steps=2)
-    assert run.train() == "max_seconds"
-    assert run.step == 20 and run.saved == [20]
-
-
-def test_early_stopping() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=1000))
-    run.stop_at_epoch = 4
-    assert run.train() == "early stopping"
-    assert run.step == 40 and run.saved == [40]
-
-
-def test_a_run_that_early_stopping_ended_stays_ended() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=1000), step=40)
-    run.is_stopped = True
-    assert run.train() == "early stopping"
-    assert run.blocks == [] and run.saved == [40]
-
-
-def test_interruption_saves_after_the_block() -> None:
-    run = Pretend(Plan(steps_per_epoch=1, last_step=10**6), max_steps=25)
-    run.interrupt_after = 60
-    assert run.train() == "interrupted"
-    assert run.blocks == [1, 1, 8, 25, 25] and run.saved == run.on_disk == [60]
-
-
-def test_divergence_saves_the_last_good_step() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=1000, log_every_steps=1))
-    run.fail_after = 23
-    with pytest.raises(DivergedError, match=r"not finite at step 24, epoch 3\. The weights of step 23 are saved"):
-        run.train()
-    assert run.saved == run.on_disk == [23]  # what the message says is true when it is raised
-    assert [entry[0] for entry in run.written if len(entry) == 2] == list(range(1, 24))
-    assert run.shown[-1][0] == 23
-
-
-def test_divergence_at_the_first_step() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=1000))
-    run.fail_after = 0
-    with pytest.raises(DivergedError, match="not finite at step 1, epoch 1"):
-        run.train()
-    assert run.saved == [0] and run.written == []
-
-
-@pytest.mark.parametrize("max_steps", [1, 3, 7, 50])
-def test_what_is_written_does_not_depend_on_the_blocks(max_steps: int) -> None:
-    run = Pretend(Plan(steps_per_epoch=5, last_step=12, log_every_steps=4), max_steps=max_steps)
-    run.train()
-
-    def epoch(number: int) -> tuple[Any, ...]:
-        train, val = {"loss": 100.0 * number, "mae": 200.0 * number}, {"loss": 300.0 * number, "mae": 400.0 * number}
-        return number, 5 * number, {"train": train, "val": val}
-
-    def step(number: int) -> tuple[Any, ...]:
-        return number, {"loss": number, "grad_norm": 10 * number, "lr/wide": number / 2, "lr/deep": number / 4}
-
-    assert run.written == [step(4), epoch(1), step(8), epoch(2), step(12)]
-    assert run.best_epochs == [1]
-
-
-def test_a_step_s_point_comes_before_its_epoch_s() -> None:
-    run = Pretend(Plan(steps_per_epoch=4, last_step=4, log_every_steps=2))
-    run.train()
-    assert [len(entry) for entry in run.written] == [2, 2, 3]
-
-
-def test_without_a_logger_only_epochs_are_written() -> None:
-    run = Pretend(Plan(steps_per_epoch=5, last_step=12))
-    run.train()
-    assert [entry[0] for entry in run.written] == [1, 2]
-
-
-def test_what_is_shown() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=25), max_steps=10)
-    run.train()
-    assert run.shown == [
-        (1, {"train/loss": 1.0}),
-        (2, {"train/loss": 2.0}),
-        (10, {"train/loss": 100.0, "train/mae": 200.0, "val/loss": 300.0, "val/mae": 400.0}),
-        (20, {"train/loss": 200.0, "train/mae": 400.0, "val/loss": 600.0, "val/mae": 800.0}),
-        (25, {"train/loss": 25.0, "train/mae": 400.0, "val/loss": 600.0, "val/mae": 800.0}),
+    assert run.watcher.events == [
+        ("block", 0, 20),
+        ("epoch", 1, 10, {"train/loss": 100.0, "val/loss": 300.0}),
+        ("epoch", 2, 20, {"train/loss": 200.0, "val/loss": 600.0}),
+        ("save", 20),
+        ("block", 20, 5),
+        ("save", 25),
     ]
 
 
-def test_timing_is_of_training_alone() -> None:
-    plan = Plan(steps_per_epoch=10, last_step=100, save_every_steps=(50,))
-    run = Pretend(plan, seconds=0.25, max_steps=10)
+def test_observers_are_called_in_their_order() -> None:
+    calls: list[str] = []
+
+    class Named(Observer):
+        def __init__(self, name: str):
+            self.name = name
+
+        def on_block(self, first_step: int, result: BlockResult) -> None:
+            calls.append(f"{self.name} block")
+
+        def on_save(self, step: int) -> None:
+            calls.append(f"{self.name} save")
+
+    training = loop.train(
+        SimpleNamespace(step=0, is_stopped=False),
+        Plan(steps_per_epoch=10, last_step=5),
+        sizer=BlockSizer(1.0, 5, 5),
+        observers=[Named("a"), Named("b")],
+        timing=Timing(),
+        should_stop=lambda: False,
+    )
+    assert next(training) == Block(0, 5)
+    with pytest.raises(StopIteration):
+        training.send(block_result(Block(0, 5), 10))
+    assert calls == ["a block", "b block", "a save", "b save"]
+
+
+def test_the_state_is_saved_every_so_many_steps() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=95, save_every_steps=(30, 40)))
     run.train()
-    # the first block holds the compilation; two saves on the cadence and one at the end, which is waited for
-    assert run.timing.compile_seconds == 1 * 0.25
-    assert run.timing.train_seconds == 99 * 0.25
+    assert run.watcher.saved == [30, 40, 60, 80, 90, 95]
+
+
+def test_the_last_step_is_saved_even_if_it_was_just_saved() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=90, save_every_steps=(30,)))
+    run.train()
+    assert run.watcher.saved == [30, 60, 90, 90]  # checkpoints.save skips the second
+
+
+def test_the_state_is_saved_every_so_many_seconds() -> None:
+    plan = Plan(steps_per_epoch=10**6, last_step=100, save_every_seconds=10.0)
+    run = Run(plan, seconds=1.0, block_steps=4)
+    run.train()
+    assert run.watcher.saved == [*range(12, 97, 12), 100]  # without the time that saving takes
+
+
+def test_a_run_ends_after_max_seconds() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=None, max_seconds=5.0), seconds=0.25, block_steps=2)
+    assert run.train() == "max_seconds"
+    assert run.step == 20 and run.watcher.saved == [20]
+
+
+def test_early_stopping_ends_a_run() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=1000), block_steps=100)
+    run.stop_at = 40
+    assert run.train() == "early stopping"
+    assert run.watcher.saved == [40]
+
+
+def test_a_run_that_early_stopping_has_ended_trains_nothing() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=1000), step=40)
+    run.position.is_stopped = True
+    assert run.train() == "early stopping"
+    assert run.blocks == [] and run.watcher.saved == [40]
+
+
+def test_an_interrupted_run_saves_after_the_block() -> None:
+    run = Run(Plan(steps_per_epoch=1, last_step=10**6), block_steps=25)
+    run.interrupt_after = 60
+    assert run.train() == "interrupted"
+    assert run.blocks == [25, 25, 25] and run.watcher.on_disk == [75]
+
+
+def test_a_diverged_run_has_saved_its_last_good_step() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=1000))
+    run.fail_after = 23
+    with pytest.raises(DivergedError, match=r"not finite at step 24, epoch 3\. The weights of step 23 are saved"):
+        run.train()
+    assert run.watcher.on_disk == [23]  # so the message is true when it is raised
+    assert ("block", 20, 3) in run.watcher.events
+
+
+def test_a_run_may_diverge_at_its_first_step() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=1000))
+    run.fail_after = 0
+    with pytest.raises(DivergedError, match="not finite at step 1, epoch 1"):
+        run.train()
+    assert run.watcher.saved == [0]
+
+
+def test_a_run_may_roll_back_instead() -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=40, save_every_steps=(20,)))
+    run.fail_after = 33
+
+    def roll_back(step: int) -> int:
+        rolled_back.append(step)
+        run.fail_after = 10**9
+        return 20
+
+    rolled_back: list[int] = []
+    run.roll_back = roll_back
+    assert run.train() == "last step"
+    assert rolled_back == [33]
+    assert run.watcher.saved == [0, 20, 40, 40]  # the first one is there to be rolled back to
+    blocks = [event[1:] for event in run.watcher.events if event[0] == "block"]
+    assert blocks == [(0, 10), (10, 10), (20, 10), (30, 3), (20, 10), (30, 10)]
+
+
+def test_training_is_timed_without_saving() -> None:
+    plan = Plan(steps_per_epoch=10, last_step=100, save_every_steps=(50,))
+    run = Run(plan, seconds=0.25)
+    run.train()
+    # the first block contains the compilation; two saves on the cadence and one at the end, which is waited for
+    assert run.timing.compile_seconds == 10 * 0.25
+    assert run.timing.train_seconds == 90 * 0.25
     assert run.timing.checkpoint_seconds == 3 * SAVING_SECONDS + WAITING_SECONDS
     assert run.timing.steps_per_second == 4.0
 
 
-def test_a_program_that_was_compiled_before_is_timed_from_its_first_block() -> None:
-    run = Pretend(Plan(steps_per_epoch=10, last_step=100), seconds=0.25, max_steps=10)
-    run.timing.compile_seconds = 3.0
-    run.train()
-    assert (run.timing.compile_seconds, run.timing.train_seconds) == (3.0, 25.0)
+def test_blocks_grow_to_the_wanted_duration() -> None:
+    sizer = BlockSizer(0.15, first_steps=1, max_steps=10**6)
+    lengths = []
+    for _ in range(8):
+        lengths.append(sizer.num_steps)
+        sizer.update(sizer.num_steps, sizer.num_steps * 0.0001)
+    assert lengths[:4] == [1, 8, 64, 512]
+    assert lengths[-1] == pytest.approx(0.15 / 0.0001, abs=1)
 
 
-def test_no_rate_before_a_timed_block() -> None:
-    assert Timing().steps_per_second is None
+def test_blocks_of_slow_steps_have_one_step() -> None:
+    sizer = BlockSizer(0.15, first_steps=4, max_steps=100)
+    sizer.update(4, 4 * 1.0)
+    assert sizer.num_steps == 1
 
 
-def test_the_seconds_of_a_run_that_goes_on_are_summed_up() -> None:
-    earlier = {"import_seconds": 5.0, "train_seconds": 1.5, "eval_seconds": None, "steps_per_second": 7.0}
-    timing = Timing(compile_seconds=3.0, train_seconds=0.5, eval_seconds=0.25, timed_steps=100)
-    assert timing.added_to(earlier) == {
-        "compile_seconds": 3.0,
-        "train_seconds": 2.0,
-        "eval_seconds": 0.25,
-        "checkpoint_seconds": 0.0,
-        "steps_per_second": 200.0,  # of this process
-    }
-
-
-def test_block_steps_properties() -> None:
-    """Blocks end where Python has something to do, never earlier than need be, and always go on."""
-    generator = np.random.default_rng(0)
-    for _ in range(2000):
-        per_epoch, last = (int(n) for n in generator.integers(1, 60, 2))
-        every = tuple(int(n) for n in generator.integers(1, 40, generator.integers(0, 3)))
-        plan = Plan(per_epoch, last, save_every_steps=every)
-        step, wanted = int(generator.integers(0, last)), int(generator.integers(0, 100))
-        end = step + plan.block_steps(step, wanted)
-        assert step < end <= last
-        assert end - step <= max(1, wanted)
-        passed = range(step + 1, end)
-        assert not any(middle % own == 0 for middle in passed for own in every)
-        if any(middle % per_epoch == 0 for middle in passed):
-            assert end % per_epoch == 0 or end in {own * (step // own + 1) for own in every}
-
-
-@pytest.mark.parametrize(
-    ("step", "wanted", "num_steps"),
-    [
-        (0, 5, 5),  # inside an epoch
-        (0, 10, 10),  # a whole one
-        (0, 37, 30),  # whole ones
-        (7, 5, 3),  # to the epoch's end
-        (7, 15, 13),  # to the next one's end
-        (0, 0, 1),  # at least a step
-        (90, 100, 5),  # to the last step
-    ],
-)
-def test_block_steps_by_hand(step: int, wanted: int, num_steps: int) -> None:
-    assert Plan(steps_per_epoch=10, last_step=95).block_steps(step, wanted) == num_steps
+def test_blocks_are_no_longer_than_the_program_allows() -> None:
+    sizer = BlockSizer(1.0, first_steps=256, max_steps=300)
+    assert sizer.num_steps == 256
+    sizer.update(256, 1e-6)
+    assert sizer.num_steps == 300

@@ -1,8 +1,9 @@
-"""Blocks against the same training written out in NumPy, in every mode."""
+"""Compares blocks with the same training in NumPy, in every mode."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import keras
@@ -11,25 +12,29 @@ import pytest
 import tensorflow as tf
 
 from tfrun.components.layers.dropout import Dropout
-from tfrun.data.preprocessing import Examples
+from tfrun.data.examples import Examples
 from tfrun.data.targets import TargetScale
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.feed import Resident, Stream
 from tfrun.engine.training.order import Order
-from tfrun.engine.training.program import Program, Tracker
-from tfrun.files.checkpoints import State
+from tfrun.engine.training.program import BlockResult, Program, XlaError
+from tfrun.engine.training.state import State
+from tfrun.engine.training.step import StepOptions
+from tfrun.engine.training.tracker import Tracker
 
 MODES = ["graph_loop", "xla_loop", "eager", "stream", "xla_stream", "narrow_stream"]
 
-# eight rows; the last two are the validation's, whose targets lie near what the untrained model says
+# eight rows; the last two are for validation, and their targets are near the outputs of the untrained model
 X = np.array([[1, 0], [0, 1], [1, 1], [2, 1], [-1, 1], [1, -2], [1, 2], [-1, 0]], np.float32)
 Y = np.array([[1.0], [2.0], [3.5], [4.0], [0.5], [-3.0], [0.1], [0.3]], np.float32)
-EPOCHS = [[0, 1, 2, 3, 4, 5], [5, 0, 3, 1, 4, 2]]  # the training rows, as even and odd epochs see them
+EPOCHS = [[0, 1, 2, 3, 4, 5], [5, 0, 3, 1, 4, 2]]  # the training rows of even and of odd epochs
 SCALE = TargetScale(10.0, 4.0)
+VAL = np.array([6, 7], np.int32)
+NO_ROWS = np.array([], np.int32)
 
 
 class ByHand:
-    """An order that is written down: two rows a step, three steps an epoch."""
+    """A fixed order: two rows a step, three steps an epoch."""
 
     batch_size, steps_per_epoch = 2, 3
 
@@ -39,12 +44,13 @@ class ByHand:
 
 
 class Numpy:
-    """y = x·w + b by gradient descent on mean e², w and b each with their own rate and cadence."""
+    """Trains y = x·w + b by gradient descent on mean e²; w and b each have a rate and a cadence."""
 
     def __init__(self, num_steps: int, rates: Any, every: Sequence[int] = (1, 1), clip_norm: float = np.inf):
         w, b = np.array([0.5, -0.25]), 0.1
         self.losses, self.norms, self.rates, self.train, self.val = [], [], [], [], []
-        self.weights, self.path = [], []  # at the ends of epochs, and after each step
+        self.weights: list[list[float]] = []  # at the end of each epoch
+        self.path: list[list[float]] = []  # after each step
         errors: list[float] = []
         for step in range(num_steps):
             rows = EPOCHS[step // 3 % 2][step % 3 * 2 :][:2]
@@ -69,29 +75,42 @@ class Numpy:
 
 
 def make(
-    build: Any, mode: str, stopper: Tracker | None = None, rows: Any = X, monitor: str = "val/loss", **options: Any
+    build: Any,
+    mode: str,
+    *,
+    best: Tracker | None = None,
+    stopper: Tracker | None = None,
+    rows: Any = X,
+    **options: Any,
 ) -> tuple[Program, keras.Model]:
+    """Returns a program with two groups; each of `options` has a value for the kernel and one for the bias."""
     model = build.linear([0.5, -0.25], 0.1)
     kernel, bias = model.trainable_variables
     groups = [
         build.group([kernel], 0.05, "kernel", **{key: value[0] for key, value in options.items()}),
         build.group([bias], 0.02, "bias", **{key: value[1] for key, value in options.items()}),
     ]
-    step = build.step(model, groups, SCALE)
-    metrics = [keras.metrics.MeanAbsoluteError(name="mae")]
-    best = Tracker(monitor, "min")
-    order, val = cast(Order, ByHand()), np.array([6, 7], np.int32)
-    return program_of(step, rows, order, val, metrics, best, stopper, mode), model
+    step = build.step(model, groups, target=SCALE)
+    return program_of(build, step, mode, rows=rows, best=best, stopper=stopper), model
 
 
 def program_of(
-    step: Any, rows: Any, order: Any, val: Any, metrics: Any, best: Tracker | None, stopper: Tracker | None, mode: str
+    build: Any,
+    step: Any,
+    mode: str,
+    *,
+    rows: Any = X,
+    order: Any = None,
+    val: Any = VAL,
+    best: Tracker | None = None,
+    stopper: Tracker | None = None,
 ) -> Program:
-    """A program over `rows` and Y.
+    """Returns a program over `rows` and Y.
 
-    `stream` and `xla_stream` bring two steps at a time from the host, `narrow_stream` one, so that the validation
-    split is more than it may keep.
+    `stream` and `xla_stream` load two steps at a time from the host; `narrow_stream` loads one, so that the validation
+    split is too large to be kept.
     """
+    order = order or cast(Order, ByHand())
     examples, strategy = Examples(rows, Y, {}, cast(Any, None), ""), tf.distribute.get_strategy()
     if "stream" in mode:
         is_narrow = mode == "narrow_stream"
@@ -99,7 +118,8 @@ def program_of(
         assert feed.stretch_steps == (1 if is_narrow else 2) and (feed.select(val, 1) is None) == is_narrow
     else:
         feed = Resident(examples, order, strategy=strategy)
-    program = Program(step, feed, order, val, keras.metrics.Mean("loss"), metrics, best, stopper)
+    metrics = build.metrics(SCALE)
+    program = Program(step, order, feed=feed, val_rows=val, val_metrics=metrics, best=best, stopper=stopper)
     program.mode = {"stream": "graph_loop", "narrow_stream": "graph_loop", "xla_stream": "xla_loop"}.get(mode, mode)
     return program
 
@@ -114,7 +134,8 @@ def close(actual: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_two_epochs_equal_numpy(build: Any, mode: str) -> None:
-    program, model = make(build, mode)
+    best = Tracker("val/loss", "min")
+    program, model = make(build, mode, best=best)
     result = program.run(0, 6)
     expected = Numpy(6, lambda step: (0.05, 0.02))
     close(result.losses, expected.losses)
@@ -130,21 +151,19 @@ def test_two_epochs_equal_numpy(build: Any, mode: str) -> None:
     # training moves away from the validation's targets, so the first epoch stays the best
     assert expected.val[0][0] < expected.val[1][0]
     assert result.improved.tolist() == [True, False]
-    assert program.best is not None
-    close(program.best.best.numpy(), expected.val[0][0])
-    assert int(program.best.best_step.numpy()) == 3
+    close(best.best.numpy(), expected.val[0][0])
+    assert int(best.best_step.numpy()) == 3
     close(weights(program.best_weights), expected.weights[0])
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_validation_is_of_the_averaged_weights(build: Any, mode: str) -> None:
+def test_validation_uses_the_averaged_weights(build: Any, mode: str) -> None:
     model = build.linear([0.5, -0.25], 0.1)
     kernel, bias = model.trainable_variables
     groups = [build.group([kernel], 0.05, "kernel"), build.group([bias], 0.02, "bias")]
     averages = AveragedWeights(model.trainable_variables, 0.8)
-    step = build.step(model, groups, SCALE, averages=averages)
-    best, mae = Tracker("val/loss", "min"), [keras.metrics.MeanAbsoluteError(name="mae")]
-    program = program_of(step, X, cast(Order, ByHand()), np.array([6, 7], np.int32), mae, best, None, mode)
+    step = build.step(model, groups, target=SCALE, options=StepOptions(averages=averages))
+    program = program_of(build, step, mode, best=Tracker("val/loss", "min"))
     result = program.run(0, 6)
     expected = Numpy(6, lambda step: (0.05, 0.02))
     average, kept, losses = np.array(expected.path[0]), [], []
@@ -153,7 +172,7 @@ def test_validation_is_of_the_averaged_weights(build: Any, mode: str) -> None:
         if number % 3 == 0:
             kept.append(average)
             losses.append(np.mean((X[6:] @ average[:2] + average[2] - Y[6:, 0]) ** 2))
-    close(result.losses, expected.losses)  # training goes on with the weights themselves
+    close(result.losses, expected.losses)  # training uses the weights themselves
     close(weights(model.trainable_variables), expected.last)
     close(result.val[:, 0], losses)
     close(weights(averages.variables), kept[1])
@@ -173,14 +192,14 @@ def test_clipping_cadences_and_schedules_equal_numpy(build: Any, mode: str) -> N
 
 
 def test_the_best_of_a_training_metric(build: Any) -> None:
-    program, _ = make(build, "graph_loop", monitor="train/mae")
+    best = Tracker("train/mae", "min")
+    program, _ = make(build, "graph_loop", best=best)
     result = program.run(0, 9)
     expected = [mae for _, mae in Numpy(9, lambda step: (0.05, 0.02)).train]
     assert expected[0] > expected[1] > expected[2]
     assert result.improved.tolist() == [True, True, True]
-    assert program.best is not None
-    close(program.best.best.numpy(), expected[2])
-    assert int(program.best.best_step.numpy()) == 9
+    close(best.best.numpy(), expected[2])
+    assert int(best.best_step.numpy()) == 9
 
 
 @pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream", "narrow_stream"])
@@ -202,18 +221,19 @@ def test_evaluation_counts_each_row_once(build: Any) -> None:
     rows = np.array([7, 2, 5], np.int32)
     e = X[rows] @ np.array([0.5, -0.25]) + 0.1 - Y[rows, 0]
     close(list(program.evaluate(rows).values()), [np.mean(e**2), 4 * np.mean(np.abs(e))])
-    many = np.tile(rows, 500)  # more than a chunk, and no whole number of them
+    many = np.tile(rows, 500)  # more than are evaluated at once, and no multiple of that
     values = program.evaluate(many)
     assert list(values) == ["loss", "mae"]
     close(list(values.values()), [np.mean(e**2), 4 * np.mean(np.abs(e))])
     close(weights(model.trainable_variables), [0.5, -0.25, 0.1])
 
 
-def test_without_validation_rows(build: Any) -> None:
-    program, model = make(build, "graph_loop", monitor="train/loss")
-    metrics, best = [keras.metrics.MeanAbsoluteError(name="mae")], Tracker("train/loss", "min")
-    none = program_of(program._step, X, ByHand(), np.array([], np.int32), metrics, best, None, "graph_loop")
-    result = none.run(0, 6)
+def test_a_run_needs_no_validation_rows(build: Any) -> None:
+    model = build.linear([0.5, -0.25], 0.1)
+    kernel, bias = model.trainable_variables
+    step = build.step(model, [build.group([kernel], 0.05, "kernel"), build.group([bias], 0.02, "bias")], target=SCALE)
+    program = program_of(build, step, "graph_loop", val=NO_ROWS, best=Tracker("train/loss", "min"))
+    result = program.run(0, 6)
     assert not result.has_val
     close(result.train, Numpy(6, lambda step: (0.05, 0.02)).train)
 
@@ -232,14 +252,13 @@ def test_a_value_that_is_not_finite_ends_the_block_before_the_update(build: Any,
 
 
 @pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "eager"])
-def test_moving_statistics_stay_those_of_the_last_good_step(build: Any, mode: str) -> None:
+def test_moving_statistics_are_those_of_the_last_good_step(build: Any, mode: str) -> None:
     rows = X.copy()
     rows[3] = np.inf
     norm = keras.layers.BatchNormalization(momentum=0.75, name="norm")
     model = keras.Sequential([keras.Input((2,)), norm, Dropout(0.5, seed=3, name="drop"), keras.layers.Dense(1)])
     step = build.step(model, [build.group(model.trainable_variables, 0.1)])
-    metrics = [keras.metrics.MeanAbsoluteError(name="mae")]
-    program = program_of(step, rows, ByHand(), np.array([], np.int32), metrics, None, None, mode)
+    program = program_of(build, step, mode, rows=rows, val=NO_ROWS)
     first = program.run(0, 1)
     assert first.finite
     # rows 0 and 1: means 0.5 and variances 0.25 of both columns, from 0 and 1 on
@@ -269,22 +288,20 @@ def test_any_split_into_blocks_gives_the_same_bits(build: Any, mode: str) -> Non
         build.group(variables[:4], 0.01, "deep", keras.optimizers.Adam, schedule=decay, clip_norm=0.3),
         build.group(variables[4:], 0.1, "wide", keras.optimizers.Ftrl, every=2),
     ]
-    step = build.step(model, groups, SCALE)
+    step = build.step(model, groups, target=SCALE)
     best, stopper = Tracker("val/mae", "min"), Tracker("train/loss", "min", patience=100)
-    order, val = Order(np.arange(6), 2, seed=4), np.array([6, 7], np.int32)
-    metrics = [keras.metrics.MeanAbsoluteError(name="mae")]
-    program = program_of(step, X, order, val, metrics, best, stopper, mode)
+    program = program_of(build, step, mode, order=Order(np.arange(6), 2, seed=4), best=best, stopper=stopper)
     state = State(
         {
             "model": model.variables,
             "optimizers": [variable for group in groups for variable in group.optimizer.variables],
-            "metrics": [*step.loss_mean.variables, *step.metrics[0].variables],
+            "metrics": step.metrics.variables,
             "best": [*best.variables, *program.best_weights, *stopper.variables],
             "position": [program.step_count],
         }
     )
     start = state.read()
-    found = []
+    outcomes: list[list[np.ndarray]] = []
     for sizes in ([12], [1] * 12, [2, 5, 4, 1]):
         state.write(start)
         results = [program.run(int(first), size) for first, size in zip(np.cumsum([0, *sizes]), sizes, strict=False)]
@@ -292,11 +309,11 @@ def test_any_split_into_blocks_gives_the_same_bits(build: Any, mode: str) -> Non
             np.concatenate([getattr(result, name) for result in results])
             for name in ("losses", "norms", "learning_rates", "train", "val", "improved")
         ]
-        found.append([*joined, *state.read().values()])
-    assert len(found[0][0]) == 12 and len(found[0][3]) == 4
+        outcomes.append([*joined, *state.read().values()])
+    assert len(outcomes[0][0]) == 12 and len(outcomes[0][3]) == 4
     assert not np.array_equal(start["model/0000"], state.read()["model/0000"])
-    for other in found[1:]:
-        for one, two in zip(found[0], other, strict=True):
+    for other in outcomes[1:]:
+        for one, two in zip(outcomes[0], other, strict=True):
             np.testing.assert_array_equal(one, two)
 
     # a run that was killed two steps after its state was saved in the middle of an epoch
@@ -305,48 +322,61 @@ def test_any_split_into_blocks_gives_the_same_bits(build: Any, mode: str) -> Non
     saved = state.read()
     program.run(5, 2)
     state.write(saved)
-    np.testing.assert_array_equal(program.run(5, 7).losses, found[0][0][5:])
-    for one, two in zip(found[0][6:], state.read().values(), strict=True):
+    np.testing.assert_array_equal(program.run(5, 7).losses, outcomes[0][0][5:])
+    for one, two in zip(outcomes[0][6:], state.read().values(), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
-def follow(tracker: Tracker, values: Sequence[float]) -> list[tuple[bool, bool]]:
-    """Returns for each epoch's value whether it is better and whether to stop then."""
-    told = []
-    for k, value in enumerate(values):
-        better = tracker.update(tf.constant(value), tf.constant(10 * (k + 1), tf.int64))
-        told.append((bool(better), bool(tracker.patience_is_over())))
-    return told
-
-
-def test_tracker_of_the_smallest() -> None:
-    tracker = Tracker("val/loss", "min", patience=2)
-    told = follow(tracker, [5.0, 4.0, 4.0, 3.0, np.nan, 3.5])
-    assert [better for better, _ in told] == [True, True, False, True, False, False]
-    assert [stop for _, stop in told] == [False, False, False, False, False, True]
-    assert (float(tracker.best), int(tracker.best_step), int(tracker.wait)) == (3.0, 40, 2)
-
-
-def test_tracker_of_the_greatest() -> None:
-    tracker = Tracker("val/r2", "max")
-    assert [better for better, _ in follow(tracker, [-2.0, -3.0, 0.5, np.nan])] == [True, False, True, False]
-    assert (float(tracker.best), int(tracker.best_step)) == (0.5, 30)
-
-
-def test_tracker_wants_more_than_min_delta() -> None:
-    tracker = Tracker("val/loss", "min", min_delta=0.5)
-    assert [better for better, _ in follow(tracker, [4.0, 3.5, 3.4])] == [True, False, True]
-
-
-@pytest.mark.parametrize(("patience", "stops"), [(None, 0), (0, 2), (1, 2), (3, 4)])
-def test_patience(patience: int | None, stops: int) -> None:
-    tracker = Tracker("val/loss", "min", patience=patience)
-    assert not bool(tracker.patience_is_over())
-    told = [stop for _, stop in follow(tracker, [1.0, 2.0, 2.0, 2.0, 2.0])]
-    assert (told.index(True) + 1 if True in told else 0) == stops
-
-
-def test_a_run_s_blocks_hold_whole_epochs(build: Any) -> None:
+def test_the_longest_block_contains_whole_epochs(build: Any) -> None:
     program, _ = make(build, "graph_loop")
     assert program.max_steps % 3 == 0
     assert 3 <= program.max_steps <= 4096
+
+
+def test_a_result_names_the_values_of_its_epochs() -> None:
+    empty = np.zeros((0, 2))
+    result = BlockResult(
+        losses=np.array([4.0, 3.0]),
+        norms=np.zeros(2),
+        learning_rates=np.zeros((2, 1)),
+        train=np.array([[1.0, 2.0], [0.5, 1.5]]),
+        val=np.array([[3.0, 4.0], [2.5, 3.5]]),
+        improved=np.array([True, False]),
+        finite=True,
+        stopped=False,
+        has_val=True,
+        names=["loss", "mae"],
+    )
+    assert result.by_split(1) == {"train": {"loss": 0.5, "mae": 1.5}, "val": {"loss": 2.5, "mae": 3.5}}
+    assert result.newest_values() == {"train/loss": 0.5, "train/mae": 1.5, "val/loss": 2.5, "val/mae": 3.5}
+    assert replace(result, has_val=False).values(0) == {"train/loss": 1.0, "train/mae": 2.0}
+    inside = replace(result, train=empty, val=empty)
+    assert inside.newest_values() == {"train/loss": 3.0}
+    assert replace(inside, losses=np.zeros(0)).newest_values() == {}
+
+
+def test_another_run_starts_from_step_0(build: Any) -> None:
+    program, model = make(build, "graph_loop", best=Tracker("val/loss", "min"))
+    first = program.run(0, 3)
+    feed = program.feed
+    program.release()
+    with pytest.raises(AssertionError, match="start"):
+        _ = program.feed
+    model.set_weights([np.array([[0.5], [-0.25]]), np.array([0.1])])
+    program.start(feed, VAL)
+    assert program.step == 0
+    close(weights(program.best_weights), [0.5, -0.25, 0.1])
+    np.testing.assert_array_equal(program.run(0, 3).losses, first.losses)
+
+
+def test_an_operation_that_xla_lacks_is_named(build: Any) -> None:
+    def loss(y: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        return tf.square(y_pred[:, 0]) + tf.strings.to_number(tf.strings.as_string(y[:, 0]))
+
+    model = build.linear([0.5, -0.25], 0.1)
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)], loss=loss)
+    program = program_of(build, step, "xla_loop", val=NO_ROWS)
+    with pytest.raises(XlaError, match="trainer.compile: XLA can't compile this step, graph or auto can: .*"):
+        program.run(0, 1)
+    program.mode = "graph_loop"
+    assert np.isfinite(program.run(0, 1).losses).all()

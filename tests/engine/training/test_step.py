@@ -1,4 +1,4 @@
-"""One step, worked out by hand: y = x·w + b, loss = mean e², so dL/dw = mean 2·e·x and dL/db = mean 2·e."""
+"""One step of y = x·w + b, worked out by hand: loss = mean e², so dL/dw = mean 2·e·x and dL/db = mean 2·e."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tfrun.data.targets import TargetScale
 from tfrun.engine.training.groups import Group
-from tfrun.engine.training.loss_scale import GROWS_AFTER, LossScale
+from tfrun.engine.training.step import StepOptions
+from tfrun.engine.training.tolerances import MAX_CONSECUTIVE_SKIPS, LossScale, Skips
 from tfrun.errors import ConfigError
 
 X = np.array([[1.0], [2.0]], np.float32)
@@ -48,8 +49,8 @@ def test_two_steps_of_gradient_descent(build: Any) -> None:
     dw, db = (2 * -0.4 * 1 + 2 * -1.4 * 2) / 2, (2 * -0.4 + 2 * -1.4) / 2
     close(second[1], [np.hypot(dw, db)])
     close(weights(model), [1 - 0.1 * dw, 0.6 - 0.1 * db])
-    close(step.loss_mean.result(), [(10 + 1.06) / 2])
-    close(step.metrics[0].result(), [(2 + 4 + 0.4 + 1.4) / 4])
+    close(step.metrics.loss_mean.result(), [(10 + 1.06) / 2])
+    close(step.metrics.metrics[0].result(), [(2 + 4 + 0.4 + 1.4) / 4])
 
 
 def test_groups_have_their_own_rates(build: Any) -> None:
@@ -62,7 +63,7 @@ def test_groups_have_their_own_rates(build: Any) -> None:
     close(norm, [np.sqrt(136)])
 
 
-def test_clip_norm_is_of_the_group_and_keeps_the_direction(build: Any) -> None:
+def test_clip_norm_limits_the_norm_of_a_group_and_keeps_its_direction(build: Any) -> None:
     model = build.linear([0.0, 0.0], 0.0)
     kernel, bias = model.trainable_variables
     step = build.step(
@@ -71,13 +72,13 @@ def test_clip_norm_is_of_the_group_and_keeps_the_direction(build: Any) -> None:
     )
     x = np.array([[3.0, 4.0], [3.0, 4.0]], np.float32)
     ((loss, norm, _, _),) = run(step, data=(x, np.ones((2, 1), np.float32), ()))
-    # e = -1: dw = (-6, -8) with norm 10, clipped to (-0.6, -0.8); db = -2 is below its own 100
+    # e = -1: dw = (-6, -8) with norm 10, clipped to (-0.6, -0.8); db = -2 is below 100
     close(loss, [1.0])
-    close(norm, [np.sqrt(100 + 4)])  # what is reported is the norm before clipping
+    close(norm, [np.sqrt(100 + 4)])  # the reported norm is the one before clipping
     close(weights(model), [0.6, 0.8, 2.0])
 
 
-def test_a_gradient_below_clip_norm_is_left_alone(build: Any) -> None:
+def test_a_gradient_below_clip_norm_is_not_changed(build: Any) -> None:
     model = build.linear([0.0], 0.0)
     step = build.step(model, [build.group(model.trainable_variables, 0.1, clip_norm=12.0)])
     run(step)
@@ -95,7 +96,7 @@ def test_a_group_that_updates_at_every_second_step(build: Any) -> None:
     close(weights(model), [1.5, 0.3])
 
 
-def test_a_group_updates_in_its_stage_alone(build: Any) -> None:
+def test_a_group_updates_only_in_its_stage(build: Any) -> None:
     model = build.linear([0.0], 0.0)
     kernel, bias = model.trainable_variables
     groups = [build.group([kernel], 0.1, "kernel"), build.group([bias], 0.1, "bias", first_step=1, end_step=2)]
@@ -111,7 +112,7 @@ def test_a_group_updates_in_its_stage_alone(build: Any) -> None:
     close(rates, [0.1, 0.0])
 
 
-def test_weights_of_rows_multiply_losses_and_weigh_metrics(build: Any) -> None:
+def test_row_weights_multiply_losses_and_weight_metrics(build: Any) -> None:
     model = build.linear([0.0], 0.0)
     step = build.step(model, [build.group(model.trainable_variables, 0.1)])
     row_weights = np.array([3.0, 0.5], np.float32)
@@ -120,25 +121,29 @@ def test_weights_of_rows_multiply_losses_and_weigh_metrics(build: Any) -> None:
     close(loss, np.sum(row_weights * errors**2) / 2)
     dw, db = np.sum(row_weights * 2 * errors * X[:, 0]) / 2, np.sum(row_weights * 2 * errors) / 2
     close(weights(model), [-0.1 * dw, -0.1 * db])
-    close(step.metrics[0].result(), np.average(np.abs(errors), weights=row_weights))
+    close(step.metrics.metrics[0].result(), np.average(np.abs(errors), weights=row_weights))
 
 
-def test_sums_by_halves_are_sums(build: Any) -> None:
-    step = build.step(build.linear([0.0], 0.0), [])
-    values = np.random.default_rng(0).standard_normal(12_345).astype("float32")
-    expected = np.sum(values.astype("float64") ** 2)
-    for step.sums_by_halves in (True, False):
-        close(step._sum_of_squares(tf.constant(values)) / expected, [1.0])
+@pytest.mark.parametrize("sums_by_halves", [True, False])
+def test_the_norm_of_many_gradients_is_their_root_of_squares(build: Any, sums_by_halves: bool) -> None:
+    x = np.random.default_rng(0).standard_normal((2, 12_345)).astype("float32")
+    model = build.linear(np.zeros(12_345), 0.0)
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)])
+    data = tf.nest.map_structure(tf.constant, (x, Y, ()))
+    _, norm, *_ = step(data, ROWS, tf.constant(0, tf.int64), sums_by_halves=sums_by_halves)
+    errors = -Y.astype("float64")
+    gradient = np.append(np.mean(2 * errors * x, axis=0), np.mean(2 * errors))
+    close(norm / np.sqrt(np.sum(gradient**2)), [1.0])
 
 
-def test_a_frozen_group_stays_as_it_is(build: Any) -> None:
+def test_a_frozen_group_is_not_updated(build: Any) -> None:
     model = build.linear([0.0], 0.25)
     kernel, bias = model.trainable_variables
     step = build.step(model, [Group("fixed", [bias]), build.group([kernel], 0.1, "kernel")])
     ((_, norm, rates, _),) = run(step)
     # e = -1.75, -3.75: dw = (-3.5 - 15)/2
     close(weights(model), [0.925, 0.25])
-    close(norm, [9.25])  # of what is trained
+    close(norm, [9.25])  # of the trained variables
     close(rates, [0.1])
 
 
@@ -151,23 +156,23 @@ def test_a_schedule_counts_from_step_zero(build: Any) -> None:
     close(step.active[0].base_learning_rate.numpy(), [0.01])
 
 
-def test_the_rate_is_the_one_the_update_uses(build: Any) -> None:
+def test_the_update_uses_the_scheduled_rate(build: Any) -> None:
     model = build.linear([0.0], 0.0)
     step = build.step(model, [build.group(model.trainable_variables, 1.0, schedule=lambda step: 0.1)])
     run(step)
     close(weights(model), [1.0, 0.6])
 
 
-def test_metrics_are_in_the_target_s_own_unit(build: Any) -> None:
+def test_metrics_are_in_the_unit_of_the_target(build: Any) -> None:
     model = build.linear([0.0], 0.0)
-    step = build.step(model, [build.group(model.trainable_variables, 0.1)], TargetScale(100.0, 5.0))
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)], target=TargetScale(100.0, 5.0))
     ((loss, *_),) = run(step)
-    close(loss, [10.0])  # of the scaled target
-    close(step.metrics[0].result(), [5 * (2 + 4) / 2])
+    close(loss, [10.0])  # in units of the scaled target
+    close(step.metrics.metrics[0].result(), [5 * (2 + 4) / 2])
     np.testing.assert_allclose(TargetScale(100.0, 5.0).restore(tf.constant([-2.0, 0.0])), [90.0, 100.0])
 
 
-def test_the_model_s_own_losses_are_added(build: Any) -> None:
+def test_losses_of_the_model_are_added(build: Any) -> None:
     model = keras.Sequential(
         [keras.Input((1,)), keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.5), name="output")]
     )
@@ -180,7 +185,7 @@ def test_the_model_s_own_losses_are_added(build: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_nothing_is_updated_where_the_loss_is_not_finite(build: Any, bad: float) -> None:
+def test_nothing_is_updated_if_the_loss_is_not_finite(build: Any, bad: float) -> None:
     model = build.linear([0.5], 0.25)
     step = build.step(model, [build.group(model.trainable_variables, 0.1, optimizer=keras.optimizers.Adam)])
     before = [variable.numpy() for variable in step.active[0].optimizer.variables[2:]]
@@ -189,10 +194,10 @@ def test_nothing_is_updated_where_the_loss_is_not_finite(build: Any, bad: float)
     close(weights(model), [0.5, 0.25])
     for variable, value in zip(step.active[0].optimizer.variables[2:], before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
-    assert float(step.loss_mean.result()) == 0.0 and float(step.metrics[0].result()) == 0.0
+    assert float(step.metrics.loss_mean.result()) == 0.0 and float(step.metrics.metrics[0].result()) == 0.0
 
 
-def test_nothing_is_updated_where_only_the_gradient_is_not_finite(build: Any) -> None:
+def test_nothing_is_updated_if_only_the_gradient_is_not_finite(build: Any) -> None:
     model = build.linear([0.0], 0.0)
     step = build.step(model, [build.group(model.trainable_variables, 0.1)])
     step.loss = lambda y, y_pred: tf.sqrt(tf.abs(y_pred[:, 0]))  # 0 at 0, its slope is not
@@ -201,7 +206,7 @@ def test_nothing_is_updated_where_only_the_gradient_is_not_finite(build: Any) ->
     close(weights(model), [0.0, 0.0])
 
 
-def test_a_variable_without_a_gradient_is_told(build: Any) -> None:
+def test_a_variable_without_a_gradient_is_reported(build: Any) -> None:
     model = build.linear([0.0], 0.0)
     step = build.step(model, [build.group(model.trainable_variables, 0.1)])
     step.loss = lambda y, y_pred: tf.square(y[:, 0]) * tf.stop_gradient(y_pred[:, 0])
@@ -210,25 +215,25 @@ def test_a_variable_without_a_gradient_is_told(build: Any) -> None:
 
 
 @pytest.mark.parametrize("compile", [False, True])
-def test_microbatches_give_what_the_whole_batch_gives(build: Any, compile: bool) -> None:
+def test_microbatches_give_the_same_result_as_the_whole_batch(build: Any, compile: bool) -> None:
     random = np.random.default_rng(0)
     x, y = random.normal(size=(8, 1)).astype("float32"), random.normal(size=(8, 1)).astype("float32")
     data = tf.nest.map_structure(tf.constant, (x, y, np.linspace(0.5, 2.0, 8, dtype="float32")))
-    found = []
+    results = []
     for count in (1, 4):
         model = build.linear([0.5], 0.25)
-        step = build.step(model, [build.group(model.trainable_variables, 0.1)], microbatches=count)
+        step = build.step(model, [build.group(model.trainable_variables, 0.1)], options=StepOptions(microbatches=count))
         rows, first = tf.constant([7, 0, 3, 1, 2, 6, 5, 4]), tf.constant(0, tf.int64)
         run = tf.function(step, autograph=False) if compile else step
         loss, norm, *_ = run(data, rows, first)
-        found.append([float(loss), float(norm), float(step.metrics[0].result()), *weights(model)])
-    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+        results.append([float(loss), float(norm), float(step.metrics.metrics[0].result()), *weights(model)])
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-5)
 
 
 def scaled(build: Any, x: Any, y: Any) -> tuple[Any, Any, list[Any]]:
     model = build.linear([0.0], 0.0)
     scale = LossScale()
-    step = build.step(model, [build.group(model.trainable_variables, 0.1)], loss_scale=scale)
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)], options=StepOptions(loss_scale=scale))
     return model, scale, run(step, data=(np.array(x, np.float32), np.array(y, np.float32), ()))
 
 
@@ -242,23 +247,21 @@ def test_a_scaled_loss_gives_the_same_step(build: Any) -> None:
 
 
 def test_a_gradient_beyond_the_scale_halves_it_and_changes_no_weight(build: Any) -> None:
-    model, scale, ((loss, norm, _, ok),) = scaled(build, [[1e18], [2e18]], [[1e17], [2e17]])  # e·x·2¹⁵ is too much
+    model, scale, ((loss, norm, _, ok),) = scaled(build, [[1e18], [2e18]], [[1e17], [2e17]])  # e·x·2¹⁵ overflows
     assert np.isfinite(loss) and not np.isfinite(norm)
-    assert ok  # the step counts
+    assert ok  # the step is counted
     assert weights(model) == [0.0, 0.0]
     assert [float(v.numpy()) for v in scale.variables] == [2.0**14, 0]
 
 
-def test_at_a_scale_of_one_it_is_the_gradient_s_own_fault() -> None:
-    scale = LossScale()
-    scale.variables[0].assign(1.0)
-    assert not scale.tolerates(tf.constant(1.0))
-    scale.update(tf.constant(False), tf.constant(False))
-    assert [float(v.numpy()) for v in scale.variables] == [1.0, 0]
-
-
-def test_the_scale_doubles_after_enough_good_steps() -> None:
-    scale = LossScale()
-    scale.variables[1].assign(GROWS_AFTER - 1)
-    scale.update(tf.constant(True), tf.constant(True))
-    assert [float(v.numpy()) for v in scale.variables] == [2.0**16, 0]
+def test_a_step_whose_numbers_are_not_finite_may_be_skipped(build: Any) -> None:
+    model, skips = build.linear([0.5], 0.25), Skips()
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)], options=StepOptions(skips=skips))
+    bad = (np.array([[1.0], [np.nan]], np.float32), Y, ())
+    for _ in range(2):
+        ((*_, taken),) = run(step, data=bad)
+        assert taken
+    assert (weights(model), skips.total) == ([0.5, 0.25], 2)
+    skips.variables[0].assign(MAX_CONSECUTIVE_SKIPS)
+    ((*_, taken),) = run(step, data=bad)
+    assert not taken and skips.total == 2

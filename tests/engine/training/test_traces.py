@@ -1,3 +1,5 @@
+"""How often functions are traced, and which argument was new."""
+
 from __future__ import annotations
 
 import tensorflow as tf
@@ -5,7 +7,7 @@ import tensorflow as tf
 from tfrun.engine.training.traces import Traces
 
 
-def test_each_trace_says_which_argument_was_new() -> None:
+def test_the_reason_for_a_trace_names_the_new_argument() -> None:
     traces = Traces()
 
     def add(pair: tuple[tf.Tensor, tf.Tensor], size: int) -> tf.Tensor:
@@ -22,5 +24,5 @@ def test_each_trace_says_which_argument_was_new() -> None:
     assert traces.retraces == [
         "add: pair.1 float32 (1,) → float32 (2,)",
         "add: size 2 → 3",
-        "add: size 2 → 3",  # the nearest is the first one
+        "add: size 2 → 3",  # compared with the trace that is most like it
     ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import keras
 import tensorflow as tf
 
@@ -94,14 +91,3 @@ def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, *, micro
 def device_names() -> str:
     """Returns the names of the devices that TensorFlow sees, for messages and `run.json`."""
     return ", ".join(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())
-
-
-@contextlib.contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Sets, inside the context, the dtype policy of new Keras layers: another precision than the run's."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings, to_plain
-from tfrun.data import preprocessing
-from tfrun.data.preprocessing import Examples, Preprocessing
+from tfrun.data.examples import Examples, prepare, prepare_evaluation
+from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine import private
 from tfrun.engine.building import devices
@@ -252,10 +252,7 @@ def build_pieces(settings: Settings, catalog: Catalog, *, table: Table, fitted: 
         TfrunError: the devices, the data or the components are not as the config says.
     """
     strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
-    if fitted is None:
-        examples = preprocessing.prepare(table, settings.data)
-    else:
-        examples = preprocessing.prepare_evaluation(table, fitted)
+    examples = prepare(table, settings.data) if fitted is None else prepare_evaluation(table, fitted)
     return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples, is_trained=fitted is None)
 
 

@@ -8,6 +8,7 @@ differ, which are inputs of the program, so that nothing is traced or compiled a
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,8 +19,7 @@ import keras
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings, Settings
-from tfrun.data import preprocessing
-from tfrun.data.preprocessing import Examples
+from tfrun.data.examples import Examples, prepare
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
 from tfrun.engine.building.pieces import Beginning, Pieces, order_and_plan, pieces_over
@@ -76,7 +76,7 @@ class KeptProgram(NamedTuple):
 
 @dataclass
 class Reuse:
-    """The caches of one process, at most one entry each. One object for all its runs; a run alone has a new one."""
+    """The caches of the runs of one process, at most one entry each."""
 
     _program: KeptProgram | None = None
     _examples: tuple[Table, str, Examples] | None = None
@@ -136,9 +136,15 @@ class Reuse:
         if self._examples is not None and self._examples[0] is table and self._examples[1] == key:
             return self._examples[2]
         self._examples = None  # before there are others in memory
-        examples = preprocessing.prepare(table, data)
+        examples = prepare(table, data)
         self._examples = (table, key, examples)
         return examples
+
+
+@functools.cache
+def process_reuse() -> Reuse:
+    """Returns the caches of this process. A forked process has its own, since its parent trains nothing."""
+    return Reuse()
 
 
 def _begins_with(settings: Settings, examples: Examples) -> str:

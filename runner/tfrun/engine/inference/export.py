@@ -16,10 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.config import registry
+from tfrun.data import encode
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, main_output, of_output
 from tfrun.engine import private
-from tfrun.engine.building.devices import dtype_policy
 from tfrun.errors import ConfigError, LibraryChangedError
 from tfrun.files.runs import EXPORTS
 
@@ -88,9 +88,8 @@ def check_format(format: str, preprocessing: Preprocessing) -> None:
     missing = [module for module in NEEDS.get(format, []) if find_spec(module) is None]
     if missing:
         raise ConfigError(f"format={format}: needs {', '.join(missing)}. Install with: pip install 'tfrun[{format}]'")
-    texts = [*preprocessing.categories, *preprocessing.tokens]
-    if format in WITHOUT_TEXT and texts:
-        text = ", ".join(texts)
+    if format in WITHOUT_TEXT and preprocessing.text_names:
+        text = ", ".join(preprocessing.text_names)
         raise ConfigError(
             f"format={format}: can't look up text. Received text columns: {text}. Use saved_model or keras"
         )
@@ -107,34 +106,23 @@ def portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool
 
     Args:
         model: trained.
-        preprocessing: what the run learnt of its rows.
+        preprocessing: fitted on the run's training rows.
         has_targets: whether the model predicts the data's target.
     """
-    with dtype_policy("float32"):  # raw numbers have more digits than half precision holds
+    with encode.dtype_policy("float32"):  # raw numbers have more digits than half precision holds
         return _portable(model, preprocessing, has_targets)
 
 
 def _portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool) -> keras.Model:
-    number_columns = {name: keras.Input((1,), name=_safe(name)) for name in preprocessing.medians}
-    categories, tokens = (
-        {name: keras.Input((1,), dtype="string", name=_safe(name)) for name in columns}
-        for columns in (preprocessing.categories, preprocessing.tokens)
-    )
-    arrays = {name: keras.Input(shape, name=_safe(name)) for name, shape in preprocessing.arrays.items()}
-    inputs: dict[str, Any] = dict(arrays)
-    if number_columns:
-        columns = list(number_columns.values())
-        together = keras.layers.Concatenate(axis=1)(columns) if len(columns) > 1 else columns[0]
-        inputs["numbers"] = preprocessing.build_layers()["numbers"](together)
-    if categories:
-        inputs["categories"] = preprocessing.look_up(list(categories.values()))
-    inputs |= {name: preprocessing.look_up_tokens(name, column) for name, column in tokens.items()}
-    outputs = model(next(iter(arrays.values())) if len(inputs) == 1 and arrays else inputs, training=False)
+    rows = {
+        column.name: keras.Input(column.raw_shape, dtype="string" if column.is_text else None, name=_safe(column.name))
+        for column in preprocessing.columns
+    }
+    outputs = model(encode.encode_tensors(rows, preprocessing), training=False)
     y = {
         name: _in_unit(of_output(outputs, name), target) if has_targets else of_output(outputs, name)
         for name, target in preprocessing.targets.items()
     }
-    rows = {**number_columns, **categories, **tokens, **arrays}
     return keras.Model(rows, y if len(y) > 1 else main_output(y), name="portable")
 
 
@@ -248,19 +236,12 @@ def check(path: Path, format: str, rows: Mapping[str, np.ndarray], expected: Map
 
 def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[str, np.ndarray]:
     """Returns the first rows of a table's columns as `portable` takes them."""
-    rows = {name: np.asarray(columns[name][:CHECKED_ROWS], "float32")[:, None] for name in preprocessing.medians}
-    texts = [*preprocessing.categories, *preprocessing.tokens]
-    rows |= {name: np.asarray(columns[name][:CHECKED_ROWS], str)[:, None] for name in texts}
-    return rows | {name: np.asarray(columns[name][:CHECKED_ROWS], "float32") for name in preprocessing.arrays}
+    return {column.name: column.raw(columns[column.name][:CHECKED_ROWS]) for column in preprocessing.columns}
 
 
 def inputs_of(preprocessing: Preprocessing) -> dict[str, str]:
-    """Returns what `portable` takes, for a person."""
-    kinds = dict.fromkeys(preprocessing.medians, "float32 (batch, 1), nan for empty")
-    kinds |= dict.fromkeys([*preprocessing.categories, *preprocessing.tokens], 'string (batch, 1), "" for empty')
-    return kinds | {
-        name: f"float32 {('batch', *shape)}".replace("'", "") for name, shape in preprocessing.arrays.items()
-    }
+    """Returns the inputs of `portable` by name: type, shape and the value of an empty cell, for a person."""
+    return {column.name: column.raw_type for column in preprocessing.columns}
 
 
 def _safe(name: str) -> str:

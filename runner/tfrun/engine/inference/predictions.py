@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.data import arrays
-from tfrun.data.preprocessing import Examples
+from tfrun.data.examples import Examples
 from tfrun.engine.inference import export
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import EVALUATION_ROWS

@@ -10,7 +10,8 @@ import numpy as np
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
-from tfrun.data import preprocessing
+from tfrun.data.examples import with_any_targets
+from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.building.pieces import OPTIONAL_ROLE, Pieces, build_pieces
 from tfrun.engine.inference import export, predictions
@@ -34,7 +35,7 @@ def evaluate(
         other_data: whether `settings.data` is not what the run was trained on.
     """
     saved = _saved(folder)
-    fitted = preprocessing.Preprocessing.of(folder.read_preprocessing()) if other_data else None
+    fitted = Preprocessing.from_fields(folder.read_preprocessing()) if other_data else None
     pieces = build_pieces(settings, catalog, table=table, fitted=fitted)
     program = _program_with_best(pieces, saved)
     rows = pieces.examples.splits["test"]
@@ -61,7 +62,7 @@ def export_run(settings: Settings, folder: RunFolder, catalog: Catalog, table: T
         TfrunError: the format can't hold the model, or predictions differ.
     """
     saved = _saved(folder)
-    export.check_format(format, preprocessing.Preprocessing.of(folder.read_preprocessing()))
+    export.check_format(format, Preprocessing.from_fields(folder.read_preprocessing()))
     first = first_rows(table)
     pieces = build_pieces(settings, catalog, table=table)
     _program_with_best(pieces, saved)
@@ -75,8 +76,8 @@ def export_run(settings: Settings, folder: RunFolder, catalog: Catalog, table: T
 
 
 def first_rows(table: Table) -> dict[str, np.ndarray]:
-    """Returns the columns of the rows that an export is checked with; preparing the table takes all of them."""
-    return {name: np.array(column[: export.CHECKED_ROWS]) for name, column in table.columns.items()}
+    """Returns the raw rows that an export is checked with; to be called before the table is encoded."""
+    return table.head(export.CHECKED_ROWS)
 
 
 def export_pieces(pieces: Pieces, first: Mapping[str, np.ndarray], *, format: str, folder: Path) -> float:
@@ -109,10 +110,10 @@ def predict(settings: Settings, folder: RunFolder, catalog: Catalog, table: Tabl
         out: a .csv or .parquet file; its folder is made.
     """
     saved = _saved(folder)
-    fitted = preprocessing.Preprocessing.of(folder.read_preprocessing())
+    fitted = Preprocessing.from_fields(folder.read_preprocessing())
     names = settings.data.params.get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
-    rows = preprocessing.with_any_targets(table, fitted, names)
+    rows = with_any_targets(table, fitted, names)
     pieces = build_pieces(settings, catalog, table=rows, fitted=fitted)
     _program_with_best(pieces, saved)
     columns = predictions.columns(pieces.parts.model, pieces.examples, names, pieces.parts.step.learns_targets)

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.data import arrays
-from tfrun.data.preprocessing import Examples
+from tfrun.data.examples import Examples
 from tfrun.engine.training.order import Order
 
 STRETCH_BYTES = 64 * 2**20

@@ -37,7 +37,7 @@ class Plan:
 
     def block_steps(self, step: int, wanted: int) -> int:
         """Returns how many steps to train from `step` on: about `wanted`, up to an epoch's end if one is passed."""
-        end = min(step + max(1, wanted), *self._ends)
+        end = min([step + max(1, wanted), *self._ends])
         if end // self.steps_per_epoch > step // self.steps_per_epoch:
             end -= end % self.steps_per_epoch
         return min([end, *((step // every + 1) * every for every in self.save_every_steps)]) - step

@@ -256,8 +256,8 @@ class Program:
         per_epoch = self._graph.steps_per_epoch
         first_epoch, begin = divmod(first_step, per_epoch)
         last_epoch, end = divmod(first_step + num_steps - 1, per_epoch)
-        span = (tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
-        arguments = (data, rows, self._validation, on, *span)
+        span = Span(tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
+        arguments = (data, rows, self._validation, on, span)
         key = (self.mode, runs)
         if key not in self._blocks:
             self._blocks[key] = self._compiled(*key)
@@ -291,9 +291,7 @@ class Program:
         rows: tf.Tensor,
         validation: Selection | None,
         on: Any,
-        first: Any,
-        last: Any,
-        num_epochs: Any,
+        span: Span,
     ) -> BlockValues:
         """Traces a block. The tensors are arguments of their own, so that `traces` can name the ones that are new."""
         ends_epochs = not self._validates_outside
@@ -302,7 +300,7 @@ class Program:
             on,
             data=data,
             rows=rows,
-            span=Span(first, last, num_epochs),
+            span=span,
             validation=Validation(validation, self._evaluation_size(self._val_rows)) if ends_epochs else None,
             sums_by_halves=mode == "xla_loop" or runs is not ALONE,
         )

@@ -16,7 +16,8 @@ from rich.console import Console
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, Settings
 from tfrun.console import Terminal, say
-from tfrun.data.table import Table, load_table
+from tfrun.data.sources import load_table
+from tfrun.data.table import Table
 from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.building.parts import build_model
 from tfrun.engine.building.pieces import Pieces, build_pieces

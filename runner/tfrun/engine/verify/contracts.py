@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrun.engine.building import devices
+from tfrun.data.encode import dtype_policy
 from tfrun.engine.verify.findings import (
     CLOSE,
     Finding,
@@ -169,7 +169,7 @@ def _check_layer(make: Make) -> Iterator[Finding]:
 
 def _check_layer_gradient(make: Make, inputs: tf.Tensor) -> Finding:
     """Checks a layer's gradient in float64, since finite differences need the digits."""
-    with devices.dtype_policy("float64"):
+    with dtype_policy("float64"):
         layer = make()
         x = tf.cast(inputs, tf.float64)
         layer(x)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrun.data import preprocessing
+from tfrun.data.fingerprint import fingerprint
 from tfrun.data.table import Table
 from tfrun.data.targets import main_output
 from tfrun.engine.training.step import Step
@@ -46,7 +46,7 @@ def check_dataset(load: Callable[[], Table]) -> Iterator[Finding]:
     dtype = "object" if table.task == "classification" else "float64"
     is_right = table.target.ndim == 1 and table.target.dtype == dtype
     yield Finding(f"the target is (N,) {dtype}", is_right, f"{table.target.shape} {table.target.dtype}")
-    is_same = preprocessing.fingerprint(table) == preprocessing.fingerprint(again)
+    is_same = fingerprint(table) == fingerprint(again)
     yield Finding("read again, it is the same", is_same)
 
 

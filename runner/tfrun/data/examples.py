@@ -1,0 +1,123 @@
+"""Examples: a table's rows, split and encoded. The encoded rows of all splits lie in one array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tfrun.config.settings import DataSettings
+from tfrun.data.arrays import give_back
+from tfrun.data.encode import encode, encode_weights
+from tfrun.data.fingerprint import fingerprint
+from tfrun.data.preprocessing import Preprocessing, fit
+from tfrun.data.split import split_rows
+from tfrun.data.table import Table, Target
+from tfrun.data.targets import FittedTarget, main_output
+from tfrun.errors import DataError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Encoded rows of all splits, on the host.
+
+    Attributes:
+        inputs: the model's inputs, an array or a mapping of arrays, (N, ...) each. Those in memory are aligned for
+            `arrays.load`; one on disk is a `StoredArray` with numbers of its own type, still to be converted.
+        targets: (N, 1), float32 (scaled) or int32 (ids of classes), aligned too; of several targets a mapping of such
+            arrays, by the model's output that predicts them.
+        weights: each row's weight, (N,) of floats, or None if all rows have the same.
+        splits: "train", "val" and "test" -> row numbers, int32.
+        preprocessing: fitted on the training rows.
+        fingerprint: SHA-256 over the raw columns and the target.
+    """
+
+    inputs: Any
+    targets: Any
+    splits: dict[str, np.ndarray]
+    preprocessing: Preprocessing
+    fingerprint: str
+    weights: np.ndarray | None = None
+
+    @property
+    def num_rows(self) -> int:
+        return len(main_output(self.targets))
+
+    @property
+    def arrays(self) -> tuple[Any, Any, Any]:
+        """All of each row: (inputs, targets, weights), `()` for no weights."""
+        return self.inputs, self.targets, () if self.weights is None else self.weights
+
+
+def prepare(table: Table, data: DataSettings) -> Examples:
+    """Splits a table, fits the preprocessing on its training rows and encodes all rows.
+
+    Args:
+        table: the raw rows. Its columns are released, see `Table.release`.
+        data: how the rows are split and encoded.
+
+    Raises:
+        DataError: too few rows, a column without any value, a number that isn't finite, a target that can't be used.
+    """
+    table.require_columns()
+    splits = split_rows(
+        len(table.target),
+        validation_split=data.validation_split,
+        test_split=data.test_split,
+        seed=data.split_seed,
+        limit_rows=data.limit_rows,
+    )
+    digest = fingerprint(table)
+    scale_target = data.target_scaling == "standard"
+    preprocessing = fit(table, splits["train"], scale_target=scale_target, text=data.text)
+    return _examples(table, splits, preprocessing=preprocessing, digest=digest)
+
+
+def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
+    """Encodes a table with a trained run's preprocessing: all rows are test rows, and none is trained on.
+
+    Args:
+        table: the raw rows. Its columns are released, see `Table.release`.
+        preprocessing: the run's.
+
+    Raises:
+        DataError: columns or labels that the preprocessing does not know, a number that isn't finite.
+    """
+    table.require_columns()
+    splits = {"train": np.arange(1), "val": np.arange(0), "test": np.arange(len(table.target))}
+    return _examples(table, splits, preprocessing=preprocessing, digest=fingerprint(table))
+
+
+def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Preprocessing, digest: str) -> Examples:
+    inputs, targets = encode(table, preprocessing)
+    give_back()
+    weights = encode_weights(table.weights)
+    if weights is not None and not weights[splits["train"]].any():
+        raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
+    return Examples(inputs, targets, splits, preprocessing, digest, weights)
+
+
+def with_any_targets(table: Table, preprocessing: Preprocessing, names: Sequence[str]) -> Table:
+    """Returns rows without targets with arbitrary ones that the preprocessing accepts, so that they can be predicted.
+
+    Args:
+        table: the raw rows. The returned table shares their columns.
+        preprocessing: the run's.
+        names: of the targets, the main one first.
+    """
+
+    def arbitrary(fitted: FittedTarget) -> Target:
+        value: Any = fitted.classes[0] if fitted.classes else 0.0
+        return Target(np.full(len(table.target), value, dtype=object if fitted.classes else "float64"), fitted.task)
+
+    main, *others = (arbitrary(fitted) for fitted in preprocessing.targets.values())
+    return replace(
+        table,
+        target=main.values,
+        target_name=names[0],
+        task=main.task,
+        weights=None,
+        others=dict(zip(preprocessing.others, others, strict=True)),
+    )

@@ -1,0 +1,35 @@
+"""The fingerprint of a table: equal contents have equal ones."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from tfrun.data.arrays import blocks
+from tfrun.data.table import Table
+from tfrun.errors import DataError
+
+
+def fingerprint(table: Table) -> str:
+    """Returns the SHA-256 of a table's columns, targets and weights, in hexadecimal.
+
+    Raises:
+        DataError: an array column holds nan or inf. This is the one place that reads every row of a file, so it is
+            checked here.
+    """
+    digest = hashlib.sha256()
+    targets = [(name, target.values) for name, target in table.targets.items()]
+    weights = [] if table.weights is None else [("", table.weights)]
+    for name, column in [*table.columns.items(), *targets, *weights]:
+        digest.update(name.encode())
+        for rows in blocks(column):
+            block = column[rows]
+            if block.dtype == object:
+                digest.update(("\0" * (rows.start > 0) + "\0".join(block)).encode())
+                continue
+            if block.ndim > 1 and block.dtype.kind == "f" and not np.isfinite(block).all():
+                row = int(np.argmin(np.isfinite(block).reshape(len(block), -1).all(axis=1)))
+                raise DataError(f"{table.source}: nan or inf in row {rows.start + row} of {name!r}")
+            digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()
