@@ -79,7 +79,10 @@ def broken(kind: str, component: Any) -> list[str]:
 
 def test_a_loss_that_mixes_shapes_is_caught() -> None:
     promises = broken("loss", lambda: lambda y_true, y_pred: tf.square(y_pred - y_true[:, 0]))
-    assert promises == ["returns a value for each example", "in another order of the rows, each example has the same value"]
+    assert promises == [
+        "returns a value for each example",
+        "in another order of the rows, each example has the same value",
+    ]
 
 
 def test_a_loss_that_averages_the_batch_is_caught() -> None:
