@@ -24,7 +24,8 @@ from tfrun.components.models.pointwise import Pointwise
 from tfrun.data.table import Features
 from tfrun.data.targets import TargetScale
 from tfrun.engine.training.step import Step
-from tfrun.engine.verify import contracts, data_contracts
+from tfrun.engine.verify import data_contracts
+from tfrun.engine.verify.findings import collect
 from tfrun.errors import ConfigError
 
 X = np.array([[1.0], [2.0], [-1.0]], np.float32)
@@ -273,15 +274,15 @@ def test_an_algorithm_that_changes_the_weights_is_caught(build: Any) -> None:
     batch = (np.ones([4, 1], "float32"), np.ones([4, 1], "float32"), ())
 
     def caught() -> list[str]:
-        findings = contracts.collected(data_contracts.of_algorithm(step, batch))
+        findings = collect(data_contracts.check_algorithm(step, batch))
         return [finding.promise for finding in findings if not finding.kept]
 
     assert caught() == []
     step.algorithm = Moves()
     assert caught() == [
-        "forward leaves the trained weights as they are",
-        "from the same state it gives the same again",
-        "evaluate gives each example a loss",
+        "forward doesn't change the trained weights",
+        "from the same state, forward returns the same again",
+        "evaluate returns a loss for each example",
     ]
 
 

@@ -16,6 +16,7 @@ from tfrun.config.catalog import load_catalog
 from tfrun.data.table import Table
 from tfrun.engine.building.parts import build_component, build_function
 from tfrun.engine.verify import contracts, data_contracts
+from tfrun.engine.verify.findings import Finding, collect
 
 CATALOG = load_catalog()
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -57,7 +58,7 @@ NAMES = [
 def no_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Skips loading in a fresh process, which takes seconds for each layer; the test of the command does it."""
     for module in (contracts, data_contracts):
-        monkeypatch.setattr(module, "saved", lambda model, inputs, outputs: contracts.Finding("saved", True))
+        monkeypatch.setattr(module, "check_saved", lambda model, inputs, *, outputs: Finding("saved", True))
 
 
 @pytest.mark.parametrize("word", NAMES)
@@ -66,24 +67,27 @@ def test_components_keep_their_contracts(word: str) -> None:
     kind, _, name = word.partition("=")
     config = schema.component_alone(kind, {"name": name, **PARAMETERS.get(word, {})}, CATALOG)
     build = build_component if kind == "optimizer" else build_function
-    findings = contracts.findings(kind, partial(build, CATALOG, kind, config, kind))
+    findings = contracts.check(kind, partial(build, CATALOG, kind, config, kind))
     assert [finding for finding in findings if not finding.kept] == []
     assert len(findings) > (0 if kind == "schedule" else 3)
 
 
 def broken(kind: str, component: Any) -> list[str]:
     """Returns the promises that a component doesn't keep."""
-    return [finding.promise for finding in contracts.findings(kind, component) if not finding.kept]
+    return [finding.promise for finding in contracts.check(kind, component) if not finding.kept]
 
 
 def test_a_loss_that_mixes_shapes_is_caught() -> None:
     promises = broken("loss", lambda: lambda y_true, y_pred: tf.square(y_pred - y_true[:, 0]))
-    assert promises == ["gives each example a value", "an example's value moves with its row"]
+    assert promises == [
+        "returns a value for each example",
+        "in another order of the rows, each example has the same value",
+    ]
 
 
 def test_a_loss_that_averages_the_batch_is_caught() -> None:
     promises = broken("loss", lambda: lambda y_true, y_pred: tf.reduce_mean(tf.square(y_pred - y_true)))
-    assert promises[0] == "gives each example a value"
+    assert promises[0] == "returns a value for each example"
 
 
 def test_a_formula_that_overflows_is_caught() -> None:
@@ -114,9 +118,9 @@ def test_a_metric_that_averages_batches_is_caught() -> None:
             return self.total / self.count
 
     promises = broken("metric", MeanOfBatches)
-    assert "the result doesn't depend on how rows fall into batches" in promises
-    assert "a weight of 2 counts a row twice, 0 leaves it out" in promises
-    assert "from_config(get_config()) makes the same again" in promises  # __init__ takes no dtype
+    assert "the result doesn't depend on how the rows are batched" in promises
+    assert "a sample weight of 2 counts a row twice, 0 leaves it out" in promises
+    assert "from_config(get_config()) makes an object with the same config" in promises  # __init__ takes no dtype
 
 
 def test_a_layer_without_config_is_caught() -> None:
@@ -131,10 +135,10 @@ def test_a_layer_without_config_is_caught() -> None:
         def get_config(self) -> dict[str, Any]:
             return {key: value for key, value in super().get_config().items() if key != "factor"}
 
-    assert "made again it gives the same" in broken("layer", lambda: Scale(3.0))
+    assert "made again from its config, it returns the same" in broken("layer", lambda: Scale(3.0))
 
 
-def test_an_initializer_that_claims_another_variance_is_caught() -> None:
+def test_an_initializer_that_returns_another_variance_is_caught() -> None:
     class Narrow(keras.initializers.Initializer):
         def variance(self, fan_in: float, fan_out: float) -> float:
             return 2.0 / fan_in
@@ -142,7 +146,7 @@ def test_an_initializer_that_claims_another_variance_is_caught() -> None:
         def __call__(self, shape: Any, dtype: Any = None) -> Any:
             return keras.random.normal(shape, 0.0, 0.01, dtype or "float32")
 
-    assert "has mean 0 and the variance it claims" in broken("initializer", Narrow)
+    assert "values have mean 0 and the variance that its `variance` returns" in broken("initializer", Narrow)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_models_algorithms_and_data_sets_keep_their_contracts(word: str, capsys:
 
 
 def caught(findings: Any) -> list[str]:
-    return [finding.promise for finding in contracts.collected(findings) if not finding.kept]
+    return [finding.promise for finding in collect(findings) if not finding.kept]
 
 
 def test_a_model_that_mixes_rows_is_caught() -> None:
@@ -176,8 +180,10 @@ def test_a_model_that_mixes_rows_is_caught() -> None:
             return self.head(inputs - tf.reduce_mean(inputs, axis=0))
 
     inputs = tf.random.stateless_normal([8, 3], (1, 2))
-    assert caught(data_contracts.of_model(Centered, inputs, 1))[0] == "an example's output depends on its own row only"
-    assert "gives each example its outputs" in caught(data_contracts.of_model(Centered, inputs, 2))
+    promises = caught(data_contracts.check_model(Centered, inputs, num_outputs=1))
+    assert promises[0] == "an example's output depends only on its own row"
+    promises = caught(data_contracts.check_model(Centered, inputs, num_outputs=2))
+    assert "returns the outputs that the target needs" in promises
 
 
 def test_a_data_set_that_changes_between_reads_is_caught() -> None:
@@ -187,7 +193,7 @@ def test_a_data_set_that_changes_between_reads_is_caught() -> None:
         random = np.random.default_rng(next(seeds))
         return Table({"x": random.normal(size=9).astype("float32")}, random.normal(size=9), "y", "regression", "random")
 
-    assert caught(data_contracts.of_dataset(load)) == [
+    assert caught(data_contracts.check_dataset(load)) == [
         "columns are float64 without infinity, str objects, or arrays of numbers",
-        "read again it is the same",
+        "read again, it is the same",
     ]

@@ -38,7 +38,7 @@ def step_with(build: Any, loss: Any) -> Any:
 
 def test_the_row_and_the_operation_are_found(build: Any) -> None:
     step = step_with(build, surprise)
-    found = diagnose(step, DATA, ORDER, NUMBERS)
+    found = diagnose(step, DATA, batch=ORDER, numbers=NUMBERS)
     assert found.rows == [11]  # log(−1)
     _, line = inspect.getsourcelines(surprise)
     assert found.tensor == f"the output of Log, {__file__}:{line + 1}"
@@ -47,13 +47,13 @@ def test_the_row_and_the_operation_are_found(build: Any) -> None:
 
 
 def test_a_gradient_alone_is_the_whole_batch_s(build: Any) -> None:
-    found = diagnose(step_with(build, root), DATA, ORDER, NUMBERS)  # d√relu(−1) = ∞·0
+    found = diagnose(step_with(build, root), DATA, batch=ORDER, numbers=NUMBERS)  # d√relu(−1) = ∞·0
     assert found.rows == [12, 10, 11]
     assert found.tensor.endswith("on the way back through the gradient")
 
 
 def test_numbers_that_python_finds_finite(build: Any) -> None:
-    found = diagnose(step_with(build, lambda y, y_pred: tf.reduce_sum(y_pred, -1)), DATA, ORDER, NUMBERS)
+    found = diagnose(step_with(build, lambda y, y_pred: tf.reduce_sum(y_pred, -1)), DATA, batch=ORDER, numbers=NUMBERS)
     assert "only the compiled one isn't finite" in found.tensor
 
 

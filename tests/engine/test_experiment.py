@@ -150,4 +150,4 @@ def test_what_the_same_bits_depend_on_is_told_where_it_changed(
 
 def test_float16_on_a_cpu_is_told_to_be_slower(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(tmp_path, "trainer.max_epochs=1", "strategy=cpu", "trainer.precision=mixed_float16") == 0
-    assert "warning: trainer.precision: a CPU computes mixed_float16 by way of float32" in capsys.readouterr().out
+    assert "warning: trainer.precision: a CPU computes mixed_float16 in float32" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Compiled training: the one room, beside the components, where TensorFlow is imported."""
+"""Trains, evaluates, exports and checks: the package that, with `components`, imports TensorFlow."""
 
 from tfrun.files.xla_cache import keep_compiled
 

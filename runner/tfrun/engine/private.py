@@ -27,8 +27,8 @@ with private_imports("TensorFlow"):
     from tensorflow.python.framework import convert_to_constants, random_seed
     from tensorflow.python.ops import random_ops
 
-# The methods of Keras' optimizers that differ on TensorFlow, for the sake of its strategies. They write to TensorFlow's
-# variables themselves, where a stateless scope can't follow.
+# The methods of Keras' optimizers that Keras overrides on TensorFlow, for its strategies. They write to TensorFlow's
+# variables directly, which a stateless scope can't see.
 METHODS_FOR_STRATEGIES = (
     "assign",
     "assign_add",
@@ -41,7 +41,7 @@ METHODS_FOR_STRATEGIES = (
 
 
 def keep_gradients_unsummed(optimizer: Any) -> None:
-    """Makes an optimizer apply gradients as they are given, not their sum over the replicas.
+    """Makes an optimizer apply the gradients that it gets, instead of their sum over the replicas.
 
     tfrun's step has summed them already: Keras' own sum would double them on two replicas, without any error. It is
     replaced on one device too, where TensorFlow would keep every program that was traced with it in memory.
@@ -63,9 +63,9 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def own_metrics(layer: keras.layers.Layer) -> list[keras.metrics.Metric]:
-    """Returns the metrics that are attributes of a layer itself.
+    """Returns the metrics that a layer holds as attributes.
 
-    The public `layer.metrics` may be overridden by the person who wrote the layer, to return some of them.
+    The author of a layer may override the public `layer.metrics`, to return only some of them.
     """
     return private_name(layer, "_metrics", "Keras", "export the variables of a model's metrics")
 
@@ -84,9 +84,9 @@ def convert_to_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def replace_method(part: Any, name: str, method: Callable[..., Any]) -> None:
-    """Gives one Keras object another method than its class has: a layer's `call`, a metric's `update_state`.
+    """Replaces a method of one Keras object only: a layer's `call`, a metric's `update_state`.
 
-    Both names are public, but that Keras looks them up on the object, and so finds the replacement, is its own affair.
+    Both names are public. But Keras doesn't promise to look them up on the object, where it finds the replacement.
     """
     private_name(type(part), name, "Keras", "convert a component's control flow")
     setattr(part, name, method)
@@ -97,7 +97,7 @@ def replace_method(part: Any, name: str, method: Callable[..., Any]) -> None:
 def open_stateless_scope() -> Any:
     """Returns the `keras.StatelessScope` that is open, or None.
 
-    Keras exports the scope, but not the function that says which one is open.
+    Keras exports the scope, but not the function that returns the open one.
     """
     return private_name(stateless_scope, "get_stateless_scope", "Keras", "train several runs together")()
 
@@ -115,26 +115,26 @@ def backend_neutral_optimizers(optimizers: Sequence[Any]) -> Iterator[None]:
             raise library_changed("Keras", f"TFOptimizer.{name}", use)
     variables = [private_name(optimizer, "_trainable_variables", "Keras", use) for optimizer in optimizers]
     indices = [private_name(optimizer, "_trainable_variables_indices", "Keras", use) for optimizer in optimizers]
-    ours = {name: vars(TFOptimizer)[name] for name in METHODS_FOR_STRATEGIES}
+    replaced = {name: vars(TFOptimizer)[name] for name in METHODS_FOR_STRATEGIES}
     for name, method in neutral.items():
         setattr(TFOptimizer, name, method)
-    for optimizer, own_variables in zip(optimizers, variables, strict=True):
-        optimizer._trainable_variables_indices = {id(variable): k for k, variable in enumerate(own_variables)}
+    for optimizer, trained in zip(optimizers, variables, strict=True):
+        optimizer._trainable_variables_indices = {id(variable): k for k, variable in enumerate(trained)}
     try:
         yield
     finally:
-        for name, method in ours.items():
+        for name, method in replaced.items():
             setattr(TFOptimizer, name, method)
-        for optimizer, own_indices in zip(optimizers, indices, strict=True):
-            optimizer._trainable_variables_indices = own_indices
+        for optimizer, earlier in zip(optimizers, indices, strict=True):
+            optimizer._trainable_variables_indices = earlier
 
 
 class _StatefulDraws:
-    """Whether an op with a state of its own has asked TensorFlow for a seed in this process.
+    """Watches whether a random op with a state of its own has asked TensorFlow for a seed in this process.
 
     Attributes:
-        is_watching: whether anything is known; before `watch`, nothing is.
-        seen: whether one has asked since.
+        is_watching: whether `watch` has been called.
+        seen: whether an op has asked for a seed since.
     """
 
     def __init__(self) -> None:
@@ -142,17 +142,17 @@ class _StatefulDraws:
         self.seen = False
 
     def watch(self) -> None:
-        """Replaces the function that TensorFlow's stateful random ops ask for their seed, for good."""
+        """Replaces, for good, the function that TensorFlow's stateful random ops get their seed from."""
         use = "tell whether a random op has a state"
         get_seed = private_name(random_seed, "get_seed", "TensorFlow", use)
         if private_name(random_ops, "random_seed", "TensorFlow", use) is not random_seed:
             raise library_changed("TensorFlow", "random_ops.random_seed", use)
 
-        def note_and_get_seed(op_seed: Any) -> Any:
+        def record_and_get_seed(op_seed: Any) -> Any:
             self.seen = True
             return get_seed(op_seed)
 
-        random_seed.get_seed = note_and_get_seed
+        random_seed.get_seed = record_and_get_seed
         self.is_watching = True
 
 
@@ -161,13 +161,14 @@ _stateful_draws = _StatefulDraws()
 
 @contextlib.contextmanager
 def keep_kernels() -> Iterator[None]:
-    """Lets TensorFlow be seeded, or Keras' session be cleared, without forgetting what it has compiled.
+    """Keeps TensorFlow's compiled kernels while, inside the context, it is seeded or Keras' session is cleared.
 
-    TensorFlow forgets all its kernels then, since those of its stateful random ops hold a state. Making them anew takes
-    a third of a short job of a sweep. Keras' random ops are stateless, and most programs have no others: as long as no
-    op with a state of its own has asked for a seed, the kernels stay. There is no public way to keep them.
+    TensorFlow would drop all its kernels then, since those of its stateful random ops hold a state. Compiling them
+    again takes a third of the time of a sweep's short job. Keras' random ops are stateless, and most programs have no
+    others: as long as no op with a state of its own has asked for a seed, the kernels are kept. TensorFlow has no
+    public way to keep them.
     """
-    if not _stateful_draws.is_watching:  # the first run of this process: there is nothing to keep yet
+    if not _stateful_draws.is_watching:  # the first run of this process, which has no kernels to keep yet
         _stateful_draws.watch()
         yield
         return
@@ -175,16 +176,16 @@ def keep_kernels() -> Iterator[None]:
         yield
         return
     runtime = private_name(context, "pywrap_tfe", "TensorFlow", "keep what it has compiled")
-    forget = private_name(runtime, "TFE_ContextClearCaches", "TensorFlow", "keep what it has compiled")
+    clear_caches = private_name(runtime, "TFE_ContextClearCaches", "TensorFlow", "keep what it has compiled")
     runtime.TFE_ContextClearCaches = lambda handle: None
     try:
         yield
     finally:
-        runtime.TFE_ContextClearCaches = forget
+        runtime.TFE_ContextClearCaches = clear_caches
 
 
 def freeze_variables(function: Any) -> Any:
-    """Returns a concrete function with its variables as constants, as the ONNX converter wants it.
+    """Returns a concrete function with its variables as constants, as the ONNX converter needs it.
 
     TensorFlow's public converter is of version 1, for graphs with sessions.
     """
@@ -195,10 +196,10 @@ def freeze_variables(function: Any) -> Any:
 
 
 def gpu_memory_limits() -> list[int]:
-    """Returns how many bytes each GPU offers to this process. It initializes every device that the machine has.
+    """Returns the memory that this process may use of each GPU, in bytes. Initializes every device of the machine.
 
-    The public `tf.config.experimental.get_memory_info` says what is used, not what there is, and
-    `tf.config.get_logical_device_configuration` knows only a limit that a person has set.
+    The public `tf.config.experimental.get_memory_info` returns the memory in use, not the limit, and
+    `tf.config.get_logical_device_configuration` only a limit that a person has set.
     """
     use = "know whether the examples fit on the device"
     devices = private_name(device_lib, "list_local_devices", "TensorFlow", use)()

@@ -228,8 +228,8 @@ class _Training:
             lengths=restored.extra["journals"] if restored else {},
         )
         lost = [f"{name} has lost lines since the checkpoint, which can't be restored" for name in record.shortened]
-        for doubt in [*devices.doubts(self._settings.trainer, self._settings.strategy), *lost]:
-            say(self._console, f"warning: {doubt}")
+        for warning in [*devices.warnings(self._settings.trainer, self._settings.strategy), *lost]:
+            say(self._console, f"warning: {warning}")
         self._run.write()
         write_atomically(self._folder.preprocessing_json, engine.pieces.examples.preprocessing.to_json())
         log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])
@@ -272,11 +272,11 @@ class _Training:
     def _diagnosed(self, error: DivergedError, table: Table, *, engine: Engine) -> DivergedError:
         """Returns the error with the rows and the operation that caused it."""
         pieces, program = engine.pieces, engine.program
-        batch = program.feed.batches(program.step, 1, pieces.order.batch_size)
+        batch = program.feed.batches(program.step, 1, length=pieces.order.batch_size)
         numbers = pieces.order.block(program.step, 1)
-        found = diagnosis.diagnose(pieces.parts.step, batch.data, batch.rows, numbers)
-        message = f"{error}. First not finite is {found.tensor}; {_describe_rows(table, found.rows)}"
-        return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **found._asdict())
+        cause = diagnosis.diagnose(pieces.parts.step, batch.data, batch=batch.rows, numbers=numbers)
+        message = f"{error}. First not finite is {cause.tensor}; {_describe_rows(table, cause.rows)}"
+        return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **cause._asdict())
 
     def _finish(self, engine: Engine, reason: loop.EndReason, status: str) -> None:
         """Writes `run.json` a last time and prints the summary."""
@@ -287,9 +287,10 @@ class _Training:
             self._run.merge("engine", {"skipped_steps": skipped})
             steps = f"{skipped:,} of {self._run['step']:,} steps"
             say(self._console, f"warning: {steps} made no update, as their numbers were not finite")
-        for why in traces.again:
-            if why.startswith("block"):
-                say(self._console, f"warning: the step was traced again, which takes as long as at the start. {why}")
+        for retrace in traces.retraces:
+            if retrace.startswith("block"):
+                warning = "the step was traced again, which takes as long as at the start"
+                say(self._console, f"warning: {warning}. {retrace}")
         self._run.update(status=status, ended=now())
         self._run.write()
         checkpoint = self._folder.checkpoints / f"step-{self._run['step']:09d}"

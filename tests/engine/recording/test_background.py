@@ -24,7 +24,7 @@ def test_jobs_are_done_in_order_in_a_thread_of_their_own() -> None:
     done: list[tuple[int, bool]] = []
     with Background() as background:
         for number in range(100):
-            background.do(lambda n: done.append((n, threading.current_thread() is threading.main_thread())), number)
+            background.submit(lambda n: done.append((n, threading.current_thread() is threading.main_thread())), number)
         background.wait()
         assert done == [(number, False) for number in range(100)]
 
@@ -32,7 +32,7 @@ def test_jobs_are_done_in_order_in_a_thread_of_their_own() -> None:
 def test_a_job_says_when_it_is_done() -> None:
     gate = threading.Event()
     with Background() as background:
-        first, second = background.do(gate.wait), background.do(lambda: None)
+        first, second = background.submit(gate.wait), background.submit(lambda: None)
         assert not first.wait(0.05) and not second.is_set()
         gate.set()
         assert second.wait(PATIENCE_SECONDS) and first.is_set()
@@ -42,79 +42,79 @@ def test_leaving_waits_for_all_jobs() -> None:
     done: list[int] = []
     with Background() as background:
         for number in range(5):
-            background.do(time.sleep, 0.01)
-            background.do(done.append, number)
+            background.submit(time.sleep, 0.01)
+            background.submit(done.append, number)
     assert done == [0, 1, 2, 3, 4]
 
 
 def test_training_s_own_error_waits_for_the_jobs_before_it() -> None:
     done: list[int] = []
     with pytest.raises(ZeroDivisionError), Background() as background:
-        background.do(time.sleep, 0.05)
-        background.do(done.append, 1)
+        background.submit(time.sleep, 0.05)
+        background.submit(done.append, 1)
         raise ZeroDivisionError
     assert done == [1]
 
 
-def test_an_error_is_raised_where_the_next_job_is_handed_over_and_no_later_one_is_done() -> None:
+def test_an_error_is_raised_where_the_next_job_is_submitted_and_no_later_one_is_done() -> None:
     done: list[int] = []
     gate = threading.Event()
     with pytest.raises(ResourceError, match="no space left") as caught, Background() as background:
-        background.do(done.append, 1)
-        background.do(gate.wait)
-        background.do(full_disk)
-        last = background.do(done.append, 2)
+        background.submit(done.append, 1)
+        background.submit(gate.wait)
+        background.submit(full_disk)
+        last = background.submit(done.append, 2)
         gate.set()
         assert last.wait(PATIENCE_SECONDS)  # dropped
-        background.do(done.append, 3)
+        background.submit(done.append, 3)
     assert done == [1]
     assert traceback.extract_tb(caught.value.__traceback__)[-1].name == "full_disk"
 
 
 def test_an_error_is_raised_by_wait() -> None:
     with pytest.raises(ResourceError), Background() as background:
-        background.do(full_disk)
+        background.submit(full_disk)
         background.wait()
         pytest.fail("it has not waited")
 
 
 def test_an_error_is_raised_on_leaving() -> None:
     with pytest.raises(ResourceError), Background() as background:
-        background.do(full_disk)
+        background.submit(full_disk)
 
 
 def test_a_job_s_error_comes_before_training_s_own() -> None:
-    """As the job was handed over earlier; what training says, that a state is saved for instance, may be untrue."""
+    """The job was submitted earlier, and what training reports, that a state is saved for instance, may be untrue."""
     with pytest.raises(ResourceError) as caught, Background() as background:
-        background.do(full_disk)
+        background.submit(full_disk)
         raise ZeroDivisionError
     assert isinstance(caught.value.__context__, ZeroDivisionError)
 
 
-def test_handing_over_waits_while_too_many_jobs_do() -> None:
-    gate, handed_over = threading.Event(), threading.Semaphore(0)
+def test_submitting_waits_while_too_many_jobs_wait() -> None:
+    gate, submitted = threading.Event(), threading.Semaphore(0)
     most = 0
     with Background(max_waiting=3) as background:
 
-        def hand_over() -> None:
+        def submit_jobs() -> None:
             for _ in range(20):
-                background.do(gate.wait)
-                handed_over.release()
+                background.submit(gate.wait)
+                submitted.release()
 
-        training = threading.Thread(target=hand_over)
+        training = threading.Thread(target=submit_jobs)
         training.start()
-        while handed_over.acquire(timeout=0.2):
+        while submitted.acquire(timeout=0.2):
             most += 1
         assert most == 4  # one in work, three waiting
         gate.set()
         training.join()
 
 
-def test_what_a_job_holds_is_let_go_before_it_counts_as_done() -> None:
+def test_what_a_job_holds_is_freed_before_it_counts_as_done() -> None:
     array = np.zeros(3)
     gone = weakref.ref(array)
     with Background() as background:
-        ended = background.do(lambda own: time.sleep(0.05), array)
+        ended = background.submit(lambda array: time.sleep(0.05), array)
         del array
         assert gone() is not None
         assert ended.wait(PATIENCE_SECONDS) and gone() is None
@@ -131,5 +131,5 @@ def test_there_is_no_thread_before_it_is_entered_nor_after() -> None:
 
 def test_a_process_that_ends_is_not_kept_alive() -> None:
     code = "import time; from tfrun.engine.recording.background import Background\n"
-    code += "Background().__enter__().do(time.sleep, 60)"
+    code += "Background().__enter__().submit(time.sleep, 60)"
     assert subprocess.run([sys.executable, "-c", code], timeout=PATIENCE_SECONDS).returncode == 0

@@ -27,14 +27,14 @@ with stop_on_signals(lambda number: say("first", number), lambda number: say("en
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_is_taken_note_of(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    told: list[int] = []
-    with stop_on_signals(told.append, before_end=lambda number: None) as received:
+    reported: list[int] = []
+    with stop_on_signals(reported.append, before_end=lambda number: None) as received:
         assert received == []
         os.kill(os.getpid(), number)
         deadline = time.monotonic() + 10
-        while not told and time.monotonic() < deadline:
+        while not reported and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert received == told == [number]
+    assert received == reported == [number]
     assert signal.getsignal(number) is before
 
 

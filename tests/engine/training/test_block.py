@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrun.engine.training.block import BlockGraph, BlockValues, Span, Validation
 from tfrun.engine.training.epoch_end import EpochEnd
-from tfrun.engine.training.feed import Part
+from tfrun.engine.training.feed import Selection
 from tfrun.engine.training.tracker import Tracker
 from tfrun.engine.training.vectorize import ALONE
 
@@ -86,8 +86,8 @@ def test_a_step_that_is_not_finite_ends_the_block(build: Any) -> None:
 
 def test_early_stopping_ends_the_block(build: Any) -> None:
     graph, _ = make(build, patience=1)
-    part = Part(DATA, tf.constant([1]), tf.constant(1))  # its loss grows with w²
-    values = run(graph, [0] * 6, 0, 2, 3, validation=Validation(part, 1))
+    selection = Selection(DATA, tf.constant([1]), tf.constant(1))  # its loss grows with w²
+    values = run(graph, [0] * 6, 0, 2, 3, validation=Validation(selection, 1))
     assert bool(values.stop) and bool(values.ok)
     assert (int(values.num_steps), int(values.num_epochs)) == (4, 2)
     assert float(values.epochs.val[0, 0]) < float(values.epochs.val[1, 0])

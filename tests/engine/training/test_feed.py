@@ -27,13 +27,13 @@ ROW_BYTES = 3 * 4 + 4 + 4
 
 def make(kind: str) -> Feed:
     if kind == "resident":
-        return Resident(EXAMPLES, ORDER, tf.distribute.get_strategy())
-    return Stream(EXAMPLES, ORDER, tf.distribute.get_strategy(), stretch_bytes=int(kind) * 4 * ROW_BYTES)
+        return Resident(EXAMPLES, ORDER, strategy=tf.distribute.get_strategy())
+    return Stream(EXAMPLES, ORDER, strategy=tf.distribute.get_strategy(), stretch_bytes=int(kind) * 4 * ROW_BYTES)
 
 
-def targets_of(part: Any) -> list[float]:
+def targets_of(selection: Any) -> list[float]:
     """Returns the targets of the rows that count, and checks that the inputs are of the same rows."""
-    (x, y, _), rows = part.data, part.rows[: part.num_rows]
+    (x, y, _), rows = selection.data, selection.rows[: selection.num_rows]
     targets = tf.gather(y, rows).numpy()[:, 0]
     for name, array in X.items():
         np.testing.assert_array_equal(tf.gather(x[name], rows).numpy(), array[targets.astype(int)])
@@ -47,9 +47,9 @@ def test_batches_follow_the_order_however_steps_are_cut(kind: str) -> None:
     targets: list[float] = []
     for first, count in [(0, 3), (3, 9), (12, 1), (13, 2), (2, 4)]:  # the last one goes back to a checkpoint
         for begin, steps in feed.blocks(first, count):
-            part = feed.batches(begin, steps, length=100 * 4)
-            assert part.rows.shape == (400,) and part.num_rows == 4 * steps
-            targets += targets_of(part)
+            selection = feed.batches(begin, steps, length=100 * 4)
+            assert selection.rows.shape == (400,) and selection.num_rows == 4 * steps
+            targets += targets_of(selection)
     np.testing.assert_array_equal(targets, np.concatenate([ORDER.block(0, 15), ORDER.block(2, 4)]))
 
 
@@ -62,13 +62,13 @@ def test_a_stretch_ends_with_its_epoch() -> None:
 
 
 @pytest.mark.parametrize("kind", ["resident", "2", "100"])
-def test_parts_contain_the_given_rows_in_order(kind: str) -> None:
+def test_selections_contain_the_given_rows_in_order(kind: str) -> None:
     feed = make(kind)
     rows = np.array([22, 0, 7, 7, 3, 20, 1, 2, 4, 5, 6], np.int32)
     targets: list[float] = []
-    for part in feed.parts(rows, multiple=4):
-        assert part.rows.shape[0] % 4 == 0
-        targets += targets_of(part)
+    for selection in feed.selections(rows, multiple=4):
+        assert selection.rows.shape[0] % 4 == 0
+        targets += targets_of(selection)
     assert targets == rows.tolist()
 
 
@@ -88,11 +88,11 @@ def test_a_stored_array_becomes_floats(tmp_path: Path) -> None:
     stored = StoredArray(str(tmp_path / "x"), 0, (ROWS, 6), np.dtype("u1"))
     examples = Examples(stored, Y, {}, cast(Any, None), "")
     for feed in (
-        Resident(examples, ORDER, tf.distribute.get_strategy()),
-        Stream(examples, ORDER, tf.distribute.get_strategy(), stretch_bytes=200),
+        Resident(examples, ORDER, strategy=tf.distribute.get_strategy()),
+        Stream(examples, ORDER, strategy=tf.distribute.get_strategy(), stretch_bytes=200),
     ):
-        part = feed.batches(0, 1, length=4)
-        rows = tf.gather(part.data[0], part.rows).numpy()
+        selection = feed.batches(0, 1, length=4)
+        rows = tf.gather(selection.data[0], selection.rows).numpy()
         assert rows.dtype == np.float32
         np.testing.assert_array_equal(rows, values[ORDER.block(0, 1)])
 
@@ -105,17 +105,17 @@ def test_a_cpu_uses_an_array_where_it_lies() -> None:
     aligned = raw[start : start + 8 * 16].reshape(8, 16)
     assert aligned.ctypes.data % 64 == 0
     examples = Examples(aligned, Y[:8], {}, cast(Any, None), "")
-    feed = Resident(examples, Order(np.arange(8), 4, 0), tf.distribute.get_strategy())
-    (part,) = feed.parts(np.arange(8), 8)
+    feed = Resident(examples, Order(np.arange(8), 4, seed=0), strategy=tf.distribute.get_strategy())
+    (selection,) = feed.selections(np.arange(8), 8)
     aligned[5] = 7.0
-    np.testing.assert_array_equal(part.data[0].numpy(), aligned)
+    np.testing.assert_array_equal(selection.data[0].numpy(), aligned)
 
 
-def test_a_stream_keeps_only_rows_that_fit_into_a_stretch() -> None:
+def test_a_stream_selects_at_once_only_rows_that_fit_into_a_stretch() -> None:
     rows = np.arange(8)
-    assert make("1").keep(rows, 4) is None
-    kept = make("2").keep(rows, 4)
-    assert kept is not None and targets_of(kept) == rows.tolist()
+    assert make("1").select(rows, 4) is None
+    selection = make("2").select(rows, 4)
+    assert selection is not None and targets_of(selection) == rows.tolist()
 
 
 def test_a_sample_is_the_first_examples() -> None:

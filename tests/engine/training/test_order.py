@@ -26,7 +26,7 @@ def test_the_order_depends_only_on_seed_and_epoch() -> None:
     # in another sequence, as a resumed run asks for them
     assert [epoch(again, number) for number in (9, 0, 4)] == [epoch(first, number) for number in (9, 0, 4)]
     assert len({tuple(epoch(first, number)) for number in range(20)}) == 20
-    assert len({tuple(epoch(Order(ROWS, 5, seed), 0)) for seed in (0, 1, 7, 2**32 - 1)}) == 4
+    assert len({tuple(epoch(Order(ROWS, 5, seed=seed), 0)) for seed in (0, 1, 7, 2**32 - 1)}) == 4
 
 
 def test_the_next_seed_is_not_the_next_epoch() -> None:

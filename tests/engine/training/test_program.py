@@ -114,10 +114,10 @@ def program_of(
     examples, strategy = Examples(rows, Y, {}, cast(Any, None), ""), tf.distribute.get_strategy()
     if "stream" in mode:
         is_narrow = mode == "narrow_stream"
-        feed: Any = Stream(examples, order, strategy, stretch_bytes=12 * (1 if is_narrow else 4))
-        assert feed.stretch_steps == (1 if is_narrow else 2) and (feed.keep(val, 1) is None) == is_narrow
+        feed: Any = Stream(examples, order, strategy=strategy, stretch_bytes=12 * (1 if is_narrow else 4))
+        assert feed.stretch_steps == (1 if is_narrow else 2) and (feed.select(val, 1) is None) == is_narrow
     else:
-        feed = Resident(examples, order, strategy)
+        feed = Resident(examples, order, strategy=strategy)
     metrics = build.metrics(SCALE)
     program = Program(step, order, feed=feed, val_rows=val, val_metrics=metrics, best=best, stopper=stopper)
     program.mode = {"stream": "graph_loop", "narrow_stream": "graph_loop", "xla_stream": "xla_loop"}.get(mode, mode)

@@ -1,7 +1,7 @@
-"""Where AutoGraph works: on the engine's loops and on people's own components, and nowhere else.
+"""Restricts AutoGraph to the code that may need it: people's own components.
 
-AutoGraph follows every call by default. Converting Keras and the components that come with tfrun, which need none of
-it, took several seconds before the first step.
+By default AutoGraph converts every function that is called in a traced one. Converting Keras and the components that
+come with tfrun, which don't need it, took several seconds before the first step.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tfrun.engine import private
 
 
 def convertible(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns a function in which `if` and `for` may depend on tensors; eagerly it is the very same function."""
+    """Returns a function whose `if` and `for` may depend on tensors while it is traced; eagerly it is unchanged."""
     module = getattr(function, "__module__", None) or type(function).__module__
     if module.partition(".")[0] in ("keras", "tfrun"):
         return function

@@ -1,4 +1,4 @@
-"""Where the program runs: device strategy, precision, determinism. Called once, before TensorFlow's runtime starts."""
+"""Where and how the program computes: devices, precision, determinism."""
 
 from __future__ import annotations
 
@@ -10,19 +10,37 @@ from tfrun.engine import private
 from tfrun.errors import ConfigError, ResourceError
 
 
-def prepare(trainer: TrainerSettings, strategy: StrategySettings, seed: int) -> tf.distribute.Strategy:
-    """Sets the process up and returns the strategy.
+def prepare(trainer: TrainerSettings, strategy: StrategySettings, *, seed: int) -> tf.distribute.Strategy:
+    """Sets devices, precision, determinism and seeds of this process, and returns the strategy.
+
+    TensorFlow accepts a choice of devices only before its runtime has started, so that all runs of a process must have
+    the same.
 
     Args:
         trainer: `precision`, `deterministic` and `threads` are used.
-        strategy: which devices.
+        strategy: the devices.
         seed: for Python, NumPy, TensorFlow and Keras.
 
     Raises:
-        ResourceError: a device that was asked for isn't there.
+        ResourceError: a requested device doesn't exist.
     """
     with private.keep_kernels():
-        keras.utils.clear_session(free_memory=False)  # automatic names begin anew, as in a process of the run's own
+        # Keras then numbers automatic names from the start, as if the run were the first one of its process
+        keras.utils.clear_session(free_memory=False)
+    _choose_devices(strategy)
+    if trainer.threads not in (None, tf.config.threading.get_intra_op_parallelism_threads()):
+        tf.config.threading.set_intra_op_parallelism_threads(trainer.threads)
+    keras.config.set_floatx("float64" if trainer.precision == "float64" else "float32")
+    keras.config.set_dtype_policy(trainer.precision)
+    if trainer.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    with private.keep_kernels():
+        keras.utils.set_random_seed(seed)
+    return _mirrored(strategy) if strategy.name == "mirrored" else tf.distribute.get_strategy()
+
+
+def _choose_devices(strategy: StrategySettings) -> None:
+    """Makes those devices visible to TensorFlow that the strategy uses. Raises ResourceError if there is no GPU."""
     name = strategy.name
     gpus = tf.config.list_physical_devices("GPU")
     if name == "gpu" and not gpus:
@@ -35,18 +53,9 @@ def prepare(trainer: TrainerSettings, strategy: StrategySettings, seed: int) -> 
         parts = [tf.config.LogicalDeviceConfiguration()] * strategy.logical_cpus
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 
-    if trainer.threads not in (None, tf.config.threading.get_intra_op_parallelism_threads()):
-        tf.config.threading.set_intra_op_parallelism_threads(trainer.threads)
-    keras.config.set_floatx("float64" if trainer.precision == "float64" else "float32")
-    keras.config.set_dtype_policy(trainer.precision)
-    if trainer.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    with private.keep_kernels():
-        keras.utils.set_random_seed(seed)
-    return _mirrored(strategy) if name == "mirrored" else tf.distribute.get_strategy()
-
 
 def _mirrored(strategy: StrategySettings) -> tf.distribute.Strategy:
+    """Returns the strategy that trains on several devices. Raises ResourceError if there aren't enough."""
     kind = "CPU" if strategy.logical_cpus else "GPU"
     known = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(kind)]
     devices = strategy.devices or known
@@ -63,24 +72,22 @@ def _mirrored(strategy: StrategySettings) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(devices)
 
 
-def doubts(trainer: TrainerSettings, strategy: StrategySettings) -> list[str]:
-    """Returns what works, but hardly as it was meant."""
+def warnings(trainer: TrainerSettings, strategy: StrategySettings) -> list[str]:
+    """Returns a line for each setting that works, but probably not as its user expects."""
     on_cpu = strategy.name == "cpu" or not tf.config.list_physical_devices("GPU")
     if trainer.precision == "mixed_float16" and on_cpu:
-        return ["trainer.precision: a CPU computes mixed_float16 by way of float32, which alone is faster"]
+        return ["trainer.precision: a CPU computes mixed_float16 in float32; trainer.precision=float32 is faster"]
     return []
 
 
-def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, microbatches: int) -> None:
-    """Raises ConfigError where a batch can't be shared out evenly."""
-    replicas = strategy.num_replicas_in_sync
-    if batch_size % (replicas * microbatches):
-        parts = " × ".join(
-            f"{n} {what}" for n, what in ((replicas, "replicas"), (microbatches, "microbatches")) if n > 1
-        )
-        raise ConfigError(f"data.batch_size: must be a multiple of {parts}. Received: {batch_size}")
+def check_batch_size(batch_size: int, strategy: tf.distribute.Strategy, *, microbatches: int) -> None:
+    """Raises ConfigError if a batch can't be divided equally among replicas and microbatches."""
+    counts = {"replicas": strategy.num_replicas_in_sync, "microbatches": microbatches}
+    if batch_size % (counts["replicas"] * counts["microbatches"]):
+        factors = " × ".join(f"{count} {name}" for name, count in counts.items() if count > 1)
+        raise ConfigError(f"data.batch_size: must be a multiple of {factors}. Received: {batch_size}")
 
 
 def device_names() -> str:
-    """Returns the devices that TensorFlow sees, for messages and `run.json`."""
+    """Returns the names of the devices that TensorFlow sees, for messages and `run.json`."""
     return ", ".join(device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices())

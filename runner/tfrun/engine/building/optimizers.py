@@ -44,7 +44,7 @@ def build_groups(
     """
     patterns = {name: group.match for name, group in settings.items()}
     optional = [name for name, group in settings.items() if group.optional]
-    assigned = assign_groups(patterns, model.trainable_variables, optional)
+    assigned = assign_groups(patterns, model.trainable_variables, optional=optional)
     groups = [
         _build_group(name, settings[name], catalog=catalog, variables=variables, plan=plan, inputs=inputs)
         for name, variables in assigned.items()

@@ -83,7 +83,7 @@ def build_parts(
         weights = ModelOffer.of(model).loss_weights
         loss = build_loss(settings.loss, catalog, inputs=inputs, output_weights=weights, tasks=tasks)
         if not algorithm.own_targets:
-            with inputs.not_noting():
+            with inputs.without_recording():
                 check_outputs(loss, f"loss: {settings.loss.name}", y_true=y, y_pred=y_pred, targets=targets)
         groups = build_groups(settings.groups, catalog, model=model, plan=plan, inputs=inputs)
         metrics, val_metrics = (

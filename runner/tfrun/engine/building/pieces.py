@@ -103,7 +103,7 @@ class Pieces:
     def make_feed(self, *, streams: bool) -> feed.Feed:
         """Returns the feed of the examples: they lie on the device, or are streamed from the host."""
         kind = feed.Stream if streams else feed.Resident
-        return kind(self.examples, self.order, self.strategy)
+        return kind(self.examples, self.order, strategy=self.strategy)
 
     def make_program(self, *, streams: bool = False) -> Program:
         """Returns the program over these pieces, not compiled yet."""
@@ -251,7 +251,7 @@ def build_pieces(settings: Settings, catalog: Catalog, *, table: Table, fitted: 
     Raises:
         TfrunError: the devices, the data or the components are not as the config says.
     """
-    strategy = devices.prepare(settings.trainer, settings.strategy, settings.seed)
+    strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
     examples = prepare(table, settings.data) if fitted is None else prepare_evaluation(table, fitted)
     return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples, is_trained=fitted is None)
 
@@ -277,7 +277,7 @@ def pieces_over(
     """
     order, plan = order_and_plan(settings, examples)
     if is_trained:
-        devices.check_batch_size(order.batch_size, strategy, settings.trainer.microbatches)
+        devices.check_batch_size(order.batch_size, strategy, microbatches=settings.trainer.microbatches)
     parts = build_parts(
         settings,
         catalog,
@@ -309,7 +309,7 @@ def pieces_over(
 
 def order_and_plan(settings: Settings, examples: Examples) -> tuple[Order, Plan]:
     """Returns the order of the training rows, and when the run stops."""
-    order = Order(examples.splits["train"], settings.data.batch_size, settings.seed)
+    order = Order(examples.splits["train"], settings.data.batch_size, seed=settings.seed)
     return order, build_plan(settings, order.steps_per_epoch)
 
 

@@ -49,7 +49,7 @@ class KeptProgram(NamedTuple):
     def fits(self, pieces: Pieces, structure: str) -> bool:
         """Returns whether other pieces can use the program: they differ in inputs of it only."""
         is_same = self.structure == structure and pieces.strategy.num_replicas_in_sync == 1
-        return is_same and self.pieces.parts.inputs.fit(pieces.parts.inputs)
+        return is_same and self.pieces.parts.inputs.accepts(pieces.parts.inputs.read())
 
     def adopt(self, pieces: Pieces, *, streams: bool) -> Pieces:
         """Returns other pieces over this program's variables, which get the values of the other pieces' variables."""
@@ -102,14 +102,14 @@ class Reuse:
         Raises:
             TfrunError: the devices, the data or the components are not as the config says.
         """
-        strategy = devices.prepare(settings.trainer, settings.strategy, settings.seed)
+        strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
         examples = self._encoded(table, settings.data)
         kept = self._program
         beginning = kept and kept.beginnings.get(_begins_with(settings, examples))
         if kept is None or beginning is None:
             return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples)
         order, plan = order_and_plan(settings, examples)
-        devices.check_batch_size(order.batch_size, strategy, settings.trainer.microbatches)
+        devices.check_batch_size(order.batch_size, strategy, microbatches=settings.trainer.microbatches)
         return replace(
             kept.pieces,
             settings=settings,

@@ -257,8 +257,8 @@ class Together:
         program, first = self._program, self._members[0]
         self._loaded = None
         program.use_feed(first.feed, first.pieces.val_rows)
-        parts = [program.batches(member.feed, first_step, num_steps) for member in self._members]
-        return program.run_lanes(self._lanes, parts, on=on, first_step=first_step, num_steps=num_steps)
+        batches = [program.batches(member.feed, first_step, num_steps) for member in self._members]
+        return program.run_lanes(self._lanes, batches, on=on, first_step=first_step, num_steps=num_steps)
 
     def _restore(self, lane: int) -> Pieces:
         """Restores a run's first values and returns its pieces."""

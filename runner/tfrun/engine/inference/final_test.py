@@ -57,4 +57,4 @@ def _draw_generated(pieces: Pieces, board: TensorBoard, step: int) -> None:
     model = ModelOffer.of(pieces.parts.model)
     shape = model.example_shape
     if model.generate is not None and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))):
-        board.write_image("val", "generated", step, images.images(np.asarray(model.generate(NUM_GENERATED))))
+        board.write_image("val", "generated", step, images.image_grid(np.asarray(model.generate(NUM_GENERATED))))

@@ -1,11 +1,11 @@
-"""Work that the training needn't wait for: a thread that does one job after another.
+"""Work that training needn't wait for: a thread that does one job after another.
 
     training:    block 1   block 2   copy of the state   block 3   …              wait
                     ╲         ╲             ╲               ╲                       ╱
     background:       write 1   write 2       flush, save     write 3   …   write n
 
-The order of the jobs is that of the run. So when a checkpoint is saved, the journals hold what came before it and
-nothing else, as if all were done in one thread.
+The jobs are done in the order in which they are submitted, which is that of the run. So when a checkpoint is saved, the
+journals contain everything from before it and nothing from after it, as if one thread did it all.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ MAX_WAITING = 32  # blocks: about five seconds of training before a slow disk ho
 class _Job:
     function: Callable[..., object]
     arguments: tuple[Any, ...]
-    ended: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
 
 
 class Background:
-    """Does jobs in a thread of its own, in the order in which they are handed over.
+    """Does jobs in a thread, in the order in which they are submitted.
 
-    A job's error is raised in the thread that hands jobs over, where it does so next, and no later job is done:
-    nothing is written after what could not be written.
+    When a job raises an error, no later job is done, since nothing may be written after what could not be written. The
+    error is raised again in the thread that submits jobs: at its next `submit` or `wait`, or when the context is left.
 
-    A context manager: all jobs are done, or one has failed, when it is left. The thread starts when it is entered, so
-    that a process which forks before has none.
+    A context manager: when it is left, all jobs are done, or one has failed. The thread starts when it is entered, so
+    that a process that forks before has no thread.
 
     Args:
         max_waiting: how many jobs may wait.
@@ -54,20 +54,27 @@ class Background:
         if error is not self._error:
             self._raise_error()
 
-    def do(self, function: Callable[..., object], *arguments: Any) -> threading.Event:
-        """Hands a job over; waits while too many do. Returns what is set once it is done or dropped.
+    def submit(self, function: Callable[..., object], *arguments: Any) -> threading.Event:
+        """Submits a job, after waiting for a place in the queue if it is full.
+
+        Args:
+            function: the job.
+            arguments: what it is called with.
+
+        Returns:
+            An event that is set once the job is done, or dropped because an earlier one has failed.
 
         Raises:
-            BaseException: what an earlier job raised.
+            BaseException: the error of an earlier job.
         """
         self._raise_error()
         job = _Job(function, arguments)
         self._jobs.put(job)
-        return job.ended
+        return job.done
 
     def wait(self) -> None:
-        """Returns once all jobs are done. Raises what one of them raised."""
-        self.do(lambda: None).wait()
+        """Returns once all jobs are done. Raises the error of the one that has failed, if any."""
+        self.submit(lambda: None).wait()
         self._raise_error()
 
     def _work(self) -> None:
@@ -77,9 +84,9 @@ class Background:
                     job.function(*job.arguments)
             except BaseException as error:
                 self._error = error
-            ended = job.ended
-            del job  # with what it holds, a copy of the state for instance
-            ended.set()
+            done = job.done
+            del job  # frees the arguments, a copy of the state for instance, before the job counts as done
+            done.set()
 
     def _raise_error(self) -> None:
         if self._error is not None:

@@ -1,4 +1,4 @@
-"""Pictures for TensorBoard."""
+"""Draws images for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,62 +9,70 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-CELL, MARGIN = 56, 90  # pixels
-IMAGE = 64  # what a small image is enlarged to
-MAX_DRAWN = 40  # classes; a larger matrix has no room for numbers
+CELL_PIXELS = 56
+MARGIN_PIXELS = 90
+SMALL_CELLS_PIXELS = 1200  # the size of a matrix whose cells are too small for numbers
+MAX_LABELED = 40  # classes; a larger matrix has no room for labels and numbers
+MIN_IMAGE_PIXELS = 64  # smaller images are enlarged to about this size
 
 
 def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> bytes:
-    """Returns a PNG: a row for each true class, a column for each predicted one, darker where more of the row lies.
+    """Returns a PNG with a row for each true class and a column for each predicted one.
+
+    The greater a cell's share of its row, the darker it is.
 
     Args:
         counts: (K, K), true classes down, predicted ones across.
         labels: the classes' names.
     """
-    num_classes, written = len(counts), len(counts) <= MAX_DRAWN
-    cell = CELL if written else max(2, 1200 // num_classes)
-    size = MARGIN + cell * num_classes
-    picture = Image.new("RGB", (size, size), "white")
-    draw = ImageDraw.Draw(picture)
+    num_classes = len(counts)
+    is_labeled = num_classes <= MAX_LABELED
+    cell = CELL_PIXELS if is_labeled else max(2, SMALL_CELLS_PIXELS // num_classes)
+    size = MARGIN_PIXELS + cell * num_classes
+    image = Image.new("RGB", (size, size), "white")
+    draw = ImageDraw.Draw(image)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
     draw.text((4, 4), "true \\ predicted", fill="black")
     for i in range(num_classes):
-        if written:
-            draw.text((4, MARGIN + i * cell + cell // 2 - 5), labels[i][:12], fill="black")
-            draw.text((MARGIN + i * cell + 4, MARGIN - 16), labels[i][:8], fill="black")
+        y = MARGIN_PIXELS + i * cell
+        if is_labeled:
+            draw.text((4, y + cell // 2 - 5), labels[i][:12], fill="black")
+            draw.text((y + 4, MARGIN_PIXELS - 16), labels[i][:8], fill="black")  # the matrix is square: x is y
         for j in range(num_classes):
-            x, y = MARGIN + j * cell, MARGIN + i * cell
+            x = MARGIN_PIXELS + j * cell
             shade = 255 - round(205 * shares[i, j])
             draw.rectangle((x, y, x + cell - 1, y + cell - 1), fill=(shade, shade, 255), outline=(210, 210, 210))
-            if written:
+            if is_labeled:
                 ink = "white" if shares[i, j] > 0.6 else "black"
                 draw.text((x + cell // 2, y + cell // 2), f"{counts[i, j]:,.10g}", fill=ink, anchor="mm")
-    return _png(picture)
+    return _png(image)
 
 
-def images(values: np.ndarray) -> bytes:
-    """Returns a PNG with images side by side, the least value of all black and the greatest white.
+def image_grid(images: np.ndarray) -> bytes:
+    """Returns a PNG with images side by side; the least value of all is black and the greatest white.
 
     Args:
-        values: (N, H, W), or (N, H, W, C) with one channel or three; drawn in about √N rows.
+        images: (N, H, W), or (N, H, W, C) with one channel or three; drawn in about √N rows.
     """
-    values = np.asarray(values, "float64")
+    values = np.asarray(images, "float64")
     values = values if values.ndim == 4 else values[..., None]
-    low, high = values.min(), values.max()
+    low = values.min()
+    high = values.max()
     pixels: np.ndarray = np.round(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
     pixels = np.broadcast_to(pixels, (*pixels.shape[:3], 3))
-    across = math.ceil(len(pixels) ** 0.5)
-    down = math.ceil(len(pixels) / across)
-    times = max(1, IMAGE // max(pixels.shape[1:3]))
-    height, width = (times * size for size in pixels.shape[1:3])
-    picture = Image.new("RGB", (across * (width + 2), down * (height + 2)), "white")
-    for k, own in enumerate(pixels):
-        image = Image.fromarray(np.ascontiguousarray(own)).resize((width, height), Image.Resampling.NEAREST)
-        picture.paste(image, (k % across * (width + 2) + 1, k // across * (height + 2) + 1))
-    return _png(picture)
+    num_columns = math.ceil(len(pixels) ** 0.5)
+    num_rows = math.ceil(len(pixels) / num_columns)
+    factor = max(1, MIN_IMAGE_PIXELS // max(pixels.shape[1:3]))
+    height, width = (factor * size for size in pixels.shape[1:3])
+    grid = Image.new("RGB", (num_columns * (width + 2), num_rows * (height + 2)), "white")
+    for k, small in enumerate(pixels):
+        image = Image.fromarray(np.ascontiguousarray(small)).resize((width, height), Image.Resampling.NEAREST)
+        row, column = divmod(k, num_columns)
+        grid.paste(image, (column * (width + 2) + 1, row * (height + 2) + 1))
+    return _png(grid)
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()

@@ -106,11 +106,11 @@ class Record(Observer):
 
     def on_block(self, first_step: int, result: BlockResult) -> None:
         plan = self._pieces.plan
-        self._background.do(write_block, self.writer, result, plan, self._group_names, first_step)
+        self._background.submit(write_block, self.writer, result, plan, self._group_names, first_step)
 
     def on_save(self, step: int) -> None:
         self._saved.wait()  # until the last one is on the disk: there is one copy of the state in memory at a time
-        self._saved = self._background.do(self._save, step, self._state.read(), self._seconds())
+        self._saved = self._background.submit(self._save, step, self._state.read(), self._seconds())
 
     def on_end(self) -> None:
         self._background.wait()

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks the run to save and stop, the second ends it at once."""
+"""SIGINT and SIGTERM: the first one asks the run to save and stop, the second one ends the process at once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int], object]) -> Iterator[list[int]]:
-    """Gives a list that the signals which arrive are put into.
+    """Yields a list to which the numbers of arriving signals are appended.
 
-    A thread takes them, since Python's own handlers wait while the program runs or XLA compiles.
+    A thread receives them, since Python's own handlers wait while the program runs or XLA compiles.
 
     Args:
-        on_first: called with the first signal, from the thread.
-        before_end: called with the second one, before it ends the process.
+        on_first: called with the first signal's number, in that thread.
+        before_end: called with the second signal's number, in that thread, before it ends the process.
     """
     received: list[int] = []
     reader, writer = socket.socketpair()
@@ -28,23 +28,25 @@ def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int],
 
     def watch() -> None:
         while data := reader.recv(1):
-            if data[0] in STOPPING:
-                received.append(data[0])
+            number = data[0]
+            if number in STOPPING:
+                received.append(number)
                 if len(received) > 1:
-                    before_end(data[0])
-                    os._exit(128 + data[0])
-                on_first(data[0])
+                    before_end(number)
+                    os._exit(128 + number)
+                on_first(number)
 
     thread = threading.Thread(target=watch, name="signals", daemon=True)
     thread.start()
     earlier_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    earlier = [signal.signal(number, lambda *_: None) for number in STOPPING]
+    # Python writes to the descriptor only those signals that have a handler in Python, which need do nothing itself
+    earlier_handlers = [signal.signal(number, lambda *_: None) for number in STOPPING]
     try:
         yield received
     finally:
-        for number, handler in zip(STOPPING, earlier, strict=True):
+        for number, handler in zip(STOPPING, earlier_handlers, strict=True):
             signal.signal(number, handler)
         signal.set_wakeup_fd(earlier_fd)
-        writer.close()
+        writer.close()  # ends the thread
         thread.join()
         reader.close()

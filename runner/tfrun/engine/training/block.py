@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
-from tfrun.engine.training.feed import Part
+from tfrun.engine.training.feed import Selection
 from tfrun.engine.training.step import Step
 from tfrun.engine.training.vectorize import Alone, Lanes
 
@@ -59,7 +59,7 @@ class Span(NamedTuple):
 class Validation(NamedTuple):
     """The validation of an epoch inside a block: the rows, if there are any, and how many are evaluated at once."""
 
-    part: Part | None
+    selection: Selection | None
     size: int
 
 
@@ -162,8 +162,8 @@ class BlockGraph:
     ) -> tuple[Epochs, tf.Tensor]:
         """Validates the runs whose k-th epoch is over, and returns the epochs' values and whether to stop."""
         train_values = runs.each(self.epoch_end.begin_validation, is_over)
-        if validation.part is not None:
-            data, rows, num_rows = validation.part
+        if validation.selection is not None:
+            data, rows, num_rows = validation.selection
             self.epoch_end.evaluate(runs, is_over, data=data, rows=rows, num_rows=num_rows, size=validation.size)
         values, stops = runs.each(self.epoch_end.end_epoch, is_over, train_values)
         return _written(epochs, k, values), stop | (is_over & stops)

@@ -1,6 +1,6 @@
-"""Where a block's examples come from: all of them lie on the device, or the host brings a stretch at a time.
+"""Where a block's examples come from: all of them are on the device, or the host sends them a stretch at a time.
 
-Both give the program tensors of examples and the numbers of the rows in them that make up its batches, in the run's
+Both give the program tensors of examples, and the numbers of the rows in them that make up its batches, in the run's
 one order. So the program needn't know which of the two it is, and both train the same bits.
 """
 
@@ -22,8 +22,14 @@ STRETCH_BYTES = 64 * 2**20
 MAX_STRETCH_STEPS = 4096
 
 
-class Part(NamedTuple):
-    """Examples on the device, (inputs, targets, weights), and which of their rows are meant, padded as asked for."""
+class Selection(NamedTuple):
+    """Rows of examples on the device.
+
+    Attributes:
+        data: the examples, (inputs, targets, weights).
+        rows: the numbers of the selected rows in them, padded; int32.
+        num_rows: how many of `rows` count; the others are padding.
+    """
 
     data: Any
     rows: tf.Tensor
@@ -31,31 +37,31 @@ class Part(NamedTuple):
 
 
 class Feed(Protocol):
-    """What the program needs of its examples."""
-
-    def keep(self, rows: np.ndarray, multiple: int) -> Part | None:
-        """Returns the given rows as one part, padded to a whole multiple, or None where they are too many to keep."""
+    """Provides the program with examples."""
 
     def blocks(self, first_step: int, num_steps: int) -> Iterator[tuple[int, int]]:
-        """Yields (first step, number of steps): those steps cut up into what one block can train."""
+        """Yields (first step, number of steps) of the blocks in which these steps can be trained."""
 
-    def batches(self, first_step: int, num_steps: int, length: int) -> Part:
-        """Returns what the steps of one block see, its rows padded to `length`."""
+    def batches(self, first_step: int, num_steps: int, *, length: int) -> Selection:
+        """Returns the batches of one block, one after the other, their row numbers padded to `length`."""
 
-    def parts(self, rows: np.ndarray, multiple: int) -> Iterator[Part]:
-        """Yields the given rows in order, each part's padded to a whole multiple."""
+    def select(self, rows: np.ndarray, multiple: int) -> Selection | None:
+        """Returns the given rows, padded to a multiple; None if the device shouldn't hold so many of them for long."""
+
+    def selections(self, rows: np.ndarray, multiple: int) -> Iterator[Selection]:
+        """Yields the given rows in their order, in one or several selections, each padded to a multiple."""
 
 
 class Resident:
-    """All examples on the device.
+    """A feed of examples that are all on the device.
 
     Args:
-        examples: encoded; an aligned array on a CPU is used where it lies, not copied.
+        examples: encoded; an aligned array is not copied to a CPU, but used where it lies.
         order: which training rows each step sees.
-        strategy: every replica's device gets all of them.
+        strategy: the devices; each replica's has all examples.
     """
 
-    def __init__(self, examples: Examples, order: Order, strategy: tf.distribute.Strategy):
+    def __init__(self, examples: Examples, order: Order, *, strategy: tf.distribute.Strategy):
         data = tf.nest.map_structure(_as_tensor, examples.arrays)
         self._data = strategy.experimental_distribute_values_from_function(lambda _: data)
         self._order = order
@@ -63,38 +69,50 @@ class Resident:
     def blocks(self, first_step: int, num_steps: int) -> Iterator[tuple[int, int]]:
         yield first_step, num_steps
 
-    def batches(self, first_step: int, num_steps: int, length: int) -> Part:
+    def batches(self, first_step: int, num_steps: int, *, length: int) -> Selection:
         rows = self._order.block(first_step, num_steps)
-        return Part(self._data, tf.constant(np.pad(rows, (0, length - len(rows)))), len(rows))
+        return Selection(self._data, tf.constant(_padded_to(rows, length)), len(rows))
 
-    def keep(self, rows: np.ndarray, multiple: int) -> Part:
-        return Part(self._data, tf.constant(_padded(rows, multiple)), len(rows))
+    def select(self, rows: np.ndarray, multiple: int) -> Selection:
+        return Selection(self._data, tf.constant(_padded(rows, multiple)), len(rows))
 
-    def parts(self, rows: np.ndarray, multiple: int) -> Iterator[Part]:
-        yield self.keep(rows, multiple)
+    def selections(self, rows: np.ndarray, multiple: int) -> Iterator[Selection]:
+        yield self.select(rows, multiple)
 
 
 class Stream:
-    """Examples that stay on the host, in memory or on disk; a thread brings the next stretch while one is trained on.
+    """A feed of examples that stay on the host, in memory or on disk.
+
+    A thread reads the next stretch of them while the program trains on the one before.
 
     Args:
         examples: encoded, or arrays on disk.
         order: which training rows each step sees.
-        strategy: every replica's device gets each stretch.
-        stretch_bytes: how much is brought at once; up to three stretches are in memory, and one of validation rows.
+        strategy: the devices; each replica's gets each stretch.
+        stretch_bytes: the size of a stretch; up to three are in memory, and one of validation rows.
+
+    Attributes:
+        stretch_steps: the steps of a stretch; one that ends with its epoch may have fewer.
     """
 
     def __init__(
-        self, examples: Examples, order: Order, strategy: tf.distribute.Strategy, stretch_bytes: int = STRETCH_BYTES
+        self,
+        examples: Examples,
+        order: Order,
+        *,
+        strategy: tf.distribute.Strategy,
+        stretch_bytes: int = STRETCH_BYTES,
     ):
         self._arrays = examples.arrays
-        self._order, self._strategy = order, strategy
-        self._rows_at_once = max(1, stretch_bytes // max(1, _row_bytes(self._arrays)))
-        steps = min(MAX_STRETCH_STEPS, order.steps_per_epoch, self._rows_at_once // order.batch_size)
+        self._order = order
+        self._strategy = strategy
+        self._stretch_rows = max(1, stretch_bytes // max(1, _row_bytes(self._arrays)))
+        steps = min(MAX_STRETCH_STEPS, order.steps_per_epoch, self._stretch_rows // order.batch_size)
         self.stretch_steps = max(1, steps)
         self._reader = ThreadPoolExecutor(1, "reader")
-        self._coming: tuple[int, Future[Any]] | None = None
-        self._here: tuple[int, Any] | None = None
+        # each with the step that it begins at
+        self._current: tuple[int, Any] | None = None
+        self._next: tuple[int, Future[Any]] | None = None
 
     def blocks(self, first_step: int, num_steps: int) -> Iterator[tuple[int, int]]:
         end = first_step + num_steps
@@ -103,30 +121,37 @@ class Stream:
             yield first_step, count
             first_step += count
 
-    def batches(self, first_step: int, num_steps: int, length: int) -> Part:
+    def batches(self, first_step: int, num_steps: int, *, length: int) -> Selection:
         begin = self._begin_of_stretch(first_step)
-        if self._here is None or self._here[0] != begin:
-            here = self._coming[1] if self._coming and self._coming[0] == begin else self._read_steps(begin)
-            after = self._end_of_stretch(begin)
-            self._here = None  # frees the last stretch
-            self._coming = after, self._read_steps(after)
-            self._here = begin, here.result()
-        size = self._order.batch_size
-        rows = np.arange((first_step - begin) * size, (first_step - begin + num_steps) * size, dtype=np.int32)
-        return Part(self._here[1], tf.constant(np.pad(rows, (0, length - len(rows)))), len(rows))
+        stretch = self._stretch(begin)
+        batch_size = self._order.batch_size
+        first_row = (first_step - begin) * batch_size
+        rows = np.arange(first_row, first_row + num_steps * batch_size, dtype=np.int32)
+        return Selection(stretch, tf.constant(_padded_to(rows, length)), len(rows))
 
-    def keep(self, rows: np.ndarray, multiple: int) -> Part | None:
-        return next(self.parts(rows, multiple)) if len(rows) <= self._rows_at_once else None
+    def select(self, rows: np.ndarray, multiple: int) -> Selection | None:
+        return next(self.selections(rows, multiple)) if len(rows) <= self._stretch_rows else None
 
-    def parts(self, rows: np.ndarray, multiple: int) -> Iterator[Part]:
-        at_once = max(1, self._rows_at_once // multiple) * multiple
-        stretches = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
-        coming = [self._reader.submit(self._read, stretch) for stretch in stretches[:1]]
+    def selections(self, rows: np.ndarray, multiple: int) -> Iterator[Selection]:
+        size = max(1, self._stretch_rows // multiple) * multiple
+        stretches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        pending = [self._reader.submit(self._read, stretch) for stretch in stretches[:1]]
         for k, stretch in enumerate(stretches):
-            data = coming.pop().result()
-            coming += [self._reader.submit(self._read, after) for after in stretches[k + 1 : k + 2]]
-            # padding repeats the first row: it has no weight
-            yield Part(data, tf.constant(_padded(np.arange(len(stretch)), multiple)), len(stretch))
+            data = pending.pop().result()  # the host waits for the disk here
+            pending += [self._reader.submit(self._read, following) for following in stretches[k + 1 : k + 2]]
+            # padding repeats the first row, which then has no weight
+            yield Selection(data, tf.constant(_padded(np.arange(len(stretch)), multiple)), len(stretch))
+
+    def _stretch(self, begin: int) -> Any:
+        """Returns the examples of the stretch that begins at a step, and lets the reader start with the one after."""
+        if self._current is None or self._current[0] != begin:
+            pending = self._next
+            future = pending[1] if pending and pending[0] == begin else self._submit(begin)
+            following = self._end_of_stretch(begin)
+            self._current = None  # frees the memory of the last stretch
+            self._next = following, self._submit(following)
+            self._current = begin, future.result()  # the host waits for the disk here
+        return self._current[1]
 
     def _begin_of_stretch(self, step: int) -> int:
         return step - step % self._order.steps_per_epoch % self.stretch_steps
@@ -135,19 +160,20 @@ class Stream:
         end_of_epoch = step - step % self._order.steps_per_epoch + self._order.steps_per_epoch
         return min(self._begin_of_stretch(step) + self.stretch_steps, end_of_epoch)
 
-    def _read_steps(self, begin: int) -> Future[Any]:
+    def _submit(self, begin: int) -> Future[Any]:
+        """Lets the reader read the stretch that begins at a step."""
         rows = self._order.block(begin, self._end_of_stretch(begin) - begin)
-        # always as many rows: a program is compiled for one shape
-        return self._reader.submit(self._read, rows, self.stretch_steps * self._order.batch_size)
+        # the program is compiled for one shape, so that a shorter stretch is padded
+        length = self.stretch_steps * self._order.batch_size
+        return self._reader.submit(lambda: self._read(_padded_to(rows, length)))
 
-    def _read(self, rows: np.ndarray, length: int | None = None) -> Any:
-        rows = np.pad(rows, (0, (length or len(rows)) - len(rows)))
+    def _read(self, rows: np.ndarray) -> Any:
         data = tf.nest.map_structure(lambda array: _as_tensor(arrays.take(array, rows, dtype_of(array))), self._arrays)
         return self._strategy.experimental_distribute_values_from_function(lambda _: data)
 
 
 def sample(examples: Examples, count: int = 2) -> Any:
-    """Returns the first few examples, (inputs, targets, weights), as the program gets them."""
+    """Returns the first `count` examples, (inputs, targets, weights), as the program gets them."""
     rows = np.arange(count)
     return tf.nest.map_structure(lambda array: arrays.take(array, rows, dtype_of(array)), examples.arrays)
 
@@ -158,7 +184,7 @@ def data_bytes(examples: Examples) -> int:
 
 
 def bytes_to_load(examples: Examples) -> int:
-    """Returns how much memory the device needs for all examples; a CPU uses what is in the host's memory already."""
+    """Returns how much memory the device needs for all examples; a CPU uses arrays in the host's memory as they are."""
     if tf.config.list_logical_devices("GPU"):
         return data_bytes(examples)
     leaves = tf.nest.flatten(examples.arrays)
@@ -170,7 +196,7 @@ def _row_bytes(data: Any) -> int:
 
 
 def dtype_of(array: Any) -> Any:
-    """Returns what an array is on the device: one in memory is encoded already, one on disk is not."""
+    """Returns an array's dtype on the device: an array in memory is encoded already, one on disk becomes floats."""
     return array.dtype if isinstance(array, np.ndarray) else np.dtype(keras.config.floatx())
 
 
@@ -183,4 +209,10 @@ def _as_tensor(array: Any) -> tf.Tensor:
 
 
 def _padded(rows: np.ndarray, multiple: int) -> np.ndarray:
+    """Returns row numbers padded with zeros to a multiple, int32."""
     return np.pad(rows.astype(np.int32), (0, -len(rows) % multiple))
+
+
+def _padded_to(rows: np.ndarray, length: int) -> np.ndarray:
+    """Returns row numbers padded with zeros to a length."""
+    return np.pad(rows, (0, length - len(rows)))

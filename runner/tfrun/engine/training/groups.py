@@ -16,7 +16,7 @@ from tfrun.errors import ConfigError
 
 @dataclass
 class Group:
-    """Some variables, the optimizer that updates them, and when.
+    """An optimizer group: some variables, the optimizer that updates them, and when it does.
 
     Attributes:
         name: the group's key in `optimizer.groups`.
@@ -24,9 +24,9 @@ class Group:
         optimizer: their Keras optimizer, built; None if the group is frozen.
         schedule: step → factor on the learning rate, or None for a constant rate.
         clip_norm: the largest global norm of the group's gradients, or None.
-        every: the group updates at every n-th step.
+        every: updates the variables at every n-th step.
         base_learning_rate: the rate before the schedule; a variable, so that another rate needs no new program.
-        first_step, end_step: its stage: it updates from the first one on, counted from 0, and before the second one.
+        first_step, end_step: the group's stage: it updates from `first_step` on, counted from 0, and before `end_step`.
         watcher: the schedule, if it uses each epoch's values, or None.
     """
 
@@ -47,27 +47,28 @@ class Group:
         rate = tf.cast(self.base_learning_rate, tf.float32)
         if self.schedule is not None:
             rate = rate * tf.cast(self.schedule(step), tf.float32)
-        return tf.where(self._is_staged(step), rate, 0.0) if self.has_stage else rate
+        return tf.where(self._is_in_stage(step), rate, 0.0) if self.has_stage else rate
 
     @property
     def has_stage(self) -> bool:
-        """Whether there are steps outside of its stage."""
+        """Whether there are steps outside the group's stage."""
         return self.first_step > 0 or self.end_step is not None
 
     def updates(self, step: tf.Tensor) -> tf.Tensor | None:
         """Returns whether the group updates at a step, a scalar bool; None if it updates at every step."""
         if self.every == 1 and not self.has_stage:
             return None
-        return ((step - self.first_step + 1) % self.every == 0) & self._is_staged(step)
+        return ((step - self.first_step + 1) % self.every == 0) & self._is_in_stage(step)
 
-    def _is_staged(self, step: tf.Tensor) -> tf.Tensor:
-        return (step >= self.first_step) & (step < (tf.int64.max if self.end_step is None else self.end_step))
+    def _is_in_stage(self, step: tf.Tensor) -> tf.Tensor:
+        end_step = tf.int64.max if self.end_step is None else self.end_step
+        return (step >= self.first_step) & (step < end_step)
 
 
 def assign_groups(
-    patterns: Mapping[str, str], variables: Sequence[keras.Variable], optional: Collection[str] = ()
+    patterns: Mapping[str, str], variables: Sequence[keras.Variable], *, optional: Collection[str] = ()
 ) -> dict[str, list[keras.Variable]]:
-    """Returns the variables of each group, in the model's order.
+    """Assigns every variable to a group, and returns each group's variables in the model's order.
 
     Args:
         patterns: group name → regular expression, searched in `variable.path`.
@@ -86,11 +87,11 @@ def assign_groups(
             problems.append(f"{variable.path} is {how}")
         for name in owners[:1]:
             groups[name].append(variable)
-    covered = not problems
+    every_variable_has_one = not problems
     for name, pattern in patterns.items():
         if any(re.search(pattern, variable.path) for variable in variables):
             continue
-        if covered and name in optional:
+        if every_variable_has_one and name in optional:
             del groups[name]
         else:
             problems.insert(0, f"optimizer.groups.{name}.match: {pattern!r} matches no variable")

@@ -1,7 +1,7 @@
 """Numbers of the config that are inputs of the program, not constants in it.
 
 So a second trial with another learning rate, loss parameter or decay is the same program: nothing is traced or
-compiled again. A component needn't know: it gets an object that is a number to Python and a tensor to TensorFlow.
+compiled again. A component needn't know of it: it gets an object that is a number to Python and a tensor to TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,21 +11,22 @@ import numbers
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 
-def _whole(value: float) -> int:
+def _to_int(value: float) -> int:
+    """Returns a whole number as an int. Raises TypeError for any other number."""
     if value != int(value):
         raise TypeError(f"a whole number is needed. Received: {value}")
     return int(value)
 
 
 def _arithmetic(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the method for an operator: inside of a traced function its result is a tensor."""
+    """Returns the method for an operator: inside a traced function its result is a tensor."""
 
     def method(self: Hyperparameter, *others: Any) -> Any:
         return self._apply(function, *others, is_tensor=tf.inside_function())
@@ -34,12 +35,12 @@ def _arithmetic(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _reflected(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """Returns the method for an operator of which the hyperparameter is the right side."""
+    """Returns the method for an operator whose right operand is the hyperparameter."""
     return _arithmetic(lambda value, other: function(other, value))
 
 
 def _comparison(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
-    """Returns the method for a comparison: with a number of Python its result decides how a program is built."""
+    """Returns the method for a comparison: with a Python number its result decides how a program is built."""
 
     def method(self: Hyperparameter, other: Any) -> Any:
         return self._apply(function, other, is_tensor=False)
@@ -47,12 +48,24 @@ def _comparison(function: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return method
 
 
+class _Read(NamedTuple):
+    """What Python has computed from a hyperparameter's value and other operands."""
+
+    function: Callable[..., Any]
+    operands: tuple[Any, ...]
+    result: Any
+
+
 class Hyperparameter:
     """A number whose value may change between two trials of one program.
 
-    In a function that TensorFlow traces it is the scalar tensor of a variable. Where Python asks for its value, by a
-    comparison or by `float()`, it answers, and notes what it was asked and what it said: the program is good for
-    another value only where each answer would be the same.
+    In a function that TensorFlow traces it is the scalar tensor of a variable. Where Python reads its value, by a
+    comparison or by `float()`, the read and its result are recorded: the program is valid for another value only if
+    all recorded reads would have the same results.
+
+    Attributes:
+        variable: holds the value for traced functions, a scalar.
+        is_recording: whether reads are recorded.
     """
 
     __array_priority__ = 100  # NumPy leaves arithmetic with it to its own operators
@@ -62,73 +75,74 @@ class Hyperparameter:
         self.variable = keras.Variable(
             value, dtype=keras.config.floatx(), trainable=False, autocast=False, name="hyperparameter"
         )
-        self._answers: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = []
-        self.is_noting = True
+        self._reads: list[_Read] = []
+        self.is_recording = True
 
     @property
     def value(self) -> float:
-        """Its value now."""
+        """The value at present."""
         return self._value
 
-    def fits(self, value: float) -> bool:
-        """Returns whether everything that was built with it would be the same with another value."""
-        return all(ask(value, *others) == answer for ask, others, answer in self._answers)
+    def accepts(self, value: float) -> bool:
+        """Returns whether everything that was built with the hyperparameter would be the same with another value."""
+        return all(read.function(value, *read.operands) == read.result for read in self._reads)
 
     def assign(self, value: float) -> None:
-        """Gives it another value, in the programs that were traced with it too."""
+        """Assigns another value, which the programs that were traced with the hyperparameter use too."""
         if value != self._value:
             self._value = float(value)
             self.variable.assign(value)
 
-    def _ask(self, ask: Callable[..., Any], *others: Any) -> Any:
-        answer = ask(self._value, *others)
-        if self.is_noting:
-            self._answers.append((ask, others, answer))
-        return answer
+    def _read(self, function: Callable[..., Any], *others: Any) -> Any:
+        """Returns what a function computes from the value and other operands, and records the read."""
+        result = function(self._value, *others)
+        if self.is_recording:
+            self._reads.append(_Read(function, others, result))
+        return result
 
     def _apply(self, function: Callable[..., Any], *others: Any, is_tensor: bool) -> Any:
-        """Calls an operator with a tensor of the value, where asked or where another operand is one; else answers."""
+        """Calls an operator: on the tensor of the value if `is_tensor` or if another operand is one, else on a read."""
         tensors = [other for other in others if tf.is_tensor(other) or isinstance(other, Hyperparameter)]
         if tensors or is_tensor:
             dtype = next((other.dtype for other in tensors if tf.is_tensor(other)), None)
             return function(self.__tf_tensor__(dtype), *others)
-        return self._ask(function, *others)
+        return self._read(function, *others)
 
     def __tf_tensor__(self, dtype: tf.DType | str | None = None, name: str | None = None) -> tf.Tensor:
-        wanted = tf.as_dtype(dtype or keras.config.floatx())  # Keras gives a name
+        wanted = tf.as_dtype(dtype or keras.config.floatx())  # Keras passes the name of a dtype
         if not (wanted.is_floating or wanted.is_complex):
             raise TypeError(f"a hyperparameter is a {keras.config.floatx()}. Received: dtype {wanted.name}")
         if not tf.inside_function():
-            return tf.constant(self._ask(float), dtype or keras.config.floatx())
+            return tf.constant(self._read(float), dtype or keras.config.floatx())
         tensor = tf.convert_to_tensor(self.variable)
         return tensor if dtype is None else tf.cast(tensor, dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self._ask(float), dtype)
+        return np.array(self._read(float), dtype)
 
     def __float__(self) -> float:
-        return self._ask(float)
+        return self._read(float)
 
     def __int__(self) -> int:
-        return self._ask(int)
+        return self._read(int)
 
     def __index__(self) -> int:
-        return self._ask(_whole)
+        return self._read(_to_int)
 
     def __bool__(self) -> bool:
-        return self._ask(bool)
+        return self._read(bool)
 
     def __round__(self, digits: int | None = None) -> float:
-        return self._ask(round, digits)
+        return self._read(round, digits)
 
     def __trunc__(self) -> int:
-        return self._ask(math.trunc)
+        return self._read(math.trunc)
 
     def __floor__(self) -> int:
-        return self._ask(math.floor)
+        return self._read(math.floor)
 
     def __ceil__(self) -> int:
-        return self._ask(math.ceil)
+        return self._read(math.ceil)
 
     def __repr__(self) -> str:
         return repr(self._value)
@@ -183,7 +197,7 @@ class Hyperparameters:
 
         Args:
             where: the component's path in the config.
-            params: its parameters. The floats are those that its annotations or the config say are floats.
+            params: its parameters, those that are floats by its annotations or by the config already converted.
         """
         wrapped = dict(params)
         for name, value in params.items():
@@ -193,18 +207,19 @@ class Hyperparameters:
 
     def forget(self, where: str) -> None:
         """Unregisters a component's hyperparameters; they become constants of the program."""
-        self._by_path = {path: item for path, item in self._by_path.items() if not path.startswith(f"{where}.")}
+        prefix = f"{where}."
+        self._by_path = {path: value for path, value in self._by_path.items() if not path.startswith(prefix)}
 
     @contextmanager
-    def not_noting(self) -> Iterator[None]:
-        """Stops recording, inside the context, what Python code asks for: nothing of its answers is kept."""
-        for item in self._by_path.values():
-            item.is_noting = False
+    def without_recording(self) -> Iterator[None]:
+        """Stops recording reads inside the context, where nothing that depends on them is kept."""
+        for hyperparameter in self._by_path.values():
+            hyperparameter.is_recording = False
         try:
             yield
         finally:
-            for item in self._by_path.values():
-                item.is_noting = True
+            for hyperparameter in self._by_path.values():
+                hyperparameter.is_recording = True
 
     def structure(self, where: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a component's parameters, with "input" in place of the values that are inputs of the program."""
@@ -213,17 +228,17 @@ class Hyperparameters:
     @property
     def variables(self) -> list[keras.Variable]:
         """The variables that hold the values."""
-        return [item.variable for item in self._by_path.values()]
+        return [hyperparameter.variable for hyperparameter in self._by_path.values()]
 
-    def fit(self, others: Hyperparameters) -> bool:
-        """Returns whether a program over these can be used with the others' values."""
-        return all(item.fits(others._by_path[path].value) for path, item in self._by_path.items())
+    def accepts(self, values: Mapping[str, float]) -> bool:
+        """Returns whether a program that was traced with these can be used with other values, given by path."""
+        return all(hyperparameter.accepts(values[path]) for path, hyperparameter in self._by_path.items())
 
     def read(self) -> dict[str, float]:
         """Returns the values by path."""
-        return {path: item.value for path, item in self._by_path.items()}
+        return {path: hyperparameter.value for path, hyperparameter in self._by_path.items()}
 
     def assign(self, values: Mapping[str, float]) -> None:
         """Assigns other values, by path."""
-        for path, item in self._by_path.items():
-            item.assign(values[path])
+        for path, hyperparameter in self._by_path.items():
+            hyperparameter.assign(values[path])

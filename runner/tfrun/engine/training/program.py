@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfrun.engine.training.block import BlockGraph, BlockValues, Curves, Span, Validation
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
 from tfrun.engine.training.epoch_metrics import EpochMetrics
-from tfrun.engine.training.feed import Feed, Part
+from tfrun.engine.training.feed import Feed, Selection
 from tfrun.engine.training.order import Order
 from tfrun.engine.training.step import Step
 from tfrun.engine.training.traces import Traces
@@ -139,7 +139,7 @@ class Program:
         self._blocks: dict[tuple[str, Alone | Lanes], Callable[..., Any]] = {}
         # once or twice in a run: not worth XLA's compile time
         self._evaluate, self._begin_validation, self._end_epoch = (
-            tf.function(self.traces.noting(name, function), autograph=False)
+            tf.function(self.traces.recorded(name, function), autograph=False)
             for name, function in (
                 ("evaluation", self._evaluate_part),
                 ("begin_validation", self._epoch_end.begin_validation),
@@ -148,15 +148,15 @@ class Program:
         )
         self._feed: Feed | None = None
         self._val_rows = val_rows
-        self._validation: Part | None = None
+        self._validation: Selection | None = None
         self.use_feed(feed, val_rows)
 
     def use_feed(self, feed: Feed, val_rows: np.ndarray) -> None:
         """Takes the examples from a feed from now on."""
         self._feed, self._val_rows, self._validation = feed, val_rows, None
-        part = feed.keep(val_rows, self._evaluation_size(val_rows)) if len(val_rows) else None
-        if part is not None:  # then a block evaluates the validation split itself
-            self._validation = part._replace(num_rows=tf.constant(part.num_rows))
+        selection = feed.select(val_rows, self._evaluation_size(val_rows)) if len(val_rows) else None
+        if selection is not None:  # then a block evaluates the validation split itself
+            self._validation = selection._replace(num_rows=tf.constant(selection.num_rows))
 
     def start(self, feed: Feed, val_rows: np.ndarray) -> None:
         """Goes back to the first step, for another run whose variables have their first values already."""
@@ -205,24 +205,24 @@ class Program:
         return results[0] if len(results) == 1 else _joined(results)
 
     def run_lanes(
-        self, lanes: Lanes, parts: Sequence[Part], *, on: Sequence[bool], first_step: int, num_steps: int
+        self, lanes: Lanes, batches: Sequence[Selection], *, on: Sequence[bool], first_step: int, num_steps: int
     ) -> list[BlockResult]:
         """Trains `num_steps` steps, at most `max_steps`, of every lane that is on.
 
         Args:
             lanes: the runs, of which this program is one.
-            parts: each run's batches from the first step on, padded to `max_steps`; their examples are the same.
+            batches: each run's batches from the first step on, padded to `max_steps`; their examples are the same.
             on: which lanes train.
             first_step, num_steps: the same for all.
         """
-        rows = tf.stack([part.rows for part in parts])
+        rows = tf.stack([selection.rows for selection in batches])
         on_tensor = tf.constant(on)
-        values = self._call(lanes, parts[0].data, rows=rows, on=on_tensor, first_step=first_step, num_steps=num_steps)
+        values = self._call(lanes, batches[0].data, rows=rows, on=on_tensor, first_step=first_step, num_steps=num_steps)
         return [self._result(_lane(values, k)) for k in range(lanes.count)]
 
-    def batches(self, feed: Feed, first_step: int, num_steps: int) -> Part:
+    def batches(self, feed: Feed, first_step: int, num_steps: int) -> Selection:
         """Returns the batches of a block's steps, their rows padded to those of the longest block."""
-        return feed.batches(first_step, num_steps, self.max_steps * self._graph.batch_size)
+        return feed.batches(first_step, num_steps, length=self.max_steps * self._graph.batch_size)
 
     def evaluate(self, rows: np.ndarray) -> dict[str, float]:
         """Returns the loss and the metrics of the given rows, with the weights as they are."""
@@ -280,8 +280,8 @@ class Program:
         if mode == "eager":
             return block
         # AutoGraph would rewrite the block's loops, which are TensorFlow's already, in half a second
-        noted = self.traces.noting(f"block, {mode}{runs.name}", block)
-        return tf.function(noted, autograph=False, jit_compile=mode == "xla_loop")
+        recorded = self.traces.recorded(f"block, {mode}{runs.name}", block)
+        return tf.function(recorded, autograph=False, jit_compile=mode == "xla_loop")
 
     def _block(
         self,
@@ -289,7 +289,7 @@ class Program:
         runs: Alone | Lanes,
         data: Any,
         rows: tf.Tensor,
-        validation: Part | None,
+        validation: Selection | None,
         on: Any,
         span: Span,
     ) -> BlockValues:
@@ -313,8 +313,8 @@ class Program:
     def _add(self, rows: np.ndarray) -> None:
         """Adds rows to the validation's metrics."""
         size = self._evaluation_size(rows)
-        for part in self.feed.parts(rows, size):
-            self._evaluate(part.data, part.rows, tf.constant(part.num_rows), size)
+        for selection in self.feed.selections(rows, size):
+            self._evaluate(selection.data, selection.rows, tf.constant(selection.num_rows), size)
 
     def _evaluate_part(self, data: Any, rows: tf.Tensor, num_rows: tf.Tensor, size: int) -> None:
         self._epoch_end.evaluate(ALONE, True, data=data, rows=rows, num_rows=num_rows, size=size)

@@ -1,4 +1,4 @@
-"""How often TensorFlow traced each function, and which argument was new."""
+"""Records how often TensorFlow traces each function, and which argument was new each time."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ import keras
 
 
 class Traces:
-    """Notes the traces of a program's functions.
+    """Records the traces of a program's functions.
 
     Attributes:
-        reasons: function → why it was traced, each time: `first`, or the arguments that were new.
+        reasons: name of a function → the reason of each of its traces: `first`, or the arguments that were new.
     """
 
     def __init__(self) -> None:
         self.reasons: dict[str, list[str]] = {}
 
-    def noting(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns the function as `tf.function` is to get it: while it is traced, that is noted."""
-        names, seen = list(inspect.signature(function).parameters), list[dict[str, str]]()
+    def recorded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns the function to pass to `tf.function`: it records each of its calls, which are the traces."""
+        names = list(inspect.signature(function).parameters)
+        earlier: list[dict[str, str]] = []
 
-        def noted(*args: Any) -> Any:
-            described = _described(names, args)
-            self.reasons.setdefault(name, []).append(_what_is_new(described, seen))
-            seen.append(described)
+        def record_and_call(*args: Any) -> Any:
+            described = _describe(names, args)
+            self.reasons.setdefault(name, []).append(_reason(described, earlier))
+            earlier.append(described)
             return function(*args)
 
-        return noted
+        return record_and_call
 
     @property
-    def again(self) -> list[str]:
-        """What was traced more than once, and why."""
-        return [f"{name}: {why}" for name, reasons in self.reasons.items() for why in reasons[1:]]
+    def retraces(self) -> list[str]:
+        """The function and the reason of each trace that is not a function's first."""
+        return [f"{name}: {reason}" for name, reasons in self.reasons.items() for reason in reasons[1:]]
 
 
-def _described(names: list[str], args: tuple[Any, ...]) -> dict[str, str]:
+def _describe(names: list[str], args: tuple[Any, ...]) -> dict[str, str]:
+    """Returns the dtype and shape of each tensor in the arguments, and the other arguments as text, by their path."""
     described = {}
     for name, argument in zip(names, args, strict=True):
         for path, leaf in keras.tree.flatten_with_path(argument):
@@ -46,12 +48,12 @@ def _described(names: list[str], args: tuple[Any, ...]) -> dict[str, str]:
     return described
 
 
-def _what_is_new(described: dict[str, str], seen: list[dict[str, str]]) -> str:
-    """Says how arguments differ from those of the earlier trace that is most like this one."""
-    if not seen:
+def _reason(described: dict[str, str], earlier: list[dict[str, str]]) -> str:
+    """Returns how arguments differ from those of the earlier trace that is most like this one."""
+    if not earlier:
         return "first"
     differences: list[list[str]] = []
-    for old in seen:
+    for old in earlier:
         keys = [key for key in {**old, **described} if old.get(key) != described.get(key)]
         differences.append([f"{key} {old.get(key, 'not there')} → {described.get(key, 'not there')}" for key in keys])
     nearest = min(differences, key=len)

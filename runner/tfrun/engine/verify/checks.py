@@ -25,6 +25,7 @@ from tfrun.engine.inference.trained import export_pieces, first_rows
 from tfrun.engine.recording.progress import format_bytes
 from tfrun.engine.training import feed
 from tfrun.engine.verify import contracts, data_contracts, parity
+from tfrun.engine.verify.findings import ContractError, Finding, collect
 
 CONTRACT_ROWS = 8
 
@@ -74,7 +75,7 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
             difference = export_pieces(pieces, first, format=format, folder=Path(folder))
         say(console, f"export  {format} holds this model: predictions at most {difference:.2g} off, in a clean process")
     if options.parity_steps:
-        _check_parity(console, parity.compare(program, state, options.parity_steps), options.parity_steps)
+        _check_parity(console, parity.compare(program, state, num_steps=options.parity_steps), options.parity_steps)
     say(console, "All that can be checked without training is in order.")
 
 
@@ -88,29 +89,29 @@ def check_contracts(components: Sequence[tuple[str, ComponentSettings]], catalog
     Raises:
         ContractError: a component doesn't keep a promise.
     """
-    findings: dict[str, Sequence[contracts.Finding]] = {}
+    findings: dict[str, Sequence[Finding]] = {}
     for kind, settings in components:
         keras.utils.set_random_seed(0)
         build: Any = build_component if kind == "optimizer" else build_function  # other functions aren't called
         make = partial(build, kind, settings, catalog=catalog, where=kind)
-        findings[f"{kind}={settings.name}"] = contracts.findings(kind, make)
+        findings[f"{kind}={settings.name}"] = contracts.check(kind, make)
     _report(findings)
 
 
-def _findings_with_data(group: str, pieces: Pieces, catalog: Catalog) -> list[contracts.Finding]:
+def _findings_with_data(group: str, pieces: Pieces, catalog: Catalog) -> list[Finding]:
     """Returns the findings on a data set, a model or an algorithm, whose contracts need the config's data."""
     settings, step, examples = pieces.settings, pieces.parts.step, pieces.examples
     if group == "data":
-        return contracts.collected(data_contracts.of_dataset(partial(load_table, settings.data, catalog)))
+        return collect(data_contracts.check_dataset(partial(load_table, settings.data, catalog)))
     batch = feed.sample(examples, CONTRACT_ROWS)
     if group == "algorithm":
-        return contracts.collected(data_contracts.of_algorithm(step, batch))
+        return collect(data_contracts.check_algorithm(step, batch))
     outputs = examples.preprocessing.num_outputs if step.learns_targets else None
     make = partial(build_model, settings.model, catalog, examples.preprocessing)
-    return contracts.collected(data_contracts.of_model(make, batch[0], outputs))
+    return collect(data_contracts.check_model(make, batch[0], num_outputs=outputs))
 
 
-def _report(findings: Mapping[str, Sequence[contracts.Finding]]) -> None:
+def _report(findings: Mapping[str, Sequence[Finding]]) -> None:
     """Prints findings by component. Raises ContractError if a promise isn't kept."""
     console = Terminal()
     broken = []
@@ -123,7 +124,7 @@ def _report(findings: Mapping[str, Sequence[contracts.Finding]]) -> None:
                 broken.append(f"{name}: {finding.promise}")
     if broken:
         total = sum(map(len, findings.values()))
-        raise contracts.ContractError(f"check: {len(broken)} of {total} promises aren't kept: {'; '.join(broken)}")
+        raise ContractError(f"check: {len(broken)} of {total} promises aren't kept: {'; '.join(broken)}")
 
 
 def _print_pieces(console: Console, pieces: Pieces, variable_bytes: int) -> None:

@@ -1,6 +1,6 @@
-"""The contracts of components that are something only with data: data sets, models, algorithms.
+"""The contracts of components that can only be checked with data: data sets, models, algorithms.
 
-`tfrun check model=mlp data=csv …` puts those that its words choose through them, with the config's data.
+`tfrun check model=mlp data=csv …` checks those that its words choose, with the config's data.
 """
 
 from __future__ import annotations
@@ -16,30 +16,38 @@ from tfrun.data.fingerprint import fingerprint
 from tfrun.data.table import Table
 from tfrun.data.targets import main_output
 from tfrun.engine.training.step import Step
-from tfrun.engine.verify.contracts import CLOSE, Finding, compiled, made_again, near, saved
-from tfrun.protocols import AlgorithmOffer
+from tfrun.engine.verify.findings import (
+    CLOSE,
+    Finding,
+    check_compiled,
+    check_config,
+    check_saved,
+    compare,
+)
 
 SEED = 1
 
 
-def of_dataset(load: Callable[[], Table]) -> Iterator[Finding]:
-    """Puts a data set through its contract.
+def check_dataset(load: Callable[[], Table]) -> Iterator[Finding]:
+    """Checks a data set.
 
     Args:
         load: reads it anew.
     """
-    table, again = load(), load()
-    rows = {name: len(column) for name, column in table.columns.items()}
-    told = f"{len(table.target)} targets; {', '.join(f'{name}: {count}' for name, count in rows.items())}"
-    yield Finding("every column has a cell for each target", set(rows.values()) == {len(table.target)}, told)
+    table = load()
+    again = load()
+    num_rows = {name: len(column) for name, column in table.columns.items()}
+    counts = ", ".join(f"{name}: {count}" for name, count in num_rows.items())
+    is_complete = set(num_rows.values()) == {len(table.target)}
+    yield Finding("every column has a row for each target", is_complete, f"{len(table.target)} targets; {counts}")
     wrong = [name for name, column in table.columns.items() if not _is_column(column)]
-    yield Finding(
-        "columns are float64 without infinity, str objects, or arrays of numbers", not wrong, ", ".join(wrong)
-    )
-    wanted = "object" if table.task == "classification" else "float64"
-    is_right = table.target.ndim == 1 and table.target.dtype == wanted
-    yield Finding(f"the target is (N,) {wanted}", is_right, f"{table.target.shape} {table.target.dtype}")
-    yield Finding("read again it is the same", fingerprint(table) == fingerprint(again))
+    promise = "columns are float64 without infinity, str objects, or arrays of numbers"
+    yield Finding(promise, not wrong, ", ".join(wrong))
+    dtype = "object" if table.task == "classification" else "float64"
+    is_right = table.target.ndim == 1 and table.target.dtype == dtype
+    yield Finding(f"the target is (N,) {dtype}", is_right, f"{table.target.shape} {table.target.dtype}")
+    is_same = fingerprint(table) == fingerprint(again)
+    yield Finding("read again, it is the same", is_same)
 
 
 def _is_column(column: Any) -> bool:
@@ -50,86 +58,94 @@ def _is_column(column: Any) -> bool:
     return bool(column.dtype == np.float64 and not np.isinf(column).any())
 
 
-def of_model(make: Callable[[], keras.Model], inputs: Any, num_outputs: int | None) -> Iterator[Finding]:
-    """Puts a model through its contract.
+def check_model(make: Callable[[], keras.Model], inputs: Any, *, num_outputs: int | None) -> Iterator[Finding]:
+    """Checks a model.
 
     Args:
         make: makes it anew.
         inputs: a few encoded examples.
-        num_outputs: how many outputs the data's target needs; None where the algorithm doesn't learn it.
+        num_outputs: how many outputs the data's target needs; None if the algorithm doesn't learn it.
     """
 
-    def made_from(seed: int) -> keras.Model:
-        keras.utils.set_random_seed(seed)
+    def seeded_model() -> keras.Model:
+        keras.utils.set_random_seed(SEED)
         model = make()
         model(inputs)
         return model
 
-    model, x = made_from(SEED), tf.nest.map_structure(tf.convert_to_tensor, inputs)
-    outputs = tf.convert_to_tensor(main_output(model(x, training=False)))
-    rows = len(tf.nest.flatten(x)[0])
+    model = seeded_model()
+    x = tf.nest.map_structure(tf.convert_to_tensor, inputs)
+
+    def infer(x: Any) -> tf.Tensor:
+        return main_output(model(x, training=False))
+
+    outputs = tf.convert_to_tensor(infer(x))
+    num_rows = len(tf.nest.flatten(x)[0])
     if num_outputs is not None:
-        shapes = f"{tuple(outputs.shape)}, wanted {(rows, num_outputs)}"
-        yield Finding("gives each example its outputs", tuple(outputs.shape) == (rows, num_outputs), shapes)
+        shape = tuple(outputs.shape)
+        needed = (num_rows, num_outputs)
+        yield Finding("returns the outputs that the target needs", shape == needed, f"{shape}, needed {needed}")
     yield Finding("outputs are finite", bool(np.isfinite(outputs).all()))
-    twin = [np.array_equal(a, b) for a, b in zip(model.get_weights(), made_from(SEED).get_weights(), strict=True)]
-    yield Finding("a seed gives the same first weights again", all(twin))
-    yield near("outside of training it always gives the same", main_output(model(x, training=False)), outputs, 0.0)
+    pairs = zip(model.get_weights(), seeded_model().get_weights(), strict=True)
+    yield Finding("the same seed gives the same initial weights", all(np.array_equal(a, b) for a, b in pairs))
+    promise = "outside training, the same inputs always give the same outputs"
+    yield compare(promise, infer(x), expected=outputs, tolerance=0.0)
     changed = tf.nest.map_structure(lambda part: tf.concat([part[:-1], part[:1]], axis=0), x)
-    other = tf.convert_to_tensor(main_output(model(changed, training=False)))
-    yield near("an example's output depends on its own row only", other[:-1], outputs[:-1], CLOSE)
-    yield from compiled(lambda given: main_output(model(given, training=False)), x)
+    promise = "an example's output depends only on its own row"
+    yield compare(promise, tf.convert_to_tensor(infer(changed))[:-1], expected=outputs[:-1], tolerance=CLOSE)
+    yield from check_compiled(infer, x)
     if not type(model).__module__.startswith("keras."):  # a functional model's config is Keras' own
-        yield from made_again(model)
-    yield saved(model, x, outputs)
+        yield from check_config(model)
+    yield check_saved(model, x, outputs=outputs)
 
 
-def of_algorithm(step: Step, batch: Any) -> Iterator[Finding]:
-    """Puts an algorithm through its contract.
+def check_algorithm(step: Step, batch: Any) -> Iterator[Finding]:
+    """Checks an algorithm.
 
     Args:
         step: the run's, with its model, loss and groups.
         batch: a few encoded examples, (inputs, targets, weights).
     """
-    model, algorithm, trained = step.model, step.algorithm, [v for group in step.active for v in group.variables]
+    trained = [variable for group in step.active for variable in group.variables]
+    others = [*step.model.non_trainable_variables, *step.algorithm.variables]
     x, y, _ = tf.nest.map_structure(tf.convert_to_tensor, batch)
-    others = [*model.non_trainable_variables, *AlgorithmOffer.of(algorithm).variables]
+    has_gradient: list[bool] = []
 
-    def forward() -> Any:
+    def forward() -> dict[str, tf.Tensor]:
+        """Returns the scalars to minimize; while it is traced, notes which weights get a gradient."""
         with tf.GradientTape(persistent=True) as tape:
-            total, _ = algorithm.forward(model, step.loss, x, y)
+            total, _ = step.algorithm.forward(step.model, step.loss, x, y)
         totals = total if isinstance(total, dict) else {"": total}
-        slopes = [
-            tape.gradient(own, [v.value for v in (_variables_of(step, name) if name else trained)])
-            for name, own in totals.items()
-        ]
-        used.extend(slope is not None for own in slopes for slope in own)
+        for name, value in totals.items():
+            variables = _group_variables(step, name) if name else trained
+            gradients = tape.gradient(value, [variable.value for variable in variables])
+            has_gradient.extend(gradient is not None for gradient in gradients)
         return totals
 
-    used: list[bool] = []
-    before = [variable.numpy() for variable in trained]
-    state = [variable.numpy() for variable in others]
+    trained_before = [variable.numpy() for variable in trained]
+    others_before = [variable.numpy() for variable in others]
     run = tf.function(forward, autograph=False)
     totals = run()
-    scalars = all(value.shape == () and np.isfinite(value) for value in totals.values())
-    told = ", ".join(f"{name or 'loss'} {np.asarray(value)}" for name, value in totals.items())
-    yield Finding("forward gives a finite scalar", scalars, told)
+    is_scalar = all(value.shape == () and np.isfinite(value) for value in totals.values())
+    numbers = ", ".join(f"{name or 'loss'} {np.asarray(value)}" for name, value in totals.items())
+    yield Finding("forward returns a finite scalar", is_scalar, numbers)
     if "" not in totals:
         groups = {group.name for group in step.active}
-        yield Finding(
-            "or one for each optimizer group", totals.keys() == groups, f"groups: {', '.join(sorted(groups))}"
-        )
-    yield Finding("every trained weight gets a gradient", all(used), f"{sum(used)} of {len(used)}")
-    same = all(np.array_equal(a, b.numpy()) for a, b in zip(before, trained, strict=True))
-    yield Finding("forward leaves the trained weights as they are", same)
-    for variable, value in zip(others, state, strict=True):
-        variable.assign(value)
-    yield near("from the same state it gives the same again", run(), totals, 0.0)
+        promise = "or one for each optimizer group"
+        yield Finding(promise, totals.keys() == groups, f"groups: {', '.join(sorted(groups))}")
+    numbers = f"{sum(has_gradient)} of {len(has_gradient)}"
+    yield Finding("every trained weight gets a gradient", all(has_gradient), numbers)
+    pairs = zip(trained_before, trained, strict=True)
+    is_unchanged = all(np.array_equal(before, variable.numpy()) for before, variable in pairs)
+    yield Finding("forward doesn't change the trained weights", is_unchanged)
+    for variable, before in zip(others, others_before, strict=True):
+        variable.assign(before)
+    yield compare("from the same state, forward returns the same again", run(), expected=totals, tolerance=0.0)
     evaluate = tf.function(lambda: step.evaluate(step.loss, x, y)[0], autograph=False)
     losses = evaluate()
-    yield Finding("evaluate gives each example a loss", losses.shape == (len(y),), f"{tuple(losses.shape)}")
-    yield near("evaluate always gives the same", evaluate(), losses, 0.0)
+    yield Finding("evaluate returns a loss for each example", losses.shape == (len(y),), f"{tuple(losses.shape)}")
+    yield compare("evaluate always returns the same", evaluate(), expected=losses, tolerance=0.0)
 
 
-def _variables_of(step: Step, name: str) -> list[Any]:
+def _group_variables(step: Step, name: str) -> list[Any]:
     return next((group.variables for group in step.active if group.name == name), [])

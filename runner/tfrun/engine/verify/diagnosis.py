@@ -1,9 +1,10 @@
-"""Why a step was not taken: once more in Python, each row's loss looked at and each operation's numbers checked."""
+"""Finds why a step's numbers are not finite: repeats it in Python and checks each row's loss and each operation."""
 
 from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,27 +13,25 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.training.step import Step
-from tfrun.protocols import AlgorithmOffer
 
-LIBRARIES = [Path(module.__file__).parent for module in (tf, keras)] + [
-    Path(__file__).parents[1]
-]  # not a person's code
+# a person's own code is everywhere else
+LIBRARIES = [*(Path(module.__file__).parent for module in (tf, keras)), Path(__file__).parents[1]]
 
 
 class Diagnosis(NamedTuple):
-    """What wasn't finite.
+    """The cause of numbers that aren't finite.
 
     Attributes:
-        rows: the numbers of the rows whose own loss isn't finite; the whole batch where only the gradient isn't.
-        tensor: what the first operation was that gave nan or infinity, and where it is called.
+        rows: the numbers of the rows whose loss isn't finite; the whole batch if only the gradient isn't.
+        tensor: the first operation whose output is nan or infinite, and where it is called.
     """
 
     rows: list[int]
     tensor: str
 
 
-def diagnose(step: Step, data: Any, batch: tf.Tensor, numbers: np.ndarray) -> Diagnosis:
-    """Takes a step's first phase again and returns what it finds; the state is left as it is.
+def diagnose(step: Step, data: Any, *, batch: tf.Tensor, numbers: np.ndarray) -> Diagnosis:
+    """Repeats a step's first phase and returns the cause. The state is left unchanged.
 
     Args:
         step: its state is that before the step.
@@ -40,13 +39,14 @@ def diagnose(step: Step, data: Any, batch: tf.Tensor, numbers: np.ndarray) -> Di
         batch: the batch's row numbers in them.
         numbers: the same rows' numbers in the data set.
     """
-    changed = [*step.model.non_trainable_variables, *AlgorithmOffer.of(step.algorithm).variables]
+    changed = [*step.model.non_trainable_variables, *step.algorithm.variables]
     before = [variable.numpy() for variable in changed]
-    loss, losses = step.loss, list[np.ndarray]()
+    loss = step.loss
+    recorded: list[np.ndarray] = []
 
-    def noting(y: Any, y_pred: Any) -> tf.Tensor:
+    def record_losses(y: Any, y_pred: Any) -> tf.Tensor:
         values = loss(y, y_pred)
-        losses.append(np.atleast_1d(values.numpy()))
+        recorded.append(np.atleast_1d(values.numpy()))
         return values
 
     def compute() -> None:
@@ -56,31 +56,36 @@ def diagnose(step: Step, data: Any, batch: tf.Tensor, numbers: np.ndarray) -> Di
             for variable, value in zip(changed, before, strict=True):
                 variable.assign(value)
 
-    step.loss = noting
+    step.loss = record_losses
     try:
         compute()
-        own = np.concatenate(losses) if losses else np.zeros(0)
-        # an algorithm may ask for more losses than a batch has rows, or for others
-        wrong = ~np.isfinite(own) if len(own) == len(numbers) else np.zeros(len(numbers), bool)
-        tf.debugging.enable_check_numerics()
-        try:
-            compute()
-            tensor = "nothing that the same step in Python gives: only the compiled one isn't finite"
-        except tf.errors.InvalidArgumentError as error:
-            tensor = _described(error)
-        finally:
-            tf.debugging.disable_check_numerics()
+        losses = np.concatenate(recorded) if recorded else np.zeros(0)
+        # an algorithm may compute more losses than a batch has rows, or other ones
+        wrong = ~np.isfinite(losses) if len(losses) == len(numbers) else np.zeros(len(numbers), bool)
+        tensor = _first_not_finite(compute)
     finally:
         step.loss = loss
     return Diagnosis([int(number) for number in (numbers[wrong] if wrong.any() else numbers)], tensor)
 
 
-def _described(error: tf.errors.InvalidArgumentError) -> str:
+def _first_not_finite(compute: Callable[[], None]) -> str:
+    """Returns which operation's output is the first that isn't finite when `compute` is called."""
+    tf.debugging.enable_check_numerics()
+    try:
+        compute()
+        return "nothing that the same step in Python computes: only the compiled one isn't finite"
+    except tf.errors.InvalidArgumentError as error:
+        return _describe(error)
+    finally:
+        tf.debugging.disable_check_numerics()
+
+
+def _describe(error: tf.errors.InvalidArgumentError) -> str:
     """Returns for example `the output of Log, my_losses.py:12`."""
-    found = re.search(r'op "(\w+)"', str(error))
-    what = f"the output of {found[1]}" if found else "an operation's output"
+    operation = re.search(r'op "(\w+)"', str(error))
+    output = f"the output of {operation[1]}" if operation else "an operation's output"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(root) for root in LIBRARIES)]
     if any(frame.name == "gradient" and frame.filename.endswith("backprop.py") for frame in frames):
-        return f"{what}, on the way back through the gradient"
-    return f"{what}, {own[-1].filename}:{own[-1].lineno}" if own else what
+        return f"{output}, on the way back through the gradient"
+    outside = [frame for frame in frames if not any(Path(frame.filename).is_relative_to(root) for root in LIBRARIES)]
+    return f"{output}, {outside[-1].filename}:{outside[-1].lineno}" if outside else output

@@ -1,0 +1,180 @@
+"""Findings: whether a component keeps a promise. The checks here are those that contracts of several kinds share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrun.config import registry
+from tfrun.errors import ConfigError
+from tfrun.protocols import SavedOffer
+
+SAME = 1e-6  # tolerance: the same sums in another order
+CLOSE = 1e-5  # tolerance: other kernels
+DIFFERENCE = 1e-6  # the distance to either side in finite differences, float64
+MAX_MESSAGE = 300  # characters of other people's error messages
+
+# Run in a new process, which has only the saved model and the modules of the registered components.
+LOADER = """
+import contextlib, importlib, json, sys
+import keras, numpy as np
+folder, *modules = sys.argv[1:]
+for module in modules:
+    with contextlib.suppress(Exception, SystemExit):
+        importlib.import_module(module)
+model = keras.saving.load_model(f"{folder}/model.keras")
+with np.load(f"{folder}/inputs.npz") as arrays:
+    inputs = [arrays[key] for key in arrays.files]
+with open(f"{folder}/names.json") as file:
+    names = json.load(file)
+outputs = model(dict(zip(names, inputs)) if names else inputs[0], training=False)
+np.save(f"{folder}/outputs.npy", outputs["output"] if isinstance(outputs, dict) else outputs)
+"""
+
+
+class ContractError(ConfigError):
+    """A component doesn't keep a promise of its kind."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether a promise is kept, and the numbers that show it."""
+
+    promise: str
+    kept: bool
+    numbers: str = ""
+
+
+def collect(contract: Iterator[Finding]) -> list[Finding]:
+    """Returns the findings of a contract; an exception counts as a promise that isn't kept."""
+    findings: list[Finding] = []
+    try:
+        findings.extend(contract)
+    except Exception as error:  # whatever a person's code raises
+        message = " ".join(str(error).split())[:MAX_MESSAGE]
+        findings.append(Finding("runs without an error", False, f"{type(error).__name__}: {message}"))
+    return findings
+
+
+def compare(promise: str, actual: Any, *, expected: Any, tolerance: float = SAME) -> Finding:
+    """Checks that two results agree.
+
+    Args:
+        promise: the promise that is kept if they do.
+        actual, expected: tensors, or nested structures of them.
+        tolerance: relative to the largest expected value, or absolute if that is below 1.
+    """
+    pairs = zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True)
+    arrays = [(np.asarray(a, "float64"), np.asarray(b, "float64")) for a, b in pairs]
+    off = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in arrays)
+    size = max(float(np.max(np.abs(b), initial=1.0)) for _, b in arrays)
+    return Finding(promise, off <= tolerance * size, f"off by {off:.2g}, allowed {tolerance * size:.2g}")
+
+
+def check_compiled(run: Callable[[Any], Any], inputs: Any) -> Iterator[Finding]:
+    """Checks that a function returns the same in Python, as a graph and compiled by XLA."""
+    expected = run(inputs)
+    for how, jit_compile in (("as a graph", False), ("compiled by XLA", True)):
+        program = tf.function(run, jit_compile=jit_compile, autograph=False)
+        promise = f"{how}, it returns the same as in Python"
+        yield compare(promise, program(inputs), expected=expected, tolerance=CLOSE)
+
+
+def check_rows_apart(run: Callable[[tf.Tensor], Any], x: tf.Tensor, *, result: str) -> Finding:
+    """Checks that changing the last row of x changes no other row's result.
+
+    Args:
+        run: the function.
+        x: its argument, (B, …).
+        result: what it returns for an example, for the promise.
+    """
+    last = x[-1:] + 0.5 if x.dtype.is_floating else x[:1]
+    changed = tf.convert_to_tensor(run(tf.concat([x[:-1], last], axis=0)))
+    unchanged = tf.convert_to_tensor(run(x))
+    promise = f"an example's {result} depends only on its own row"
+    return compare(promise, changed[:-1], expected=unchanged[:-1], tolerance=CLOSE)
+
+
+def gradient(run: Callable[[tf.Tensor], Any], x: tf.Tensor) -> np.ndarray:
+    """Returns the gradient of the sum of a function's values, by autodiff."""
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(run(x))
+    return tf.convert_to_tensor(tape.gradient(total, x)).numpy()
+
+
+def check_gradient(run: Callable[[tf.Tensor], Any], x: tf.Tensor) -> Finding:
+    """Checks that autodiff agrees with central differences along each element of x, float64."""
+    differences = np.zeros(x.shape)
+    for place in np.ndindex(*x.shape):
+        offset = np.zeros(x.shape)
+        offset[place] = DIFFERENCE
+        above, below = (float(tf.reduce_sum(run(x + sign * offset))) for sign in (1.0, -1.0))
+        differences[place] = (above - below) / (2 * DIFFERENCE)
+    promise = "gradients agree with finite differences"
+    return compare(promise, gradient(run, x), expected=differences, tolerance=CLOSE)
+
+
+def check_config(component: Any, outputs: Callable[[Any], Any] | None = None) -> Iterator[Finding]:
+    """Checks that a component can be made again from its config, as Keras does when it loads a model.
+
+    Args:
+        component: an object; one without `get_config` promises nothing here.
+        outputs: returns what to compare of the object and of the one made again; None compares only their configs.
+    """
+    get_config = SavedOffer.of(component).get_config
+    if get_config is None:
+        return
+    config = get_config()
+    promise = "from_config(get_config()) makes an object with the same config"
+    try:
+        copy = type(component).from_config(config)
+    except TypeError as error:  # a parameter that __init__ doesn't accept
+        yield Finding(promise, False, str(error))
+        return
+    yield Finding(promise, copy.get_config() == config)
+    if outputs is not None:
+        yield compare("made again from its config, it returns the same", outputs(copy), expected=outputs(component))
+    if isinstance(component, keras.optimizers.Optimizer):
+        return  # a saved model has none
+    registered = keras.saving.get_registered_object(keras.saving.get_registered_name(type(component)))
+    is_found = registered is type(component)
+    advice = "" if is_found else "put @keras.saving.register_keras_serializable() above the class"
+    yield Finding("Keras finds its class when it loads a model", is_found, advice)
+
+
+def check_saved(model: keras.Model, inputs: Any, *, outputs: tf.Tensor) -> Finding:
+    """Checks that a model returns the same once a new process has loaded it.
+
+    Args:
+        model: the model.
+        inputs: a tensor, or a mapping of them.
+        outputs: the model's outputs for them.
+    """
+    promise = "saved and loaded in a new process, it returns the same"
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder, "model.keras"))
+        np.savez(Path(folder, "inputs.npz"), *tf.nest.flatten(inputs))
+        Path(folder, "names.json").write_text(json.dumps(sorted(inputs) if isinstance(inputs, dict) else []))
+        search = [path for path in sys.path if path]
+        code = f"import sys; sys.path[:] = {search!r}\n{LOADER}"
+        command = [sys.executable, "-c", code, folder, *registry.modules()]
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
+            return Finding(promise, False, process.stderr.strip().splitlines()[-1][:MAX_MESSAGE])
+        return compare(promise, np.load(Path(folder, "outputs.npy")), expected=outputs, tolerance=CLOSE)
+
+
+def shapes(tensors: Any) -> str:
+    """Returns the shapes of tensors, for the numbers of a finding."""
+    return str(tf.nest.map_structure(lambda tensor: tuple(tensor.shape), tensors))
