@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
 from tfrun.config import schema
-from tfrun.config.compose import session
+from tfrun.config.compose import open_configs
 from tfrun.data.table import load_table
 from tfrun.engine.building.pieces import build_session
 
@@ -87,7 +87,7 @@ class Setup:
 
 def build(words: Sequence[str]) -> Setup:
     """Builds what tfrun would train, from the same overrides."""
-    with session(words) as hydra:
+    with open_configs(words) as hydra:
         settings = schema.build_settings(hydra.compose(words).config, hydra.catalog, words)
         made = build_session(settings, hydra.catalog, load_table(settings.data, hydra.catalog))
     disable_op_determinism()

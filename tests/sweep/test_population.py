@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from hydra.types import RunMode
 
-from tfrun.config.compose import Sources, plugin_names, session
+from tfrun.config.compose import open_configs
+from tfrun.config.sources import Sources, plugin_names
 from tfrun.errors import TfrunError
 from tfrun.files import checkpoints, copy_run
 from tfrun.sweep.board import read_outcome
@@ -31,7 +32,7 @@ STEPS = 10  # an epoch
 
 def population(*words: str) -> Population:
     everything = [*BASE, *words]
-    with session(everything, plugins=plugin_names(everything, Sources())) as hydra:
+    with open_configs(everything, plugins=plugin_names(everything, Sources())) as hydra:
         return Population(hydra, hydra.compose(everything, RunMode.MULTIRUN).cfg)
 
 

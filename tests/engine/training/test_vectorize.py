@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.config import schema
-from tfrun.config.compose import session
+from tfrun.config.compose import open_configs
 from tfrun.data.table import load_table
 from tfrun.engine import experiment
 from tfrun.engine.training.vectorize import Lanes, either
@@ -62,7 +62,7 @@ def _float32_afterwards() -> Any:
 def train(root: Path, words: Sequence[str], own: Sequence[str], *, together: bool) -> tuple[list[Path], list[Any]]:
     """Trains runs that differ in their own words; returns their folders and exceptions."""
     errors: list[Any] = [None] * len(own)
-    with session(words) as hydra:
+    with open_configs(words) as hydra:
         of_each = [[*words, *text.split()] for text in own]
         configs = [schema.build_settings(hydra.compose(these).config, hydra.catalog, these) for these in of_each]
         table = load_table(configs[0].data, hydra.catalog)
