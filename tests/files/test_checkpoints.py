@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrun.engine.training.state import State
 from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import checkpoints
-from tfrun.files.checkpoints import State
 
 EXTRA = {"mode": "graph_loop", "journals": {"metrics.jsonl": 120}}
 
@@ -34,7 +34,7 @@ def make_state(value: float, shape: tuple[int, ...] = (2, 3), dtype: str = "floa
 
 def save(folder: Path, step: int, keep: int = 5, state: State | None = None) -> Path:
     state = state or make_state(step + 0.5)
-    return checkpoints.save(folder, step, state.describe(), state.read(), EXTRA, keep)
+    return checkpoints.save(folder, step, slots=state.describe(), arrays=state.read(), extra=EXTRA, keep=keep)
 
 
 def names(folder: Path) -> list[str]:
@@ -202,64 +202,6 @@ def test_sweep_removes_what_killed_writers_left(tmp_path: Path) -> None:
     assert checkpoints.newest(tmp_path) is not None
     checkpoints.sweep(tmp_path)
     assert names(tmp_path) == ["step-000000010"]
-
-
-@pytest.mark.parametrize(
-    ("state", "told"),
-    [
-        (lambda: make_state(1.0, (3, 3)), "model/0000 doesn't fit.*2, 3.*Expected.*3, 3"),
-        (lambda: State({"model": [tf.Variable(1.0)]}), "generator/0000 doesn't fit.*Expected: nothing"),
-        (lambda: State({"more": [tf.Variable(1.0)]}), "doesn't fit"),
-        (lambda: make_state(1.0, dtype="float64"), "model/0000 doesn't fit.*float32.*Expected.*float64"),
-    ],
-)
-def test_restore_takes_all_or_nothing(tmp_path: Path, state: Callable[[], State], told: str) -> None:
-    save(tmp_path, 9)
-    found = checkpoints.newest(tmp_path)
-    assert found is not None
-    other = state()
-    before = values(other)
-    with pytest.raises(CheckpointError, match=told):
-        other.restore(found)
-    assert values(other) == before
-
-
-def test_an_optional_role_may_come_or_go(tmp_path: Path) -> None:
-    save(tmp_path, 9)
-    found = checkpoints.newest(tmp_path)
-    assert found is not None
-    more = make_state(0.0)
-    more._variables["early_stopping/0000"] = tf.Variable(4.0)
-    more.restore(found, "early_stopping")
-    assert values(more)["early_stopping/0000"] == 4.0 and values(more)["position/0000"] == 9
-    fewer = make_state(0.0)
-    del fewer._variables["generator/0000"]
-    fewer.restore(found, "generator")
-    assert values(fewer)["model/0001"] == 9.5
-
-
-def test_write_and_read_put_a_state_back() -> None:
-    state = make_state(4.0)
-    before = state.read()
-    state.write(make_state(6.0).read())
-    assert values(state)["model/0001"] == 6.0
-    state.write(before)
-    assert values(state)["model/0001"] == 4.0 and values(state)["generator/0000"] == [4, 7]
-
-
-def test_what_was_read_is_a_copy() -> None:
-    """It is still being written while the next steps change the variables where they lie."""
-
-    def buffers() -> list[np.ndarray]:
-        return [np.asarray(memoryview(tf.convert_to_tensor(variable))) for variable in variables]
-
-    variables = [keras.Variable(np.zeros(1000, np.float32)), tf.Variable(tf.zeros(1000))]
-    assert all(map(np.shares_memory, buffers(), buffers()))  # so a read that is no copy would be found
-    arrays = list(State({"model": variables}).read().values())
-    assert not any(map(np.shares_memory, arrays, buffers()))
-    for variable in variables:
-        variable.assign_add(tf.ones(1000))
-    assert not np.any(arrays)
 
 
 def test_a_full_disk_leaves_the_older_ones(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def train(job: Job, value: float, status: str = "") -> None:
     if not status:
         status = "completed" if job.pause_epoch >= 6 else "stopped"
         extra = {"journals": {"metrics.jsonl": length}, "engine": {}}
-        checkpoints.save(job.folder.checkpoints, step, slots, arrays, extra, keep=1)
+        checkpoints.save(job.folder.checkpoints, step, slots=slots, arrays=arrays, extra=extra, keep=1)
     epoch = job.pause_epoch if status in ("completed", "stopped") else job.pause_epoch - 1
     job.folder.write_run(job.folder.read_run() | {"status": status, "step": step, "epoch": epoch, "best": {}})
 

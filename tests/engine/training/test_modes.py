@@ -13,7 +13,7 @@ from tfrun.engine.training.loop import Plan
 from tfrun.engine.training.mode_cache import Choices
 from tfrun.engine.training.modes import Choice, choose
 from tfrun.engine.training.program import Program, XlaError
-from tfrun.files.checkpoints import State
+from tfrun.engine.training.state import State
 
 DENSE = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
 CONVOLVING = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(1, 3), keras.layers.Flatten()])

@@ -16,8 +16,8 @@ from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.feed import Resident, Stream
 from tfrun.engine.training.order import Order
 from tfrun.engine.training.program import Program, Tracker
+from tfrun.engine.training.state import State
 from tfrun.engine.training.step import TargetScale
-from tfrun.files.checkpoints import State
 
 MODES = ["graph_loop", "xla_loop", "eager", "stream", "xla_stream", "narrow_stream"]
 

@@ -25,9 +25,9 @@ from tfrun.engine.training.loop import UNLIMITED, Plan
 from tfrun.engine.training.mode_cache import Choices
 from tfrun.engine.training.order import Order
 from tfrun.engine.training.program import Program, Tracker
+from tfrun.engine.training.state import State
 from tfrun.errors import ConfigError
 from tfrun.files import provenance
-from tfrun.files.checkpoints import State
 from tfrun.files.xla_cache import processor
 
 LOG_POINTS = 500  # of a curve over steps, where logger.every_steps is not set

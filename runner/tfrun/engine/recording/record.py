@@ -69,9 +69,11 @@ class Record:
         """Goes on with the journals where a checkpoint left them."""
         folder, best = self._folder, self._session.best
         self.shorter = journals.cut_back(folder.path, lengths)
-        self.results = journals.Results(folder.metrics_jsonl, int(best.best_step.numpy()), best.monitor)
+        self.results = journals.Results.read(
+            folder.metrics_jsonl, best_step=int(best.best_step.numpy()), monitor=best.monitor
+        )
         self.board = TensorBoard(folder.tensorboard) if self._session.settings.logger else None
-        lines = journals.JsonLines(folder.metrics_jsonl)
+        lines = journals.JsonLines.open(folder.metrics_jsonl)
         self.writer = journals.MultiWriter(filter(None, [lines, self.results, self.board]))
 
     def __enter__(self) -> Record:
@@ -152,7 +154,7 @@ class Record:
             "fingerprint": session.examples.fingerprint,
         }
         keep = session.settings.checkpoint.keep
-        checkpoints.save(self._folder.checkpoints, step, self._slots, arrays, extra, keep)
+        checkpoints.save(self._folder.checkpoints, step, slots=self._slots, arrays=arrays, extra=extra, keep=keep)
         run.update(step=step, epoch=step // session.plan.steps_per_epoch)
         run.update(metrics=self.results.metrics, best=self.results.best)
         run["timing"] |= seconds

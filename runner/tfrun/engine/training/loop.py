@@ -19,7 +19,7 @@ from typing import Any
 
 from tfrun.engine.training.program import BlockResult, Program
 from tfrun.errors import DivergedError
-from tfrun.files import disk
+from tfrun.files.failpoints import reach
 from tfrun.files.journals import Writer
 
 UNLIMITED = sys.maxsize  # the last step of a run that only time or a signal ends
@@ -140,7 +140,7 @@ async def train(
         else:
             timing.compile_seconds += seconds
             compiled = True
-        disk.reach("epoch" if len(result.train) else "block")
+        reach("epoch" if len(result.train) else "block")
         write(step, result)
         values |= newest_values(result, program.names)
         step += len(result.losses)

@@ -18,7 +18,7 @@ from tfrun.engine import private
 from tfrun.engine.training.loop import Plan
 from tfrun.engine.training.mode_cache import Choices
 from tfrun.engine.training.program import Program, XlaError
-from tfrun.files.checkpoints import State
+from tfrun.engine.training.state import State
 
 FIXED = {"xla": "xla_loop", "graph": "graph_loop", "eager": "eager"}
 WORTH_XLA_STEPS = 2000  # below it the whole run takes less time than XLA's compilation

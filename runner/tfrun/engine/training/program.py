@@ -24,7 +24,7 @@ from tfrun.engine.training.step import Step, gather, own_share, update, weighted
 from tfrun.engine.training.traces import Traces
 from tfrun.engine.training.vectorize import Alone, Lanes
 from tfrun.errors import ConfigError
-from tfrun.files import disk
+from tfrun.files.failpoints import reach
 from tfrun.files.xla_cache import throw_away
 
 MAX_STEPS = 4096  # of a block: the arrays it returns have this length, and its order this many batches
@@ -256,7 +256,7 @@ class Program:
         curves, epochs, steps, ended, ok, stop = values
         if self._validates_outside and ok and (first_step + num_steps) % self._per_epoch == 0:
             train_values = self._compiled_begin()
-            disk.reach("validation")
+            reach("validation")
             self._add(self._val_rows)
             epochs, stop = tf.nest.map_structure(lambda value: value.numpy(), self._compiled_epoch_end(train_values))
             epochs, ended = Epochs(*(np.array([value]) for value in epochs)), 1

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrun.engine.training.program import Program, XlaError
+from tfrun.engine.training.state import State
 from tfrun.errors import ConfigError
-from tfrun.files.checkpoints import State
 
 MODES = {"graph_loop": "graph", "xla_loop": "xla"}
 TOLERANCE = 1e-4  # relative to a tensor's largest value, or to 1 where that is smaller

@@ -1,0 +1,72 @@
+"""The state of a run: every variable that a resumed run must restore."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfrun.errors import CheckpointError
+from tfrun.files.checkpoints import Checkpoint
+
+
+class State:
+    """A run's variables by slot.
+
+    A slot is a role and a number, since automatic names differ between processes.
+
+    Args:
+        variables: role → variables (Keras' or TensorFlow's), in an order that is the same in every process.
+    """
+
+    def __init__(self, variables: Mapping[str, list[Any]]):
+        self._variables = {f"{role}/{k:04d}": v for role, items in variables.items() for k, v in enumerate(items)}
+
+    @property
+    def variables(self) -> list[Any]:
+        """All variables, in the order of their slots."""
+        return list(self._variables.values())
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        """Returns each slot's path, shape and dtype, for the manifest of a checkpoint."""
+        return {
+            slot: {"path": getattr(v, "path", v.name), "shape": list(v.shape), "dtype": str(_tensor(v).dtype.name)}
+            for slot, v in self._variables.items()
+        }
+
+    def read(self) -> dict[str, np.ndarray]:
+        """Returns a copy of every value, which later steps don't change; the host waits for the device here."""
+        return {slot: _tensor(variable).numpy() for slot, variable in self._variables.items()}
+
+    def write(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Assigns values to the variables of the given slots."""
+        for slot, variable in self._variables.items():
+            if slot in arrays:
+                variable.assign(arrays[slot])
+
+    def restore(self, checkpoint: Checkpoint, optional: str = "") -> None:
+        """Assigns a checkpoint's values, all or none.
+
+        Args:
+            checkpoint: what was saved, and is whole.
+            optional: a role that may be missing on either side; its variables then keep their values.
+
+        Raises:
+            CheckpointError: a slot is missing, left over, or of another shape or type.
+        """
+        slots, saved = self.describe(), checkpoint.slots
+        for slot in sorted(slots.keys() | saved.keys()):
+            if optional and slot.startswith(f"{optional}/") and (slot in slots) != (slot in saved):
+                continue
+            here, there = slots.get(slot), saved.get(slot)
+            if here is None or there is None or (here["shape"], here["dtype"]) != (there["shape"], there["dtype"]):
+                raise CheckpointError(
+                    f"{checkpoint.path}: {slot} doesn't fit this model and optimizer. "
+                    f"Received: {there or 'nothing'}. Expected: {here or 'nothing'}"
+                )
+        self.write(checkpoint.arrays)
+
+
+def _tensor(variable: Any) -> Any:
+    return variable.value if hasattr(variable, "path") else variable
