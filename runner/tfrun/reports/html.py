@@ -15,7 +15,7 @@ from tfrun.reports.comparison import Comparison, Row
 from tfrun.reports.importance import importances, is_logarithmic
 from tfrun.reports.tables import TextTable, runs_table, seeds_table
 
-MAX_CURVES = 50  # more can't be told apart
+MAX_CURVES = 50  # the eye can't distinguish more
 HEIGHT = 420  # pixels of a figure
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; color: #222; }
