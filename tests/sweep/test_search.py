@@ -91,7 +91,7 @@ def test_the_space_is_the_config_s_and_the_command_line_s() -> None:
         (("optimizer.learning_rate=tag(log,interval(0,1))",), "an interval needs 0 < low < high"),
         (("loss=huber,hubber", RATE), "Did you mean 'huber'?"),
         ((RATE, "hydra.sweeper.objectives={val/accuracy: max}"), "hydra.sweeper.objectives"),
-        ((RATE, "hydra.sweeper.objectives={val/mae: small}"), "must be min or max"),
+        ((RATE, "hydra.sweeper.objectives={val/mae: small}"), "must be min, max or null"),
         ((RATE, "hydra.sweeper.objectives={val/mae: min, val/loss: min}", "hydra.sweeper.pruner=median"), "several"),
         ((RATE, "loss=mse,huber"), "val/loss says nothing of which loss is better"),
         ((RATE, "loss=huber", "loss.delta=interval(1,2)", "hydra.sweeper.objectives={train/loss: min}"), "loss.delta"),
@@ -205,6 +205,24 @@ def test_several_objectives_and_constraints(tmp_path: Path) -> None:
     assert first.values == [1.0, 4.0] and second.values == [1.0, 8.0]
     assert first.constraints == {"val/mae <= 5": -1.0, "parameters > 9": 2.0}  # 7 parameters are 2 too few
     assert second.constraints == {"val/mae <= 5": 3.0, "parameters > 9": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "directions"),
+    [
+        (["checkpoint.monitor=val/r2"], ["MAXIMIZE"]),
+        (["checkpoint.monitor=val/mae"], ["MINIMIZE"]),
+        (
+            ["hydra.sweeper.objectives={val/r2: null, val/mae: null, val/loss: max}"],
+            ["MAXIMIZE", "MINIMIZE", "MAXIMIZE"],
+        ),
+    ],
+)
+def test_an_objective_without_a_direction_has_that_of_its_metric(
+    tmp_path: Path, words: list[str], directions: list[str]
+) -> None:
+    begun(tmp_path / "s", RATE, "metric=[mae,r2]", *words)
+    assert [direction.name for direction in study(tmp_path / "s").directions] == directions
 
 
 def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def catalog_options(catalog: Catalog, folders: Sequence[Path]) -> dict[str, dict
 
 def _optimizer_for(model: Component | None) -> dict[str, Any]:
     """Returns an optimizer section with the groups that a model asks for, their missing keys filled in."""
-    groups = (model.attributes.get("optimizer_groups") if model else None) or ONE_GROUP
+    groups = (model.declared("optimizer_groups") if model else None) or ONE_GROUP
     filled = {}
     for name, group in groups.items():
         missing = {key: default for key, default in OPTIMIZER_GROUP_KEYS.items() if key not in group}

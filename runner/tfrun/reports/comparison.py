@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
+from tfrun.config.catalog import Catalog, load_catalog
 from tfrun.config.cross_checks import is_comparable
 from tfrun.config.keys import flatten
 from tfrun.errors import ConfigError, unknown
 from tfrun.files.runs import RunFolder
 
 NOT_COMPARED = ("output_root", "tags", "plugins")  # keys that don't change what is trained
-GREATER_IS_BETTER = ("accuracy", "auc", "fbeta", "precision", "r2", "recall")  # metrics, by their registered names
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def compare(
     Args:
         paths: run folders, sweeps, or folders that contain such.
         metric: the metric to order by, `val/mae` for example; None takes what chose the first run's best weights.
-        mode: `min` or `max`; None takes the better direction of the metric.
+        mode: `min` or `max`; None takes the first run's `checkpoint.mode` for the value that it monitored, if it was
+            set, and else the better direction of the metric.
         take: the epoch whose value counts, `best` or `last`.
 
     Raises:
@@ -95,7 +96,7 @@ def compare(
     if metric not in known and any(row.run["status"] == "completed" for row in rows):
         raise unknown("metric", "metric of these runs", metric, known)
     if mode is None:
-        mode = _better_direction(metric, first)
+        mode = _better_direction(metric, rows[0])
     elif mode not in ("min", "max"):
         raise unknown("mode", "mode", mode, ["min", "max"])
     if take not in ("best", "last"):
@@ -111,12 +112,28 @@ def compare(
     return Comparison(sorted(rows, key=rank), _differing(rows), metric, mode, take)
 
 
-def _better_direction(metric: str, config: Mapping[str, Any]) -> str:
-    """Returns whether the `min` or the `max` of a metric is best, as far as a run's config tells."""
-    if metric == config["checkpoint.monitor"]:
-        return str(config["checkpoint.mode"])
-    name = config.get(f"metric.{metric.partition('/')[2]}.name")
-    return "max" if name in GREATER_IS_BETTER else "min"
+def _better_direction(metric: str, row: Row) -> str:
+    """Returns whether the `min` or the `max` of a metric is best, as far as a run tells."""
+    configured = row.config.get("checkpoint.mode") if metric == row.config["checkpoint.monitor"] else None
+    return str(configured) if configured else _mode_of(metric, row)
+
+
+def _mode_of(metric: str, row: Row) -> str:
+    """Returns `max` if a greater value is better: as `run.json` says, or the catalog for runs of earlier versions."""
+    key = metric.partition("/")[2]
+    noted = row.run.get("higher_is_better") or {}
+    if key not in noted:
+        component = _catalog(row.config.get("plugins")).find("metric", row.config.get(f"metric.{key}.name"))
+        noted = {key: component is not None and component.declared("higher_is_better")}
+    return "max" if noted[key] else "min"
+
+
+def _catalog(plugins: Any) -> Catalog:
+    """Returns the components with those of a run's plugins, if they can still be found."""
+    try:
+        return load_catalog([str(name) for name in plugins or ()])
+    except ConfigError:
+        return load_catalog()
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:

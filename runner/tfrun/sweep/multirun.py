@@ -153,8 +153,15 @@ def resume(session: Session, sweep: Composed, folder: RunFolder, retry: bool) ->
             search.begin(folder.path, ledger, trials, left)
         composer = Composer(session, sweep.cfg, swept, told["threads"])
         source = search or Grid([composer(own.overrides, own.number).within(folder.path).going_on() for own in left])
-        pool = _pool(session, hydra.launcher, ledger, sweep.config["checkpoint"]["mode"])
+        mode = search.mode if search else _mode(sweep, composer, trials)
+        pool = _pool(session, hydra.launcher, ledger, mode)
         return _summed_up(folder, swept, pool, lambda: pool.run(source))
+
+
+def _mode(sweep: Composed, composer: Composer, trials: Sequence[Trial]) -> str:
+    """Returns `min` or `max`, which is best of the monitored value; its metric says so if the config doesn't."""
+    mode: str | None = sweep.config["checkpoint"]["mode"]
+    return mode or (composer(trials[0].overrides, 0).settings.checkpoint.mode if trials else "min")
 
 
 def _note_ends(folder: RunFolder, ledger: Ledger, trials: Sequence[Trial]) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Session
 from tfrun.config.cross_checks import monitored_values
+from tfrun.config.directions import mode_of
 from tfrun.errors import ConfigError, DataError, unknown
 from tfrun.sweep import optuna_private, optuna_study, space
 from tfrun.sweep.board import Outcome, read_outcome
@@ -56,7 +58,7 @@ class Search:
         self.first = space.check(self.space, self._composed)[0]
         checkpoint = self.first.settings.checkpoint
         self.mode: str = checkpoint.mode
-        self._objectives = self._checked_objectives({checkpoint.monitor: self.mode})
+        self._objectives = self._checked_objectives({checkpoint.monitor: self.mode}, session.catalog)
         space.check_comparable(self.space, self._objectives)
         self._constraints = {text: optuna_study.constraint(text) for text in self._settings["constraints"]}
         self._make = optuna_study.opener(self._settings, self.space, self.first.settings, bool(self._constraints))
@@ -171,12 +173,15 @@ class Search:
     def _composed(self, chosen: Mapping[str, str]) -> Job:
         return self.composer([*self.common, *(f"{key}={value}" for key, value in chosen.items())], 0)
 
-    def _checked_objectives(self, default: dict[str, str]) -> dict[str, str]:
+    def _checked_objectives(self, default: dict[str, str], catalog: Catalog) -> dict[str, str]:
         objectives = self._settings["objectives"] or default
         known = monitored_values(self.first.settings)
+        directions: dict[str, str] = {}
         for name, direction in objectives.items():
             if name not in known:
                 raise unknown("hydra.sweeper.objectives", "value", str(name), known)
-            if direction not in ("min", "max"):
-                raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min or max. Received: {direction!r}")
-        return {str(name): f"{direction}imize" for name, direction in objectives.items()}
+            if direction not in ("min", "max", None):
+                raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min, max or null. Received: {direction!r}")
+            mode = direction or mode_of(str(name), self.first.settings.metric, catalog)
+            directions[str(name)] = f"{mode}imize"
+        return directions
