@@ -41,12 +41,12 @@ def housing_csv() -> Path:
 @pytest.fixture(scope="session")
 def settings() -> Callable[..., Any]:
     """Returns the checked config of a command line: `settings("trainer.max_epochs=3").trainer.max_epochs`."""
-    from tfrun.config.compose import session
+    from tfrun.config.compose import open_configs
     from tfrun.config.schema import build_settings
 
     def compose(*overrides: str) -> Any:
-        with session(overrides) as hydra:
-            return build_settings(hydra.compose(overrides).config, hydra.catalog, overrides)
+        with open_configs(overrides) as configs:
+            return build_settings(configs.compose(overrides).config, configs.catalog, overrides)
 
     return compose
 

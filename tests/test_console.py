@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
 import pytest
 
-from tfrun.console import library_output_to
+from tfrun.console import is_live, library_output_to, short_names, shown
 
 
 def test_a_log_on_a_full_disk_loses_its_lines_alone(capfd: pytest.CaptureFixture[str]) -> None:
@@ -19,3 +20,34 @@ def test_what_libraries_log_goes_to_the_log(tmp_path: Path, capfd: pytest.Captur
         logging.getLogger("tfrun").warning("training goes on")
     assert (tmp_path / "log").read_text().endswith("WARNING tfrun: training goes on\n")
     assert capfd.readouterr() == ("", "")
+
+
+def test_keys_are_shortened_as_far_as_they_differ() -> None:
+    assert short_names(["optimizer.learning_rate", "model.units"]) == ["learning_rate", "units"]
+    groups = ["optimizer.groups.wide.clip_norm", "optimizer.groups.deep.clip_norm"]
+    assert short_names(groups) == ["wide.clip_norm", "deep.clip_norm"]
+    assert short_names(["seed", "model.seed"]) == ["seed", "model.seed"]
+    assert short_names([]) == []
+
+
+def test_paths_below_the_current_folder_are_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown(tmp_path / "outputs" / "a") == "outputs/a"
+    assert shown(Path("/elsewhere")) == "/elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"), [("TERM", "xterm", True), ("TERM", "dumb", False), ("NO_COLOR", "1", False)]
+)
+def test_a_display_moves_on_a_terminal_only(
+    variable: str, value: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tty(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv(variable, value)
+    assert is_live(Tty()) is expected
+    assert not is_live(io.StringIO())

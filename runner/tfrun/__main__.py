@@ -1,4 +1,4 @@
-"""`python -m tfrun`."""
+"""Runs the command line as `python -m tfrun`."""
 
 import sys
 

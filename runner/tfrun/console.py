@@ -1,4 +1,4 @@
-"""The terminal: who may write to it, and what goes to `tfrun.log` instead."""
+"""The terminal: prints for a person, and redirects what libraries print to `tfrun.log`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from rich.console import Console
 
 
 def is_live(stream: object = None) -> bool:
-    """Returns whether the output is a terminal where a display may move (NO_COLOR and TERM=dumb say no)."""
+    """Returns whether a stream, by default standard output, is a terminal on which a display may move.
+
+    NO_COLOR and TERM=dumb say that it may not.
+    """
     isatty = getattr(stream or sys.stdout, "isatty", lambda: False)
     return bool(isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 class Terminal(Console):
-    """Rich's console, but a reader that went away (`tfrun | head -1`) doesn't end the run."""
+    """Rich's console, which a closed pipe (`tfrun | head -1`) only silences, so that the run continues."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -27,7 +30,7 @@ class Terminal(Console):
 
 
 def say(console: Console, text: str) -> None:
-    """Prints a line as it is: no markup, and never broken, so that paths can be copied from a narrow window."""
+    """Prints a line unchanged: without markup, and not wrapped, so that paths can be copied from a narrow window."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
@@ -37,7 +40,7 @@ def shown(path: Path) -> str:
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
-    """Returns the keys without what they don't need to be told apart: `optimizer.learning_rate` is `learning_rate`."""
+    """Returns the keys as short as they can be and still differ: `learning_rate` for `optimizer.learning_rate`."""
 
     def ends(count: int) -> list[str]:
         return [".".join(key.split(".")[-count:]) for key in keys]
@@ -47,10 +50,10 @@ def short_names(keys: Sequence[str]) -> list[str]:
 
 
 class _Log(logging.FileHandler):
-    """A log whose lost lines are not a lost run: the disk may be full."""
+    """A log that drops the lines that a full disk refuses, so that the run continues."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        """Lets go of the line."""
+        """Drops the line."""
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -59,9 +62,9 @@ class _Log(logging.FileHandler):
 
 @contextlib.contextmanager
 def library_output_to(log: Path) -> Iterator[None]:
-    """Sends to `log` what libraries write: file descriptor 2 (TensorFlow's C++), Python's logging and warnings.
+    """Redirects to `log` what libraries write: file descriptor 2 (TensorFlow's C++), Python's logging and warnings.
 
-    Our own `sys.stderr` stays where it was. Enter it before TensorFlow is imported.
+    Our own `sys.stderr` still writes to the terminal. Enter this context before TensorFlow is imported.
     """
     sys.stderr.flush()
     terminal = os.dup(2)

@@ -1,6 +1,6 @@
-"""What can go wrong by someone's mistake or the machine's: one line for the person, one exit code for the script.
+"""Errors that a person or the machine causes: one line for the person, and an exit code for scripts.
 
-Anything that is not a `TfrunError` is a bug and keeps its traceback.
+Anything else than a `TfrunError` is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class TfrunError(Exception):
-    """A fault that is told in one message, without a traceback; `details` are for `run.json`."""
+    """An error that is reported in one message, without a traceback; `details` are written to `run.json`."""
 
     exit_code = 1
 
@@ -28,7 +28,7 @@ class ConfigError(TfrunError):
 
 
 class DataError(TfrunError):
-    """The data can't be read or doesn't fit what was asked."""
+    """The data can't be read, or doesn't fit the config."""
 
     exit_code = 3
 
@@ -94,7 +94,7 @@ def private_name(owner: Any, name: str, library: str, use: str) -> Any:
 
 @contextlib.contextmanager
 def private_imports(library: str) -> Iterator[None]:
-    """Raises LibraryChangedError where a private module of a library, or a name in one, can't be imported."""
+    """Raises LibraryChangedError if a private module of a library, or a name in one, can't be imported."""
     try:
         yield
     except ImportError as error:
@@ -102,14 +102,21 @@ def private_imports(library: str) -> Iterator[None]:
 
 
 def near_miss(name: object, known: Iterable[str]) -> str:
-    """Returns ` Did you mean 'x'?` where a known name is close to `name`, else an empty string."""
+    """Returns ` Did you mean 'x'?` if a known name is close to `name`, else an empty string."""
     by_lower = {other.lower(): other for other in known}
     close = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
     return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
 def unknown(where: str, what: str, name: object, known: Iterable[str]) -> ConfigError:
-    """Returns the error for a name that isn't there, with the names that are and the near miss."""
+    """Returns the error for an unknown name, with the known names and the near miss.
+
+    Args:
+        where: the config path.
+        what: the noun for the name: `option`, `metric`.
+        name: the name that isn't known.
+        known: the names that are.
+    """
     names = sorted(known)
     listed = ", ".join(names) or "none"
     return ConfigError(f"{where}: unknown {what}. Received: {name!r}. Known: {listed}.{near_miss(name, names)}")

@@ -15,7 +15,7 @@ from tensorflow.python.framework.config import disable_op_determinism
 
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
-from tfrun.config.compose import session
+from tfrun.config.compose import open_configs
 from tfrun.config.settings import Settings
 from tfrun.data.sources import load_table
 from tfrun.engine.building.pieces import build_pieces
@@ -126,7 +126,7 @@ def build(overrides: Sequence[str]) -> Setup:
 
 @functools.cache  # most contenders train the same config
 def _composed(overrides: tuple[str, ...]) -> tuple[Settings, Catalog]:
-    with session(overrides) as hydra:
+    with open_configs(overrides) as hydra:
         return schema.build_settings(hydra.compose(overrides).config, hydra.catalog, overrides), hydra.catalog
 
 

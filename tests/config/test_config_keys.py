@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfrun.config.catalog import load_catalog
-from tfrun.config.compose import session
+from tfrun.config.compose import open_configs
 from tfrun.config.registry import KINDS
 from tfrun.config.settings import GROUP_KEYS, OPTIMIZER_KEYS, config_keys
 
@@ -19,8 +19,8 @@ def current() -> str:
     lines = [f"{key}: {annotation}" for key, annotation in config_keys().items()]
     lines += [f"optimizer.{key}" for key in OPTIMIZER_KEYS]
     lines += [f"optimizer.groups.*.{key}" for key in ("name", *OPTIMIZER_KEYS, *GROUP_KEYS)]
-    with session([]) as hydra:
-        lines += [f"{group}={option}" for group in hydra.groups() for option in hydra.options(group)]
+    with open_configs([]) as configs:
+        lines += [f"{group}={option}" for group in configs.groups() for option in configs.options(group)]
     for kind in KINDS:
         for name in catalog.names(kind):
             params = catalog.get(kind, name, kind).params

@@ -16,7 +16,7 @@ import sys
 from tfrun import cli
 from tfrun.engine import experiment  # noqa: F401 (imports TensorFlow, once)
 from tfrun.engine.recording import tensorboard
-from tfrun.files import disk, runs
+from tfrun.files import failpoints, runs
 
 
 def set_clock_back() -> None:
@@ -39,7 +39,7 @@ for line in sys.stdin:
         out = os.open(job["out"], os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         for standard in (1, 2):
             os.dup2(out, standard)
-        disk._failpoint = disk.Failpoint(job["failpoint"]) if job["failpoint"] else None
+        failpoints.set_failpoint(job["failpoint"])
         if job.get("file_bytes"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_bytes"], resource.RLIM_INFINITY))
         if job.get("clock"):

@@ -19,8 +19,9 @@ from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.npz import npz
 from tfrun.config import schema
 from tfrun.config.catalog import load_catalog
-from tfrun.config.compose import Sources, session
+from tfrun.config.compose import open_configs
 from tfrun.config.settings import config_keys
+from tfrun.config.sources import Sources
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import fit
 from tfrun.data.split import split_rows
@@ -90,7 +91,7 @@ def test_overrides(dice: random.Random, tmp_path: Path, monkeypatch: pytest.Monk
         "hydra.x",
     ]
     before = dict(os.environ)
-    with session([]) as hydra:
+    with open_configs([]) as hydra:
         for _ in range(CASES):
             words = [f"{dice.choice(['', '', '+', '++', '~'])}{dice.choice(keys)}={dice.choice(ODD)}" for _ in range(2)]
             try:
@@ -103,12 +104,12 @@ def test_overrides(dice: random.Random, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_yaml_files(dice: random.Random, tmp_path: Path) -> None:
-    with session([]) as hydra:
+    with open_configs([]) as hydra:
         whole = yaml.safe_dump(hydra.compose([]).config, sort_keys=False).encode()
     for _ in range(CASES // 10):
         (tmp_path / "own.yaml").write_bytes(mutated(whole, dice))
         try:
-            with session([], Sources("own", str(tmp_path))) as hydra:
+            with open_configs([], Sources("own", str(tmp_path))) as hydra:
                 schema.build_settings(hydra.compose([]).config, hydra.catalog)
         except TfrunError as error:
             assert error.exit_code in (2, 3), (tmp_path / "own.yaml").read_bytes()

@@ -45,9 +45,9 @@ def on_saving(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], None
     save = checkpoints.save
 
     def call(function: Callable[[int], None]) -> None:
-        def called(folder: Path, step: int, *rest: Any) -> Path:
+        def called(folder: Path, step: int, **rest: Any) -> Path:
             function(step)
-            return save(folder, step, *rest)
+            return save(folder, step, **rest)
 
         monkeypatch.setattr(checkpoints, "save", called)
 

@@ -34,7 +34,7 @@ def make_state(value: float, shape: tuple[int, ...] = (2, 3), dtype: str = "floa
 
 def save(folder: Path, step: int, keep: int = 5, state: State | None = None) -> Path:
     state = state or make_state(step + 0.5)
-    return checkpoints.save(folder, step, state.describe(), state.read(), EXTRA, keep)
+    return checkpoints.save(folder, step, slots=state.describe(), arrays=state.read(), extra=EXTRA, keep=keep)
 
 
 def names(folder: Path) -> list[str]:

@@ -1,44 +1,19 @@
-"""Event files are read back with TensorBoard's own reader."""
+"""`metrics.jsonl`, the results that run.json gets, and journals on disks that refuse."""
 
 from __future__ import annotations
 
-import itertools
+import errno
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from tfrun.engine.recording.tensorboard import TensorBoard, summary_metrics
 from tfrun.errors import ResourceError
-from tfrun.files.journals import (
-    JsonLines,
-    MultiWriter,
-    Results,
-    cut_back,
-    journal_lengths,
-)
-
-
-def make_board(root: Path, start: float = 1000.0) -> TensorBoard:
-    ticks = itertools.count(start)
-    return TensorBoard(root / "tensorboard", clock=lambda: next(ticks))
-
-
-def read(folder: Path) -> EventAccumulator:
-    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0})
-    accumulator.Reload()
-    return accumulator
-
-
-def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """Returns tag -> [(step, value), …]."""
-    accumulator = read(folder)
-    return {
-        tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]
-    }
+from tfrun.files import journals
+from tfrun.files.journals import Journal, JsonLines, MultiWriter, Results, cut_back, full_names, journal_lengths
 
 
 def lines(root: Path) -> list[dict[str, Any]]:
@@ -49,7 +24,7 @@ EPOCH = {"train": {"loss": 0.5, "mae": 2.0}, "val": {"loss": 0.25, "mae": 1.0}}
 
 
 def test_json_lines(tmp_path: Path) -> None:
-    writer = JsonLines(tmp_path / "metrics.jsonl")
+    writer = JsonLines.open(tmp_path / "metrics.jsonl")
     writer.write_steps(5, {"loss": 1.0})
     writer.write_epoch(1, 11, EPOCH)
     writer.write_epoch(2, 22, {"train": {"loss": float("nan")}})
@@ -67,10 +42,10 @@ JOURNAL = """\
 """
 
 
-def test_results_of_a_run_that_goes_on(tmp_path: Path) -> None:
+def test_results_of_a_resumed_run(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(JOURNAL)
-    results = Results(path, 10, "val/loss")
+    results = Results.read(path, best_step=10, monitor="val/loss")
     best = {"epoch": 1, "step": 10, "monitor": "val/loss", "train/loss": 0.5, "val/loss": 1e-05}
     assert results.metrics == {"train/loss": 0.25, "val/loss": float("inf")}
     assert results.best == best
@@ -83,175 +58,117 @@ def test_results_of_a_run_that_goes_on(tmp_path: Path) -> None:
 
 
 def test_results_before_the_first_epoch(tmp_path: Path) -> None:
-    results = Results(tmp_path / "metrics.jsonl", 0, "val/loss")
+    results = Results.read(tmp_path / "metrics.jsonl", best_step=0, monitor="val/loss")
     assert results.metrics == results.best == {}
 
 
-def test_curves(tmp_path: Path) -> None:
-    board = make_board(tmp_path)
-    board.write_steps(10, {"loss": 4.0, "grad_norm": 2.5, "lr/all": 0.125})
-    board.write_steps(20, {"loss": 3.0, "grad_norm": 1.5, "lr/all": 0.0625})
-    board.write_epoch(1, 22, EPOCH)
-    board.write_epoch(1, 22, {"test": {"loss": 8.0}})
-    board.close()
-    assert scalars(tmp_path / "tensorboard" / "train") == {
-        "loss": [(10, 4.0), (20, 3.0)],  # each step's, not the epoch's mean
-        "grad_norm": [(10, 2.5), (20, 1.5)],
-        "lr/all": [(10, 0.125), (20, 0.0625)],
-        "mae": [(22, 2.0)],
-        "epoch_loss": [(1, 0.5)],
-        "epoch_mae": [(1, 2.0)],
-    }
-    assert scalars(tmp_path / "tensorboard" / "val") == {
-        "loss": [(22, 0.25)],
-        "mae": [(22, 1.0)],
-        "epoch_loss": [(1, 0.25)],
-        "epoch_mae": [(1, 1.0)],
-    }
-    assert scalars(tmp_path / "tensorboard" / "test") == {"loss": [(22, 8.0)], "epoch_loss": [(1, 8.0)]}
+def test_full_names() -> None:
+    assert full_names({"train": {"loss": 1.0}, "val": {"loss": 2.0, "mae": 3.0}}) == {
+        "train/loss": 1.0, "val/loss": 2.0, "val/mae": 3.0,
+    }  # fmt: skip
 
 
-def test_wall_times_come_from_the_clock(tmp_path: Path) -> None:
-    board = make_board(tmp_path, start=5000.0)
-    board.write_steps(1, {"loss": 1.0})
-    board.write_steps(2, {"loss": 1.0})
-    board.close()
-    first, second = read(tmp_path / "tensorboard" / "train").Scalars("loss")
-    assert 5000.0 <= first.wall_time < second.wall_time < 5010.0
+class Remembers:
+    """A writer that keeps the calls, or refuses them as a full disk does."""
+
+    def __init__(self, calls: list[tuple[Any, ...]], refuses: str = ""):
+        self._calls = calls
+        self._refuses = refuses
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        if name == self._refuses:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._calls.append((name, *arguments))
+
+    def write_steps(self, step: int, values: Mapping[str, float]) -> None:
+        self._call("write_steps", step, values)
+
+    def write_epoch(
+        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+    ) -> None:
+        self._call("write_epoch", epoch, step, values, is_best)
+
+    def flush(self) -> None:
+        self._call("flush")
+
+    def close(self) -> None:
+        self._call("close")
 
 
-def test_a_value_that_is_not_finite_is_a_point_too(tmp_path: Path) -> None:
-    board = make_board(tmp_path)
-    board.write_steps(1, {"loss": float("inf")})
-    board.close()
-    assert scalars(tmp_path / "tensorboard" / "train") == {"loss": [(1, float("inf"))]}
-
-
-def test_text(tmp_path: Path) -> None:
-    board = make_board(tmp_path)
-    board.write_text("config", "```yaml\nmodel: größer\n```")
-    board.close()
-    accumulator = read(tmp_path / "tensorboard" / "train")
-    (event,) = accumulator.Tensors("config")
-    assert event.tensor_proto.string_val[0].decode() == "```yaml\nmodel: größer\n```"
-    assert accumulator.SummaryMetadata("config").plugin_data.plugin_name == "text"
-
-
-def test_hparams(tmp_path: Path) -> None:
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-
-    board = make_board(tmp_path)
-    hparams = {"rate": 0.1, "units": [30, 30], "model": "mlp", "bias": True}
-    board.write_hparams("2026-01-01_run", hparams, {"best/val/loss": 0.5})
-    board.close()
-    accumulator = read(tmp_path / "tensorboard" / "hparams")
-    assert scalars(tmp_path / "tensorboard" / "hparams") == {"best/val/loss": [(0, 0.5)]}
-    content = accumulator.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
-    data = plugin_data_pb2.HParamsPluginData.FromString(content)
-    told = data.session_start_info.hparams
-    assert (told["rate"].number_value, told["units"].string_value) == (0.1, "[30, 30]")
-    assert (told["model"].string_value, told["bias"].bool_value) == ("mlp", True)
-    assert data.session_start_info.group_name == "2026-01-01_run"
-
-
-def test_writers_together(tmp_path: Path) -> None:
-    writer = MultiWriter([JsonLines(tmp_path / "metrics.jsonl"), make_board(tmp_path)])
+def test_each_writer_gets_everything_in_order() -> None:
+    first: list[tuple[Any, ...]] = []
+    second: list[tuple[Any, ...]] = []
+    writer = MultiWriter([Remembers(first), Remembers(second)])
     writer.write_steps(1, {"loss": 2.0})
-    writer.write_epoch(1, 2, EPOCH)
+    writer.write_epoch(1, 2, EPOCH, is_best=True)
     writer.flush()
-    lengths = journal_lengths(tmp_path)
-    assert sorted(name.rpartition("/")[0] for name in lengths) == ["", "tensorboard/train", "tensorboard/val"]
-    assert all((tmp_path / name).stat().st_size == length > 0 for name, length in lengths.items())
     writer.close()
-    assert lines(tmp_path)[0]["val/mae"] == 1.0
-    assert scalars(tmp_path / "tensorboard" / "train")["loss"] == [(1, 2.0)]
+    assert first == [("write_steps", 1, {"loss": 2.0}), ("write_epoch", 1, 2, EPOCH, True), ("flush",), ("close",)]
+    assert second == first
 
 
-def test_a_resumed_run_s_journals_have_each_point_once(tmp_path: Path) -> None:
-    """Killed at step 5 after a checkpoint at step 3: what came after it is cut off and written again."""
-
-    def write(writer: MultiWriter, steps: range) -> None:
-        for step in steps:
-            writer.write_steps(step, {"loss": 10.0 - step})
-            writer.write_epoch(step, step, {"val": {"loss": 20.0 - step}})
-
-    def make(start: float) -> MultiWriter:
-        return MultiWriter([JsonLines(tmp_path / "metrics.jsonl"), make_board(tmp_path, start)])
-
-    killed = make(1000.0)
-    write(killed, range(1, 4))
-    killed.flush()
-    lengths = journal_lengths(tmp_path)
-    write(killed, range(4, 6))
-    killed.flush()
-    with open(tmp_path / "metrics.jsonl", "ab") as journal:
-        journal.write(b'{"epoch": 6, "st')
-    (tmp_path / "tensorboard" / "test").mkdir()
-    after = tmp_path / "tensorboard" / "test" / "events.out.tfevents.1.tfrun"
-    after.write_bytes(b"written after the checkpoint")
-    killed.close()
-
-    cut_back(tmp_path, lengths)
-    assert not after.exists()
-    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3]
-    resumed = make(9000.0)
-    write(resumed, range(4, 7))
-    resumed.close()
-
-    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6]
-    for split, start in (("train", 10.0), ("val", 20.0)):
-        assert scalars(tmp_path / "tensorboard" / split)["loss"] == [(step, start - step) for step in range(1, 7)]
-        (file,) = (tmp_path / "tensorboard" / split).iterdir()
-        events = list(EventFileLoader(str(file)).Load())
-        assert [bool(event.file_version) for event in events].count(True) == 1  # the same file went on
+@pytest.mark.parametrize("method", ["write_steps", "write_epoch", "flush", "close"])
+def test_a_writer_that_is_refused_is_named(method: str) -> None:
+    writer = MultiWriter([Remembers([], refuses=method)])
+    arguments = {"write_steps": (1, {"loss": 2.0}), "write_epoch": (1, 2, EPOCH)}.get(method, ())
+    with pytest.raises(ResourceError, match="^Remembers: can't be written: No space left on device$"):
+        getattr(writer, method)(*arguments)
 
 
-def test_a_run_without_a_checkpoint_starts_its_journals_over(tmp_path: Path) -> None:
-    writer = MultiWriter([JsonLines(tmp_path / "metrics.jsonl"), make_board(tmp_path)])
-    writer.write_epoch(1, 1, EPOCH)
-    writer.close()
-    cut_back(tmp_path, {})
-    assert not (tmp_path / "metrics.jsonl").exists()
-    assert list((tmp_path / "tensorboard").glob("*/*")) == []
+def test_a_journal_is_written_a_piece_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"before\n")
+    journal = Journal.open(path, "metrics.jsonl")
+    journal.write(b"small\n")
+    assert path.read_bytes() == b"before\n"
+    journal.write(bytes(journals.PIECE_BYTES))
+    assert path.stat().st_size == 7 + 6 + journals.PIECE_BYTES
+    journal.write(b"last\n")
+    journal.close()
+    assert path.read_bytes().endswith(b"\x00last\n")
+
+
+def test_data_that_is_refused_is_written_later_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.jsonl"
+    journal = Journal.open(path, "metrics.jsonl")
+    journal.write(b"one\n")
+    journal.flush()
+
+    def write_a_part(file: Any, data: bytes, name: str) -> None:
+        os.write(file.fileno(), data[:2])
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tfrun.files.disk.write", write_a_part)
+        journal.write(b"two\n")
+        with pytest.raises(OSError, match="No space left on device: ") as refused:
+            journal.flush()
+    assert refused.value.filename == str(path)
+    assert path.read_bytes() == b"one\n"  # no half line
+    journal.write(b"three\n")
+    journal.close()
+    assert path.read_bytes() == b"one\ntwo\nthree\n"
+
+
+def test_journals_are_cut_back_to_their_lengths(tmp_path: Path) -> None:
+    events = tmp_path / "tensorboard" / "train" / "events.out.tfevents.1.tfrun"
+    later = tmp_path / "tensorboard" / "val" / "events.out.tfevents.2.tfrun"
+    for path in (events, later):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"0123456789")
+    (tmp_path / "metrics.jsonl").write_bytes(b"abc")
+    (tmp_path / "tfrun.log").write_bytes(b"is no journal")
+    name = "tensorboard/train/events.out.tfevents.1.tfrun"
+    assert journal_lengths(tmp_path)[name] == 10 and len(journal_lengths(tmp_path)) == 3
+    shorter = cut_back(tmp_path, {name: 4, "metrics.jsonl": 5, "tensorboard/test/events.out.tfevents.3.tfrun": 1})
+    assert shorter == ["metrics.jsonl", "tensorboard/test/events.out.tfevents.3.tfrun"]
+    assert events.read_bytes() == b"0123" and not later.exists()
+    assert (tmp_path / "tfrun.log").exists() and (tmp_path / "metrics.jsonl").read_bytes() == b"abc"
 
 
 def test_a_disk_that_refuses_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.symlink_to("/dev/full")
-    writer = MultiWriter([JsonLines(path)])
+    writer = MultiWriter([JsonLines.open(path)])
     writer.write_epoch(1, 11, {"val": {"loss": 0.5}})
     with pytest.raises(ResourceError, match=f"{path}: can't be written: "):
         writer.flush()
-
-
-def test_results_go_on_from_the_journal(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    entries = [
-        {"epoch": k, "step": 10 * k, "train/loss": 1.0 / k, "val/loss": float(value)} for k, value in ((1, 3), (2, 5))
-    ]
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
-    results = Results(path, best_step=10, monitor="val/loss")
-    assert results.metrics == {"train/loss": 0.5, "val/loss": 5.0}
-    assert results.best == {"epoch": 1, "step": 10, "monitor": "val/loss", "train/loss": 1.0, "val/loss": 3.0}
-    results.write_epoch(3, 30, {"train": {"loss": 0.25}, "val": {"loss": 2.0}}, is_best=True)
-    results.write_epoch(3, 30, {"test": {"loss": 4.0}})
-    assert results.best == {"epoch": 3, "step": 30, "monitor": "val/loss", "train/loss": 0.25, "val/loss": 2.0}
-    assert results.metrics == {"train/loss": 0.25, "val/loss": 2.0, "test/loss": 4.0}
-
-
-def test_columns_of_the_hparams_table(tmp_path: Path) -> None:
-    results = Results(tmp_path / "metrics.jsonl", 0, "val/loss")
-    results.write_epoch(1, 10, {"train": {"loss": 0.5}, "val": {"loss": 0.25}}, is_best=True)
-    results.write_epoch(2, 20, {"train": {"loss": 0.4}, "val": {"loss": 0.75}})
-    results.write_epoch(2, 20, {"test": {"loss": 2.0}})
-    assert summary_metrics(results.metrics, results.best) == {
-        "val/loss_best": 0.25,
-        "val/loss_last": 0.75,
-        "test/loss": 2.0,
-    }
-
-
-def test_columns_without_validation(tmp_path: Path) -> None:
-    results = Results(tmp_path / "metrics.jsonl", 0, "train/loss")
-    results.write_epoch(1, 10, {"train": {"loss": 0.5}}, is_best=True)
-    assert summary_metrics(results.metrics, results.best) == {"train/loss_best": 0.5, "train/loss_last": 0.5}

@@ -15,7 +15,6 @@ import pytest
 
 from tfrun.errors import ConfigError, FolderInUseError, ResourceError
 from tfrun.files import runs
-from tfrun.files.disk import write_atomically
 from tfrun.files.runs import RunFolder, claim, open_run
 
 Tfrun = Callable[..., subprocess.CompletedProcess[str]]
@@ -35,7 +34,7 @@ def test_a_claimed_folder_is_new_and_empty(tmp_path: Path) -> None:
     assert folder.path.parent == tmp_path / "outputs" / "trial"
     assert list(folder.path.iterdir()) == []
     assert re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[0-9a-f]{6}", folder.run_id)
-    assert claim(tmp_path, "trial", "multirun").path.parent == tmp_path / "multirun" / "trial"
+    assert claim(tmp_path, "trial", kind="multirun").path.parent == tmp_path / "multirun" / "trial"
 
 
 def test_the_root_may_be_relative_or_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,46 +141,6 @@ def test_a_second_process_ends_with_code_7(
     assert refused.returncode == 7
     assert refused.stderr.startswith(f"tfrun: error: {folder.path} is in use by another process: pid {os.getpid()} ")
     assert len(refused.stderr.splitlines()) == 1
-
-
-def test_write_atomically_replaces(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    write_atomically(path, "first")
-    write_atomically(path, "the second")
-    assert path.read_text() == "the second"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "run.json"
-    write_atomically(path, "old")
-
-    def full(_file: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(ResourceError, match=r"run\.json: can't be written: No space left"):
-        write_atomically(path, "new")
-    assert path.read_text() == "old"
-
-
-def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
-    path, contents = tmp_path / "run.json", {"a" * 100_000, "b" * 50_000}
-    write_atomically(path, "a" * 100_000)
-    seen, done = set(), threading.Event()
-
-    def read() -> None:
-        while not done.is_set():
-            seen.add(path.read_text())
-
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read)
-        for _ in range(50):
-            for content in contents:
-                write_atomically(path, content)
-        done.set()
-        reading.result()
-    assert seen <= contents
 
 
 def test_run_json(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from hydra.types import RunMode
 
-from tfrun.config.compose import Sources, plugin_names, session
+from tfrun.config.compose import open_configs
+from tfrun.config.sources import Sources, plugin_names
 from tfrun.errors import TfrunError
 from tfrun.files import checkpoints, copy_run
 from tfrun.sweep.board import read_outcome
@@ -31,7 +32,7 @@ STEPS = 10  # an epoch
 
 def population(*words: str) -> Population:
     everything = [*BASE, *words]
-    with session(everything, plugins=plugin_names(everything, Sources())) as hydra:
+    with open_configs(everything, plugins=plugin_names(everything, Sources())) as hydra:
         return Population(hydra, hydra.compose(everything, RunMode.MULTIRUN).cfg)
 
 
@@ -61,7 +62,7 @@ def train(job: Job, value: float, status: str = "") -> None:
     if not status:
         status = "completed" if job.pause_epoch >= 6 else "stopped"
         extra = {"journals": {"metrics.jsonl": length}, "engine": {}}
-        checkpoints.save(job.folder.checkpoints, step, slots, arrays, extra, keep=1)
+        checkpoints.save(job.folder.checkpoints, step, slots=slots, arrays=arrays, extra=extra, keep=1)
     epoch = job.pause_epoch if status in ("completed", "stopped") else job.pause_epoch - 1
     job.folder.write_run(job.folder.read_run() | {"status": status, "step": step, "epoch": epoch, "best": {}})
 

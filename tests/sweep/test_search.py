@@ -20,7 +20,8 @@ import optuna
 import pytest
 from hydra.types import RunMode
 
-from tfrun.config.compose import Sources, plugin_names, session
+from tfrun.config.compose import open_configs
+from tfrun.config.sources import Sources, plugin_names
 from tfrun.errors import ConfigError, TfrunError
 from tfrun.sweep.board import read_outcome
 from tfrun.sweep.jobs import Job
@@ -38,7 +39,7 @@ BASE = ("hparams_search=optuna", "model=mlp", "hydra.sweeper.n_trials=6", "train
 
 def search(*words: str) -> Search:
     everything = [*BASE, *words]
-    with session(everything, plugins=plugin_names(everything, Sources())) as hydra:
+    with open_configs(everything, plugins=plugin_names(everything, Sources())) as hydra:
         return Search(hydra, hydra.compose(everything, RunMode.MULTIRUN).cfg)
 
 

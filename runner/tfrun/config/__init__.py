@@ -1,1 +1,1 @@
-"""The config: composed by Hydra, checked against the catalog of components. Imports no TensorFlow."""
+"""The config: Hydra composes it, and it is checked against the catalog of components. Imports no TensorFlow."""

@@ -1,4 +1,4 @@
-"""What components exist: their names, parameters and docs, read from the source files without importing them."""
+"""The catalog of components: names, parameters and documentation, read from source files without importing them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tfrun.protocols import RESERVED, MetricOffer, literals
 
 # functions that are called with a tensor or a shape, whatever its name: that one has no default
 CALLED_WITH_OTHERS = ("activation", "constraint", "initializer", "regularizer")
-NOT_LITERAL = object()  # the default of a parameter whose default only running the code would tell
+NOT_LITERAL = object()  # stands for a default that is known only by running the code
 
 Definition = ast.ClassDef | ast.FunctionDef
 
@@ -39,7 +39,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Component:
-    """A registered class or function, as its source file tells it.
+    """A registered class or function, as its source file describes it.
 
     Attributes:
         attributes: the literals in a class and in the decorator's keywords.
@@ -64,7 +64,7 @@ class Component:
         return self.doc.partition("\n")[0]
 
     def defaults(self) -> dict[str, Any]:
-        """Returns the parameters as a config shows them; `???` stands for one that must be given."""
+        """Returns the parameters as a config shows them; `???` stands for a value that must be given."""
         known = [param for param in self.params if param.default is not NOT_LITERAL]
         return {param.name: "???" if param.required else param.default for param in known}
 
@@ -136,7 +136,7 @@ class Catalog:
         return sorted(name for its_kind, name in self._components if its_kind == kind)
 
     def get(self, kind: str, name: Any, where: str) -> Component:
-        """Returns a component. Raises ConfigError with the near miss where none has the name."""
+        """Returns a component. Raises ConfigError, with the near miss, if none has the name."""
         try:
             return self._components[kind, name]
         except (KeyError, TypeError):
@@ -153,12 +153,12 @@ def load_catalog(plugins: Sequence[str] = ()) -> Catalog:
         ConfigError: a plugin is missing or isn't Python, or two files register the same name.
     """
     spec = importlib.util.find_spec("tfrun.components")
-    # resolved, since in a checkout the folder is a link to the one that people edit
-    own = [Path(folder).resolve() for folder in (spec and spec.submodule_search_locations) or ()]
-    found = plugin_files.find_plugins(plugins)
-    modules = [module for folder in own for module in plugin_files.package_modules("tfrun.components", folder)]
-    modules += found.modules
-    return Catalog((component for module in modules for component in read_module(module)), found.config_dirs)
+    # Resolved, since in a checkout the folder is a link to the one that people edit.
+    folders = [Path(folder).resolve() for folder in (spec and spec.submodule_search_locations) or ()]
+    of_plugins = plugin_files.find_plugins(plugins)
+    modules = [module for folder in folders for module in plugin_files.package_modules("tfrun.components", folder)]
+    modules += of_plugins.modules
+    return Catalog((component for module in modules for component in read_module(module)), of_plugins.config_dirs)
 
 
 def read_module(module: Module) -> list[Component]:
@@ -234,7 +234,7 @@ class _Reader:
         )
 
     def _bases(self, node: ast.ClassDef) -> Iterator[ast.ClassDef]:
-        """Yields the class and its bases as far as they stand in the same file, the nearest first."""
+        """Yields the class and those of its bases that are in the same file, the nearest first."""
         yield node
         for base in node.bases:
             parent = self.definitions.get(base.id) if isinstance(base, ast.Name) else None
@@ -242,20 +242,20 @@ class _Reader:
                 yield from self._bases(parent)
 
     def _function(self, node: Definition) -> ast.FunctionDef | None:
-        """Returns what is called to make the component: the function itself, or the class's `__init__`."""
+        """Returns the function that makes the component: the component itself, or the class's `__init__`."""
         if isinstance(node, ast.FunctionDef):
             return node
         inner = (item for parent in self._bases(node) for item in parent.body)
         return next((item for item in inner if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
 
     def _attributes(self, node: ast.ClassDef) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        attributes: dict[str, Any] = {}
         for parent in self._bases(node):
             for name, value in (pair for item in parent.body for pair in _assignments(item)):
                 literal = self._literal(value)
                 if literal is not NOT_LITERAL:
-                    found.setdefault(name, literal)
-        return found
+                    attributes.setdefault(name, literal)
+        return attributes
 
     def _params(self, function: ast.FunctionDef, docs: dict[str, str]) -> Iterator[Param]:
         arguments = function.args
@@ -277,7 +277,7 @@ class _Reader:
             return NOT_LITERAL
 
     def _inlined(self, node: ast.expr) -> ast.expr:
-        """Puts the file's own constants in place of their names: `Positive = Annotated[float, Gt(0)]`."""
+        """Replaces names by the constants that the file defines: `Positive = Annotated[float, Gt(0)]`."""
         constants = self.constants
 
         class Inliner(ast.NodeTransformer):

@@ -1,6 +1,6 @@
-"""Keras' own components, by the names that its layers take: what a config may name besides registered ones.
+"""The names of Keras' own activations, layers and so on, which a config may use besides registered components.
 
-Written down, since importing Keras to ask it would take seconds; a test compares them with the Keras installed.
+They are listed here, since importing Keras to ask for them would take seconds; a test compares the list with Keras.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KERAS_NAMES: dict[str, tuple[str, ...]] = {
         *("lecun_uniform", "ones", "orthogonal", "random_normal", "random_uniform", "truncated_normal"),
         *("variance_scaling", "zeros"),
     ),
-    "layer": (  # those of one tensor
+    "layer": (  # layers with one input
         *("Activation", "AlphaDropout", "AveragePooling1D", "AveragePooling2D", "BatchNormalization", "Conv1D"),
         *("Conv1DTranspose", "Conv2D", "Conv2DTranspose", "Cropping1D", "Cropping2D", "Dense", "DepthwiseConv1D"),
         *("DepthwiseConv2D", "Dropout", "ELU", "EinsumDense", "Flatten", "GRU", "GaussianDropout", "GaussianNoise"),
@@ -30,4 +30,4 @@ KERAS_NAMES: dict[str, tuple[str, ...]] = {
     ),
     "regularizer": ("l1", "l1l2", "l2", "orthogonal_regularizer"),
 }
-WITHOUT_PARAMETERS = ("activation",)  # functions: a mapping has nothing to fill in
+WITHOUT_PARAMETERS = ("activation",)  # plain functions, so a mapping with parameters makes no sense

@@ -1,4 +1,4 @@
-"""Where people's own modules are, found without importing them."""
+"""Finds the modules of plugins without importing them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Module:
 
 @dataclass(frozen=True)
 class Plugins:
-    """What plugins add: the modules to read, and the `conf/` folders for Hydra's search path."""
+    """The modules that plugins add, and their `conf/` folders for Hydra's search path."""
 
     modules: tuple[Module, ...]
     config_dirs: tuple[Path, ...]
 
 
 def find_plugins(names: Sequence[str]) -> Plugins:
-    """Finds the modules that `plugins` names and those of the installed entry points; a package means all its files.
+    """Finds the modules of the named plugins and of installed entry points; a package stands for all its files.
 
     Raises:
         ConfigError: a module that `plugins` names isn't there.

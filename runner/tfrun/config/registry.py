@@ -1,4 +1,4 @@
-"""Names for components: `@register.loss("huber")` gives a class or a function the name that configs use."""
+"""Registers components: `@register.loss("huber")` gives a class or a function the name that configs use."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Checks a config's value against an annotation's source text, without importing what the annotation came from.
+"""Checks a config's value against an annotation's source text, without importing the module of the annotation.
 
-Understood are bool, int, float, str, None, Any, `X | Y`, Optional, Union, Literal, list, tuple, dict and Annotated with
-the ranges of `annotated_types`. A reference, `Activation` for instance, names another component. Any other name accepts
-everything: only the component itself can know.
+It understands bool, int, float, str, None, Any, `X | Y`, Optional, Union, Literal, list, tuple, dict and Annotated with
+the ranges of `annotated_types`. A reference, `Activation` for example, names another component. Any other name accepts
+every value, since only the component itself can check it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REFERENCES = {  # annotation -> the kind of component that it names
     "Loss": "loss",
     "Regularizer": "regularizer",
 }
-# For a component's annotations. Its code gets the object, or what Keras' layers take in its place.
+# For a component's annotations. Its code receives the object, or what Keras' layers accept instead.
 Activation: TypeAlias = Any
 Constraint: TypeAlias = Any
 Initializer: TypeAlias = Any
@@ -46,20 +46,20 @@ CONTAINERS = {"list": "a list", "tuple": "a list", "dict": "a mapping"}
 
 
 class _Mismatch(Exception):
-    """The value is not of the type."""
+    """The value doesn't fit the type."""
 
 
 def check_value(type_source: str | None, value: Any, where: str, default: Any = None) -> Any:
-    """Returns `value` as the annotation wants it: an int becomes a float, a list a tuple.
+    """Returns `value` in the annotation's type: an int becomes a float, a list a tuple.
 
     Args:
-        type_source: the annotation as it is written, or None: then the default's type counts.
-        value: a plain value, as YAML gives it.
+        type_source: the annotation's source text; None takes the type of the default.
+        value: a plain value, as read from YAML.
         where: the config path, for the message.
         default: the parameter's default; None also allows null.
 
     Raises:
-        ConfigError: the value does not fit.
+        ConfigError: the value doesn't fit.
     """
     source = type_source or (type(default).__name__ if isinstance(default, bool | int | float | str) else "Any")
     if value is None and default is None and type_source is None:
@@ -73,13 +73,13 @@ def check_value(type_source: str | None, value: Any, where: str, default: Any = 
 
 
 def map_references(type_source: str | None, value: Any, where: str, change: Callable[[str, Any, str], Any]) -> Any:
-    """Returns a value with `change(kind, value, where)` in place of each part that names a component.
+    """Returns a value in which `change(kind, value, where)` replaces each part that names a component.
 
     Args:
-        type_source: the annotation as it is written; `value` fits it.
+        type_source: the annotation's source text; `value` fits it.
         value: a plain value.
         where: its config path.
-        change: gets the kind of component, what names it and the config path of that.
+        change: receives the kind of component, the name or mapping that chooses it, and the config path of that.
     """
     return _map(_parse(type_source or "Any", where), value, where, change)
 
@@ -181,7 +181,7 @@ def _finite(value: float) -> bool:
 
 
 def _describe(tree: ast.expr) -> str:
-    """Says what a type accepts, for a person: `a finite number > 0, or null`."""
+    """Returns a description of the values that a type accepts: `a finite number > 0, or null`."""
     name, arguments = _name(tree), _arguments(tree)
     if name in ("Union", "Optional"):
         return ", or ".join(_describe(argument) for argument in arguments)
@@ -208,16 +208,16 @@ def _choices(tree: ast.expr) -> list[str]:
 
 
 def _bounds(constraints: list[ast.expr]) -> list[tuple[str, Any]]:
-    """Returns `Gt(0), Interval(ge=1, lt=2)` as [("Gt", 0), ("Ge", 1), ("Lt", 2)]; other metadata is not ours."""
-    found = []
+    """Returns `Gt(0), Interval(ge=1, lt=2)` as [("Gt", 0), ("Ge", 1), ("Lt", 2)]; ignores other metadata."""
+    bounds = []
     for call in constraints:
         if isinstance(call, ast.Call):
             name = _name(call.func)
-            found += [(name, ast.literal_eval(argument)) for argument in call.args]
+            bounds += [(name, ast.literal_eval(argument)) for argument in call.args]
             for keyword in call.keywords:
                 inner = str(keyword.arg).title() if name == "Interval" else name
-                found.append((inner, ast.literal_eval(keyword.value)))
-    return [(name, bound) for name, bound in found if name in BOUNDS and bound is not None]
+                bounds.append((inner, ast.literal_eval(keyword.value)))
+    return [(name, bound) for name, bound in bounds if name in BOUNDS and bound is not None]
 
 
 def _name(tree: ast.expr) -> str:

@@ -1,1 +1,1 @@
-"""What tfrun writes to disk, and how it reads it again. Imports no TensorFlow."""
+"""The files that tfrun writes to disk, and how it reads them again. Imports no TensorFlow."""

@@ -1,8 +1,10 @@
-"""Checkpoints: every variable and the position, whole or absent.
+"""Checkpoints: files that hold every variable and the position of a run, whole or absent.
 
 A checkpoint is a folder `step-000000123/` of plain files: `state.npz` (NumPy arrays by slot) and `manifest.json`
 (each slot's path, shape and dtype, each file's size and SHA-256, the lengths of the run's journals). It is written
-beside its place, synced and renamed (`files.disk`), so what was acknowledged survives the process and the machine.
+beside its place, synced and renamed (`files.disk`), so a saved checkpoint survives the process and the machine.
+
+What the variables are is for `engine.training.state` to say.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ import numpy as np
 
 from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import disk
+from tfrun.files.failpoints import reach
 
 FORMAT = 1
 STATE, MANIFEST = "state.npz", "manifest.json"
-PINNED = "pinned"  # a file in a checkpoint that stays until it is gone, however many there are
+PINNED = "pinned"  # an empty file in a checkpoint; `remove_old` leaves the checkpoint alone while it is there
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,11 @@ class Checkpoint:
 
     Attributes:
         path: its folder.
-        step: the step that it was saved after.
+        step: the step after which it was saved.
         slots: slot → {"path", "shape", "dtype"}.
         arrays: slot → value.
-        extra: what the loop keeps beside variables: journals' lengths, engine mode, time used.
-        passed_over: newer checkpoints that are not whole, and why.
+        extra: values besides the variables: lengths of the journals, the engine's mode, the data's fingerprint.
+        passed_over: newer checkpoints that are not whole, with the reasons.
     """
 
     path: Path
@@ -51,6 +54,7 @@ class Checkpoint:
 def save(
     folder: Path,
     step: int,
+    *,
     slots: Mapping[str, Mapping[str, Any]],
     arrays: Mapping[str, np.ndarray],
     extra: Mapping[str, Any],
@@ -59,21 +63,23 @@ def save(
     """Writes the checkpoint of a step and removes all but the newest `keep` and those that are pinned.
 
     Args:
-        folder: of the run's checkpoints.
-        step: the step that the state is of.
-        slots, arrays: what `State.describe` and `State.read` gave.
-        extra: what the manifest says besides.
-        keep: how many stay.
+        folder: the folder of the run's checkpoints.
+        step: the step after which the state is saved.
+        slots: slot → {"path", "shape", "dtype"}, as `State.describe` returns them.
+        arrays: slot → value, as `State.read` returns them.
+        extra: further values for the manifest.
+        keep: the number of newest checkpoints to keep.
 
     Raises:
-        ResourceError: the disk refuses; the checkpoints that were there are untouched.
+        ResourceError: the disk refuses; the earlier checkpoints are untouched.
     """
-    temporary, final = folder / f".tmp-{step:09d}-{os.getpid()}", _path(folder, step)
+    temporary = folder / f".tmp-{step:09d}-{os.getpid()}"
+    final = _path(folder, step)
     if final.exists():  # the same step has the same state
         return final
     try:
         temporary.mkdir(parents=True)
-        disk.reach(f"{STATE}.write", is_operation=True)
+        reach(f"{STATE}.write", is_operation=True)
         with open(temporary / STATE, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
             disk.sync(file, STATE)
@@ -85,7 +91,7 @@ def save(
             "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": _sha256(temporary / STATE)}},
         }
         with open(temporary / MANIFEST, "wb") as file:
-            text = json.dumps(manifest | {"sha256": _own_sha256(manifest)}, indent=1)
+            text = json.dumps(manifest | {"sha256": _manifest_sha256(manifest)}, indent=1)
             disk.write(file, text.encode(), MANIFEST)
             disk.sync(file, MANIFEST)
         disk.sync_folder(temporary, "checkpoint")
@@ -101,53 +107,53 @@ def save(
 
 
 def at(folder: Path, step: int) -> Checkpoint:
-    """Returns the checkpoint of a step. Raises OSError or ValueError where it isn't there or not whole."""
+    """Returns the checkpoint of a step. Raises OSError or ValueError if it isn't there or not whole."""
     return _read(_path(folder, step), [])
 
 
 def remove_old(folder: Path, keep: int) -> None:
-    """Removes all but the newest `keep` and those that are pinned; nobody may be saving there meanwhile."""
-    for old in _found(folder)[keep:]:
+    """Removes all but the newest `keep` checkpoints and the pinned ones; no run may be saving there meanwhile."""
+    for old in _newest_first(folder)[keep:]:
         if not (old / PINNED).exists():
             _remove(old)
 
 
 def pin(folder: Path, step: int) -> None:
-    """Has the checkpoint of a step stay, however many newer ones there will be."""
+    """Protects the checkpoint of a step from `remove_old`."""
     (_path(folder, step) / PINNED).touch()
 
 
 def unpin(folder: Path, step: int) -> None:
-    """Lets go of it: the next one that is saved may take its place."""
+    """Ends the protection: the next call of `remove_old` may remove the checkpoint."""
     (_path(folder, step) / PINNED).unlink(missing_ok=True)
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """Returns the newest checkpoint that is whole, or None where there has never been one.
+    """Returns the newest checkpoint that is whole, or None if there is none at all.
 
     Raises:
         CheckpointError: there are checkpoints, and none is whole.
     """
     passed_over: list[str] = []
-    for path in _found(folder):
+    for path in _newest_first(folder):
         try:
             return _read(path, passed_over)
-        except Exception as error:  # whatever garbage raises
-            why = f"{MANIFEST} lacks {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-            passed_over.append(f"{path.name}: {why}")
+        except Exception as error:  # a damaged file may raise anything
+            reason = f"{MANIFEST} lacks {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+            passed_over.append(f"{path.name}: {reason}")
     if passed_over:
         raise CheckpointError(f"{folder}: no checkpoint is whole. {'; '.join(passed_over)}")
     return None
 
 
 def remove_newer(checkpoint: Checkpoint) -> None:
-    """Removes the damaged ones that were passed over: they'd count as the newest and take the place of a whole one."""
-    for path in itertools.takewhile(lambda path: path != checkpoint.path, _found(checkpoint.path.parent)):
+    """Removes the damaged checkpoints that were passed over: they would count as newer than a whole one."""
+    for path in itertools.takewhile(lambda path: path != checkpoint.path, _newest_first(checkpoint.path.parent)):
         _remove(path)
 
 
 def sweep(folder: Path) -> None:
-    """Removes what writers that were killed left behind; call it while the run's folder is held."""
+    """Removes what killed processes left half written; call it while the run's folder is locked."""
     for pattern in (".tmp-*", ".del-*"):
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
@@ -155,7 +161,7 @@ def sweep(folder: Path) -> None:
 
 def _read(path: Path, passed_over: list[str]) -> Checkpoint:
     manifest = json.loads((path / MANIFEST).read_text())
-    if manifest.pop("sha256") != _own_sha256(manifest):
+    if manifest.pop("sha256") != _manifest_sha256(manifest):
         raise ValueError(f"{MANIFEST} is damaged")
     if manifest["format"] != FORMAT:
         raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
@@ -165,15 +171,15 @@ def _read(path: Path, passed_over: list[str]) -> Checkpoint:
         if (path / name).stat().st_size != file["bytes"] or _sha256(path / name) != file["sha256"]:
             raise ValueError(f"{name} is damaged")
     with np.load(path / STATE, allow_pickle=False) as archive:
-        arrays = {slot: _typed(archive[slot], own["dtype"]) for slot, own in manifest["slots"].items()}
-    for slot, own in manifest["slots"].items():
-        if (list(arrays[slot].shape), arrays[slot].dtype.name) != (own["shape"], own["dtype"]):
+        arrays = {slot: _typed(archive[slot], entry["dtype"]) for slot, entry in manifest["slots"].items()}
+    for slot, entry in manifest["slots"].items():
+        if (list(arrays[slot].shape), arrays[slot].dtype.name) != (entry["shape"], entry["dtype"]):
             raise ValueError(f"{slot} isn't what {MANIFEST} says of it")
     return Checkpoint(path, manifest["step"], manifest["slots"], arrays, manifest["extra"], passed_over)
 
 
 def _typed(array: np.ndarray, dtype: str) -> np.ndarray:
-    """Returns an array of a type that NumPy's files don't know, bfloat16, as that type."""
+    """Returns an array as its type; NumPy's files don't know bfloat16, and return raw bytes for it."""
     return array.view(dtype) if array.dtype.kind == "V" else array
 
 
@@ -181,16 +187,16 @@ def _path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:09d}"
 
 
-def _found(folder: Path) -> list[Path]:
-    # by length first: the names of ten digits come after those of nine
+def _newest_first(folder: Path) -> list[Path]:
+    # By length first, since a name of ten digits is newer than all of nine.
     return sorted(folder.glob("step-*"), key=lambda path: (len(path.name), path.name), reverse=True)
 
 
 def _remove(path: Path) -> None:
-    # renamed first, so that a half-removed checkpoint is never taken for a damaged one
+    # Renamed first, so that a half-removed checkpoint is never mistaken for a damaged one.
     doomed = path.with_name(f".del-{path.name}")
     disk.rename(path, doomed, "old_checkpoint")
-    disk.reach("old_checkpoint.removal")
+    reach("old_checkpoint.removal")
     shutil.rmtree(doomed, ignore_errors=True)
 
 
@@ -199,5 +205,5 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _own_sha256(manifest: Mapping[str, Any]) -> str:
+def _manifest_sha256(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A run that begins as a copy of another one's state, to go on from there with other hyperparameters."""
+"""Begins a run as a copy of another run's checkpoint; it is then resumed with other hyperparameters."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from tfrun.files.runs import RunFolder
 
 
 def begin(source: RunFolder, epoch: int, step: int, target: RunFolder, rates: Mapping[str, float]) -> None:
-    """Copies what a run had at one of its checkpoints: its state and its journals. `resume` trains the copy.
+    """Copies the state and the journals that a run had at one of its checkpoints. Resuming the copy trains it.
 
     Args:
-        source: the folder of the run, which may be training on.
-        epoch, step: of the checkpoint.
-        target: the new run's folder; `run.json` is written last, so where that is, everything is.
-        rates: the new learning rates by optimizer group; the other hyperparameters are no part of the state.
+        source: the folder of the run, which may still be training.
+        epoch: the checkpoint's epoch.
+        step: the checkpoint's step.
+        target: the new run's folder; `run.json` is written last, so if that is there, everything is.
+        rates: the new learning rates by optimizer group; other hyperparameters are not part of the state.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it isn't whole.
@@ -30,10 +31,12 @@ def begin(source: RunFolder, epoch: int, step: int, target: RunFolder, rates: Ma
         saved = checkpoints.at(source.checkpoints, step)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{source.path}: the checkpoint of step {step} can't be read: {error}") from error
-    slots = {name: f"learning_rate/{name}/0000" for name in rates}
-    own = {slot: np.asarray(rates[name], saved.arrays[slot].dtype) for name, slot in slots.items()}
-    shutil.rmtree(target.checkpoints, ignore_errors=True)  # begun, and ended by a crash
-    checkpoints.save(target.checkpoints, step, saved.slots, {**saved.arrays, **own}, saved.extra, keep=1)
+    arrays = dict(saved.arrays)
+    for name, rate in rates.items():
+        slot = f"learning_rate/{name}/0000"
+        arrays[slot] = np.asarray(rate, saved.arrays[slot].dtype)
+    shutil.rmtree(target.checkpoints, ignore_errors=True)  # an earlier call may have been killed here
+    checkpoints.save(target.checkpoints, step, slots=saved.slots, arrays=arrays, extra=saved.extra, keep=1)
     try:
         for name, length in saved.extra["journals"].items():
             _copy(source.path / name, target.path / name, length)
@@ -44,7 +47,7 @@ def begin(source: RunFolder, epoch: int, step: int, target: RunFolder, rates: Ma
 
 
 def _copy(source: Path, target: Path, length: int) -> None:
-    """Copies the first bytes of a file that only grows."""
+    """Copies the first `length` bytes of a file that only grows."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(source, "rb") as old, open(target, "wb") as new:
         new.write(old.read(length))

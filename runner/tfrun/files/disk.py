@@ -1,48 +1,16 @@
-"""Writing what must not be lost: write aside, sync, rename, sync the folder (the protocol of SQLite and Orbax).
+"""Writes that survive a crash: write aside, sync, rename, sync the folder (the protocol of SQLite and Orbax).
 
-Each operation is a place where a test may end the process as `kill -9` does, or have the disk be full:
-`TFRUN_FAILPOINT=manifest.json.sync:3` ends it before the third sync of a manifest; `=full` behind it has that operation
-fail, `=full+` that one and all later ones; the place `io` is every operation. Free when the variable is not set.
+Each operation is a failpoint (`files.failpoints`), named after the `name` that it is given.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
 from tfrun.errors import ResourceError
-
-
-class Failpoint:
-    """A place, and what happens at the n-th time that it is reached."""
-
-    def __init__(self, text: str):
-        where, _, self._how = text.partition("=")
-        self._place, _, count = where.partition(":")
-        self._left = int(count or 1)
-
-    def reach(self, place: str, is_operation: bool) -> None:
-        """Counts the place, and kills or fails where it is due."""
-        if place != self._place and not (is_operation and self._place == "io"):
-            return
-        self._left -= 1
-        if self._left > 0 or (self._left < 0 and not self._how.endswith("+")):
-            return
-        if self._how.startswith("full"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-_failpoint = Failpoint(os.environ["TFRUN_FAILPOINT"]) if os.environ.get("TFRUN_FAILPOINT") else None
-
-
-def reach(place: str, is_operation: bool = False) -> None:
-    """Tells that the process is at a place where it may be ended."""
-    if _failpoint is not None:
-        _failpoint.reach(place, is_operation)
+from tfrun.files.failpoints import reach
 
 
 def write(file: Any, data: bytes, name: str) -> None:
@@ -60,7 +28,7 @@ def sync(file: Any, name: str) -> None:
 
 
 def rename(source: Path, target: Path, name: str) -> None:
-    """Gives a file or folder its name; whoever looks there sees the old one whole, or the new one."""
+    """Renames a file or folder; a reader of the target sees the old one whole or the new one whole."""
     reach(f"{name}.rename", is_operation=True)
     os.replace(source, target)
 
@@ -76,10 +44,10 @@ def sync_folder(path: Path, name: str) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file so that a reader, or a crash, sees the old one whole or the new one whole.
+    """Replaces a file so that a reader, also after a crash, sees the old one whole or the new one whole.
 
     Raises:
-        ResourceError: the disk refuses; the old one is untouched.
+        ResourceError: the disk refuses; the old file is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -94,7 +62,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def remove_left_behind(folder: Path) -> None:
-    """Removes what `write_atomically` had begun where it was killed; no other process may be writing there."""
+    """Removes the temporary files of killed calls of `write_atomically`; no other process may be writing there."""
     for path in folder.glob(".*.*[0-9]"):
         if path.is_file():
             path.unlink()

@@ -10,58 +10,64 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
 
 from tfrun.errors import ResourceError
 from tfrun.files import disk
 
-PIECE_BYTES = 2**14  # written at once
+PIECE_BYTES = 2**14  # data is collected up to this size, then written at once
 
 
 class Writer(Protocol):
-    """Takes values by split (`train`, `val`, `test`), each value with a name."""
+    """Receives values by split (`train`, `val`, `test`), each value with a name."""
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
-        """Takes values of one training step."""
+        """Writes values of one training step."""
 
     def write_epoch(
         self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
-        """Takes the metrics of an epoch, or of the final test, by split; `is_best` for the best epoch so far."""
+        """Writes the metrics of an epoch, or of the final test, by split; `is_best` marks the best epoch so far."""
 
     def flush(self) -> None:
-        """Puts everything that was written onto the disk."""
+        """Returns once everything that was written is on the disk."""
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes what is left and closes the files."""
 
 
 class Journal:
-    """A file that only grows, written a piece at a time. What is refused waits in memory until it is taken.
+    """A file that only grows, written a piece at a time. Data that the disk refuses stays in memory for a later try.
 
     Args:
-        path: is made where it isn't there.
-        name: of its operations, for `tfrun.files.disk`.
+        file: open for appending, unbuffered.
+        name: the name of its operations, for `files.disk`.
     """
 
-    def __init__(self, path: Path, name: str):
+    def __init__(self, file: FileIO, name: str):
+        self._file = file
         self._name = name
         self._waiting = bytearray()
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
-        self._length = os.fstat(self._file.fileno()).st_size
+        self._length = os.fstat(file.fileno()).st_size
+
+    @classmethod
+    def open(cls, path: Path, name: str) -> Journal:
+        """Opens a journal to append to it; the file is created if it isn't there."""
+        return cls(open(path, "ab", buffering=0), name)
 
     def write(self, data: bytes) -> int:
-        """Takes what comes next."""
+        """Appends data, in memory until there is enough for a piece."""
         self._waiting += data
         if len(self._waiting) >= PIECE_BYTES:
-            with contextlib.suppress(OSError):  # flush() tells
+            with contextlib.suppress(OSError):  # flush() reports it
                 self._push()
         return len(data)
 
     def flush(self) -> None:
-        """Puts everything onto the disk. Raises OSError where it refuses; then nothing of the rest is written."""
+        """Returns once everything is on the disk. Raises OSError if the disk refuses; then the rest isn't written."""
         try:
             self._push()
             disk.sync(self._file, self._name)
@@ -70,7 +76,7 @@ class Journal:
             raise
 
     def close(self) -> None:
-        """Writes what is left, if the disk takes it."""
+        """Writes what is left, if the disk accepts it."""
         with contextlib.suppress(OSError):
             self._push()
         self._file.close()
@@ -81,7 +87,7 @@ class Journal:
         try:
             disk.write(self._file, bytes(self._waiting), self._name)
             written = os.fstat(self._file.fileno()).st_size - self._length
-            if written != len(self._waiting):  # a full disk takes a part
+            if written != len(self._waiting):  # a full disk accepts a part
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError:
             os.ftruncate(self._file.fileno(), self._length)  # no half line, no half record
@@ -91,112 +97,144 @@ class Journal:
 
 
 class MultiWriter:
-    """Hands everything to several writers. Raises ResourceError where the disk refuses."""
+    """Passes everything on to several writers. Raises ResourceError if the disk refuses."""
 
     def __init__(self, writers: Iterable[Writer]):
         self._writers = list(writers)
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
-        self._each("write_steps", step, values)
+        for writer in self._writers:
+            with _disk_errors(writer):
+                writer.write_steps(step, values)
 
     def write_epoch(
         self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
-        self._each("write_epoch", epoch, step, values, is_best)
+        for writer in self._writers:
+            with _disk_errors(writer):
+                writer.write_epoch(epoch, step, values, is_best)
 
     def flush(self) -> None:
-        self._each("flush")
+        for writer in self._writers:
+            with _disk_errors(writer):
+                writer.flush()
 
     def close(self) -> None:
-        self._each("close")
-
-    def _each(self, method: str, *arguments: Any) -> None:
         for writer in self._writers:
-            try:
-                getattr(writer, method)(*arguments)
-            except OSError as error:
-                what = error.filename or type(writer).__name__
-                raise ResourceError(f"{what}: can't be written: {error.strerror or error}") from error
+            with _disk_errors(writer):
+                writer.close()
+
+
+@contextlib.contextmanager
+def _disk_errors(writer: Writer) -> Iterator[None]:
+    """Turns OSError into a ResourceError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename or type(writer).__name__
+        raise ResourceError(f"{name}: can't be written: {error.strerror or error}") from error
 
 
 class JsonLines:
-    """`metrics.jsonl`: a line for each epoch and for the final test, with the full names: `val/loss`.
+    """`metrics.jsonl`: a line for each epoch and one for the final test, with full names such as `val/loss`.
 
-    The lines hold no times: those of a resumed run equal those of an undisturbed one, byte for byte.
+    The lines hold no times: those of a resumed run equal those of an uninterrupted one, byte for byte.
+
+    Args:
+        journal: the file.
     """
 
-    def __init__(self, path: Path):
-        self._file = Journal(path, path.name)
+    def __init__(self, journal: Journal):
+        self._journal = journal
+
+    @classmethod
+    def open(cls, path: Path) -> JsonLines:
+        """Opens the file to append to it."""
+        return cls(Journal.open(path, path.name))
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
-        """Leaves single steps to TensorBoard."""
+        """Does nothing: single steps are for TensorBoard."""
 
     def write_epoch(
         self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
         line = {"epoch": epoch, "step": step, **full_names(values)}
-        self._file.write(json.dumps(line).encode() + b"\n")
+        self._journal.write(json.dumps(line).encode() + b"\n")
 
     def flush(self) -> None:
-        self._file.flush()
+        self._journal.flush()
 
     def close(self) -> None:
-        self._file.close()
+        self._journal.close()
 
 
 class Results:
-    """Keeps what `run.json` tells: the newest metrics, and those of the best epoch.
+    """Keeps the newest metrics and those of the best epoch, for `run.json`.
 
     Args:
-        path: `metrics.jsonl`, where a run that goes on finds its earlier epochs.
-        best_step: the best epoch's last step so far, 0 for none.
-        monitor: the name of the value that makes an epoch the best.
+        monitor: the name of the value that decides which epoch is best.
+
+    Attributes:
+        metrics: the newest value of each metric, by full name.
+        best: the best epoch's values, with the epoch and step; empty before there is one.
     """
 
-    def __init__(self, path: Path, best_step: int, monitor: str):
+    def __init__(self, monitor: str):
         self.metrics: dict[str, float] = {}
         self.best: dict[str, Any] = {}
         self._monitor = monitor
+
+    @classmethod
+    def read(cls, path: Path, *, best_step: int, monitor: str) -> Results:
+        """Returns the results of a run's epochs so far.
+
+        Args:
+            path: `metrics.jsonl`; a new run has none yet.
+            best_step: the last step of the best epoch so far, 0 for none.
+            monitor: the name of the value that decides which epoch is best.
+        """
+        results = cls(monitor)
         for line in path.read_text().splitlines() if path.exists() else []:
             entry = json.loads(line)
             values = {key: value for key, value in entry.items() if "/" in key}
-            self._take(entry["epoch"], entry["step"], values, is_best=entry["step"] == best_step)
+            results._add(entry["epoch"], entry["step"], values, is_best=entry["step"] == best_step)
+        return results
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
-        """Keeps nothing of single steps."""
+        """Does nothing: `run.json` has epochs only."""
 
     def write_epoch(
         self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
-        self._take(epoch, step, full_names(values), is_best)
+        self._add(epoch, step, full_names(values), is_best=is_best)
 
-    def _take(self, epoch: int, step: int, values: Mapping[str, float], is_best: bool) -> None:
+    def _add(self, epoch: int, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
         self.metrics |= values
         if is_best:
             self.best = {"epoch": epoch, "step": step, "monitor": self._monitor, **values}
 
     def flush(self) -> None:
-        """Has nothing on its way to the disk."""
+        """Does nothing: the results are in memory only."""
 
     def close(self) -> None:
-        """Has nothing left."""
+        """Does nothing."""
 
 
 def full_names(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Returns values by split as values by full name: `val/loss`."""
-    return {f"{split}/{name}": value for split, own in values.items() for name, value in own.items()}
+    return {f"{split}/{name}": value for split, by_name in values.items() for name, value in by_name.items()}
 
 
 def journal_lengths(root: Path) -> dict[str, int]:
-    """Returns how long a run's journals are, in bytes."""
+    """Returns the lengths of a run's journals in bytes, by their path in the run's folder."""
     return {str(path.relative_to(root)): path.stat().st_size for path in _journals(root)}
 
 
 def cut_back(root: Path, lengths: Mapping[str, int]) -> list[str]:
-    """Cuts the journals of a run back to the given lengths; one that isn't named did not exist then.
+    """Truncates the journals of a run to the given lengths; one that isn't named is removed.
 
     Returns:
-        Those that are shorter, or gone: something else than tfrun has changed them.
+        The journals that are shorter than that, or missing: something else than tfrun has changed them.
     """
     for path in _journals(root):
         length = lengths.get(str(path.relative_to(root)), 0)

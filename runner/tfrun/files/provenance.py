@@ -1,4 +1,4 @@
-"""What a run came from: versions, the git commit of the folder it was started in, the machine."""
+"""The provenance of a run: versions of packages, and the git commit of the folder that it was started in."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "pyarrow"
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """Returns the versions of Python, tfrun and the packages a result depends on."""
+    """Returns the versions of Python, tfrun and the packages that a result depends on."""
     from tfrun.version import __version__
 
-    found = {"python": platform.python_version(), "tfrun": __version__}
+    installed = {"python": platform.python_version(), "tfrun": __version__}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @functools.cache
 def git(folder: str = ".") -> dict[str, Any] | None:
-    """Returns the commit of the current folder and whether it has changes, or None outside of git."""
+    """Returns a folder's commit and whether tracked files have changes, or None outside of git."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}

@@ -1,4 +1,4 @@
-"""Run folders: claiming one, holding it, and the plain files in it."""
+"""Run folders: claims a new one, locks it for a process, and reads and writes the plain files in it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Any
 from tfrun.errors import ConfigError, FolderInUseError, ResourceError
 from tfrun.files.disk import remove_left_behind, write_atomically
 
-LEDGER = "trials.jsonl"  # in a sweep's folder
-EXPORTS = {  # format -> what `tfrun export` writes into a run's export/
+LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
+EXPORTS = {  # format → the name of what `tfrun export` writes into the run's folder `export/`
     "saved_model": "saved_model",
     "keras": "model.keras",
     "litert": "model.tflite",
@@ -29,13 +29,13 @@ EXPORTS = {  # format -> what `tfrun export` writes into a run's export/
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run keeps its files; `docs/run-folder.md` says what each is for."""
+    """The folder of a run; `docs/run-folder.md` says what each file in it is for."""
 
     path: Path
 
     @property
     def run_id(self) -> str:
-        """The folder's name; for a sweep's job `<sweep>/<number>`, as a number alone says nothing."""
+        """The folder's name; for a job of a sweep `<sweep>/<number>`, since the number alone isn't unique."""
         return f"{self.path.parent.name}/{self.path.name}" if self.path.name.isdigit() else self.path.name
 
     @property
@@ -75,7 +75,7 @@ class RunFolder:
         return self.path / "tfrun.log"
 
     def read_run(self) -> dict[str, Any]:
-        """Returns `run.json`, or an empty mapping where there is none."""
+        """Returns `run.json`, or an empty mapping if there is none."""
         try:
             return json.loads(self.run_json.read_text())
         except FileNotFoundError:
@@ -84,11 +84,11 @@ class RunFolder:
             raise ConfigError(f"{self.run_json}: can't be read as JSON: {error}") from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Returns the lines of `metrics.jsonl`. Raises OSError or ValueError where it isn't there or damaged."""
+        """Returns the lines of `metrics.jsonl`. Raises OSError or ValueError if it isn't there or damaged."""
         return [json.loads(line) for line in self.metrics_jsonl.read_text().splitlines()]
 
     def read_preprocessing(self) -> dict[str, Any]:
-        """Returns `preprocessing.json`. Raises ConfigError where the run never came so far."""
+        """Returns `preprocessing.json`. Raises ConfigError if the run ended before it was written."""
         try:
             return json.loads(self.preprocessing_json.read_text())
         except (ValueError, OSError) as error:
@@ -103,7 +103,7 @@ class RunFolder:
         return any(self.checkpoints.glob("step-*"))
 
     def discard(self) -> None:
-        """Removes a folder that was claimed for a run that can't begin, and the parents that it leaves empty."""
+        """Removes the folder of a run that could not begin, and its parents if they are then empty."""
         shutil.rmtree(self.path, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
@@ -111,7 +111,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Holds the folder for this process; the kernel lets go of it when the process ends, however it ends.
+        """Locks the folder for this process; the kernel unlocks it when the process ends, however it ends.
 
         Raises:
             FolderInUseError: another process holds it.
@@ -132,18 +132,18 @@ class RunFolder:
 
 
 def open_sweep(path: str) -> RunFolder | None:
-    """Returns a sweep's folder, or None where there is none."""
+    """Returns the folder of a sweep, or None if there is no sweep at `path`."""
     folder = Path(path).expanduser()
     return RunFolder(folder.absolute()) if (folder / LEDGER).is_file() else None
 
 
 def now() -> str:
-    """Returns the time in the form that run.json uses: ISO 8601 with the offset from UTC, to the second."""
+    """Returns the time as run.json has it: ISO 8601 with the offset from UTC, to the second."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def claim(output_root: str | os.PathLike[str], name: str, kind: str = "outputs") -> RunFolder:
-    """Makes a new `<output_root>/<kind>/<name>/<date>_<time>_<id>` that no other process can get.
+def claim(output_root: str | os.PathLike[str], name: str, *, kind: str = "outputs") -> RunFolder:
+    """Makes a new `<output_root>/<kind>/<name>/<date>_<time>_<id>`, which no other process can claim.
 
     Raises:
         ResourceError: the folder can't be made.
@@ -165,11 +165,11 @@ def claim(output_root: str | os.PathLike[str], name: str, kind: str = "outputs")
 
 
 def open_run(path: str | os.PathLike[str]) -> RunFolder:
-    """Returns the run folder at `path`. Raises ConfigError where there is none."""
+    """Returns the run folder at `path`. Raises ConfigError if there is none."""
     folder = RunFolder(Path(path).expanduser().resolve())
     if not folder.config_yaml.is_file():
-        why = "has no config.yaml" if folder.path.is_dir() else "does not exist"
+        reason = "has no config.yaml" if folder.path.is_dir() else "does not exist"
         raise ConfigError(
-            f"{path}: not a run folder, it {why}. Expected something like outputs/<name>/<date>_<time>_<id>"
+            f"{path}: not a run folder, it {reason}. Expected something like outputs/<name>/<date>_<time>_<id>"
         )
     return folder

@@ -1,10 +1,10 @@
 """XLA's compiled programs, kept for later processes: the wait before the first step is half as long the second time.
 
-They lie in `$XDG_CACHE_HOME/tfrun/xla` (`~/.cache/tfrun/xla`), apart for each TensorFlow, processor and set of flags,
-and may be deleted at any time. TensorFlow reads and writes them itself, but ends a run where it can't; so they are
-only used in a folder that can be written, and thrown away where one turns out to be damaged.
+They are in `$XDG_CACHE_HOME/tfrun/xla` (`~/.cache/tfrun/xla`), in one folder for each TensorFlow version, processor
+and set of flags, and may be deleted at any time. TensorFlow reads and writes them itself, but ends the run if it
+can't; so they are used only in a folder that can be written, and deleted if one turns out to be damaged.
 
-Imported before TensorFlow, which reads the flag once.
+Import this module before TensorFlow, which reads the flag once.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pathlib import Path
 
 FLAG = "--tf_xla_persistent_cache_directory="
 MAX_PROGRAMS = 200  # about a megabyte each
-ROOM_BYTES = 2**24  # that a disk, or a person's share of it, must have left
+ROOM_BYTES = 2**24  # the disk, or the person's quota, must have this much left
 
 
 def cache_folder() -> Path:
-    """Returns the folder of all that tfrun keeps from run to run."""
+    """Returns the folder of everything that tfrun keeps from run to run."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfrun"
 
 
 def keep_compiled() -> None:
-    """Has TensorFlow keep its programs, unless a person's own flags say where, or there is a GPU or no room."""
+    """Makes TensorFlow keep its programs, unless TF_XLA_FLAGS does so already, or there is a GPU or no room."""
     flags = os.environ.get("TF_XLA_FLAGS", "")
     if "persistent_cache" in flags or Path("/dev/nvidiactl").exists():
         return
@@ -46,18 +46,18 @@ def keep_compiled() -> None:
 
 
 def throw_away() -> bool:
-    """Deletes what is kept; returns whether anything was."""
+    """Deletes the programs that are kept for this process; returns whether there were any."""
     flags = os.environ.get("TF_XLA_FLAGS", "").split()
     folders = [Path(flag.removeprefix(FLAG)) for flag in flags if flag.startswith(FLAG)]
-    own = [folder for folder in folders if folder.is_relative_to(cache_folder())]  # not one that a person's flags name
-    programs = [path for folder in own for path in folder.glob("*.pb")]
+    ours = [folder for folder in folders if folder.is_relative_to(cache_folder())]  # not one that a person has set
+    programs = [path for folder in ours for path in folder.glob("*.pb")]
     for path in programs:
         path.unlink(missing_ok=True)
     return bool(programs)
 
 
 def processor() -> str:
-    """Returns the processor's name and what it can do: programs are compiled for no other."""
+    """Returns the processor's name and features: a compiled program runs on no other."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as lines:
         wanted = ("model name", "flags", "Features")
         return " ".join(dict.fromkeys(line.partition(":")[2].strip() for line in lines if line.startswith(wanted)))

@@ -1,4 +1,4 @@
-"""`tfrun compare --html`: one file that shows a sweep, and needs nothing from the network."""
+"""`tfrun compare --html`: one file that shows a sweep and loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from typing import Any
 from tfrun.console import Terminal, say, short_names, shown
 from tfrun.errors import ConfigError
 from tfrun.files.disk import write_atomically
-from tfrun.reports.comparison import Comparison, Row, importances, is_logarithmic
+from tfrun.reports.comparison import Comparison, Row
+from tfrun.reports.importance import importances, is_logarithmic
+from tfrun.reports.tables import TextTable, runs_table, seeds_table
 
-MOST_CURVES = 50  # of the best runs; more can't be told apart
+MAX_CURVES = 50  # the eye can't distinguish more
 HEIGHT = 420  # pixels of a figure
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; color: #222; }
@@ -42,10 +44,13 @@ def write(comparison: Comparison, path: Path) -> None:
         f"{comparison.metric} over epochs": _curves(go, comparison),
         "What mattered most": _importance(go, comparison),
     }
-    parts = [_table("Leaderboard", comparison.cells())]
-    seeds = comparison.over_seeds()
-    parts += [_table("Over seeds", seeds)] if seeds else []
-    parts += [f"<h2>{html.escape(head)}</h2>{_div(own)}" for head, own in figures.items() if own is not None]
+    parts = [_table("Leaderboard", runs_table(comparison))]
+    seeds = seeds_table(comparison)
+    if seeds is not None:
+        parts.append(_table("Over seeds", seeds))
+    for head, figure in figures.items():
+        if figure is not None:
+            parts.append(f"<h2>{html.escape(head)}</h2>{_div(figure)}")
     title = html.escape(", ".join(dict.fromkeys(row.folder.path.parent.name for row in comparison.rows)))
     page = (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
@@ -57,6 +62,7 @@ def write(comparison: Comparison, path: Path) -> None:
 
 
 def _names(comparison: Comparison) -> dict[str, str]:
+    """Returns the keys that differ, each with the short name to show for it."""
     return dict(zip(comparison.keys, short_names(comparison.keys), strict=True))
 
 
@@ -65,11 +71,12 @@ def _div(figure: Any) -> str:
     return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
 
 
-def _table(head: str, table: tuple[list[str], list[list[str]]]) -> str:
+def _table(head: str, table: TextTable) -> str:
     def row(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
-    return f"<h2>{head}</h2><table>{row(table[0], 'th')}{''.join(row(line, 'td') for line in table[1])}</table>"
+    lines = "".join(row(line, "td") for line in table.lines)
+    return f"<h2>{head}</h2><table>{row(table.heads, 'th')}{lines}</table>"
 
 
 def _parallel(go: Any, comparison: Comparison) -> Any:
@@ -85,6 +92,7 @@ def _parallel(go: Any, comparison: Comparison) -> Any:
 
 
 def _axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Returns an axis of the parallel coordinates: numbers, their logarithms, or the texts in order."""
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         if not is_logarithmic(values):
             return {"label": name, "values": values}
@@ -101,16 +109,17 @@ def _axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
 def _curves(go: Any, comparison: Comparison) -> Any:
     """Returns the metric over the epochs of the best runs."""
     figure = go.Figure()
-    for row in comparison.rows[:MOST_CURVES]:
+    for row in comparison.rows[:MAX_CURVES]:
         points = _points(row, comparison.metric)
-        own = (f"{name}={row.config.get(key)}" for key, name in _names(comparison).items())
-        name = " ".join([f"#{row.folder.path.name}", *own])
-        figure.add_trace(go.Scatter(x=[x for x, _ in points], y=[y for _, y in points], name=name, mode="lines"))
+        settings = (f"{name}={row.config.get(key)}" for key, name in _names(comparison).items())
+        label = " ".join([f"#{row.folder.path.name}", *settings])
+        figure.add_trace(go.Scatter(x=[x for x, _ in points], y=[y for _, y in points], name=label, mode="lines"))
     figure.update_xaxes(title="epoch")
     return figure if figure.data and any(len(trace.x) for trace in figure.data) else None
 
 
 def _points(row: Row, metric: str) -> list[tuple[int, float]]:
+    """Returns (epoch, value) of each epoch in which a run has the metric."""
     try:
         lines = row.folder.read_metrics()
     except (OSError, ValueError):
@@ -119,6 +128,7 @@ def _points(row: Row, metric: str) -> list[tuple[int, float]]:
 
 
 def _importance(go: Any, comparison: Comparison) -> Any:
+    """Returns the importances as bars, the greatest on top."""
     shares = importances(comparison)
     if not shares:
         return None

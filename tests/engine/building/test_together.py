@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from tfrun.config import schema
-from tfrun.config.compose import session
+from tfrun.config.compose import open_configs
 from tfrun.data.sources import load_table
 from tfrun.engine import experiment
 from tfrun.engine.experiment import Job, Reuse, RunOptions
@@ -62,7 +62,7 @@ def train(root: Path, words: Sequence[str], more: Sequence[str], *, together: bo
     """Trains a run for each of `more`, whose words are added to `words`; returns the folders and exceptions."""
     errors: list[Any] = [None] * len(more)
     reuse = Reuse()
-    with session(words) as hydra:
+    with open_configs(words) as hydra:
         lines = [[*words, *text.split()] for text in more]
         configs = [schema.build_settings(hydra.compose(line).config, hydra.catalog, line) for line in lines]
         table = load_table(configs[0].data, hydra.catalog)
@@ -155,7 +155,9 @@ def test_a_run_that_diverges_does_not_end_the_others(tmp_path: Path) -> None:
         ([*DIGITS, "model=cnn", "model.filters=[2]", "model.dense_units=4"], "can't be trained together"),
     ],
 )
-def test_runs_that_can_not_be_vectorized_are_trained_one_after_another(words: list[str], why: str, tmp_path: Path) -> None:
+def test_runs_that_can_not_be_vectorized_are_trained_one_after_another(
+    words: list[str], why: str, tmp_path: Path
+) -> None:
     words = [*EXACT, "trainer.max_epochs=1", *words]
     together, errors = train(tmp_path, words, SEEDS[:2], together=True)
     assert errors == [None, None]

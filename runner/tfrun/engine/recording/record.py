@@ -92,9 +92,11 @@ class Record(Observer):
         """Opens the journals at the lengths that a checkpoint has recorded."""
         folder, best = self._folder, self._pieces.best
         self.shortened = journals.cut_back(folder.path, lengths)
-        self.results = journals.Results(folder.metrics_jsonl, int(best.best_step.numpy()), best.monitor)
+        self.results = journals.Results.read(
+            folder.metrics_jsonl, best_step=int(best.best_step.numpy()), monitor=best.monitor
+        )
         self.board = TensorBoard(folder.tensorboard) if self._pieces.settings.logger else None
-        lines = journals.JsonLines(folder.metrics_jsonl)
+        lines = journals.JsonLines.open(folder.metrics_jsonl)
         self.writer = journals.MultiWriter(filter(None, [lines, self.results, self.board]))
 
     def __enter__(self) -> Record:
@@ -174,8 +176,14 @@ class Record(Observer):
             "journals": journals.journal_lengths(self._folder.path),
             "fingerprint": pieces.examples.fingerprint,
         }
-        keep = pieces.settings.checkpoint.keep
-        checkpoints.save(self._folder.checkpoints, step, self._slots, arrays, extra, keep)
+        checkpoints.save(
+            self._folder.checkpoints,
+            step,
+            slots=self._slots,
+            arrays=arrays,
+            extra=extra,
+            keep=pieces.settings.checkpoint.keep,
+        )
         self._run.update(
             step=step,
             epoch=step // pieces.plan.steps_per_epoch,

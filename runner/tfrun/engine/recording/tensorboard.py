@@ -108,7 +108,7 @@ class TensorBoard:
         # one file for the life of the run: TensorBoard reads several in a folder only when told to
         existing = sorted(folder.glob("events.out.tfevents.*"))
         path = existing[0] if existing else folder / f"events.out.tfevents.{int(self._clock())}.tfrun"
-        file = Journal(path, "events")
+        file = Journal.open(path, "events")
         if not existing:
             first = event_pb2.Event(wall_time=self._clock(), file_version="brain.Event:2")
             file.write(_record(first.SerializeToString()))

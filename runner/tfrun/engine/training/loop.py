@@ -19,7 +19,7 @@ from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import BlockResult
 from tfrun.engine.training.timing import Timing
 from tfrun.errors import DivergedError
-from tfrun.files import disk
+from tfrun.files import failpoints
 
 EndReason = Literal["last step", "paused", "early stopping", "max_seconds", "interrupted"]
 
@@ -122,7 +122,7 @@ def train(
         before = timing.clock()
         result = yield Block(step, num_steps)
         timing.add_block(len(result.losses), timing.clock() - before)
-        disk.reach("epoch" if len(result.train) else "block")
+        failpoints.reach("epoch" if len(result.train) else "block")
         _observe(step, result, plan.steps_per_epoch, observers)
         step += len(result.losses)
 

@@ -24,7 +24,7 @@ from tfrun.engine.training.traces import Traces
 from tfrun.engine.training.tracker import Tracker
 from tfrun.engine.training.vectorize import ALONE, Alone, Lanes
 from tfrun.errors import ConfigError
-from tfrun.files import disk
+from tfrun.files import failpoints
 from tfrun.files.xla_cache import throw_away
 from tfrun.protocols import MetricOffer
 
@@ -244,7 +244,7 @@ class Program:
     def _end_epoch_outside(self, values: BlockValues) -> BlockValues:
         """Validates a part of the rows at a time, after the last block of an epoch."""
         train_values = self._begin_validation()
-        disk.reach("validation")
+        failpoints.reach("validation")
         self._add(self._val_rows)
         epochs, stop = tf.nest.map_structure(lambda value: value.numpy(), self._end_epoch(train_values))
         return values._replace(epochs=Epochs(*(np.array([value]) for value in epochs)), num_epochs=1, stop=stop)

@@ -1,0 +1,89 @@
+"""`tfrun check [overrides]`: checks a config without training, and the contracts of the components that it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf
+
+from tfrun.commands.command_line import CommandLine, pop_word
+from tfrun.commands.export import pop_formats
+from tfrun.commands.inputs import compose, read_data
+from tfrun.config import schema
+from tfrun.config.catalog import Catalog
+from tfrun.config.overrides import parse
+from tfrun.config.plain import plain
+from tfrun.config.settings import ComponentSettings, Settings
+from tfrun.errors import ConfigError
+
+PARITY_STEPS = 3  # that `parity=true` compares
+# Kinds of components that are no config group, so that only `check` can name one by itself.
+KINDS_WITHOUT_GROUP = ("activation", "constraint", "initializer", "layer", "regularizer", "schedule")
+
+
+def run(command_line: CommandLine) -> int:
+    """Runs the command and returns the exit code."""
+    formats, command_line = pop_formats(command_line)
+    steps, command_line = pop_parity_steps(command_line)
+    alone = [word for word in command_line.words if _key(word) in KINDS_WITHOUT_GROUP]
+    command_line = command_line.with_words([word for word in command_line.words if word not in alone])
+    words = command_line.words
+    configs, composed = compose(command_line)
+    settings = schema.build_settings(composed.config, configs.catalog, words)
+    components = components_alone(alone, configs.catalog) + components_chosen(words, settings)
+    checks_config = not alone or steps > 0 or bool(formats) or any(not word.startswith("plugins=") for word in words)
+    table = read_data(settings, configs.catalog) if checks_config else None
+    from tfrun.load_engine import engine
+
+    with engine(None) as (experiment, _):
+        experiment.check_contracts(components, configs.catalog)
+        if table is not None:
+            chosen = {word.lstrip("+").partition("=")[0] for word in words}
+            groups = [group for group in ("data", "model", "algorithm") if group in chosen]
+            options = experiment.CheckOptions(parity_steps=steps, groups=groups, formats=formats)
+            experiment.check(settings, configs.catalog, table=table, options=options)
+    return 0
+
+
+def _key(word: str) -> str:
+    """Returns the first part of an override's key: `layer` of `+layer.units=3`."""
+    return re.split(r"[.=]", word.lstrip("+"))[0]
+
+
+def pop_parity_steps(command_line: CommandLine) -> tuple[int, CommandLine]:
+    """Returns the number of steps that `parity=…` asks for, 0 without it, and the command line without the word."""
+    values, rest = pop_word(command_line, "parity")
+    return (_parity_steps(values[-1]) if values else 0), rest
+
+
+def _parity_steps(value: str) -> int:
+    if value in ("true", "false"):
+        return PARITY_STEPS if value == "true" else 0
+    if not value.isdecimal():
+        raise ConfigError(f"parity: must be true, false or a number of steps. Received: {value!r}")
+    return int(value)
+
+
+def components_alone(words: Sequence[str], catalog: Catalog) -> list[tuple[str, ComponentSettings]]:
+    """Returns the components that no config has a group for, as `layer=dense layer.units=3` names them."""
+    tree = OmegaConf.create({})
+    for override in sorted(parse(words), key=lambda override: override.key_or_group.count(".")):
+        key = override.key_or_group
+        OmegaConf.update(tree, key if "." in key else f"{key}.name", override.value(), force_add=True)
+    return [(kind, schema.component_alone(kind, section, catalog)) for kind, section in plain(tree).items()]
+
+
+def components_chosen(words: Sequence[str], settings: Settings) -> list[tuple[str, ComponentSettings]]:
+    """Returns the components of a config that the words choose by name and that have a contract."""
+    chosen: list[tuple[str, ComponentSettings]] = []
+    for group, _, name in (word.lstrip("+").partition("=") for word in words):
+        if group == "loss":
+            chosen.append((group, settings.loss))
+        elif group == "metric" and name in settings.metric:
+            chosen.append((group, settings.metric[name]))
+        elif group == "optimizer":
+            for optimizer_group in settings.groups.values():
+                if optimizer_group.name is not None:
+                    chosen.append((group, ComponentSettings(optimizer_group.name, optimizer_group.params)))
+    return chosen

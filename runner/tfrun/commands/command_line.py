@@ -1,0 +1,60 @@
+"""A parsed command line: its words, its flags, and where it says the configs are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from tfrun.config.sources import Sources
+
+
+@dataclass(frozen=True)
+class Flags:
+    """The flags. Those of Hydra have Hydra's names."""
+
+    cfg: str | None = None
+    info: str | None = None
+    package: str | None = None
+    resolve: bool = False
+    multirun: bool = False
+    hydra_help: bool = False
+    shell_completion: bool = False
+    csv: bool = False
+    markdown: bool = False
+    html: str | None = None
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What follows the command.
+
+    Attributes:
+        words: everything but the flags, in the order given: overrides, folders, names of groups.
+        flags: the flags.
+        sources: where the configs are.
+    """
+
+    words: tuple[str, ...] = ()
+    flags: Flags = field(default_factory=Flags)
+    sources: Sources = field(default_factory=Sources)
+
+    @property
+    def settings(self) -> list[str]:
+        """The words that set something: those with an equals sign."""
+        return [word for word in self.words if "=" in word]
+
+    @property
+    def names(self) -> list[str]:
+        """The words without an equals sign: folders, or groups."""
+        return [word for word in self.words if "=" not in word]
+
+    def with_words(self, words: Sequence[str]) -> CommandLine:
+        """Returns the same command line with other words."""
+        return replace(self, words=tuple(words))
+
+
+def pop_word(command_line: CommandLine, key: str) -> tuple[list[str], CommandLine]:
+    """Returns the values that words give to a key that is no config key, and the command line without those words."""
+    prefix = f"{key}="
+    values = [word.removeprefix(prefix) for word in command_line.words if word.startswith(prefix)]
+    return values, command_line.with_words([word for word in command_line.words if not word.startswith(prefix)])

@@ -1,0 +1,72 @@
+"""`tfrun --help` and `tfrun help`: the commands, some examples, the config groups with their options, and the flags."""
+
+from __future__ import annotations
+
+import textwrap
+
+from tfrun.commands.command_line import CommandLine
+from tfrun.commands.options import groups_and_kinds, names_in
+from tfrun.config.catalog_source import KIND_OF_GROUP
+from tfrun.config.compose import Configs, open_configs
+from tfrun.config.registry import KINDS
+
+HELP = """tfrun trains TensorFlow and Keras models: name the components, and say on one line what to run.
+
+  tfrun [train] [overrides]         train a model
+  tfrun resume RUN [overrides]      resume a run from its last checkpoint, or a sweep; retry=true also runs the jobs
+                                    of a sweep again that failed
+  tfrun evaluate RUN [data=...]     print a run's metrics on its test split, or on other data
+  tfrun predict RUN data.path=FILE  write a run's predictions for rows, with or without a target; out=FILE.csv or
+                                    out=FILE.parquet
+  tfrun export RUN format=FORMAT    write a model that takes raw rows, compared with the run's own predictions; formats:
+                                    saved_model, keras, litert, onnx
+  tfrun compare PATH...             print runs side by side, best first, with means over seeds; metric=val/mae,
+                                    take=last, --csv, --markdown, --html FILE
+  tfrun check [overrides]           check all that can be checked without training, and the contracts of the components
+                                    that are named; parity=true compares compiled steps with steps in Python
+  tfrun list [GROUP]                list the names to choose from
+  tfrun show GROUP=NAME             print parameters, types, defaults, documentation and source
+
+Overrides: group=option chooses, key=value sets, ~key deletes, experiment=NAME loads a whole recipe.
+
+  tfrun model=wide_deep loss=huber
+  tfrun data=csv data.path=houses.csv data.target=price trainer.max_epochs=50
+  tfrun optimizer=adam optimizer.learning_rate=3e-4
+  tfrun -m model=wide_deep,mlp seed=1,2,3
+  tensorboard --logdir outputs
+
+Groups:
+
+{groups}
+
+Flags:
+
+  -m, --multirun                    run a sweep: every combination of a=1,2 b=3,4
+  -c, --cfg job|hydra|all           print the config instead of running it; --resolve, --package KEY
+  -cd, --config-dir DIR             a folder with your own YAML files, which win over those of the same name
+  -cn, --config-name NAME           another primary config than `config`
+  -cp, --config-path DIR            another folder for the primary config
+  -i, --info [all|config|defaults|defaults-tree|plugins|searchpath]
+  -sc, --shell-completion install=bash|zsh|fish
+  --hydra-help, --version
+
+Where to look next: tfrun list, tfrun show loss=huber, tfrun --cfg job, and docs/."""
+
+
+def run(command_line: CommandLine) -> int:
+    """Prints the help and returns the exit code."""
+    with open_configs(command_line.settings, command_line.sources) as configs:
+        print(help_text(configs))
+    return 0
+
+
+def help_text(configs: Configs) -> str:
+    """Returns the help, with the config groups and their options filled in."""
+    lines = []
+    for group in groups_and_kinds(configs):
+        names = names_in(configs, group)
+        if names and group not in KINDS or group in KIND_OF_GROUP:
+            lines.append(
+                textwrap.fill(", ".join(names), 100, initial_indent=f"  {group:<16}", subsequent_indent=" " * 18)
+            )
+    return HELP.format(groups="\n".join(lines))

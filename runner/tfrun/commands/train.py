@@ -1,0 +1,77 @@
+"""`tfrun [train] [overrides]`: trains one run in a new folder, or hands over to a sweep or to Hydra's flags."""
+
+from __future__ import annotations
+
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict, read_write
+
+from tfrun.commands import hydra_flags
+from tfrun.commands.command_line import CommandLine, pop_word
+from tfrun.commands.inputs import compose, read_data
+from tfrun.config import schema
+from tfrun.config.compose import Composed
+from tfrun.errors import ConfigError, ResourceError
+from tfrun.files import runs
+from tfrun.files.disk import write_atomically
+from tfrun.files.runs import RunFolder
+
+
+def run(command_line: CommandLine) -> int:
+    """Runs the command and returns the exit code."""
+    if command_line.flags.multirun:
+        return _train_sweep(command_line)
+    extended, command_line = pop_word(command_line, "sweep.extend")
+    if extended:
+        raise ConfigError("sweep.extend: adds jobs, and needs -m")
+    if hydra_flags.any_given(command_line.flags):
+        return hydra_flags.answer(command_line)
+    configs, composed = compose(command_line)
+    if composed.cfg.hydra.mode == RunMode.MULTIRUN:  # a file of the group hparams_search may say so
+        return _train_sweep(command_line)
+    words = command_line.words
+    settings = schema.build_settings(composed.config, configs.catalog, words)
+    table = read_data(settings, configs.catalog)
+    folder = runs.claim(settings.output_root, settings.name)
+    from tfrun.load_engine import engine
+
+    try:
+        _write_config(folder, composed)
+        with engine(folder.log) as (experiment, seconds):
+            options = experiment.RunOptions(overrides=words, import_seconds=seconds)
+            return experiment.train(settings, folder, catalog=configs.catalog, table=table, options=options)
+    except KeyboardInterrupt:  # while TensorFlow was imported
+        folder.discard()
+        raise
+
+
+def _train_sweep(command_line: CommandLine) -> int:
+    """Trains the jobs of a sweep, in a new folder or in that of the sweep that they extend."""
+    extended, command_line = pop_word(command_line, "sweep.extend")
+    folder = runs.open_sweep(extended[-1]) if extended else None
+    if extended and folder is None:
+        raise ConfigError(f"sweep.extend: no sweep is there. Received: {extended[-1]!r}")
+    from tfrun.sweep import multirun
+
+    return multirun.run(*compose(command_line, RunMode.MULTIRUN), folder)
+
+
+def _write_config(folder: RunFolder, composed: Composed) -> None:
+    """Writes `config.yaml`, and `.hydra/` as Hydra would; discards the folder if the disk refuses."""
+    with read_write(composed.cfg.hydra), open_dict(composed.cfg.hydra):
+        composed.cfg.hydra.runtime.output_dir = str(folder.path)
+    files = {
+        "config.yaml": OmegaConf.create(composed.config),
+        ".hydra/config.yaml": composed.job,
+        ".hydra/hydra.yaml": OmegaConf.masked_copy(composed.cfg, "hydra"),
+        ".hydra/overrides.yaml": composed.cfg.hydra.overrides.task,
+    }
+    try:
+        (folder.path / ".hydra").mkdir(exist_ok=True)
+        for name, content in files.items():
+            write_atomically(folder.path / name, OmegaConf.to_yaml(content))
+    except OSError as error:
+        folder.discard()
+        raise ResourceError(f"{folder.path}: can't be written: {error.strerror}") from error
+    except ResourceError:
+        folder.discard()
+        raise

@@ -1,0 +1,167 @@
+"""The tables of a comparison: as texts, CSV, Markdown, and printed on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import yaml
+from rich.table import Table
+
+from tfrun.console import Terminal, say, short_names, shown
+from tfrun.reports.comparison import NOT_COMPARED, Comparison
+from tfrun.reports.importance import importances
+
+UNLIMITED_WIDTH = 10**4  # columns, to measure a table that is wider than the terminal
+
+
+class TextTable(NamedTuple):
+    """A table of texts: the heads of its columns, and its lines."""
+
+    heads: list[str]
+    lines: list[list[str]]
+
+
+def runs_table(comparison: Comparison) -> TextTable:
+    """Returns a line for each run: the keys that differ, the metric, and what the run took."""
+    metric, rows = comparison.metric, comparison.rows
+    test_metrics = [key for key in rows[0].run["metrics"] if key.startswith("test/")]
+    other_take = "last" if comparison.take == "best" else "best"
+    metric_heads = [f"{metric} {comparison.take}", "status", f"{metric} {other_take}"]
+    heads = ["run", *comparison.keys, *metric_heads, *test_metrics, "epoch", "steps/s"]
+    has_one_parent = len({row.folder.path.parent for row in rows}) == 1
+    lines = []
+    for row in rows:
+        line = [row.folder.path.name if has_one_parent else row.folder.run_id]
+        line += [_text(row.config.get(key)) for key in comparison.keys]
+        line += [_number(comparison.value(row)), row.run["status"], _number(row.value(metric, other_take))]
+        line += [_number(row.run["metrics"].get(key)) for key in test_metrics]
+        line += [str(row.run["best"].get("epoch", row.run["epoch"]))]
+        line += [_number(row.run["timing"].get("steps_per_second"))]
+        lines.append(line)
+    return TextTable(heads, lines)
+
+
+def seeds_table(comparison: Comparison) -> TextTable | None:
+    """Returns mean, deviation and 95 % confidence over runs that differ in their seeds only, or None without such."""
+    keys = [key for key in comparison.keys if key not in ("seed", "name")]
+    groups: dict[tuple[str, ...], list[float]] = {}
+    for row in comparison.done:
+        settings = tuple(_text(row.config.get(key)) for key in keys)
+        groups.setdefault(settings, []).append(comparison.value(row) or 0.0)
+    if "seed" not in comparison.keys or all(len(values) < 2 for values in groups.values()):
+        return None
+    is_max_best = comparison.mode == "max"
+    ordered = sorted(groups.items(), key=lambda group: statistics.fmean(group[1]), reverse=is_max_best)
+    heads = [*keys, "seeds", f"{comparison.metric} mean", "deviation", "95 % of the mean"]
+    return TextTable(heads, [[*settings, *_statistics(values)] for settings, values in ordered])
+
+
+def _statistics(values: Sequence[float]) -> list[str]:
+    """Returns the number of values, their mean, and their deviation and the mean's confidence if there are several."""
+    mean = _number(statistics.fmean(values))
+    if len(values) < 2:
+        return [str(len(values)), mean, "", ""]
+    deviation = statistics.stdev(values)
+    confidence = _t_95(len(values) - 1) * deviation / math.sqrt(len(values))
+    return [str(len(values)), mean, _number(deviation), f"± {confidence:.3g}"]
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Prints the tables, the importances and the best run's folder."""
+    console = Terminal()
+    for title, table in (("", runs_table(comparison)), ("over seeds", seeds_table(comparison))):
+        if table is not None:
+            console.print(_fitting(console, comparison.keys, title, table))
+    for key, share in importances(comparison).items():
+        say(console, f"importance {share:4.0%}  {key}")
+    _print_best(comparison)
+
+
+def _fitting(console: Terminal, keys: Sequence[str], title: str, table: TextTable) -> Table:
+    """Returns as many columns as the terminal is wide for; the most important ones stand first, and --csv has all."""
+    shown_keys = [key for key in keys if key in table.heads]
+    short = dict(zip(shown_keys, short_names(shown_keys), strict=True))
+    heads = [short.get(head, head) for head in table.heads]
+    unlimited = console.options.update(max_width=UNLIMITED_WIDTH)
+    least = 2 + len(shown_keys)  # the run, the keys that differ, and the metric
+    for count in range(len(heads), least, -1):
+        columns = _columns(title, heads, table.lines, count=count)
+        if console.measure(columns, options=unlimited).maximum <= console.width:
+            return columns
+    return _columns(title, heads, table.lines, count=min(least, len(heads)))
+
+
+def _columns(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]], *, count: int) -> Table:
+    """Returns the first `count` columns."""
+    table = Table(title=title or None, title_justify="left")
+    for head in heads[:count]:
+        table.add_column(head, overflow="fold", justify="left" if head in ("run", "status") else "right")
+    for line in lines:
+        table.add_row(*line[:count])
+    return table
+
+
+def print_differences(comparison: Comparison) -> None:
+    """Prints two runs side by side: every key of their configs that differs, and all metrics."""
+    table, rows = Table(), comparison.rows
+    table.add_column("", overflow="fold")
+    for row in rows:
+        table.add_column(row.folder.run_id, overflow="fold")
+    for key in dict.fromkeys(key for row in rows for key in row.config):
+        texts = [_text(row.config[key]) if key in row.config else "–" for row in rows]
+        if not key.startswith(NOT_COMPARED) and texts[0] != texts[1]:
+            table.add_row(key, *texts)
+    table.add_section()
+    for take in ("best", "last"):
+        for key in dict.fromkeys(key for row in rows for key in row.run["metrics"] if "/" in key):
+            if take == "last" or not key.startswith("test/"):
+                table.add_row(f"{key} {take}", *(_number(row.value(key, take)) for row in rows))
+    Terminal().print(table)
+    _print_best(comparison)
+
+
+def _print_best(comparison: Comparison) -> None:
+    best = comparison.rows[0]
+    if comparison.value(best) is None:
+        return
+    if comparison.is_comparable:
+        say(Terminal(), f"best       {shown(best.folder.path)}")
+    else:
+        say(Terminal(), f"no best: {comparison.metric} of different losses can't be compared. metric=val/<metric> can")
+
+
+def as_csv(table: TextTable) -> str:
+    """Returns a table as CSV, with its heads."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.heads, *table.lines])
+    return text.getvalue().rstrip("\n")
+
+
+def as_markdown(table: TextTable) -> str:
+    """Returns a table as Markdown."""
+
+    def line(cells: Iterable[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(table.heads), line("---" for _ in table.heads), *map(line, table.lines)])
+
+
+def _text(value: Any) -> str:
+    """Returns a config's value as YAML on one line."""
+    return "" if value is None else yaml.safe_dump(value, default_flow_style=True, width=10**6).partition("\n")[0]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _t_95(degrees: int) -> float:
+    """Returns the quantile of Student's t that 95 % of a mean's deviations stay within."""
+    from scipy.special import stdtrit  # here, since its import takes a tenth of a second
+
+    return float(stdtrit(degrees, 0.975))

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfrun import cli, load_engine
+
+Result = tuple[int, str, str]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs main() in tmp_path and returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: str) -> Result:
+        code = cli.main(argv)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+class Engine:
+    """Stands in for tfrun.engine.experiment and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any, Any, dict[str, Any]]] = []
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> tuple[Engine, float]:
+        return self, 0.0
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def train(self, config: Any, folder: Any, catalog: Any, table: Any, **options: Any) -> int:
+        self.calls.append(("train", config, folder, options))
+        if self.error:
+            raise self.error
+        return 0
+
+    def evaluate(self, config: Any, folder: Any, catalog: Any, table: Any, **options: Any) -> None:
+        self.calls.append(("evaluate", config, folder, options))
+
+    def predict(self, config: Any, folder: Any, catalog: Any, table: Any, out: Path) -> None:
+        self.calls.append(("predict", config, folder, {"out": out}))
+
+    def export_run(self, config: Any, folder: Any, catalog: Any, table: Any, format: str) -> None:
+        self.calls.append(("export_run", config, folder, {"format": format}))
+
+    def check_contracts(self, components: Any, catalog: Any) -> None:
+        self.calls.append(("check_contracts", components, None, {}))
+
+    def check(self, config: Any, catalog: Any, table: Any, steps: int, groups: Any, formats: Any) -> None:
+        self.calls.append(("check", config, None, {"steps": steps, "groups": groups, "formats": formats}))
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    stand_in = Engine()
+    monkeypatch.setattr(load_engine, "engine", lambda log: stand_in)
+    return stand_in

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tfrun import cli
+
+Result = tuple[int, str, str]
+
+
+def test_help_lists_commands_groups_and_flags(run: Callable[..., Result]) -> None:
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    for command in cli.COMMANDS:
+        assert f"tfrun {command} " in out or f"tfrun [{command}] " in out
+    assert "huber" in out and "for_wide_deep" in out and "tfrun list" in out

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from tfrun.errors import CheckpointError
+
+Result = tuple[int, str, str]
+
+
+def test_resume_takes_up_the_config_with_what_may_change(run: Callable[..., Result], engine: Any) -> None:
+    run("seed=3")
+    folder = engine.calls[0][2]
+    code, _, err = run("resume", str(folder.path), "trainer.max_epochs=50", "early_stopping.patience=4", "tags=[more]")
+    assert (code, err) == (0, "")
+    _, config, again, options = engine.calls[1]
+    assert again.path == folder.path
+    assert options["resume"] is True
+    assert (config.seed, config.trainer.max_epochs, config.early_stopping.patience) == (3, 50, 4)
+    run("resume", str(folder.path))
+    assert engine.calls[2][1].trainer.max_epochs == 50
+
+
+def test_resume_refuses_what_the_state_would_not_fit(run: Callable[..., Result], engine: Any) -> None:
+    run()
+    path = str(engine.calls[0][2].path)
+    code, _, err = run("resume", path, "loss.delta=2", "trainer.max_epochs=50")
+    assert code == 6
+    assert "loss.delta: 1.0 -> 2" in err
+    assert "max_epochs: 20" not in err
+    assert "trainer.max_steps" in err  # of the allowed list
+    assert run("resume", path, "loss.dleta=2")[0] == 2
+    assert len(engine.calls) == 1
+
+
+def test_resume_that_fails_leaves_the_config(run: Callable[..., Result], engine: Any) -> None:
+    run()
+    folder = engine.calls[0][2]
+    before = folder.config_yaml.read_text()
+    engine.error = CheckpointError("does not fit")
+    assert run("resume", str(folder.path), "trainer.max_epochs=50")[0] == 6
+    assert yaml.safe_load(folder.config_yaml.read_text()) == yaml.safe_load(before)

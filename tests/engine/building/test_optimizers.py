@@ -1,0 +1,102 @@
+"""Optimizer groups of the config, over a small model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrun.config.catalog import load_catalog
+from tfrun.config.settings import ComponentSettings, GroupSettings
+from tfrun.engine.building.optimizers import build_groups, build_schedule
+from tfrun.engine.training.groups import Group
+from tfrun.engine.training.hyperparameters import Hyperparameter, Hyperparameters
+from tfrun.engine.training.plan import Plan
+from tfrun.errors import ConfigError
+
+CATALOG = load_catalog()
+PLAN = Plan(steps_per_epoch=10, last_step=100)
+
+
+def group(match: str = ".", **changes: Any) -> GroupSettings:
+    values: dict[str, Any] = {
+        "match": match, "name": "sgd", "learning_rate": 0.5, "schedule": None, "clip_norm": None, "every": 1,
+        "from_epoch": 0, "until_epoch": None, "frozen": False, "optional": False, "params": {},
+    }  # fmt: skip
+    return GroupSettings(**values | changes)
+
+
+def build(*settings: GroupSettings, inputs: Hyperparameters | None = None) -> list[Group]:
+    """Returns the groups a, b, … of a model with a kernel and a bias."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="output")])
+    named = dict(zip("abc", settings, strict=False))
+    return build_groups(named, CATALOG, model=model, plan=PLAN, inputs=inputs or Hyperparameters())
+
+
+def test_each_variable_is_in_one_group() -> None:
+    kernel, bias = build(group("kernel"), group("bias", name="adam", learning_rate=0.1))
+    assert [v.path.rpartition("/")[2] for v in kernel.variables + bias.variables] == ["kernel", "bias"]
+    assert (kernel.optimizer.name, bias.optimizer.name) == ("sgd", "adam")
+    assert float(kernel.base_learning_rate.numpy()) == 0.5
+    assert float(bias.base_learning_rate.numpy()) == pytest.approx(0.1)
+    assert len(bias.optimizer.variables) == 4  # built: iteration, learning rate and two moments
+
+
+def test_a_frozen_group_has_no_optimizer() -> None:
+    kernel, bias = build(group("kernel"), group("bias", frozen=True))
+    assert kernel.optimizer is not None and bias.optimizer is None
+    with pytest.raises(ConfigError, match="every group is frozen, so there is nothing to train"):
+        build(group(frozen=True))
+
+
+def test_an_optional_group_may_be_left_out() -> None:
+    assert [group.name for group in build(group(), group("^wide/", optional=True))] == ["a"]
+
+
+def test_stages_are_counted_in_steps() -> None:
+    (built,) = build(group(from_epoch=2, until_epoch=5, every=3))
+    assert (built.first_step, built.end_step, built.every) == (20, 50, 3)
+
+
+def test_floats_are_inputs_of_the_program_except_the_learning_rate() -> None:
+    inputs = Hyperparameters()
+    (built,) = build(group(name="adam", clip_norm=2.0, params={"beta_1": 0.8}), inputs=inputs)
+    assert isinstance(built.clip_norm, Hyperparameter)
+    assert inputs.read() == {"optimizer.groups.a.beta_1": 0.8, "optimizer.groups.a.clip_norm": 2.0}
+
+
+def test_a_group_without_a_learning_rate_has_that_of_the_optimizer() -> None:
+    (built,) = build(group(name="adam", learning_rate=None))
+    assert float(built.base_learning_rate.numpy()) == pytest.approx(0.001)
+
+
+def schedule(name: str, plan: Plan = PLAN, **params: Any) -> Any:
+    settings, inputs = ComponentSettings(name, params), Hyperparameters()
+    return build_schedule(settings, CATALOG, where="optimizer.groups.a.schedule", plan=plan, inputs=inputs)
+
+
+def test_a_schedule_knows_the_length_of_the_run() -> None:
+    factor, watcher = schedule("linear", final=0.0)
+    assert watcher is None
+    np.testing.assert_allclose([factor(tf.constant(step, tf.int64)) for step in (0, 50, 100)], [1.0, 0.5, 0.0])
+
+
+def test_a_schedule_may_watch_the_values_of_epochs() -> None:
+    factor, watcher = schedule("plateau", monitor="val/loss", decay=0.5, patience=1)
+    watcher.end_epoch({"val/loss": tf.constant(1.0)})
+    watcher.end_epoch({"val/loss": tf.constant(1.0)})
+    assert float(factor(tf.constant(0, tf.int64))) == 0.5
+
+
+def test_a_schedule_that_needs_a_length_refuses_a_run_without_one() -> None:
+    message = r"optimizer\.groups\.a\.schedule: linear needs to know the run's length: trainer\.max_epochs or max_steps"
+    with pytest.raises(ConfigError, match=message):
+        schedule("linear", Plan(steps_per_epoch=10, last_step=None))
+    schedule("plateau", Plan(steps_per_epoch=10, last_step=None))
+
+
+def test_no_schedule() -> None:
+    assert build_schedule(None, CATALOG, where="", plan=PLAN, inputs=Hyperparameters()) == (None, None)

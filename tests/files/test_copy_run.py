@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfrun.errors import CheckpointError
+from tfrun.files import checkpoints, copy_run
+from tfrun.files.runs import RunFolder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> RunFolder:
+    """A run with a checkpoint at step 10, whose journal has grown since."""
+    folder = RunFolder(tmp_path / "0")
+    (folder.path / "tensorboard" / "train").mkdir(parents=True)
+    (folder.path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
+    (folder.path / "tensorboard" / "train" / "events.out.tfevents.1.tfrun").write_bytes(b"0123456789")
+    slots: dict[str, dict[str, Any]] = {
+        "model/0000": {"path": "kernel", "shape": [2], "dtype": "float32"},
+        "learning_rate/all/0000": {"path": "rate", "shape": [], "dtype": "float32"},
+    }
+    arrays = {"model/0000": np.array([1, 2], np.float32), "learning_rate/all/0000": np.array(0.5, np.float32)}
+    lengths = {"metrics.jsonl": 13, "tensorboard/train/events.out.tfevents.1.tfrun": 4}
+    extra = {"journals": lengths, "engine": {"mode": "xla"}}
+    checkpoints.save(folder.checkpoints, 10, slots=slots, arrays=arrays, extra=extra, keep=1)
+    return folder
+
+
+def test_a_copy_has_the_state_and_the_journals_of_the_checkpoint(source: RunFolder, tmp_path: Path) -> None:
+    target = RunFolder(tmp_path / "1")
+    target.path.mkdir()
+    copy_run.begin(source, 1, 10, target, {"all": 0.25})
+    saved = checkpoints.newest(target.checkpoints)
+    assert saved is not None and saved.step == 10 and saved.extra["engine"] == {"mode": "xla"}
+    assert saved.arrays["model/0000"].tolist() == [1, 2]
+    assert saved.arrays["learning_rate/all/0000"] == np.float32(0.25)
+    assert saved.arrays["learning_rate/all/0000"].dtype == np.float32
+    assert (target.path / "metrics.jsonl").read_text() == '{"epoch": 1}\n'
+    assert (target.path / "tensorboard" / "train" / "events.out.tfevents.1.tfrun").read_bytes() == b"0123"
+    run = json.loads((target.path / "run.json").read_text())
+    branch = {"run_id": source.run_id, "epoch": 1, "step": 10}
+    assert run == {"run_id": target.run_id, "status": "stopped", "epoch": 1, "step": 10, "branch": branch}
+    whole = checkpoints.newest(source.checkpoints)
+    assert whole is not None and whole.arrays["learning_rate/all/0000"] == np.float32(0.5)
+
+
+def test_a_checkpoint_that_is_not_there_leaves_no_run(source: RunFolder, tmp_path: Path) -> None:
+    target = RunFolder(tmp_path / "1")
+    target.path.mkdir()
+    with pytest.raises(CheckpointError, match="the checkpoint of step 20 can't be read"):
+        copy_run.begin(source, 2, 20, target, {})
+    assert list(target.path.iterdir()) == []

@@ -1,0 +1,70 @@
+"""Tables over runs, against means and deviations worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tfrun.reports.comparison import compare
+from tfrun.reports.tables import as_csv, as_markdown, print_comparison, print_differences, runs_table, seeds_table
+
+
+def test_a_line_for_each_run(sweep: Path) -> None:
+    heads, lines = runs_table(compare([str(sweep)]))
+    assert heads[:6] == ["run", "seed", "model.units", "val/loss best", "status", "val/loss last"]
+    assert lines[0] == ["3", "2", "8", "0.1", "completed", "1.1", "2.1", "3", "100"]
+    assert lines[-1][:5] == ["4", "3", "16", "", "failed"]
+
+
+def test_seeds_are_summed_up(sweep: Path) -> None:
+    table = seeds_table(compare([str(sweep)]))
+    assert table is not None
+    heads, lines = table
+    assert heads[:2] == ["model.units", "seeds"]
+    # 0.1 and 0.2: mean 0.15, deviation √(2·0.05²); t with one degree of freedom is 12.706
+    assert lines[0][:4] == ["8", "2", "0.15", "0.0707107"]
+    assert float(lines[0][4].removeprefix("± ")) == pytest.approx(12.706 * 0.0707107 / 2**0.5, rel=1e-2)
+    assert lines[1][:3] == ["4", "2", "0.4"]
+
+
+def test_of_different_losses_the_loss_says_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], write_run: Callable[..., None]
+) -> None:
+    for number in range(10):
+        write_run(
+            tmp_path, number, 1.0 + number, loss={"name": "huber", "delta": 0.5 + number % 2}, model={"units": number}
+        )
+    print_comparison(compare([str(tmp_path)]))
+    assert "no best: val/loss of different losses can't be compared" in capsys.readouterr().out
+    print_comparison(compare([str(tmp_path)], "val/hits"))
+    assert f"best       {tmp_path / '9'}" in capsys.readouterr().out
+    for number in range(2):
+        write_run(tmp_path / "failed", number, None, "failed", loss={"name": "huber", "delta": 0.5 + number})
+    print_comparison(compare([str(tmp_path / "failed")]))
+    assert "no best" not in capsys.readouterr().out  # nor is there anything to compare
+
+
+def test_two_runs_side_by_side(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_differences(compare(["sweep/0", "sweep/2"]))
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert ["model.units", "8", "4"] in lines  # the better one first
+    assert ["val/loss best", "0.2", "0.3"] in lines and ["val/loss last", "1.2", "1.3"] in lines
+    assert not any(line and line[0] in ("seed", "name", "model.same") for line in lines)
+
+
+def test_csv_and_markdown(sweep: Path) -> None:
+    table = runs_table(compare([str(sweep)]))
+    assert as_csv(table).splitlines()[1].startswith("3,2,8,0.1,completed")
+    assert as_markdown(table).splitlines()[2].startswith("| 3 | 2 | 8 | 0.1 |")
+    assert as_markdown(table._replace(lines=[["a|b"]])).splitlines()[2] == "| a\\|b |"
+
+
+def test_a_narrow_terminal_has_the_columns_that_matter(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "45")
+    print_comparison(compare([str(sweep)]))
+    out = capsys.readouterr().out
+    assert "val/loss best" in out and "units" in out and "steps/s" not in out
