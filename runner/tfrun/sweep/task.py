@@ -1,42 +1,33 @@
-"""What a job does: it trains as a single run does."""
+"""The calls into the engine that a sweep makes: training jobs, and the rows of jobs in TensorBoard's HParams table."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
-
 from tfrun.config.catalog import Catalog
-from tfrun.config.compose import parse, plain, to_yaml
 from tfrun.config.cross_checks import check_task
-from tfrun.config.schema import build_settings
 from tfrun.config.settings import DataSettings
 from tfrun.data.table import Table, load_table
-from tfrun.errors import Interrupted, SweepError
-from tfrun.files.disk import write_atomically
 from tfrun.load_engine import engine
-from tfrun.sweep.jobs import Job, JobFolder, structure_of
+from tfrun.sweep.jobs import Job
+
+Tell = Callable[..., None]  # called with step, last step, epoch, values, and whether an epoch has just ended
 
 
-def train(
-    job: Job, catalog: Catalog, tell: Callable[..., None] | None = None, is_pruned: Callable[[], bool] | None = None
-) -> None:
-    """Trains a job in its folder, which is there.
+def train(job: Job, catalog: Catalog, *, tell: Tell | None = None, is_pruned: Callable[[], bool] | None = None) -> None:
+    """Trains a job in its folder, which exists.
 
     Args:
         job: composed and checked.
         catalog: the components.
-        tell: called with step, last step, epoch, values and whether an epoch ended.
-        is_pruned: whether the sweep has given the job up.
+        tell: receives the progress.
+        is_pruned: returns whether to stop the job early; asked after each block.
     """
-    table = _table(job.settings.data, catalog)
+    table = _tables.load(job.settings.data, catalog)
     check_task(job.settings, catalog, table.task)
     with engine(job.folder.log) as (experiment, seconds):
         experiment.train(
@@ -57,20 +48,21 @@ def train(
 def train_together(
     jobs: Sequence[Job],
     catalog: Catalog,
-    tell: Callable[..., None],
+    *,
+    tell: Sequence[Tell],
     ended: Callable[[int, BaseException | None], None],
     within: Callable[[int], contextlib.AbstractContextManager[Any]],
 ) -> None:
-    """Trains jobs that are alike together, each in its folder.
+    """Trains jobs of one structure together, each in its folder.
 
     Args:
         jobs: composed and checked.
         catalog: the components.
-        tell: called with a job's place among them, step, last step, epoch, values and whether an epoch ended.
-        ended: called with a job's place once it has ended, and its exception.
-        within: gives what is entered while a job does something of its own.
+        tell: receives the progress of each job.
+        ended: called with the index of a job that has ended and its exception, if any.
+        within: returns the context in which the job of an index prints and writes.
     """
-    table = _table(jobs[0].settings.data, catalog)
+    table = _tables.load(jobs[0].settings.data, catalog)
     check_task(jobs[0].settings, catalog, table.task)
     with engine(None) as (experiment, seconds):
         runs = [
@@ -80,59 +72,40 @@ def train_together(
                 "overrides": job.overrides,
                 "hparams": job.hparams,
                 "import_seconds": seconds,
-                "tell": functools.partial(tell, k),
+                "tell": tell_of_job,
             }
-            for k, job in enumerate(jobs)
+            for job, tell_of_job in zip(jobs, tell, strict=True)
         ]
         experiment.train_together(runs, catalog, table, ended, within)
 
 
-_tables: list[tuple[Any, Table]] = []  # the last job's, at most one: another of the same worker most often has the same
+class TableCache:
+    """Keeps the raw rows of the last job, because the next job of the same process mostly has the same."""
+
+    def __init__(self) -> None:
+        self._key: Any = None
+        self._table: Table | None = None
+
+    def load(self, data: DataSettings, catalog: Catalog) -> Table:
+        """Returns the rows of a data set; they are read again if its settings or its file have changed."""
+        path = Path(str(data.params.get("path", ""))).expanduser()
+        file = path.stat() if path.is_file() else None
+        key = json.dumps(data.to_dict(), sort_keys=True), file and (file.st_mtime_ns, file.st_size, file.st_ino)
+        if self._table is None or self._key != key:
+            self._table = load_table(data, catalog)
+            self._key = key
+        return self._table
 
 
-def _table(data: DataSettings, catalog: Catalog) -> Table:
-    """Returns a job's rows, those of the job before it where nothing of them has changed."""
-    path = Path(str(data.params.get("path", ""))).expanduser()
-    file = path.stat() if path.is_file() else None
-    key = json.dumps(data.to_dict(), sort_keys=True), file and (file.st_mtime_ns, file.st_size, file.st_ino)
-    if not _tables or _tables[0][0] != key:
-        _tables[:] = [(key, load_table(data, catalog))]
-    return _tables[0][1]
+_tables = TableCache()
 
 
-@dataclass(frozen=True)
-class Task:
-    """What Hydra's own launchers call for each job: trains it and returns its objective.
+def write_hparams_row(job: Job, status: str) -> None:
+    """Writes the row of a job in TensorBoard's HParams table, for a failed or pruned job that didn't write it."""
+    from tfrun.engine.recording.tensorboard import TensorBoard, summary_metrics
 
-    A job that fails says so in its folder and raises SweepError: Hydra's sweepers raise the first job's error once all
-    have ended, and as any other it would look as if the sweep itself had failed of it.
-
-    Attributes:
-        catalog: the components.
-        swept: the keys that differ between the jobs, which are the columns of TensorBoard's HParams table.
-    """
-
-    catalog: Catalog
-    swept: frozenset[str]
-
-    def __call__(self, cfg: DictConfig) -> float | None:
-        hydra = HydraConfig.get()
-        overrides = [text.lstrip("+") for text in hydra.overrides.task]  # as people type them
-        folder, config = JobFolder(Path(hydra.runtime.output_dir)), plain(cfg)
-        hparams = {item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept}
-        settings = build_settings(config, self.catalog, overrides)
-        try:
-            write_atomically(folder.config_yaml, to_yaml(config))  # Hydra has written the others
-            train(Job(hydra.job.num, folder, overrides, hparams, settings, {}, structure_of(config)), self.catalog)
-        except Interrupted:
-            raise
-        except Exception as error:
-            folder.end(overrides, error)
-            raise SweepError(f"job {hydra.job.num} failed: {error}") from error
-        return objective(folder.read_run())
-
-
-def objective(run: Mapping[str, Any]) -> float | None:
-    """Returns the best value of the monitored metric, or None where no epoch has ended."""
-    best = run.get("best") or {}
-    return best.get(best.get("monitor"))
+    run = job.folder.read_run()
+    board = TensorBoard(job.folder.tensorboard)
+    with contextlib.suppress(OSError):  # the disk itself may be the cause of the failure
+        board.write_hparams(job.folder.run_id, job.hparams, summary_metrics(run["metrics"], run["best"]), status)
+        board.close()
