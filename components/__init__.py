@@ -1,7 +1,8 @@
-"""The components that tfrun ships, a folder for each family.
+"""Holds the components that tfrun ships, one folder per family.
 
-Nothing is imported here: the catalog reads the files without importing them, and a run imports only what it names.
+This file imports nothing: the catalog reads the component files without importing them, and a run imports only the
+components that it names.
 """
 
-if __name__ != "tfrun.components":  # `import components` would make a second registry beside the real one
+if __name__ != "tfrun.components":  # `import components` would create a second registry beside the real one
     raise ImportError(f"import it as 'tfrun.components', not as '{__name__}'")

@@ -1,125 +1,136 @@
 #!/usr/bin/env python
-"""How fast tfrun trains beside Keras' fit() and other loops, as ratios measured side by side in one run.
+"""Measures how fast tfrun trains compared with Keras' fit() and other loops, as ratios taken side by side in one run.
 
     scripts/bench.py                         every case
-    scripts/bench.py --case wide_deep-512    one
-    scripts/bench.py --quick                 few rounds: whether it works, not how fast it is
-    scripts/bench.py --json results.json     the numbers as well
-    scripts/bench.py --patience 60           waits before each measurement, so long at most, for an idle machine
-    scripts/bench.py COMMAND                 start, memory, growth, stream, auto, graph or sweep: their own
+    scripts/bench.py --case wide_deep-512    one case
+    scripts/bench.py --quick                 one short round: shows that it works, not how fast anything is
+    scripts/bench.py --json results.json     also writes the numbers
+    scripts/bench.py --patience 60           waits up to 60 seconds for an idle machine before each measurement
+    scripts/bench.py COMMAND                 another benchmark: start, memory, growth, stream, auto, graph or sweep
 
-A round runs every contender once, one after the other, so that what slows the machine down slows them all; a ratio is
-taken within a round, and the median over the rounds is shown with the least and the greatest. "others" is how many
-cores other processes used meanwhile (PyTorch's own worker is such a process): they slow fit()'s many small calls more
-than one long call. All train the same model, built by tfrun's own components, on the same rows, float32. Before
-anything is timed, all take the same 16 steps from the same weights, and their validation losses have to agree: nobody
-is fast by doing less.
+A round runs every contender once, one after the other, so that whatever slows the machine down
+slows them all. A ratio is taken within a round; the table shows the median over the rounds with the
+smallest and the largest. "others" is the number of cores that other processes used meanwhile
+(PyTorch's worker is such a process): they slow fit()'s many small calls more than one long call.
+All contenders train the same model, built from tfrun's components, on the same rows, in float32.
+Before anything is timed, they all take the same 16 steps from the same weights, and their
+validation losses must agree: nobody is fast by doing less.
 
-What is timed, always as training steps per second:
-    tfrun       the whole program as `tfrun …` runs it, from its first block's end to the end of its loop: training,
-                metrics, validation after each epoch, curves and metrics.jsonl, the progress lines, one checkpoint on
-                the way and one at the end
-    fit()       with metrics and validation_data, without a progress bar, checkpoint or logger
-    other loops with metrics and validation; the bare loop with neither: it is the limit
+Speed is always measured in training steps per second:
+    tfrun       the whole program as `tfrun …` runs it, from the end of its first block to the end of its loop:
+                training, metrics, validation after each epoch, curves and metrics.jsonl, the progress lines, one
+                checkpoint on the way and one at the end
+    fit()       with metrics and validation_data, without a progress bar, checkpoints or a logger
+    other loops with metrics and validation; the bare loop has neither: it is the limit
 
-"first s" is the time from the start of building to the end of the first step, or of the first call where that is
-several steps, and "MB" the peak memory of the whole process; each contender has a fresh process for them. Imports are
-in the memory, not in the time.
+"first s" is the time from the start of building to the end of the first step, or of the first call
+where one call runs several steps; "MB" is the peak memory of the whole process. Each contender gets
+a fresh process for these two. Imports count for the memory, not for the time.
 
-Orbit and PyTorch are measured where they are installed.
+Orbit and PyTorch are measured if they are installed.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.cases import CASES
 
+ALL_CASES = tuple(CASES)
+DEFAULT_COMMAND = "loops"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command; `run` in the module of its name in benchmarks/ does the work and takes the options by keyword.
+
+    Attributes:
+        summary: its line in the help.
+        cases: the cases that it measures without --case; None: it has no --case.
+        rounds: the default of --rounds; None: it has no --rounds.
+        quick: the help of --quick; None: it has no --quick.
+        waits: whether it has --patience.
+        plots: whether it has --plot.
+    """
+
+    summary: str
+    cases: Sequence[str] | None = None
+    rounds: int | None = None
+    quick: str | None = None
+    waits: bool = False
+    plots: bool = False
+
+    def add_options(self, parser: argparse.ArgumentParser) -> list[str]:
+        """Adds the command's options to its parser; returns the names under which `run` takes them."""
+        add = parser.add_argument
+        options: list[argparse.Action] = []
+        if self.cases is not None:
+            only = "only this one; may be repeated"
+            options.append(add("--case", action="append", choices=CASES, dest="cases", help=only))
+        if self.quick is not None:
+            options.append(add("--quick", action="store_true", help=self.quick))
+        if self.rounds is not None:
+            options.append(add("--rounds", type=int, default=self.rounds, help="default: %(default)s"))
+        if self.waits:
+            waiting = "the longest wait for an idle machine, before each measurement"
+            options.append(add("--patience", type=float, default=0.0, metavar="SECONDS", help=waiting))
+        if self.plots:
+            options.append(add("--plot", type=Path, metavar="FILE", dest="plot_file", help="where to draw an SVG"))
+        options.append(add("--json", type=Path, metavar="FILE", dest="json_file", help="where to write the results"))
+        return [option.dest for option in options]
+
+
 COMMANDS = {
-    "loops": "tfrun beside other loops; what a call without a command does",
-    "start": "the wait before the first step",
-    "memory": "memory beyond TensorFlow's own; whether it grows with epochs and trials",
-    "growth": "steps per second over batch size, model size and rows",
-    "stream": "streaming beside the bare tf.data pipeline and rows on the device",
-    "auto": "what trainer.compile=auto picks beside the fixed modes, and what picking costs",
-    "graph": "one loop and one training step in Python, as a graph and by XLA",
-    "sweep": "64 trials as a sweep, beside a process for each and Hydra's joblib launcher",
+    "loops": Command(
+        "tfrun and other loops; what a call without a command does",
+        cases=ALL_CASES,
+        rounds=7,
+        quick="one short round",
+        waits=True,
+    ),
+    "start": Command("the wait before the first step", rounds=5),
+    "memory": Command("memory beyond TensorFlow's own; whether it grows with epochs and trials", quick="little data"),
+    "growth": Command(
+        "steps per second over batch size, model size and rows", quick="two points of each line", plots=True
+    ),
+    "stream": Command("streaming, the bare tf.data pipeline, and rows on the device", rounds=5),
+    "auto": Command("what trainer.compile=auto picks, and what picking costs", cases=ALL_CASES, rounds=3),
+    "graph": Command(
+        "one loop and one training step in Python, as a graph and by XLA", cases=("wide_deep-32", "mlp-512"), rounds=5
+    ),
+    "sweep": Command("64 trials as a sweep, as a process each, and by Hydra's joblib launcher", quick="four trials"),
 }
-GRAPH_CASES = ("wide_deep-32", "mlp-512")
-QUICK_ROUNDS = 2
 
 
-def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Returns what the command line asks for."""
+def parse(words: Sequence[str] | None = None) -> tuple[str, dict[str, Any]]:
+    """Returns the command's name and its options, from the command line unless `words` are given."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for command, summary in COMMANDS.items():
-        commands.add_parser(command, help=summary)
-    for own in (parser, commands.choices["loops"]):
-        own.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
-        own.add_argument("--quick", action="store_true", help="two short rounds")
-        own.add_argument("--rounds", type=int, default=7)
-        own.add_argument("--patience", type=float, default=0.0, metavar="SECONDS")
-        own.add_argument("--json", type=Path, metavar="FILE", help="where to write the results")
-    start, memory = commands.choices["start"], commands.choices["memory"]
-    start.add_argument("--rounds", type=int, default=5)
-    memory.add_argument("--quick", action="store_true", help="little data")
-    growth, stream, auto, graph = (commands.choices[command] for command in ("growth", "stream", "auto", "graph"))
-    growth.add_argument("--quick", action="store_true", help="two points of each line")
-    growth.add_argument("--plot", type=Path, metavar="FILE", help="where to draw them, an SVG")
-    stream.add_argument("--rounds", type=int, default=5)
-    auto.add_argument("--rounds", type=int, default=3)
-    graph.add_argument("--rounds", type=int, default=5)
-    for own in (auto, graph):
-        own.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
-    sweep = commands.choices["sweep"]
-    sweep.add_argument("--quick", action="store_true", help="four trials")
-    for own in (start, memory, growth, stream, auto, graph, sweep):
-        own.add_argument("--json", type=Path, metavar="FILE", help="where to write the results")
-    return parser.parse_args(words)
+    COMMANDS[DEFAULT_COMMAND].add_options(parser)
+    options = {}
+    for name, command in COMMANDS.items():
+        options[name] = command.add_options(commands.add_parser(name, help=command.summary))
+    args = vars(parser.parse_args(words))
+    chosen = args["command"] or DEFAULT_COMMAND
+    values = {option: args[option] for option in options[chosen]}
+    if "cases" in values:
+        values["cases"] = values["cases"] or COMMANDS[chosen].cases
+    return chosen, values
 
 
 def main() -> None:
-    """Measures what the command line asks for."""
-    args = parse()
+    """Runs the benchmark that the command line asks for."""
+    command, options = parse()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-    if args.command == "start":
-        from benchmarks import start
-
-        return start.run(args.rounds, args.json)
-    if args.command == "memory":
-        from benchmarks import memory
-
-        return memory.run(args.quick, args.json)
-    if args.command == "growth":
-        from benchmarks import growth
-
-        return growth.run(args.quick, args.json, args.plot)
-    if args.command == "stream":
-        from benchmarks import stream
-
-        return stream.run(args.rounds, args.json)
-    if args.command == "auto":
-        from benchmarks import auto
-
-        return auto.run(args.case or list(CASES), args.rounds, args.json)
-    if args.command == "sweep":
-        from benchmarks import sweep
-
-        return sweep.run(args.quick, args.json)
-    if args.command == "graph":
-        from benchmarks import graph
-
-        return graph.run(args.case or GRAPH_CASES, args.rounds, args.json)
-    from benchmarks import loops  # after the command line is understood: TensorFlow takes seconds
-
-    rounds = QUICK_ROUNDS if args.quick else args.rounds
-    loops.run(args.case or list(CASES), rounds, args.quick, args.patience, args.json)
+    # imported only now that the command line is understood: TensorFlow takes seconds
+    importlib.import_module(f"benchmarks.{command}").run(**options)
 
 
 if __name__ == "__main__":  # the fresh processes import this file too

@@ -116,7 +116,7 @@ def test_list(run: Callable[..., Result]) -> None:
     assert code == 0
     assert out.startswith("loss\n")
     assert "\n  huber " in out
-    assert "\nstrategy\n" in out and "  cpu       The CPU, even where there is a GPU." in out
+    assert "\nstrategy\n" in out and "  cpu       Uses the CPU, even if there is a GPU." in out
     assert "schedule\n" in run("list")[1]
 
 

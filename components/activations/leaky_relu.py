@@ -1,4 +1,4 @@
-"""A rectifier that lets some of the negative side through."""
+"""Defines `leaky_relu`, a rectifier with a small slope for negative inputs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tfrun import register
 class LeakyReLU:
     """f(x) = max(x, α·x).
 
-    No unit dies: the gradient is never 0.
+    With α > 0 the gradient is never 0, so no unit stops learning. x may have any shape.
 
     Source: Maas et al., "Rectifier nonlinearities improve neural network acoustic models", 2013; Géron, chapter 12
     (my_leaky_relu).
 
     Args:
-        negative_slope: α, the slope where x < 0.
+        negative_slope: α, the slope for x < 0.
     """
 
-    initializer = "he_normal"  # what suits it
+    initializer = "he_normal"  # the kernel initializer that suits this activation
 
     def __init__(self, negative_slope: Annotated[float, Ge(0), Lt(1)] = 0.2):
         self.negative_slope = float(negative_slope)

@@ -1,4 +1,4 @@
-"""Softplus with a gradient of its own, since the textbook's formula has none for large numbers."""
+"""Defines `softplus` with a custom gradient, because autodiff of the plain formula fails for large inputs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tfrun import register
 @register.activation("softplus")
 @keras.saving.register_keras_serializable("tfrun.activations")
 def softplus(x: tf.Tensor) -> tf.Tensor:
-    """f(x) = log(1 + eˣ), worked out as max(x, 0) + log(1 + e^−|x|); f'(x) = 1/(1 + e^−x).
+    """f(x) = log(1 + eˣ), computed as max(x, 0) + log(1 + e^−|x|); f'(x) = 1/(1 + e^−x).
 
-    A smooth relu. eˣ is infinite from x = 89 on in float32, so autodiff of the plain formula gives inf/inf there; both
-    forms used here are finite everywhere.
+    Softplus is a smooth version of relu; x may have any shape. In float32 eˣ is infinite for x ≥ 89, so autodiff of the
+    plain formula yields inf/inf there; both forms used here are finite everywhere.
 
     Source: Géron, chapter 12, "Computing gradients using autodiff" (my_better_softplus).
     """

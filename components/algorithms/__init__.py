@@ -1,17 +1,18 @@
-"""Training algorithms: which loss is computed from a batch, and which optimizer group it drives.
+"""Training algorithms compute from a batch the loss that each optimizer group minimizes.
 
-An algorithm has `forward(model, loss, x, y)`, called under a gradient tape: it gives the scalar to minimize and y_pred.
-A mapping, optimizer group -> scalar, gives each group its own loss; the first one is reported. It may also have
+An algorithm has `forward(model, loss, x, y)`, which is called under a gradient tape and returns the scalar to minimize
+and y_pred. It may return a mapping, optimizer group -> scalar, instead of the scalar: then each group minimizes its
+own loss, and the first one is reported. An algorithm may also have
 
-    evaluate(model, loss, x, y)             each example's loss, (B,), and y_pred, outside of training
-    gradients(differentiate, variables)     loss, y_pred and gradients, where one pass is not enough
-    own_targets = True                      where it doesn't learn the data's target
+    evaluate(model, loss, x, y)             returns each example's loss, (B,), and y_pred, outside of training
+    gradients(differentiate, variables)     returns loss, y_pred and gradients, if a step takes more than one pass
+    own_targets = True                      if it doesn't learn the data's target
     metrics                                 Keras metrics that it updates itself
-    variables                               what else a resumed run has to find again
+    variables                               further variables that are saved in checkpoints
 
-`loss(y, y_pred)` gives one value for each example, (B,), its row's weight included. Clipping, schedules, stages,
-metrics, checkpoints and compilation are the engine's.
+`loss(y, y_pred)` returns one value for each example, (B,), multiplied by the row's weight. The engine does clipping,
+schedules, stages, metrics, checkpoints and compilation.
 
-adversarial.py: gan. meta.py: maml. penalized.py: gradient_penalty. policy.py: reinforce, in what environments.py
-offers. reconstruct.py: reconstruct. sharpness.py: sam. supervised.py: supervised.
+adversarial.py: gan. meta.py: maml. penalized.py: gradient_penalty. policy.py: reinforce, with the environments of
+environments.py. reconstruct.py: reconstruct. sharpness.py: sam. supervised.py: supervised.
 """

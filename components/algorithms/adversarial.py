@@ -1,4 +1,4 @@
-"""Generative adversarial networks."""
+"""Defines `gan`, which trains generative adversarial networks."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from annotated_types import Ge
 
 from tfrun import register
 from tfrun.errors import ConfigError
+from tfrun.protocols import ModelOffer
 
 
 @register.algorithm("gan")
 class Gan:
-    """Trains a critic D to tell examples x from the generator's G(z), and G to deceive it.
+    """Trains a critic D to distinguish examples x from generated ones G(z), and the generator G to deceive D.
 
-    The optimizer group `critic` follows mean(L(1, D(x)) + L(0, D(G(z)))) + gradient_penalty·mean((‖∂D/∂x̂‖₂ − 1)²),
-    with x̂ between x and G(z); the group `generator` follows mean(L(1, D(G(z)))). L is the config's loss:
-    binary_crossentropy, mse (least squares) or wasserstein. `optimizer.groups.generator.every=5` gives five steps of
-    the critic for each of the generator. The data's target isn't used. The critic's loss is reported as `loss`, the
-    generator's as `generator_loss`; validation has a fixed z.
+    The optimizer group `critic` minimizes mean(L(1, D(x)) + L(0, D(G(z)))) + gradient_penalty·mean((‖∂D/∂x̂‖₂ − 1)²),
+    with x̂ between x and G(z); the group `generator` minimizes mean(L(1, D(G(z)))). L is the config's loss:
+    binary_crossentropy, mse (least squares) or wasserstein. With `optimizer.groups.generator.every=5` the critic takes
+    five steps for each step of the generator. The data's target isn't used. The critic's loss is reported as `loss`,
+    the generator's as `generator_loss`; validation uses a fixed z.
 
     Source: Goodfellow et al., "Generative adversarial nets", 2014, arXiv:1406.2661; the penalty is Gulrajani et al.,
     "Improved training of Wasserstein GANs", 2017, arXiv:1704.00028, equation 3; Géron, chapter 17.
 
     Args:
-        gradient_penalty: its weight; 10 in the paper, for the Wasserstein loss.
+        gradient_penalty: the weight of the penalty; 10 in the paper, for the Wasserstein loss.
+
+    Raises:
+        ConfigError: the model has no generator.
     """
 
     own_targets = True
@@ -40,36 +44,39 @@ class Gan:
         return [self.generator_loss]
 
     def forward(self, model: Any, loss: Any, x: Any, y: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        """Returns the critic's and the generator's loss, and D(x), (B, 1)."""
-        if not hasattr(model, "generate"):
+        """Returns the scalar losses of the critic and the generator, and D(x), (B, 1)."""
+        if ModelOffer.of(model).generate is None:
             raise ConfigError("algorithm=gan: needs a model with a critic and a generator. Use model=gan")
         x = model.values(x)
-        made = model.generate(tf.shape(x)[0], training=True)
-        critic, scores = self._critic_losses(model, loss, x, tf.stop_gradient(made), training=True)
-        total = tf.reduce_mean(critic)
+        generated = model.generate(tf.shape(x)[0], training=True)
+        losses, scores = self._critic_losses(model, loss, x, tf.stop_gradient(generated), training=True)
+        critic_loss = tf.reduce_mean(losses)
         if self.gradient_penalty > 0:
-            total += self.gradient_penalty * self._penalty(model, x, tf.stop_gradient(made))
-        deceived = model(made, training=True)
-        generator = tf.reduce_mean(loss(tf.ones_like(deceived), deceived))
-        self.generator_loss.update_state(generator)
-        return {"critic": total, "generator": generator}, scores
+            critic_loss += self.gradient_penalty * self._penalty(model, x, tf.stop_gradient(generated))
+        generated_scores = model(generated, training=True)
+        generator_loss = tf.reduce_mean(loss(tf.ones_like(generated_scores), generated_scores))
+        self.generator_loss.update_state(generator_loss)
+        return {"critic": critic_loss, "generator": generator_loss}, scores
 
     def evaluate(self, model: Any, loss: Any, x: Any, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the critic's loss of each example, (B,), and D(x)."""
         x = model.values(x)
-        made = model.generate(tf.shape(x)[0], training=False)
-        deceived = model(made, training=False)
-        self.generator_loss.update_state(loss(tf.ones_like(deceived), deceived))
-        return self._critic_losses(model, loss, x, made, training=False)
+        generated = model.generate(tf.shape(x)[0], training=False)
+        generated_scores = model(generated, training=False)
+        self.generator_loss.update_state(loss(tf.ones_like(generated_scores), generated_scores))
+        return self._critic_losses(model, loss, x, generated, training=False)
 
     def _critic_losses(
-        self, model: Any, loss: Any, x: tf.Tensor, made: tf.Tensor, training: bool
+        self, model: Any, loss: Any, x: tf.Tensor, generated: tf.Tensor, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        scores, scores_of_made = model(x, training=training), model(made, training=training)
-        return loss(tf.ones_like(scores), scores) + loss(tf.zeros_like(scores), scores_of_made), scores
+        """Returns L(1, D(x)) + L(0, D(G(z))) of each example, (B,), and D(x), (B, 1)."""
+        scores = model(x, training=training)
+        generated_scores = model(generated, training=training)
+        return loss(tf.ones_like(scores), scores) + loss(tf.zeros_like(scores), generated_scores), scores
 
-    def _penalty(self, model: Any, x: tf.Tensor, made: tf.Tensor) -> tf.Tensor:
-        between = made + model.draw_shares(x) * (x - made)
+    def _penalty(self, model: Any, x: tf.Tensor, generated: tf.Tensor) -> tf.Tensor:
+        """Returns mean((‖∂D/∂x̂‖₂ − 1)²), a scalar."""
+        between = generated + model.draw_shares(x) * (x - generated)
         with tf.GradientTape() as tape:
             tape.watch(between)
             scores = model(between, training=True)

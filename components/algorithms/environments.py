@@ -1,7 +1,7 @@
 """Environments that an agent acts in, a batch of episodes at a time.
 
-`start(x)` gives the first observations (B, D) for the examples x; `step(observations, actions)` the next ones, the
-rewards (B,) and whether each episode ended (B,). Both are called inside the compiled program.
+`start(x)` returns the first observations, (B, D), for the examples x; `step(observations, actions)` returns the next
+observations, the rewards, (B,), and whether each episode ended, (B,). Both are called inside the compiled program.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from tfrun.errors import ConfigError
 
 
 class CartPole:
-    """A pole on a cart that is pushed left (action 0) or right (1): position, speed, angle in radians, angular speed.
+    """Simulates a pole on a cart that is pushed to the left (action 0) or to the right (action 1).
 
-    Each step gives a reward of 1. An episode ends beyond 2.4 to either side or 12° from upright. It starts where the
-    example says. The same motion as Gymnasium's CartPole-v1, as TensorFlow operations.
+    Observations are (B, 4): position in m, speed in m/s, angle in radians, angular speed in radians/s. Each step gives
+    a reward of 1. An episode starts at its example and ends beyond 2.4 m to either side or beyond 12° from upright. The
+    motion is that of Gymnasium's CartPole-v1, in TensorFlow operations.
 
     Source: Barto, Sutton and Anderson, "Neuronlike adaptive elements that can solve difficult learning control
     problems", 1983.
@@ -53,15 +54,16 @@ class CartPole:
 
 
 class GymnasiumEnvironment:
-    """An environment of Gymnasium with discrete actions, stepped in Python: XLA can't compile it.
+    """Runs an environment of Gymnasium that has two actions; its steps run in Python, so XLA can't compile them.
 
-    An episode's seed is a checksum of its example, so that it starts the same way each time.
+    An episode's seed is a checksum of its example, so that an example always starts the same episode.
 
     Args:
-        name: Gymnasium's, for example CartPole-v1.
+        name: Gymnasium's name of the environment, for example CartPole-v1.
 
     Raises:
-        ConfigError: Gymnasium isn't installed, or has no such environment.
+        ConfigError: Gymnasium isn't installed, has no such environment, or the environment doesn't have two actions and
+            a vector of observations.
     """
 
     def __init__(self, name: str):
@@ -95,10 +97,10 @@ class GymnasiumEnvironment:
         return tf.ensure_shape(observations, x.shape)
 
     def step(self, observations: tf.Tensor, actions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        after, rewards, ended = tf.numpy_function(self._step, [actions], [tf.float32, tf.float32, tf.bool])
+        next_observations, rewards, ended = tf.numpy_function(self._step, [actions], [tf.float32, tf.float32, tf.bool])
         batch = observations.shape[:1]
         return (
-            tf.ensure_shape(after, observations.shape),
+            tf.ensure_shape(next_observations, observations.shape),
             tf.ensure_shape(rewards, batch),
             tf.ensure_shape(ended, batch),
         )
@@ -116,14 +118,20 @@ class GymnasiumEnvironment:
         return self._observations
 
     def _step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        observations, rewards = self._observations.copy(), np.zeros(len(actions), np.float32)
+        observations = self._observations.copy()
+        rewards = np.zeros(len(actions), np.float32)
         for k in np.flatnonzero(~self._ended):
-            after, rewards[k], terminated, truncated, _ = self._environments[k].step(int(actions[k]))
-            observations[k], self._ended[k] = after, terminated or truncated
+            observation, rewards[k], terminated, truncated, _ = self._environments[k].step(int(actions[k]))
+            observations[k] = observation
+            self._ended[k] = terminated or truncated
         self._observations = observations
         return observations, rewards, self._ended.copy()
 
 
 def environment_named(name: str) -> CartPole | GymnasiumEnvironment:
-    """Returns the built-in `cartpole`, or Gymnasium's of any other name."""
+    """Returns the built-in environment `cartpole`, or for any other name the one of Gymnasium.
+
+    Raises:
+        ConfigError: Gymnasium can't provide the environment.
+    """
     return CartPole() if name == "cartpole" else GymnasiumEnvironment(name)

@@ -1,4 +1,4 @@
-"""Learning to learn: weights from which few steps lead to a new task."""
+"""Defines `maml`, which learns weights from which a few steps fit a new task."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ class Maml:
     """total = mean over tasks of L(query; w − α·∇L(support; w)), after `inner_steps` such steps from the weights w.
 
     An example is a task: its points (2·K, D + 1), the last column the target, the first K the support set and the
-    others the query set. The gradient by w goes through the inner steps, so it has second derivatives. The model works
-    on points, model=pointwise for instance, and the data's target isn't used. `loss_before_steps` is reported, the
-    query's loss at w itself.
+    others the query set. The gradient by w is taken through the inner steps, so it contains second derivatives. The
+    model must work on points, as model=pointwise does; the data's target isn't used. The query's loss at w itself is
+    reported as `loss_before_steps`.
 
     Source: Finn et al., "Model-agnostic meta-learning for fast adaptation of deep networks", 2017, arXiv:1703.03400,
     algorithm 2.
 
     Args:
-        inner_learning_rate: α.
-        inner_steps: how many steps a task is given.
-        first_order: whether second derivatives are left out, which is faster.
+        inner_learning_rate: α, the size of an inner step.
+        inner_steps: the number of inner steps for each task.
+        first_order: whether to leave out the second derivatives, which is faster.
+
+    Raises:
+        ConfigError: an example isn't an even number of points.
     """
 
     own_targets = True
@@ -48,34 +51,35 @@ class Maml:
         return [self.loss_before]
 
     def forward(self, model: Any, loss: Any, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the mean loss after the inner steps, and each task's, (B, 1)."""
+        """Returns the mean loss after the inner steps, a scalar, and each task's loss, (B, 1)."""
         losses, _ = self.evaluate(model, loss, x, y)
         return tf.add_n([tf.reduce_mean(losses), *model.losses]), losses[:, None]
 
     def evaluate(self, model: Any, loss: Any, x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns each task's loss after its inner steps, (B,), and the same as (B, 1)."""
+        """Returns each task's loss after its inner steps, (B,), and the same losses as (B, 1)."""
         if not tf.is_tensor(x) or x.shape.rank != 3 or x.shape[1] % 2:
             raise ConfigError("algorithm=maml: an example must be an even number of points (2·K, D + 1)")
         weights = [tf.convert_to_tensor(variable.value) for variable in model.trainable_variables]
         fixed = [tf.convert_to_tensor(variable.value) for variable in model.non_trainable_variables]
 
-        def loss_of(own: list[tf.Tensor], points: tf.Tensor) -> tf.Tensor:
-            predictions, _ = model.stateless_call(own, fixed, points)
+        def loss_at(weights: list[tf.Tensor], points: tf.Tensor) -> tf.Tensor:
+            predictions, _ = model.stateless_call(weights, fixed, points)
             return tf.reduce_mean(loss(points[:, -1:], predictions))
 
-        def adapted(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def query_losses(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            """Returns the query's loss after the inner steps and before them."""
             support, query = tf.split(points, 2)
-            own = weights
+            adapted = weights
             for _ in range(self.inner_steps):
                 with tf.GradientTape() as tape:
-                    tape.watch(own)
-                    value = loss_of(own, support)
-                slopes = tape.gradient(value, own)
+                    tape.watch(adapted)
+                    value = loss_at(adapted, support)
+                slopes = tape.gradient(value, adapted)
                 if self.first_order:
                     slopes = [tf.stop_gradient(slope) for slope in slopes]
-                own = [w - self.inner_learning_rate * slope for w, slope in zip(own, slopes, strict=True)]
-            return loss_of(own, query), loss_of(weights, query)
+                adapted = [w - self.inner_learning_rate * slope for w, slope in zip(adapted, slopes, strict=True)]
+            return loss_at(adapted, query), loss_at(weights, query)
 
-        after, before = tf.vectorized_map(adapted, x)
-        self.loss_before.update_state(before)
-        return after, after[:, None]
+        losses_after, losses_before = tf.vectorized_map(query_losses, x)
+        self.loss_before.update_state(losses_before)
+        return losses_after, losses_after[:, None]

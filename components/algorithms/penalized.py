@@ -1,4 +1,4 @@
-"""Supervised learning with a penalty on the gradient by the inputs."""
+"""Defines `gradient_penalty`, supervised learning with a penalty on the gradient by the inputs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tfrun import register
 class GradientPenalty:
     """total = mean over the batch of L_i + weight·‖∂L_i/∂x_i‖₂², and the model's own losses.
 
-    The loss then changes little where the inputs do. The penalty's gradient needs second derivatives, so a step takes
-    about twice as long. Inputs that are whole numbers, categories, have no derivative and are left out.
+    The penalty keeps small changes of the inputs from changing the loss much. Its gradient needs second derivatives, so
+    a step takes about twice as long. Categories and other whole numbers have no derivative and are left out.
 
     Source: Drucker and Le Cun, "Improving generalization performance using double backpropagation", 1992.
 
     Args:
-        weight: how much the penalty counts.
+        weight: the weight of the penalty.
     """
 
     def __init__(self, weight: Annotated[float, Ge(0)] = 0.1):
@@ -34,8 +34,8 @@ class GradientPenalty:
             y_pred = model(x, training=True)
             losses = loss(y, y_pred)
         penalty = tf.zeros([], losses.dtype)
-        for slope in tape.gradient(losses, parts):  # an example's loss depends on its own inputs alone
+        for slope in tape.gradient(losses, parts):  # an example's loss depends on its own inputs only
             if slope is not None:
                 penalty += tf.reduce_sum(tf.square(slope)) / tf.cast(tf.shape(losses)[0], slope.dtype)
         total = tf.reduce_mean(losses) + self.weight * penalty
-        return tf.add_n([total, *(tf.cast(own, total.dtype) for own in model.losses)]), y_pred
+        return tf.add_n([total, *(tf.cast(term, total.dtype) for term in model.losses)]), y_pred

@@ -1,4 +1,4 @@
-"""Supervised learning: one model, one loss, every group driven by it."""
+"""Defines `supervised`, in which every optimizer group minimizes the same loss."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Supervised:
 
         Args:
             model: called as `model(x, training=True)`.
-            loss: `loss(y, y_pred)` gives one value for each example, (B,).
+            loss: returns one value for each example, (B,), when called as `loss(y, y_pred)`.
             x: the inputs of B examples.
-            y: (B, 1).
+            y: the targets, (B, 1).
         """
         y_pred = model(x, training=True)
         total = tf.reduce_mean(loss(y, y_pred))
-        return tf.add_n([total, *(tf.cast(own, total.dtype) for own in model.losses)]), y_pred
+        return tf.add_n([total, *(tf.cast(term, total.dtype) for term in model.losses)]), y_pred

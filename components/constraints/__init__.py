@@ -1,4 +1,7 @@
-"""Constraints: `constraint(w)` gives the allowed weight nearest to w, after each update. Keras' own go by their names.
+"""Constraints keep weights in an allowed set: `constraint(w)` returns the allowed tensor nearest to w.
+
+It is called after each update; the result has w's shape and dtype. The constraints of Keras are available by their
+names too.
 
 norms.py: max_norm, unit_norm. sign.py: non_negative.
 """

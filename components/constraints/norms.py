@@ -1,6 +1,6 @@
-"""Limits on the length of the weight vector that leads into a unit.
+"""Constraints that limit the length of each unit's vector of incoming weights.
 
-With axis 0 of a matrix (inputs, units) that vector is a column.
+For a matrix (inputs, units) and axis 0 that vector is a column.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 
 from tfrun import register
 
-SMALLEST = 1e-7  # a shorter vector counts as this long
+SMALLEST = 1e-7  # a shorter vector counts as this long, so that the division stays finite
 
 
 def _length(w: tf.Tensor, axis: int) -> tf.Tensor:
@@ -29,12 +29,13 @@ class MaxNorm(keras.constraints.Constraint):
     section 5.1.
 
     Args:
-        max_value: the greatest length allowed.
-        axis: the axis over which lengths are taken.
+        max_value: the largest length allowed.
+        axis: the axis along which lengths are computed.
     """
 
     def __init__(self, max_value: Annotated[float, Gt(0)] = 2.0, axis: Annotated[int, Ge(0)] = 0):
-        self.max_value, self.axis = float(max_value), axis
+        self.max_value = float(max_value)
+        self.axis = axis
 
     def __call__(self, w: tf.Tensor) -> tf.Tensor:
         return w * tf.minimum(self.max_value / tf.maximum(_length(w, self.axis), SMALLEST), 1.0)
@@ -46,10 +47,10 @@ class MaxNorm(keras.constraints.Constraint):
 @register.constraint("unit_norm")
 @keras.saving.register_keras_serializable("tfrun.constraints")
 class UnitNorm(keras.constraints.Constraint):
-    """w ← w/‖w‖₂.
+    """w ← w/‖w‖₂, so that every vector has length 1.
 
     Args:
-        axis: the axis over which lengths are taken.
+        axis: the axis along which lengths are computed.
     """
 
     def __init__(self, axis: Annotated[int, Ge(0)] = 0):

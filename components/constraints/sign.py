@@ -1,4 +1,4 @@
-"""Weights of one sign."""
+"""Defines `non_negative`, which keeps weights from becoming negative."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfrun import register
 @register.constraint("non_negative")
 @keras.saving.register_keras_serializable("tfrun.constraints")
 class NonNegative(keras.constraints.Constraint):
-    """w ← max(w, 0).
+    """w ← max(w, 0), element by element.
 
     Source: Géron, chapter 12 (my_positive_weights).
     """

@@ -1,5 +1,8 @@
-"""Data sets: functions that give a `tfrun.data.table.Table`. Nothing here imports TensorFlow.
+"""Data sets: functions that return a `tfrun.data.table.Table`. Nothing here imports TensorFlow.
 
-csv.py: csv. npz.py: npz. embedded.py: diabetes, digits, episodes,
-sinusoids.
+A function may take `rows_only`, with which it reads rows without a target, and `text_encodings`, the config's
+data.text.
+
+csv.py: csv. npz.py: npz. embedded.py: diabetes, digits, episodes, sinusoids. csv_file.py: reads CSV files. checks.py:
+checks that csv and npz share.
 """

@@ -1,4 +1,4 @@
-"""Small data sets that are there at once: those that come with scikit-learn, starts of episodes, and tasks."""
+"""Small data sets that need no file: those of scikit-learn, starts of episodes, and tasks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from tfrun.data.table import Table
 
 @register.dataset("diabetes")
 def diabetes() -> Table:
-    """442 patients: age, sex, body mass index, blood pressure, six blood values; the disease's progress a year later.
+    """Loads 442 diabetes patients; the target is the progression of the disease after a year, for regression.
 
-    Regression. `sex` is a text column, "1" or "2", as the source codes it.
+    The columns are age, sex, body mass index, blood pressure and six blood values, unscaled. `sex` is a text column
+    with the source's codes "1" and "2".
 
     Source: Efron et al., "Least angle regression", 2004; scikit-learn's `load_diabetes(scaled=False)`.
     """
-    from sklearn.datasets import load_diabetes  # here: it takes a second, and the catalog may import this module
+    from sklearn.datasets import load_diabetes  # here, since it takes a second
 
     data = load_diabetes(scaled=False)
     columns = {name: data.data[:, k].astype("float64") for k, name in enumerate(data.feature_names)}
@@ -29,9 +30,9 @@ def diabetes() -> Table:
 
 @register.dataset("digits")
 def digits() -> Table:
-    """1797 handwritten digits: column `image` (8, 8), from 0 to 1; the classes are "0" to "9".
+    """Loads 1797 handwritten digits; the target is the digit, "0" to "9", for classification.
 
-    Classification.
+    The column `image` is (8, 8) with values from 0 to 1.
 
     Source: Alpaydin and Kaynak, 1998; scikit-learn's `load_digits`.
     """
@@ -45,14 +46,15 @@ def digits() -> Table:
 
 @register.dataset("episodes")
 def episodes(rows: Annotated[int, Gt(9)] = 4096, observation_size: Annotated[int, Gt(0)] = 4, seed: int = 0) -> Table:
-    """The starts of episodes: column `start` (observation_size,), each number from −0.05 to 0.05; the target is 0.
+    """Draws starts of episodes: column `start`, (observation_size,), with values from −0.05 to 0.05; the target is 0.
 
-    For algorithm=reinforce. A row is where `cartpole` starts, and the seed of an episode of Gymnasium's.
+    It is meant for algorithm=reinforce. A row is the first observation of `cartpole`, or the seed of an episode in an
+    environment of Gymnasium.
 
     Args:
-        rows: how many.
-        observation_size: how many numbers the environment shows.
-        seed: which ones.
+        rows: the number of episodes.
+        observation_size: the number of values in an observation of the environment.
+        seed: the seed of the random numbers.
     """
     starts = np.random.default_rng(seed).uniform(-0.05, 0.05, (rows, observation_size))
     return Table({"start": starts}, np.zeros(rows), "none", "regression", "episodes")
@@ -60,20 +62,21 @@ def episodes(rows: Annotated[int, Gt(9)] = 4096, observation_size: Annotated[int
 
 @register.dataset("sinusoids")
 def sinusoids(rows: Annotated[int, Gt(9)] = 20000, points: Annotated[int, Gt(0)] = 10, seed: int = 0) -> Table:
-    """Tasks: column `points` (2·points, 2), each an x from −5 to 5 and amplitude·sin(x − phase); the target is 0.
+    """Draws tasks: column `points`, (2·points, 2), of x from −5 to 5 and amplitude·sin(x − phase); the target is 0.
 
-    The amplitude is from 0.1 to 5 and the phase from 0 to π, another of either for each task. The first half of the
-    points is the support set, the other half the query set. For algorithm=maml.
+    Each task has an amplitude from 0.1 to 5 and a phase from 0 to π. The first half of its points is the support set,
+    the other half the query set. It is meant for algorithm=maml.
 
     Source: Finn et al., "Model-agnostic meta-learning", 2017, section 5.1.
 
     Args:
-        rows: how many tasks.
-        points: the size of each of the two sets.
-        seed: which ones.
+        rows: the number of tasks.
+        points: the number of points in each of the two sets.
+        seed: the seed of the random numbers.
     """
     random = np.random.default_rng(seed)
-    amplitude, phase = random.uniform(0.1, 5.0, (rows, 1)), random.uniform(0.0, np.pi, (rows, 1))
+    amplitude = random.uniform(0.1, 5.0, (rows, 1))
+    phase = random.uniform(0.0, np.pi, (rows, 1))
     x = random.uniform(-5.0, 5.0, (rows, 2 * points))
     tasks = np.stack([x, amplitude * np.sin(x - phase)], axis=-1)
     return Table({"points": tasks}, np.zeros(rows), "none", "regression", "sinusoids")

@@ -1,4 +1,4 @@
-"""NumPy archives: arrays of examples, images for example."""
+"""Defines `npz`, a data set in a NumPy archive, such as an array of images with their classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tfrun import register
-from tfrun.components.datasets.csv import MIN_ROWS, existing_file
+from tfrun.components.datasets.checks import MIN_ROWS, existing_file
 from tfrun.data import arrays
 from tfrun.data.table import Table
 from tfrun.errors import DataError, near_miss
@@ -26,25 +26,26 @@ def npz(
     task: Literal["auto", "regression", "classification"] = "auto",
     rows_only: bool = False,
 ) -> Table:
-    """An .npz file (`numpy.savez`) with the examples in one array and their targets in another.
+    """Reads an .npz file (`numpy.savez`) with the examples in one array and their targets in another.
 
-    Examples that are not compressed stay in the file and are read from it as they are needed.
+    Examples that aren't compressed stay in the file and are read when they are needed.
 
     Args:
-        path: the file, from the folder the command runs in.
+        path: the file, relative to the folder that the command runs in.
         x: the array of examples, (N, …) numbers.
         y: the array of targets, (N,) or (N, 1).
         task: "auto" is classification for whole numbers, true/false and text, regression for floats.
-        rows_only: whether to read rows that have no target; the engine says so.
+        rows_only: whether to read rows without a target; set by the engine.
 
     Raises:
         DataError: the file or an array in it can't be used.
+        ResourceError: the file may not be read.
     """
     path = existing_file(path)
     try:
         archive = np.load(path, allow_pickle=False)  # a pickle could run code
         if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"data.path: {path} holds a single array; an .npz of two is needed (numpy.savez).")
+            raise DataError(f"data.path: {path} holds a single array; an .npz file with two is needed (numpy.savez).")
         with archive:
             for option, name in (("x", x), *([] if rows_only else [("y", y)])):
                 if name not in archive.files:
@@ -57,7 +58,7 @@ def npz(
             targets = np.zeros(len(examples)) if rows_only else archive[y]
     except DataError:
         raise
-    except Exception as error:  # whatever a damaged archive raises
+    except Exception as error:  # a damaged archive can raise almost anything
         raise DataError(f"data.path: {path} can't be read as an .npz file: {error}") from None
     if examples.dtype.kind not in "biuf" or examples.ndim < 2:
         raise DataError(f"data.x: numbers (N, …) are needed. Received: {examples.dtype} {examples.shape}")
@@ -87,7 +88,7 @@ def npz(
 
 
 def _open(archive: np.lib.npyio.NpzFile, path: str, name: str) -> np.ndarray | arrays.StoredArray:
-    """Returns an array that stays in the file, or one in memory where the file's bytes are not the array's."""
+    """Returns an array that stays in the file, or one in memory if the file's bytes aren't those of the array."""
     members = archive.zip
     if members is None or f"{name}.npy" not in members.namelist():
         return archive[name]
@@ -112,7 +113,7 @@ def _open(archive: np.lib.npyio.NpzFile, path: str, name: str) -> np.ndarray | a
 
 
 def _start(path: str, member: zipfile.ZipInfo) -> int:
-    """Returns the byte at which a member's own ones start, behind its header, name and extra field."""
+    """Returns the offset of a member's content in the archive, behind its header, name and extra field."""
     with open(path, "rb") as file:
         file.seek(member.header_offset + 26)
         return member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))

@@ -1,7 +1,7 @@
-"""Initializers that keep the variance of signals from layer to layer, by their formulas.
+"""Initializers that keep the variance of signals constant from layer to layer.
 
-fan_in and fan_out are a weight's inputs and outputs: (fan_in, fan_out) is a matrix's shape, and a convolution's last
-two axes times the size of its window.
+fan_in and fan_out are the numbers of inputs and outputs that a weight connects. They are the two axes of a matrix; for
+a convolution they are its last two axes, each multiplied by the size of the window.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from tfrun import register
 
 
 class ByVariance(keras.initializers.Initializer):
-    """Draws with mean 0 and the variance that a subclass works out. Each call draws anew, unless there is a seed."""
+    """Draws values with mean 0 and the variance that a subclass defines.
+
+    Each call draws new values unless a seed is set.
+    """
 
     def __init__(self, distribution: Literal["normal", "uniform"] = "normal", seed: int | None = None):
-        """Takes what it draws from.
+        """Stores the distribution and the seed.
 
         Args:
-            distribution: what is drawn from.
-            seed: gives the same values at each call; None draws from Keras' global seed.
+            distribution: the distribution to draw from.
+            seed: makes every call return the same values; None draws from Keras' global seed.
         """
         self.distribution = distribution
         self.seed = seed
@@ -51,7 +54,8 @@ class ByVariance(keras.initializers.Initializer):
 class Glorot(ByVariance):
     """Var(w) = 2/(fan_in + fan_out).
 
-    Keeps the variance of signals forward and of gradients backward, for layers with tanh, sigmoid, softmax or none.
+    Keeps the variance of the signals forward and of the gradients backward, for layers whose activation is tanh,
+    sigmoid, softmax or none.
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
     equation 12; Géron, chapter 12 (my_glorot_initializer).
@@ -66,7 +70,7 @@ class Glorot(ByVariance):
 class He(ByVariance):
     """Var(w) = 2/fan_in.
 
-    Keeps the variance of signals through relu and its like, which set half of them to 0.
+    Keeps the variance of the signals through relu and similar activations, which set half of them to 0.
 
     Source: He et al., "Delving deep into rectifiers", 2015, arXiv:1502.01852, equation 10.
     """

@@ -1,4 +1,4 @@
-"""Attention: each position of a sequence looks at the others."""
+"""Defines `attention_block`, in which each position of a sequence attends to all positions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from tfrun import register
 class AttentionBlock(keras.layers.Layer):
     """y = LayerNorm(q + W_o·softmax(Q·Kᵀ/√d)·V), with Q = W_q·q, K = W_k·v and V = W_v·v, in several heads.
 
-    Inputs are (q, v), a query (B, T, width) and what it looks at (B, S, width_v), or one sequence for both; the result
-    is (B, T, width). d is width/num_heads, the length of a head's vectors.
+    Inputs are (q, v), a query (B, T, width) and the sequence (B, S, width_v) that it attends to, or one sequence for
+    both; the result is (B, T, width). d is width/num_heads, the length of a head's vectors.
 
     Source: Vaswani et al., "Attention is all you need", 2017, arXiv:1706.03762, section 3.2.
 
     Args:
-        num_heads: how many heads share the width, which it must divide.
+        num_heads: the number of heads that share the width, which must be a multiple of it.
+
+    Raises:
+        ValueError: `num_heads` doesn't divide the width.
     """
 
     def __init__(self, num_heads: Annotated[int, Gt(0)] = 1, **kwargs: Any):
@@ -49,11 +52,11 @@ class AttentionBlock(keras.layers.Layer):
         to_query, to_key, to_value, to_output = self.projections
         q, k, v = self._heads(to_query(query)), self._heads(to_key(value)), self._heads(to_value(value))
         scores = tf.matmul(q, k, transpose_b=True) / math.sqrt(self.width // self.num_heads)  # (B, heads, T, S)
-        seen = tf.transpose(tf.matmul(tf.nn.softmax(scores), v), [0, 2, 1, 3])
-        return self.normalization(query + to_output(tf.reshape(seen, tf.shape(query))))
+        attended = tf.transpose(tf.matmul(tf.nn.softmax(scores), v), [0, 2, 1, 3])  # (B, T, heads, d)
+        return self.normalization(query + to_output(tf.reshape(attended, tf.shape(query))))
 
     def _heads(self, x: tf.Tensor) -> tf.Tensor:
-        """Returns (B, num_heads, length, d)."""
+        """Splits the vectors of x, (B, length, width), into those of the heads: (B, num_heads, length, d)."""
         split = tf.reshape(x, [tf.shape(x)[0], x.shape[1], self.num_heads, self.width // self.num_heads])
         return tf.transpose(split, [0, 2, 1, 3])
 

@@ -1,4 +1,4 @@
-"""From a bag of ids to one vector."""
+"""Defines `embedding_bag`, which turns a bag of ids into one vector."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from tfrun import register
 @register.layer("embedding_bag")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class EmbeddingBag(keras.layers.Layer):
-    """y = Σ_k v[ids_k] over a row's ids that aren't 0, or their mean: (B, L) ids to (B, dim); 0 where there are none.
+    """y = Σ_k v[ids_k] over a row's nonzero ids, or their mean: integer ids (B, L) to floats (B, dim).
 
-    The same as a dense layer on the counts of the ids, (B, num_ids), without making them.
+    A row without nonzero ids gives 0. The result equals that of a dense layer on the counts of the ids, (B, num_ids),
+    but that matrix is never built.
 
     Args:
-        num_ids: ids go from 0 to num_ids − 1.
+        num_ids: the number of ids, which run from 0 to num_ids − 1.
         dim: the length of each id's vector.
-        combine: whether the vectors are summed or averaged.
+        combine: whether to sum the vectors or to average them.
+        embeddings_initializer: the initializer of the vectors, (num_ids, dim).
     """
 
     def __init__(
@@ -45,20 +47,20 @@ class EmbeddingBag(keras.layers.Layer):
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         ids = tf.cast(ids, tf.int32)
         table = tf.cast(tf.convert_to_tensor(self.embeddings), self.compute_dtype)
-        there = tf.cast(ids > 0, table.dtype)
-        total = tf.reduce_sum(tf.gather(table, ids) * there[..., None], axis=1)
+        is_present = tf.cast(ids > 0, table.dtype)
+        total = tf.reduce_sum(tf.gather(table, ids) * is_present[..., None], axis=1)
         if self.combine == "sum":
             return total
-        return total / tf.maximum(tf.reduce_sum(there, axis=1, keepdims=True), 1.0)
+        return total / tf.maximum(tf.reduce_sum(is_present, axis=1, keepdims=True), 1.0)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
         return input_shape[0], self.dim
 
     def get_config(self) -> dict[str, Any]:
         initializer = keras.initializers.serialize(self.embeddings_initializer)
-        own = {key: getattr(self, key) for key in ("num_ids", "dim", "combine")}
-        return {**super().get_config(), **own, "embeddings_initializer": initializer}
+        options = {key: getattr(self, key) for key in ("num_ids", "dim", "combine")}
+        return {**super().get_config(), **options, "embeddings_initializer": initializer}
 
     def example_inputs(self) -> tf.Tensor:
-        """Returns ids, (B, L), for the layer's contract."""
+        """Returns ids, (4, 3) int32, with which `tfrun check` tests the layer."""
         return tf.constant([[1, 0, 0], [1, 1, 0], [0, 0, 0], [self.num_ids - 1, 1, self.num_ids - 1]])

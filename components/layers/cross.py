@@ -1,4 +1,4 @@
-"""Crossed features: one id for each combination of several columns' values."""
+"""Defines `feature_cross`, which gives each combination of several columns' values an id."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tfrun import register
 @register.layer("feature_cross")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class FeatureCross(keras.layers.Layer):
-    """Gives (B, num_crosses) int32: each cross's cell, in one common range of `num_ids` ids.
+    """Returns each cross's cell, (B, num_crosses) int32, as an id in one common range of `num_ids` ids.
 
-    The cell of columns a, b, … is ((id_a·size_b + id_b)·size_c + id_c)…, taken modulo `max_size` where there are more
-    cells than that. A number column's id is the number of its boundaries that are ≤ its value. Cross k's ids start at
+    The cell of columns a, b, … is ((id_a·size_b + id_b)·size_c + id_c)…, taken modulo `max_size` if a cross has more
+    cells. A number column's id is the number of its boundaries that are ≤ its value. Cross k's ids start at
     `offsets[k]`. Inputs are {"numbers": (B, n), "categories": (B, c)}.
 
     Source: Cheng et al., "Wide & deep learning for recommender systems", 2016, arXiv:1606.07792, equation 1.
@@ -27,7 +27,7 @@ class FeatureCross(keras.layers.Layer):
         crosses: the columns of each cross, two or more.
         boundaries: number column -> its increasing boundaries, in the order of `inputs["numbers"]`.
         category_sizes: text column -> its number of ids, in the order of `inputs["categories"]`.
-        max_size: the most cells one cross may have; a prime, so that taking the remainder mixes all columns.
+        max_size: the largest number of cells of one cross; best a prime, so that the remainder depends on all columns.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class FeatureCross(keras.layers.Layer):
             cell = ids[cross[0]]
             for name in cross[1:]:
                 cell = cell * self._size(name) + ids[name]
-                if hashed:  # after each column, so that no product leaves int64
+                if hashed:  # after each column, so that no product overflows int64
                     cell = cell % self.max_size
             cells.append(cell + offset)
         return tf.cast(tf.stack(cells, axis=1), tf.int32)
@@ -75,5 +75,5 @@ class FeatureCross(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        own = ("crosses", "boundaries", "category_sizes", "max_size")
-        return {**config, **{name: getattr(self, name) for name in own}}
+        options = ("crosses", "boundaries", "category_sizes", "max_size")
+        return {**config, **{name: getattr(self, name) for name in options}}

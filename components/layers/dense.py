@@ -1,4 +1,4 @@
-"""The densely connected layer, by hand."""
+"""Defines `dense`, the densely connected layer, written by hand as an example of a custom layer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Dense(keras.layers.Layer):
 
     Args:
         units: the number of outputs.
-        activation: f; None leaves it out.
-        use_bias: whether there is a b; it starts at 0.
-        kernel_initializer: W's first value.
+        activation: f; None is the identity.
+        use_bias: whether to add b, which starts at 0.
+        kernel_initializer: the initializer of W.
         kernel_regularizer: a penalty on W, added to the loss.
-        kernel_constraint: what W is held to after each update.
+        kernel_constraint: a constraint on W, applied after each update.
     """
 
     def __init__(

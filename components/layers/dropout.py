@@ -1,4 +1,4 @@
-"""Dropout that is fast in a compiled loop."""
+"""Defines `dropout`, which is fast in a compiled loop."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tfrun.components.layers.draws import next_state, uniform
 @register.layer("dropout")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class Dropout(keras.layers.Layer):
-    """In training y = x·m/(1 − rate), each m 1 with probability 1 − rate and else 0; at other times y = x.
+    """y = x·m/(1 − rate) in training, with m 1 with probability 1 − rate and otherwise 0; y = x outside of training.
 
-    Keras' Dropout with another generator: that of TensorFlow's choice is ten times slower in an XLA loop on a CPU, and
-    draws other masks there than in Python (`draws.py`). The generator's state is a variable of the layer, so a resumed
-    run draws the same masks.
+    This is Keras' Dropout with another random number generator (`draws.py`): TensorFlow's default is ten times slower
+    in an XLA loop on a CPU, and draws other masks there than in Python. The generator's state is a variable of the
+    layer, so a resumed run draws the same masks. x may have any shape.
 
     Source: Srivastava et al., "Dropout", 2014.
 
     Args:
         rate: the share of values that are set to 0.
-        seed: where the masks start from; None draws it from Keras' global seed.
+        seed: the seed of the generator; None draws it from Keras' global seed.
     """
 
     def __init__(self, rate: Annotated[float, Ge(0), Lt(1)], seed: int | None = None, **kwargs: Any):
@@ -35,7 +35,7 @@ class Dropout(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Any = None) -> None:
-        # Here and named, so that the state's path is the layer's and does not count the generators built before.
+        # Built here and with a name, so that the state's path is the layer's and doesn't count earlier generators.
         self.seed_generator = keras.random.SeedGenerator(self.seed, name="seed_generator")
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Layers without weights that work on each value alone."""
+"""Layers without weights that transform each value separately."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tfrun.components.layers.draws import next_state, normal
 class Exponential(keras.layers.Layer):
     """y = eˣ, of x's shape.
 
-    As a regression's last layer it lets targets of very different sizes be predicted, all above 0.
+    As the last layer of a regression it suits positive targets of very different sizes.
 
     Source: Géron, chapter 12, "Custom layers".
     """
@@ -32,7 +32,7 @@ class Exponential(keras.layers.Layer):
 @register.layer("gaussian_noise")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class GaussianNoise(keras.layers.Layer):
-    """In training y = x + n, each n drawn from a normal distribution with mean 0; at other times y = x.
+    """y = x + n in training, with each n drawn from a normal distribution with mean 0; y = x outside of training.
 
     The generator's state is a variable of the layer, so a resumed run draws the same noise.
 
@@ -41,7 +41,7 @@ class GaussianNoise(keras.layers.Layer):
 
     Args:
         stddev: the noise's standard deviation, in x's unit.
-        seed: where the noise starts from; None draws it from Keras' global seed.
+        seed: the seed of the generator; None draws it from Keras' global seed.
     """
 
     def __init__(self, stddev: Annotated[float, Ge(0)] = 0.1, seed: int | None = None, **kwargs: Any):
@@ -50,7 +50,7 @@ class GaussianNoise(keras.layers.Layer):
         self.seed = seed
 
     def build(self, input_shape: Any = None) -> None:
-        # here and named, so that the state's path is the layer's
+        # Built here and with a name, so that the state's path is the layer's and doesn't count earlier generators.
         self.seed_generator = keras.random.SeedGenerator(self.seed, name="seed_generator")
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""From a table's columns, or an array, to one matrix of floats."""
+"""Defines `dense_features`, which turns a table's columns, or an array, into one matrix of floats."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tfrun.data.table import Features
 @register.layer("dense_features")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class DenseFeatures(keras.layers.Layer):
-    """Gives (B, F) floats: a table's numbers beside its one-hot categories and counts of tokens, or an array flattened.
+    """Returns (B, F) floats: a table's numbers, one-hot categories and token counts, or a flattened array.
 
-    Inputs are {"numbers": (B, n), "categories": (B, c) ids, <token column>: (B, length) ids}, each key left out where
-    there are none, or an array (B, ...). For a table F = n + Σ category_sizes + Σ token_sizes.
+    Inputs are {"numbers": (B, n), "categories": (B, c) ids, <token column>: (B, length) ids}, without the keys of kinds
+    that the table lacks, or an array (B, ...). For a table F = n + Σ category_sizes + Σ token_sizes.
 
     Args:
         category_sizes: the number of ids of each of the c categories.
@@ -46,10 +46,10 @@ class DenseFeatures(keras.layers.Layer):
         return tf.concat(parts, axis=1)
 
     def _counts(self, ids: tf.Tensor, size: int) -> tf.Tensor:
-        """Returns how often each id is in a row, (B, size)."""
+        """Returns how often each id occurs in a row, (B, size); id 0 isn't counted."""
         rows = tf.broadcast_to(tf.range(tf.shape(ids)[0])[:, None], tf.shape(ids))
-        there = tf.cast(ids > 0, self.compute_dtype)
-        return tf.scatter_nd(tf.stack([rows, ids], axis=-1), there, [tf.shape(ids)[0], size])
+        is_token = tf.cast(ids > 0, self.compute_dtype)
+        return tf.scatter_nd(tf.stack([rows, ids], axis=-1), is_token, [tf.shape(ids)[0], size])
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
         if not isinstance(input_shape, dict):

@@ -1,4 +1,4 @@
-"""Filling empty number cells inside the model, so that an exported model does it too."""
+"""Defines `impute`, which fills empty number cells inside the model, so that an exported model does so too."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tfrun import register
 @register.layer("impute")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class Impute(keras.layers.Layer):
-    """y[i, k] = values[k] where x[i, k] is nan, else x[i, k]. x and y are (B, F) floats.
+    """y[i, k] = values[k] if x[i, k] is nan, else x[i, k]; x and y are (B, F) floats.
 
     Args:
-        values: one number for each of the F columns, its median on the training split for example.
+        values: one number for each of the F columns, for example its median on the training split.
     """
 
     def __init__(self, values: Sequence[float], **kwargs: Any):

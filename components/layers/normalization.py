@@ -1,4 +1,4 @@
-"""Normalization of each example by itself."""
+"""Defines `layer_normalization`, which normalizes each example separately."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tfrun import register
 @register.layer("layer_normalization")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class LayerNormalization(keras.layers.Layer):
-    """y = α·(x − μ)/√(σ² + ε) + β, with μ and σ² the mean and the variance over the last axis, of x's shape.
+    """y = α·(x − μ)/√(σ² + ε) + β, with μ and σ² the mean and variance over the last axis; y has x's shape.
 
-    α, which starts at 1, and β, which starts at 0, have one element for each of the last axis. The statistics are
-    worked out in float32 where x is of half precision.
+    α, which starts at 1, and β, which starts at 0, have the length of the last axis. For x in half precision the
+    statistics are computed in float32.
 
     Source: Ba et al., "Layer normalization", 2016, arXiv:1607.06450; Géron, chapter 12, exercise 12.
 

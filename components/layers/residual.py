@@ -1,4 +1,4 @@
-"""A block with a skip connection."""
+"""Defines `residual_block`, dense layers with a skip connection."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tfrun.components.models.initial import initializer_for
 @register.layer("residual_block")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class ResidualBlock(keras.layers.Layer):
-    """y = x + h(x), h being dense layers of x's width: (…, width) to (…, width).
+    """y = x + h(x), where h is a stack of dense layers of x's width: (…, width) to (…, width).
 
     Source: He et al., "Deep residual learning for image recognition", 2015, arXiv:1512.03385; Géron, chapter 12
     (ResidualBlock).
 
     Args:
         num_layers: the number of dense layers in h.
-        activation: that of each of them.
+        activation: the activation of each of them.
     """
 
     def __init__(self, num_layers: Annotated[int, Gt(0)] = 2, activation: Activation = "elu", **kwargs: Any):
@@ -31,10 +31,11 @@ class ResidualBlock(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
 
     def build(self, input_shape: Any) -> None:
-        width, start = input_shape[-1], initializer_for(self.activation)
+        width = input_shape[-1]
+        initializer = initializer_for(self.activation)
         self.hidden = [
             keras.layers.Dense(
-                width, self.activation, kernel_initializer=start, dtype=self.dtype_policy, name=f"hidden_{k}"
+                width, self.activation, kernel_initializer=initializer, dtype=self.dtype_policy, name=f"hidden_{k}"
             )
             for k in range(1, self.num_layers + 1)
         ]

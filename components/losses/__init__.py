@@ -1,4 +1,7 @@
-"""Losses: `call(y_true, y_pred)` gives one value per example, (B,); the engine weighs and averages them.
+"""Losses: `call(y_true, y_pred)` returns one value per example, (B,); the engine weights and averages them.
+
+A loss is a `keras.losses.Loss` or a function. It may have `task`, "regression" or "classification", which limits it to
+that task, and `takes_all_outputs = True`, with which `y_pred` is a mapping from the model's output names to tensors.
 
 regression.py: huber, log_cosh, mae, mse, quantile.
 adversarial.py: wasserstein.

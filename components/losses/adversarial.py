@@ -1,4 +1,4 @@
-"""Losses of a critic's scores."""
+"""Defines `wasserstein`, a loss on the scores of a critic."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from tfrun import register
 @register.loss("wasserstein")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class Wasserstein(keras.losses.Loss):
-    """L(y, s) = (1 − 2·y)·s: −s for a real example, y = 1, and s for a made one, y = 0; s, (B, 1), is a critic's score.
+    """L(y, s) = (1 − 2·y)·s: −s for a real example (y = 1), and s for a generated one (y = 0).
 
-    Its minimum over critics of slope 1 is minus the distance that earth has to be moved from one distribution to the
-    other. For algorithm=gan with a gradient_penalty.
+    y and the critic's scores s are (B, 1); the result is (B,). Over critics with slopes of at most 1, the smallest mean
+    loss is minus the earth mover's distance between the two distributions. It is meant for algorithm=gan with a
+    gradient_penalty.
 
     Source: Arjovsky et al., "Wasserstein GAN", 2017, arXiv:1701.07875, equation 2.
     """

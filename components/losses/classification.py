@@ -1,6 +1,6 @@
 """Losses for classification: y_true is (B, 1), y_pred are logits; the result is (B,).
 
-Two classes have one logit, (B, 1), more of them K, (B, K).
+For two classes y_pred has one logit, (B, 1); for K > 2 classes it has K, (B, K).
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from tfrun.errors import ConfigError
 class BinaryCrossentropy(keras.losses.Loss):
     """L(y, z) = −y'·log σ(z) − (1 − y')·log(1 − σ(z)), y' = y·(1 − s) + s/2, z the logit, s the label smoothing.
 
-    y_true is (B, 1), 0 or 1; y_pred is (B, 1). For two classes.
+    For two classes: y_true is (B, 1), 0 or 1; y_pred is (B, 1).
 
     Args:
-        label_smoothing: s, how far labels are drawn towards 1/2, so that logits stay bounded.
+        label_smoothing: s, how far labels are moved towards 1/2, so that logits stay bounded.
+
+    Raises:
+        ConfigError: the model has an output for each of several classes.
     """
 
     task = "classification"
@@ -53,12 +56,15 @@ class BinaryCrossentropy(keras.losses.Loss):
 class SparseCategoricalCrossentropy(keras.losses.Loss):
     """L(y, z) = −(1 − s)·log p_y − s·mean_k(log p_k), p = softmax(z), z the logits, s the label smoothing.
 
-    y_true is (B, 1), the class number from 0 to K − 1; y_pred is (B, K). For three classes or more.
+    For three classes or more: y_true is (B, 1), the class number from 0 to K − 1; y_pred is (B, K).
 
     Source: label smoothing is Szegedy et al., "Rethinking the Inception architecture", 2015, section 7.
 
     Args:
         label_smoothing: s, the share of a label that is spread over all K classes.
+
+    Raises:
+        ConfigError: the model has one output only.
     """
 
     task = "classification"
@@ -76,10 +82,10 @@ class SparseCategoricalCrossentropy(keras.losses.Loss):
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         _need_more_classes("sparse_categorical_crossentropy", y_pred)
         log_p = tf.nn.log_softmax(y_pred)
-        # One-hot instead of a gather: a class number out of range gives 0 in both, but no scatter in the gradient.
+        # One-hot instead of a gather, whose gradient needs a scatter; a class number out of range gives 0 in both.
         labels = tf.one_hot(tf.cast(tf.squeeze(y_true, -1), tf.int32), y_pred.shape[-1], dtype=y_pred.dtype)
-        of_label = tf.reduce_sum(labels * log_p, axis=-1)
-        return -(1.0 - self.label_smoothing) * of_label - self.label_smoothing * tf.reduce_mean(log_p, axis=-1)
+        label_log_p = tf.reduce_sum(labels * log_p, axis=-1)
+        return -(1.0 - self.label_smoothing) * label_log_p - self.label_smoothing * tf.reduce_mean(log_p, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
@@ -90,15 +96,15 @@ class SparseCategoricalCrossentropy(keras.losses.Loss):
 class Focal(keras.losses.Loss):
     """L = −α_y·(1 − p_y)^γ·log p_y, p_y the probability that the logits give the true class.
 
-    Cross-entropy in which rows that are right already count less, for classes of very different frequency. α_y is alpha
-    for class 1 and 1 − alpha for class 0 of two, and 1 for each of more classes. y_true is (B, 1), y_pred is (B, 1) or
-    (B, K).
+    Cross-entropy in which rows that are already classified correctly count less; it suits classes of very different
+    frequency. For two classes α_y is alpha for class 1 and 1 − alpha for class 0; for more classes it is 1. y_true is
+    (B, 1), y_pred is (B, 1) or (B, K).
 
     Source: Lin et al., "Focal loss for dense object detection", 2017, arXiv:1708.02002, equation 5.
 
     Args:
-        gamma: γ, how much less; 0 is cross-entropy.
-        alpha: the weight of class 1 of two; None weighs both 1.
+        gamma: γ, how strongly rows that are already correct are down-weighted; 0 gives cross-entropy.
+        alpha: the weight of class 1 of two classes; None gives both the weight 1.
     """
 
     task = "classification"
@@ -122,9 +128,10 @@ class Focal(keras.losses.Loss):
         else:
             labels = tf.one_hot(tf.cast(y_true[:, 0], tf.int32), y_pred.shape[-1], dtype=y_pred.dtype)
             log_p = tf.reduce_sum(labels * tf.nn.log_softmax(y_pred), axis=-1)
-        # 1 − p as −expm1(log p) keeps its digits near p = 1; its power's gradient is infinite at 0 for γ < 1
-        missed = tf.maximum(-tf.math.expm1(log_p), tf.constant(1e-30, log_p.dtype))
-        values = -tf.exp(self.gamma * tf.math.log(missed)) * log_p
+        # −expm1(log p) computes 1 − p without losing digits near p = 1. The minimum of 1e-30 keeps the gradient of the
+        # power finite, which for γ < 1 is infinite at 0.
+        one_minus_p = tf.maximum(-tf.math.expm1(log_p), tf.constant(1e-30, log_p.dtype))
+        values = -tf.exp(self.gamma * tf.math.log(one_minus_p)) * log_p
         if self.alpha is None or y_pred.shape[-1] > 1:
             return values
         return values * (labels * self.alpha + (1.0 - labels) * (1.0 - self.alpha))
@@ -134,9 +141,9 @@ class Focal(keras.losses.Loss):
 
 
 def _need_two_classes(name: str, y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
-    if y_pred.shape[-1] != y_true.shape[-1]:  # an autoencoder has a logit for each of many values
+    if y_pred.shape[-1] != y_true.shape[-1]:  # an autoencoder has one logit and one target per value
         raise ConfigError(
-            f"loss={name}: is for two classes, so for one output. Received: {y_pred.shape[-1]} outputs. "
+            f"loss={name}: is for two classes, which take one output. Received: {y_pred.shape[-1]} outputs. "
             "Use sparse_categorical_crossentropy or focal"
         )
 

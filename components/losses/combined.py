@@ -1,4 +1,4 @@
-"""Losses made of other losses."""
+"""Losses that combine other losses."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from annotated_types import Ge, MinLen
 
 from tfrun import Loss, register
 from tfrun.errors import ConfigError, unknown
+from tfrun.protocols import LossOffer
 
 
 class Combined(keras.losses.Loss):
-    """Σ_k w_k·L_k over named losses; a subclass says which predictions each of them sees."""
+    """Σ_k w_k·L_k over named losses; a subclass defines which predictions each loss receives."""
 
     def __init__(
         self,
@@ -54,16 +55,20 @@ class WeightedSum(Combined):
     For example loss=weighted_sum "loss.losses={near: huber, far: mae}" "loss.weights={far: 0.1}".
 
     Args:
-        losses: a name of your own -> its loss: a name, or a mapping with its name and parameters.
-        weights: that name -> w_k; 1 where it isn't given.
+        losses: key of your choice -> its loss: a name, or a mapping with a name and parameters.
+        weights: key -> w_k, ≥ 0; 1 for a key that is left out.
     """
 
     @property
     def task(self) -> str | None:
-        """The task of those losses that are for one."""
-        tasks = {str(loss.task) for loss in self.losses.values() if getattr(loss, "task", None)}
+        """The task that the losses share, or None if they name none.
+
+        Raises:
+            ConfigError: the losses are for different tasks.
+        """
+        tasks = {task for loss in self.losses.values() if (task := LossOffer.of(loss).task)}
         if len(tasks) > 1:
-            raise ConfigError(f"loss.losses: all must be for one task. Received: {' and '.join(sorted(tasks))}")
+            raise ConfigError(f"loss.losses: all losses must be for one task. Received: {' and '.join(sorted(tasks))}")
         return next(iter(tasks), None)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -73,16 +78,19 @@ class WeightedSum(Combined):
 @register.loss("per_output")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class PerOutput(Combined):
-    """L(y, ŷ) = Σ_k w_k·L_k(y_k, ŷ_k) over the outputs ŷ_k of a model that gives several by name, (B,).
+    """L(y, ŷ) = Σ_k w_k·L_k(y_k, ŷ_k) over the named outputs ŷ_k of a model, one value for each example, (B,).
 
-    y_k is the target of that name where there are several, and else the target.
+    y_k is the target with the output's name, or the only target if there is no such one.
 
     For example model=wide_deep model.auxiliary_output=true loss=per_output
     "loss.losses={output: huber, auxiliary: mae}" "loss.weights={auxiliary: 0.1}".
 
     Args:
-        losses: output -> its loss: a name, or a mapping with its name and parameters.
-        weights: output -> w_k; 1 where it isn't given.
+        losses: output -> its loss: a name, or a mapping with a name and parameters.
+        weights: output -> w_k, ≥ 0; 1 for an output that is left out.
+
+    Raises:
+        ConfigError: the keys of `losses` aren't the names of the model's outputs.
     """
 
     takes_all_outputs = True

@@ -19,12 +19,12 @@ from tfrun import register
 class Huber(keras.losses.Loss):
     """L(e) = e²/2 where |e| ≤ delta, else delta·(|e| − delta/2), with e = y_pred − y_true.
 
-    Quadratic near zero and linear far out, so that outliers pull less than they do with `mse`.
+    Quadratic for small errors and linear for large ones, so that outliers count less than with `mse`.
 
     Source: Huber, "Robust estimation of a location parameter", 1964.
 
     Args:
-        delta: the error at which the loss turns from quadratic to linear, in the target's scaled unit.
+        delta: the error at which the loss changes from quadratic to linear, in the unit of the scaled target.
     """
 
     task = "regression"
@@ -40,9 +40,9 @@ class Huber(keras.losses.Loss):
         self.delta = delta
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        size = tf.abs(y_pred - y_true)
-        near = tf.minimum(size, self.delta)  # near·(size − near/2) is both branches at once, without a tf.where
-        return tf.reduce_mean(near * (size - 0.5 * near), axis=-1)
+        error = tf.abs(y_pred - y_true)
+        clipped = tf.minimum(error, self.delta)  # clipped·(error − clipped/2) is both branches without a tf.where
+        return tf.reduce_mean(clipped * (error - 0.5 * clipped), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "delta": self.delta}
@@ -51,7 +51,7 @@ class Huber(keras.losses.Loss):
 @register.loss("mse")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class MeanSquaredError(keras.losses.Loss):
-    """L(e) = e², with e = y_pred − y_true. Its minimum is the mean of the target."""
+    """L(e) = e², with e = y_pred − y_true. The mean of the target minimizes it."""
 
     task = "regression"
 
@@ -65,7 +65,7 @@ class MeanSquaredError(keras.losses.Loss):
 @register.loss("mae")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class MeanAbsoluteError(keras.losses.Loss):
-    """L(e) = |e|, with e = y_pred − y_true. Its minimum is the median of the target."""
+    """L(e) = |e|, with e = y_pred − y_true. The median of the target minimizes it."""
 
     task = "regression"
 
@@ -79,9 +79,9 @@ class MeanAbsoluteError(keras.losses.Loss):
 @register.loss("log_cosh")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class LogCosh(keras.losses.Loss):
-    """L(e) = log(cosh(e)), with e = y_pred − y_true: near e²/2 for small e, |e| − log 2 for large e.
+    """L(e) = log(cosh(e)), with e = y_pred − y_true: about e²/2 for small e and |e| − log 2 for large e.
 
-    Like `huber` with delta = 1, but smooth everywhere.
+    It resembles `huber` with delta = 1, but is smooth everywhere.
     """
 
     task = "regression"
@@ -98,12 +98,12 @@ class LogCosh(keras.losses.Loss):
 @register.loss("quantile")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class Quantile(keras.losses.Loss):
-    """L(e) = max(q·e, (q − 1)·e), with e = y_true − y_pred: the pinball loss. Its minimum is the q-quantile.
+    """L(e) = max(q·e, (q − 1)·e), with e = y_true − y_pred: the pinball loss. The q-quantile minimizes it.
 
     Source: Koenker and Bassett, "Regression quantiles", 1978.
 
     Args:
-        quantile: q, the share of targets that should lie under the prediction; 0.5 gives half of `mae`.
+        quantile: q, the share of targets that should lie below the prediction; 0.5 gives half of `mae`.
     """
 
     task = "regression"

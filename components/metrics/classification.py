@@ -1,7 +1,7 @@
 """Metrics for classification: y_true is (B, 1), y_pred are logits; sample_weight is (B,) or None.
 
-Two classes: y_true is 0 or 1 and y_pred is (B, 1). More: y_true is the class number and y_pred is (B, K).
-Σ runs over the rows and w is the row's weight.
+For two classes y_true is 0 or 1 and y_pred is (B, 1); for K > 2 classes y_true is the class number, and y_pred is
+(B, K). Σ runs over the rows and w is a row's weight.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _binary(name: str, y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[tf
 
 
 def _predicted_class(y_pred: Any) -> tf.Tensor:
-    """Returns 1 where a single logit is above 0, or the greatest of K logits, (B,) int32."""
+    """Returns 1 if a single logit is above 0, or the index of the largest of K logits, (B,) int32."""
     if y_pred.shape[-1] == 1:
         return tf.cast(tf.reshape(y_pred, [-1]) > 0, tf.int32)
     return tf.argmax(y_pred, axis=-1, output_type=tf.int32)
@@ -41,7 +41,7 @@ def _predicted_class(y_pred: Any) -> tf.Tensor:
 class Accuracy(keras.metrics.Metric):
     """Accuracy = Σ w·[predicted class = y_true] / Σ w.
 
-    The predicted class is 1 where a single logit is above 0, or the greatest of K logits.
+    The predicted class is 1 if a single logit is above 0, or the index of the largest of K logits.
     """
 
     task = "classification"
@@ -65,7 +65,10 @@ class Accuracy(keras.metrics.Metric):
 
 
 class HitsOver(keras.metrics.Metric):
-    """Σ w·[predicted 1 and y_true = 1] / Σ w·[a subclass's condition], 0 where nothing meets it. Two classes."""
+    """Σ w·[predicted 1 and y_true = 1] / Σ w·[a subclass's condition], or 0 if no row meets the condition.
+
+    For two classes.
+    """
 
     task = "classification"
     higher_is_better = True
@@ -96,10 +99,12 @@ class HitsOver(keras.metrics.Metric):
 @register.metric("precision")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class Precision(HitsOver):
-    """Precision = Σ w·[predicted 1 and y_true = 1] / Σ w·[predicted 1], 0 where no row is predicted 1. Two classes.
+    """Precision = Σ w·[predicted 1 and y_true = 1] / Σ w·[predicted 1], or 0 if no row is predicted 1.
+
+    For two classes.
 
     Args:
-        threshold: a row is predicted 1 where its probability is above this.
+        threshold: a row is predicted 1 if its probability is above this.
     """
 
     task = "classification"
@@ -115,10 +120,12 @@ class Precision(HitsOver):
 @register.metric("recall")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class Recall(HitsOver):
-    """Recall = Σ w·[predicted 1 and y_true = 1] / Σ w·[y_true = 1], 0 where no row is 1. Two classes.
+    """Recall = Σ w·[predicted 1 and y_true = 1] / Σ w·[y_true = 1], or 0 if no row is 1.
+
+    For two classes.
 
     Args:
-        threshold: a row is predicted 1 where its probability is above this.
+        threshold: a row is predicted 1 if its probability is above this.
     """
 
     task = "classification"
@@ -136,13 +143,13 @@ class Recall(HitsOver):
 class AUC(keras.metrics.Metric):
     """AUC = P(p₁ > p₀) + P(p₁ = p₀)/2 for a random row of class 1 and one of class 0: the area under the ROC curve.
 
-    Two classes. Probabilities are put into equal bins and two rows in one bin count as equal, so the state has a fixed
-    size. Without a row of either class the result is 0.
+    For two classes. Probabilities are counted in bins of equal width, and two rows in the same bin count as equal, so
+    that the state has a fixed size. The result is 0 if one of the classes has no row.
 
     Source: Hanley and McNeil, "The meaning and use of the area under a ROC curve", 1982.
 
     Args:
-        num_bins: the number of bins; the error is at most half the share of pairs that fall into one bin.
+        num_bins: the number of bins; the error is at most half the share of pairs that fall into the same bin.
     """
 
     task = "classification"
@@ -176,14 +183,14 @@ class AUC(keras.metrics.Metric):
 class FBeta(keras.metrics.Metric):
     """F_β = (1 + β²)·TP / ((1 + β²)·TP + β²·FN + FP): the weighted harmonic mean of precision P and recall R.
 
-    TP, FN and FP are sums of the weights of rows that are 1 and predicted 1, 1 and predicted 0, 0 and predicted 1; the
-    result is 0 where there are none of either. Two classes.
+    For two classes. TP, FN and FP are the total weights of the rows that are 1 and predicted 1, 1 and predicted 0, and
+    0 and predicted 1; the result is 0 if there are no such rows.
 
     Source: van Rijsbergen, "Information retrieval", 1979, chapter 7.
 
     Args:
         beta: β, how many times as important recall is as precision; 1 gives F1.
-        threshold: a row is predicted 1 where its probability is above this.
+        threshold: a row is predicted 1 if its probability is above this.
     """
 
     task = "classification"
@@ -223,10 +230,10 @@ class FBeta(keras.metrics.Metric):
 @register.metric("calibration_error")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class CalibrationError(keras.metrics.Metric):
-    """ECE = Σ_b |Σ w·[row is right] − Σ w·p| / Σ w, each bin b's sums over the rows whose p falls into it.
+    """ECE = Σ_b |Σ w·[row is correct] − Σ w·p| / Σ w; a bin b's sums run over the rows whose p falls into it.
 
-    p is the probability of the predicted class; bins are equal parts of 0 to 1. 0 means that of the rows predicted with
-    p, a share of p is right.
+    p is the probability of the predicted class; the bins are equal parts of the range from 0 to 1. A result of 0 means
+    that of the rows predicted with probability p, a share p is correct.
 
     Source: Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", 2015; Guo et al., "On
     calibration of modern neural networks", 2017, arXiv:1706.04599, equation 3.
@@ -250,11 +257,12 @@ class CalibrationError(keras.metrics.Metric):
         if y_pred.shape[-1] == 1:
             logits = tf.concat([tf.zeros_like(logits), logits], axis=-1)
         probabilities = tf.nn.softmax(logits)
-        right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.float64)
-        sure = tf.reduce_max(probabilities, axis=-1)
-        weights = tf.ones_like(sure) if sample_weight is None else _flat(sample_weight)
-        bins = tf.minimum(tf.cast(sure * self.num_bins, tf.int32), self.num_bins - 1)
-        self.gaps.assign_add(tf.math.unsorted_segment_sum(weights * (right - sure), bins, self.num_bins))
+        is_correct = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == labels, tf.float64)
+        confidence = tf.reduce_max(probabilities, axis=-1)
+        weights = tf.ones_like(confidence) if sample_weight is None else _flat(sample_weight)
+        bins = tf.minimum(tf.cast(confidence * self.num_bins, tf.int32), self.num_bins - 1)
+        gaps = weights * (is_correct - confidence)
+        self.gaps.assign_add(tf.math.unsorted_segment_sum(gaps, bins, self.num_bins))
         self.count.assign_add(tf.reduce_sum(weights))
 
     def result(self) -> tf.Tensor:
@@ -268,10 +276,10 @@ class CalibrationError(keras.metrics.Metric):
 @register.metric("confusion_matrix")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class ConfusionMatrix(keras.metrics.Metric):
-    """C[i, j] = Σ w over the rows of class i that are predicted j; as a number, the mean over classes of C[i, i]/Σ_j C.
+    """C[i, j] = Σ w over the rows of class i predicted j; the result is the mean over classes of C[i, i]/Σ_j C[i, j].
 
-    That number is balanced accuracy: each class counts the same, however rare; a class without rows is left out. The
-    matrix of the best weights on the validation and test rows is drawn in TensorBoard, under Images.
+    The result is the balanced accuracy: every class counts the same, however rare it is; a class without rows is left
+    out. TensorBoard shows the matrices of the best weights on the validation and test rows under Images.
 
     Source: Brodersen et al., "The balanced accuracy and its posterior distribution", 2010.
     """
@@ -301,11 +309,11 @@ class ConfusionMatrix(keras.metrics.Metric):
         if self.counts is None:
             return tf.zeros([], self.dtype)
         counts = tf.convert_to_tensor(self.counts)
-        rows = tf.reduce_sum(counts, axis=1)
-        recalls = tf.math.divide_no_nan(tf.linalg.diag_part(counts), rows)
-        seen = tf.reduce_sum(tf.cast(rows > 0, recalls.dtype))
-        return tf.cast(tf.math.divide_no_nan(tf.reduce_sum(recalls), seen), self.dtype)
+        class_totals = tf.reduce_sum(counts, axis=1)
+        recalls = tf.math.divide_no_nan(tf.linalg.diag_part(counts), class_totals)
+        num_present = tf.reduce_sum(tf.cast(class_totals > 0, recalls.dtype))
+        return tf.cast(tf.math.divide_no_nan(tf.reduce_sum(recalls), num_present), self.dtype)
 
     def matrix(self) -> np.ndarray:
-        """Returns C, (K, K) float64; the engine draws it."""
+        """Returns C, (K, K) float64; the engine plots it."""
         return np.asarray(self.counts)

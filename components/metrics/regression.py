@@ -1,6 +1,6 @@
-"""Metrics for regression: y_true and y_pred are (B, 1) in the target's own unit; sample_weight is (B,) or None.
+"""Metrics for regression: y_true and y_pred are (B, 1) in the target's unit; sample_weight is (B,) or None.
 
-Σ runs over the rows, w is the row's weight and e = y_pred − y_true.
+Σ runs over the rows, w is a row's weight and e = y_pred − y_true.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _weights(sample_weight: Any, like: tf.Tensor) -> tf.Tensor:
 
 
 class MeanOfErrors(keras.metrics.Metric):
-    """Σ w·value(y, ŷ) / Σ w; 0 before the first row. A subclass says what one row's value is."""
+    """Σ w·value(y, ŷ) / Σ w, where a subclass defines the value of a row; 0 before the first row."""
 
     task = "regression"
     higher_is_better = False
@@ -120,7 +120,7 @@ class Huber(MeanOfErrors):
     Source: Huber, "Robust estimation of a location parameter", 1964; as a metric in Géron, chapter 12.
 
     Args:
-        delta: the error at which L turns from quadratic to linear, in the target's own unit.
+        delta: the error at which L changes from quadratic to linear, in the target's unit.
     """
 
     task = "regression"
@@ -131,9 +131,9 @@ class Huber(MeanOfErrors):
         self.delta = delta
 
     def value(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        size = tf.abs(y_pred - y_true)
-        near = tf.minimum(size, tf.cast(self.delta, size.dtype))
-        return near * (size - 0.5 * near)
+        error = tf.abs(y_pred - y_true)
+        clipped = tf.minimum(error, tf.cast(self.delta, error.dtype))
+        return clipped * (error - 0.5 * clipped)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "delta": self.delta}
@@ -144,7 +144,7 @@ class Huber(MeanOfErrors):
 class R2(keras.metrics.Metric):
     """R² = 1 − Σ w·e² / Σ w·(y_true − ȳ)², ȳ the weighted mean: the share of variance explained, at most 1.
 
-    A constant target gives 1 where every prediction is right and 0 where it is not (as scikit-learn does).
+    For a constant target the result is 1 if every prediction is exact and 0 otherwise, as in scikit-learn.
     """
 
     task = "regression"
@@ -161,8 +161,8 @@ class R2(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         y, error = _flat(y_true), _flat(y_pred) - _flat(y_true)
         weights = _weights(sample_weight, y)
-        # Two sets of rows are merged by their counts, means and spreads (Chan et al. 1979): Σy² − (Σy)²/n would
-        # lose its digits where the mean is large beside the spread.
+        # The counts, means and spreads of the earlier rows and of the batch are merged (Chan et al. 1979), because
+        # Σy² − (Σy)²/n loses digits if the mean is large compared with the spread.
         before, added = tf.convert_to_tensor(self.count), tf.reduce_sum(weights)
         added_mean = tf.math.divide_no_nan(tf.reduce_sum(weights * y), added)
         shift = added_mean - tf.convert_to_tensor(self.mean)

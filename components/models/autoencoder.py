@@ -1,4 +1,4 @@
-"""An autoencoder."""
+"""Defines `autoencoder`, which compresses an example into a short code and restores it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tfrun.data.table import Features
 @register.model("autoencoder")
 @keras.saving.register_keras_serializable("tfrun.models")
 class Autoencoder(SavedWithArguments):
-    """Dense layers from an example's values, (B, F), down to a code and the same back up, (B, F).
+    """Encodes an example's values, (B, F), as a short code with dense layers, and decodes it to (B, F).
 
-    The code is what can be told of an example in so few numbers. The last layer is linear, so loss=mse is for numbers
-    and loss=binary_crossentropy, which takes logits, for values from 0 to 1. For algorithm=reconstruct.
+    The code describes an example in `code_size` numbers. The last layer is linear, so loss=mse suits numbers, and
+    loss=binary_crossentropy, which takes logits, suits values from 0 to 1. It is meant for algorithm=reconstruct.
 
     Source: Géron, chapter 17 (stacked autoencoders): 100 selu units to either side of a code of 30, for 28 × 28 images.
 
     Args:
-        features: what the inputs are; the engine gives it.
+        features: describes the inputs; set by the engine.
         code_size: the length of the code.
-        hidden_units: the width of each hidden layer on the way to the code; the way back has the same, mirrored.
+        hidden_units: the width of each hidden layer of the encoder; the decoder has the same in reverse order.
         activation: the hidden layers' activation.
     """
 
@@ -59,9 +59,10 @@ class Autoencoder(SavedWithArguments):
         self.output_layer = keras.layers.Dense(num_values(features), dtype=self.variable_dtype, name="output")
 
     def _dense(self, name: str, widths: list[int], activation: Any) -> list[keras.layers.Layer]:
-        start = initializer_for(activation)
+        """Returns a dense layer of each width, named `<name>_1`, `<name>_2` and so on."""
+        options = {"kernel_initializer": initializer_for(activation), "dtype": self.dtype_policy}
         return [
-            keras.layers.Dense(units, activation, kernel_initializer=start, dtype=self.dtype_policy, name=f"{name}_{k}")
+            keras.layers.Dense(units, activation, name=f"{name}_{k}", **options)
             for k, units in enumerate(widths, start=1)
         ]
 

@@ -1,4 +1,4 @@
-"""A small convolutional net for images."""
+"""Defines `cnn`, a small convolutional network for images."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ def cnn(
     dense_units: Annotated[int, Gt(0)] = 64,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
 ) -> keras.Model:
-    """3 × 3 convolutions, each followed by 2 × 2 max-pooling, then one dense layer. For images (H, W) or (H, W, C).
+    """Applies 3 × 3 convolutions, each followed by 2 × 2 max-pooling, and a dense layer to images.
+
+    The images are (H, W) or (H, W, C).
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
         filters: the number of filters of each convolution.
         dense_units: the width of the dense layer.
-        dropout: the share of its values dropped in training.
+        dropout: the share of the dense layer's values dropped in training.
+
+    Raises:
+        ConfigError: the data isn't one array of images, or the images are too small for all the poolings.
     """
     shapes = list(features.arrays.values())
     if len(shapes) != 1 or len(shapes[0]) not in (2, 3) or features.has_columns:

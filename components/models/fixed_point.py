@@ -1,4 +1,4 @@
-"""A model with a loop whose length depends on the data."""
+"""Defines `fixed_point`, a model with a loop whose length depends on the data."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from tfrun.data.table import Features
 @register.model("fixed_point")
 @keras.saving.register_keras_serializable("tfrun.models")
 class FixedPoint(Subclassed):
-    """z ← tanh(W·z + U·x + b) from z = 0 until no value moves by more than `tolerance`; the output is linear in z.
+    """z ← tanh(W·z + U·x + b) from z = 0 until no value changes by more than `tolerance`; the output is linear in z.
 
-    One layer, as deep as each example needs: the loop goes on while an example still moves, at most `max_iterations`
-    times, and leaves those alone that don't. Gradients go through all that was run. For what an mlp takes.
+    One layer is thus as deep as each example needs: the loop runs while any example's z changes, at most
+    `max_iterations` times, and keeps the z of the examples that have converged. Gradients flow through all iterations.
+    It takes the same inputs as `mlp`.
 
-    Source: Bai et al., "Deep equilibrium models", 2019, arXiv:1909.01377, unrolled; dynamic loops are Géron, chapter
-    12, "TF functions and graphs".
+    Source: Bai et al., "Deep equilibrium models", 2019, arXiv:1909.01377, unrolled; for loops in graphs Géron,
+    chapter 12, "TF functions and graphs".
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
         units: the length of z.
-        tolerance: the largest movement that counts as none.
-        max_iterations: the most times z is worked out.
+        tolerance: the largest change of a value that counts as none.
+        max_iterations: the largest number of times that z is computed.
     """
 
     def __init__(
@@ -44,26 +45,31 @@ class FixedPoint(Subclassed):
     ):
         arguments = {"units": units, "tolerance": tolerance, "max_iterations": max_iterations}
         super().__init__(features, num_outputs, name, dtype, **arguments)
-        self.units, self.tolerance, self.max_iterations = units, tolerance, max_iterations
+        self.units = units
+        self.tolerance = tolerance
+        self.max_iterations = max_iterations
         self.drive = keras.layers.Dense(units, dtype=self.dtype_policy, name="drive")
-        # orthogonal and less than 1, so that z comes to rest
-        start = keras.initializers.Orthogonal(gain=0.5)
+        # orthogonal with a gain below 1, so that z converges
+        initializer = keras.initializers.Orthogonal(gain=0.5)
         self.feed_back = keras.layers.Dense(
-            units, use_bias=False, kernel_initializer=start, dtype=self.dtype_policy, name="feed_back"
+            units, use_bias=False, kernel_initializer=initializer, dtype=self.dtype_policy, name="feed_back"
         )
 
     def call(self, inputs: Any) -> tf.Tensor:
-        driven = self.drive(self.encode(inputs))
-        start = tf.tanh(driven)
+        drive = self.drive(self.encode(inputs))  # U·x + b
+        first_z = tf.tanh(drive)
         if not self.feed_back.built:
-            self.feed_back(start)  # its weight must not be made inside the loop
+            self.feed_back(first_z)  # creates its weight, which must not happen inside the loop
 
-        def step(z: tf.Tensor, moves: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            new = tf.where(moves, tf.tanh(self.feed_back(z) + driven), z)
-            return new, moves & (tf.reduce_max(tf.abs(new - z), axis=1, keepdims=True) > self.tolerance)
+        def step(z: tf.Tensor, changes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            next_z = tf.where(changes, tf.tanh(self.feed_back(z) + drive), z)
+            return next_z, changes & (tf.reduce_max(tf.abs(next_z - z), axis=1, keepdims=True) > self.tolerance)
 
-        moves = tf.ones_like(start[:, :1], tf.bool)
+        changes = tf.ones_like(first_z[:, :1], tf.bool)  # whether each example's z still changes, (B, 1)
         z, _ = tf.while_loop(
-            lambda z, moves: tf.reduce_any(moves), step, (start, moves), maximum_iterations=self.max_iterations - 1
+            lambda z, changes: tf.reduce_any(changes),
+            step,
+            (first_z, changes),
+            maximum_iterations=self.max_iterations - 1,
         )
         return self.output_layer(z)

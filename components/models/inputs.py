@@ -1,4 +1,4 @@
-"""What the models share: symbolic inputs for a data set's features, and the dtype of outputs."""
+"""Helpers that the models share: symbolic inputs, checks of the features, and the dtype of outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from tfrun.errors import ConfigError
 
 
 def symbolic_inputs(model: str, features: Features) -> Any:
-    """Returns Keras inputs: a dict for a table, a single input for a data set of one array. Raises ConfigError."""
+    """Returns Keras inputs: a dict for a table, a single input for an array.
+
+    Raises:
+        ConfigError: the features are neither a table's columns nor a single array.
+    """
     check_features(model, features)
     if features.arrays:
         ((name, shape),) = features.arrays.items()
@@ -28,15 +32,15 @@ def symbolic_inputs(model: str, features: Features) -> Any:
 
 
 def check_features(model: str, features: Features) -> None:
-    """Refuses what is neither a table's columns nor a single array. Raises ConfigError."""
+    """Raises ConfigError unless the features are a table's columns or a single array."""
     if len(features.arrays) + features.has_columns > 1:
         raise ConfigError(f"model={model}: takes a table's columns or a single array. Received: {describe(features)}")
     if not features.arrays and not features.has_columns:
-        raise ConfigError(f"model={model}: the data has no columns but the target.")
+        raise ConfigError(f"model={model}: the data has no columns except the target.")
 
 
 def num_values(features: Features) -> int:
-    """Returns how many values an example has as one vector, categories one-hot and tokens counted."""
+    """Returns the length of an example as one vector, with one-hot categories and counted tokens."""
     columns = (
         len(features.numbers) + sum(features.categories.values()) + sum(size for size, _ in features.tokens.values())
     )
@@ -44,7 +48,7 @@ def num_values(features: Features) -> int:
 
 
 def describe(features: Features) -> str:
-    """Returns for example `3 number columns, 1 text column, array 'image' (28, 28)`."""
+    """Returns a text for messages, for example `3 number columns, 1 text column, array 'image' (28, 28)`."""
     parts = [
         f"{len(columns)} {kind} column{'s' if len(columns) > 1 else ''}"
         for kind, columns in (
@@ -58,5 +62,5 @@ def describe(features: Features) -> str:
 
 
 def output_dtype() -> str:
-    """Returns the dtype of variables: outputs keep it in mixed precision, as Keras recommends."""
+    """Returns the dtype of variables, which outputs keep in mixed precision, as Keras recommends."""
     return keras.config.dtype_policy().variable_dtype

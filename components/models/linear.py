@@ -1,4 +1,4 @@
-"""The linear model."""
+"""Defines `linear`, the linear model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tfrun.data.table import Features
 
 @register.model("linear")
 def linear(features: Features, num_outputs: int) -> keras.Model:
-    """Linear model: y = W·x + b on numbers and one-hot categories, or on a flattened array.
+    """Computes y = W·x + b from numbers and one-hot categories, or from a flattened array.
 
-    Linear regression for numbers, logistic or softmax regression for classes.
+    It is linear regression for a number target, and logistic or softmax regression for classes.
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
     """
     inputs = symbolic_inputs("linear", features)
     x = DenseFeatures.of(features, name="features")(inputs)

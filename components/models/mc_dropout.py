@@ -1,4 +1,4 @@
-"""Dropout that stays on when the model predicts."""
+"""Defines `mc_dropout`, a model whose dropout stays on when it predicts."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from tfrun.data.table import Features
 @register.model("mc_dropout")
 @keras.saving.register_keras_serializable("tfrun.models")
 class MonteCarloDropout(Subclassed):
-    """An mlp with dropout; a prediction is the mean over `num_samples` nets, each with some of its units dropped.
+    """Predicts the mean of `num_samples` networks, which are one mlp with different units dropped.
 
-    The nets are the same for every example and at every call, so that predictions can be repeated. `samples` gives them
-    one by one: their spread says how sure the model is. For what an mlp takes.
+    The networks are the same for every example and every call, so that predictions can be repeated. `samples` returns
+    the prediction of each: their spread shows how certain the model is. It takes the same inputs as `mlp`.
 
     Source: Gal and Ghahramani, "Dropout as a Bayesian approximation", 2015, arXiv:1506.02142; Géron, chapter 11
     (MCDropout).
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
         hidden_units: the width of each hidden layer.
         activation: the hidden layers' activation.
         dropout: the share of hidden values dropped.
-        num_samples: how many nets a prediction asks.
+        num_samples: the number of networks that a prediction averages.
     """
 
     def __init__(
@@ -52,17 +52,18 @@ class MonteCarloDropout(Subclassed):
         super().__init__(
             features, num_outputs, name, dtype, **arguments, activation=keras.activations.serialize(function)
         )
-        self.rate, self.num_samples = dropout, num_samples
-        start = initializer_for(activation)
+        self.rate = dropout
+        self.num_samples = num_samples
+        options = {"kernel_initializer": initializer_for(activation), "dtype": self.dtype_policy}
         self.hidden = [
-            keras.layers.Dense(units, function, kernel_initializer=start, dtype=self.dtype_policy, name=f"hidden_{k}")
+            keras.layers.Dense(units, function, name=f"hidden_{k}", **options)
             for k, units in enumerate(hidden_units, start=1)
         ]
         self.dropouts = [
             Dropout(dropout, dtype=self.dtype_policy, name=f"dropout_{k}") for k in range(1, len(hidden_units) + 1)
         ]
         for layer in self.dropouts:
-            layer.build()  # a prediction doesn't call them
+            layer.build()  # here, since a prediction doesn't call them
 
     def call(self, inputs: Any, training: bool = False) -> tf.Tensor:
         if not training:
@@ -73,7 +74,7 @@ class MonteCarloDropout(Subclassed):
         return self.output_layer(x)
 
     def samples(self, inputs: Any) -> tf.Tensor:
-        """Returns what each net says, (B, num_samples, num_outputs)."""
+        """Returns the prediction of each network, (B, num_samples, num_outputs)."""
         x = self.encode(inputs)[:, None, :]
         for k, dense in enumerate(self.hidden):
             x = dense(x)

@@ -1,4 +1,4 @@
-"""The multilayer perceptron."""
+"""Defines `mlp`, the multilayer perceptron."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def mlp(
     kernel_regularizer: Regularizer | None = None,
     kernel_constraint: Constraint | None = None,
 ) -> keras.Model:
-    """Dense layers on numbers and one-hot categories, or on a flattened array.
+    """Stacks dense layers on numbers and one-hot categories, or on a flattened array.
 
-    Source: the defaults are the classifier of Géron, chapter 10.
+    Source: the defaults are those of the classifier of Géron, chapter 10.
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
         hidden_units: the width of each hidden layer.
         activation: the hidden layers' activation.
         dropout: the share of hidden values dropped in training.
         batch_normalization: whether each hidden layer is normalized before its activation.
-        kernel_initializer: the hidden layers' first weights; None picks what suits the activation.
+        kernel_initializer: the initializer of the hidden layers' weights; None picks one that suits the activation.
         kernel_regularizer: a penalty on the hidden layers' weights.
-        kernel_constraint: what the hidden layers' weights are held to after each update.
+        kernel_constraint: a constraint on the hidden layers' weights, applied after each update.
     """
     inputs = symbolic_inputs("mlp", features)
     x = DenseFeatures.of(features, name="features")(inputs)

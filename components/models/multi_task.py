@@ -1,4 +1,4 @@
-"""One model of several targets."""
+"""Defines `multi_task`, one model for several targets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def multi_task(
     activation: Activation = "relu",
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
 ) -> keras.Model:
-    """Dense layers that all targets share, then some of its own for each target of `data.target=[a, b]`.
+    """Stacks dense layers that all targets of `data.target=[a, b]` share, then separate ones for each target.
 
     Its outputs are `output` for the first target, the main one, and the names of the others. Variables are named
     `shared_1/…`, and `<output>_1/…`, `<output>/…` for each task.
@@ -35,11 +35,11 @@ def multi_task(
     Source: Caruana, "Multitask learning", 1997; Géron, chapter 10.
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs the main target needs; the engine gives it.
-        more_outputs: the same of each other target; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs of the main target; set by the engine.
+        more_outputs: further target -> its number of outputs; set by the engine.
         hidden_units: the width of each shared layer.
-        task_units: the width of each hidden layer of a task's own.
+        task_units: the width of each hidden layer of a single task.
         activation: the hidden layers' activation.
         dropout: the share of the shared layers' values dropped in training.
     """
@@ -55,8 +55,9 @@ def multi_task(
             x = Dropout(dropout, name=f"dropout_{k}")(x)
     outputs = {}
     for task, size in {"output": num_outputs, **more_outputs}.items():
-        own, name = x, re.sub(r"[^A-Za-z0-9_.]", "_", task)  # a layer's name can't hold everything that a column's can
+        name = re.sub(r"[^A-Za-z0-9_.]", "_", task)  # a column's name may hold characters that a layer's may not
+        task_x = x
         for k, units in enumerate(task_units, start=1):
-            own = dense(own, units, f"{name}_{k}")
-        outputs[task] = keras.layers.Dense(size, dtype=output_dtype(), name=name)(own)
+            task_x = dense(task_x, units, f"{name}_{k}")
+        outputs[task] = keras.layers.Dense(size, dtype=output_dtype(), name=name)(task_x)
     return keras.Model(inputs, outputs if more_outputs else outputs["output"], name="multi_task")

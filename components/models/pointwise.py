@@ -1,4 +1,4 @@
-"""An mlp on each point of a task."""
+"""Defines `pointwise`, an mlp that is applied to each point of a task."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from tfrun.errors import ConfigError
 @register.model("pointwise")
 @keras.saving.register_keras_serializable("tfrun.models")
 class Pointwise(SavedWithArguments):
-    """Dense layers on all but the last number of each point, which is the target: (…, D + 1) to (…, 1).
+    """Applies dense layers to each point's numbers except the last, which is the target: (…, D + 1) to (…, 1).
 
-    For tasks of points, so for algorithm=maml.
+    The data must be tasks of points, so it is meant for algorithm=maml.
 
-    Source: the defaults are the regressor of Finn et al., "Model-agnostic meta-learning", 2017, section 5.1.
+    Source: the defaults are those of the regressor of Finn et al., "Model-agnostic meta-learning", 2017, section 5.1.
 
     Args:
-        features: what the inputs are; the engine gives it.
+        features: describes the inputs; set by the engine.
         hidden_units: the width of each hidden layer.
         activation: the hidden layers' activation.
+
+    Raises:
+        ConfigError: the data isn't one array of tasks, (N, n, D + 1).
     """
 
     def __init__(
@@ -50,9 +53,9 @@ class Pointwise(SavedWithArguments):
             "hidden_units": list(hidden_units),
             "activation": keras.activations.serialize(function),
         }
-        start = initializer_for(activation)
+        options = {"kernel_initializer": initializer_for(activation), "dtype": self.dtype_policy}
         self.stack = [
-            keras.layers.Dense(units, function, kernel_initializer=start, dtype=self.dtype_policy, name=f"hidden_{k}")
+            keras.layers.Dense(units, function, name=f"hidden_{k}", **options)
             for k, units in enumerate(hidden_units, start=1)
         ]
         self.stack.append(keras.layers.Dense(1, dtype=self.variable_dtype, name="output"))

@@ -1,4 +1,4 @@
-"""The two regressors of Géron, chapter 12, as it writes them: subclassed models."""
+"""Defines the two regressors of Géron, chapter 12, as subclassed models."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tfrun.data.table import Features
 @register.model("residual_regressor")
 @keras.saving.register_keras_serializable("tfrun.models")
 class ResidualRegressor(Subclassed):
-    """A dense layer, a residual block that is gone through `repeats` times, another block, a linear output.
+    """Applies a dense layer, one residual block `repeats` times, another block, and a linear output layer.
 
-    The repeats share one block's weights. For what an mlp takes.
+    All repeats share one block's weights. It takes the same inputs as `mlp`.
 
-    Source: Géron, chapter 12 (ResidualRegressor): 30 units, 2 layers a block, 1 + 3 times.
+    Source: Géron, chapter 12 (ResidualRegressor): 30 units, 2 layers per block, the first block 1 + 3 times.
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
         units: the width of every hidden layer.
         layers_per_block: the number of dense layers in a block.
-        repeats: how often the first block is gone through.
+        repeats: how many times the first block is applied.
         activation: the hidden layers' activation.
     """
 
@@ -66,20 +66,20 @@ class ResidualRegressor(Subclassed):
 @register.model("reconstructing_regressor")
 @keras.saving.register_keras_serializable("tfrun.models")
 class ReconstructingRegressor(Subclassed):
-    """An mlp that must be able to give its inputs back: loss + weight·mean((reconstruction − inputs)²).
+    """Trains an mlp to reconstruct its inputs too: loss + weight·mean((reconstruction − inputs)²).
 
-    The second term is the model's own, added by `add_loss`; the mean is reported as the metric `reconstruction_error`.
-    It holds the hidden layers to keep what is in the inputs. For what an mlp takes.
+    The model adds the second term with `add_loss`; the mean is reported as the metric `reconstruction_error`. The term
+    makes the hidden layers keep the information in the inputs. It takes the same inputs as `mlp`.
 
     Source: Géron, chapter 12 (ReconstructingRegressor): five layers of 30 selu units, weight 0.05.
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
         units: the width of every hidden layer.
         num_layers: the number of hidden layers.
         activation: the hidden layers' activation.
-        reconstruction_weight: how much the reconstruction counts beside the loss.
+        reconstruction_weight: the weight of the reconstruction error in the loss.
     """
 
     def __init__(
@@ -99,10 +99,9 @@ class ReconstructingRegressor(Subclassed):
             features, num_outputs, name, dtype, **arguments, activation=keras.activations.serialize(function)
         )
         self.reconstruction_weight = reconstruction_weight
-        start = initializer_for(function)
+        options = {"kernel_initializer": initializer_for(function), "dtype": self.dtype_policy}
         self.hidden = [
-            keras.layers.Dense(units, function, kernel_initializer=start, dtype=self.dtype_policy, name=f"hidden_{k}")
-            for k in range(1, num_layers + 1)
+            keras.layers.Dense(units, function, name=f"hidden_{k}", **options) for k in range(1, num_layers + 1)
         ]
         self.reconstruct = keras.layers.Dense(self.num_values, dtype=self.variable_dtype, name="reconstruct")
         self.reconstruction_error = keras.metrics.Mean("reconstruction_error")

@@ -1,4 +1,4 @@
-"""A perceptron with skip connections."""
+"""Defines `residual_mlp`, a perceptron with skip connections."""
 
 from __future__ import annotations
 
@@ -28,31 +28,32 @@ def residual_mlp(
     kernel_regularizer: Regularizer | None = None,
     kernel_constraint: Constraint | None = None,
 ) -> keras.Model:
-    """A dense layer, then blocks z ← z + h(z), h being a few dense layers. For what an mlp takes.
+    """Applies a dense layer, then blocks z ← z + h(z), where h is a few dense layers.
 
-    Source: the ResidualRegressor of Géron, chapter 12, where some of the blocks share their weights; here each has its
-    own.
+    It takes the same inputs as `mlp`.
+
+    Source: the ResidualRegressor of Géron, chapter 12, where some of the blocks share their weights; here none do.
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
         units: the width of every hidden layer.
         num_blocks: the number of skip connections.
-        layers_per_block: the number of dense layers that each of them skips.
+        layers_per_block: the number of dense layers that each connection skips.
         activation: the hidden layers' activation.
         dropout: the share of a block's values dropped in training, before they are added.
-        kernel_initializer: the hidden layers' first weights; None picks what suits the activation.
+        kernel_initializer: the initializer of the hidden layers' weights; None picks one that suits the activation.
         kernel_regularizer: a penalty on the hidden layers' weights.
-        kernel_constraint: what the hidden layers' weights are held to after each update.
+        kernel_constraint: a constraint on the hidden layers' weights, applied after each update.
     """
     inputs = symbolic_inputs("residual_mlp", features)
-    start = initializer_for(activation, kernel_initializer)
+    initializer = initializer_for(activation, kernel_initializer)
 
     def dense(name: str) -> keras.layers.Layer:
         return keras.layers.Dense(
             units,
             activation,
-            kernel_initializer=start,
+            kernel_initializer=initializer,
             kernel_regularizer=kernel_regularizer,
             kernel_constraint=kernel_constraint,
             name=name,
@@ -61,11 +62,11 @@ def residual_mlp(
     x = DenseFeatures.of(features, name="features")(inputs)
     x = dense("entry")(x)
     for block in range(1, num_blocks + 1):
-        skipped = x
+        block_input = x
         for k in range(1, layers_per_block + 1):
             x = dense(f"block_{block}_hidden_{k}")(x)
         if dropout > 0:
             x = Dropout(dropout, name=f"dropout_{block}")(x)
-        x = keras.layers.Add(name=f"block_{block}")([skipped, x])
+        x = keras.layers.Add(name=f"block_{block}")([block_input, x])
     outputs = keras.layers.Dense(num_outputs, dtype=output_dtype(), name="output")(x)
     return keras.Model(inputs, outputs, name="residual_mlp")

@@ -1,4 +1,4 @@
-"""Models of sequences."""
+"""Defines `sequence`, a model that reads a sequence step by step."""
 
 from __future__ import annotations
 
@@ -25,25 +25,30 @@ def sequence(
     kernel_size: Annotated[int, Gt(1)] = 2,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
 ) -> keras.Model:
-    """Reads a sequence (T, channels) or (T,) from its start to its end and predicts from what it then knows.
+    """Reads a sequence, (T, channels) or (T,), from start to end and predicts from the values at its end.
 
-    Of an image, T are its rows. A token column (data.text) is a sequence too: each of its ids becomes a vector of
-    length `units`, and what is known after a text's last one counts. `gru` is a stack of gated recurrent units;
-    `causal_convolution` a stack in which layer k sees values 2^(k−1) apart and none of the future, as in WaveNet.
+    In an image, the rows are the T steps. A token column (data.text) is a sequence too: each of its ids becomes a
+    vector of length `units`, and the values at a text's last token are used. `gru` is a stack of gated recurrent units;
+    `causal_convolution` is a stack in which layer k combines values 2^(k−1) steps apart and none of the future, as in
+    WaveNet.
 
     Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014, arXiv:1406.1078; van den Oord
     et al., "WaveNet", 2016, arXiv:1609.03499; Géron, chapter 15.
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
-        cell: what the layers are.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
+        cell: the kind of the layers.
         units: the width of each layer.
-        num_layers: how many there are.
-        kernel_size: of a convolution: how many values it sees.
+        num_layers: the number of layers.
+        kernel_size: the number of values that a convolution combines.
         dropout: the share of each layer's values dropped in training.
+
+    Raises:
+        ConfigError: the data is neither one array of sequences nor one token column.
     """
-    shapes, ids = list(features.arrays.values()), None
+    shapes = list(features.arrays.values())
+    ids = None
     inputs = symbolic_inputs("sequence", features)
     if len(features.tokens) == 1 and not (features.numbers or features.categories):
         ((name, (num_ids, _)),) = features.tokens.items()
@@ -81,7 +86,7 @@ def sequence(
 
 @keras.saving.register_keras_serializable("tfrun.models")
 class LastToken(keras.layers.Layer):
-    """Gives what a sequence (B, T, C) has at the last id of (B, T) that isn't 0: (B, C)."""
+    """Returns the values of a sequence, (B, T, C), at the last nonzero id of (B, T): (B, C)."""
 
     def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
         x, ids = inputs

@@ -1,4 +1,4 @@
-"""A stack of layers, written in the config."""
+"""Defines `sequential`, a stack of layers that the config names."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def sequential(
     flatten: bool = True,
     output_layers: list[Layer] = [],  # noqa: B006
 ) -> keras.Model:
-    """The named layers one after the other, then a dense layer with the outputs.
+    """Stacks the named layers, then a dense output layer.
 
     For example layers=[{name: dense, units: 30, activation: softplus}, layer_normalization].
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
-        layers: names of layers, registered or Keras' own, or mappings with a name and parameters.
-        flatten: whether they get one vector of each example: a table's numbers beside its one-hot categories, or an
-            array flattened. Where it is false they get an array as it is, and what they give is flattened for the
-            outputs.
-        output_layers: layers behind the outputs, for example [exponential].
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
+        layers: names of layers, registered or those of Keras, or mappings with a name and parameters.
+        flatten: whether the first layer gets one vector per example: a table's numbers and one-hot categories, or a
+            flattened array. If false, it gets an array as it is, and the last layer's result is flattened for the
+            output layer.
+        output_layers: layers that follow the output layer, for example [exponential].
     """
     inputs = symbolic_inputs("sequential", features)
     x = DenseFeatures.of(features, name="features")(inputs) if flatten else inputs

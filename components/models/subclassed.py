@@ -1,4 +1,4 @@
-"""What the subclassed models share."""
+"""Base classes that the subclassed models share."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tfrun.data.table import Features
 
 
 class SavedWithArguments(keras.Model):
-    """A model that is saved as the arguments it was made with.
+    """A model that is saved as the arguments that it was created with.
 
     Attributes:
-        arguments: all but name and dtype, in plain values; `features` as a mapping.
+        arguments: all arguments except name and dtype, as plain values; `features` is a mapping.
     """
 
     arguments: dict[str, Any]
@@ -31,12 +31,12 @@ class SavedWithArguments(keras.Model):
 
 
 class Subclassed(SavedWithArguments):
-    """A model of a data set's features that is saved with its arguments.
+    """A model that encodes a data set's features as vectors and ends in a dense output layer.
 
     Attributes:
-        encode: gives an example's values as one vector, (B, num_values).
-        num_values: its length.
-        output_layer: a dense layer, to (B, num_outputs).
+        encode: the layer that encodes the inputs as one vector per example, (B, num_values).
+        num_values: the length of that vector.
+        output_layer: the dense output layer, which returns (B, num_outputs).
     """
 
     def __init__(self, features: Features, num_outputs: int, name: str, dtype: Any, **arguments: Any):

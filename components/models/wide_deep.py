@@ -1,4 +1,4 @@
-"""The Wide & Deep model: a linear part that memorizes beside a deep part that generalizes."""
+"""Defines `wide_deep`: a linear part that memorizes, beside a deep part that generalizes."""
 
 from __future__ import annotations
 
@@ -22,47 +22,48 @@ from tfrun.components.models.subclassed import SavedWithArguments
 from tfrun.data.table import Features
 from tfrun.errors import ConfigError, unknown
 
-MAX_AUTO_CELLS = 10_000  # every step updates each weight, so more would slow training without being asked for
+MAX_AUTO_CELLS = 10_000  # every step updates each weight, so more of them would slow training noticeably
 
 
 @register.model("wide_deep")
 @keras.saving.register_keras_serializable("tfrun.models")
 class WideDeep(SavedWithArguments):
-    """y = wide(x) + deep(x), both linear at the end and trained together, each by its own optimizer.
+    """y = wide(x) + deep(x), both linear at the end and trained together, each by a separate optimizer.
 
-    The wide part is linear in the numbers, has one weight for each category's id, each token and each cell of each
-    cross. The deep part is hidden layers on the numbers, the categories' embeddings and the mean of the tokens'.
-    Variables are named `wide/…` and `deep/…`.
+    The wide part is linear in the numbers and has one weight for each category id, each token and each cell of each
+    cross. The deep part consists of hidden layers on the numbers, the embeddings of the categories and the mean
+    embedding of the tokens. Variables are named `wide/…` and `deep/…`.
 
     Source: Cheng et al., "Wide & deep learning for recommender systems", 2016, arXiv:1606.07792 (FTRL for the wide
     part); Géron, chapter 12 (a regressor on numbers).
 
     Args:
-        features: what the inputs are; the engine gives it.
-        num_outputs: how many outputs to give; the engine gives it.
+        features: describes the inputs; set by the engine.
+        num_outputs: the number of outputs; set by the engine.
         hidden_units: the width of each hidden layer of the deep part.
         activation: the hidden layers' activation.
-        embedding_dim: the length of the vector that stands for a category in the deep part.
+        embedding_dim: the length of a category's or token's vector in the deep part.
         dropout: the share of hidden values dropped in training.
-        crosses: lists of two or more columns whose combinations get weights in the wide part (numbers by their
-            deciles); "auto" crosses pairs of text columns, those with the fewest combinations first, up to
-            10,000 in all; [] crosses none.
-        max_cross_cells: the most weights of one cross; where it has more cells, several share one. Best a prime.
-        auxiliary_output: whether the deep part has a second output of its own, `auxiliary`, that is trained on the
-            same target beside `output`, so that it learns something alone too.
-        auxiliary_weight: w, where the loss is (1 − w)·L(output) + w·L(auxiliary); loss=per_output weighs by itself.
-        wide: whether there is a wide part.
-        deep: whether there is a deep part.
-        kernel_initializer: the deep part's hidden first weights; None picks what suits the activation.
+        crosses: lists of two or more columns whose combinations get weights in the wide part (numbers are split at
+            their deciles); "auto" crosses pairs of text columns, those with the fewest combinations first, up to
+            10,000 combinations in all; [] crosses none.
+        max_cross_cells: the largest number of weights of one cross; if it has more cells, several share a weight. Best
+            a prime.
+        auxiliary_output: whether the deep part has a second output, `auxiliary`, that is trained on the same target as
+            `output`, so that the deep part learns to predict without the wide part too.
+        auxiliary_weight: w in the loss (1 − w)·L(output) + w·L(auxiliary); loss=per_output uses its weights instead.
+        wide: whether the model has a wide part.
+        deep: whether the model has a deep part.
+        kernel_initializer: the initializer of the deep part's hidden weights; None picks one that suits the activation.
         kernel_regularizer: a penalty on the deep part's hidden weights.
-        kernel_constraint: what the deep part's hidden weights are held to after each update.
+        kernel_constraint: a constraint on the deep part's hidden weights, applied after each update.
 
     Raises:
-        ConfigError: an unknown column in `crosses`, neither part, or data that is not a table.
+        ConfigError: `crosses` names an unknown column, both parts are off, or the data isn't a table.
     """
 
     optimizer_groups: ClassVar[dict[str, dict[str, Any]]] = {
-        # optional, since either part can be off
+        # optional, since one of the parts can be off
         "wide": {"match": "^wide/", "name": "ftrl", "learning_rate": 0.05, "optional": True},
         "deep": {"match": "^deep/", "name": "adam", "learning_rate": 0.001, "optional": True},
     }
@@ -87,21 +88,13 @@ class WideDeep(SavedWithArguments):
         name: str = "wide_deep",
         dtype: Any = None,
     ):
-        if features.arrays or not features.has_columns:
-            raise ConfigError(f"model=wide_deep: needs a table of columns. Received: {describe(features) or 'nothing'}")
-        if auxiliary_output and not deep:
-            raise ConfigError("model.auxiliary_output: is the deep part's. Received: model.deep=false")
-        if not (wide or deep):
-            raise ConfigError("model.wide, model.deep: one of the two must be true. Received: both false")
+        check_parts(features, wide, deep, auxiliary_output)
         super().__init__(name=name, dtype=dtype, autocast=False)
+        hidden = HiddenLayers(hidden_units, activation, kernel_initializer, kernel_regularizer, kernel_constraint)
         self.arguments = {
             "features": dataclasses.asdict(features),
             "num_outputs": num_outputs,
-            "hidden_units": list(hidden_units),
-            "activation": keras.activations.serialize(keras.activations.get(activation)),
-            "kernel_initializer": keras.saving.serialize_keras_object(kernel_initializer),
-            "kernel_regularizer": keras.saving.serialize_keras_object(kernel_regularizer),
-            "kernel_constraint": keras.saving.serialize_keras_object(kernel_constraint),
+            **hidden.arguments(),
             "embedding_dim": embedding_dim,
             "dropout": dropout,
             "crosses": crosses if crosses == "auto" else [list(cross) for cross in crosses],
@@ -117,24 +110,16 @@ class WideDeep(SavedWithArguments):
         self.wide: Wide | None = None
         self.deep: Deep | None = None
         if wide:
-            cross = FeatureCross(
-                choose_crosses(crosses, features), features.numbers, features.categories, max_cross_cells
-            )
+            cross = feature_cross(features, crosses, max_cross_cells)
             self.wide = Wide(features, num_outputs, cross, name="wide", dtype=output_dtype)
-            self.wide.build()  # here, not at the first call: there the paths would start with this model's name
+            self.wide.build()  # not at the first call, since then the paths would start with this model's name
         if deep:
             self.deep = Deep(
                 features,
                 num_outputs,
-                hidden_units,
-                activation,
-                {
-                    "kernel_initializer": initializer_for(activation, kernel_initializer),
-                    "kernel_regularizer": kernel_regularizer,
-                    "kernel_constraint": kernel_constraint,
-                },
-                embedding_dim,
-                dropout,
+                hidden=hidden,
+                embedding_dim=embedding_dim,
+                dropout=dropout,
                 use_bias=not wide,  # one bias is enough
                 auxiliary=auxiliary_output,
                 output_dtype=output_dtype,
@@ -144,7 +129,7 @@ class WideDeep(SavedWithArguments):
             self.deep.build()
 
     def build(self, input_shape: Any = None) -> None:
-        self.built = True  # both parts are
+        self.built = True  # both parts are built in the constructor
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> Any:
         parts = []
@@ -158,8 +143,42 @@ class WideDeep(SavedWithArguments):
         return sum([*parts, deep])
 
 
+@dataclasses.dataclass(frozen=True)
+class HiddenLayers:
+    """Describes the hidden layers of the deep part; the parameters are those of `WideDeep`."""
+
+    units: list[int]
+    activation: Activation
+    initializer: Initializer | None
+    regularizer: Regularizer | None
+    constraint: Constraint | None
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the parameters of `WideDeep` that describe the hidden layers, as plain values."""
+        return {
+            "hidden_units": list(self.units),
+            "activation": keras.activations.serialize(keras.activations.get(self.activation)),
+            "kernel_initializer": keras.saving.serialize_keras_object(self.initializer),
+            "kernel_regularizer": keras.saving.serialize_keras_object(self.regularizer),
+            "kernel_constraint": keras.saving.serialize_keras_object(self.constraint),
+        }
+
+    def build(self, dtype: Any) -> list[keras.layers.Dense]:
+        """Returns the layers, named `hidden_1`, `hidden_2` and so on."""
+        options = {
+            "kernel_initializer": initializer_for(self.activation, self.initializer),
+            "kernel_regularizer": self.regularizer,
+            "kernel_constraint": self.constraint,
+            "dtype": dtype,
+        }
+        return [
+            keras.layers.Dense(units, self.activation, name=f"hidden_{k}", **options)
+            for k, units in enumerate(self.units, start=1)
+        ]
+
+
 class Wide(keras.layers.Layer):
-    """b + numbers·W + Σ of the table's rows that the categories and the crosses pick: (B, num_outputs)."""
+    """b + numbers·W + Σ of the table's rows for the ids of the categories and the crosses: (B, num_outputs)."""
 
     def __init__(self, features: Features, num_outputs: int, cross: FeatureCross, **kwargs: Any):
         super().__init__(**kwargs)
@@ -197,15 +216,14 @@ class Wide(keras.layers.Layer):
 
 
 class Deep(keras.layers.Layer):
-    """Hidden layers on the numbers and the embeddings, then a linear layer, or two: (B, num_outputs) each."""
+    """Applies hidden layers to the numbers and the embeddings, then one or two linear ones: (B, num_outputs) each."""
 
     def __init__(
         self,
         features: Features,
         num_outputs: int,
-        hidden_units: list[int],
-        activation: Activation,
-        kernel: Mapping[str, Any],
+        *,
+        hidden: HiddenLayers,
         embedding_dim: int,
         dropout: float,
         use_bias: bool,
@@ -218,11 +236,8 @@ class Deep(keras.layers.Layer):
         self.embedding_dim = embedding_dim
         self.bags = bags(features, embedding_dim, "mean", "uniform", self.dtype_policy)
         self.num_inputs = len(features.numbers) + embedding_dim * (len(features.categories) + len(self.bags))
-        self.hidden = [
-            keras.layers.Dense(units, activation, dtype=self.dtype_policy, name=f"hidden_{k}", **kernel)
-            for k, units in enumerate(hidden_units, start=1)
-        ]
-        self.dropouts = [Dropout(dropout, name=f"dropout_{k}") for k, _ in enumerate(hidden_units, start=1) if dropout]
+        self.hidden = hidden.build(self.dtype_policy)
+        self.dropouts = [Dropout(dropout, name=f"dropout_{k}") for k, _ in enumerate(hidden.units, start=1) if dropout]
         self.heads = [keras.layers.Dense(num_outputs, use_bias=use_bias, dtype=output_dtype, name="output")]
         if auxiliary:
             self.heads.append(keras.layers.Dense(num_outputs, dtype=output_dtype, name="auxiliary"))
@@ -262,7 +277,7 @@ class Deep(keras.layers.Layer):
 
 
 def bags(features: Features, dim: int, combine: Any, initializer: str, dtype: Any) -> dict[str, EmbeddingBag]:
-    """Returns a layer for each token column."""
+    """Returns a layer for each token column: ids (B, length) to (B, dim)."""
     return {
         name: EmbeddingBag(size, dim, combine, initializer, name=f"tokens_{k}", dtype=dtype)
         for k, (name, (size, _)) in enumerate(features.tokens.items(), start=1)
@@ -270,13 +285,33 @@ def bags(features: Features, dim: int, combine: Any, initializer: str, dtype: An
 
 
 def stacked(sizes: Iterable[int], start: int = 0) -> tuple[np.ndarray, int]:
-    """Returns where each column's ids start in one common table, (C,) int32, and the table's number of rows."""
+    """Returns each column's first row in one common table, (C,) int32, and the table's number of rows."""
     ends = np.cumsum([start, *sizes])
     return ends[:-1].astype("int32"), int(ends[-1])
 
 
+def check_parts(features: Features, wide: bool, deep: bool, auxiliary_output: bool) -> None:
+    """Raises ConfigError if the data isn't a table, or if the wanted parts don't go together."""
+    if features.arrays or not features.has_columns:
+        raise ConfigError(f"model=wide_deep: needs a table of columns. Received: {describe(features) or 'nothing'}")
+    if auxiliary_output and not deep:
+        raise ConfigError("model.auxiliary_output: needs the deep part. Received: model.deep=false")
+    if not (wide or deep):
+        raise ConfigError("model.wide, model.deep: one of the two must be true. Received: both false")
+
+
+def feature_cross(features: Features, crosses: Literal["auto"] | list[list[str]], max_cross_cells: int) -> FeatureCross:
+    """Returns the layer for the crosses of the wide part."""
+    chosen = choose_crosses(crosses, features)
+    return FeatureCross(chosen, features.numbers, features.categories, max_cross_cells)
+
+
 def choose_crosses(crosses: Literal["auto"] | list[list[str]], features: Features) -> list[list[str]]:
-    """Returns the crosses' columns. Raises ConfigError for an unknown column or a cross of fewer than two."""
+    """Returns the columns of each cross.
+
+    Raises:
+        ConfigError: a column is unknown, or a cross has fewer than two different columns.
+    """
     if crosses == "auto":
         sizes = features.categories
         pairs = sorted(itertools.combinations(sizes, 2), key=lambda pair: sizes[pair[0]] * sizes[pair[1]])

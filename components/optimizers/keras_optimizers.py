@@ -1,4 +1,7 @@
-"""Keras' optimizers under their names. g is the gradient, w the variable, lr the learning rate."""
+"""Registers the optimizers of Keras by name, with typed parameters.
+
+g is the gradient, w the variable and lr the learning rate.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ def sgd(
     Args:
         learning_rate: lr, the size of a step.
         momentum: the share of the last step that is kept; 0 is plain gradient descent.
-        nesterov: whether the gradient's step is taken from where momentum leads.
+        nesterov: whether to use Nesterov's momentum, which looks one step ahead.
     """
     return keras.optimizers.SGD(learning_rate, momentum=momentum, nesterov=nesterov)
 
@@ -41,11 +44,11 @@ def adam(
     Source: Kingma and Ba, "Adam", 2014, arXiv:1412.6980.
 
     Args:
-        learning_rate: lr, about the size of a step of one weight.
+        learning_rate: lr, about the size of one weight's step.
         beta_1: the decay of the moving mean of g.
         beta_2: the decay of the moving mean of g².
         epsilon: keeps the division finite.
-        amsgrad: whether to divide by the greatest v̂ so far (Reddi et al. 2018).
+        amsgrad: whether to divide by the largest v̂ so far (Reddi et al. 2018).
     """
     return keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon, amsgrad)
 
@@ -61,17 +64,17 @@ def adamw(
 ) -> keras.optimizers.Optimizer:
     """AdamW: w ← w·(1 − lr·weight_decay) − lr·m̂ / (√v̂ + epsilon).
 
-    Adam with weight decay apart from the gradient; m̂ and v̂ are the bias-corrected moving means of g and g².
+    Adam with weight decay that is kept out of the gradient; m̂ and v̂ are the bias-corrected moving means of g and g².
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization", 2017, arXiv:1711.05101.
 
     Args:
-        learning_rate: lr, about the size of a step of one weight.
-        weight_decay: the share of a weight, times lr, that each step takes off.
+        learning_rate: lr, about the size of one weight's step.
+        weight_decay: the share of each weight, times lr, that a step subtracts.
         beta_1: the decay of the moving mean of g.
         beta_2: the decay of the moving mean of g².
         epsilon: keeps the division finite.
-        amsgrad: whether to divide by the greatest v̂ so far (Reddi et al. 2018).
+        amsgrad: whether to divide by the largest v̂ so far (Reddi et al. 2018).
     """
     return keras.optimizers.AdamW(learning_rate, weight_decay, beta_1, beta_2, epsilon, amsgrad)
 
@@ -83,12 +86,12 @@ def nadam(
     beta_2: Annotated[float, Ge(0), Lt(1)] = 0.999,
     epsilon: Annotated[float, Gt(0)] = 1e-7,
 ) -> keras.optimizers.Optimizer:
-    """Adam with Nesterov momentum.
+    """Nadam adds Nesterov momentum to Adam.
 
     Source: Dozat, "Incorporating Nesterov momentum into Adam", 2016.
 
     Args:
-        learning_rate: lr, about the size of a step of one weight.
+        learning_rate: lr, about the size of one weight's step.
         beta_1: the decay of the moving mean of g.
         beta_2: the decay of the moving mean of g².
         epsilon: keeps the division finite.
@@ -108,7 +111,7 @@ def adamax(
     Source: Kingma and Ba, "Adam", 2014, arXiv:1412.6980, section 7.
 
     Args:
-        learning_rate: lr, about the size of a step of one weight.
+        learning_rate: lr, about the size of one weight's step.
         beta_1: the decay of the moving mean of g.
         beta_2: the decay of the maximum of |g|.
         epsilon: keeps the division finite.
@@ -130,7 +133,7 @@ def adagrad(
 
     Args:
         learning_rate: lr, the size of the first steps.
-        initial_accumulator_value: what a starts from.
+        initial_accumulator_value: the initial value of a.
         epsilon: keeps the division finite.
     """
     return keras.optimizers.Adagrad(learning_rate, initial_accumulator_value, epsilon)
@@ -149,7 +152,7 @@ def rmsprop(
     Source: Tieleman and Hinton, "Lecture 6.5: RMSProp", 2012.
 
     Args:
-        learning_rate: lr, about the size of a step of one weight.
+        learning_rate: lr, about the size of one weight's step.
         rho: the decay of the moving mean of g².
         momentum: the share of the last step that is kept.
         epsilon: keeps the division finite.
@@ -168,20 +171,21 @@ def ftrl(
     l2_shrinkage_regularization_strength: Annotated[float, Ge(0)] = 0.0,
     beta: Annotated[float, Ge(0)] = 0.0,
 ) -> keras.optimizers.Optimizer:
-    """Follow the regularized leader: per-weight steps that shrink with Σ g², and weights that L1 sets to exactly 0.
+    """FTRL, follow the regularized leader: each weight's step shrinks with its Σ g², and L1 sets weights to exactly 0.
 
-    Made for wide, sparse linear models.
+    It suits wide, sparse linear models.
 
     Source: McMahan et al., "Ad click prediction: a view from the trenches", 2013.
 
     Args:
         learning_rate: lr, the size of the first steps.
-        learning_rate_power: how steps shrink with the sum of g²: -0.5 divides by its root, 0 keeps them.
-        initial_accumulator_value: what the sum of g² starts from.
-        l1_regularization_strength: L1; more sets more weights to 0.
-        l2_regularization_strength: L2 on the weights.
-        l2_shrinkage_regularization_strength: L2 on the gradient's side: it does not change the step of a weight at 0.
-        beta: added to the root of the sum of g², as in the paper.
+        learning_rate_power: how steps shrink with the sum of g²: -0.5 divides by its square root, 0 keeps them.
+        initial_accumulator_value: the initial value of the sum of g².
+        l1_regularization_strength: the strength of the L1 penalty; a larger one sets more weights to 0.
+        l2_regularization_strength: the strength of the L2 penalty on the weights.
+        l2_shrinkage_regularization_strength: the strength of an L2 penalty whose gradient is added to g, so that it
+            doesn't change the step of a weight that is 0.
+        beta: a number added to the square root of the sum of g², as in the paper.
     """
     return keras.optimizers.Ftrl(
         learning_rate,
@@ -208,12 +212,12 @@ def lion(
     Source: Chen et al., "Symbolic discovery of optimization algorithms", 2023, arXiv:2302.06675.
 
     Args:
-        learning_rate: lr, the size of a step of every weight; 3 to 10 times smaller than Adam's.
+        learning_rate: lr, the size of every weight's step; it should be 3 to 10 times smaller than for Adam.
         beta_1: the share of m in the step.
         beta_2: the decay of m.
-        weight_decay: the share of a weight, times lr, that each step takes off.
+        weight_decay: the share of each weight, times lr, that a step subtracts.
     """
-    decay = weight_decay or None  # Keras tells "no decay" from 0
+    decay = weight_decay or None  # Keras distinguishes "no decay" from a decay of 0
     return keras.optimizers.Lion(learning_rate, beta_1, beta_2, weight_decay=decay)
 
 
@@ -223,14 +227,14 @@ def adadelta(
     rho: Annotated[float, Ge(0), Lt(1)] = 0.95,
     epsilon: Annotated[float, Gt(0)] = 1e-7,
 ) -> keras.optimizers.Optimizer:
-    """Adadelta: w ← w − lr·g·√(d + epsilon)/√(v + epsilon), v and d the moving means of g² and of the steps squared.
+    """Adadelta: w ← w − lr·g·√(d + epsilon)/√(v + epsilon), v and d the moving means of g² and of the squared steps.
 
     Source: Zeiler, "ADADELTA", 2012, arXiv:1212.5701, where lr is 1.
 
     Args:
         learning_rate: lr, a factor on every step.
         rho: the decay of both moving means.
-        epsilon: sets the first steps' size, and keeps the division finite.
+        epsilon: sets the size of the first steps and keeps the division finite.
     """
     return keras.optimizers.Adadelta(learning_rate, rho, epsilon)
 
@@ -244,17 +248,17 @@ def adafactor(
     clip_threshold: Annotated[float, Gt(0)] = 1.0,
     relative_step: bool = True,
 ) -> keras.optimizers.Optimizer:
-    """Adafactor: Adam's step by √v, v kept as a row's and a column's means, so a matrix needs little memory.
+    """Adafactor divides g by √v as Adam does, but stores only the row and column means of v to save memory.
 
     Source: Shazeer and Stern, "Adafactor", 2018, arXiv:1804.04235.
 
     Args:
         learning_rate: lr, the size of a step.
         beta_2_decay: v's decay at step t is 1 − t^beta_2_decay.
-        epsilon_1: added to g².
-        epsilon_2: the least size of a weight that a step is relative to.
-        clip_threshold: the greatest root mean square of a step.
-        relative_step: whether a step is at most 1/√t.
+        epsilon_1: a number added to g².
+        epsilon_2: the smallest root mean square of a variable that its step is scaled by.
+        clip_threshold: the largest root mean square of a step before it is scaled by lr.
+        relative_step: whether lr is limited to 1/√t at step t.
     """
     return keras.optimizers.Adafactor(learning_rate, beta_2_decay, epsilon_1, epsilon_2, clip_threshold, relative_step)
 
@@ -266,12 +270,12 @@ def lamb(
     beta_2: Annotated[float, Ge(0), Lt(1)] = 0.999,
     epsilon: Annotated[float, Gt(0)] = 1e-7,
 ) -> keras.optimizers.Optimizer:
-    """LAMB: Adam's step, stretched to lr·‖w‖ for each weight matrix. For very large batches.
+    """LAMB scales Adam's step to the length lr·‖w‖ for each variable; it suits very large batches.
 
     Source: You et al., "Large batch optimization for deep learning", 2019, arXiv:1904.00962.
 
     Args:
-        learning_rate: lr, a step's length relative to the weight's.
+        learning_rate: lr, the length of a step relative to the variable's length.
         beta_1: the decay of the moving mean of g.
         beta_2: the decay of the moving mean of g².
         epsilon: keeps the division finite.
@@ -290,17 +294,20 @@ def muon(
     adam_beta_2: Annotated[float, Ge(0), Lt(1)] = 0.999,
     epsilon: Annotated[float, Gt(0)] = 1e-7,
 ) -> keras.optimizers.Optimizer:
-    """Muon: a matrix steps by the orthogonal matrix nearest to its momentum; all else, and embeddings, by Adam.
+    """Muon moves a matrix by the orthogonal matrix nearest to its momentum, and all other variables by Adam's rule.
+
+    Embeddings use Adam's rule too.
 
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
 
     Args:
         learning_rate: lr, the size of a step.
         momentum: the share of the last momentum that is kept.
-        nesterov: whether the step is taken from where momentum leads.
-        ns_steps: the Newton-Schulz iterations that bring it near to orthogonal.
-        weight_decay: the share of a weight, times lr, that each step takes off.
-        adam_beta_1, adam_beta_2: Adam's decays, where Adam steps.
+        nesterov: whether to use Nesterov's momentum, which looks one step ahead.
+        ns_steps: the number of Newton-Schulz iterations that make the step nearly orthogonal.
+        weight_decay: the share of each weight, times lr, that a step subtracts.
+        adam_beta_1: the decay of the moving mean of g in Adam's rule.
+        adam_beta_2: the decay of the moving mean of g² in Adam's rule.
         epsilon: keeps the division finite.
     """
     return keras.optimizers.Muon(

@@ -1,4 +1,4 @@
-"""An optimizer written by hand, to read before you write your own."""
+"""Defines `momentum`, written by hand as an example of a custom optimizer."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tfrun import register
 @register.optimizer("momentum")
 @keras.saving.register_keras_serializable("tfrun.optimizers")
 class Momentum(keras.optimizers.Optimizer):
-    """m ← momentum·m − lr·g; w ← w + m. The same as `sgd` with momentum.
+    """m ← momentum·m − lr·g; w ← w + m, the same as `sgd` with momentum.
 
-    Keras keeps the learning rate, the slots and the saved state; `update_step` is one variable's update, inside the
-    compiled program.
+    Keras manages the learning rate, the slot variables and the saved state; `update_step` updates one variable inside
+    the compiled program.
 
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Géron, chapter 11,
     equation 11-4, and chapter 12, "Custom optimizers".
@@ -44,8 +44,9 @@ class Momentum(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         slot = self.momentums[self._get_variable_index(variable)]
-        rate, kept = tf.cast(learning_rate, variable.dtype), tf.cast(self.momentum, variable.dtype)
-        slot.assign(kept * slot - rate * tf.cast(gradient, variable.dtype))
+        rate = tf.cast(learning_rate, variable.dtype)
+        momentum = tf.cast(self.momentum, variable.dtype)
+        slot.assign(momentum * slot - rate * tf.cast(gradient, variable.dtype))
         variable.assign_add(slot)
 
     def get_config(self) -> dict[str, Any]:

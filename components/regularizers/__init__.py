@@ -1,4 +1,6 @@
-"""Regularizers: `regularizer(w)` gives a scalar that is added to the loss. Keras' own go by their names.
+"""Regularizers penalize weights: `regularizer(w)` returns a scalar, which is added to the loss.
+
+The regularizers of Keras are available by their names too.
 
 norms.py: l1, l1_l2, l2. orthogonal.py: orthogonal.
 """

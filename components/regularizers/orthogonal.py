@@ -1,4 +1,4 @@
-"""A penalty that keeps a layer from shrinking or stretching what passes through it."""
+"""Defines `orthogonal`, a penalty that keeps a layer from shrinking or stretching its inputs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tfrun import register
 @register.regularizer("orthogonal")
 @keras.saving.register_keras_serializable("tfrun.regularizers")
 class Orthogonal(keras.regularizers.Regularizer):
-    """factor·‖WᵀW − I‖², the sum of squares over all elements; where W is wider than high, of WWᵀ − I.
+    """factor·‖WᵀW − I‖², or factor·‖WWᵀ − I‖² if W has more columns than rows.
 
-    W is the weight as a matrix, its last axis the columns.
+    ‖·‖² is the sum of the squares of all elements. W is the weight reshaped to a matrix with its last axis as columns.
 
     Source: Brock et al., "Neural photo editing with introspective adversarial networks", 2016, arXiv:1609.07093,
-    section 3.3, with squares.
+    section 3.3, with squares in place of absolute values.
 
     Args:
-        factor: how strong it is.
+        factor: the strength of the penalty.
     """
 
     def __init__(self, factor: Annotated[float, Ge(0)] = 0.01):

@@ -1,6 +1,6 @@
-"""Schedules that start at factor 1 and fall. `step` counts from 0; factors are scalar float32 tensors.
+"""Schedules that lower the learning rate over the run. `step` counts from 0; factors are scalar float32 tensors.
 
-p is how far the run is, from 0 at the end of warm-up to 1 at `total_steps`.
+p is the run's progress, from 0 at the end of warm-up to 1 at `total_steps`.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def cosine(
     Source: Loshchilov and Hutter, "SGDR", 2016, arXiv:1608.03983, without restarts.
 
     Args:
-        step: the step to come, counted from 0; the engine gives it.
-        total_steps: the steps of the whole run; the engine gives it.
+        step: the next step, counted from 0; set by the engine.
+        total_steps: the number of steps of the whole run; set by the engine.
         final: the factor at the last step.
-        warmup_steps: steps over which the factor first rises linearly to 1.
+        warmup_steps: the number of steps over which the factor first rises linearly to 1.
     """
     p = _progress(step, total_steps, warmup_steps)
     return _warmed_up(step, warmup_steps, final + (1.0 - final) * 0.5 * (1.0 + tf.cos(math.pi * p)))
@@ -59,10 +59,10 @@ def linear(
     """Linear decay: factor = 1 − (1 − final)·p.
 
     Args:
-        step: the step to come, counted from 0; the engine gives it.
-        total_steps: the steps of the whole run; the engine gives it.
+        step: the next step, counted from 0; set by the engine.
+        total_steps: the number of steps of the whole run; set by the engine.
         final: the factor at the last step.
-        warmup_steps: steps over which the factor first rises linearly to 1.
+        warmup_steps: the number of steps over which the factor first rises linearly to 1.
     """
     p = _progress(step, total_steps, warmup_steps)
     return _warmed_up(step, warmup_steps, 1.0 - (1.0 - final) * p)
@@ -76,14 +76,14 @@ def exponential(
     rate: Annotated[float, Gt(0), Le(1)] = 0.96,
     staircase: bool = False,
 ) -> tf.Tensor:
-    """Exponential decay: factor = rate^(step/decay_steps), whatever the run's length.
+    """Exponential decay: factor = rate^(step/decay_steps), independent of the run's length.
 
     Args:
-        step: the step to come, counted from 0; the engine gives it.
-        total_steps: the steps of the whole run; the engine gives it.
-        decay_steps: steps over which the factor falls by `rate`.
-        rate: what the factor is multiplied with.
-        staircase: whether it falls at once every `decay_steps` steps instead of a little each step.
+        step: the next step, counted from 0; set by the engine.
+        total_steps: the number of steps of the whole run; set by the engine.
+        decay_steps: the number of steps over which the factor is multiplied by `rate` once.
+        rate: the number that the factor is multiplied by.
+        staircase: whether the factor falls once every `decay_steps` steps, not a little at each step.
     """
     periods = tf.cast(step, tf.float32) / float(decay_steps)
     return tf.pow(tf.constant(rate, tf.float32), tf.floor(periods) if staircase else periods)
@@ -101,16 +101,20 @@ def piecewise(
     """Piecewise constant: factor = factors[number of boundaries that are ≤ step].
 
     Args:
-        step: the step to come, counted from 0; the engine gives it.
-        total_steps: the steps of the whole run; the engine gives it.
+        step: the next step, counted from 0; set by the engine.
+        total_steps: the number of steps of the whole run; set by the engine.
         boundaries: increasing steps, or epochs, at which the next factor starts.
-        factors: one more than there are boundaries.
-        unit: what the boundaries count.
-        steps_per_epoch: the steps of an epoch; the engine gives it.
+        factors: the factors, one more than there are boundaries.
+        unit: the unit of the boundaries.
+        steps_per_epoch: the number of steps of an epoch; set by the engine.
+
+    Raises:
+        ConfigError: the boundaries don't increase, or the number of factors doesn't fit them.
     """
     if len(factors) != len(boundaries) + 1:
         raise ConfigError(
-            f"optimizer.schedule.factors: one more than boundaries ({len(boundaries)}). Received: {list(factors)}"
+            f"optimizer.schedule.factors: must be one more than boundaries ({len(boundaries)}). "
+            f"Received: {list(factors)}"
         )
     if any(later <= earlier for earlier, later in zip(boundaries, boundaries[1:], strict=False)):
         raise ConfigError(f"optimizer.schedule.boundaries: must increase. Received: {list(boundaries)}")
@@ -128,20 +132,23 @@ def one_cycle(
     falling: Annotated[float, Gt(0), Lt(1)] = 0.4,
     final: Annotated[float, Ge(0), Le(1)] = 0.001,
 ) -> tf.Tensor:
-    """1cycle: from `start` up to 1, back down to `start`, then down to `final`, in straight lines.
+    """1cycle: the factor rises linearly from `start` to 1, falls back to `start`, and then falls to `final`.
 
-    The learning rate of the group is the greatest one, in the middle.
+    The group's learning rate is thus the largest one, reached after the rise.
 
     Source: Smith, "A disciplined approach to neural network hyper-parameters", 2018, arXiv:1803.09820; Géron, chapter
     11.
 
     Args:
-        step: the step to come, counted from 0; the engine gives it.
-        total_steps: the steps of the whole run; the engine gives it.
+        step: the next step, counted from 0; set by the engine.
+        total_steps: the number of steps of the whole run; set by the engine.
         start: the factor at the first step.
-        rising: the share of the run in which it rises.
-        falling: the share in which it falls back; in what is left it goes down to `final`.
+        rising: the share of the run in which the factor rises.
+        falling: the share of the run in which it falls back to `start`; in the remaining share it falls to `final`.
         final: the factor at the last step.
+
+    Raises:
+        ConfigError: `rising` and `falling` together are more than 1.
     """
     if float(rising) + float(falling) > 1:
         raise ConfigError(f"optimizer.schedule: rising + falling must be <= 1. Received: {rising} + {falling}")

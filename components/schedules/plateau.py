@@ -1,4 +1,4 @@
-"""A schedule that watches how training goes."""
+"""Defines `plateau`, a schedule that lowers the learning rate when a monitored value stops improving."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from tfrun import register
 
 @register.schedule("plateau")
 class Plateau:
-    """Starts at factor 1; after `patience` epochs in which `monitor` was no better, factor ← max(factor·decay, final).
+    """Starts at factor 1; after `patience` epochs without a better `monitor`, factor ← max(factor·decay, final).
 
-    What it has seen is part of a run's state, so a resumed run goes on where it was.
+    The factor, the best value and the number of epochs since are saved in checkpoints, so a resumed run continues as if
+    it had not been interrupted.
 
-    Source: `ReduceLROnPlateau` of Keras; He et al., "Deep residual learning", 2015, section 3.4, by hand.
+    Source: `ReduceLROnPlateau` of Keras; He et al., "Deep residual learning", 2015, section 3.4, where it is done by
+    hand.
 
     Args:
-        monitor: the value that it watches, train/… or val/….
-        decay: what the factor is multiplied with.
-        patience: the number of epochs without a better value.
-        min_delta: how much better a value has to be.
-        mode: whether less is better, or more.
-        final: the least factor.
+        monitor: the value to monitor, train/… or val/….
+        decay: the number that the factor is multiplied by.
+        patience: the number of epochs without improvement after which the factor falls.
+        min_delta: the smallest change that counts as an improvement.
+        mode: whether smaller ("min") or larger ("max") values are better; None is what the monitored metric says,
+            and "min" for the loss.
+        final: the smallest factor.
     """
 
     def __init__(
@@ -35,11 +38,15 @@ class Plateau:
         decay: Annotated[float, Gt(0), Lt(1)] = 0.1,
         patience: Annotated[int, Ge(1)] = 10,
         min_delta: Annotated[float, Ge(0)] = 1e-4,
-        mode: Literal["min", "max"] = "min",
+        mode: Literal["min", "max"] | None = None,
         final: Annotated[float, Ge(0), Lt(1)] = 0.0,
     ):
-        self.monitor, self.decay, self.patience = monitor, decay, patience
-        self.min_delta, self.sign, self.final = min_delta, 1.0 if mode == "min" else -1.0, final
+        self.monitor = monitor
+        self.decay = decay
+        self.patience = patience
+        self.min_delta = min_delta
+        self.sign = -1.0 if mode == "max" else 1.0
+        self.final = final
         self.factor = keras.Variable(1.0, dtype="float32", trainable=False, name="factor")
         self.best = keras.Variable(float("inf"), dtype="float32", trainable=False, name="best")
         self.wait = keras.Variable(0, dtype="int32", trainable=False, name="wait")
@@ -52,8 +59,9 @@ class Plateau:
         return tf.convert_to_tensor(self.factor)
 
     def end_epoch(self, values: Mapping[str, tf.Tensor]) -> None:
-        """Takes an epoch's values, scalars by their names; called inside the compiled program."""
-        value, factor = self.sign * values[self.monitor], tf.convert_to_tensor(self.factor)
+        """Updates the factor from an epoch's values, scalars by name; called inside the compiled program."""
+        value = self.sign * values[self.monitor]
+        factor = tf.convert_to_tensor(self.factor)
         better = value < tf.convert_to_tensor(self.best) - self.min_delta
         wait = tf.where(better, 0, self.wait + 1)
         is_over = wait >= self.patience

@@ -1,9 +1,10 @@
 """The parts of scripts/bench.py.
 
-cases.py: the models and data sets. setup.py: what a contender gets, and the reference that all have to agree with.
-tfrun_run.py, keras_loops.py, orbit_loop.py, torch_loop.py: the loops. torch_worker.py: PyTorch's process.
-contenders.py: the loops behind one interface, and the list of them. loops.py: the comparison. results.py: its numbers.
-report.py: its tables. machine.py: memory, and what else runs.
+The comparison with other loops: loops.py runs it, contenders.py lists the contenders behind one
+interface, results.py computes ratios, report.py prints tables. The contenders' loops: tfrun_run.py,
+keras_loops.py, orbit_loop.py and torch_loop.py, which runs in the process of torch_worker.py on a
+task of torch_task.py. cases.py has the models and data sets, setup.py what a contender is built
+from and the reference that all must agree with, machine.py memory and the load of other processes.
 
-start.py, memory.py, growth.py, stream.py, auto.py, graph.py, sweep.py: the other commands, each with its tables.
+The other commands, each with its own tables: start.py, memory.py, growth.py, stream.py, auto.py, graph.py, sweep.py.
 """

@@ -1,19 +1,19 @@
-"""What trainer.compile=auto picks, beside the best fixed mode, and what picking costs.
+"""Compares the mode that trainer.compile=auto picks with the best fixed mode, and measures the cost of picking.
 
-Every run has a process of its own, in which nothing is compiled yet, and is stopped after a while. There are two plans
-for each case: a short one that ends by itself, and one of about a minute, long enough for auto to compare the modes.
-Auto has an empty cache, but for a second run of the longer plan, which finds the first one's answer. It is not made
-where auto has a single mode to pick.
+Every run has a fresh process, in which nothing is compiled yet, and is stopped after a while. There
+are two plans for each case: a short one that ends by itself, and one of about a minute, long enough
+for auto to compare the modes. Auto starts with an empty cache, except in a second run of the longer
+plan ("again"), which finds the first one's answer. There is no second run if auto has only one mode
+to pick.
 
-Where a model convolves, XLA is left out: with trainer.deterministic it can't compile pooling's gradient.
+If a model convolves, XLA is left out: with trainer.deterministic it can't compile the gradient of pooling.
 
-The cost is auto's compile_seconds without those of the same fixed mode; the planned run's seconds are the latter with
-all planned steps at that mode's rate.
+The cost is auto's compile_seconds minus those of the same fixed mode. The seconds of the planned
+run are the fixed mode's compile_seconds plus all planned steps at its rate.
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -33,15 +33,23 @@ from benchmarks.tfrun_run import ENDLESS, train_for
 
 SECONDS = 1.0  # of each run's training
 SHORT_STEPS = 2000
-LONG_SECONDS = 60.0  # of the best fixed mode
+LONG_SECONDS = 60.0  # of training in the best fixed mode
 FIXED = {"xla_loop": "xla", "graph_loop": "graph"}
-WANTED = 0.9  # of the best fixed mode's rate
-MOST_SECONDS, MOST_OF_RUN = 3.0, 0.05  # that picking may cost
+MIN_RATIO = 0.9  # the target for the picked mode's rate ÷ the best fixed mode's
+MAX_COST_SECONDS = 3.0  # the targets for the cost of picking
+MAX_COST_SHARE = 0.05
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a run did: its mode, why, the seconds before its first timed step, and its steps per second."""
+    """Measurements of a run.
+
+    Attributes:
+        mode: in which it trained.
+        why: the reason for the mode.
+        compile_seconds: before its first timed step.
+        rate: steps per second.
+    """
 
     mode: str
     why: str
@@ -49,19 +57,19 @@ class Trained:
     rate: float
 
     def planned_seconds(self, num_steps: int) -> float:
-        """Returns what a run of so many steps takes."""
+        """Returns the estimated seconds of a run of `num_steps` steps."""
         return self.compile_seconds + num_steps / self.rate
 
 
-Runner = Callable[..., Trained]  # (overrides, cache folder) → what they do in a process of their own
+Runner = Callable[[Sequence[str], Path], Trained]  # trains with overrides and a cache folder, in a fresh process
 
 
-def run(names: Sequence[str], rounds: int, json_file: Path | None) -> None:
-    """Measures the cases, prints a table of all and writes the numbers.
+def run(*, cases: Sequence[str], rounds: int, json_file: Path | None) -> None:
+    """Measures the cases, prints one table of all and writes the numbers.
 
     Args:
-        names: the cases'.
-        rounds: how often each run is made; medians are shown.
+        cases: names of cases.
+        rounds: how often each run is repeated; the table shows medians.
         json_file: where to write the numbers as well.
     """
     written: dict[str, Any] = {"machine": report.machine(), "rounds": rounds, "rows": []}
@@ -69,58 +77,60 @@ def run(names: Sequence[str], rounds: int, json_file: Path | None) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchmarks.tfrun_run"])  # TensorFlow is imported once for all
     with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as process:
-        for name in names:
-            written["rows"] += measure_case(
-                name, rounds, lambda words, cache: process.submit(_trained, words, cache).result()
-            )
-            if json_file:
-                json_file.write_text(json.dumps(written, indent=1) + "\n")
+
+        def train(overrides: Sequence[str], cache: Path) -> Trained:
+            return process.submit(_trained, overrides, cache).result()
+
+        for name in cases:
+            written["rows"] += measure_case(name, rounds=rounds, train=train)
+            report.write_json(written, json_file)
     print_table(written["rows"])
 
 
-def measure_case(name: str, rounds: int, train: Runner) -> list[dict[str, Any]]:
+def measure_case(name: str, *, rounds: int, train: Runner) -> list[dict[str, Any]]:
     """Returns a case's rows, one for each plan."""
     folder = Path(tempfile.mkdtemp())
     try:
-        words = [*CASES[name].write(folder), *CASES[name].words]
-        compiled = {mode: word for mode, word in FIXED.items() if not (word == "xla" and CASES[name].convolves)}
-        plans = {"short": SHORT_STEPS}
+        overrides = [*CASES[name].write(folder), *CASES[name].overrides]
+        modes = {mode: word for mode, word in FIXED.items() if not (word == "xla" and CASES[name].convolves)}
+        num_steps = {"short": SHORT_STEPS}  # by plan
         fixed: list[dict[str, Trained]] = []
-        found: dict[str, list[Trained]] = {}
+        auto: dict[str, list[Trained]] = {}
         for k in range(rounds):
             fixed.append(
                 {
-                    mode: train([*words, *ENDLESS, f"trainer.compile={compile}"], folder / "unused")
-                    for mode, compile in compiled.items()
+                    mode: train([*overrides, *ENDLESS, f"trainer.compile={word}"], folder / "unused")
+                    for mode, word in modes.items()
                 }
             )
-            plans.setdefault("long", round(LONG_SECONDS * max(run.rate for run in fixed[0].values())))
-            for plan, num_steps in plans.items():
-                planned = [*words, "trainer.max_epochs=null", f"trainer.max_steps={num_steps}"]
-                for again in ("", " again") if plan == "long" and len(compiled) > 1 else ("",):
-                    found.setdefault(plan + again, []).append(train(planned, folder / f"{plan}-{k}"))
+            num_steps.setdefault("long", round(LONG_SECONDS * max(run.rate for run in fixed[0].values())))
+            for plan, steps in num_steps.items():
+                planned = [*overrides, "trainer.max_epochs=null", f"trainer.max_steps={steps}"]
+                for again in ("", " again") if plan == "long" and len(modes) > 1 else ("",):
+                    auto.setdefault(plan + again, []).append(train(planned, folder / f"{plan}-{k}"))
         return [
-            {"case": name, "plan": plan, **row_of(plans[plan.split()[0]], runs, fixed)} for plan, runs in found.items()
+            {"case": name, "plan": plan, **row_of(runs, fixed, num_steps=num_steps[plan.split()[0]])}
+            for plan, runs in auto.items()
         ]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def row_of(num_steps: int, runs: Sequence[Trained], fixed: Sequence[dict[str, Trained]]) -> dict[str, Any]:
+def row_of(runs: Sequence[Trained], fixed: Sequence[dict[str, Trained]], *, num_steps: int) -> dict[str, Any]:
     """Returns medians over the rounds; the ratios and the cost are taken within each round.
 
     Args:
+        runs: auto's run of each round.
+        fixed: each round's runs in the fixed modes, by mode.
         num_steps: of the plan.
-        runs: auto's, one of each round.
-        fixed: the fixed modes' of each round.
     """
-    same = [modes[run.mode] for run, modes in zip(runs, fixed, strict=True)]
-    best = [max(run.rate for run in modes.values()) for modes in fixed]
+    same = [by_mode[run.mode] for run, by_mode in zip(runs, fixed, strict=True)]  # the fixed runs in auto's mode
+    best = [max(run.rate for run in by_mode.values()) for by_mode in fixed]
     planned = statistics.median(run.planned_seconds(num_steps) for run in same)
     cost = statistics.median(run.compile_seconds - other.compile_seconds for run, other in zip(runs, same, strict=True))
     return {
         "steps": num_steps,
-        "fixed": {mode: statistics.median(modes[mode].rate for modes in fixed) for mode in fixed[0]},
+        "fixed": {mode: statistics.median(by_mode[mode].rate for by_mode in fixed) for mode in fixed[0]},
         "picks": sorted({run.mode for run in runs}),
         "why": runs[-1].why,
         "steps_per_second": statistics.median(run.rate for run in runs),
@@ -130,20 +140,24 @@ def row_of(num_steps: int, runs: Sequence[Trained], fixed: Sequence[dict[str, Tr
         "planned_seconds": planned,
         "cost_share": cost / planned,
         "best_planned_seconds": min(
-            statistics.median(modes[mode].planned_seconds(num_steps) for modes in fixed) for mode in fixed[0]
+            statistics.median(by_mode[mode].planned_seconds(num_steps) for by_mode in fixed) for mode in fixed[0]
         ),
     }
 
 
-def _trained(words: Sequence[str], cache: Path) -> Trained:
+def _trained(overrides: Sequence[str], cache: Path) -> Trained:
     os.environ["XDG_CACHE_HOME"] = str(cache)
-    record = train_for(words, SECONDS)
-    engine, timing = record["engine"], record["timing"]
-    return Trained(engine["mode"], engine["why"], timing["compile_seconds"], timing["steps_per_second"])
+    record = train_for(overrides, SECONDS)
+    return Trained(
+        mode=record["engine"]["mode"],
+        why=record["engine"]["why"],
+        compile_seconds=record["timing"]["compile_seconds"],
+        rate=record["timing"]["steps_per_second"],
+    )
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
-    """Prints the picks and what they cost, and what is not as it is wanted."""
+    """Prints the picks, their cost, and the targets that they miss."""
     heads = ["xla", "graph", "auto", "pick ÷ best", "auto ÷ best", "planned s", "best s", "cost s", "of run"]
     table = Table(title="steps/s of the modes, and auto", title_justify="left")
     for head in ["case", "plan", *heads, "pick", ""]:
@@ -167,6 +181,10 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def faults(row: dict[str, Any]) -> list[str]:
-    """Returns what is not as it is wanted."""
-    found = ["slow pick"] if row["pick_ratio"] < WANTED else []
-    return found + ["cost"] * (row["cost_seconds"] > min(MOST_SECONDS, MOST_OF_RUN * row["planned_seconds"]))
+    """Returns the names of the targets that a row misses."""
+    names = []
+    if row["pick_ratio"] < MIN_RATIO:
+        names.append("slow pick")
+    if row["cost_seconds"] > min(MAX_COST_SECONDS, MAX_COST_SHARE * row["planned_seconds"]):
+        names.append("cost")
+    return names

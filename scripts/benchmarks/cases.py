@@ -1,9 +1,9 @@
-"""The work: a model on a data set with a batch size. Nothing here imports TensorFlow."""
+"""The cases: a model on a data set with a batch size. Imports no TensorFlow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ class Case:
 
     Attributes:
         model, loss: registered names.
-        write: writes the data set into a folder and returns the overrides that name it.
+        write: writes the data set into a folder and returns the overrides that select it.
         batch_size: rows of a step.
         epochs: of tfrun's run.
         groups: whether the model asks for several optimizers, so that a single Adam is another contender.
@@ -26,19 +26,20 @@ class Case:
     model: str
     loss: str
     write: Callable[[Path], list[str]]
+    _: KW_ONLY
     batch_size: int
     epochs: int
     groups: bool = False
     convolves: bool = False
 
     @property
-    def words(self) -> list[str]:
-        """The overrides beside the data set's."""
+    def overrides(self) -> list[str]:
+        """The overrides except the data set's."""
         return [f"model={self.model}", f"loss={self.loss}", f"data.batch_size={self.batch_size}"]
 
 
 def write_numbers(folder: Path) -> list[str]:
-    """20,640 rows of 8 normal numbers and a smooth target of them."""
+    """Writes 20,640 rows of 8 normally distributed numbers and a smooth target; returns the overrides for them."""
     random = np.random.default_rng(0)
     x = random.normal(size=(20640, 8)).astype("float32")
     w = random.normal(size=8)
@@ -50,9 +51,9 @@ def write_numbers(folder: Path) -> list[str]:
 
 
 def write_images(folder: Path, count: int) -> list[str]:
-    """Noisy images of 28 × 28, -0.5 to 0.5, in 10 classes.
+    """Writes noisy 28 × 28 images of 10 classes, values in [-0.5, 0.5); returns the overrides for them.
 
-    There is something to learn, so that a rounding error doesn't decide where training goes.
+    Each class has a pattern to learn, so that a rounding error doesn't decide where training goes.
     """
     random = np.random.default_rng(0)
     labels = random.integers(0, 10, size=count)
@@ -64,19 +65,19 @@ def write_images(folder: Path, count: int) -> list[str]:
 
 
 def images(count: int) -> Callable[[Path], list[str]]:
-    """Returns what writes so many images."""
+    """Returns a `Case.write` for `count` images."""
     return partial(write_images, count=count)
 
 
 CROSSENTROPY = "sparse_categorical_crossentropy"
 CASES = {
-    "wide_deep-32": Case("wide_deep", "huber", write_numbers, 32, epochs=200, groups=True),
-    "wide_deep-512": Case("wide_deep", "huber", write_numbers, 512, epochs=1000, groups=True),
-    "residual_mlp-32": Case("residual_mlp", "huber", write_numbers, 32, epochs=40),
-    "residual_mlp-512": Case("residual_mlp", "huber", write_numbers, 512, epochs=150),
-    "mlp-32": Case("mlp", CROSSENTROPY, images(10000), 32, epochs=40),
-    "mlp-512": Case("mlp", CROSSENTROPY, images(10000), 512, epochs=160),
-    "cnn-32": Case("cnn", CROSSENTROPY, images(1280), 32, epochs=10, convolves=True),
-    "cnn-512": Case("cnn", CROSSENTROPY, images(5120), 512, epochs=6, convolves=True),
+    "wide_deep-32": Case("wide_deep", "huber", write_numbers, batch_size=32, epochs=200, groups=True),
+    "wide_deep-512": Case("wide_deep", "huber", write_numbers, batch_size=512, epochs=1000, groups=True),
+    "residual_mlp-32": Case("residual_mlp", "huber", write_numbers, batch_size=32, epochs=40),
+    "residual_mlp-512": Case("residual_mlp", "huber", write_numbers, batch_size=512, epochs=150),
+    "mlp-32": Case("mlp", CROSSENTROPY, images(10000), batch_size=32, epochs=40),
+    "mlp-512": Case("mlp", CROSSENTROPY, images(10000), batch_size=512, epochs=160),
+    "cnn-32": Case("cnn", CROSSENTROPY, images(1280), batch_size=32, epochs=10, convolves=True),
+    "cnn-512": Case("cnn", CROSSENTROPY, images(5120), batch_size=512, epochs=6, convolves=True),
 }
 ONE_ADAM = ["optimizer=adam"]

@@ -1,7 +1,7 @@
 """The contenders behind one interface, and the list of them.
 
-Those that are timed in one process share it; a contender can be pickled until it is started, so that a fresh process
-can measure its first step and its memory.
+Contenders that are timed share one process. A contender can be pickled until it is started, so that
+a fresh process can measure its first step and its memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,14 +20,15 @@ import tensorflow as tf
 from benchmarks import keras_loops
 from benchmarks.cases import ONE_ADAM, Case
 from benchmarks.machine import peak_bytes
-from benchmarks.setup import Reference, Setup, Train, build, take, val_loss
+from benchmarks.setup import Reference, Setup, Train, build, select, val_loss
 from benchmarks.tfrun_run import Run, run_tfrun
-from benchmarks.torch_worker import Task, Worker
+from benchmarks.torch_task import Task
+from benchmarks.torch_worker import Worker
 
 BASE = "fit() default"
 LIMIT = "bare loop"
-EAGER_STEPS = 30  # of a call: an epoch of them would take as long as everyone else together
-OPTIONAL = {  # the modules that they need, how to install them
+EAGER_STEPS = 30  # of a call: a whole epoch would take as long as all other contenders together
+OPTIONAL = {  # the modules that a contender needs, and how to install them
     "Orbit": (("orbit", "tf_keras"), "pip install --no-deps tf-models-official tf-keras"),
     "PyTorch": (("torch",), "pip install torch"),
 }
@@ -35,13 +36,13 @@ OPTIONAL = {  # the modules that they need, how to install them
 
 @dataclass(frozen=True)
 class Usage:
-    """What a contender takes in a process of its own.
+    """The time and memory that a contender needs in a fresh process.
 
     Attributes:
-        first_step_seconds: from the start of building to the end of the first step (the first call, where that is
-            several steps), imports apart.
-        peak_bytes: the most memory the process had, imports included.
-        gpu_peak_bytes: the most it had of a GPU's.
+        first_step_seconds: from the start of building to the end of the first step (of the first call, if one call
+            runs several steps), without imports.
+        peak_bytes: the peak memory of the process, with imports.
+        gpu_peak_bytes: the peak memory on the GPU; None without one.
     """
 
     first_step_seconds: float
@@ -50,25 +51,25 @@ class Usage:
 
 
 class Contender(Protocol):
-    """Someone who trains; `words` are the overrides of what it trains."""
+    """Something that trains; `overrides` select the model and the rows."""
 
     name: str
-    words: Sequence[str]
+    overrides: Sequence[str]
 
     def difference(self, expected: Reference) -> float:
-        """Trains the reference's epoch from the initial weights; returns how far from its losses the own ones are."""
+        """Trains the reference's epoch from the initial weights; returns the relative difference of the losses."""
 
-    def start(self) -> None:
-        """Builds and warms up."""
+    def start(self, *, quick: bool) -> None:
+        """Builds and warms up; `quick` leaves out a warm-up that only steadies the numbers."""
 
     def rates(self) -> dict[str, float]:
         """Trains for a while; returns steps per second, by name."""
 
     def usage(self) -> Usage:
-        """Returns what it takes; to be called in a process that has done nothing else."""
+        """Returns the time and memory that it needs; call it in a process that has done nothing else."""
 
     def close(self) -> None:
-        """Frees what it holds."""
+        """Frees its resources."""
 
 
 @dataclass
@@ -76,26 +77,31 @@ class Tfrun:
     """The whole program, with everything that it does by default and a checkpoint on the way.
 
     Attributes:
-        mode: for the check, whose single epoch is too short for `auto` to pick what it picks for the whole run.
+        name: of its rate in the table.
+        overrides: of the model and the rows.
+        mode: the compile mode of the check: its single epoch is too short for `auto` to pick the same as for a run.
         epochs: of a run.
     """
 
     name: str
-    words: Sequence[str]
+    overrides: Sequence[str]
+    _: KW_ONLY
     mode: str
     epochs: int
 
     def difference(self, expected: Reference) -> float:
-        line = run_tfrun([*expected.words, f"trainer.compile={self.mode}", "trainer.max_epochs=1"]).last_line
+        overrides = [*expected.overrides, f"trainer.compile={self.mode}", "trainer.max_epochs=1"]
+        line = run_tfrun(overrides).last_line
         return max(abs(line["train/loss"] / expected.train_loss - 1), abs(line["val/loss"] / expected.val_loss - 1))
 
-    def start(self) -> None:
-        self._run()
+    def start(self, *, quick: bool) -> None:
+        if not quick:
+            self._run()
 
     def rates(self) -> dict[str, float]:
         run = self._run()
         if run.num_checkpoints < 2:
-            raise SystemExit("the run has no checkpoint but the last one; one on the way has to be timed")
+            raise SystemExit("the run saved no checkpoint before its last one, so that none is in the timing")
         return {self.name: run.rate, f"{self.name}: within its blocks": run.rate_in_blocks}
 
     def usage(self) -> Usage:
@@ -105,8 +111,8 @@ class Tfrun:
         pass
 
     def _run(self) -> Run:
-        whole = [f"trainer.max_epochs={self.epochs}", f"checkpoint.every_epochs={self.epochs // 2}"]
-        return run_tfrun([*self.words, *whole])
+        length = [f"trainer.max_epochs={self.epochs}", f"checkpoint.every_epochs={self.epochs // 2}"]
+        return run_tfrun([*self.overrides, *length])
 
 
 @dataclass
@@ -114,33 +120,36 @@ class Loop:
     """A loop over the Keras model in this process.
 
     Attributes:
-        how: gives the loop of a setup.
-        seconds: about how long to train at a time.
-        most_steps: of one call, where an epoch would take too long.
+        name: of its rate in the table.
+        overrides: of the model and the rows.
+        make_loop: turns a setup into a loop.
+        seconds: about how long a round trains.
+        max_steps: of one call, if an epoch would take too long.
     """
 
     name: str
-    words: Sequence[str]
-    how: Callable[[Setup], Train]
+    overrides: Sequence[str]
+    _: KW_ONLY
+    make_loop: Callable[[Setup], Train]
     seconds: float
-    most_steps: int | None = None
+    max_steps: int | None = None
     _setup: Setup | None = field(default=None, init=False, repr=False)
     _call: Callable[[], float] | None = field(default=None, init=False, repr=False)
 
     def difference(self, expected: Reference) -> float:
-        setup = build(expected.words)
-        self.how(setup)(setup.first_epoch, setup.val, 1, False)
+        setup = build(expected.overrides)
+        self.make_loop(setup)(setup.first_epoch, setup.val, epochs=1, shuffle=False)
         return abs(val_loss(setup, expected.loss) / expected.val_loss - 1)
 
-    def start(self) -> None:
-        setup = build(self.words)
-        train = self.how(setup)
-        steps = min(setup.steps_per_epoch, self.most_steps or setup.steps_per_epoch)
-        rows = take(setup.train, np.arange(steps * setup.batch_size)) if self.most_steps else setup.train
+    def start(self, *, quick: bool) -> None:
+        setup = build(self.overrides)
+        train = self.make_loop(setup)
+        steps = min(setup.steps_per_epoch, self.max_steps or setup.steps_per_epoch)
+        rows = select(setup.train, np.arange(steps * setup.batch_size)) if self.max_steps else setup.train
 
         def rate(epochs: int) -> float:
             started = time.perf_counter()
-            train(rows, setup.val, epochs, True)
+            train(rows, setup.val, epochs=epochs, shuffle=True)
             return epochs * steps / (time.perf_counter() - started)
 
         rate(1)  # traces and compiles
@@ -152,11 +161,11 @@ class Loop:
 
     def usage(self) -> Usage:
         started = time.perf_counter()
-        setup = build(self.words)
-        train = self.how(setup)
-        train(take(setup.train, np.arange(setup.batch_size)), None, 1, False)
+        setup = build(self.overrides)
+        train = self.make_loop(setup)
+        train(select(setup.train, np.arange(setup.batch_size)), None, epochs=1, shuffle=False)
         seconds = time.perf_counter() - started
-        train(setup.train, setup.val, 1, True)
+        train(setup.train, setup.val, epochs=1, shuffle=True)
         return Usage(seconds, *memory())
 
     def close(self) -> None:
@@ -165,25 +174,35 @@ class Loop:
 
 @dataclass
 class Torch:
-    """PyTorch's plain loop in its own process, from the weights that the Keras model starts with."""
+    """PyTorch's plain loop in its own process, from the Keras model's initial weights.
+
+    Attributes:
+        name: of its rate in the table.
+        overrides: of the model and the rows.
+        case: the model and the loss.
+        num_threads: PyTorch's threads on a CPU.
+        seconds: about how long a round trains.
+    """
 
     name: str
-    words: Sequence[str]
+    overrides: Sequence[str]
+    _: KW_ONLY
     case: Case
     num_threads: int
     seconds: float
     _worker: Worker | None = field(default=None, init=False, repr=False)
 
     def difference(self, expected: Reference) -> float:
-        worker = Worker(self._task(expected.words))
+        worker = Worker.start(self._task(expected.overrides))
         try:
             return abs(worker.ask("val_loss_after_first_epoch") / expected.val_loss - 1)
         finally:
             worker.close()
 
-    def start(self) -> None:
-        task = self._task(self.words)
-        self._worker, self._steps = Worker(task), len(task.train[1]) // task.batch_size
+    def start(self, *, quick: bool) -> None:
+        task = self._task(self.overrides)
+        self._worker = Worker.start(task)
+        self._steps = len(task.train[1]) // task.batch_size
         self._worker.ask("seconds", 1)
         self._epochs = max(1, round(self.seconds / self._worker.ask("seconds", 1)))
 
@@ -192,7 +211,7 @@ class Torch:
         return {self.name: self._epochs * self._steps / self._worker.ask("seconds", self._epochs)}
 
     def usage(self) -> Usage:
-        worker = Worker(self._task(self.words))
+        worker = Worker.start(self._task(self.overrides))
         try:
             seconds = worker.ask("first_step_seconds")
             worker.ask("seconds", 1)
@@ -205,8 +224,8 @@ class Torch:
             self._worker.close()
             self._worker = None
 
-    def _task(self, words: Sequence[str]) -> Task:
-        setup = build(words)
+    def _task(self, overrides: Sequence[str]) -> Task:
+        setup = build(overrides)
         (optimizer, _), *others = setup.optimizers
         assert not others, "PyTorch's loop has one Adam"
         config = optimizer.get_config()
@@ -216,26 +235,26 @@ class Torch:
             return inputs, data[1]
 
         return Task(
-            self.case.model,
-            self.case.loss,
-            {variable.path: variable.numpy() for variable in setup.model.trainable_variables},
-            {key: float(config[key]) for key in ("learning_rate", "beta_1", "beta_2", "epsilon")},
-            arrays(setup.train),
-            arrays(setup.val),
-            arrays(setup.first_epoch),
-            setup.batch_size,
-            self.num_threads,
+            model=self.case.model,
+            loss=self.case.loss,
+            weights={variable.path: variable.numpy() for variable in setup.model.trainable_variables},
+            adam={key: float(config[key]) for key in ("learning_rate", "beta_1", "beta_2", "epsilon")},
+            train=arrays(setup.train),
+            val=arrays(setup.val),
+            first_epoch=arrays(setup.first_epoch),
+            batch_size=setup.batch_size,
+            num_threads=self.num_threads,
         )
 
 
 def memory() -> tuple[int, int | None]:
-    """Returns the peaks in bytes: the process', and the GPU's if there is one."""
+    """Returns the peak memory in bytes: the process', and the GPU's, if any."""
     on_gpu = tf.config.list_logical_devices("GPU")
     return peak_bytes(), tf.config.experimental.get_memory_info("GPU:0")["peak"] if on_gpu else None
 
 
 def missing() -> dict[str, str]:
-    """Returns the optional contenders that are not installed, each with how to install it."""
+    """Returns how to install the optional contenders that aren't installed, by name."""
     return {
         name: how
         for name, (modules, how) in OPTIONAL.items()
@@ -243,36 +262,43 @@ def missing() -> dict[str, str]:
     }
 
 
-def all_contenders(case: Case, words: Sequence[str], epochs: int, seconds: float) -> list[Contender]:
+def all_contenders(case: Case, overrides: Sequence[str], *, epochs: int, seconds: float) -> list[Contender]:
     """Returns the contenders in the order of the table.
 
     Args:
-        case: the work.
-        words: its overrides, with those of the data set.
+        case: the model and the data set.
+        overrides: the case's, with those of the data set.
         epochs: of tfrun's run.
-        seconds: about how long each of the others trains at a time.
+        seconds: about how long a round of each other contender trains.
     """
-    own, adam = list(words), [*words, *ONE_ADAM]
+    own_optimizers = list(overrides)
+    one_adam = [*overrides, *ONE_ADAM]
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     xla = on_gpu or not case.convolves
-    spe = min(128, build(adam).steps_per_epoch)
+    mode = "xla" if xla else "graph"
+    steps_per_call = min(128, build(one_adam).steps_per_epoch)
     absent = missing()
 
-    def loop(name: str, how: Callable[..., Train], most_steps: int | None = None, **options: Any) -> Loop:
-        return Loop(name, adam, functools.partial(how, **options), seconds, most_steps)
+    def loop(name: str, function: Callable[..., Train], max_steps: int | None = None, **options: Any) -> Loop:
+        make_loop = functools.partial(function, **options)
+        return Loop(name, one_adam, make_loop=make_loop, seconds=seconds, max_steps=max_steps)
 
-    found: list[Contender] = [Tfrun("tfrun", own, "xla" if xla else "graph", epochs)]
+    def fit(name: str, **options: Any) -> Loop:
+        full_name = f"fit() {steps_per_call} steps/call{name}"
+        return loop(full_name, keras_loops.fit, steps_per_execution=steps_per_call, **options)
+
+    contenders: list[Contender] = [Tfrun("tfrun", own_optimizers, mode=mode, epochs=epochs)]
     if case.groups:
-        found.append(Tfrun("tfrun, one Adam", adam, "xla" if xla else "graph", epochs))
-    fit, per_call = keras_loops.fit, {"steps_per_execution": spe}
-    found += [loop(BASE, fit), loop(f"{BASE}, once more", fit)]
+        contenders.append(Tfrun("tfrun, one Adam", one_adam, mode=mode, epochs=epochs))
+    contenders += [loop(BASE, keras_loops.fit), loop(f"{BASE}, once more", keras_loops.fit)]
     if case.groups:
-        found.append(Loop(f"{BASE}, MultiOptimizer", own, fit, seconds))
-    found += [
-        loop(f"fit() {spe} steps/call", fit, jit=False, **per_call),
-        loop(f"fit() {spe} steps/call, jit", fit, jit=True, **per_call),
-        loop(f"fit() {spe} steps/call, gathered", fit, jit=False, gathered=True, **per_call),
-        loop(f"fit() {spe} steps/call, jit, gathered", fit, jit=True, gathered=True, **per_call),
+        name = f"{BASE}, MultiOptimizer"
+        contenders.append(Loop(name, own_optimizers, make_loop=keras_loops.fit, seconds=seconds))
+    contenders += [
+        fit("", jit=False),
+        fit(", jit", jit=True),
+        fit(", gathered", jit=False, gathered=True),
+        fit(", jit, gathered", jit=True, gathered=True),
         loop("eager loop", keras_loops.eager, EAGER_STEPS),
         loop("tf.function per step", keras_loops.per_step),
         loop("tf.range over tf.data", keras_loops.stream),
@@ -280,10 +306,10 @@ def all_contenders(case: Case, words: Sequence[str], epochs: int, seconds: float
     if "Orbit" not in absent:
         from benchmarks import orbit_loop
 
-        found.append(loop("Orbit", orbit_loop.controlled))
+        contenders.append(loop("Orbit", orbit_loop.controlled))
     if "PyTorch" not in absent:
-        numbers = [1] if on_gpu else sorted({1, min(2, os.cpu_count() or 1)})
-        names = ["PyTorch" if on_gpu else f"PyTorch, threads: {number}" for number in numbers]
-        found += [Torch(name, adam, case, number, seconds) for name, number in zip(names, numbers, strict=True)]
-    found.append(loop(f"{LIMIT}, {'XLA' if xla else 'graph'}", keras_loops.bare, xla=xla))
-    return found
+        for num_threads in [1] if on_gpu else sorted({1, min(2, os.cpu_count() or 1)}):
+            name = "PyTorch" if on_gpu else f"PyTorch, threads: {num_threads}"
+            contenders.append(Torch(name, one_adam, case=case, num_threads=num_threads, seconds=seconds))
+    contenders.append(loop(f"{LIMIT}, {'XLA' if xla else 'graph'}", keras_loops.bare, xla=xla))
+    return contenders

@@ -1,13 +1,13 @@
-"""The same function in Python, as a graph and as XLA's program: one loop, and one training step of each case.
+"""Compares the same function in Python, as a graph and compiled by XLA: one loop, and one training step of each case.
 
-The loop is 1,000 times x ← tanh(W·x), on 32 numbers: much Python and little work, as hand-written loops over time steps
-are. A training step is forward, gradients, every optimizer's update and the metrics, on one batch; each mode has its
-own copy of the model. A round runs every mode once, one after the other; a ratio is taken within a round.
+The loop does x ← tanh(W·x) 1,000 times on 32 numbers: much Python and little work, as in
+hand-written loops over time steps. A training step is the forward pass, the gradients, the update
+of every optimizer and the metrics, on one batch; each mode has its own copy of the model. A round
+runs every mode once, one after the other; a ratio is taken within a round.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import tempfile
@@ -26,8 +26,9 @@ from benchmarks.results import spread
 from benchmarks.setup import batches, build
 
 SECONDS = 0.5  # of each mode in a round
-LOOP_STEPS, LOOP_SIZE = 1000, 32
-TOLERANCE = 1e-3  # of what the modes give after the first call, relative
+LOOP_STEPS = 1000
+LOOP_SIZE = 32
+TOLERANCE = 1e-3  # of the results of the first call, relative
 
 Call = Callable[[], tf.Tensor]  # one loop or one step
 MODES: dict[str, Callable[[Call], Call]] = {
@@ -37,26 +38,26 @@ MODES: dict[str, Callable[[Call], Call]] = {
 }
 
 
-def run(names: Sequence[str], rounds: int, json_file: Path | None) -> None:
+def run(*, cases: Sequence[str], rounds: int, json_file: Path | None) -> None:
     """Measures the loop and the cases, prints a table and writes the numbers.
 
     Args:
-        names: the cases'.
+        cases: names of cases.
         rounds: how often every mode is timed.
         json_file: where to write the numbers as well.
     """
     written: dict[str, Any] = {"machine": report.machine(), "rounds": rounds, "rows": []}
     report.print_machine(written["machine"])
-    written["rows"] += measure("a loop of 1,000", {mode: _loop(mode) for mode in MODES}, rounds)
-    for name in names:
+    written["rows"] += measure("a loop of 1,000", {mode: _loop(mode) for mode in MODES}, rounds=rounds)
+    for name in cases:
         folder = Path(tempfile.mkdtemp())
         try:
-            words = [*CASES[name].write(folder), *CASES[name].words]
-            written["rows"] += measure(f"a step of {name}", {mode: _step(mode, words) for mode in MODES}, rounds)
+            overrides = [*CASES[name].write(folder), *CASES[name].overrides]
+            steps = {mode: _step(mode, overrides) for mode in MODES}
+            written["rows"] += measure(f"a step of {name}", steps, rounds=rounds)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    if json_file:
-        json_file.write_text(json.dumps(written, indent=1) + "\n")
+    report.write_json(written, json_file)
     _print(written["rows"])
 
 
@@ -66,7 +67,7 @@ def _loop(mode: str) -> Call:
     start = tf.constant(random.normal(size=(LOOP_SIZE, 1)), tf.float32)
 
     def call() -> tf.Tensor:
-        # in Python this is a Python loop, else one operation
+        # run eagerly, tf.while_loop is a Python loop; in a graph it is one operation
         _, x = tf.while_loop(
             lambda k, x: k < LOOP_STEPS, lambda k, x: (k + 1, tf.tanh(weights @ x)), (tf.constant(0), start)
         )
@@ -75,25 +76,28 @@ def _loop(mode: str) -> Call:
     return MODES[mode](call)
 
 
-def _step(mode: str, words: Sequence[str]) -> Call:
-    setup = build(words)
+def _step(mode: str, overrides: Sequence[str]) -> Call:
+    setup = build(overrides)
     x, y = next(batches(setup.first_epoch, setup.batch_size))
     return MODES[mode](lambda: setup.step(x, y))
 
 
-def measure(what: str, calls: Mapping[str, Call], rounds: int) -> list[dict[str, Any]]:
-    """Returns a row for each mode: its first call's seconds, its calls per second, and those by eager's."""
-    first, values, rates = {}, {}, {mode: list[float]() for mode in calls}
+def measure(what: str, calls: Mapping[str, Call], *, rounds: int) -> list[dict[str, Any]]:
+    """Returns a row for each mode: the seconds of the first call and of a later one, and the ratio to eager's rate."""
+    first_seconds = {}
+    values = {}
+    rates: dict[str, list[float]] = {mode: [] for mode in calls}
     for mode, call in calls.items():
         started = time.perf_counter()
         values[mode] = float(call())
-        first[mode] = time.perf_counter() - started
-    far = {mode: value for mode, value in values.items() if abs(value / values["eager"] - 1) > TOLERANCE}
-    if far:
+        first_seconds[mode] = time.perf_counter() - started
+    too_far = {mode: value for mode, value in values.items() if abs(value / values["eager"] - 1) > TOLERANCE}
+    if too_far:
         raise SystemExit(f"not the same work: {what} gives {values}")
     for _ in range(rounds):
         for mode, call in calls.items():
-            count, started = 0, time.perf_counter()
+            count = 0
+            started = time.perf_counter()
             while time.perf_counter() - started < SECONDS:
                 call().numpy()
                 count += 1
@@ -102,11 +106,11 @@ def measure(what: str, calls: Mapping[str, Call], rounds: int) -> list[dict[str,
         {
             "what": what,
             "mode": mode,
-            "first_call_seconds": first[mode],
-            "milliseconds": 1e3 / statistics.median(own),
-            "ratio": spread([rate / eager for rate, eager in zip(own, rates["eager"], strict=True)]),
+            "first_call_seconds": first_seconds[mode],
+            "milliseconds": 1e3 / statistics.median(mode_rates),
+            "ratio": spread([rate / eager for rate, eager in zip(mode_rates, rates["eager"], strict=True)]),
         }
-        for mode, own in rates.items()
+        for mode, mode_rates in rates.items()
     ]
 
 

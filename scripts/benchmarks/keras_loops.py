@@ -1,4 +1,7 @@
-"""Loops over a Keras model: fit() and those that people write by hand. Each takes a setup and gives a `Train`."""
+"""Loops over a Keras model: fit(), and the loops that people write by hand. Each function turns a setup into a `Train`.
+
+All but `eager` are compiled in the first call of the returned function.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +10,43 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.setup import EVALUATION_ROWS, Data, Setup, Train, batches, take
+from benchmarks.setup import EVALUATION_ROWS, Data, Setup, Train, batches, select
 from tfrun.engine.training.step import gather
 
 
-def fit(setup: Setup, jit: bool | str = "auto", steps_per_execution: int = 1, gathered: bool = False) -> Train:
-    """Keras' own loop; `gathered` gives it whole batches gathered in tf.data instead of arrays."""
-    best = jit != "auto"
-    how = {"jit_compile": jit, "steps_per_execution": steps_per_execution}
-    setup.model.compile(setup.optimizer(), setup.loss, metrics=setup.metrics, **how)
+def fit(setup: Setup, *, jit: bool | str = "auto", steps_per_execution: int = 1, gathered: bool = False) -> Train:
+    """Keras' own loop.
+
+    Args:
+        setup: what to train.
+        jit: Keras' jit_compile; if it is set, validation gets batches as large as tfrun's too.
+        steps_per_execution: Keras' setting.
+        gathered: whether tf.data gathers whole batches and feeds them, instead of fit() getting arrays.
+    """
+    setup.model.compile(
+        setup.optimizer(),
+        setup.loss,
+        metrics=setup.metrics,
+        jit_compile=jit,
+        steps_per_execution=steps_per_execution,
+    )
     options: dict[str, Any] = {"verbose": 0}
-    if best:
+    if jit != "auto":
         options["validation_batch_size"] = EVALUATION_ROWS
 
-    def train(data: Data, val: Data | None, epochs: int, shuffle: bool) -> None:
+    def train(data: Data, val: Data | None, *, epochs: int, shuffle: bool) -> None:
+        options.update(epochs=epochs, validation_data=val)
         if gathered:
-            rows = gathered_batches(data, setup.batch_size, shuffle)
-            setup.model.fit(rows, epochs=epochs, shuffle=False, validation_data=val, **options)
+            setup.model.fit(gathered_batches(data, setup.batch_size, shuffle=shuffle), shuffle=False, **options)
         else:
-            x, y = take(data, np.arange(len(data[1]) // setup.batch_size * setup.batch_size))
-            of_arrays = {"batch_size": setup.batch_size, "shuffle": shuffle, **options}
-            setup.model.fit(x, y, epochs=epochs, validation_data=val, **of_arrays)
+            x, y = select(data, np.arange(len(data[1]) // setup.batch_size * setup.batch_size))
+            setup.model.fit(x, y, batch_size=setup.batch_size, shuffle=shuffle, **options)
 
     return train
 
 
-def gathered_batches(data: Data, batch_size: int, shuffle: bool) -> tf.data.Dataset:
-    """One epoch of batches, each gathered at once by row numbers; a new order each time it is iterated over."""
+def gathered_batches(data: Data, batch_size: int, *, shuffle: bool) -> tf.data.Dataset:
+    """Returns one epoch of batches, each gathered at once by row numbers; every iteration draws a new order."""
     x, y = tf.nest.map_structure(tf.constant, data)
     steps = len(data[1]) // batch_size
 
@@ -47,10 +60,10 @@ def gathered_batches(data: Data, batch_size: int, shuffle: bool) -> tf.data.Data
 
 
 def eager(setup: Setup) -> Train:
-    """The chapter's loop: everything in Python, step by step, nothing compiled."""
+    """A hand-written loop: everything in Python, step by step, nothing compiled."""
     random = np.random.default_rng(0)
 
-    def train(data: Data, val: Data | None, epochs: int, shuffle: bool) -> None:
+    def train(data: Data, val: Data | None, *, epochs: int, shuffle: bool) -> None:
         steps = len(data[1]) // setup.batch_size
         for _ in range(epochs):
             order = random.permutation(len(data[1])) if shuffle else np.arange(len(data[1]))
@@ -65,10 +78,11 @@ def eager(setup: Setup) -> Train:
 
 
 def per_step(setup: Setup) -> Train:
-    """A compiled step, called from Python for each batch of a tf.data set, as the guides write it."""
-    step, evaluate = tf.function(setup.step), tf.function(setup.evaluate)
+    """A compiled step, called from Python for each batch of a tf.data.Dataset, as the guides write it."""
+    step = tf.function(setup.step)
+    evaluate = tf.function(setup.evaluate)
 
-    def train(data: Data, val: Data | None, epochs: int, shuffle: bool) -> None:
+    def train(data: Data, val: Data | None, *, epochs: int, shuffle: bool) -> None:
         rows = tf.data.Dataset.from_tensor_slices(data)
         rows = rows.shuffle(len(data[1])) if shuffle else rows
         rows = rows.batch(setup.batch_size, drop_remainder=True).prefetch(2)
@@ -85,7 +99,7 @@ def per_step(setup: Setup) -> Train:
 
 
 def stream(setup: Setup) -> Train:
-    """The loop over an epoch's tf.data iterator inside one graph."""
+    """A loop over an epoch's tf.data iterator inside one graph."""
 
     @tf.function
     def epoch(iterator: Any, num_steps: tf.Tensor) -> tf.Tensor:
@@ -97,8 +111,8 @@ def stream(setup: Setup) -> Train:
 
     evaluate = tf.function(setup.evaluate)
 
-    def train(data: Data, val: Data | None, epochs: int, shuffle: bool) -> None:
-        iterator = iter(gathered_batches(data, setup.batch_size, shuffle).repeat())
+    def train(data: Data, val: Data | None, *, epochs: int, shuffle: bool) -> None:
+        iterator = iter(gathered_batches(data, setup.batch_size, shuffle=shuffle).repeat())
         for _ in range(epochs):
             float(epoch(iterator, tf.constant(len(data[1]) // setup.batch_size)))
             if val:
@@ -108,9 +122,10 @@ def stream(setup: Setup) -> Train:
     return train
 
 
-def bare(setup: Setup, xla: bool) -> Train:
-    """An epoch over resident tensors as one loop that keeps the sum of losses: no metrics, no validation."""
-    batch_size, setup = setup.batch_size, setup.without_metrics()
+def bare(setup: Setup, *, xla: bool) -> Train:
+    """One loop per epoch over tensors on the device; it only sums the losses: no metrics, no validation."""
+    batch_size = setup.batch_size
+    setup = setup.without_metrics()
 
     @tf.function(jit_compile=xla)
     def epoch(data: Any, order: tf.Tensor) -> tf.Tensor:
@@ -122,8 +137,9 @@ def bare(setup: Setup, xla: bool) -> Train:
 
     random = np.random.default_rng(0)
 
-    def train(data: Data, val: Data | None, epochs: int, shuffle: bool) -> None:
-        resident, rows = tf.nest.map_structure(tf.constant, data), np.arange(len(data[1]), dtype="int32")
+    def train(data: Data, val: Data | None, *, epochs: int, shuffle: bool) -> None:
+        resident = tf.nest.map_structure(tf.constant, data)
+        rows = np.arange(len(data[1]), dtype="int32")
         for _ in range(epochs):
             float(epoch(resident, tf.constant(random.permutation(rows) if shuffle else rows)))
 

@@ -1,4 +1,4 @@
-"""What the machine does beside the work, and how much memory a process took. Nothing here imports TensorFlow."""
+"""Memory of this process, and the load that other processes put on the machine. Imports no TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ QUIET_CORES = 0.2
 
 
 class Neighbours:
-    """How many cores other processes use, from /proc/stat; nan where there is none.
+    """Measures how many cores other processes use, from /proc/stat; nan if the machine has no such file.
 
     Worker processes of the benchmark itself count as others.
     """
@@ -21,39 +21,41 @@ class Neighbours:
 
     @staticmethod
     def _now() -> tuple[float, float]:
-        """Returns the seconds of the clock and the CPU seconds that others have used."""
+        """Returns the clock in seconds, and the CPU seconds that other processes have used."""
         ticks = os.sysconf("SC_CLK_TCK")
         try:
             user, nice, system, _, _, interrupt, soft, *_ = map(int, Path("/proc/stat").read_text().split()[1:9])
         except OSError:
             return time.perf_counter(), math.nan
-        own = os.times()
-        return time.perf_counter(), (user + nice + system + interrupt + soft) / ticks - own.user - own.system
+        this_process = os.times()
+        used = (user + nice + system + interrupt + soft) / ticks - this_process.user - this_process.system
+        return time.perf_counter(), used
 
     def cores(self) -> float:
-        """Returns the mean since the last call."""
-        (began, used_before), self._before = self._before, self._now()
-        return max(0.0, (self._before[1] - used_before) / (self._before[0] - began))
+        """Returns the mean number of cores in use since the last call."""
+        before = self._before
+        self._before = self._now()
+        return max(0.0, (self._before[1] - before[1]) / (self._before[0] - before[0]))
 
     def wait(self, patience: float) -> None:
-        """Waits until they are quiet, or for `patience` seconds; then begins a new mean."""
+        """Waits until the others are quiet, at most `patience` seconds; then starts a new mean."""
         ends = time.perf_counter() + patience
         while time.perf_counter() < ends:
             self.cores()
             time.sleep(1)
-            if not self.cores() > QUIET_CORES:
+            if not self.cores() > QUIET_CORES:  # so that nan counts as quiet
                 break
         self.cores()
 
 
 def peak_bytes() -> int:
-    """Returns the most memory that this process has had resident so far."""
+    """Returns the peak of this process' resident memory so far."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def cpu_name() -> str | None:
-    """Returns the processor's name, where /proc/cpuinfo has one."""
+    """Returns the processor's name, or None if /proc/cpuinfo has none."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,10 +1,11 @@
-"""How much memory a run takes beyond TensorFlow's own, and whether a process grows with its epochs and trials.
+"""Measures the memory of a run beyond TensorFlow's own, and whether a process grows with its epochs and trials.
 
-Each measurement has a fresh process. "from" is the peak of a process that imports TensorFlow and multiplies two
-matrices, "to" the run's peak, and the ratio is their difference by the data: the larger one of the raw table and the
-encoded examples. Where growth is measured, "from" and "to" are what is resident early and at the end.
+Each measurement has a fresh process. "from" is the peak of a process that imports TensorFlow and
+multiplies two matrices, "to" the run's peak; the ratio is their difference divided by the size of
+the data: of the raw table or of the encoded examples, whichever is larger. Where growth is
+measured, "from" and "to" are the resident memory early and at the end.
 
-The fresh processes import this file: its head imports nothing large.
+The fresh processes import this file, so its head imports nothing large.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import json
 import multiprocessing
 import os
 import shutil
@@ -29,21 +29,23 @@ import numpy as np
 from benchmarks.cases import write_numbers
 from benchmarks.machine import peak_bytes
 
-COLUMNS, CSV_COLUMNS = 250, 20  # of the .npz file, a kilobyte a row, and of the CSV file
+COLUMNS = 250  # of the .npz file: a kilobyte per row
+CSV_COLUMNS = 20
 PIECE_ROWS = 100_000  # written at once
 FEW_STEPS = "trainer.max_steps=20"
 WIDE_DEEP = ["model=wide_deep", "loss=huber", "trainer.compile=xla"]
-FLAT, STREAM_PEAK = 1.02, 2e9  # what is wanted: to ÷ from, and bytes
+MAX_GROWTH = 1.02  # the target for to ÷ from
+MAX_STREAM_BYTES = 2e9  # the target for streaming
 
 
-def run(quick: bool, json_file: Path | None) -> None:
+def run(*, quick: bool, json_file: Path | None) -> None:
     """Measures memory, prints a table and writes the numbers.
 
     Args:
-        quick: whether to see that it works, with little data.
+        quick: whether to use little data, to see that everything works.
         json_file: where to write the numbers as well.
     """
-    from benchmarks import report  # it imports TensorFlow
+    from benchmarks import report  # imports TensorFlow, so not in the head
 
     written: dict[str, Any] = {"machine": report.machine(), "quick": quick, "rows": []}
     report.print_machine(written["machine"])
@@ -51,58 +53,61 @@ def run(quick: bool, json_file: Path | None) -> None:
     try:
         for row in rows(folder, quick):
             written["rows"].append(row)
-            if json_file:
-                json_file.write_text(json.dumps(written, indent=1) + "\n")
+            report.write_json(written, json_file)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print_table(written["rows"])
 
 
 def rows(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
-    """Yields the table's rows as they are measured; data lie in the folder while they are needed."""
+    """Yields the table's rows as they are measured; data stay in the folder only while they are needed."""
     baseline = alone(baseline_peak)
     yield row("TensorFlow and a matrix product", to=baseline)
-    yield row("the same, with pyarrow", baseline, alone(baseline_peak, ["pyarrow.csv"]))
-    yield row("tfrun without an argument", baseline, alone(run_peak, [f"output_root={folder}"]))
+    yield row("the same, with pyarrow", from_=baseline, to=alone(baseline_peak, ["pyarrow.csv"]))
+    yield row("tfrun without an argument", from_=baseline, to=alone(run_peak, [f"output_root={folder}"]))
 
-    def peak(what: str, words: list[str], data_bytes: float, target: str = "") -> dict[str, Any]:
-        to = alone(run_peak, [*words, "model=mlp", "loss=huber", f"output_root={folder}"])
+    def peak(what: str, overrides: list[str], *, data_bytes: float, target: str = "") -> dict[str, Any]:
+        to = alone(run_peak, [*overrides, "model=mlp", "loss=huber", f"output_root={folder}"])
         for file in (*folder.glob("*.npz"), *folder.glob("*.csv")):
             file.unlink()
-        return row(what, baseline, to, data_bytes, target=target)
+        return row(what, from_=baseline, to=to, data_bytes=data_bytes, target=target)
 
     count = 50_000 if quick else 1_000_000
-    words = write_npz(folder / "x.npz", count)
-    yield peak(f".npz of {count:,} × {COLUMNS}, on the device", [*words, FEW_STEPS], npz_bytes(count))
+    overrides = write_npz(folder / "x.npz", count)
+    yield peak(f".npz of {count:,} × {COLUMNS}, on the device", [*overrides, FEW_STEPS], data_bytes=npz_bytes(count))
     count = 50_000 if quick else 2_000_000
-    words = write_csv(folder / "x.csv", count)
+    overrides = write_csv(folder / "x.csv", count)
     raw_bytes = 8 * count * (CSV_COLUMNS + 1)
-    yield peak(f"CSV of {count:,} × {CSV_COLUMNS}, on the device", [*words, FEW_STEPS], raw_bytes)
+    yield peak(f"CSV of {count:,} × {CSV_COLUMNS}, on the device", [*overrides, FEW_STEPS], data_bytes=raw_bytes)
 
     count = 200_000 if quick else 10_000_000
     what = f".npz of {count:,} × {COLUMNS}, streaming"
     free = shutil.disk_usage(folder).free
     if free < 1.1 * npz_bytes(count):
-        print(f"{what}: left out, {folder} has {free / 1e9:,.1f} GB left")
+        print(f"{what}: skipped, since {folder} has only {free / 1e9:,.1f} GB left")
     else:
-        words = [*write_npz(folder / "x.npz", count), "data.residency=stream", "trainer.max_steps=300"]
-        yield peak(what, words, npz_bytes(count), target=f"to < {STREAM_PEAK / 1e6:,.0f} MB")
+        overrides = [*write_npz(folder / "x.npz", count), "data.residency=stream", "trainer.max_steps=300"]
+        target = f"to < {MAX_STREAM_BYTES / 1e6:,.0f} MB"
+        yield peak(what, overrides, data_bytes=npz_bytes(count), target=target)
 
-    words = [*write_numbers(folder), *WIDE_DEEP, f"output_root={folder}"]
-    flat, epochs = f"ratio ≤ {FLAT}", 200 if quick else 1000
-    early, end = alone(resident_over_epochs, [*words, f"trainer.max_epochs={epochs}"], epochs, epochs // 10)
-    yield row(f"a run, after epoch {epochs // 10} and {epochs:,}", early, end, target=flat)
+    overrides = [*write_numbers(folder), *WIDE_DEEP, f"output_root={folder}"]
+    growth_target = f"ratio ≤ {MAX_GROWTH}"
+    epochs = 200 if quick else 1000
+    early, end = alone(resident_over_epochs, [*overrides, f"trainer.max_epochs={epochs}"], epochs, epochs // 10)
+    yield row(f"a run, after epoch {epochs // 10} and {epochs:,}", from_=early, to=end, target=growth_target)
 
     for what, trials, target in (
-        ("trials", [[*words, *numbers(k)] for k in range(20 if quick else 200)], flat),
-        ("models of other sizes", [[*words, *size(k)] for k in range(10 if quick else 30)], ""),
+        ("trials", [[*overrides, *numbers(k)] for k in range(20 if quick else 200)], growth_target),
+        ("models of other sizes", [[*overrides, *size(k)] for k in range(10 if quick else 30)], ""),
     ):
-        after, first = alone(resident_over_trials, trials), max(5, len(trials) // 10)
-        yield row(f"{what}, after {first} and {len(trials)}", after[first - 1], after[-1], target=target)
+        resident = alone(resident_over_trials, trials)
+        first = max(5, len(trials) // 10)
+        what = f"{what}, after {first} and {len(trials)}"
+        yield row(what, from_=resident[first - 1], to=resident[-1], target=target)
 
 
-def row(what: str, from_: int | None = None, to: int = 0, data_bytes: float = 0, target: str = "") -> dict[str, Any]:
-    """Returns a row of the table; the ratio is to the data, or without data to what there was before."""
+def row(what: str, *, to: int, from_: int | None = None, data_bytes: float = 0, target: str = "") -> dict[str, Any]:
+    """Returns a row of the table; the ratio is growth ÷ data, or to ÷ from without data."""
     growth = ratio = None
     if from_ is not None:
         growth = to - from_
@@ -119,23 +124,23 @@ def row(what: str, from_: int | None = None, to: int = 0, data_bytes: float = 0,
 
 
 def numbers(k: int) -> list[str]:
-    """Returns the k-th trial of one structure."""
+    """Returns the overrides of trial k; all trials have the same structure."""
     rate = f"optimizer.groups.deep.learning_rate={1e-3 / (1 + 0.01 * k):.6g}"
     return ["trainer.max_epochs=1", rate, f"seed={k}", f"loss.delta={1 + 0.01 * k:.6g}"]
 
 
 def size(k: int) -> list[str]:
-    """Returns the k-th trial of other structures."""
+    """Returns the overrides of trial k; each trial has another structure."""
     return ["trainer.max_epochs=1", f"model.hidden_units=[{30 + k},30]"]
 
 
 def npz_bytes(count: int) -> int:
-    """Returns the size of so many rows of the .npz file with their targets."""
+    """Returns the size of `count` rows of the .npz file with their targets."""
     return 4 * count * COLUMNS + 8 * count
 
 
 def write_npz(path: Path, count: int) -> list[str]:
-    """Writes so many rows, a piece at a time; returns the overrides that name them."""
+    """Writes `count` rows, a piece at a time; returns the overrides for them."""
     random = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
@@ -150,7 +155,7 @@ def write_npz(path: Path, count: int) -> list[str]:
 
 
 def write_csv(path: Path, count: int) -> list[str]:
-    """Writes so many rows; returns the overrides that name them."""
+    """Writes `count` rows; returns the overrides for them."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -161,13 +166,13 @@ def write_csv(path: Path, count: int) -> list[str]:
 
 
 def alone(function: Callable[..., Any], *args: Any) -> Any:
-    """Returns what a function of this file gives in a fresh process."""
+    """Calls a function of this file in a fresh process; returns its result."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         return process.submit(function, *args).result()
 
 
 def baseline_peak(modules: Sequence[str] = ()) -> int:
-    """Returns the peak in bytes of TensorFlow, its first operation and other modules."""
+    """Returns the peak in bytes after importing the modules and TensorFlow, and running one operation."""
     for module in modules:
         importlib.import_module(module)
     import tensorflow as tf
@@ -176,49 +181,50 @@ def baseline_peak(modules: Sequence[str] = ()) -> int:
     return peak_bytes()
 
 
-def run_peak(words: Sequence[str]) -> int:
-    """Returns the peak in bytes of a command."""
-    _run(words)
+def run_peak(overrides: Sequence[str]) -> int:
+    """Returns the peak in bytes after running a command."""
+    _run(overrides)
     return peak_bytes()
 
 
-def resident_over_epochs(words: Sequence[str], epochs: int, early: int) -> tuple[int, int]:
-    """Returns the bytes resident after an early epoch of a command, and after its last one."""
+def resident_over_epochs(overrides: Sequence[str], epochs: int, early: int) -> tuple[int, int]:
+    """Returns the resident bytes after an early epoch of a run, and after its last one."""
     from tfrun.engine.recording.progress import Display
 
-    update, after = Display.update, {}
+    update = Display.update
+    resident: dict[int, int] = {}  # by step
 
-    def noted(self: Display, step: int, *rest: Any) -> None:
+    def noting_update(self: Display, step: int, *rest: Any) -> None:
         update(self, step, *rest)
-        after[step] = resident_bytes()
+        resident[step] = resident_bytes()
 
-    with mock.patch.object(Display, "update", noted):
-        _run(words)
-    last = max(after)
-    return next(after[step] for step in sorted(after) if step * epochs >= last * early), after[last]
+    with mock.patch.object(Display, "update", noting_update):
+        _run(overrides)
+    last = max(resident)
+    return next(resident[step] for step in sorted(resident) if step * epochs >= last * early), resident[last]
 
 
 def resident_over_trials(trials: Sequence[Sequence[str]]) -> list[int]:
-    """Returns the bytes resident after each of the commands."""
-    after = []
-    for words in trials:
-        _run(words)
-        after.append(resident_bytes())
-    return after
+    """Returns the resident bytes after each trial."""
+    resident = []
+    for overrides in trials:
+        _run(overrides)
+        resident.append(resident_bytes())
+    return resident
 
 
 def resident_bytes() -> int:
-    """Returns the memory that this process has resident now."""
+    """Returns this process' resident memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _run(words: Sequence[str]) -> None:
+def _run(overrides: Sequence[str]) -> None:
     from tfrun import cli
 
     with contextlib.redirect_stdout(io.StringIO()):
-        exit_code = cli.main(words)
+        exit_code = cli.main(overrides)
     if exit_code != 0:
-        raise SystemExit(f"tfrun {' '.join(words)} ended with exit code {exit_code}")
+        raise SystemExit(f"tfrun {' '.join(overrides)} ended with exit code {exit_code}")
 
 
 def print_table(rows: Sequence[dict[str, Any]]) -> None:
@@ -231,7 +237,7 @@ def print_table(rows: Sequence[dict[str, Any]]) -> None:
     for head in ("what", "data", "from", "to", "growth", "ratio", "target"):
         table.add_column(head, justify="left" if head in ("what", "target") else "right", no_wrap=True)
     forms = {"data_mb": ",.0f", "from_mb": ",.0f", "to_mb": ",.0f", "growth_mb": "+,.0f", "ratio": ".2f"}
-    for own in rows:
-        cells = ("" if own[key] is None else format(own[key], form) for key, form in forms.items())
-        table.add_row(own["what"], *cells, own["target"])
+    for row in rows:
+        cells = ("" if row[key] is None else format(row[key], form) for key, form in forms.items())
+        table.add_row(row["what"], *cells, row["target"])
     console.print(table)

@@ -1,4 +1,4 @@
-"""Orbit's own controller around its standard trainer and evaluator. Imported only where Orbit is installed."""
+"""Orbit's controller around its standard trainer and evaluator. Imported only if Orbit is installed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import io
 from typing import Any
 
-import orbit  # type: ignore[import-untyped]
+import orbit
 import tensorflow as tf
 
 from benchmarks.keras_loops import gathered_batches
@@ -14,7 +14,7 @@ from benchmarks.setup import EVALUATION_ROWS, Data, Setup, Train
 
 
 class Trainer(orbit.StandardTrainer):
-    """An epoch's steps as one tf.while_loop over a tf.data iterator, which is Orbit's default."""
+    """Runs an epoch's steps as one tf.while_loop over a tf.data iterator, which is Orbit's default."""
 
     def __init__(self, setup: Setup):
         super().__init__(train_dataset=None)
@@ -37,7 +37,7 @@ class Trainer(orbit.StandardTrainer):
 
 
 class Evaluator(orbit.StandardEvaluator):
-    """The validation rows in a compiled step for each chunk."""
+    """Evaluates the validation rows with one compiled step per batch."""
 
     def __init__(self, setup: Setup):
         super().__init__(eval_dataset=None)
@@ -55,15 +55,17 @@ class Evaluator(orbit.StandardEvaluator):
 
 
 def controlled(setup: Setup) -> Train:
-    """The controller's train_and_evaluate(), an epoch for each loop; without summaries and checkpoints."""
-    trainer, evaluator = Trainer(setup), Evaluator(setup)
-    rows: list[Data] = []  # of the last call: another dataset would be traced again
+    """The controller's train_and_evaluate(), one inner loop per epoch; without summaries and checkpoints."""
+    trainer = Trainer(setup)
+    evaluator = Evaluator(setup)
+    last_data: Data | None = None
 
-    def train(data: Data, val: Data | None, epochs: int, shuffle: bool) -> None:
+    def train(data: Data, val: Data | None, *, epochs: int, shuffle: bool) -> None:
+        nonlocal last_data
         steps = len(data[1]) // setup.batch_size
-        if not rows or rows[0] is not data:
-            rows[:] = [data]
-            trainer.train_dataset = gathered_batches(data, setup.batch_size, shuffle).repeat()
+        if data is not last_data:  # Orbit would trace a new dataset again, so the same rows keep theirs
+            last_data = data
+            trainer.train_dataset = gathered_batches(data, setup.batch_size, shuffle=shuffle).repeat()
             if val is not None:
                 evaluator.eval_dataset = tf.data.Dataset.from_tensor_slices(val).batch(EVALUATION_ROWS)
         controller = orbit.Controller(

@@ -1,11 +1,13 @@
-"""The comparison on the terminal, and the machine's description."""
+"""Prints the comparison and the machine's description, and writes the numbers."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,7 +23,7 @@ console = Console(width=160, highlight=False)
 
 
 def machine() -> dict[str, Any]:
-    """Returns what the numbers were measured on."""
+    """Returns the description of this machine and of the libraries that matter."""
     gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     return {
         "date": date.today().isoformat(),
@@ -35,44 +37,45 @@ def machine() -> dict[str, Any]:
 
 
 def print_machine(described: Mapping[str, Any]) -> None:
-    """Prints the machine in a line."""
+    """Prints the machine's description on one line."""
     values = {key: ", ".join(value) or "none" if key == "gpus" else value for key, value in described.items()}
     console.print("; ".join(f"{key} {value}" for key, value in values.items()))
 
 
 def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Prints a case's table; a column that nobody has a value for is left out."""
+    """Prints a case's table; a column without any value is left out."""
     lines = [_cells(row) for row in rows]
-    kept = [k for k, cells in enumerate(zip(*lines, strict=True)) if any(cells)]
+    columns = [k for k, cells in enumerate(zip(*lines, strict=True)) if any(cells)]
     table = Table(title=title, title_justify="left")
-    for k in kept:
+    for k in columns:
         table.add_column(("contender", *HEADS)[k], justify="right" if k else "left", no_wrap=True)
     for line in lines:
-        table.add_row(*(line[k] for k in kept))
+        table.add_row(*(line[k] for k in columns))
     console.print(table)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
-    def shown(key: str, form: str) -> str:
+    def formatted(key: str, form: str) -> str:
         return "" if row[key] is None else format(row[key], form)
 
-    rate, ratio = row["steps_per_second"], row["ratio"]
+    rate = row["steps_per_second"]
+    ratio = row["ratio"]
     return [
         row["contender"],
         f"{rate['median']:,.0f}",
         f"{rate['least']:,.0f}..{rate['greatest']:,.0f}",
         f"{ratio['median']:.2f}",
         f"{ratio['least']:.2f}..{ratio['greatest']:.2f}",
-        shown("first_step_seconds", ".2f"),
-        shown("peak_mb", ",.0f"),
-        shown("gpu_peak_mb", ",.0f"),
-        shown("others_cores", ".1f"),
-        shown("loss_difference", ".0e"),
+        formatted("first_step_seconds", ".2f"),
+        formatted("peak_mb", ",.0f"),
+        formatted("gpu_peak_mb", ",.0f"),
+        formatted("others_cores", ".1f"),
+        formatted("loss_difference", ".0e"),
     ]
 
 
 def print_summary(summary: Mapping[str, Mapping[str, Any]], missing: Mapping[str, str]) -> None:
-    """Prints tfrun's ratios, a line for each of those that it is compared with."""
+    """Prints tfrun's ratios, one line per kind of contender, and how to install what is missing."""
     for kind, entry in summary.items():
         parts = [
             f"{name} {ratio['median']:.2f} [{ratio['least']:.2f}..{ratio['greatest']:.2f}]"
@@ -82,3 +85,9 @@ def print_summary(summary: Mapping[str, Mapping[str, Any]], missing: Mapping[str
         console.print(f"÷ {base}: {'; '.join(parts)}", markup=False)
     for kind, how in missing.items():
         console.print(f"{kind}: not installed ({how})", markup=False)
+
+
+def write_json(numbers: Mapping[str, Any], file: Path | None) -> None:
+    """Writes the numbers into the file, if any; called after each case, so that an error loses only the rest."""
+    if file is not None:
+        file.write_text(json.dumps(numbers, indent=1) + "\n")

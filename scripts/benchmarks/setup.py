@@ -1,11 +1,12 @@
-"""What a contender gets: its own copy of the model, the optimizers, the metrics and the rows, as tfrun builds them."""
+"""Builds what a contender trains with tfrun's own code: model, optimizers, metrics and rows; each gets its own copy."""
 
 from __future__ import annotations
 
+import functools
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -13,23 +14,40 @@ import tensorflow as tf
 from tensorflow.python.framework.config import disable_op_determinism
 
 from tfrun.config import schema
+from tfrun.config.catalog import Catalog
 from tfrun.config.compose import session
 from tfrun.data.table import load_table
 from tfrun.engine.building.pieces import build_session
 
-EVALUATION_ROWS = 1024  # tfrun's; whoever may choose gets the same
+EVALUATION_ROWS = 1024  # tfrun's number; every loop that may choose uses it too
 KERAS_LOSSES = {
     "huber": keras.losses.Huber,
     "sparse_categorical_crossentropy": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
 }
 
 Data = tuple[Any, Any]  # inputs and targets
-Train = Callable[[Data, Data | None, int, bool], Any]  # (rows, validation rows, epochs, whether to shuffle) → trains
 
 
-@dataclass(frozen=True, repr=False)  # TensorFlow's warnings print it, with all its rows
+class Train(Protocol):
+    """A loop that is ready to train."""
+
+    def __call__(self, data: Data, val: Data | None, *, epochs: int, shuffle: bool) -> None:
+        """Trains on the rows for some epochs; validates after each one unless `val` is None."""
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)  # no repr: TensorFlow's warnings would print all rows
 class Setup:
-    """A contender's own copy of the model and of what belongs to it; `optimizers` each with its variables."""
+    """A contender's own copy of the model and of everything that trains it.
+
+    Attributes:
+        model: with its initial weights.
+        loss: (y, y_pred) → the loss of each example.
+        metrics, val_metrics: of training and of validation.
+        optimizers: each with its variables.
+        train, val: the rows of the splits.
+        first_epoch: training rows in the order of tfrun's first epoch.
+        batch_size: rows of a step.
+    """
 
     model: keras.Model
     loss: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -46,7 +64,7 @@ class Setup:
         return len(self.train[1]) // self.batch_size
 
     def optimizer(self) -> keras.optimizers.Optimizer:
-        """Returns one optimizer for fit(): Keras' MultiOptimizer where there are several."""
+        """Returns one optimizer for fit(): Keras' MultiOptimizer if there are several."""
         if len(self.optimizers) == 1:
             return self.optimizers[0][0]
         owners = {variable.path: optimizer for optimizer, variables in self.optimizers for variable in variables}
@@ -57,12 +75,12 @@ class Setup:
         with tf.GradientTape() as tape:
             y_pred = self.model(x, training=True)
             loss = tf.reduce_mean(self.loss(y, y_pred))
-        variables = [variable for _, own in self.optimizers for variable in own]
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        all_variables = [variable for _, variables in self.optimizers for variable in variables]
+        gradients = tape.gradient(loss, [variable.value for variable in all_variables])
         start = 0
-        for optimizer, own in self.optimizers:
-            optimizer.apply(gradients[start : start + len(own)], own)
-            start += len(own)
+        for optimizer, variables in self.optimizers:
+            optimizer.apply(gradients[start : start + len(variables)], variables)
+            start += len(variables)
         for metric in self.metrics:
             metric.update_state(y, y_pred)
         return loss
@@ -75,70 +93,85 @@ class Setup:
         return tf.reduce_sum(self.loss(y, y_pred))
 
     def read_and_reset(self) -> None:
-        """Brings an epoch's metrics to the host."""
+        """Reads an epoch's metrics, for which the host waits, and resets them."""
         for metric in [*self.metrics, *self.val_metrics]:
             float(metric.result())
             metric.reset_state()
 
     def without_metrics(self) -> Setup:
-        """Returns the setup for training alone."""
+        """Returns the same setup without metrics."""
         return replace(self, metrics=[], val_metrics=[])
 
 
-def build(words: Sequence[str]) -> Setup:
-    """Builds what tfrun would train, from the same overrides."""
-    with session(words) as hydra:
-        settings = schema.build_settings(hydra.compose(words).config, hydra.catalog, words)
-        made = build_session(settings, hydra.catalog, load_table(settings.data, hydra.catalog))
+def build(overrides: Sequence[str]) -> Setup:
+    """Builds what tfrun would train for the same overrides."""
+    settings, catalog = _composed(tuple(overrides))
+    pieces = build_session(settings, catalog, load_table(settings.data, catalog))
     disable_op_determinism()
-    examples, step = (made.examples.inputs, made.examples.targets), made.parts.step
+    data = (pieces.examples.inputs, pieces.examples.targets)
+    step = pieces.parts.step
     return Setup(
-        made.parts.model,
-        step.loss,
-        list(step.metrics),
-        made.parts.val_metrics,
-        [(group.optimizer, group.variables) for group in step.active],
-        take(examples, made.examples.splits["train"]),
-        take(examples, made.examples.splits["val"]),
-        take(examples, made.order.block(0, made.order.steps_per_epoch)),
-        made.order.batch_size,
+        model=pieces.parts.model,
+        loss=step.loss,
+        metrics=list(step.metrics),
+        val_metrics=pieces.parts.val_metrics,
+        optimizers=[(group.optimizer, group.variables) for group in step.active],
+        train=select(data, pieces.examples.splits["train"]),
+        val=select(data, pieces.examples.splits["val"]),
+        first_epoch=select(data, pieces.order.block(0, pieces.order.steps_per_epoch)),
+        batch_size=pieces.order.batch_size,
     )
 
 
-def take(data: Any, rows: np.ndarray) -> Any:
-    """Returns the given rows of every array."""
+@functools.cache  # most contenders train the same config
+def _composed(overrides: tuple[str, ...]) -> tuple[Mapping[str, Any], Catalog]:
+    with session(overrides) as hydra:
+        return schema.build_settings(hydra.compose(overrides).config, hydra.catalog, overrides), hydra.catalog
+
+
+def select(data: Any, rows: np.ndarray) -> Any:
+    """Returns the rows with these numbers, of every array."""
     return tf.nest.map_structure(lambda array: array[rows], data)
 
 
 def batches(data: Data, size: int, order: np.ndarray | None = None) -> Iterator[Data]:
-    """Yields the rows in pieces as tensors, in the given order."""
+    """Yields batches of tensors; `order` has the row numbers, all rows in their order if it is None."""
     rows = np.arange(len(data[1])) if order is None else order
     for start in range(0, len(rows), size):
-        yield tf.nest.map_structure(tf.constant, take(data, rows[start : start + size]))
+        yield tf.nest.map_structure(tf.constant, select(data, rows[start : start + size]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What a plain eager loop with Keras' own loss ends an epoch with, for the others to agree with.
+    """The losses of a plain eager epoch with Keras' own loss; every contender has to reach the same.
 
-    `words` are the overrides of what it trained.
+    Attributes:
+        overrides: of the model and the rows that it trained.
+        loss: Keras' loss, which returns a batch's mean.
+        train_loss: the mean over the epoch's batches.
+        val_loss: over the validation rows after the epoch.
     """
 
-    words: Sequence[str]
+    overrides: Sequence[str]
     loss: keras.losses.Loss
     train_loss: float
     val_loss: float
 
     @staticmethod
-    def of(words: Sequence[str], loss: str) -> Reference:
+    def of(overrides: Sequence[str], loss: str) -> Reference:
         """Trains one epoch from the initial weights, in tfrun's order."""
-        own = KERAS_LOSSES[loss]()
-        setup = replace(build(words).without_metrics(), loss=own)
+        keras_loss = KERAS_LOSSES[loss]()
+        setup = replace(build(overrides).without_metrics(), loss=keras_loss)
         losses = [float(setup.step(x, y)) for x, y in batches(setup.first_epoch, setup.batch_size)]
-        return Reference(words, own, statistics.fmean(losses), val_loss(setup, own))
+        return Reference(
+            overrides=overrides,
+            loss=keras_loss,
+            train_loss=statistics.fmean(losses),
+            val_loss=val_loss(setup, keras_loss),
+        )
 
 
 def val_loss(setup: Setup, loss: keras.losses.Loss) -> float:
-    """Returns the loss over the validation rows, of a loss that gives a batch's mean."""
+    """Returns the mean loss over the validation rows; `loss` returns a batch's mean."""
     sums = [float(loss(y, setup.model(x, training=False))) * len(y) for x, y in batches(setup.val, EVALUATION_ROWS)]
     return sum(sums) / len(setup.val[1])

@@ -1,11 +1,11 @@
-"""The wait before the first step, from the process's start to the end of the first step.
+"""Measures the wait before the first step, from the start of the process to the end of the step.
 
-Every round starts a fresh process for each case, one after the other; medians over the rounds are shown. What is beyond
-TensorFlow's import is what is beyond the median of a process that does nothing but `import tensorflow`: Python's start,
-Keras, the config, the data, the build and the compilation are all in it. A second trial is timed from its command's
-start, in the process of the first one.
+Every round starts a fresh process for each case, one after the other; the table shows medians over
+the rounds. "beyond import" is what remains without the median of a process that only does `import
+tensorflow`: the start of Python, Keras, the config, the data, the build and the compilation. A
+second trial is timed from the start of its command, in the process of the first one.
 
-The fresh processes run this file: `python -m benchmarks.start`. Its head imports nothing that takes time.
+The fresh processes run this file, `python -m benchmarks.start`, so its head imports nothing slow.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-PLANNED = ["model=wide_deep", "loss=huber", "trainer.max_epochs=null", f"trainer.max_steps={10**9}"]
-XLA = [*PLANNED, "trainer.compile=xla"]
-OTHER_NUMBERS = ["loss.delta=0.7", "seed=7", "optimizer.groups.deep.learning_rate=3e-4"]
+MANY_STEPS = ["model=wide_deep", "loss=huber", "trainer.max_epochs=null", f"trainer.max_steps={10**9}"]
+XLA = [*MANY_STEPS, "trainer.compile=xla"]
+OTHER_VALUES = ["loss.delta=0.7", "seed=7", "optimizer.groups.deep.learning_rate=3e-4"]
 IMPORT = "import tensorflow"
-IMPORTER = f"{IMPORT}, time; print(time.monotonic())"
-SHOWN = {  # a column's head, by the value's name
+COLUMNS = {  # column heads by the name of the value
     "first_step_seconds": "first step s",
     "beyond_import_seconds": "beyond import s",
     "build_seconds": "build s",
@@ -36,16 +35,16 @@ SHOWN = {  # a column's head, by the value's name
 }
 
 
-def run(rounds: int, json_file: Path | None) -> None:
+def run(*, rounds: int, json_file: Path | None) -> None:
     """Measures the waits, prints a table and writes the numbers.
 
     Args:
-        rounds: how often each case gets a process.
+        rounds: how many processes each case gets.
         json_file: where to write the numbers as well.
     """
     from benchmarks import report
 
-    written = {"machine": report.machine(), "rounds": rounds}
+    written: dict[str, Any] = {"machine": report.machine(), "rounds": rounds}
     report.print_machine(written["machine"])
     folder = Path(tempfile.mkdtemp())
     try:
@@ -54,39 +53,43 @@ def run(rounds: int, json_file: Path | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     written["rows"] = rows_of(measured)
     print_table(f"the wait before the first step: {rounds} rounds", written["rows"])
-    if json_file:
-        json_file.write_text(json.dumps(written, indent=1) + "\n")
+    report.write_json(written, json_file)
 
 
 def measure(folder: Path, rounds: int) -> dict[str, list[dict[str, float]]]:
-    """Returns what each round gave, by the case's name."""
+    """Returns the measurements of each round, by the case's name."""
     from benchmarks.cases import write_numbers
 
     data = write_numbers(folder)
-    auto = [*data, *PLANNED, "trainer.compile=auto"]
+    auto = [*data, *MANY_STEPS, "trainer.compile=auto"]
     trials: dict[str, list[list[str]]] = {
         "wide_deep, compile=xla": [[*data, *XLA]],
         "wide_deep, compile=auto, nothing remembered": [auto],
-        "wide_deep, compile=auto, remembered": [auto],  # from the case before it
+        "wide_deep, compile=auto, remembered": [auto],  # the case before it stored the mode
         "tfrun without an argument (353 rows, graph loop)": [[]],
-        "second trial: other loss.delta, seed, learning rate": [[*data, *XLA], [*data, *XLA, *OTHER_NUMBERS]],
+        "second trial: other loss.delta, seed, learning rate": [[*data, *XLA], [*data, *XLA, *OTHER_VALUES]],
     }
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in (IMPORT, *trials)}
     for k in range(rounds):
-        started = time.monotonic()
-        measured[IMPORT].append({"first_step_seconds": float(_said(["-c", IMPORTER])) - started})
+        measured[IMPORT].append({"first_step_seconds": _import_seconds()})
         environment = {"XDG_CACHE_HOME": str(folder / f"cache-{k}")}
         for name, commands in trials.items():
             measured[name].append(_first_step(commands, folder / "runs", environment))
     return measured
 
 
-def _first_step(commands: Sequence[Sequence[str]], root: Path, environment: dict[str, str]) -> dict[str, float]:
-    """Returns what the last one of the commands took in a process that runs them all."""
-    roots = [root / str(k) for k in range(len(commands))]
-    words = [[*command, f"output_root={own}"] for command, own in zip(commands, roots, strict=True)]
+def _import_seconds() -> float:
+    """Returns the time from the start of a fresh process to the end of its import of TensorFlow."""
     started = time.monotonic()
-    marks = json.loads(_said(["-m", "benchmarks.start", json.dumps(words)], environment))
+    return float(_last_line(["-c", f"{IMPORT}, time; print(time.monotonic())"])) - started
+
+
+def _first_step(commands: Sequence[Sequence[str]], root: Path, environment: dict[str, str]) -> dict[str, float]:
+    """Returns the measurements of the last command, in a fresh process that runs them all."""
+    roots = [root / str(k) for k in range(len(commands))]
+    words = [[*command, f"output_root={folder}"] for command, folder in zip(commands, roots, strict=True)]
+    started = time.monotonic()
+    marks = json.loads(_last_line(["-m", "benchmarks.start", json.dumps(words)], environment))
     (path,) = roots[-1].glob("outputs/*/*/run.json")
     record = json.loads(path.read_text())
     shutil.rmtree(root)
@@ -98,27 +101,27 @@ def _first_step(commands: Sequence[Sequence[str]], root: Path, environment: dict
     }
 
 
-def _said(words: Sequence[str], environment: dict[str, str] | None = None) -> str:
-    """Returns the last line that a fresh Python prints."""
+def _last_line(arguments: Sequence[str], environment: dict[str, str] | None = None) -> str:
+    """Runs Python in a fresh process; returns the last line that it prints."""
     scripts = Path(__file__).resolve().parents[1]
     done = subprocess.run(
-        [sys.executable, *words], cwd=scripts, env=os.environ | (environment or {}), capture_output=True, text=True
+        [sys.executable, *arguments], cwd=scripts, env=os.environ | (environment or {}), capture_output=True, text=True
     )
     if done.returncode != 0:
-        raise SystemExit(f"python {' '.join(words)} ended with exit code {done.returncode}: {done.stderr}")
+        raise SystemExit(f"python {' '.join(arguments)} ended with exit code {done.returncode}: {done.stderr}")
     return done.stdout.splitlines()[-1]
 
 
 def rows_of(measured: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
-    """Returns the table's rows; None where there is nothing to say."""
+    """Returns the table's rows; `traces` is None where there are none."""
     from benchmarks.results import spread
 
-    imported = spread([own["first_step_seconds"] for own in measured[IMPORT]])["median"]
+    import_seconds = spread([values["first_step_seconds"] for values in measured[IMPORT]])["median"]
     rows = []
     for name, rounds in measured.items():
-        row: dict[str, Any] = {key: spread([own[key] for own in rounds]) for key in rounds[0]}
+        row: dict[str, Any] = {key: spread([values[key] for values in rounds]) for key in rounds[0]}
         if not name.startswith((IMPORT, "second trial")):
-            beyond = [own["first_step_seconds"] - imported for own in rounds]
+            beyond = [values["first_step_seconds"] - import_seconds for values in rounds]
             row["beyond_import_seconds"] = spread(beyond)
         rows.append({"what": name, **row, "traces": "traces" in row and int(row["traces"]["greatest"]) or None})
     return rows
@@ -132,10 +135,10 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
 
     table = Table(title=title, title_justify="left")
     table.add_column("what", no_wrap=True)
-    for head in ["first step s", "least..greatest", *list(SHOWN.values())[1:], "traces"]:
+    for head in ["first step s", "least..greatest", *list(COLUMNS.values())[1:], "traces"]:
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
-        medians = [f"{row[key]['median']:.2f}" if row.get(key) else "" for key in SHOWN]
+        medians = [f"{row[key]['median']:.2f}" if row.get(key) else "" for key in COLUMNS]
         first = row["first_step_seconds"]
         spread = f"{first['least']:.2f}..{first['greatest']:.2f}"
         table.add_row(row["what"], medians[0], spread, *medians[1:], str(row["traces"] or ""))
@@ -144,17 +147,17 @@ def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
 
 @contextlib.contextmanager
 def _one_step(ended: Callable[[], Any]) -> Iterator[None]:
-    """Lets commands end after their first step, however many they have planned; `ended` is called at the step's end.
+    """Makes commands end after their first step, however many they plan; `ended` is called at the end of the step.
 
-    The loop is replaced behind the engine's door, so that the command itself imports TensorFlow.
+    The loop is replaced when a command loads the engine, so that the command itself imports TensorFlow.
     """
     from tfrun import load_engine
 
-    door = load_engine.engine
+    load = load_engine.engine
 
     @contextlib.contextmanager
     def engine(log: Path | None) -> Iterator[Any]:
-        with door(log) as opened:
+        with load(log) as opened:
             loop = opened[0].loop
             train = loop.train
 
@@ -175,11 +178,14 @@ def _one_step(ended: Callable[[], Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        load_engine.engine = door
+        load_engine.engine = load
 
 
 def main() -> None:
-    """Runs the commands of the first argument, a JSON list; prints when the last one began and its first step ended."""
+    """Runs the commands in the first argument, a JSON list.
+
+    Prints when the last command began and when its first step ended, by the monotonic clock.
+    """
     from tfrun import cli
 
     marks: dict[str, float] = {}

@@ -1,14 +1,13 @@
-"""Streaming beside what bounds it: the bare tf.data pipeline, and the same run with its rows on the device.
+"""Compares streaming with its two bounds: the bare tf.data pipeline, and the same run with its rows on the device.
 
-The bare pipeline shuffles row numbers, gathers batches of rows that lie in memory and prefetches them; nothing is
-trained on them. Streaming from disk is compared with that one too. tfrun streaming is timed as a whole program, from
-its first block's end to the end of its loop; resident it is timed within its blocks, so that it is the bound that
-computing sets.
+The bare pipeline shuffles row numbers, gathers batches from memory and prefetches them, but trains
+nothing. Streaming from disk is compared with the same pipeline. A streaming tfrun is timed as a
+whole program, from the end of its first block to the end of its loop; with its rows on the device
+it is timed within its blocks, which is the bound that computing sets.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import time
@@ -27,81 +26,85 @@ from benchmarks.results import spread
 from benchmarks.setup import Data, Setup, Train, build
 from benchmarks.tfrun_run import run_tfrun
 
-EPOCHS = {"wide_deep-32": 200, "mlp-32": 20, "mlp-512": 30}  # of a run of tfrun: some seconds
-SECONDS = 1.5  # about how long the loops beside tfrun run in a round
-RESIDENT, BARE = "resident, within its blocks", "bare tf.data"
-STREAM, STREAM_BLOCKS = "streaming from {}", "streaming from {}, within its blocks"
-WANTED = 0.95
+EPOCHS = {"wide_deep-32": 200, "mlp-32": 20, "mlp-512": 30}  # of tfrun's run, so that it takes some seconds
+SECONDS = 1.5  # about how long the other loops run in a round
+RESIDENT = "resident, within its blocks"
+BARE = "bare tf.data"
+STREAM = "streaming from {}"
+STREAM_BLOCKS = "streaming from {}, within its blocks"
+MIN_RATIO = 0.95  # the target
 
 Rates = Callable[[], dict[str, float]]  # steps per second, by name
 
 
-def run(rounds: int, json_file: Path | None) -> None:
+def run(*, rounds: int, json_file: Path | None) -> None:
     """Measures the cases, prints a table of each and writes the numbers.
 
     Args:
-        rounds: how often everyone is timed, one after the other.
+        rounds: how often every contender is timed, one after the other.
         json_file: where to write the numbers as well.
     """
-    tf.get_logger().setLevel("ERROR")  # it takes the loops of one name for one that is traced again
+    # TensorFlow takes the loops' functions of one name for one function that is traced again, and warns
+    tf.get_logger().setLevel("ERROR")
     written: dict[str, Any] = {"machine": report.machine(), "rounds": rounds, "cases": {}}
     report.print_machine(written["machine"])
     for name in EPOCHS:
         rows = measure_case(name, rounds)
         print_table(f"{name}: {rounds} rounds", rows)
         written["cases"][name] = rows
-        if json_file:
-            json_file.write_text(json.dumps(written, indent=1) + "\n")
+        report.write_json(written, json_file)
 
 
 def measure_case(name: str, rounds: int) -> list[dict[str, Any]]:
     """Returns the rows of a case's table."""
-    case, folder = CASES[name], Path(tempfile.mkdtemp())
+    case = CASES[name]
+    folder = Path(tempfile.mkdtemp())
     try:
-        words = [*case.write(folder), *case.words, f"trainer.max_epochs={EPOCHS[name]}", "trainer.compile=xla"]
-        sources = {"memory": words}
-        if "data=npz" in words:
-            sources = {"memory": [*words, f"data.path={compressed(folder)}"], "disk": words}
-        contenders: list[Rates] = [partial(resident, words)]
-        contenders += [partial(streaming, source, own) for source, own in sources.items()]
-        contenders += [loop(words, BARE, bare_pipeline), loop(words, "tf.range over tf.data", keras_loops.stream)]
+        overrides = [*case.write(folder), *case.overrides, f"trainer.max_epochs={EPOCHS[name]}", "trainer.compile=xla"]
+        sources = {"memory": overrides}
+        if "data=npz" in overrides:
+            sources = {"memory": [*overrides, f"data.path={compressed(folder)}"], "disk": overrides}
+        contenders: list[Rates] = [partial(resident, overrides)]
+        contenders += [partial(streaming, source, source_overrides) for source, source_overrides in sources.items()]
+        contenders.append(loop(overrides, BARE, make_loop=bare_pipeline))
+        contenders.append(loop(overrides, "tf.range over tf.data", make_loop=keras_loops.stream))
         rates: dict[str, list[float]] = {}
         for _ in range(rounds):
             for contender in contenders:
-                for who, rate in contender().items():
-                    rates.setdefault(who, []).append(rate)
+                for contender_name, rate in contender().items():
+                    rates.setdefault(contender_name, []).append(rate)
         return rows_of(rates)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def compressed(folder: Path) -> Path:
-    """Writes the images once more; those are read into memory, since the bytes in the file are not the array's."""
+    """Writes the images again, compressed: tfrun reads such a file into memory, since it can't map its bytes."""
     path = folder / "compressed.npz"
     with np.load(folder / "images.npz") as archive:
         np.savez_compressed(path, **archive)
     return path
 
 
-def resident(words: Sequence[str]) -> dict[str, float]:
-    """Trains on rows on the device."""
-    return {RESIDENT: run_tfrun([*words, "data.residency=device"]).rate_in_blocks}
+def resident(overrides: Sequence[str]) -> dict[str, float]:
+    """Returns the rate of tfrun with its rows on the device."""
+    return {RESIDENT: run_tfrun([*overrides, "data.residency=device"]).rate_in_blocks}
 
 
-def streaming(source: str, words: Sequence[str]) -> dict[str, float]:
-    """Trains on rows that the host brings."""
-    run = run_tfrun([*words, "data.residency=stream"])
+def streaming(source: str, overrides: Sequence[str]) -> dict[str, float]:
+    """Returns the rates of tfrun with rows that the host streams to the device."""
+    run = run_tfrun([*overrides, "data.residency=stream"])
     return {STREAM.format(source): run.rate, STREAM_BLOCKS.format(source): run.rate_in_blocks}
 
 
-def loop(words: Sequence[str], name: str, how: Callable[[Setup], Train]) -> Rates:
-    """Returns what times a loop over the rows, which is traced already."""
-    setup = build(words)
-    train = how(setup)
+def loop(overrides: Sequence[str], name: str, *, make_loop: Callable[[Setup], Train]) -> Rates:
+    """Builds a loop over the rows and traces it; returns a function that measures its rate."""
+    setup = build(overrides)
+    train = make_loop(setup)
 
     def rate(epochs: int) -> float:
         started = time.perf_counter()
-        train(setup.train, setup.val, epochs, True)
+        train(setup.train, setup.val, epochs=epochs, shuffle=True)
         return epochs * setup.steps_per_epoch / (time.perf_counter() - started)
 
     rate(1)
@@ -110,7 +113,7 @@ def loop(words: Sequence[str], name: str, how: Callable[[Setup], Train]) -> Rate
 
 
 def bare_pipeline(setup: Setup) -> Train:
-    """Iterates over the batches and does nothing with them."""
+    """A loop that iterates over the batches and does nothing with them."""
 
     @tf.function
     def epoch(iterator: Any, num_steps: tf.Tensor) -> tf.Tensor:
@@ -120,8 +123,8 @@ def bare_pipeline(setup: Setup) -> Train:
             last = tf.cast(y[0, 0], tf.float32)
         return last
 
-    def train(data: Data, val: Data | None, epochs: int, shuffle: bool) -> None:
-        iterator = iter(keras_loops.gathered_batches(data, setup.batch_size, shuffle).repeat())
+    def train(data: Data, val: Data | None, *, epochs: int, shuffle: bool) -> None:
+        iterator = iter(keras_loops.gathered_batches(data, setup.batch_size, shuffle=shuffle).repeat())
         for _ in range(epochs):
             float(epoch(iterator, tf.constant(len(data[1]) // setup.batch_size)))
 
@@ -129,32 +132,32 @@ def bare_pipeline(setup: Setup) -> Train:
 
 
 def rows_of(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """Returns everyone's rate and its ratio to the lower of the two bounds, taken within each round."""
+    """Returns each contender's rate and its ratio to the lower of the two bounds, taken within each round."""
     bounds = [min(pair) for pair in zip(rates[BARE], rates[RESIDENT], strict=True)]
     return [
         {
-            "contender": who,
-            "steps_per_second": spread(own),
-            "ratio": spread([rate / bound for rate, bound in zip(own, bounds, strict=True)]),
+            "contender": name,
+            "steps_per_second": spread(by_round),
+            "ratio": spread([rate / bound for rate, bound in zip(by_round, bounds, strict=True)]),
         }
-        for who, own in rates.items()
+        for name, by_round in rates.items()
     ]
 
 
 def print_table(title: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Prints a case, and whether streaming reaches what is wanted of it."""
+    """Prints a case's table, and whether streaming reaches its target."""
     table = Table(title=title, title_justify="left")
     for head in ["contender", "steps/s", "÷ min(bare tf.data, resident)", "least..greatest", ""]:
         table.add_column(head, justify="left" if head == "contender" else "right", no_wrap=True)
-    judged = {STREAM.format(source) for source in ("memory", "disk")}
+    with_target = {STREAM.format(source) for source in ("memory", "disk")}
     for row in rows:
         ratio = row["ratio"]
-        verdict = "" if ratio["median"] >= WANTED else f"below {WANTED}"
+        verdict = "" if ratio["median"] >= MIN_RATIO else f"below {MIN_RATIO}"
         table.add_row(
             row["contender"],
             f"{row['steps_per_second']['median']:,.0f}",
             f"{ratio['median']:.2f}",
             f"{ratio['least']:.2f}..{ratio['greatest']:.2f}",
-            verdict if row["contender"] in judged else "",
+            verdict if row["contender"] in with_target else "",
         )
     report.console.print(table)

@@ -1,4 +1,4 @@
-"""Runs of tfrun as a person starts them, timed from outside."""
+"""Runs tfrun as a person does, and times it from outside."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from tfrun.errors import Interrupted
 ENDLESS = ["trainer.max_epochs=null", f"trainer.max_steps={10**9}"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a run did.
+    """Measurements of a run that ended.
 
     Attributes:
-        rate: steps per second, from its first block's end to the end of its loop.
+        rate: steps per second from the end of its first block to the end of its loop.
         rate_in_blocks: steps per second within its blocks.
-        first_step_seconds: from the command's start to its first step's end, without TensorFlow's import.
-        num_checkpoints: how many it left.
+        first_step_seconds: from the start of the command to the end of the first step, without TensorFlow's import.
+        num_checkpoints: in its folder at the end.
         last_line: the last epoch's metrics.
     """
 
@@ -45,40 +45,43 @@ class Run:
     last_line: dict[str, float]
 
 
-def run_tfrun(words: Sequence[str]) -> Run:
-    """Runs the command in this process, its output into a sink."""
+def run_tfrun(overrides: Sequence[str]) -> Run:
+    """Runs the command in this process; its output is dropped."""
     marks: list[tuple[float, int]] = []
     root = Path(tempfile.mkdtemp())
     try:
-        mark = lambda step: marks.append((time.perf_counter(), step))  # noqa: E731
-        with after_each_block(mark, at_end=True), contextlib.redirect_stdout(io.StringIO()):
+        with (
+            after_each_block(lambda step: marks.append((time.perf_counter(), step)), at_end=True),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             started = time.perf_counter()
-            exit_code = cli.main([*words, f"output_root={root}"])
+            exit_code = cli.main([*overrides, f"output_root={root}"])
         if exit_code != 0:
-            raise SystemExit(f"tfrun {' '.join(words)} ended with exit code {exit_code}")
+            raise SystemExit(f"tfrun {' '.join(overrides)} ended with exit code {exit_code}")
         (path,) = root.glob("outputs/*/*/run.json")
         run = json.loads(path.read_text())
         lines = (path.parent / "metrics.jsonl").read_text().splitlines()
-        (begun, first_step), (ended, last_step) = marks[0], marks[-1]
+        first_seconds, first_step = marks[0]
+        last_seconds, last_step = marks[-1]
         return Run(
-            (last_step - first_step) / (ended - begun),
-            run["timing"]["steps_per_second"] or math.nan,
-            begun - started - run["timing"]["import_seconds"],
-            len(list((path.parent / "checkpoints").glob("step-*"))),
-            next(line for line in map(json.loads, reversed(lines)) if "val/loss" in line),
+            rate=(last_step - first_step) / (last_seconds - first_seconds),
+            rate_in_blocks=run["timing"]["steps_per_second"] or math.nan,
+            first_step_seconds=first_seconds - started - run["timing"]["import_seconds"],
+            num_checkpoints=len(list((path.parent / "checkpoints").glob("step-*"))),
+            last_line=next(line for line in map(json.loads, reversed(lines)) if "val/loss" in line),
         )
     finally:
-        # tfrun turns it on for the process; the others run without it, as they do by default
+        # tfrun enables it for the whole process; the other contenders run with TensorFlow's default
         disable_op_determinism()
         shutil.rmtree(root, ignore_errors=True)
 
 
-def train_for(words: Sequence[str], seconds: float) -> dict[str, Any]:
-    """Runs the command in this process and stops it, as Ctrl-C does, so long after its first block.
+def train_for(overrides: Sequence[str], seconds: float) -> dict[str, Any]:
+    """Runs the command in this process and stops it, as Ctrl-C does, some seconds after its first block.
 
     Args:
-        words: the command's.
-        seconds: how long it may train; it may end by itself before.
+        overrides: of the run.
+        seconds: the longest time to train; the run may end earlier.
 
     Returns:
         The run's `run.json`.
@@ -89,15 +92,16 @@ def train_for(words: Sequence[str], seconds: float) -> dict[str, Any]:
         if not ends:
             ends.append(time.perf_counter() + seconds)
         elif time.perf_counter() > ends[0]:
-            ends[0] = math.inf  # once more would end the process
+            ends[0] = math.inf  # a second signal would end this process
             signal.raise_signal(signal.SIGINT)
 
-    root, said = Path(tempfile.mkdtemp()), io.StringIO()
+    root = Path(tempfile.mkdtemp())
+    output = io.StringIO()
     try:
-        with after_each_block(stop), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            exit_code = cli.main([*words, f"output_root={root}"])
+        with after_each_block(stop), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            exit_code = cli.main([*overrides, f"output_root={root}"])
         if exit_code not in (0, Interrupted(signal.SIGINT, "").exit_code):
-            raise SystemExit(f"tfrun {' '.join(words)} ended with exit code {exit_code}: {said.getvalue()}")
+            raise SystemExit(f"tfrun {' '.join(overrides)} ended with exit code {exit_code}: {output.getvalue()}")
         (path,) = root.glob("outputs/*/*/run.json")
         return json.loads(path.read_text())
     finally:
@@ -106,12 +110,13 @@ def train_for(words: Sequence[str], seconds: float) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def after_each_block(call: Callable[[int], None], at_end: bool = False) -> Iterator[None]:
-    """Lets runs call `call` with the step they are at, whenever a block has been shown and, if asked, at their end."""
+    """Makes runs call `call` with their step after each block and, if asked, once more at their end."""
     train = loop.train
 
     async def watched_train(*args: Any, **kwargs: Any) -> Any:
         bound = inspect.signature(train).bind(*args, **kwargs)
-        show, steps = bound.arguments["show"], [0]
+        show = bound.arguments["show"]
+        steps = [0]
 
         def watched_show(step: int, *rest: Any) -> None:
             show(step, *rest)
@@ -119,10 +124,10 @@ def after_each_block(call: Callable[[int], None], at_end: bool = False) -> Itera
             call(step)
 
         bound.arguments["show"] = watched_show
-        ended = await train(*bound.args, **bound.kwargs)
+        reason = await train(*bound.args, **bound.kwargs)
         if at_end:
             call(steps[-1])
-        return ended
+        return reason
 
     with mock.patch.object(loop, "train", watched_train):
         yield

@@ -1,23 +1,21 @@
-"""PyTorch's plain loop over resident tensors, from a Keras model's weights. Imported only in the worker."""
+"""PyTorch's plain loop over resident tensors, from a Keras model's weights. Only the worker's process imports it."""
 
 from __future__ import annotations
 
 import math
 import time
 
-import numpy as np
 import torch
 from torch import nn
 
 from benchmarks.machine import peak_bytes
-from benchmarks.torch_worker import Arrays, Task
+from benchmarks.torch_task import Arrays, Task, Weights
 
 EVALUATION_ROWS = 1024
-Weights = dict[str, np.ndarray]
 
 
 def dense(weights: Weights, name: str) -> nn.Linear:
-    """Returns the layer of a Keras kernel (in, out) and its bias, if it has one."""
+    """Returns a linear layer with the weights of a Keras kernel (in, out) and its bias, if any."""
     kernel, bias = weights[f"{name}/kernel"], weights.get(f"{name}/bias")
     layer = nn.Linear(kernel.shape[0], kernel.shape[1], bias=bias is not None)
     layer.weight = nn.Parameter(torch.from_numpy(kernel.T).contiguous())
@@ -27,7 +25,7 @@ def dense(weights: Weights, name: str) -> nn.Linear:
 
 
 def convolution(weights: Weights, name: str) -> nn.Conv2d:
-    """Returns the layer of a Keras kernel (height, width, in, out)."""
+    """Returns a convolution with the weights of a Keras kernel (height, width, in, out) and its bias."""
     kernel, bias = weights[f"{name}/kernel"], weights[f"{name}/bias"]
     layer = nn.Conv2d(kernel.shape[2], kernel.shape[3], kernel.shape[:2], padding="same")
     layer.weight = nn.Parameter(torch.from_numpy(kernel.transpose(3, 2, 0, 1)).contiguous())
@@ -36,7 +34,7 @@ def convolution(weights: Weights, name: str) -> nn.Conv2d:
 
 
 def numbered(weights: Weights, name: str) -> list[str]:
-    """Returns name_1, name_2, …, as far as there are weights of them."""
+    """Returns name_1, name_2, …, up to the last number that has weights."""
     names: list[str] = []
     while any(path.startswith(f"{name}_{len(names) + 1}") for path in weights):
         names.append(f"{name}_{len(names) + 1}")
@@ -44,33 +42,32 @@ def numbered(weights: Weights, name: str) -> list[str]:
 
 
 def mlp(weights: Weights) -> nn.Module:
-    """The registered mlp."""
+    """Builds the registered mlp."""
     hidden = [layer for name in numbered(weights, "hidden") for layer in (dense(weights, name), nn.ReLU())]
     return nn.Sequential(nn.Flatten(), *hidden, dense(weights, "output"))
 
 
 class WideDeep(nn.Module):
-    """The registered wide_deep, on numbers alone."""
+    """The registered wide_deep, for numeric columns only."""
 
     def __init__(self, weights: Weights):
         super().__init__()
         self.wide = dense(weights, "wide")
-        deep = {path.removeprefix("deep/"): value for path, value in weights.items() if path.startswith("deep/")}
-        self.deep = mlp(deep)
+        self.deep = mlp({path.removeprefix("deep/"): w for path, w in weights.items() if path.startswith("deep/")})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.wide(x) + self.deep(x)
 
 
 class Skip(nn.Sequential):
-    """z + h(z)."""
+    """A residual block: z + h(z)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + super().forward(x)
 
 
 def residual_mlp(weights: Weights) -> nn.Module:
-    """The registered residual_mlp."""
+    """Builds the registered residual_mlp."""
     blocks = [
         Skip(*(layer for name in numbered(weights, f"{block}_hidden") for layer in (dense(weights, name), nn.ELU())))
         for block in numbered(weights, "block")
@@ -79,12 +76,13 @@ def residual_mlp(weights: Weights) -> nn.Module:
 
 
 def cnn(weights: Weights) -> nn.Module:
-    """The registered cnn; the dense layer's rows are put into the order that channels-first images flatten to."""
+    """Builds the registered cnn; reorders the dense layer's rows, since channels-first images flatten differently."""
     layers: list[nn.Module] = [nn.Unflatten(1, (1, -1))]
     names = numbered(weights, "convolution")
     for name in names:
         layers += [convolution(weights, name), nn.ReLU(), nn.MaxPool2d(2)]
-    channels, (rows, units) = len(weights[f"{names[-1]}/bias"]), weights["dense/kernel"].shape
+    channels = len(weights[f"{names[-1]}/bias"])
+    rows, units = weights["dense/kernel"].shape
     side = math.isqrt(rows // channels)
     kernel = weights["dense/kernel"].reshape(side, side, channels, units).transpose(2, 0, 1, 3).reshape(rows, units)
     flat = dense(weights | {"dense/kernel": kernel}, "dense")
@@ -96,7 +94,7 @@ LOSSES = {"huber": nn.HuberLoss, "sparse_categorical_crossentropy": nn.CrossEntr
 
 
 class Trainer:
-    """The loop as people write it, with metrics and validation after each epoch; on the GPU, if PyTorch has one."""
+    """The loop as people write it, with metrics and validation after each epoch; on a GPU if PyTorch finds one."""
 
     def __init__(self, task: Task):
         torch.set_num_threads(task.num_threads)
@@ -114,7 +112,8 @@ class Trainer:
             fused=True,  # its fastest, on a CPU too
         )
         self.num_steps = 0
-        self.train, self.val = self.placed(task.train), self.placed(task.val)
+        self.train = self.placed(task.train)
+        self.val = self.placed(task.val)
 
     def placed(self, data: Arrays) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns the rows on the device."""
@@ -139,7 +138,7 @@ class Trainer:
         group["eps"] = self.task.adam["epsilon"] / math.sqrt(1 - self.task.adam["beta_2"] ** self.num_steps)
 
     def add(self, y: torch.Tensor, y_pred: torch.Tensor, loss: torch.Tensor, totals: torch.Tensor) -> None:
-        """Adds a batch's loss and metrics to the sums."""
+        """Adds a batch's loss and metrics to the totals."""
         if self.classifies:
             totals += torch.stack([loss * len(y), (y_pred.argmax(1) == y).sum()])
         else:
@@ -147,11 +146,11 @@ class Trainer:
             totals += torch.stack([loss * len(y), error.abs().sum(), error.square().sum()])
 
     def zeros(self) -> torch.Tensor:
-        """Returns new sums."""
+        """Returns new totals: the loss', and one for each metric."""
         return torch.zeros(2 if self.classifies else 3, dtype=torch.float64, device=self.device)
 
-    def epochs(self, x: torch.Tensor, y: torch.Tensor, num_epochs: int, shuffle: bool) -> list[float]:
-        """Trains and validates; returns the last validation's sums."""
+    def epochs(self, x: torch.Tensor, y: torch.Tensor, *, num_epochs: int, shuffle: bool) -> list[float]:
+        """Trains and validates; returns the totals of the last validation."""
         size = self.task.batch_size
         for _ in range(num_epochs):
             totals = self.zeros()
@@ -165,7 +164,7 @@ class Trainer:
 
     @torch.no_grad()
     def validate(self) -> list[float]:
-        """Returns the validation's sums, that of losses first."""
+        """Returns the totals over the validation rows, the loss' first."""
         totals = self.zeros()
         for x, y in zip(*(part.split(EVALUATION_ROWS) for part in self.val), strict=True):
             y_pred = self.net(x)
@@ -173,28 +172,25 @@ class Trainer:
         return totals.tolist()
 
     def val_loss_after_first_epoch(self) -> float:
-        """Trains on the first epoch's rows in their order."""
-        return self.epochs(*self.placed(self.task.first_epoch), 1, shuffle=False)[0] / len(self.val[1])
+        """Trains on the first epoch's rows in their order; returns the mean validation loss."""
+        x, y = self.placed(self.task.first_epoch)
+        return self.epochs(x, y, num_epochs=1, shuffle=False)[0] / len(self.val[1])
 
     def seconds(self, num_epochs: int) -> float:
-        """Returns what training takes."""
+        """Returns the seconds that the epochs take."""
         started = time.perf_counter()
-        self.epochs(*self.train, num_epochs, shuffle=True)
+        self.epochs(*self.train, num_epochs=num_epochs, shuffle=True)
         return time.perf_counter() - started
 
     def first_step_seconds(self) -> float:
-        """Trains one step; returns the seconds since the trainer began to be built."""
-        totals, size = self.zeros(), self.task.batch_size
+        """Trains one step; returns the seconds since the start of building."""
+        totals = self.zeros()
+        size = self.task.batch_size
         self.step(self.train[0][:size], self.train[1][:size], totals)
         totals.tolist()  # waits for the device
         return time.perf_counter() - self.started
 
     def memory(self) -> tuple[int, int | None]:
-        """Returns the peaks in bytes: the process', and the GPU's if there is one."""
+        """Returns the peak memory in bytes: the process', and the GPU's, if any."""
         on_gpu = torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None
         return peak_bytes(), on_gpu
-
-    def description(self) -> str:
-        """Returns the version and the device."""
-        name = torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu"
-        return f"{torch.__version__} on {name}"

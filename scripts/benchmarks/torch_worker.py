@@ -1,59 +1,42 @@
-"""The process that PyTorch runs in: its threads rest while others are timed. Imports neither PyTorch nor TensorFlow."""
+"""The process that PyTorch runs in: its threads sleep while others are timed. Imports neither PyTorch nor TensorFlow.
+
+PyTorch itself is imported by torch_loop.py, which only the process imports.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-import numpy as np
-
-Arrays = tuple[np.ndarray, np.ndarray]  # inputs and targets
-
-
-@dataclass(frozen=True, repr=False)
-class Task:
-    """What to train, and how.
-
-    Attributes:
-        model: the registered model's name.
-        loss: the registered loss' name.
-        weights: the Keras model's, by path.
-        adam: learning_rate, beta_1, beta_2 and epsilon.
-        train, val, first_epoch: rows.
-        batch_size: rows of a step.
-        num_threads: PyTorch's, on a CPU.
-    """
-
-    model: str
-    loss: str
-    weights: dict[str, np.ndarray]
-    adam: dict[str, float]
-    train: Arrays
-    val: Arrays
-    first_epoch: Arrays
-    batch_size: int
-    num_threads: int
+from benchmarks.torch_task import Task
 
 
 class Worker:
-    """A process of its own with a `torch_loop.Trainer`, whose methods `ask` calls."""
+    """A process with a `torch_loop.Trainer`, whose methods `ask` calls; `start` makes one."""
 
-    def __init__(self, task: Task):
+    def __init__(self, process: BaseProcess, pipe: Connection):
+        self._process = process
+        self._pipe = pipe
+
+    @staticmethod
+    def start(task: Task) -> Worker:
+        """Starts a process that builds a trainer for the task."""
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, task), daemon=True)
-        self._process.start()
-        theirs.close()  # so that the end of the process is the end of the pipe
+        pipe, end_of_process = context.Pipe()
+        process = context.Process(target=_serve, args=(end_of_process, task), daemon=True)
+        process.start()
+        end_of_process.close()  # only the process holds it now, so its death closes the pipe
+        return Worker(process, pipe)
 
     def ask(self, method: str, *args: Any) -> Any:
-        """Returns what the trainer's method gives back, after waiting for it."""
+        """Calls a method of the trainer; waits for its result and returns it."""
         self._pipe.send((method, args))
         try:
             return self._pipe.recv()
         except EOFError:
-            raise SystemExit("the process that PyTorch runs in has ended; its error stands above") from None
+            raise SystemExit("PyTorch's process ended; its error is above") from None
 
     def close(self) -> None:
         """Ends the process."""

@@ -1,4 +1,4 @@
-"""Algorithms against NumPy, on y = w·x + b with the squared error."""
+"""Compares algorithms with NumPy, most of them on y = w·x + b with the squared error."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ def gradient(w: float, b: float) -> np.ndarray:
     return np.array([np.mean(2 * e * X), np.mean(2 * e)])
 
 
-def test_sam_steps_by_its_neighbour_s_gradient(build: Any) -> None:
+def test_sam_steps_by_the_gradient_at_the_neighbour(build: Any) -> None:
     model = build.linear([0.5], 0.25)
     loss, norm, _, ok = run(step_of(model, Sam(rho=0.3), [build.group(model.trainable_variables, 0.1)]))
-    own = gradient(0.5, 0.25)
-    neighbour = gradient(*(np.array([0.5, 0.25]) + 0.3 * own / np.linalg.norm(own)))
-    expected = np.array([0.5, 0.25]) - 0.1 * neighbour
+    at_weights = gradient(0.5, 0.25)
+    at_neighbour = gradient(*(np.array([0.5, 0.25]) + 0.3 * at_weights / np.linalg.norm(at_weights)))
+    expected = np.array([0.5, 0.25]) - 0.1 * at_neighbour
     assert ok
     np.testing.assert_allclose([float(np.ravel(v.numpy())[0]) for v in model.trainable_variables], expected, rtol=1e-5)
     assert loss == pytest.approx(np.mean((0.5 * X + 0.25 - Y) ** 2), rel=1e-5)
-    assert norm == pytest.approx(np.linalg.norm(neighbour), rel=1e-5)
+    assert norm == pytest.approx(np.linalg.norm(at_neighbour), rel=1e-5)
 
 
-def test_sam_leaves_the_weights_where_the_numbers_are_not_finite(build: Any) -> None:
+def test_sam_leaves_the_weights_alone_if_a_value_is_not_finite(build: Any) -> None:
     model = build.linear([0.5], 0.25)
     bad = np.array([[1.0], [np.inf], [0.0]], np.float32)
     *_, ok = run(step_of(model, Sam(), [build.group(model.trainable_variables, 0.1)]), x=bad)
@@ -71,7 +71,7 @@ def test_sam_leaves_the_weights_where_the_numbers_are_not_finite(build: Any) -> 
     assert [float(np.ravel(v.numpy())[0]) for v in model.trainable_variables] == [0.5, 0.25]
 
 
-def test_gradient_penalty_is_that_of_the_inputs(build: Any) -> None:
+def test_gradient_penalty_uses_the_gradient_by_the_inputs(build: Any) -> None:
     model = build.linear([0.5], 0.25)
     algorithm = GradientPenalty(weight=0.2)
     loss, *_ = run(step_of(model, algorithm, [build.group(model.trainable_variables, 0.1)]))
@@ -107,22 +107,22 @@ def test_gan_gives_each_group_its_own_loss(build: Any) -> None:
     kernel, bias = (np.asarray(v) for v in model.critic.trainable_variables)
     weights, offset = (np.asarray(v) for v in model.generator.trainable_variables)
     keras.utils.set_random_seed(1)
-    made = GanModel(FEATURES, latent_dim=2, generator_units=[], critic_units=[], activation="linear").generate(3, True)
-    made = np.asarray(made, "float64")  # another model of the same seed makes the same
+    twin = GanModel(FEATURES, latent_dim=2, generator_units=[], critic_units=[], activation="linear")
+    generated = np.asarray(twin.generate(3, True), "float64")  # a model with the same seed generates the same
     loss, *_ = run(step, x={"numbers": X})
     # D(x) = kernel·x + bias, so the critic's loss is kernel·(mean G(z) − mean x)
-    assert loss == pytest.approx(float(kernel[0, 0] * (made.mean() - X.mean())), rel=1e-4)
-    moved = kernel[0, 0] - 0.1 * (made.mean() - X.mean())
+    assert loss == pytest.approx(float(kernel[0, 0] * (generated.mean() - X.mean())), rel=1e-4)
+    moved = kernel[0, 0] - 0.1 * (generated.mean() - X.mean())
     np.testing.assert_allclose(model.critic.trainable_variables[0].numpy()[0, 0], moved, rtol=1e-4)
     np.testing.assert_allclose(model.critic.trainable_variables[1].numpy(), bias, atol=1e-7)
-    # the generator's is −D(G(z)), by the critic as it was
+    # the generator's loss is −D(G(z)), with the critic from before its update
     np.testing.assert_allclose(model.generator.trainable_variables[1].numpy(), offset + 0.1 * kernel[0, 0], rtol=1e-4)
     assert step.algorithm.generator_loss.result().numpy() == pytest.approx(
-        -float(kernel[0, 0] * made.mean() + bias[0]), rel=1e-4
+        -float(kernel[0, 0] * generated.mean() + bias[0]), rel=1e-4
     )
 
 
-def test_gan_s_penalty_of_a_linear_critic(build: Any) -> None:
+def test_gan_penalizes_the_slope_of_a_linear_critic(build: Any) -> None:
     model, step = make_gan(build, penalty=10.0)
     kernel = float(model.critic.trainable_variables[0].numpy()[0, 0])
     with_penalty, *_ = run(step, x={"numbers": X})
@@ -131,7 +131,7 @@ def test_gan_s_penalty_of_a_linear_critic(build: Any) -> None:
     assert with_penalty - without == pytest.approx(10 * (abs(kernel) - 1) ** 2, rel=1e-3)
 
 
-def test_the_generator_waits_for_the_critic_s_steps(build: Any) -> None:
+def test_the_generator_steps_every_second_time(build: Any) -> None:
     model, step = make_gan(build, every=2)
     before = [v.numpy() for v in model.generator.trainable_variables]
     run(step, x={"numbers": X})
@@ -141,14 +141,14 @@ def test_the_generator_waits_for_the_critic_s_steps(build: Any) -> None:
     assert not np.array_equal(model.generator.trainable_variables[1].numpy(), before[1])
 
 
-def test_losses_must_be_those_of_the_groups(build: Any) -> None:
+def test_losses_must_match_the_optimizer_groups(build: Any) -> None:
     model, step = make_gan(build)
     step.active = [build.group(model.trainable_variables, 0.1, "all")]
     with pytest.raises(ConfigError, match=r"a loss for each of critic, generator\. Received: all"):
         run(step, x={"numbers": X})
 
 
-TASKS = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")  # three tasks, two points of either set
+TASKS = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")  # three tasks, two points in each set
 
 
 def maml_in_numpy(w: float, b: float, inner_rate: float, first_order: bool = False) -> tuple[float, np.ndarray]:
@@ -164,17 +164,17 @@ def maml_in_numpy(w: float, b: float, inner_rate: float, first_order: bool = Fal
     total, gradient = 0.0, np.zeros(2)
     for task in TASKS.astype("float64"):
         support, query = task[:2], task[2:]
-        own_w, own_b = np.array([w, b]) - inner_rate * slope(w, b, support)
+        adapted_w, adapted_b = np.array([w, b]) - inner_rate * slope(w, b, support)
         x = support[:, 0]
         hessian = 2 * np.array([[np.mean(x**2), np.mean(x)], [np.mean(x), 1.0]])
-        through = np.eye(2) if first_order else np.eye(2) - inner_rate * hessian
-        total += loss(own_w, own_b, query) / len(TASKS)
-        gradient += through @ slope(own_w, own_b, query) / len(TASKS)
+        jacobian = np.eye(2) if first_order else np.eye(2) - inner_rate * hessian
+        total += loss(adapted_w, adapted_b, query) / len(TASKS)
+        gradient += jacobian @ slope(adapted_w, adapted_b, query) / len(TASKS)
     return total, gradient
 
 
 @pytest.mark.parametrize("first_order", [False, True])
-def test_maml_goes_through_the_inner_step(build: Any, first_order: bool) -> None:
+def test_maml_differentiates_through_the_inner_step(build: Any, first_order: bool) -> None:
     model = Pointwise(Features({}, {}, {"points": (4, 2)}), hidden_units=[])
     model(tf.constant(TASKS))
     kernel, bias = model.trainable_variables
@@ -192,7 +192,7 @@ def test_maml_goes_through_the_inner_step(build: Any, first_order: bool) -> None
     assert float(algorithm.loss_before.result()) == pytest.approx(before, rel=1e-5)
 
 
-def test_cart_pole_moves_by_its_equations() -> None:
+def test_cart_pole_follows_its_equations_of_motion() -> None:
     state = np.array([[0.1, -0.2, 0.05, 0.3], [2.39, 1.0, 0.0, 0.0], [0.0, 0.0, -0.209, -0.5]])
     after, rewards, ended = CartPole().step(tf.constant(state, "float32"), tf.constant([1, 1, 0]))
     force, total = np.array([10.0, 10.0, -10.0]), 1.1
@@ -206,22 +206,22 @@ def test_cart_pole_moves_by_its_equations() -> None:
     assert ended.numpy().tolist() == [False, True, True]
 
 
-def test_gymnasium_s_cart_pole_is_the_same() -> None:
+def test_cart_pole_equals_that_of_gymnasium() -> None:
     gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium isn't installed")
-    theirs = GymnasiumEnvironment("CartPole-v1")
+    environment = GymnasiumEnvironment("CartPole-v1")
     x = tf.constant(np.random.default_rng(0).uniform(-0.05, 0.05, (3, 4)), tf.float32)
-    own = observations = theirs.start(x)
-    np.testing.assert_array_equal(theirs.start(x), observations)  # an example is a seed
+    expected = observations = environment.start(x)
+    np.testing.assert_array_equal(environment.start(x), observations)  # an example is a seed
     for action in (0, 1, 1, 1, 0):
         actions = tf.constant([action, 1 - action, 1])
-        observations, rewards, ended = theirs.step(observations, actions)
-        own, _, _ = CartPole().step(own, actions)
-        np.testing.assert_allclose(observations, own, atol=1e-5)
+        observations, rewards, ended = environment.step(observations, actions)
+        expected, _, _ = CartPole().step(expected, actions)
+        np.testing.assert_allclose(observations, expected, atol=1e-5)
         assert rewards.numpy().tolist() == [1, 1, 1] and not ended.numpy().any()
     assert gymnasium.__version__
 
 
-def test_reinforce_s_discounted_returns() -> None:
+def test_reinforce_discounts_returns() -> None:
     algorithm = Reinforce(discount=0.5)
     rewards = tf.constant([[1.0, 1.0], [1.0, 0.0], [4.0, 0.0]])
     np.testing.assert_allclose(algorithm._discounted(rewards), [[2.5, 1.0], [3.0, 0.0], [4.0, 0.0]])
@@ -232,27 +232,27 @@ def test_reinforce_follows_the_policy_gradient(build: Any) -> None:
     model = build.linear([0.1, -0.2, 3.0, 1.0], 0.05)
     x = np.random.default_rng(1).uniform(-0.05, 0.05, (3, 4)).astype("float32")
     algorithm = Reinforce(max_episode_steps=12, discount=0.9)
-    luck = algorithm.luck.state.numpy()
+    state = algorithm.luck.state.numpy()
     step = step_of(model, algorithm, [build.group(model.trainable_variables, 0.1)])
     run(step, x=x)
     moved = np.concatenate([np.ravel(v.numpy()) for v in model.trainable_variables])
 
-    again = build.linear([0.1, -0.2, 3.0, 1.0], 0.05)
-    observations, actions, rewards, lives = (np.asarray(a) for a in algorithm._play(again, tf.constant(x), luck))
-    assert lives[0].all() and set(np.unique(actions)) <= {0, 1}
+    twin = build.linear([0.1, -0.2, 3.0, 1.0], 0.05)
+    observations, actions, rewards, is_running = (np.asarray(a) for a in algorithm._play(twin, tf.constant(x), state))
+    assert is_running[0].all() and set(np.unique(actions)) <= {0, 1}
     returns = np.zeros_like(rewards)
     for t in reversed(range(12)):
         returns[t] = rewards[t] + (0.9 * returns[t + 1] if t < 11 else 0)
-    alive = returns[lives == 1]
-    advantages = (returns - alive.mean()) / (alive.std() + 1e-6)
+    counted = returns[is_running == 1]
+    advantages = (returns - counted.mean()) / (counted.std() + 1e-6)
     logits = observations @ np.array([0.1, -0.2, 3.0, 1.0]) + 0.05
     # d(−log π)/d logit = σ(logit) − action
-    slope = lives * advantages * (1 / (1 + np.exp(-logits)) - actions) / lives.sum()
+    slope = is_running * advantages * (1 / (1 + np.exp(-logits)) - actions) / is_running.sum()
     gradient = np.append(np.einsum("tb,tbd->d", slope, observations), slope.sum())
     np.testing.assert_allclose(moved, np.array([0.1, -0.2, 3.0, 1.0, 0.05]) - 0.1 * gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_an_environment_that_does_not_fit_is_told() -> None:
+def test_an_environment_refuses_observations_of_another_size() -> None:
     with pytest.raises(ConfigError, match=r"cartpole: needs data\.observation_size=4\. Received: \(3,\)"):
         CartPole().start(tf.zeros([2, 3]))
 
@@ -272,8 +272,8 @@ def test_an_algorithm_that_changes_the_weights_is_caught(build: Any) -> None:
     batch = (np.ones([4, 1], "float32"), np.ones([4, 1], "float32"), ())
 
     def caught() -> list[str]:
-        found = contracts.collected(data_contracts.of_algorithm(step, batch))
-        return [finding.promise for finding in found if not finding.kept]
+        findings = contracts.collected(data_contracts.of_algorithm(step, batch))
+        return [finding.promise for finding in findings if not finding.kept]
 
     assert caught() == []
     step.algorithm = Moves()

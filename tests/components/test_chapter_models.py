@@ -1,4 +1,4 @@
-"""The chapter's models against values worked out by hand or with NumPy."""
+"""Compares the models of Géron's chapters with values computed by hand or with NumPy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUMBERS = Features({"a": (), "b": (), "c": ()}, {}, {})
 THREE = {"numbers": tf.constant([[0.5, -1.0, 2.0], [1.5, 0.25, -0.5]])}
 
 
-def test_residual_regressor_goes_through_its_first_block_again() -> None:
+def test_residual_regressor_repeats_its_first_block() -> None:
     model = ResidualRegressor(NUMBERS, 1, units=3, layers_per_block=1, repeats=2, activation="linear")
     model(THREE)
     eye, zero = np.eye(3, dtype="float32"), np.zeros(3, "float32")
@@ -40,7 +40,7 @@ def test_residual_regressor_goes_through_its_first_block_again() -> None:
     np.testing.assert_allclose(model(THREE)[:, 0], 18 * THREE["numbers"].numpy().sum(axis=1), rtol=1e-6)
 
 
-def test_reconstructing_regressor_adds_its_reconstruction_s_error() -> None:
+def test_reconstructing_regressor_adds_the_reconstruction_error() -> None:
     model = ReconstructingRegressor(NUMBERS, 1, units=4, num_layers=1, reconstruction_weight=0.5)
     model(THREE)
     model.reconstruct.set_weights([np.zeros((4, 3)), np.array([0.5, 0.5, 0.5])])
@@ -51,7 +51,7 @@ def test_reconstructing_regressor_adds_its_reconstruction_s_error() -> None:
     assert float(model.reconstruction_error.result()) == pytest.approx(error)
 
 
-def test_mc_dropout_is_the_mean_of_its_nets() -> None:
+def test_mc_dropout_predicts_the_mean_of_its_networks() -> None:
     model = MonteCarloDropout(NUMBERS, 2, hidden_units=[200], dropout=0.25, num_samples=500)
     samples = np.asarray(model.samples(THREE))
     assert samples.shape == (2, 500, 2)
@@ -63,7 +63,7 @@ def test_mc_dropout_is_the_mean_of_its_nets() -> None:
     np.testing.assert_allclose(model({"numbers": THREE["numbers"][1:]}), model(THREE)[1:], rtol=1e-5)
 
 
-def test_fixed_point_comes_to_rest_and_each_example_alone() -> None:
+def test_fixed_point_converges_for_each_example_separately() -> None:
     model = FixedPoint(NUMBERS, 1, units=5, tolerance=1e-6, max_iterations=200)
     model(THREE)
     drive, feed_back = (layer.get_weights()[0] for layer in (model.drive, model.feed_back))
@@ -75,13 +75,13 @@ def test_fixed_point_comes_to_rest_and_each_example_alone() -> None:
     np.testing.assert_allclose(alone, model(THREE)[:1], rtol=1e-6)
 
 
-def test_sequence_sees_the_past_alone() -> None:
+def test_sequence_of_convolutions_sees_all_earlier_steps() -> None:
     features = Features({}, {}, {"steps": (8,)})
     keras.utils.set_random_seed(0)
     for cell in ("gru", "causal_convolution"):
         model = sequence(features, 1, cell=cell, units=6, num_layers=3)
         assert model(tf.zeros([4, 8])).shape == (4, 1)
-    with tf.GradientTape() as tape:  # three layers of two values reach 1 + 1 + 2 + 4 = 8 steps back
+    with tf.GradientTape() as tape:  # three layers of two values see 1 + 1 + 2 + 4 = 8 steps
         x = tf.random.stateless_normal([1, 8], [0, 1])
         tape.watch(x)
         y = model(x)
@@ -90,7 +90,7 @@ def test_sequence_sees_the_past_alone() -> None:
         sequence(NUMBERS, 1)
 
 
-def test_sequential_is_its_layers_one_after_the_other() -> None:
+def test_sequential_applies_its_layers_in_order() -> None:
     model = sequential(NUMBERS, 1, layers=[Exponential()], output_layers=[Exponential()])
     kernel, bias = model.get_layer("output").get_weights()
     expected = np.exp(np.exp(THREE["numbers"].numpy()) @ kernel + bias)
@@ -103,7 +103,7 @@ def test_wide_deep_with_an_auxiliary_output() -> None:
     assert set(outputs) == {"output", "auxiliary"}
     assert model.loss_weights == {"output": 0.7, "auxiliary": 0.3}
     assert "deep/auxiliary/kernel" in [v.path for v in model.trainable_variables]
-    with pytest.raises(ConfigError, match=r"model\.auxiliary_output: is the deep part's"):
+    with pytest.raises(ConfigError, match=r"model\.auxiliary_output: needs the deep part"):
         WideDeep(NUMBERS, 1, deep=False, auxiliary_output=True)
 
 
@@ -125,22 +125,23 @@ def test_subclassed_models_are_saved_and_loaded(model: Any, tmp_path: Path) -> N
     tf.nest.map_structure(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), loaded(THREE), expected)
 
 
-def test_an_autoencoder_s_code_and_back() -> None:
+def test_autoencoder_encodes_and_decodes() -> None:
     model = Autoencoder(NUMBERS, code_size=2, hidden_units=[], activation="linear")
     model(THREE)
-    first_two, back = np.eye(3, 2, dtype="float32"), 3 * np.eye(2, 3, dtype="float32")
-    model.code_layer.set_weights([first_two, np.zeros(2)])
-    model.output_layer.set_weights([back, np.ones(3)])
+    encoder = np.eye(3, 2, dtype="float32")  # keeps the first two numbers
+    decoder = 3 * np.eye(2, 3, dtype="float32")
+    model.code_layer.set_weights([encoder, np.zeros(2)])
+    model.output_layer.set_weights([decoder, np.ones(3)])
     x = THREE["numbers"].numpy()
     np.testing.assert_allclose(model.code(THREE), x[:, :2])
-    np.testing.assert_allclose(model(THREE), x @ first_two @ back + 1, rtol=1e-6)
+    np.testing.assert_allclose(model(THREE), x @ encoder @ decoder + 1, rtol=1e-6)
 
 
 WORDS = Features({}, {}, {}, {"words": (5, 4)})
 
 
 @pytest.mark.parametrize("cell", ["gru", "causal_convolution"])
-def test_a_sequence_of_tokens_ends_at_its_last(cell: Any) -> None:
+def test_padding_after_the_last_token_changes_nothing(cell: Any) -> None:
     model = sequence(WORDS, 1, cell, units=3, num_layers=2)
     longer = sequence(Features({}, {}, {}, {"words": (5, 7)}), 1, cell, units=3, num_layers=2)
     longer.set_weights(model.get_weights())
@@ -148,10 +149,10 @@ def test_a_sequence_of_tokens_ends_at_its_last(cell: Any) -> None:
     padded = np.pad(short, ((0, 0), (0, 3)))
     np.testing.assert_allclose(model({"words": short}), longer({"words": padded}), rtol=1e-5, atol=1e-6)
     changed = model({"words": np.array([[3, 2, 0, 0], [4, 1, 2, 3], [0, 0, 0, 0]])})
-    assert abs(float(changed[0, 0] - model({"words": short})[0, 0])) > 1e-6  # the order counts
+    assert abs(float(changed[0, 0] - model({"words": short})[0, 0])) > 1e-6  # the order of the tokens matters
 
 
-def test_wide_deep_takes_tokens() -> None:
+def test_wide_deep_with_tokens() -> None:
     model = WideDeep(Features({"a": ()}, {}, {}, {"words": (5, 4)}), 1, hidden_units=[])
     inputs = {"numbers": tf.zeros([2, 1]), "words": tf.constant([[2, 3, 2, 0], [0, 0, 0, 0]])}
     model(inputs)

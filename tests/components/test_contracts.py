@@ -1,4 +1,4 @@
-"""Every component that tfrun ships keeps its kind's contract; components that don't are caught."""
+"""Checks that every component that tfrun ships keeps its kind's contract, and that broken ones are caught."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "schedule=piecewise": {"boundaries": [2], "factors": [1.0, 0.1], "unit": "epoch"},
 }
 IMAGES = ["data=digits", "metric=accuracy", "loss=sparse_categorical_crossentropy"]
-WITH_DATA: dict[str, list[str]] = {  # what else the words that choose a model or an algorithm need
+WITH_DATA: dict[str, list[str]] = {  # further overrides that a model, an algorithm or a data set needs
     "model=autoencoder": ["algorithm=reconstruct", "loss=mse", "metric=none"],
     "model=cnn": IMAGES,
     "model=gan": ["experiment=gan_digits"],
@@ -44,7 +44,7 @@ WITH_DATA: dict[str, list[str]] = {  # what else the words that choose a model o
     "data=sinusoids": ["experiment=maml_sinusoids", "data.rows=200"],
 }
 NEED_FILES = {"csv", "npz"}
-OF_A_TABLE = {"dense_features", "feature_cross"}  # tested with the tables that they are for
+OF_A_TABLE = {"dense_features", "feature_cross"}  # these take a table's columns, and are tested in test_layers.py
 NAMES = [
     f"{kind}={name}"
     for kind in contracts.CONTRACTS
@@ -55,7 +55,7 @@ NAMES = [
 
 @pytest.fixture(autouse=True)
 def no_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves the fresh process to the test of the command: it takes seconds for each layer."""
+    """Skips loading in a fresh process, which takes seconds for each layer; the test of the command does it."""
     for module in (contracts, data_contracts):
         monkeypatch.setattr(module, "saved", lambda model, inputs, outputs: contracts.Finding("saved", True))
 
@@ -66,9 +66,9 @@ def test_components_keep_their_contracts(word: str) -> None:
     kind, _, name = word.partition("=")
     config = schema.component_alone(kind, {"name": name, **PARAMETERS.get(word, {})}, CATALOG)
     build = build_component if kind == "optimizer" else build_function
-    found = contracts.findings(kind, partial(build, CATALOG, kind, config, kind))
-    assert [finding for finding in found if not finding.kept] == []
-    assert len(found) > (0 if kind == "schedule" else 3)
+    findings = contracts.findings(kind, partial(build, CATALOG, kind, config, kind))
+    assert [finding for finding in findings if not finding.kept] == []
+    assert len(findings) > (0 if kind == "schedule" else 3)
 
 
 def broken(kind: str, component: Any) -> list[str]:
@@ -77,18 +77,18 @@ def broken(kind: str, component: Any) -> list[str]:
 
 
 def test_a_loss_that_mixes_shapes_is_caught() -> None:
-    found = broken("loss", lambda: lambda y_true, y_pred: tf.square(y_pred - y_true[:, 0]))
-    assert found == ["gives each example a value", "an example's value moves with its row"]
+    promises = broken("loss", lambda: lambda y_true, y_pred: tf.square(y_pred - y_true[:, 0]))
+    assert promises == ["gives each example a value", "an example's value moves with its row"]
 
 
-def test_a_loss_of_the_whole_batch_is_caught() -> None:
-    found = broken("loss", lambda: lambda y_true, y_pred: tf.reduce_mean(tf.square(y_pred - y_true)))
-    assert found[0] == "gives each example a value"
+def test_a_loss_that_averages_the_batch_is_caught() -> None:
+    promises = broken("loss", lambda: lambda y_true, y_pred: tf.reduce_mean(tf.square(y_pred - y_true)))
+    assert promises[0] == "gives each example a value"
 
 
 def test_a_formula_that_overflows_is_caught() -> None:
-    found = broken("activation", lambda: lambda x: tf.math.log(1.0 + tf.exp(x)))
-    assert found == ["values and gradients are finite from −10000 to 10000"]
+    promises = broken("activation", lambda: lambda x: tf.math.log(1.0 + tf.exp(x)))
+    assert promises == ["values and gradients are finite from −10000 to 10000"]
 
 
 def test_a_wrong_gradient_is_caught() -> None:
@@ -100,7 +100,7 @@ def test_a_wrong_gradient_is_caught() -> None:
 
 
 def test_a_metric_that_averages_batches_is_caught() -> None:
-    class OfBatches(keras.metrics.Metric):
+    class MeanOfBatches(keras.metrics.Metric):
         def __init__(self, name: str = "of_batches"):
             super().__init__(name=name)
             self.total = self.add_weight(name="total", initializer="zeros")
@@ -113,10 +113,10 @@ def test_a_metric_that_averages_batches_is_caught() -> None:
         def result(self) -> Any:
             return self.total / self.count
 
-    found = broken("metric", OfBatches)
-    assert "the result doesn't depend on how rows fall into batches" in found
-    assert "a weight of 2 counts a row twice, 0 leaves it out" in found
-    assert "from_config(get_config()) makes the same again" in found  # __init__ takes no dtype
+    promises = broken("metric", MeanOfBatches)
+    assert "the result doesn't depend on how rows fall into batches" in promises
+    assert "a weight of 2 counts a row twice, 0 leaves it out" in promises
+    assert "from_config(get_config()) makes the same again" in promises  # __init__ takes no dtype
 
 
 def test_a_layer_without_config_is_caught() -> None:
@@ -154,12 +154,12 @@ def test_an_initializer_that_claims_another_variance_is_caught() -> None:
         if name not in NEED_FILES
     ],
 )
-def test_models_algorithms_and_data_sets_keep_theirs(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_algorithms_and_data_sets_keep_their_contracts(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     exit_code = cli.main(["check", word, *WITH_DATA.get(word, [])])
-    said = capsys.readouterr()
-    assert (exit_code, said.err) == (0, "")
-    assert said.out.splitlines().count(word) == 1
-    assert said.out.count("  ok   ") >= 4
+    output = capsys.readouterr()
+    assert (exit_code, output.err) == (0, "")
+    assert output.out.splitlines().count(word) == 1
+    assert output.out.count("  ok   ") >= 4
 
 
 def caught(findings: Any) -> list[str]:
@@ -180,12 +180,12 @@ def test_a_model_that_mixes_rows_is_caught() -> None:
     assert "gives each example its outputs" in caught(data_contracts.of_model(Centered, inputs, 2))
 
 
-def test_a_data_set_that_is_another_each_time_is_caught() -> None:
+def test_a_data_set_that_changes_between_reads_is_caught() -> None:
     seeds = iter(range(9))
 
     def load() -> Table:
         random = np.random.default_rng(next(seeds))
-        return Table({"x": random.normal(size=9).astype("float32")}, random.normal(size=9), "y", "regression", "it")
+        return Table({"x": random.normal(size=9).astype("float32")}, random.normal(size=9), "y", "regression", "random")
 
     assert caught(data_contracts.of_dataset(load)) == [
         "columns are float64 without infinity, str objects, or arrays of numbers",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfrun.components.datasets import csv as csv_module
+from tfrun.components.datasets import csv_file
 from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.embedded import diabetes, digits
 from tfrun.components.datasets.npz import npz
@@ -79,7 +79,7 @@ def test_separators_and_decimals(write: Any) -> None:
     assert csv(path, "y", separator="\\t").target[1] == 1.5
 
 
-def test_task(write: Any, caplog: Any) -> None:
+def test_the_task_is_guessed_from_the_target(write: Any, caplog: Any) -> None:
     text = write("a,y\n" + rows(lambda k: f"{k},{'yn'[k % 2]}"), "text.csv")
     binary = write("a,y\n" + rows(lambda k: f"{k},{k % 2}.0"), "binary.csv")
     grades = write("a,y\n" + rows(lambda k: f"{k},{k % 3}"), "grades.csv")
@@ -124,7 +124,7 @@ def test_task(write: Any, caplog: Any) -> None:
         (("a,y\n" + GOOD).encode("utf-16"), ":1: not UTF-8 text"),
     ],
 )
-def test_faults_are_told_in_one_line(write: Any, content: Any, message: Any) -> None:
+def test_faults_are_reported_in_one_line(write: Any, content: Any, message: Any) -> None:
     path = write(content)
     with pytest.raises(DataError, match=message) as caught:
         csv(path, "y")
@@ -134,13 +134,13 @@ def test_faults_are_told_in_one_line(write: Any, content: Any, message: Any) -> 
 
 @pytest.fixture
 def small_blocks(monkeypatch: Any) -> None:
-    """A file of some lines comes in many batches."""
-    monkeypatch.setattr(csv_module, "BLOCK_BYTES", 64)
+    """Makes a short file come in many batches."""
+    monkeypatch.setattr(csv_file, "BLOCK_BYTES", 64)
 
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_batches_do_not_show(write: Any, end: Any) -> None:
+def test_the_split_into_batches_does_not_show(write: Any, end: Any) -> None:
     lines = [f"{k},{'' if k % 7 == 0 else k / 4},c{k % 5},{k * 1.5}" for k in range(300)]
     table = csv(write("a,b,c,y" + end + end.join(lines)), "y")
     np.testing.assert_array_equal(table.columns["a"], np.arange(300.0))
@@ -192,17 +192,17 @@ def test_missing_files(write: Any, tmp_path: Any) -> None:
         csv(str(tmp_path / "housin.csv"), "y")
     with pytest.raises(DataError, match="no such folder"):
         csv(str(tmp_path / "nowhere" / "housing.csv"), "y")
-    with pytest.raises(DataError, match="a file, not a folder"):
+    with pytest.raises(DataError, match="must be a file, not a folder"):
         csv(str(tmp_path), "y")
 
 
-def test_home_folder(write: Any, tmp_path: Any, monkeypatch: Any) -> None:
+def test_the_home_folder_is_filled_in(write: Any, tmp_path: Any, monkeypatch: Any) -> None:
     write("a,y\n" + GOOD)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(csv("~/rows.csv", "y").target) == 12
 
 
-def test_embedded() -> None:
+def test_data_sets_of_scikit_learn() -> None:
     table = diabetes()
     assert table.target.shape == (442,)
     assert table.target[0] == 151.0
@@ -221,7 +221,7 @@ def test_npz(tmp_path: Any) -> None:
     np.savez(path, x=x, y=np.arange(20) % 3, z=np.linspace(0, 1, 20)[:, None], short=np.arange(3))
     table = npz(path)
     assert (table.task, table.target[:3].tolist()) == ("classification", ["0", "1", "2"])
-    assert isinstance(table.columns["x"], StoredArray)  # it stays in the file
+    assert isinstance(table.columns["x"], StoredArray)  # the examples stay in the file
     np.testing.assert_array_equal(table.columns["x"], x)
     assert npz(path, y="z").task == "regression"
     assert npz(path, task="regression").target[:2].tolist() == [0.0, 1.0]
@@ -232,7 +232,7 @@ def test_npz(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["compressed", "fortran", "big-endian", "no suffix", "half", "bool"])
-def test_npz_of_every_kind(tmp_path: Any, kind: Any) -> None:
+def test_npz_in_every_format(tmp_path: Any, kind: Any) -> None:
     x = np.random.default_rng(0).uniform(size=(20, 4, 4))
     x = {"fortran": np.asfortranarray(x), "big-endian": x.astype(">f8"), "half": x.astype("f2"), "bool": x > 0.5}.get(
         kind, x
@@ -251,7 +251,7 @@ def test_npz_of_every_kind(tmp_path: Any, kind: Any) -> None:
 
 
 def test_npz_written_piece_by_piece(tmp_path: Any) -> None:
-    """As docs/config.md says for data that don't fit into memory."""
+    """Writes the file as docs/config.md explains for data that don't fit into memory."""
     path, x = tmp_path / "a.npz", np.random.default_rng(0).integers(0, 256, (20, 4), dtype=np.uint8)
     with zipfile.ZipFile(path, "w") as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
@@ -268,7 +268,7 @@ def test_npz_written_piece_by_piece(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("damage", ["end", "middle", "shape"])
-def test_npz_that_is_not_whole(tmp_path: Any, compressed: Any, damage: Any) -> None:
+def test_damaged_npz(tmp_path: Any, compressed: Any, damage: Any) -> None:
     path = tmp_path / "a.npz"
     x = np.random.default_rng(0).uniform(size=(2000, 10))
     (np.savez_compressed if compressed else np.savez)(path, x=x, y=np.arange(2000) % 3)

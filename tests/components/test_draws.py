@@ -22,16 +22,16 @@ def test_python_graph_and_xla_draw_the_same(draw: Callable[..., Any]) -> None:
 
 def test_numbers_are_uniform_and_independent() -> None:
     draws = [np.asarray(uniform([COUNT], state), "float64") for state in ([0, 0], [0, 1], [1, 0], [1, 1], [2, 0])]
-    for own in draws:
-        assert own.min() >= 0 and own.max() < 1
-        counts = np.histogram(own, 256, (0, 1))[0]
+    for values in draws:
+        assert values.min() >= 0 and values.max() < 1
+        counts = np.histogram(values, 256, (0, 1))[0]
         assert 150 < np.sum((counts - COUNT / 256) ** 2 / (COUNT / 256)) < 370  # χ² of 255: 5 deviations to either side
-    pairs = [(a, b) for k, a in enumerate(draws) for b in draws[:k]] + [(own[1:], own[:-1]) for own in draws]
+    pairs = [(a, b) for k, a in enumerate(draws) for b in draws[:k]] + [(values[1:], values[:-1]) for values in draws]
     pairs += [(a[1:], b[:-1]) for a in draws for b in draws if a is not b]
     assert max(abs(np.corrcoef(a, b)[0, 1]) for a, b in pairs) < 5.5 / np.sqrt(COUNT)
 
 
-def test_normal_numbers_have_the_moments_and_tails() -> None:
+def test_normal_numbers_have_the_moments_and_tails_of_the_distribution() -> None:
     values = np.asarray(normal([COUNT], [5, 6]), "float64")
     assert np.isfinite(values).all()
     assert abs(values.mean()) < 5 / np.sqrt(COUNT)

@@ -81,7 +81,7 @@ def test_feature_cross_takes_the_remainder_of_large_crosses() -> None:
     np.testing.assert_array_equal(layer(INPUTS)[:, 2] - 24, third)
 
 
-def test_crossed_huge_columns_stay_in_range() -> None:
+def test_crosses_of_huge_columns_do_not_overflow() -> None:
     sizes = {"a": 3_000_000, "b": 3_000_000, "c": 3_000_000}
     layer = FeatureCross([["a", "b", "c"]], {}, sizes, max_size=1009)
     ids = layer({"categories": tf.constant([[2_999_999, 2_999_999, 2_999_999]], tf.int32)})
@@ -90,30 +90,30 @@ def test_crossed_huge_columns_stay_in_range() -> None:
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_dropout_is_unbiased_and_draws_anew(jit_compile: Any) -> None:
+def test_dropout_is_unbiased_and_draws_new_masks(jit_compile: Any) -> None:
     layer = Dropout(0.3, seed=1)
     x = tf.fill([200, 500], 2.0)
     run = tf.function(lambda values: layer(values, training=True), jit_compile=jit_compile)
     first, second = run(x).numpy(), run(x).numpy()
     kept = first != 0
     np.testing.assert_allclose(first[kept], 2 / 0.7, rtol=1e-6)
-    assert kept.mean() == pytest.approx(0.7, abs=0.01)  # its standard deviation is 0.0014
+    assert kept.mean() == pytest.approx(0.7, abs=0.01)  # the share's standard deviation is 0.0014
     assert first.mean() == pytest.approx(2.0, abs=0.03)
     assert first.var() == pytest.approx(2**2 * 0.3 / 0.7, abs=0.05)
-    assert (kept & (second != 0)).mean() == pytest.approx(0.49, abs=0.01)  # as independent masks do
+    assert (kept & (second != 0)).mean() == pytest.approx(0.49, abs=0.01)  # the share of independent masks
     assert np.std(kept.mean(axis=0)) < 0.05
     np.testing.assert_array_equal(layer(x), x)
 
 
-def test_dropout_goes_on_where_its_state_was_saved() -> None:
+def test_dropout_continues_from_its_saved_state() -> None:
     layer, x = Dropout(0.5, seed=3), tf.ones([4, 8])
     layer(x, training=True)
     (state,) = layer.variables
     saved = state.numpy()
-    later = layer(x, training=True).numpy()
-    again = reloaded(layer)
-    again.variables[0].assign(saved)
-    np.testing.assert_array_equal(again(x, training=True), later)
+    expected = layer(x, training=True).numpy()
+    loaded = reloaded(layer)
+    loaded.variables[0].assign(saved)
+    np.testing.assert_array_equal(loaded(x, training=True), expected)
     assert layer.trainable_variables == []
 
 
@@ -139,7 +139,7 @@ def test_dense_by_hand() -> None:
     assert layer(tf.zeros([4, 5, 3])).shape == (4, 5, 2)
 
 
-def test_gaussian_noise_has_its_size_in_training_alone() -> None:
+def test_gaussian_noise_has_its_deviation_in_training_only() -> None:
     layer = GaussianNoise(0.5, seed=1)
     x = tf.zeros([200, 300])
     np.testing.assert_array_equal(layer(x), x)
@@ -152,15 +152,15 @@ def test_gaussian_noise_has_its_size_in_training_alone() -> None:
 @pytest.mark.parametrize("shape", [(5, 8), (2, 3, 8)])
 def test_layer_normalization_equals_keras(shape: tuple[int, ...]) -> None:
     x = tf.constant(np.random.default_rng(0).normal(3.0, 5.0, shape), "float32")
-    own, theirs = LayerNormalization(), keras.layers.LayerNormalization()
-    for layer in (own, theirs):
+    layer_of_tfrun, layer_of_keras = LayerNormalization(), keras.layers.LayerNormalization()
+    for layer in (layer_of_tfrun, layer_of_keras):
         layer(x)
         layer.set_weights([np.linspace(0.5, 2, 8), np.linspace(-1, 1, 8)])
-    np.testing.assert_allclose(own(x), theirs(x), atol=1e-6)
+    np.testing.assert_allclose(layer_of_tfrun(x), layer_of_keras(x), atol=1e-6)
     values = np.asarray(x, "float64")
     spread = np.sqrt(values.var(axis=-1, keepdims=True) + 1e-3)
     by_hand = np.linspace(0.5, 2, 8) * (values - values.mean(axis=-1, keepdims=True)) / spread + np.linspace(-1, 1, 8)
-    np.testing.assert_allclose(own(x), by_hand, atol=1e-5)
+    np.testing.assert_allclose(layer_of_tfrun(x), by_hand, atol=1e-5)
 
 
 def test_residual_block_adds_its_input() -> None:

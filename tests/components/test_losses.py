@@ -1,4 +1,4 @@
-"""Expected values are worked out by hand or with NumPy."""
+"""Compares losses with values computed by hand or with NumPy."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ def log_softmax(logits: Any) -> Any:
 
 
 @pytest.mark.parametrize(("loss", "expected"), REGRESSION, ids=lambda value: getattr(value, "name", ""))
-def test_regression_gives_one_value_for_each_example(loss: Any, expected: Any) -> None:
+def test_regression_losses_return_one_value_per_example(loss: Any, expected: Any) -> None:
     np.testing.assert_allclose(loss.call(tf.constant(Y_TRUE), tf.constant(Y_PRED)), expected, rtol=1e-6, atol=1e-6)
     assert loss.task == "regression"
 
 
 @pytest.mark.parametrize(("loss", "expected"), REGRESSION, ids=lambda value: getattr(value, "name", ""))
-def test_compiled_with_gradients(loss: Any, expected: Any) -> None:
+def test_regression_losses_compile_with_finite_gradients(loss: Any, expected: Any) -> None:
     @tf.function(jit_compile=True)
     def run(y_true: Any, y_pred: Any) -> Any:
         with tf.GradientTape() as tape:
@@ -87,12 +87,12 @@ def test_sparse_categorical_crossentropy(smoothing: Any) -> None:
 
 def test_parameters_survive_serialization() -> None:
     for loss in (regression.Huber(delta=2.5), regression.Quantile(0.1), classification.BinaryCrossentropy(0.1)):
-        again = keras.losses.deserialize(keras.losses.serialize(loss))
-        assert again.get_config() == loss.get_config()
+        loaded = keras.losses.deserialize(keras.losses.serialize(loss))
+        assert loaded.get_config() == loss.get_config()
 
 
 @pytest.mark.parametrize("alpha", [None, 0.25])
-def test_focal_of_two_classes(alpha: Any) -> None:
+def test_focal_for_two_classes(alpha: Any) -> None:
     logits, labels = np.array([[2.0], [-1.0], [0.5]], "float32"), np.array([[1.0], [1.0], [0.0]], "float32")
     p = 1 / (1 + np.exp(-logits[:, 0]))
     p_y = np.where(labels[:, 0] == 1, p, 1 - p)
@@ -101,17 +101,17 @@ def test_focal_of_two_classes(alpha: Any) -> None:
     np.testing.assert_allclose(values, -weights * (1 - p_y) ** 1.5 * np.log(p_y), rtol=1e-5)
 
 
-def test_focal_of_many_classes() -> None:
+def test_focal_for_many_classes() -> None:
     labels = np.array([[0], [2]], "int32")
     log_p = log_softmax(LOGITS)[[0, 1], [0, 2]]
     values = classification.Focal(gamma=2.0).call(tf.constant(labels), tf.constant(LOGITS))
     np.testing.assert_allclose(values, -((1 - np.exp(log_p)) ** 2) * log_p, rtol=1e-5)
     plain = classification.SparseCategoricalCrossentropy().call(tf.constant(labels), tf.constant(LOGITS))
-    without = classification.Focal(gamma=0.0).call(tf.constant(labels), tf.constant(LOGITS))
-    np.testing.assert_allclose(without, plain, rtol=1e-5)
+    gamma_zero = classification.Focal(gamma=0.0).call(tf.constant(labels), tf.constant(LOGITS))
+    np.testing.assert_allclose(gamma_zero, plain, rtol=1e-5)
 
 
-def test_a_loss_for_another_number_of_classes_is_told() -> None:
+def test_losses_refuse_another_number_of_classes() -> None:
     with pytest.raises(ConfigError, match=r"for two classes.*Received: 3 outputs"):
         classification.BinaryCrossentropy().call(tf.zeros([2, 1]), tf.zeros([2, 3]))
     with pytest.raises(ConfigError, match=r"for three classes or more.*Received: one output"):
@@ -135,7 +135,7 @@ def test_per_output() -> None:
     )
     outputs = {"output": tf.constant(Y_PRED), "aux": tf.constant(Y_TRUE + 1)}
     np.testing.assert_allclose(loss.call(tf.constant(Y_TRUE), outputs), np.array([0.25, 4, 9, 0]) + 2, rtol=1e-6)
-    targets = {"output": tf.constant(Y_TRUE), "aux": tf.constant(Y_TRUE + 4)}  # each its own
+    targets = {"output": tf.constant(Y_TRUE), "aux": tf.constant(Y_TRUE + 4)}  # one target per output
     np.testing.assert_allclose(loss.call(targets, outputs), np.array([0.25, 4, 9, 0]) + 2 * 3, rtol=1e-6)
     with pytest.raises(ConfigError, match="one for each output of the model. Received: output, aux. Outputs: output"):
         loss.call(tf.constant(Y_TRUE), tf.constant(Y_PRED))

@@ -1,4 +1,4 @@
-"""Each metric against NumPy, in one batch and in many, with weights and without, compiled."""
+"""Compares each metric with NumPy, in one batch and in several, with weights and without, compiled."""
 
 from typing import Any
 
@@ -33,9 +33,9 @@ def numpy_f2(y: Any, z: Any, w: Any) -> Any:
 
 
 def numpy_calibration_error(y: Any, z: Any, w: Any) -> Any:
-    sure = 1 / (1 + np.exp(-np.abs(z)))
-    bins, right = (sure * 10).astype(int), (z > 0) == y
-    return sum(abs(np.sum((w * (right - sure))[bins == b])) for b in range(10)) / w.sum()
+    confidence = 1 / (1 + np.exp(-np.abs(z)))
+    bins, is_correct = (confidence * 10).astype(int), (z > 0) == y
+    return sum(abs(np.sum((w * (is_correct - confidence))[bins == b])) for b in range(10)) / w.sum()
 
 
 def numpy_balanced_accuracy(y: Any, z: Any, w: Any) -> Any:
@@ -63,7 +63,7 @@ BINARY = [
 
 def regression_rows() -> Any:
     rng = np.random.default_rng(0)
-    y = rng.normal(200_000, 3, ROWS).astype("float32")  # a mean far above the spread, where sums of squares lose digits
+    y = rng.normal(200_000, 3, ROWS).astype("float32")  # with a mean far above the spread sums of squares lose digits
     return y, (y + rng.normal(0, 2, ROWS)).astype("float32")
 
 
@@ -90,12 +90,12 @@ def in_batches(metric: Any, y: Any, p: Any, w: Any, sizes: Any) -> Any:
     [(make, expected, regression_rows) for make, expected in REGRESSION]
     + [(make, expected, binary_rows) for make, expected in BINARY],
 )
-def test_equals_numpy_however_rows_fall_into_batches(make: Any, expected: Any, rows: Any, weighted: Any) -> None:
+def test_equals_numpy_for_any_split_into_batches(make: Any, expected: Any, rows: Any, weighted: Any) -> None:
     y, p = rows()
     w = np.random.default_rng(2).uniform(0, 2, ROWS).astype("float32") if weighted else None
-    wanted = expected(y.astype("float64"), p.astype("float64"), np.ones(ROWS) if w is None else w.astype("float64"))
+    by_numpy = expected(y.astype("float64"), p.astype("float64"), np.ones(ROWS) if w is None else w.astype("float64"))
     whole, split = in_batches(make(), y, p, w, [ROWS]), in_batches(make(), y, p, w, [1, 32, 7, 10])
-    np.testing.assert_allclose(whole, wanted, rtol=1e-6)
+    np.testing.assert_allclose(whole, by_numpy, rtol=1e-6)
     assert split == pytest.approx(whole, rel=1e-7)
 
 
@@ -115,7 +115,7 @@ def test_r2_of_a_constant_target() -> None:
     assert float(metric.result()) == 0.0
 
 
-def test_accuracy_of_many_classes() -> None:
+def test_accuracy_for_many_classes() -> None:
     metric = classification.Accuracy()
     logits = tf.constant([[1.0, 2.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0, 9.0]])
     labels = tf.constant([[1], [2], [2]])
@@ -123,7 +123,7 @@ def test_accuracy_of_many_classes() -> None:
     assert float(metric.result()) == pytest.approx(2 / 3)
 
 
-def test_confusion_matrix_of_many_classes() -> None:
+def test_confusion_matrix_for_many_classes() -> None:
     metric = classification.ConfusionMatrix()
     logits = tf.eye(3)[:, :]
     metric.update_state(tf.constant([[0], [0], [2]]), logits, sample_weight=tf.constant([1.0, 2.0, 0.5]))
@@ -131,7 +131,7 @@ def test_confusion_matrix_of_many_classes() -> None:
     assert float(metric.result()) == pytest.approx((1 / 3 + 1) / 2)  # class 1 has no row
 
 
-def test_calibration_error_of_many_classes() -> None:
+def test_calibration_error_for_many_classes() -> None:
     metric = classification.CalibrationError(num_bins=1)
     logits = tf.math.log(tf.constant([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]))
     metric.update_state(tf.constant([[0], [1]]), logits)
@@ -142,11 +142,12 @@ def test_auc_by_hand_and_without_one_class() -> None:
     metric = classification.AUC()
     metric.update_state(np.ones((2, 1)), np.zeros((2, 1)))
     assert float(metric.result()) == 0.0
-    metric.update_state(np.array([[0.0], [0.0]]), np.array([[-1.0], [1.0]]))  # each 1 beats one 0 and loses to one
+    # each row of class 1 ranks above one row of class 0 and below the other
+    metric.update_state(np.array([[0.0], [0.0]]), np.array([[-1.0], [1.0]]))
     assert float(metric.result()) == 0.5
 
 
 @pytest.mark.parametrize("make", [classification.AUC, classification.Precision, classification.Recall])
-def test_two_class_metrics_refuse_more(make: Any) -> None:
+def test_two_class_metrics_refuse_more_classes(make: Any) -> None:
     with pytest.raises(ConfigError, match=r"two classes\. Received: 3 classes"):
         make().update_state(tf.constant([[1]]), tf.constant([[1.0, 2.0, 3.0]]))

@@ -32,7 +32,7 @@ def batch(features: Features, rows: int = 6) -> Any:
     return {name: tf.constant(values) for name, values in x.items() if values.shape[1]}
 
 
-wide_deep: Any = WideDeep  # its parts may be None
+wide_deep: Any = WideDeep  # Any, since its parts may be None
 
 CASES: list[Any] = [(WideDeep, features) for features in (MIXED, ONLY_NUMBERS, ONLY_TEXT)]
 CASES += [
@@ -42,8 +42,8 @@ CASES += [(cnn, IMAGE)]
 
 
 @pytest.mark.parametrize(("make", "features"), CASES)
-def test_trains_compiled_and_reloads(make: Any, features: Any, tmp_path: Any) -> None:
-    disable_op_determinism()  # a run in this process may have turned it on, and XLA's pooling lacks it
+def test_models_train_compiled_and_reload(make: Any, features: Any, tmp_path: Any) -> None:
+    disable_op_determinism()  # an earlier run may have turned it on, and XLA's pooling doesn't support it
     keras.utils.set_random_seed(0)
     model = make(features=features, num_outputs=1)
     x, y, optimizer, loss = batch(features), tf.ones([6, 1]), keras.optimizers.SGD(0.02), Huber()
@@ -63,13 +63,13 @@ def test_trains_compiled_and_reloads(make: Any, features: Any, tmp_path: Any) ->
     assert len({v.path for v in model.variables}) == len(model.variables)
 
     model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again(x), model(x))
-    assert [v.path for v in again.trainable_variables] == [v.path for v in model.trainable_variables]
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(x), model(x))
+    assert [v.path for v in loaded.trainable_variables] == [v.path for v in model.trainable_variables]
 
 
 def test_wide_deep_groups_split_the_variables() -> None:
-    for _ in range(2):  # paths don't depend on what was built before
+    for _ in range(2):  # twice, since paths must not depend on earlier models
         model = WideDeep(MIXED, 1, crosses=[["x", "city"]])
         model(batch(MIXED), training=True)
         wide = [v.path for v in model.variables if re.search(WideDeep.optimizer_groups["wide"]["match"], v.path)]
@@ -119,7 +119,7 @@ def test_deep_part_by_hand() -> None:
     assert float(model(x)[0, 0]) == 2 * (0.5 * 1 + 1.0 * 10 + 4 * 100 + 6 * 1000 + 0.5) + 1
 
 
-def test_the_parts_are_summed() -> None:
+def test_the_outputs_of_the_parts_are_summed() -> None:
     x, model = batch(MIXED), wide_deep(MIXED, 3)
     for variable in model.trainable_variables:
         variable.assign(tf.random.stateless_normal(variable.shape, [1, 2]))
@@ -143,13 +143,13 @@ def test_auto_crosses_pairs_of_text_columns_up_to_a_limit() -> None:
         (WideDeep, MIXED, {"wide": False, "deep": False}, "one of the two must be true"),
         (WideDeep, IMAGE, {}, r"needs a table.*array 'image' \(8, 8\)"),
         (mlp, Features({}, {}, {"a": (3,), "b": (3,)}), {}, "or a single array"),
-        (linear, Features({}, {}, {}), {}, "no columns but the target"),
+        (linear, Features({}, {}, {}), {}, "no columns except the target"),
         (cnn, MIXED, {}, "needs images"),
         (cnn, Features({}, {}, {"signal": (16,)}), {}, r"needs images .*array 'signal' \(16,\)"),
         (cnn, IMAGE, {"filters": [8, 8, 8, 8]}, "16 × 16"),
     ],
 )
-def test_what_does_not_fit_is_told(make: Any, features: Any, params: Any, message: Any) -> None:
+def test_arguments_that_do_not_fit_are_refused(make: Any, features: Any, params: Any, message: Any) -> None:
     with pytest.raises(ConfigError, match=message):
         make(features, 1, **params)
 
@@ -167,7 +167,7 @@ def test_mixed_precision_keeps_full_precision_at_the_output() -> None:
         keras.config.set_dtype_policy("float32")
 
 
-def test_mlp_options() -> None:
+def test_mlp_with_dropout_and_normalization() -> None:
     model = mlp(MIXED, 1, hidden_units=[5], dropout=0.5, batch_normalization=True)
     assert [v.path for v in model.trainable_variables] == [
         "hidden_1/kernel",
@@ -192,7 +192,7 @@ def test_residual_mlp_by_hand() -> None:
     assert float(model({"numbers": tf.constant([[0.5, 1.0]])})[0, 0]) == 82 * 2 + 1
 
 
-def test_residual_mlp_options() -> None:
+def test_residual_mlp_with_dropout() -> None:
     model = residual_mlp(MIXED, 1, units=5, num_blocks=1, layers_per_block=1, dropout=0.5)
     assert [v.path for v in model.variables] == [
         "entry/kernel",

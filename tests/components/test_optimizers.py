@@ -44,11 +44,11 @@ def test_ftrl_step_by_hand_and_sparsity() -> None:
 
 
 def test_momentum_by_hand_equals_sgd_with_momentum() -> None:
-    own, theirs = Momentum(0.1, momentum=0.8), keras_optimizers.sgd(0.1, momentum=0.8)
+    momentum, sgd = Momentum(0.1, momentum=0.8), keras_optimizers.sgd(0.1, momentum=0.8)
     a, b = keras.Variable([1.0, -2.0]), keras.Variable([1.0, -2.0])
     for gradient in ([2.0, 1.0], [-1.0, 0.5], [0.25, 0.0]):
-        own.apply([np.array(gradient, "float32")], [a])
-        theirs.apply([np.array(gradient, "float32")], [b])
+        momentum.apply([np.array(gradient, "float32")], [a])
+        sgd.apply([np.array(gradient, "float32")], [b])
     np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6)
     # m: -0.2, -0.06, -0.073
     assert float(a.numpy()[0]) == pytest.approx(1 - 0.2 - 0.06 - 0.073)

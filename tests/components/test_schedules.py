@@ -49,7 +49,7 @@ def test_factor(schedule: Any, step: Any, params: Any, expected: Any) -> None:
 
 
 def test_piecewise_checks_its_lists() -> None:
-    with pytest.raises(ConfigError, match="one more than boundaries"):
+    with pytest.raises(ConfigError, match="must be one more than boundaries"):
         decay.piecewise(0, 100, boundaries=[10], factors=[1.0])
     with pytest.raises(ConfigError, match="must increase"):
         decay.piecewise(0, 100, boundaries=[10, 10], factors=[1.0, 0.5, 0.1])

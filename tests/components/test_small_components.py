@@ -1,4 +1,4 @@
-"""Activations, initializers, regularizers and constraints against values worked out by hand or with NumPy."""
+"""Compares activations, initializers, regularizers and constraints with values computed by hand or with NumPy."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_leaky_relu() -> None:
         (Glorot(seed=1), (300, 500), 2 / 800),
         (Glorot("uniform", seed=1), (300, 500), 2 / 800),
         (He(seed=1), (300, 500), 2 / 300),
-        (He("uniform", seed=1), (3, 3, 40, 90), 2 / 360),  # a convolution's fan-in is its window's
+        (He("uniform", seed=1), (3, 3, 40, 90), 2 / 360),  # a convolution's fan-in includes its window
         (Glorot(seed=1), (3, 3, 40, 90), 2 / (9 * 130)),
     ],
 )
@@ -56,7 +56,7 @@ def test_initializers_have_the_variance_of_their_formula(initializer: Any, shape
         assert np.abs(values).max() <= np.sqrt(3 * variance)
 
 
-def test_an_unseeded_initializer_draws_anew_and_follows_the_global_seed() -> None:
+def test_an_unseeded_initializer_draws_new_values_from_the_global_seed() -> None:
     def draws() -> np.ndarray:
         keras.utils.set_random_seed(3)
         initializer = He()

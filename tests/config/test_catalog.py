@@ -82,11 +82,37 @@ def test_reads_components_without_running_the_file(tmp_path: Path) -> None:
         ),
         ("@register.loss(NAME)\ndef f(): ...", "mine.py:1: the name must be a literal string"),
         ("@register.loss('a-b')\ndef f(): ...", "mine.py:1: a name has letters, digits and _ only. Received: 'a-b'"),
+        (
+            "@register.metric('a', higher_is_beter=True)\ndef f(): ...",
+            "mine.py:1: unknown attribute of metric. Received: 'higher_is_beter'.*Did you mean 'higher_is_better'",
+        ),
+        (
+            "@register.metric('a', higher_is_better=BEST)\ndef f(): ...",
+            "mine.py:1: higher_is_better must be a literal",
+        ),
+        ("@register.optimizer('a', task='regression')\ndef f(): ...", "mine.py:1: unknown attribute of optimizer"),
     ],
 )
 def test_tells_what_is_wrong_with_a_file_and_where(tmp_path: Path, source: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         read(tmp_path, source)
+
+
+def test_attributes_are_in_the_class_or_in_the_decorator(tmp_path: Path) -> None:
+    source = (
+        "@register.metric('gain', higher_is_better=True)\ndef gain(y_true, y_pred): ...\n"
+        "@register.metric('r2')\nclass R2:\n    higher_is_better = True\n"
+        "@register.metric('mae')\ndef mae(y_true, y_pred): ...\n"
+    )
+    components = {component.name: component for component in read(tmp_path, source)}
+    assert {name: own.declared("higher_is_better") for name, own in components.items()} == {
+        "gain": True,
+        "r2": True,
+        "mae": False,
+    }
+    assert components["mae"].declared("task") is None
+    with pytest.raises(KeyError):
+        components["mae"].declared("tasks")
 
 
 def test_unknown_name_gives_the_near_miss_and_the_known_names(tmp_path: Path) -> None:
@@ -127,12 +153,27 @@ def importable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_finds_and_loads_a_plugin_of_the_current_folder(importable: Path) -> None:
     (importable / "my_plugin_a").mkdir()
     (importable / "my_plugin_a" / "losses.py").write_text(
-        "from tfrun import register\n@register.loss('from_plugin_a')\ndef mine(y_true, y_pred): return 5\n"
+        "from tfrun import register\n"
+        "@register.loss('from_plugin_a', task='regression')\ndef mine(y_true, y_pred): return 5\n"
     )
     component = load_catalog(["my_plugin_a"]).get("loss", "from_plugin_a", "loss")
     assert component.module == "my_plugin_a.losses"
     assert component.load()(None, None) == 5
+    assert component.load().task == component.declared("task") == "regression"
     assert load_catalog(["my_plugin_a.losses"]).names("loss").count("from_plugin_a") == 1
+
+
+def test_a_direction_that_is_not_in_the_source_is_refused(importable: Path) -> None:
+    base = "class Score:\n    higher_is_better = True\n"
+    (importable / "plugin_base.py").write_text(base)
+    head = "from plugin_base import Score\nfrom tfrun import register\n"
+    source = "@register.metric('inherited_score')\nclass Mine(Score): ...\n"
+    named = "@register.metric('named_score', higher_is_better=True)\nclass Named(Score): ...\n"
+    (importable / "plugin_scores.py").write_text(head + source + named)
+    components = load_catalog(["plugin_scores"])
+    assert components.get("metric", "named_score", "metric").load().higher_is_better
+    with pytest.raises(ConfigError, match=r"plugin_scores\.py:4: higher_is_better must be True or False in the class"):
+        components.get("metric", "inherited_score", "metric").load()
 
 
 def test_missing_plugin_gives_the_near_miss(importable: Path) -> None:

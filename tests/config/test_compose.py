@@ -56,7 +56,7 @@ def test_optimizer_follows_the_model() -> None:
 
 def test_key_of_a_null_group_chooses_its_default() -> None:
     stopping = compose("early_stopping.patience=5")["early_stopping"]
-    assert stopping == {"monitor": "val/loss", "mode": "min", "patience": 5, "min_delta": 0.0}
+    assert stopping == {"monitor": "val/loss", "mode": None, "patience": 5, "min_delta": 0.0}
 
 
 @pytest.mark.parametrize("group", ["logger", "early_stopping"])

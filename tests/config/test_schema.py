@@ -33,12 +33,20 @@ class Huber:
     def __init__(self, delta: Annotated[float, Gt(0)] = 1.0): ...
 @register.metric("mae")
 def mae(y_true, y_pred): ...
+@register.metric("r2")
+class R2:
+    higher_is_better = True
+@register.metric("gain", higher_is_better=True)
+def gain(y_true, y_pred): ...
 @register.algorithm("supervised")
 class Supervised: ...
 @register.optimizer("adam")
 def adam(learning_rate: Annotated[float, Gt(0)] = 0.001, beta_1: Annotated[float, Ge(0), Lt(1)] = 0.9): ...
 @register.optimizer("sgd")
 def sgd(learning_rate: Annotated[float, Gt(0)] = 0.01): ...
+@register.schedule("plateau")
+class Plateau:
+    def __init__(self, monitor: str = "val/loss", mode: Literal["min", "max"] | None = None): ...
 @register.schedule("cosine")
 def cosine(step, total_steps, final: float = 0.0): ...
 """
@@ -199,6 +207,7 @@ def test_top_level_values_go_to_every_group(config: dict[str, Any], catalog: Cat
         ("trainer.max_epochs", None, "one of max_epochs, max_steps and max_seconds"),
         ("data.validation_split", 0.9, "must be < 1"),
         ("checkpoint.monitor", "val/mea", r"Known: val/loss, val/mae, train/loss, train/mae\. Did you mean 'val/mae'"),
+        ("checkpoint.mode", "smallest", r"^checkpoint\.mode: must be one of 'min', 'max', or null\. Received"),
         ("name", "../up", r"^name: .*Received: '\.\./up'"),
         ("name", "a" * 101, "^name: "),
         ("seed", -1, "^seed: "),
@@ -217,6 +226,31 @@ def test_early_stopping_on_validation_needs_validation_rows(config: dict[str, An
     assert build_settings(config, catalog).to_dict()["early_stopping"]["min_delta"] == 0.0
     with pytest.raises(ConfigError, match=r"val/mae needs validation rows"):
         build_settings(put(config, "data.validation_split", 0), catalog)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "given", "mode"),
+    [
+        ("val/loss", None, "min"),
+        ("val/mae", None, "min"),
+        ("val/fit", None, "max"),
+        ("train/profit", None, "max"),
+        ("val/fit", "min", "min"),  # a given mode wins
+        ("val/loss", "max", "max"),
+    ],
+)
+def test_a_mode_that_is_not_given_is_that_of_the_metric(
+    config: dict[str, Any], catalog: Catalog, monitor: str, given: str | None, mode: str
+) -> None:
+    config["metric"] |= {"fit": {"name": "r2"}, "profit": {"name": "gain"}}
+    config["checkpoint"] |= {"monitor": monitor, "mode": given}
+    config["early_stopping"] = {"monitor": monitor, "mode": given, "patience": 3, "min_delta": 0}
+    config["optimizer"]["groups"]["all"]["schedule"] = {"name": "plateau", "monitor": monitor, "mode": given}
+    settings = build_settings(config, catalog)
+    assert settings.early_stopping is not None and settings.groups["all"].schedule is not None
+    assert settings.checkpoint.mode == settings.early_stopping.mode == mode
+    assert settings.groups["all"].schedule.params == {"monitor": monitor, "mode": mode}
+    assert settings.to_dict()["checkpoint"]["mode"] == mode
 
 
 def test_missing_section_and_key(config: dict[str, Any], catalog: Catalog) -> None:

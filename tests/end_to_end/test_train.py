@@ -18,8 +18,8 @@ import yaml
 
 Tfrun = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = Path(sys.executable).with_name("tfrun")
-KEYS = """run_id, name, status, started, ended, argv, overrides, seed, epoch, step, metrics, best, timing, engine,
-    groups, parameters, data, versions, git, error"""  # as DESIGN.md has them
+KEYS = """run_id, name, status, started, ended, argv, overrides, seed, epoch, step, metrics, best, higher_is_better,
+    timing, engine, groups, parameters, data, versions, git, error"""  # as DESIGN.md has them
 TIMES = """import_seconds, build_seconds, compile_seconds, train_seconds, eval_seconds, checkpoint_seconds,
     steps_per_second"""
 FILES = {
@@ -92,6 +92,7 @@ def test_run_json(twice: Any) -> None:
     }
     assert told["overrides"] == told["argv"][1:] == ["trainer.max_epochs=2"]
     names = ["loss", "mae", "rmse"]
+    assert told["higher_is_better"] == dict.fromkeys(names, False)
     assert list(told["metrics"]) == [f"{split}/{name}" for split in ("train", "val", "test") for name in names]
     assert list(told["best"]) == ["epoch", "step", "monitor", *(f"{s}/{n}" for s in ("train", "val") for n in names)]
     assert list(told["timing"]) == re.findall(r"\w+", TIMES)

@@ -94,6 +94,41 @@ def test_another_metric_has_its_own_direction(sweep: Path) -> None:
         compare([str(sweep)], "val/hit")
 
 
+def note(root: Path, **keys: Any) -> None:
+    """Adds keys to the `run.json` of each run."""
+    for path in root.glob("*/run.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+
+
+def test_run_json_tells_the_direction_of_a_metric_of_a_plugin_that_is_gone(sweep: Path) -> None:
+    note(sweep, higher_is_better={"loss": False, "hits": False})  # not the catalog's accuracy
+    assert compare([str(sweep)], "val/hits").mode == "min"
+    note(sweep, higher_is_better={"loss": False, "hits": True})
+    assert compare([str(sweep)], "val/hits").mode == "max"
+    assert compare([str(sweep)], "val/loss").mode == "min"
+
+
+def test_a_mode_that_the_config_leaves_open_is_that_of_the_metric(tmp_path: Path) -> None:
+    for number, best in enumerate([0.3, 0.5]):
+        write(tmp_path, number, best, checkpoint={"monitor": "val/hits", "mode": None})
+    assert [row.folder.path.name for row in compare([str(tmp_path)]).rows] == ["1", "0"]
+    write(tmp_path, 2, 0.1, checkpoint={"monitor": "val/hits", "mode": "min"})
+    assert compare([str(tmp_path / "2"), str(tmp_path / "0")]).mode == "min"  # a given mode wins
+
+
+@pytest.mark.parametrize(("plugins", "mode"), [(["their_metrics"], "max"), (["gone"], "min"), ([], "min")])
+def test_the_catalog_tells_the_direction_of_earlier_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugins: list[str], mode: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = (
+        "from tfrun import register\n@register.metric('their_gain', higher_is_better=True)\ndef f(y, y_pred): ...\n"
+    )
+    Path("their_metrics.py").write_text(source)
+    write(tmp_path / "runs", 0, 0.3, plugins=plugins, metric={"hits": {"name": "their_gain"}})
+    assert compare(["runs"], "val/hits").mode == mode
+
+
 def test_the_last_epoch_counts_where_asked(sweep: Path) -> None:
     write(sweep, 5, 0.05, seed=3, model={"units": 4, "same": True})
     run = json.loads((sweep / "5" / "run.json").read_text())

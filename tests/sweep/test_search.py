@@ -73,8 +73,8 @@ def end(search: Search, job: Job, value: float | None, status: str = "completed"
     search.ended(job, read_outcome(job.folder, ()))
 
 
-def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}").trials
+def load_study(folder: Path) -> optuna.Study:
+    return optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
 
 
 def rate(job: Job) -> float:
@@ -88,7 +88,7 @@ def rate(job: Job) -> float:
         (("optimizer.learning_rate=interval(-1,2)",), "optimizer.learning_rate=-1"),
         (("loss=huber,hubber", RATE), "Did you mean 'huber'?"),
         ((RATE, "hydra.sweeper.objectives={val/accuracy: max}"), "hydra.sweeper.objectives"),
-        ((RATE, "hydra.sweeper.objectives={val/mae: small}"), "must be min or max"),
+        ((RATE, "hydra.sweeper.objectives={val/mae: small}"), "must be min, max or null"),
         ((RATE, "hydra.sweeper.objectives={val/mae: min, val/loss: min}", "hydra.sweeper.pruner=median"), "several"),
         ((RATE, "loss=mse,huber"), "val/loss doesn't say which loss is better"),
         ((RATE, "loss=huber", "loss.delta=interval(1,2)", "hydra.sweeper.objectives={train/loss: min}"), "loss.delta"),
@@ -111,7 +111,7 @@ def test_the_study_gets_the_result_of_each_job(begin: Make, tmp_path: Path) -> N
         rates.append(rate(job))
         losses.append((math.log10(rate(job)) + 2) ** 2)  # smallest at 0.01
         end(search, job, losses[-1])
-    saved = trials(tmp_path / "s")
+    saved = load_study(tmp_path / "s").trials
     assert [trial.value for trial in saved] == losses and len(losses) == 6
     assert [trial.params["optimizer.learning_rate"] for trial in saved] == pytest.approx(rates, rel=1e-5)
 
@@ -154,7 +154,12 @@ def test_unpromising_jobs_are_pruned(begin: Make, tmp_path: Path) -> None:
     assert search.should_prune(bad, Progress(bad.number, 11, 44, 1, {"val/loss": 9.0}, True))
     end(search, bad, 9.0, "pruned")
     end(search, good, None, "diverged")
-    assert [trial.state.name for trial in trials(tmp_path / "s")] == ["COMPLETE", "COMPLETE", "FAIL", "PRUNED"]
+    assert [trial.state.name for trial in load_study(tmp_path / "s").trials] == [
+        "COMPLETE",
+        "COMPLETE",
+        "FAIL",
+        "PRUNED",
+    ]
 
 
 def test_several_objectives_and_constraints(begin: Make, tmp_path: Path) -> None:
@@ -162,10 +167,28 @@ def test_several_objectives_and_constraints(begin: Make, tmp_path: Path) -> None
     search = begin(tmp_path / "s", RATE, objectives, "hydra.sweeper.constraints=['val/mae <= 5', 'parameters > 9']")
     for mae in (4.0, 8.0):
         end(search, next_job(search), 1.0, mae=mae)
-    first, second = trials(tmp_path / "s")
+    first, second = load_study(tmp_path / "s").trials
     assert first.values == [1.0, 4.0] and second.values == [1.0, 8.0]
     assert first.constraints == {"val/mae <= 5": -1.0, "parameters > 9": 2.0}  # 7 parameters are 2 too few
     assert second.constraints == {"val/mae <= 5": 3.0, "parameters > 9": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "directions"),
+    [
+        (["checkpoint.monitor=val/r2"], ["MAXIMIZE"]),
+        (["checkpoint.monitor=val/mae"], ["MINIMIZE"]),
+        (
+            ["hydra.sweeper.objectives={val/r2: null, val/mae: null, val/loss: max}"],
+            ["MAXIMIZE", "MINIMIZE", "MAXIMIZE"],
+        ),
+    ],
+)
+def test_an_objective_without_a_direction_has_that_of_its_metric(
+    begin: Make, tmp_path: Path, words: list[str], directions: list[str]
+) -> None:
+    begin(tmp_path / "s", RATE, "metric=[mae,r2]", *words)
+    assert [direction.name for direction in load_study(tmp_path / "s").directions] == directions
 
 
 def test_a_killed_search_is_resumed(begin: Make, make: Make, tmp_path: Path) -> None:
@@ -188,7 +211,7 @@ def test_a_killed_search_is_resumed(begin: Make, make: Make, tmp_path: Path) -> 
         numbers.append(job.number)
         end(again, job, 4.0)
     assert numbers == [3, 4, 5]
-    saved = trials(tmp_path / "s")
+    saved = load_study(tmp_path / "s").trials
     assert [trial.value for trial in saved] == [1.0, 2.0, 3.0, None, 4.0, 4.0, 4.0]
     assert saved[3].state.name == "FAIL"
 

@@ -17,12 +17,8 @@ from tfrun.config import plugins as plugin_files
 from tfrun.config import registry
 from tfrun.config.plugins import Module
 from tfrun.errors import ConfigError, TfrunError, unknown
+from tfrun.protocols import RESERVED, MetricOffer, literals
 
-RESERVED = {  # parameters that the engine fills in
-    *("self", "y_true", "y_pred", "sample_weight", "step", "features", "num_outputs", "more_outputs"),
-    *("text_encodings", "rows_only"),
-    *("total_steps", "steps_per_epoch", "name", "dtype", "reduction", "args", "kwargs"),
-}
 # functions that are called with a tensor or a shape, whatever its name: that one has no default
 CALLED_WITH_OTHERS = ("activation", "constraint", "initializer", "regularizer")
 NOT_LITERAL = object()  # the default of a parameter whose default only running the code would tell
@@ -43,7 +39,11 @@ class Param:
 
 @dataclass(frozen=True)
 class Component:
-    """A registered class or function, as its source file tells it."""
+    """A registered class or function, as its source file tells it.
+
+    Attributes:
+        attributes: the literals in a class and in the decorator's keywords.
+    """
 
     kind: str
     name: str
@@ -68,11 +68,16 @@ class Component:
         known = [param for param in self.params if param.default is not NOT_LITERAL]
         return {param.name: "???" if param.required else param.default for param in known}
 
+    def declared(self, attribute: str) -> Any:
+        """Returns an attribute that `protocols` lists as a literal, or its default. Raises KeyError for another one."""
+        return self.attributes.get(attribute, literals(self.kind)[attribute])
+
     def load(self) -> Any:
         """Imports the module and returns the class or function.
 
         Raises:
-            ConfigError: importing the plugin failed, or registered nothing under this name.
+            ConfigError: importing the plugin failed, or registered nothing under this name, or a metric that says
+                something else of its direction than its source does.
         """
         ours = self.module.startswith("tfrun.")
         if not ours:
@@ -89,11 +94,23 @@ class Component:
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(f"{self._fault(error)}: importing plugin {self.module} failed. {reason}") from error
         try:
-            return registry.lookup(self.kind, self.name)
+            loaded = registry.lookup(self.kind, self.name)
         except KeyError:
             raise ConfigError(
                 f"{self.origin}: importing {self.module} did not register {self.kind}={self.name}"
             ) from None
+        if self.kind == "metric":
+            self._check_direction(MetricOffer.of(loaded).higher_is_better)
+        return loaded
+
+    def _check_direction(self, higher_is_better: Any) -> None:
+        """Raises ConfigError for a direction that wasn't read, as the wrong epoch's weights would be kept."""
+        if higher_is_better != self.declared("higher_is_better"):
+            raise ConfigError(
+                f"{self.origin}: higher_is_better must be True or False in the class itself, or in the decorator: "
+                f"@register.metric({self.name!r}, higher_is_better=True). "
+                f"Received: {higher_is_better!r}, from elsewhere"
+            )
 
     def _fault(self, error: BaseException) -> str:
         lines = [
@@ -175,8 +192,8 @@ class _Reader:
                     if registered:
                         yield self._component(*registered, node)
 
-    def _registered(self, decorator: ast.expr) -> tuple[str, str] | None:
-        """Returns ("loss", "huber") for `register.loss("huber")`, None for any other decorator."""
+    def _registered(self, decorator: ast.expr) -> tuple[str, str, dict[str, Any]] | None:
+        """Returns ("loss", "huber", {}) for `register.loss("huber")`, None for any other decorator."""
         if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute)):
             return None
         if ast.unparse(decorator.func.value).rpartition(".")[2] != "register":
@@ -191,9 +208,18 @@ class _Reader:
             )
         if not re.fullmatch(r"[A-Za-z_]\w*", name.value):
             raise ConfigError(f"{where}: a name has letters, digits and _ only. Received: {name.value!r}")
-        return kind, name.value
+        return kind, name.value, dict(self._keyword(kind, keyword, where) for keyword in decorator.keywords)
 
-    def _component(self, kind: str, name: str, node: Definition) -> Component:
+    def _keyword(self, kind: str, keyword: ast.keyword, where: str) -> tuple[str, Any]:
+        """Returns ("task", "regression") for `register.loss("huber", task="regression")`."""
+        if keyword.arg not in literals(kind):
+            raise unknown(where, f"attribute of {kind}", keyword.arg or "**", literals(kind))
+        value = self._literal(keyword.value)
+        if value is NOT_LITERAL:
+            raise ConfigError(f"{where}: {keyword.arg} must be a literal, so that it is known without running the file")
+        return keyword.arg, value
+
+    def _component(self, kind: str, name: str, keywords: dict[str, Any], node: Definition) -> Component:
         function = self._function(node)
         doc = inspect.cleandoc(ast.get_docstring(node) or "")
         docs = _parameter_docs(doc) or _parameter_docs(
@@ -202,7 +228,7 @@ class _Reader:
         params = tuple(self._params(function, docs)) if function else ()
         if kind in CALLED_WITH_OTHERS and function is node:
             params = tuple(param for param in params if not param.required)
-        attributes = self._attributes(node) if isinstance(node, ast.ClassDef) else {}
+        attributes = (self._attributes(node) if isinstance(node, ast.ClassDef) else {}) | keywords
         return Component(
             kind, name, self.module.name, node.name, self.module.file, node.lineno, params, doc, attributes
         )

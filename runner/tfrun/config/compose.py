@@ -381,7 +381,7 @@ def _nodes(catalog: Catalog, folders: Sequence[Path]) -> dict[str, dict[str, Any
 
 
 def _groups_for(model: Component | None) -> dict[str, Any]:
-    groups = (model.attributes.get("optimizer_groups") if model else None) or ONE_GROUP
+    groups = (model.declared("optimizer_groups") if model else None) or ONE_GROUP
     more = {
         "schedule": None,
         "clip_norm": None,

@@ -31,7 +31,7 @@ def check_together(settings: Settings, catalog: Catalog) -> None:
         )
     _check_monitors(settings)
     dataset = catalog.get("dataset", data.name, "data.name")
-    check_task(settings, catalog, data.params.get("task") or dataset.attributes.get("task"))
+    check_task(settings, catalog, data.params.get("task") or dataset.declared("task"))
 
 
 def _check_monitors(settings: Settings) -> None:
@@ -74,7 +74,7 @@ def check_task(settings: Settings, catalog: Catalog, task: str | None) -> None:
     Called once more when the data has been read, since a data set may find out its task only then.
     """
     algorithm = catalog.get("algorithm", settings.algorithm.name, "algorithm.name")
-    if algorithm.attributes.get("own_targets"):
+    if algorithm.declared("own_targets"):
         if settings.metric:
             raise ConfigError(
                 f"metric: algorithm={algorithm.name} doesn't learn the data's target, which metrics compare with. "
@@ -88,10 +88,10 @@ def check_task(settings: Settings, catalog: Catalog, task: str | None) -> None:
         if metric.output == MAIN_OUTPUT  # what the others measure is known only to the model
     }
     for where, (kind, chosen) in used.items():
-        its_task = catalog.get(kind, chosen.name, where).attributes.get("task")
+        its_task = catalog.get(kind, chosen.name, where).declared("task")
         if task in ("regression", "classification") and its_task not in (None, task):
             fitting = [
-                other for other in catalog.names(kind) if catalog.get(kind, other, where).attributes.get("task") == task
+                other for other in catalog.names(kind) if catalog.get(kind, other, where).declared("task") == task
             ]
             raise ConfigError(
                 f"{where}: {chosen.name} is for {its_task}, and the target of data={settings.data.name} is for {task}. "

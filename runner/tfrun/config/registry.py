@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from tfrun.errors import ConfigError
@@ -29,18 +29,28 @@ _components: dict[tuple[str, str], Any] = {}
 
 
 class _Register:
-    """One decorator for each kind. Keep the name a literal: the catalog reads it without importing the module."""
+    """One decorator for each kind.
 
-    def __getattr__(self, kind: str) -> Callable[[str], Decorator]:
+    Keep the name and the keywords literals: the catalog reads them without importing the module. A keyword becomes an
+    attribute of the component: `@register.metric("gain", higher_is_better=True)`.
+    """
+
+    def __getattr__(self, kind: str) -> Callable[..., Decorator]:
         if kind not in KINDS:
             raise AttributeError(f"register.{kind}: no such kind. Known: {', '.join(KINDS)}")
-        return lambda name: lambda component: _add(kind, name, component)
+
+        def named(name: str, **attributes: Any) -> Decorator:
+            return lambda component: _add(kind, name, component, attributes)
+
+        return named
 
 
 register = _Register()
 
 
-def _add(kind: str, name: str, component: T) -> T:
+def _add(kind: str, name: str, component: T, attributes: Mapping[str, Any]) -> T:
+    for attribute, value in attributes.items():
+        setattr(component, attribute, value)
     earlier = _components.setdefault((kind, name), component)
     if _origin(earlier) != _origin(component):  # the same origin again is a reloaded module
         raise ConfigError(f"{kind}={name} is registered twice: {_origin(earlier)} and {_origin(component)}")

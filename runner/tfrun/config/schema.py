@@ -8,6 +8,7 @@ from typing import Any
 from tfrun.config.catalog import Catalog
 from tfrun.config.component_schema import component
 from tfrun.config.cross_checks import MAIN_OUTPUT, check_path, check_together
+from tfrun.config.directions import mode_of, with_mode
 from tfrun.config.keys import check_name, refuse_missing, refuse_unknown, require_mapping, unknown_key
 from tfrun.config.optimizer_schema import optimizer_groups
 from tfrun.config.settings import (
@@ -19,8 +20,10 @@ from tfrun.config.settings import (
     SHARED_KEYS,
     TEXT_ENCODINGS,
     TOP_LEVEL_KEYS,
+    CheckpointSettings,
     ComponentSettings,
     DataSettings,
+    EarlyStoppingSettings,
     MetricSettings,
     Settings,
     TextEncoding,
@@ -67,7 +70,7 @@ def build_settings(config: dict[str, Any], catalog: Catalog, overrides: Sequence
             fields["groups"] = optimizer_groups(value, catalog, overrides)
         else:
             fields[key] = None if value is None and key in OPTIONAL_SECTIONS else _plain_section(key, value)
-    settings = Settings(**fields)
+    settings = Settings(**fields | _modes(fields, catalog))
     check_together(settings, catalog)
     return settings
 
@@ -89,6 +92,20 @@ def _plain_section(section: str, value: Any) -> Any:
         keys = {"name": keys["name"]}
     refuse_unknown(section, require_mapping(section, value), keys)
     return PLAIN_SECTIONS[section](**_checked(section, value, keys))
+
+
+def _modes(fields: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
+    """Returns the fields in which a `mode` that is null becomes that of the monitored metric."""
+    metrics = fields["metric"]
+    resolved: dict[str, Any] = {
+        "groups": {name: with_mode(group, metrics, catalog) for name, group in fields["groups"].items()}
+    }
+    for key, kind in (("checkpoint", CheckpointSettings), ("early_stopping", EarlyStoppingSettings)):
+        section = fields[key]
+        if section is not None:
+            mode = section.mode or mode_of(section.monitor, metrics, catalog)
+            resolved[key] = kind(**vars(section) | {"mode": mode})
+    return resolved
 
 
 def _checked(section: str, value: Any, keys: Mapping[str, str]) -> dict[str, Any]:

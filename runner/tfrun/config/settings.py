@@ -146,14 +146,25 @@ class StrategySettings:
 
 
 @dataclass(frozen=True)
-class CheckpointSettings:
-    """When the state is saved, and which epoch's weights are the best."""
+class CheckpointSection:
+    """When the state is saved, and which epoch's weights are the best.
+
+    Attributes:
+        mode: whether a smaller or a greater value is better; None is what the monitored metric says.
+    """
 
     every_epochs: Annotated[int, Ge(1)] | None
     every_steps: Annotated[int, Ge(1)] | None
     every_seconds: Annotated[float, Gt(0)] | None
     keep: Annotated[int, Ge(1)]
     monitor: str
+    mode: Literal["min", "max"] | None
+
+
+@dataclass(frozen=True)
+class CheckpointSettings(CheckpointSection):
+    """The same with the mode filled in."""
+
     mode: Literal["min", "max"]
 
 
@@ -166,13 +177,24 @@ class LoggerSettings:
 
 
 @dataclass(frozen=True)
-class EarlyStoppingSettings:
-    """When a run ends because its monitored value no longer improves."""
+class EarlyStoppingSection:
+    """When a run ends because its monitored value no longer improves.
+
+    Attributes:
+        mode: whether a smaller or a greater value is better; None is what the monitored metric says.
+    """
 
     monitor: str
-    mode: Literal["min", "max"]
+    mode: Literal["min", "max"] | None
     patience: Annotated[int, Ge(0)]
     min_delta: Annotated[float, Ge(0)]
+
+
+@dataclass(frozen=True)
+class EarlyStoppingSettings(EarlyStoppingSection):
+    """The same with the mode filled in."""
+
+    mode: Literal["min", "max"]
 
 
 @dataclass(frozen=True)
@@ -226,9 +248,9 @@ SHARED_KEYS = {"data": field_types(DataSettings), "metric": field_types(MetricSe
 PLAIN_SECTIONS = {
     "trainer": TrainerSettings,
     "strategy": StrategySettings,
-    "checkpoint": CheckpointSettings,
+    "checkpoint": CheckpointSection,
     "logger": LoggerSettings,
-    "early_stopping": EarlyStoppingSettings,
+    "early_stopping": EarlyStoppingSection,
 }
 OPTIONAL_SECTIONS = ("logger", "early_stopping")  # these may be null
 COMPONENT_SECTIONS = {"data": "dataset", "model": "model", "loss": "loss", "algorithm": "algorithm"}  # section -> kind

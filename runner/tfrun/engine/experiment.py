@@ -25,6 +25,7 @@ import numpy as np
 from rich.console import Console
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.directions import higher_is_better
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data.table import Table
@@ -142,7 +143,8 @@ async def run(
         if before.get("status") == "completed" and not _has_more_to_do(settings, before):
             say(console, f"{shown(folder.path)} is completed already, at step {before['step']}")
             return 0
-        run = new_run(settings, folder, overrides) | before | {"status": "running", "ended": None, "error": None}
+        run = new_run(settings, folder, overrides, catalog) | before
+        run |= {"status": "running", "ended": None, "error": None}
         run |= {"versions": provenance.versions(), "git": provenance.git()}
         if resume:
             for line in _not_the_same(before, run["versions"]):
@@ -191,7 +193,7 @@ def _end_at_once(console: Console, folder: RunFolder, number: int) -> None:
         folder.write_run(run | {"status": "stopped", "ended": now(), "error": fault})
 
 
-def new_run(settings: Settings, folder: RunFolder, overrides: Sequence[str]) -> dict[str, Any]:
+def new_run(settings: Settings, folder: RunFolder, overrides: Sequence[str], catalog: Catalog) -> dict[str, Any]:
     """Returns `run.json` before anything has happened; `docs/run-folder.md` explains the keys."""
     return {
         "run_id": folder.run_id,
@@ -206,6 +208,7 @@ def new_run(settings: Settings, folder: RunFolder, overrides: Sequence[str]) -> 
         "step": 0,
         "metrics": {},
         "best": {},
+        "higher_is_better": higher_is_better(settings.metric, catalog),
         "timing": {},
         "engine": {},
         "groups": [],

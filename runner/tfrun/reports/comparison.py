@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from rich.table import Table
 
+from tfrun.config.catalog import Catalog, load_catalog
 from tfrun.config.cross_checks import is_comparable
 from tfrun.config.keys import flatten
 from tfrun.console import Terminal, say, short_names, shown
@@ -26,7 +27,6 @@ from tfrun.files.runs import RunFolder
 NOT_COMPARED = ("output_root", "tags", "plugins")  # keys that say nothing of what was trained
 MIN_FOR_IMPORTANCE = 8  # runs; of fewer a forest says nothing
 LOG_SPAN = 30  # numbers whose greatest is so many times the least are looked at by their logarithms
-GREATER_IS_BETTER = ("accuracy", "auc", "fbeta", "precision", "r2", "recall")  # metrics, by their registered names
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ def compare(paths: Sequence[str], metric: str | None = None, mode: str | None = 
     Args:
         paths: run folders, sweeps, or folders with such in them.
         metric: what to order by, `val/mae` for instance; None is what the first run's best weights were chosen by.
-        mode: `min` or `max`; None takes it from the metric.
+        mode: `min` or `max`; None is the first run's `checkpoint.mode` for the value that it monitored, if it was
+            set, and else what the metric says.
         take: `best` or `last`, of which epoch.
 
     Raises:
@@ -147,9 +148,8 @@ def compare(paths: Sequence[str], metric: str | None = None, mode: str | None = 
     if metric not in known and any(row.run["status"] == "completed" for row in rows):
         raise unknown("metric", "metric of these runs", metric, known)
     if mode is None:
-        name = first.get(f"metric.{metric.partition('/')[2]}.name")
-        own = metric == first["checkpoint.monitor"]
-        mode = str(first["checkpoint.mode"]) if own else "max" if name in GREATER_IS_BETTER else "min"
+        configured = first.get("checkpoint.mode") if metric == first["checkpoint.monitor"] else None
+        mode = str(configured) if configured else _mode_of(metric, rows[0])
     elif mode not in ("min", "max"):
         raise unknown("mode", "mode", mode, ["min", "max"])
     if take not in ("best", "last"):
@@ -162,6 +162,24 @@ def compare(paths: Sequence[str], metric: str | None = None, mode: str | None = 
         return not is_there, sign * value if value is not None and is_there else 0.0
 
     return Comparison(sorted(rows, key=rank), _differing(rows), metric, mode, take)
+
+
+def _mode_of(metric: str, row: Row) -> str:
+    """Returns `max` if a greater value is better: as `run.json` says, or the catalog for runs of earlier versions."""
+    key = metric.partition("/")[2]
+    noted = row.run.get("higher_is_better") or {}
+    if key not in noted:
+        component = _catalog(row.config.get("plugins")).find("metric", row.config.get(f"metric.{key}.name"))
+        noted = {key: component is not None and component.declared("higher_is_better")}
+    return "max" if noted[key] else "min"
+
+
+def _catalog(plugins: Any) -> Catalog:
+    """Returns the components with those of a run's plugins, if they can still be found."""
+    try:
+        return load_catalog([str(name) for name in plugins or ()])
+    except ConfigError:
+        return load_catalog()
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:

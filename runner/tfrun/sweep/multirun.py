@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -97,7 +98,7 @@ def resume(session: Session, sweep: Composed, folder: RunFolder, retry: bool) ->
         left = [trial for trial in trials if is_left(folder, trial, retry=retry)]
         ledger.record_missing_ends([trial for trial in trials if trial not in left])
         say(Terminal(), f"{shown(folder.path)}: {len(left)} of {len(trials)} jobs are left to do")
-        source = _old_source(session, sweep, header)
+        source = _old_source(session, sweep, header, trials)
         source.begin(folder.path, ledger, trials=trials, left=left)
         return _run_all(Pool(session.catalog, ledger, settings=launcher, mode=source.mode), source, folder)
 
@@ -124,12 +125,15 @@ def _new_source(session: Session, sweep: DictConfig, launcher: LauncherSettings)
     return HydraSweeper.from_config(session, sweep, threads=threads)
 
 
-def _old_source(session: Session, sweep: Composed, header: dict[str, Any]) -> Source:
+def _old_source(session: Session, sweep: Composed, header: dict[str, Any], trials: Sequence[Trial]) -> Source:
     """Returns the source that resumes a sweep: whatever ran it first, the known trials of a grid are enough."""
     if source := _chosen_source(session, sweep.cfg, header["threads"]):
         return source
     composer = Composer(session, sweep.cfg, swept=header["swept"], threads=header["threads"])
-    return Grid([], composer=composer, mode=sweep.config["checkpoint"]["mode"])
+    mode = sweep.config["checkpoint"]["mode"]
+    if mode is None:  # the metric has one, which the config of a job names
+        mode = composer(trials[0].overrides, 0).settings.checkpoint.mode if trials else "min"
+    return Grid([], composer=composer, mode=mode)
 
 
 def _chosen_source(session: Session, sweep: DictConfig, threads: int | None) -> Source | None:

@@ -13,8 +13,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Session
 from tfrun.config.cross_checks import monitored_values
+from tfrun.config.directions import mode_of
 from tfrun.errors import ConfigError, DataError, TfrunError, unknown
 from tfrun.sweep import optuna_private
 from tfrun.sweep.composer import Composer
@@ -37,19 +39,29 @@ class Search(Source):
         composer: makes the jobs.
         first: a job of the space.
         studies: opens the study.
+        directions: `minimize` or `maximize` by objective.
 
     Raises:
-        ConfigError: an objective or a constraint is wrong, or they don't fit the space or the pruner.
+        ConfigError: a constraint is wrong, or the objectives don't fit the space or the pruner.
     """
 
-    def __init__(self, settings: SearchSettings, space: Space, *, composer: Composer, first: Job, studies: Studies):
+    def __init__(
+        self,
+        settings: SearchSettings,
+        space: Space,
+        *,
+        composer: Composer,
+        first: Job,
+        studies: Studies,
+        directions: dict[str, Direction],
+    ):
         self.space = space
         self.composer = composer
         self.mode = first.settings.checkpoint.mode
         self._settings = settings
         self._first = first
         self._studies = studies
-        self._directions = _directions(settings, first)
+        self._directions = directions
         self.space.check_comparable(self._directions)
         self._constraints = {text: parse_constraint(text) for text in settings.constraints}
         if settings.pruner and len(self._directions) > 1:
@@ -78,7 +90,8 @@ class Search(Source):
         composer = Composer(session, sweep, swept=space.keys, threads=threads)
         first = [composer(space.overrides(values), 0) for values in space.probes()][0]
         studies = Studies.check(settings, space, max_epochs=first.settings.trainer.max_epochs)
-        return cls(settings, space, composer=composer, first=first, studies=studies)
+        directions = _directions(settings, first, session.catalog)
+        return cls(settings, space, composer=composer, first=first, studies=studies, directions=directions)
 
     @property
     def first(self) -> Job:
@@ -184,14 +197,21 @@ class Search(Source):
         self._ledger.record_state(number, "failed")
 
 
-def _directions(settings: SearchSettings, first: Job) -> dict[str, Direction]:
-    """Returns `minimize` or `maximize` by objective. Raises ConfigError if a run has no such value."""
+def _directions(settings: SearchSettings, first: Job, catalog: Catalog) -> dict[str, Direction]:
+    """Returns the direction of each objective; an objective without one has that of its metric.
+
+    Raises:
+        ConfigError: a run has no such value, or the direction is wrong.
+    """
     checkpoint = first.settings.checkpoint
     objectives = settings.objectives or {checkpoint.monitor: checkpoint.mode}
     known = monitored_values(first.settings)
+    directions: dict[str, Direction] = {}
     for name, mode in objectives.items():
         if name not in known:
             raise unknown("hydra.sweeper.objectives", "value", str(name), known)
-        if mode not in ("min", "max"):
-            raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min or max. Received: {mode!r}")
-    return {str(name): "minimize" if mode == "min" else "maximize" for name, mode in objectives.items()}
+        if mode not in ("min", "max", None):
+            raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min, max or null. Received: {mode!r}")
+        mode = mode or mode_of(str(name), first.settings.metric, catalog)
+        directions[str(name)] = "minimize" if mode == "min" else "maximize"
+    return directions

@@ -26,6 +26,7 @@ import tensorflow as tf
 from tfrun.config import registry
 from tfrun.engine.building import devices
 from tfrun.errors import ConfigError
+from tfrun.protocols import ABSENT, InitializerOffer, LayerOffer, LossOffer, MetricOffer, SavedOffer
 
 ROWS = 8
 FAR = 1e4  # where formulas overflow that are right near 0
@@ -72,7 +73,7 @@ def collected(contract: Iterator[Finding]) -> list[Finding]:
 def _loss(make: Make) -> Iterator[Finding]:
     made = make()
     call = made.call if isinstance(made, keras.losses.Loss) else made
-    for y, y_pred in _accepted(call, getattr(made, "task", "regression")):
+    for y, y_pred in _accepted(call, LossOffer.of(made).task or "regression"):
         values = tf.convert_to_tensor(call(y, y_pred))
         given = f"{_shapes(y)} and {_shapes(y_pred)} give {_shapes(values)}"
         yield Finding("gives each example a value", values.shape in ((ROWS,), y_pred.shape), given)
@@ -107,7 +108,7 @@ def _metric(make: Make) -> Iterator[Finding]:
             own.update_state(y, y_pred, sample_weight=weights)
         return float(own.result())
 
-    task = getattr(make(), "task", "regression")
+    task = MetricOffer.of(make()).task or "regression"
     for y, y_pred in _accepted(lambda y, y_pred: fresh().update_state(y, y_pred), task):
         whole = value((y, y_pred, None))
         cut = value(*[(y[a:b], y_pred[a:b], None) for a, b in ((0, 1), (1, 4), (4, ROWS))])
@@ -189,14 +190,15 @@ def _initializer(make: Make) -> Iterator[Finding]:
     values = np.asarray(made(DRAWS), "float64")
     spread = f"mean {values.mean():.2g}, variance {values.var():.4g} for {DRAWS}"
     yield Finding("values are finite", bool(np.isfinite(values).all()), spread)
-    if hasattr(made, "variance"):
-        claimed = made.variance(*DRAWS)
+    offer = InitializerOffer.of(made)
+    if offer.variance is not None:
+        claimed = offer.variance(*DRAWS)
         kept = abs(values.var() / claimed - 1) < NEAR and abs(values.mean()) < 5 * math.sqrt(claimed / values.size)
         yield Finding("has mean 0 and the variance it claims", kept, f"{values.var():.4g}, claimed {claimed:.4g}")
-    if values.std() > 0 and hasattr(made, "seed"):
+    if values.std() > 0 and offer.seed is not ABSENT:
         again = np.array_equal(values, np.asarray(made(DRAWS), "float64"))
-        promise = "each call draws anew" if made.seed is None else "its seed gives the same values again"
-        yield Finding(promise, again == (made.seed is not None))
+        promise = "each call draws anew" if offer.seed is None else "its seed gives the same values again"
+        yield Finding(promise, again == (offer.seed is not None))
     yield from made_again(made)
 
 
@@ -295,8 +297,9 @@ def _call(made: Any, y: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
 
 def _inputs_of(made: Any, make: Make) -> Any:
     """Returns what the layer gives as an example itself, or else rows or sequences, whichever it takes."""
-    if hasattr(made, "example_inputs"):
-        return made.example_inputs()
+    example_inputs = LayerOffer.of(made).example_inputs
+    if example_inputs is not None:
+        return example_inputs()
     rows = _normal(ROWS, 6)
     try:
         make()(rows)
@@ -351,9 +354,10 @@ def _differentiable(run: Callable[[tf.Tensor], Any], x: tf.Tensor) -> Finding:
 
 def made_again(made: Any, outputs: Callable[[Any], Any] | None = None) -> Iterator[Finding]:
     """Whether an object made again from its config is the same, as it is when a model is loaded."""
-    if not hasattr(made, "get_config"):
+    get_config = SavedOffer.of(made).get_config
+    if get_config is None:
         return
-    config, promise = made.get_config(), "from_config(get_config()) makes the same again"
+    config, promise = get_config(), "from_config(get_config()) makes the same again"
     try:
         again = type(made).from_config(config)
     except TypeError as error:  # a parameter that __init__ doesn't take

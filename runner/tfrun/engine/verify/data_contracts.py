@@ -16,6 +16,7 @@ from tfrun.data import preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.training.step import Step, main_output
 from tfrun.engine.verify.contracts import CLOSE, Finding, compiled, made_again, near, saved
+from tfrun.protocols import AlgorithmOffer
 
 SEED = 1
 
@@ -91,7 +92,7 @@ def of_algorithm(step: Step, batch: Any) -> Iterator[Finding]:
     """
     model, algorithm, trained = step.model, step.algorithm, [v for group in step.active for v in group.variables]
     x, y, _ = tf.nest.map_structure(tf.convert_to_tensor, batch)
-    others = [*model.non_trainable_variables, *getattr(algorithm, "variables", [])]
+    others = [*model.non_trainable_variables, *AlgorithmOffer.of(algorithm).variables]
 
     def forward() -> Any:
         with tf.GradientTape(persistent=True) as tape:

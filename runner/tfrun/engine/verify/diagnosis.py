@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.training.step import Step
+from tfrun.protocols import AlgorithmOffer
 
 LIBRARIES = [Path(module.__file__).parent for module in (tf, keras)] + [
     Path(__file__).parents[1]
@@ -39,7 +40,7 @@ def diagnose(step: Step, data: Any, batch: tf.Tensor, numbers: np.ndarray) -> Di
         batch: the batch's row numbers in them.
         numbers: the same rows' numbers in the data set.
     """
-    changed = [*step.model.non_trainable_variables, *getattr(step.algorithm, "variables", [])]
+    changed = [*step.model.non_trainable_variables, *AlgorithmOffer.of(step.algorithm).variables]
     before = [variable.numpy() for variable in changed]
     loss, losses = step.loss, list[np.ndarray]()
 
