@@ -41,12 +41,15 @@ KEYS = ("optimizer.learning_rate", "seed")
 
 
 class Page:
-    """A page that is shown."""
+    """A page of the browser."""
 
-    def __init__(self, asked: int, answered: int):
-        self._asked, self._answers, self._id, self._session = asked, os.fdopen(answered, "rb"), 0, ""
+    def __init__(self, requests: int, answers: int):
+        self._requests = requests
+        self._answers = os.fdopen(answers, "rb")
+        self._id = 0
+        self._configs = ""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._configs = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
 
     def open(self, url: str) -> None:
         self._call("Page.navigate", url=url)
@@ -59,17 +62,17 @@ class Page:
         """Returns the texts once one of them contains the given one."""
         deadline = time.monotonic() + seconds
         while True:
-            found = self.texts()
-            if any(text in own for own in found):
-                return found
-            assert time.monotonic() < deadline, f"{text!r} never came: {found[:80]}"
+            texts = self.texts()
+            if any(text in shown for shown in texts):
+                return texts
+            assert time.monotonic() < deadline, f"{text!r} never came: {texts[:80]}"
             time.sleep(0.3)
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         self._id += 1
         message = {"id": self._id, "method": method, "params": params}
-        message |= {"sessionId": self._session} if self._session else {}
-        os.write(self._asked, json.dumps(message).encode() + b"\0")
+        message |= {"sessionId": self._configs} if self._configs else {}
+        os.write(self._requests, json.dumps(message).encode() + b"\0")
         while True:
             answer = json.loads(self._read())
             if answer.get("id") == self._id:
@@ -86,7 +89,7 @@ class Page:
 
 @contextmanager
 def browser(folder: Path) -> Iterator[Page]:
-    """Starts Chromium without a window, asked over a pipe (DevTools' protocol): that needs no driver and no port."""
+    """Starts Chromium without a window, controlled over a pipe (DevTools' protocol), without a driver or a port."""
     (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
     flags = [
         "--headless",
@@ -112,7 +115,7 @@ def browser(folder: Path) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The event files of a sweep; `test_multirun.py` shows that a real one writes such."""
+    """The event files of a sweep; `test_multirun.py` shows that a real sweep writes such files."""
     root = tmp_path_factory.mktemp("2026-01-01_sweep")
     for number in range(TRIALS):
         board = TensorBoard(root / str(number) / "tensorboard")
@@ -127,7 +130,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(sweep: Path) -> Iterator[str]:
-    """A TensorBoard on loopback, on a port that the system picks."""
+    """The address of a TensorBoard on loopback, on a port that the system chooses."""
     script = Path(sys.executable).with_name("tensorboard")
     words = ["--logdir", str(sweep), "--port", "0", "--load_fast", "false", "--reload_interval", "1"]
     process = subprocess.Popen([script, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -171,9 +174,9 @@ def test_the_table_in_a_browser(address: str, tmp_path: Path) -> None:
 
 def test_failed_trials_can_be_filtered(address: str) -> None:
     def groups(*statuses: str) -> list[str]:
-        asked = {"allowedStatuses": statuses, "sliceSize": 200, "startIndex": 0, "colParams": []}
+        query = {"allowedStatuses": statuses, "sliceSize": 200, "startIndex": 0, "colParams": []}
         url, kind = f"{address}/data/plugin/hparams/session_groups", {"Content-Type": "application/json"}
-        request = urllib.request.Request(url, json.dumps(asked).encode(), kind)
+        request = urllib.request.Request(url, json.dumps(query).encode(), kind)
         with urllib.request.urlopen(request) as answer:
             return [group["name"] for group in json.load(answer)["sessionGroups"]]
 

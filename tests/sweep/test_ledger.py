@@ -6,21 +6,22 @@ from pathlib import Path
 import pytest
 
 from tfrun.errors import CheckpointError, ResourceError
+from tfrun.files.runs import RunFolder
 from tfrun.sweep.ledger import Ledger, Trial
 
 
-def begun(folder: Path) -> Ledger:
+def begin(folder: Path) -> Ledger:
     ledger = Ledger(folder)
-    ledger.begin({"overrides": ["seed=1,2"], "swept": ["seed"]})
+    ledger.write_header({"overrides": ["seed=1,2"], "swept": ["seed"]})
     ledger.add([(0, ["seed=1"]), (1, ["seed=2"])])
     return ledger
 
 
 def test_the_last_line_about_a_trial_is_its_state(tmp_path: Path) -> None:
-    ledger = begun(tmp_path)
-    ledger.note(1, "running")
-    ledger.note(1, "completed", value=0.5)
-    ledger.note(0, "running")
+    ledger = begin(tmp_path)
+    ledger.record_state(1, "running")
+    ledger.record_end(1, "completed", 0.5)
+    ledger.record_state(0, "running")
     sweep, trials = Ledger(tmp_path).read()
     assert sweep == {"overrides": ["seed=1,2"], "swept": ["seed"]}
     assert trials == [Trial(0, "running", ["seed=1"]), Trial(1, "completed", ["seed=2"])]
@@ -28,19 +29,19 @@ def test_the_last_line_about_a_trial_is_its_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 10, 30])
-def test_a_line_that_a_crash_cut_off_was_not_written(tmp_path: Path, cut: int) -> None:
-    begun(tmp_path).note(0, "running")
+def test_a_line_that_a_crash_cut_off_is_ignored(tmp_path: Path, cut: int) -> None:
+    begin(tmp_path).record_state(0, "running")
     path = tmp_path / "trials.jsonl"
     path.write_bytes(path.read_bytes()[:-cut])
     ledger = Ledger(tmp_path)
     assert [trial.state for trial in ledger.read()[1]] == ["waiting", "waiting"]
-    ledger.note(1, "running")
+    ledger.record_state(1, "running")
     assert [trial.state for trial in ledger.read()[1]] == ["waiting", "running"]
 
 
-def test_it_grows_by_trials_and_says_what_the_sweep_is_now(tmp_path: Path) -> None:
-    ledger = begun(tmp_path)
-    ledger.begin({"swept": ["loss", "seed"]})
+def test_trials_and_a_new_header_can_be_added(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    ledger.write_header({"swept": ["loss", "seed"]})
     ledger.add([(2, ["seed=2", "loss=huber"])])
     sweep, trials = ledger.read()
     assert sweep == {"overrides": ["seed=1,2"], "swept": ["loss", "seed"]}
@@ -50,12 +51,37 @@ def test_it_grows_by_trials_and_says_what_the_sweep_is_now(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "content", [b"", b"{}\n", b"[1]\n", b"\xff\xfe\n", b'{"trial": 0}\n', b'{"sweep": 3}\n', b"x\n"]
 )
-def test_what_is_no_ledger(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_ledger(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "trials.jsonl").write_bytes(content + b"\n")
     with pytest.raises(CheckpointError, match=str(tmp_path / "trials.jsonl")):
         Ledger(tmp_path).read()
 
 
+def test_a_ledger_without_a_header(tmp_path: Path) -> None:
+    Ledger(tmp_path).add([(0, ["seed=1"])])
+    with pytest.raises(CheckpointError, match='has no {"sweep": …} line'):
+        Ledger(tmp_path).read()
+
+
+def test_a_branch_is_part_of_a_trial(tmp_path: Path) -> None:
+    branch = {"from": 1, "epoch": 2, "generation": 0, "replaces": 0}
+    ledger = begin(tmp_path)
+    ledger.add([(2, ["seed=3"])], branch)
+    ledger.record_state(2, "running")
+    assert ledger.read()[1][2] == Trial(2, "running", ["seed=3"], branch)
+    assert "branch" not in (tmp_path / "trials.jsonl").read_text().splitlines()[1]
+
+
+def test_ends_that_only_the_jobs_have_written_are_added(tmp_path: Path) -> None:
+    ledger = begin(tmp_path)
+    (tmp_path / "1").mkdir()
+    RunFolder(tmp_path / "1").write_run({"status": "completed"})
+    for _ in range(2):
+        ledger.record_missing_ends(ledger.read()[1])
+    assert [trial.state for trial in ledger.read()[1]] == ["waiting", "completed"]
+    assert len((tmp_path / "trials.jsonl").read_text().splitlines()) == 4  # the end is written once
+
+
 def test_a_disk_that_refuses(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="can't be written"):
-        Ledger(tmp_path / "nowhere").note(0, "running")
+        Ledger(tmp_path / "nowhere").record_state(0, "running")

@@ -1,4 +1,4 @@
-"""Sweeps as people start them: `tfrun -m …` in a process of its own."""
+"""Sweeps as people start them: `tfrun -m …`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
+from tfrun import cli
 from tfrun.files.runs import RunFolder
+from tfrun.sweep import multirun
+from tfrun.sweep.ledger import Trial
 
 TFRUN = Path(sys.executable).with_name("tfrun")
 SMALL = ("model=mlp", "model.hidden_units=[4]", "trainer.compile=graph", "name=small")
@@ -69,13 +72,13 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 def finish(folder: Path, process: subprocess.Popen[str]) -> Sweep:
     out, err = process.communicate(timeout=120)
-    [shown] = [line.split()[1] for line in out.splitlines() if line.startswith("sweep ")]
-    return Sweep(process.returncode, out, err, folder / shown)
+    (path,) = [line.split()[1] for line in out.splitlines() if line.startswith("sweep ")]
+    return Sweep(process.returncode, out, err, folder / path)
 
 
 @pytest.fixture(scope="module")
 def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sweep]:
-    """A sweep that goes well and one whose jobs fail in all ways, run at the same time in the same folder."""
+    """A sweep whose jobs complete and one whose jobs fail in all ways, run at the same time in the same folder."""
     folder = tmp_path_factory.mktemp("sweeps")
     short, ways = "trainer.max_epochs=2", "loss.how=raise,die,fine,leave,kill"
     good = start(folder, short, "model.hidden_units=[4],[3]", "optimizer.learning_rate=1e-3,0.01")
@@ -105,7 +108,7 @@ def test_job_folders_hold_what_a_single_run_has(sweeps: dict[str, Sweep]) -> Non
     assert sweep.folder.parent.parent.name == "multirun"
 
 
-def test_jobs_of_one_structure_share_a_process_and_give_what_they_give_alone(sweeps: dict[str, Sweep]) -> None:
+def test_jobs_of_one_structure_share_a_process_and_equal_single_runs(sweeps: dict[str, Sweep]) -> None:
     sweep, short = sweeps["good"], "trainer.max_epochs=2"
     processes = [(sweep.folder / str(number) / "run.lock").read_text().split()[1] for number in range(4)]
     assert processes[0] == processes[1] != processes[2] == processes[3]
@@ -117,7 +120,7 @@ def test_jobs_of_one_structure_share_a_process_and_give_what_they_give_alone(swe
     assert (alone / "metrics.jsonl").read_bytes() == (sweep.folder / "1" / "metrics.jsonl").read_bytes()
 
 
-def test_lines_and_table_name_what_differs_and_the_best(sweeps: dict[str, Sweep]) -> None:
+def test_the_output_names_the_differing_values_and_the_best_job(sweeps: dict[str, Sweep]) -> None:
     sweep = sweeps["good"]
     lines = sweep.stdout.splitlines()
     rates = [sweep.run(number)["best"]["val/loss"] for number in range(4)]
@@ -133,7 +136,7 @@ def test_lines_and_table_name_what_differs_and_the_best(sweeps: dict[str, Sweep]
     assert sweep.stderr == ""
 
 
-def test_failures_leave_the_other_jobs_alone(sweeps: dict[str, Sweep]) -> None:
+def test_a_job_that_fails_ends_no_other(sweeps: dict[str, Sweep]) -> None:
     sweep = sweeps["failing"]
     assert sweep.returncode == 8
     assert "4 of 5 jobs failed" in sweep.stderr
@@ -157,7 +160,7 @@ def test_every_failure_is_in_its_own_log(sweeps: dict[str, Sweep]) -> None:
         assert f"{sweep.folder.name}/{number}/tfrun.log" in sweep.stdout
 
 
-def test_sweeps_at_once_have_folders_of_their_own(sweeps: dict[str, Sweep]) -> None:
+def test_sweeps_that_run_at_the_same_time_have_their_own_folders(sweeps: dict[str, Sweep]) -> None:
     assert sweeps["good"].folder != sweeps["failing"].folder
     assert len(list(sweeps["good"].folder.parent.iterdir())) == 2
 
@@ -194,6 +197,23 @@ def test_hparams_table_has_the_differing_keys_and_the_summary_metrics(sweeps: di
         assert f"optimizer.learning_rate={group.hparams['optimizer.learning_rate'].number_value:g}" in run["overrides"]
 
 
+Mistake = Callable[..., str]
+
+
+@pytest.fixture
+def mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mistake:
+    """Returns a function from words to the message of a command that must end with exit code 2, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> str:
+        assert cli.main(words) == 2
+        message = capsys.readouterr().err
+        assert "Traceback" not in message
+        return message
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -202,25 +222,32 @@ def test_hparams_table_has_the_differing_keys_and_the_summary_metrics(sweeps: di
         (["trainer.max_epoch=1,2"], "Did you mean 'trainer.max_epochs'?"),
         (["seed=1,2", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs"),
         (["seed=1,2", "hydra.sweep.subdir=same"], "hydra.sweep.subdir"),
+        (["seed=range(3,3)"], "-m: a sweep without jobs"),
+        (
+            ["hparams_search=optuna", "seed=range(1,9)", "hydra/launcher=vectorized"],
+            "hydra.launcher.lanes: the jobs of",
+        ),
+        (["hparams_search=optuna", "seed=range(1,9)", "hydra/launcher=joblib"], "a search needs hydra/launcher=fork"),
     ],
 )
-def test_a_mistake_in_any_job_is_told_before_the_first_one(
-    tfrun: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, words: list[str], expected: str
+def test_a_mistake_in_any_job_is_reported_before_the_first_one(
+    mistake: Mistake, tmp_path: Path, words: list[str], expected: str
 ) -> None:
-    result = tfrun("-m", *words)
-    assert result.returncode == 2
-    assert expected in result.stderr
-    assert "Traceback" not in result.stderr
+    assert expected in mistake("-m", *words)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_job_that_takes_too_long_is_killed(tmp_path: Path) -> None:
-    sweep = finish(tmp_path, start(tmp_path, "seed=1,1", "hydra.launcher.timeout_seconds=0.2"))
-    assert sweep.returncode == 8
-    assert "2 of 2 jobs failed" in sweep.stderr
-    assert "repeats #0" in sweep.stdout
-    assert sweep.run(1)["error"]["type"] == "TimeoutError"
-    assert "hydra.launcher.timeout_seconds=0.2" in sweep.run(1)["error"]["message"]
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["hparams_search=optuna", "seed=range(1,9)"], "a search is extended with `tfrun resume`"),
+        (["seed=1,2", "hydra/launcher=joblib"], "only for hydra/launcher=fork and Hydra's own sweeper"),
+    ],
+)
+def test_a_sweep_that_can_t_be_extended(mistake: Mistake, tmp_path: Path, words: list[str], expected: str) -> None:
+    (tmp_path / "trials.jsonl").write_text('{"sweep": {"swept": []}}\n')
+    assert expected in mistake("-m", *words, f"sweep.extend={tmp_path}")
+    assert [path.name for path in tmp_path.iterdir()] == ["trials.jsonl"]
 
 
 def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
@@ -230,7 +257,7 @@ def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def test_first_interrupt_saves_and_the_second_one_ends(tmp_path: Path) -> None:
+def test_the_first_interrupt_saves_and_the_second_one_kills(tmp_path: Path) -> None:
     long = ("trainer.max_epochs=null", "trainer.max_seconds=500", "hydra.launcher.n_jobs=2")
     process = start(tmp_path, *long, "plugins=[bad]", "loss=bad", "loss.how=fine,hang,raise")
 
@@ -243,7 +270,7 @@ def test_first_interrupt_saves_and_the_second_one_ends(tmp_path: Path) -> None:
     wait_for(lambda: len(folders()) == 2 and all((folder / "tfrun.log").is_file() for folder in folders()))
     wait_for(lambda: "engine:" in (folders()[0] / "tfrun.log").read_text())
     wait_for(lambda: all((folder / "run.json").is_file() for folder in folders()))
-    time.sleep(1)  # into the training of the one and the sleep of the other
+    time.sleep(1)  # until one trains and the other sleeps
     process.send_signal(signal.SIGINT)
     wait_for(lambda: statuses()[0] == "stopped")
     assert list((folders()[0] / "checkpoints").glob("step-*"))
@@ -257,7 +284,7 @@ def test_first_interrupt_saves_and_the_second_one_ends(tmp_path: Path) -> None:
 
 
 def test_jobs_that_are_trained_together(tmp_path: Path) -> None:
-    """Each has its folder, as if it were alone; one that diverges takes no other with it."""
+    """Each has its folder, as if it were alone; one that diverges ends no other."""
     words = ("hydra/launcher=vectorized", "trainer.max_epochs=2", "trainer.compile=graph")
     rates = "optimizer.learning_rate=0.001,0.01,1e30"
     sweep = finish(tmp_path, start(tmp_path, *words, "optimizer=sgd", rates))
@@ -275,7 +302,7 @@ def test_jobs_that_are_trained_together(tmp_path: Path) -> None:
     assert sweep.run(1)["metrics"] == pytest.approx(json.loads(alone.read_text())["metrics"], rel=1e-3)
 
 
-LAUNCHERS = {  # Hydra's own, and what they are called with here
+LAUNCHERS = {  # plugins of Hydra, with the words that they are called with here
     "joblib": ["hydra.launcher.n_jobs=2"],
     "submitit_local": [],
     "ray": ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
@@ -284,7 +311,7 @@ LAUNCHERS = {  # Hydra's own, and what they are called with here
 
 @pytest.fixture(params=LAUNCHERS)
 def launcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """The words that choose one of Hydra's own launchers."""
+    """The words that choose a launcher plugin of Hydra."""
     package = f"hydra_{request.param.partition('_')[0]}_launcher"
     try:
         found = importlib.util.find_spec(f"hydra_plugins.{package}")
@@ -294,29 +321,39 @@ def launcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tm
         pytest.skip(f"{package} isn't installed")
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # it listens on 127.0.0.1 only
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))  # where Ray leaves a token
+    monkeypatch.setenv("HOME", str(tmp_path))  # because Ray writes a token there
     return [f"hydra/launcher={request.param}", *LAUNCHERS[request.param]]
 
 
+BAD_LOSS = ("trainer.max_epochs=2", "plugins=[bad]", "loss=bad")
+
+
+@pytest.fixture(scope="module")
+def single_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that is not part of a sweep."""
+    folder = tmp_path_factory.mktemp("single")
+    (folder / "bad.py").write_text(BAD)
+    command = (*SMALL[:-1], *BAD_LOSS, "loss.how=good", "name=alone")
+    subprocess.run([TFRUN, *command], cwd=folder, check=True, capture_output=True, timeout=120)
+    (run,) = folder.glob("outputs/alone/*")
+    return run
+
+
 @pytest.mark.slow
-def test_hydra_s_own_launchers(tmp_path: Path, launcher: list[str]) -> None:
-    """A job gives what it gives alone; one that fails takes no other with it, and the exit code is a sweep's."""
-    words, how = ("trainer.max_epochs=2", "plugins=[bad]", "loss=bad"), "loss.how=fine,raise,good"
-    sweep = finish(tmp_path, start(tmp_path, *words, how, *launcher))
+def test_hydra_s_launchers(tmp_path: Path, launcher: list[str], single_run: Path) -> None:
+    """A job equals a single run; one that fails ends no other, and the exit code is that of a sweep."""
+    sweep = finish(tmp_path, start(tmp_path, *BAD_LOSS, "loss.how=raise,good", *launcher))
     assert sweep.returncode == 8, sweep.stderr
-    assert "1 of 3 jobs failed" in sweep.stderr and "Traceback" not in sweep.stderr
-    assert states(sweep.folder) == {0: "completed", 1: "failed", 2: "completed"}
-    assert sweep.run(1)["run_id"] == f"{sweep.folder.name}/1"
-    assert sweep.run(1)["error"]["type"] == "ValueError"
-    assert sweep.log(1).count("ValueError: a bug in a loss") == 1
-    command = (*SMALL[:-1], *words, "loss.how=good", "name=alone")
-    subprocess.run([TFRUN, *command], cwd=tmp_path, check=True, capture_output=True, timeout=120)
-    (alone,) = tmp_path.glob("outputs/alone/*")
-    assert (alone / "metrics.jsonl").read_bytes() == (sweep.folder / "2" / "metrics.jsonl").read_bytes()
+    assert "1 of 2 jobs failed" in sweep.stderr and "Traceback" not in sweep.stderr
+    assert states(sweep.folder) == {0: "failed", 1: "completed"}
+    assert sweep.run(0)["run_id"] == f"{sweep.folder.name}/0"
+    assert sweep.run(0)["error"]["type"] == "ValueError"
+    assert sweep.log(0).count("ValueError: a bug in a loss") == 1
+    assert (single_run / "metrics.jsonl").read_bytes() == (sweep.folder / "1" / "metrics.jsonl").read_bytes()
 
 
 @pytest.mark.slow
-def test_hydra_s_own_launchers_note_down_what_fails_before_training(tmp_path: Path, launcher: list[str]) -> None:
+def test_hydra_s_launchers_record_jobs_that_fail_before_training(tmp_path: Path, launcher: list[str]) -> None:
     (tmp_path / "rows.csv").write_text("x,y\n1,2\n")
     sweep = finish(tmp_path, start(tmp_path, "data=csv", "data.path=rows.csv", "data.target=z,w", *launcher))
     assert sweep.returncode == 8, sweep.stderr
@@ -341,25 +378,29 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("who", ["parent", "worker", "ledger"])
-def test_a_killed_sweep_goes_on(tmp_path: Path, undisturbed: Sweep, who: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends as one that nobody killed: no trial lost, none run twice, each bit the same."""
+@pytest.mark.parametrize("killed", ["parent", "worker", "ledger"])
+def test_a_killed_sweep_is_resumed(
+    tmp_path: Path, undisturbed: Sweep, killed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends as an undisturbed one: no trial is lost, none runs twice, every bit is the same."""
     assert undisturbed.returncode == 0
-    if who == "ledger":  # between a line's write and its sync
+    if killed == "ledger":  # between the write and the sync of a line
         monkeypatch.setenv("TFRUN_FAILPOINT", "trials.sync:6")
     process = start(tmp_path, *KEPT, "hydra.launcher.n_jobs=2")
-    if who == "ledger":
+    if killed == "ledger":
         process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL
         monkeypatch.delenv("TFRUN_FAILPOINT")
     else:
         wait_for(lambda: len(list(tmp_path.glob("multirun/kept/*/*/checkpoints/step-*"))) >= 6)
     (folder,) = tmp_path.glob("multirun/kept/*")
-    if who == "parent":
+    if killed == "parent":
         process.kill()
         process.communicate()
-    if who == "worker":
-        latest = max(number for number, state in states(folder).items() if state == "running")  # it has the most to do
+    if killed == "worker":
+        latest = max(
+            number for number, state in states(folder).items() if state == "running"
+        )  # it has the most work left
         lock = folder / str(latest) / "run.lock"
         wait_for(lambda: lock.is_file() and bool(lock.read_text()))
         os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
@@ -375,13 +416,13 @@ def test_a_killed_sweep_goes_on(tmp_path: Path, undisturbed: Sweep, who: str, mo
     assert states(folder) == dict.fromkeys(range(4), "completed")
     assert {path: path.stat().st_mtime_ns for path in before} == before
     for number in range(4):
-        mine, theirs = folder / str(number), undisturbed.folder / str(number)
-        assert (mine / "metrics.jsonl").read_bytes() == (theirs / "metrics.jsonl").read_bytes()
-        newest = [max(path.glob("checkpoints/step-*")) / "state.npz" for path in (mine, theirs)]
+        jobs = [sweep / str(number) for sweep in (folder, undisturbed.folder)]
+        assert (jobs[0] / "metrics.jsonl").read_bytes() == (jobs[1] / "metrics.jsonl").read_bytes()
+        newest = [max(job.glob("checkpoints/step-*")) / "state.npz" for job in jobs]
         assert newest[0].read_bytes() == newest[1].read_bytes()
 
 
-def test_failed_jobs_are_run_again_on_request_and_jobs_are_added(sweeps: dict[str, Sweep]) -> None:
+def test_failed_jobs_are_run_again_on_request_and_jobs_can_be_added(sweeps: dict[str, Sweep]) -> None:
     sweep = sweeps["failing"]
     where, root = str(sweep.folder), sweep.folder.parents[2]
 
@@ -389,8 +430,6 @@ def test_failed_jobs_are_run_again_on_request_and_jobs_are_added(sweeps: dict[st
         return subprocess.run([TFRUN, *words], cwd=root, capture_output=True, text=True, timeout=120)
 
     (root / "bad.py").write_text(BAD.replace('raise ValueError("a bug in a loss")', "pass"))
-    again = tfrun("resume", where)
-    assert again.returncode == 8 and "1 of 5 jobs are left" in again.stdout  # the one that was killed from outside
     again = tfrun("resume", where, "retry=true", "hydra.launcher.n_jobs=2")
     assert "4 of 5 jobs are left" in again.stdout
     assert states(sweep.folder) == {0: "completed", 1: "failed", 2: "completed", 3: "failed", 4: "failed"}
@@ -404,60 +443,44 @@ def test_failed_jobs_are_run_again_on_request_and_jobs_are_added(sweeps: dict[st
     assert "loss.how=good" in sweep.run(5)["overrides"]
 
 
+def test_a_job_is_left_if_it_has_no_end_or_was_killed_or_is_retried(tmp_path: Path) -> None:
+    runs: list[dict[str, Any]] = [
+        {"status": "completed"},
+        {"status": "pruned"},
+        {"status": "stopped"},
+        {"status": "running"},
+        {"status": "diverged"},
+        {"status": "failed", "error": {"type": "Killed"}},
+        {"status": "failed", "error": {"type": "ValueError"}},
+    ]
+    for number, run in enumerate(runs):
+        (tmp_path / str(number)).mkdir()
+        RunFolder(tmp_path / str(number)).write_run(run)
+
+    def left(retry: bool) -> list[int]:
+        trials = [Trial(number, "running", []) for number in range(8)]  # the last one was never started
+        return [trial.number for trial in trials if multirun.is_left(RunFolder(tmp_path), trial, retry=retry)]
+
+    assert left(retry=False) == [2, 3, 5, 7]
+    assert left(retry=True) == [2, 3, 4, 5, 6, 7]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["seed=3"], "a sweep goes on with its own config"),
+        (["seed=3"], "only hydra.launcher.*, retry=true"),
         (["retry=maybe"], "retry: must be true or false. Received: 'maybe'"),
         (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs"),
     ],
 )
-def test_what_a_sweep_can_t_go_on_with(sweeps: dict[str, Sweep], words: list[str], expected: str) -> None:
-    folder = sweeps["good"].folder
-    done = subprocess.run([TFRUN, "resume", folder, *words], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and expected in done.stderr and "Traceback" not in done.stderr
+def test_a_sweep_is_resumed_with_its_own_config(
+    sweeps: dict[str, Sweep], mistake: Mistake, words: list[str], expected: str
+) -> None:
+    assert expected in mistake("resume", str(sweeps["good"].folder), *words)
 
 
-def test_two_sweeps_can_t_use_one_folder(sweeps: dict[str, Sweep]) -> None:
+def test_two_processes_can_t_run_one_sweep(sweeps: dict[str, Sweep], capsys: pytest.CaptureFixture[str]) -> None:
     folder = sweeps["good"].folder
     with RunFolder(folder).held():
-        done = subprocess.run([TFRUN, "resume", folder], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 7 and f"pid {os.getpid()} " in done.stderr
-
-
-@pytest.fixture
-def orphan(tmp_path: Path) -> Iterator[int]:
-    """The id of a forked job whose parent is killed."""
-    code = (
-        "import time; from pathlib import Path; from tfrun.sweep.worker import fork\n"
-        f"print(fork(lambda: time.sleep(600), Path({str(tmp_path / 'log')!r})).pid, flush=True); time.sleep(600)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    pid = int(process.stdout.readline())
-    time.sleep(0.2)
-    process.kill()
-    process.communicate()
-    yield pid
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's promise is Linux's")
-def test_jobs_do_not_outlive_the_parent(orphan: int) -> None:
-    def is_gone() -> bool:
-        try:
-            state = Path(f"/proc/{orphan}/stat").read_text().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            return True
-        return state == "Z"  # dead, and not yet collected by init
-
-    wait_for(is_gone, 5)
-
-
-def test_importing_the_engine_starts_no_runtime() -> None:
-    """A process that is forked after TensorFlow's runtime has started hangs without a word."""
-    code = (
-        "from tfrun.engine import experiment; from tensorflow.python.eager import context\n"
-        "print(context._context is None or not context._context._initialized)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert result.stdout.strip() == "True", result.stderr
+        assert cli.main(["resume", str(folder)]) == 7
+    assert f"pid {os.getpid()} " in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""Sweeps: Hydra launchers that give each job a process of its own."""
+"""Sweeps: many jobs from one command line, run in forked worker processes."""

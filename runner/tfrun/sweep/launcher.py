@@ -1,71 +1,92 @@
-"""Hydra's door to the pool: `hydra/launcher=fork`, for sweepers that come from elsewhere."""
+"""`hydra/launcher=fork` as a launcher of Hydra's, for sweepers that are plugins of Hydra."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from tfrun.config import hydra_private
 from tfrun.errors import SweepError
-from tfrun.sweep.jobs import Composer, Job
-from tfrun.sweep.pool import Grid, Pool
-from tfrun.sweep.task import Task, objective
+from tfrun.sweep.composer import Composer
+from tfrun.sweep.grid import Grid
+from tfrun.sweep.jobs import Job
+from tfrun.sweep.outcome import objective
+from tfrun.sweep.pool import Pool
+
+
+@dataclass(frozen=True)
+class PoolTask:
+    """The task function that Hydra gives the launcher: the sweep's pool, and what makes its jobs. Never called."""
+
+    pool: Pool
+    composer: Composer
+
+    def __call__(self, cfg: DictConfig) -> NoReturn:
+        raise NotImplementedError("the launcher gives the jobs to the pool")
 
 
 class ForkLauncher(Launcher):
-    """Runs jobs in processes forked from this one, which has TensorFlow imported but never starts its runtime.
+    """Runs jobs in processes forked from this one, which has imported TensorFlow but never starts its runtime.
+
+    Hydra creates it from `hydra.launcher`. The pool has read its settings already.
 
     Args:
-        n_jobs: how many at the same time.
-        timeout_seconds: what a job may take before it is killed; None is no limit.
-        lanes: how many jobs of one structure a process trains together.
+        n_jobs: the number of processes.
+        timeout_seconds: a job that takes longer is killed; None means no limit.
+        lanes: the number of jobs of one structure that a process trains together.
     """
 
-    pool: Pool  # of the sweep that this process runs
-    composer: Composer
-
     def __init__(self, n_jobs: int = 1, timeout_seconds: float | None = None, lanes: int = 1):
-        """Leaves the arguments to the pool, which has them already."""
+        """Accepts the settings, which the pool has read already."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        assert isinstance(task_function, Task)
+        """Receives the pool with the task function."""
+        assert isinstance(task_function, PoolTask)
+        self._task = task_function
         self._config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Runs jobs and returns what Hydra's sweepers want to know of each.
+        """Runs jobs and returns the results for Hydra's sweeper.
 
         Raises:
-            Interrupted: a signal came, and the jobs that ran have ended.
+            Interrupted: a signal stopped the sweep, and the running jobs have ended.
         """
         setup_globals()
+        pool = self._task.pool
         folder = Path(self._config.hydra.sweep.dir)
-        composed = [self.composer(overrides, initial_job_idx + k) for k, overrides in enumerate(job_overrides)]
-        jobs = [job.within(folder) for job in composed]
-        self.pool.ledger.add([(job.number, job.overrides) for job in jobs])
-        self.pool.run(Grid(jobs))
+        jobs = [
+            self._task.composer(overrides, initial_job_idx + k).within(folder)
+            for k, overrides in enumerate(job_overrides)
+        ]
+        grid = Grid(jobs, composer=self._task.composer, mode=pool.mode)
+        grid.begin(folder, pool.ledger)
+        pool.run(grid)
         return [_returned(job) for job in jobs]
 
 
 def _returned(job: Job) -> JobReturn:
     run = job.folder.read_run()
-    completed = run["status"] == "completed"
-    result: Any = objective(run) if completed else SweepError(f"job {job.number} {run['status']}")
-    status = JobStatus.COMPLETED if completed else JobStatus.FAILED
-    cfg, hydra = (OmegaConf.create(job.files[f".hydra/{name}.yaml"]) for name in ("config", "hydra"))
-    returned = _Return(job.overrides, cfg, hydra, str(Path.cwd()), "tfrun", status)
-    returned.result = result
+    is_completed = run["status"] == "completed"
+    returned = _Return(
+        overrides=job.overrides,
+        cfg=OmegaConf.create(job.files[".hydra/config.yaml"]),
+        hydra_cfg=OmegaConf.create(job.files[".hydra/hydra.yaml"]),
+        working_dir=str(Path.cwd()),
+        task_name="tfrun",
+        status=JobStatus.COMPLETED if is_completed else JobStatus.FAILED,
+    )
+    returned.result = objective(run) if is_completed else SweepError(f"job {job.number} {run['status']}")
     return returned
 
 
 class _Return(JobReturn):
-    """Raises a failed job's error without a line on the terminal: the job's own has been there already."""
+    """Raises the error of a failed job without printing it: the board has printed the job's line already."""
 
     result: Any
 
@@ -74,11 +95,3 @@ class _Return(JobReturn):
         if self.status == JobStatus.FAILED:
             raise self.result
         return self.result
-
-
-@contextlib.contextmanager
-def registered(pool: Pool, composer: Composer) -> Any:
-    """Makes the launcher known to Hydra, with the pool that runs its jobs."""
-    ForkLauncher.pool, ForkLauncher.composer = pool, composer
-    with hydra_private.accept_plugin(ForkLauncher):
-        yield

@@ -1,6 +1,6 @@
-"""`trials.jsonl`: what a sweep is, and at any moment the state of each of its trials.
+"""`trials.jsonl`: the command of a sweep and, at any moment, the state of each of its trials.
 
-A line for each thing that happened, synced before the sweep goes on; the last line about a trial is its state:
+Each event is one line, synced to disk before the sweep continues. The last line about a trial is its state:
 
     {"sweep": {"overrides": [...], "swept": [...], "sources": {...}}}
     {"trial": 0, "state": "waiting", "overrides": [...]}
@@ -8,7 +8,7 @@ A line for each thing that happened, synced before the sweep goes on; the last l
     {"trial": 0, "state": "completed", "at": ..., "value": 0.2811}
     {"trial": 8, "state": "waiting", "overrides": [...], "branch": {"from": 3, "epoch": 4, "replaces": 0}}
 
-States are `waiting`, `running` and those of `run.json`.
+A state is `waiting`, `running` or a status of `run.json`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import disk
-from tfrun.files.runs import LEDGER, now
+from tfrun.files.runs import LEDGER, RunFolder, now
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial as its last line has it.
+    """A trial as its last line describes it.
 
     Attributes:
-        number, state, overrides: its own.
-        branch: where its state came from, if it took over another one's: `from`, `epoch`, and which one it `replaces`.
+        number: the number of its job.
+        state: `waiting`, `running` or a status of `run.json`.
+        overrides: of its job.
+        branch: for a job that copied another one's state: `from`, `epoch`, `generation`, and the member that it
+            `replaces`.
     """
 
     number: int
@@ -44,34 +47,49 @@ class Ledger:
     """The ledger of the sweep in `folder`, which the caller holds."""
 
     def __init__(self, folder: Path):
+        self._folder = folder
         self._path = folder / LEDGER
 
-    def begin(self, sweep: dict[str, Any]) -> None:
-        """Writes what the sweep is."""
+    def write_header(self, sweep: dict[str, Any]) -> None:
+        """Writes the command of the sweep and the keys that it sweeps."""
         self._write([{"sweep": sweep}])
 
-    def add(self, jobs: Sequence[tuple[int, Sequence[str]]], **more: Any) -> None:
-        """Takes new trials: their numbers and overrides, and what else there is to say of them."""
-        self._write([{"trial": k, "state": "waiting", "overrides": list(overrides), **more} for k, overrides in jobs])
+    def add(self, jobs: Sequence[tuple[int, Sequence[str]]], branch: dict[str, int] | None = None) -> None:
+        """Writes new trials: their numbers and overrides, and the branch that they start from, if any."""
+        extra = {} if branch is None else {"branch": branch}
+        self._write(
+            [{"trial": number, "state": "waiting", "overrides": list(overrides), **extra} for number, overrides in jobs]
+        )
 
-    def note(self, number: int, state: str, **more: Any) -> None:
-        """Takes a trial's new state."""
-        self._write([{"trial": number, "state": state, "at": now(), **more}])
+    def record_state(self, number: int, state: str) -> None:
+        """Writes a trial's new state."""
+        self._write([{"trial": number, "state": state, "at": now()}])
+
+    def record_end(self, number: int, state: str, value: float | None) -> None:
+        """Writes a trial's last state and its best value."""
+        self._write([{"trial": number, "state": state, "at": now(), "value": value}])
+
+    def record_missing_ends(self, trials: Sequence[Trial]) -> None:
+        """Writes the ends that only `run.json` knows: another launcher ran the job, or the sweep was killed."""
+        for trial in trials:
+            status = RunFolder(self._folder / str(trial.number)).read_run().get("status")
+            if status and trial.state != status:
+                self.record_state(trial.number, status)
 
     def read(self) -> tuple[dict[str, Any], list[Trial]]:
-        """Returns what the sweep is, and its trials by number.
+        """Returns the header, and the trials sorted by number. A last line that a crash cut off is ignored.
 
         Raises:
-            CheckpointError: it isn't a ledger; a last line that was cut off by a crash counts as not written.
+            CheckpointError: the file is not a ledger.
         """
-        sweep: dict[str, Any] = {}
+        header: dict[str, Any] = {}
         trials: dict[int, Trial] = {}
         try:
             lines = self._path.read_bytes().split(b"\n")[:-1]
             for line in lines:
                 entry = json.loads(line)
                 if "sweep" in entry:
-                    sweep |= entry["sweep"]
+                    header |= entry["sweep"]
                     continue
                 number = entry["trial"]
                 known = trials.get(number)
@@ -80,9 +98,9 @@ class Ledger:
                 trials[number] = Trial(number, str(entry["state"]), [str(text) for text in overrides], branch)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self._path}: can't be read as a sweep's ledger: {error}") from error
-        if not sweep:
-            raise CheckpointError(f"{self._path}: says of no sweep what it is")
-        return sweep, [trials[number] for number in sorted(trials)]
+        if not header:
+            raise CheckpointError(f'{self._path}: has no {{"sweep": …}} line')
+        return header, [trials[number] for number in sorted(trials)]
 
     def _write(self, entries: Sequence[dict[str, Any]]) -> None:
         try:
@@ -93,16 +111,17 @@ class Ledger:
             raise ResourceError(f"{self._path}: can't be written: {error.strerror or error}") from error
 
     @contextmanager
-    def _opened(self) -> Iterator[Any]:
+    def _opened(self) -> Iterator[BinaryIO]:
+        """Opens the file for appending, without the half line that a crash may have left at its end."""
         with open(self._path, "a+b") as file:
             size = file.seek(0, 2)
             if size:
                 file.seek(max(0, size - 2**16))
                 tail = file.read()
-                file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)  # what a crash cut off
+                file.truncate(size - len(tail) + tail.rfind(b"\n") + 1)
                 size = file.seek(0, 2)
             try:
                 yield file
             except OSError:
-                file.truncate(size)  # no half line
+                file.truncate(size)  # don't leave a half line
                 raise

@@ -1,4 +1,4 @@
-"""Optuna: its samplers and pruners by name, studies in a database, constraints."""
+"""Optuna: samplers and pruners by name, studies in a database, and constraints."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import math
 import operator
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError, TfrunError, unknown
 from tfrun.sweep import optuna_private
-from tfrun.sweep.space import Dimension
+from tfrun.sweep.space import Space
+from tfrun.sweep.sweep_settings import SearchSettings
 
 SAMPLERS = {
     "tpe": "TPESampler",
@@ -24,6 +25,7 @@ SAMPLERS = {
     "grid": "GridSampler",
     "nsgaii": "NSGAIISampler",
 }
+CONSTRAINED_SAMPLERS = ("tpe", "gp", "nsgaii")
 PRUNERS = {
     "median": "MedianPruner",
     "asha": "SuccessiveHalvingPruner",
@@ -32,108 +34,174 @@ PRUNERS = {
 }
 COMPARISONS = {"<=": operator.sub, "<": operator.sub, ">=": lambda a, b: b - a, ">": lambda a, b: b - a}
 
+Direction = Literal["minimize", "maximize"]
+Distance = Callable[[Mapping[str, Any]], float]  # from a constraint; 0 or less fulfils it
 
-def opener(
-    settings: Mapping[str, Any], space: Sequence[Dimension], run: Settings, constrained: bool
-) -> Callable[[Path, list[str]], Any]:
-    """Returns what opens a study in a folder, given the directions of its objectives.
 
-    Raises:
-        ConfigError: Optuna isn't there, or won't take the sampler or the pruner.
+@dataclass(frozen=True)
+class Studies:
+    """Opens studies with a sampler and a pruner that Optuna has accepted.
+
+    Attributes:
+        settings: of the search.
+        make_sampler: makes the sampler from a seed.
+        pruner: Optuna's.
     """
-    try:
-        import optuna
-        from optuna.storages.journal import JournalFileBackend
-    except ImportError as error:
-        raise ConfigError("hydra/sweeper=search: needs Optuna. Install it with: pip install 'tfrun[search]'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler, pruner = _named("sampler", settings, SAMPLERS), _named("pruner", settings, PRUNERS)
-    assert sampler is not None
-    name, options = sampler
-    if name == "grid":
-        if any(not dimension.choices for dimension in space):
-            raise ConfigError("hydra.sweeper.sampler: grid needs choices, not intervals")
-        options["search_space"] = {dimension.key: list(dimension.choices) for dimension in space}
-    if name == "gp" and importlib.util.find_spec("torch") is None:  # Optuna would miss it at its eleventh trial
-        raise ConfigError("hydra.sweeper.sampler: gp needs PyTorch. Install it with: pip install 'tfrun[gp]'")
-    if name == "tpe":
-        options = {"constant_liar": True, **options}  # several jobs run at once
-    if constrained and name not in ("tpe", "gp", "nsgaii"):
-        raise ConfigError(f"hydra.sweeper.constraints: the samplers tpe, gp and nsgaii take them. Received: {name!r}")
-    if pruner and pruner[0] == "hyperband":
-        pruner[1].setdefault("max_resource", run.trainer.max_epochs or "auto")
-    try:
-        kind = optuna_private.endless_grid() if name == "grid" else getattr(optuna.samplers, SAMPLERS[name])
-        kind(seed=settings["seed"], **options)
-        given_up = getattr(optuna.pruners, PRUNERS[pruner[0]])(**pruner[1]) if pruner else optuna.pruners.NopPruner()
-    except (TypeError, ValueError, ImportError) as error:
-        raise ConfigError(f"hydra.sweeper.sampler, pruner: {' '.join(str(error).split())}") from error
 
-    def open_study(folder: Path, directions: list[Any]) -> Any:
-        place = settings["storage"] or f"sqlite:///{folder / 'study.db'}"
+    settings: SearchSettings
+    make_sampler: Callable[[int], Any]
+    pruner: Any
+
+    @classmethod
+    def check(cls, settings: SearchSettings, space: Space, *, max_epochs: int | None) -> Studies:
+        """Makes the sampler and the pruner once, so that a mistake is found before anything runs.
+
+        Args:
+            settings: of the search.
+            space: of the search.
+            max_epochs: of its jobs, if they have a limit.
+
+        Raises:
+            ConfigError: Optuna isn't installed, or refuses the sampler or the pruner.
+        """
         try:
-            storage: Any = place
-            if place.startswith("journal:"):
-                backend = JournalFileBackend(place.removeprefix("journal:"))
-                storage = optuna.storages.JournalStorage(backend)
+            import optuna
+        except ImportError as error:
+            raise ConfigError(
+                "hydra/sweeper=search: needs Optuna. Install it with: pip install 'tfrun[search]'"
+            ) from error
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            make_sampler = _sampler_maker(settings, space)
+            make_sampler(settings.seed)
+        except (TypeError, ValueError, ImportError) as error:
+            raise ConfigError(f"hydra.sweeper.sampler: {_one_line(error)}") from error
+        return cls(settings, make_sampler, _pruner(settings, max_epochs))
+
+    def open(self, folder: Path, directions: list[Direction]) -> Any:
+        """Returns the study of the sweep in `folder`; it is created if it doesn't exist.
+
+        Args:
+            folder: the sweep's folder.
+            directions: one for each objective.
+
+        Raises:
+            ConfigError: the study has other objectives, or its storage can't be used.
+        """
+        import optuna
+
+        place = self.settings.storage or f"sqlite:///{folder / 'study.db'}"
+        try:
             study = optuna.create_study(
-                storage=storage,
-                pruner=given_up,
-                study_name=settings["study_name"] or folder.name,
+                storage=_storage(place),
+                pruner=self.pruner,
+                study_name=self.settings.study_name or folder.name,
                 directions=directions,
                 load_if_exists=True,
             )
             if [direction.name.lower() for direction in study.directions] != directions:
                 raise ConfigError(f"the study {study.study_name!r} has other objectives: a new one needs another name")
-            study.sampler = kind(seed=_seed(settings, folder, len(study.get_trials(deepcopy=False))), **options)
+            study.sampler = self.make_sampler(self._seed(folder, len(study.get_trials(deepcopy=False))))
         except TfrunError:
             raise
         except Exception as error:
+            reason = _one_line(error)
             if isinstance(error, ImportError) and place.startswith("postgresql:"):
-                error = ImportError("it needs psycopg. Install it with: pip install 'tfrun[postgresql]'")
-            raise ConfigError(
-                f"hydra.sweeper.storage: {place!r} can't be used: {' '.join(str(error).split())}"
-            ) from error
+                reason = "it needs psycopg. Install it with: pip install 'tfrun[postgresql]'"
+            raise ConfigError(f"hydra.sweeper.storage: {place!r} can't be used: {reason}") from error
         return study
 
-    return open_study
+    def _seed(self, folder: Path, num_trials: int) -> int:
+        """Returns the sampler's seed: the config's for a new study of this sweep alone, otherwise a new one.
+
+        With the same seed, a resumed search would draw its first values again, and so would each of several machines.
+        """
+        if not num_trials and not self.settings.study_name:
+            return self.settings.seed
+        return zlib.crc32(f"{self.settings.seed} {folder.name} {num_trials}".encode())
 
 
-def _seed(settings: Mapping[str, Any], folder: Path, num_trials: int) -> int:
-    """Returns the sampler's seed: that of the config for a new study.
+def _sampler_maker(settings: SearchSettings, space: Space) -> Callable[[int], Any]:
+    """Returns a function from a seed to the sampler. Raises ConfigError if the sampler doesn't suit the search."""
+    import optuna
 
-    One that has gone on with would draw once more what it drew at first, and so would each machine of several.
-    """
-    if not num_trials and not settings["study_name"]:
-        return settings["seed"]
-    return zlib.crc32(f"{settings['seed']} {folder.name} {num_trials}".encode())
+    name, options = _named("sampler", settings.sampler, SAMPLERS)
+    if settings.constraints and name not in CONSTRAINED_SAMPLERS:
+        raise ConfigError(
+            f"hydra.sweeper.constraints: only the samplers {', '.join(CONSTRAINED_SAMPLERS)} support them. "
+            f"Received: {name!r}"
+        )
+    if name == "gp" and importlib.util.find_spec("torch") is None:  # Optuna would notice at its eleventh trial
+        raise ConfigError("hydra.sweeper.sampler: gp needs PyTorch. Install it with: pip install 'tfrun[gp]'")
+    if name == "tpe":
+        options = {"constant_liar": True, **options}  # because several jobs run at the same time
+    if name == "grid":
+        if any(not dimension.choices for dimension in space.dimensions):
+            raise ConfigError("hydra.sweeper.sampler: grid needs choices, not intervals")
+        options["search_space"] = {dimension.key: list(dimension.choices) for dimension in space.dimensions}
+        kind = optuna_private.endless_grid()
+    else:
+        kind = getattr(optuna.samplers, SAMPLERS[name])
+    return lambda seed: kind(seed=seed, **options)
 
 
-def _named(key: str, settings: Mapping[str, Any], known: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
-    """Returns the name and the options of a sampler or pruner."""
-    given = settings[key]
-    if given is None and key == "pruner":
-        return None
-    options = dict(given) if isinstance(given, dict) else {"name": given}
+def _pruner(settings: SearchSettings, max_epochs: int | None) -> Any:
+    import optuna
+
+    if settings.pruner is None:
+        return optuna.pruners.NopPruner()
+    name, options = _named("pruner", settings.pruner, PRUNERS)
+    if name == "hyperband":
+        options.setdefault("max_resource", max_epochs or "auto")
+    try:
+        return getattr(optuna.pruners, PRUNERS[name])(**options)
+    except (TypeError, ValueError, ImportError) as error:
+        raise ConfigError(f"hydra.sweeper.pruner: {_one_line(error)}") from error
+
+
+def _named(key: str, setting: str | dict[str, Any], known: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Returns the name and the options of a sampler or a pruner."""
+    options = dict(setting) if isinstance(setting, dict) else {"name": setting}
     name = str(options.pop("name", None))
     if name not in known:
         raise unknown(f"hydra.sweeper.{key}", key, name, known)
     return name, options
 
 
-def constraint(text: str) -> Any:
-    """Returns what gives how far values are from holding a constraint; 0 and below holds it."""
-    found = re.fullmatch(r"\s*([\w/.-]+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*", str(text))
+def _storage(place: str) -> Any:
+    """Returns what Optuna takes as storage: the address of a database, or a journal's file opened."""
+    if not place.startswith("journal:"):
+        return place
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    return JournalStorage(JournalFileBackend(place.removeprefix("journal:")))
+
+
+def parse_constraint(text: str) -> Distance:
+    """Returns a function from a job's values to their distance from a constraint such as `val/mae < 50000`.
+
+    A distance of 0 or less fulfils the constraint; it is infinite if the value is missing.
+    """
+    match = re.fullmatch(r"\s*([\w/.-]+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*", str(text))
+    error = ConfigError(f"hydra.sweeper.constraints: must be like 'val/mae < 50000'. Received: {text!r}")
+    if match is None:
+        raise error
+    name, comparison, number = match.groups()
     try:
-        assert found
-        name, compare, bound = found[1], COMPARISONS[found[2]], float(found[3])
-    except (AssertionError, ValueError):
-        raise ConfigError(f"hydra.sweeper.constraints: must be like 'val/mae < 50000'. Received: {text!r}") from None
+        bound = float(number)
+    except ValueError:
+        raise error from None
+    compare = COMPARISONS[comparison]
     return lambda values: float(compare(values[name], bound)) if values.get(name) is not None else math.inf
 
 
-def states() -> Any:
-    """Returns Optuna's states of a trial."""
+def trial_states() -> Any:
+    """Returns Optuna's states of a trial, without importing Optuna before a search needs it."""
     from optuna.trial import TrialState
 
     return TrialState
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

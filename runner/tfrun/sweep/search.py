@@ -1,187 +1,217 @@
-"""A search: Optuna says what to try next and what to give up, the pool trains it.
+"""A search: Optuna suggests the values of each job and prunes unpromising ones; the pool trains the jobs.
 
-The study is asked whenever a worker is free and told whenever a job has ended, so nobody waits for the slowest. It lies
-in a database beside the jobs, or where several machines reach it.
+The study is asked for values whenever a worker is free, and gets a result whenever a job has ended, so no worker waits
+for the slowest job. The study is in a database beside the jobs, or in one that several machines can reach.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.compose import Session
+from tfrun.config.compose import Configs
 from tfrun.config.cross_checks import monitored_values
 from tfrun.config.directions import mode_of
-from tfrun.errors import ConfigError, DataError, unknown
-from tfrun.sweep import optuna_private, optuna_study, space
-from tfrun.sweep.board import Outcome, read_outcome
-from tfrun.sweep.jobs import Composer, Job, JobFolder
+from tfrun.errors import ConfigError, DataError, TfrunError, unknown
+from tfrun.sweep import optuna_private
+from tfrun.sweep.composer import Composer
+from tfrun.sweep.jobs import Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
-from tfrun.sweep.sweeper_keys import read_settings
-from tfrun.sweep.worker import Step
-
-KEYS = {
-    "n_trials": "Annotated[int, Ge(1)] | None",
-    "sampler": "str | dict",
-    "pruner": "str | dict | None",
-    "seed": "int",
-    "objectives": "dict | None",
-    "take": "Literal['best', 'last']",
-    "constraints": "list[str]",
-    "params": "dict",
-    "storage": "str | None",
-    "study_name": "str | None",
-}
+from tfrun.sweep.messages import Progress
+from tfrun.sweep.optuna_study import Direction, Studies, parse_constraint, trial_states
+from tfrun.sweep.outcome import Outcome, read_outcome
+from tfrun.sweep.source import Source
+from tfrun.sweep.space import Space
+from tfrun.sweep.sweep_settings import SearchSettings, read_settings
 
 
-class Search:
-    """The jobs of a study, made up as others end.
+class Search(Source):
+    """The jobs of a study, each chosen when a worker is free.
 
     Args:
-        session: Hydra and the components.
-        sweep: the config that the jobs share; `hydra.sweeper` says how to search.
-        threads: what each job gets.
+        settings: of the search.
+        space: what is searched.
+        composer: makes the jobs.
+        first: a job of the space.
+        studies: opens the study.
+        directions: `minimize` or `maximize` by objective.
 
     Raises:
-        ConfigError: the space, a sampler, an objective or a value in the space is wrong.
+        ConfigError: a constraint is wrong, or the objectives don't fit the space or the pruner.
     """
 
-    def __init__(self, session: Session, sweep: DictConfig, threads: int | None = None):
-        self._settings = read_settings(sweep.hydra.sweeper, KEYS)
-        self.common, self.space = space.read(session, sweep, self._settings["params"])
-        self.composer = Composer(session, sweep, {dimension.key for dimension in self.space}, threads)
-        self.first = space.check(self.space, self._composed)[0]
-        checkpoint = self.first.settings.checkpoint
-        self.mode: str = checkpoint.mode
-        self._objectives = self._checked_objectives({checkpoint.monitor: self.mode}, session.catalog)
-        space.check_comparable(self.space, self._objectives)
-        self._constraints = {text: optuna_study.constraint(text) for text in self._settings["constraints"]}
-        self._make = optuna_study.opener(self._settings, self.space, self.first.settings, bool(self._constraints))
-        if self._settings["pruner"] and len(self._objectives) > 1:
-            raise ConfigError("hydra.sweeper.pruner: gives up by one objective, and there are several")
-        self._trials: dict[int, Any] = {}
+    def __init__(
+        self,
+        settings: SearchSettings,
+        space: Space,
+        *,
+        composer: Composer,
+        first: Job,
+        studies: Studies,
+        directions: dict[str, Direction],
+    ):
+        self.space = space
+        self.composer = composer
+        self.mode = first.settings.checkpoint.mode
+        self._settings = settings
+        self._first = first
+        self._studies = studies
+        self._directions = directions
+        self.space.check_comparable(self._directions)
+        self._constraints = {text: parse_constraint(text) for text in settings.constraints}
+        if settings.pruner and len(self._directions) > 1:
+            raise ConfigError("hydra.sweeper.pruner: prunes by one objective, but there are several")
+        self._trials: dict[int, Any] = {}  # Optuna's, by the number of the job
         self._resumed: list[Job] = []
-        self.total: int | None = self._settings["n_trials"]
-        if all(dimension.choices for dimension in self.space) and "grid" in str(self._settings["sampler"]):
-            points = math.prod(len(dimension.choices) for dimension in self.space)
-            self.total = min(self.total or points, points)
+        self.total: int | None = settings.n_trials
+        if all(dimension.choices for dimension in space.dimensions) and "grid" in str(settings.sampler):
+            num_points = math.prod(len(dimension.choices) for dimension in space.dimensions)
+            self.total = min(self.total or num_points, num_points)
 
-    def begin(self, folder: Path, ledger: Ledger, trials: Sequence[Trial] = (), left: Sequence[Trial] = ()) -> None:
-        """Opens the study.
+    @classmethod
+    def from_config(cls, configs: Configs, sweep: DictConfig, *, threads: int | None = None) -> Search:
+        """Reads and checks the search of `hydra.sweeper`.
 
         Args:
-            folder: the sweep's.
-            ledger: takes new trials.
-            trials: those that the sweep has already.
-            left: those of them that are to be gone on with.
+            configs: Hydra and the components.
+            sweep: the config that the jobs share.
+            threads: the number of threads of each job; None means one per core.
 
         Raises:
-            ConfigError: the study is another sweep's, or can't be opened.
+            ConfigError: the space or a value in it, the sampler, the pruner, an objective or a constraint is wrong.
         """
-        self._folder, self._ledger, self._next = folder, ledger, len(trials)
-        self._study = self._make(folder, list(self._objectives.values()))
-        space = [repr(dimension) for dimension in self.space]
-        if self._study.user_attrs.setdefault("space", space) != space:
-            raise ConfigError(
-                f"hydra.sweeper.study_name: the study {self._study.study_name!r} is of another space: "
-                "a new one needs another name"
-            )
-        self._study.set_user_attr("space", space)
+        settings = read_settings(sweep.hydra.sweeper, SearchSettings, "hydra.sweeper")
+        space = Space.read(configs, sweep, settings.params)
+        composer = Composer(configs, sweep, swept=space.keys, threads=threads)
+        first = [composer(space.overrides(values), 0) for values in space.probes()][0]
+        studies = Studies.check(settings, space, max_epochs=first.settings.trainer.max_epochs)
+        directions = _directions(settings, first, configs.catalog)
+        return cls(settings, space, composer=composer, first=first, studies=studies, directions=directions)
+
+    @property
+    def first(self) -> Job:
+        return self._first
+
+    def begin(self, folder: Path, ledger: Ledger, *, trials: Sequence[Trial] = (), left: Sequence[Trial] = ()) -> None:
+        """Opens the study.
+
+        Raises:
+            ConfigError: the study belongs to another sweep, or can't be opened.
+        """
+        self._folder = folder
+        self._ledger = ledger
+        self._next_number = len(trials)
+        self._study = self._studies.open(folder, list(self._directions.values()))
+        self._check_space()
         jobs = {trial.number: self.composer(trial.overrides, trial.number).within(folder) for trial in trials}
-        for known in self._study.get_trials(deepcopy=False, states=(optuna_study.states().RUNNING,)):
-            sweep, _, number = str(known.user_attrs.get("job")).rpartition("/")
+        left_numbers = {trial.number for trial in left}
+        for known in self._study.get_trials(deepcopy=False, states=(trial_states().RUNNING,)):
+            sweep, _, text = str(known.user_attrs.get("job")).rpartition("/")
             if sweep != folder.name:
-                continue  # another machine's
+                continue  # it belongs to another machine
+            number = int(text)
             trial = optuna_private.open_trial(self._study, known)
-            if int(number) not in jobs:
-                self._study.tell(trial, state=optuna_study.states().FAIL)  # killed before the job was noted down
+            if number not in jobs:  # the sweep was killed before the ledger had the job
+                self._study.tell(trial, state=trial_states().FAIL)
                 continue
-            self._trials[int(number)] = trial
-            if int(number) not in {own.number for own in left}:  # killed before the study was told
-                self.ended(jobs[int(number)], read_outcome(jobs[int(number)].folder, ()))
-        self._resumed = [jobs[own.number].going_on() for own in left]
+            self._trials[number] = trial
+            if number not in left_numbers:  # the sweep was killed before the study had the result
+                self.ended(jobs[number], read_outcome(jobs[number].folder, ()))
+        self._resumed = [jobs[trial.number].resumed() for trial in left]
 
     def next(self, structures: Collection[str]) -> Job | None:
         if self._resumed:
             return self._resumed.pop(0)
-        while self.total is None or self._next < self.total:
+        while self.total is None or self._next_number < self.total:
             trial = self._study.ask()
-            number, self._next = self._next, self._next + 1
+            number = self._next_number
+            self._next_number += 1
             trial.set_user_attr("job", f"{self._folder.name}/{number}")
-            chosen: dict[str, str] = {}
-            for dimension in self.space:
-                if dimension.applies(chosen):
-                    chosen[dimension.key] = dimension.suggest(trial)
-            overrides = [*self.common, *(f"{key}={value}" for key, value in chosen.items())]
+            overrides = self._suggested(trial)
             self._ledger.add([(number, overrides)])
             try:
                 job = self.composer(overrides, number).within(self._folder)
-            except (ConfigError, DataError) as error:  # values that don't go together
-                self._study.tell(trial, state=optuna_study.states().FAIL)
-                refused = JobFolder(self._folder / str(number))
-                refused.path.mkdir()
-                refused.fail(overrides, type(error).__name__, str(error), error.exit_code)
-                self._ledger.note(number, "failed")
+            except (ConfigError, DataError) as error:  # these values can't be combined
+                self._study.tell(trial, state=trial_states().FAIL)
+                self._refuse(number, overrides, error)
                 continue
             self._trials[number] = trial
             return job
         return None
 
-    def like(self, job: Job, lanes: int, workers: int) -> list[Job]:
-        """Returns none: a job is made up from those that have ended."""
-        return []
-
-    def lines(self) -> list[str]:
-        return []
-
-    def told(self, job: Job, step: Step) -> bool:
+    def should_prune(self, job: Job, progress: Progress) -> bool:
+        """Reports the end of an epoch to the study, and returns whether its pruner stops the job."""
         trial = self._trials.get(job.number)
-        (name,) = list(self._objectives)[:1]
-        if trial is None or not step.ends_epoch or len(self._objectives) > 1 or name not in step.values:
+        objective = next(iter(self._directions))
+        if trial is None or not progress.ends_epoch or len(self._directions) > 1 or objective not in progress.values:
             return False
-        value = step.values[name]
+        value = progress.values[objective]
         if not math.isfinite(value):
-            return False  # the run says of itself that it diverged
-        trial.report(value, step.epoch)
+            return False  # the run itself finds out that it diverged
+        trial.report(value, progress.epoch)
         return bool(trial.should_prune())
 
     def ended(self, job: Job, outcome: Outcome) -> None:
+        """Reports the result of a job to the study, unless the job was stopped and will be resumed."""
         trial = self._trials.pop(job.number, None)
-        if trial is None:
+        if trial is None or outcome.status == "stopped":
             return
         run = job.folder.read_run()
-        if outcome.status == "stopped":
-            return  # it will be gone on with
-        values = run.get("metrics" if self._settings["take"] == "last" else "best") or {}
-        found = [values.get(name, run.get("metrics", {}).get(name)) for name in self._objectives]
-        if self._constraints:
-            everything = {**run.get("metrics", {}), **values, "parameters": run.get("parameters")}
-            for text, distance in self._constraints.items():
-                trial.set_constraint(text, distance(everything))
-        if outcome.status == "completed" and all(isinstance(value, int | float) for value in found):
-            self._study.tell(trial, found)
+        last = run.get("metrics", {})
+        values = run.get("metrics" if self._settings.take == "last" else "best") or {}
+        objectives = [values.get(name, last.get(name)) for name in self._directions]
+        known = {**last, **values, "parameters": run.get("parameters")}
+        for text, distance in self._constraints.items():
+            trial.set_constraint(text, distance(known))
+        if outcome.status == "completed" and all(isinstance(value, int | float) for value in objectives):
+            self._study.tell(trial, objectives)
         elif outcome.status == "pruned":
-            self._study.tell(trial, state=optuna_study.states().PRUNED)
+            self._study.tell(trial, state=trial_states().PRUNED)
         else:
-            self._study.tell(trial, state=optuna_study.states().FAIL)
+            self._study.tell(trial, state=trial_states().FAIL)
 
-    def _composed(self, chosen: Mapping[str, str]) -> Job:
-        return self.composer([*self.common, *(f"{key}={value}" for key, value in chosen.items())], 0)
+    def _suggested(self, trial: Any) -> list[str]:
+        """Returns the overrides with the values that Optuna suggests for a trial."""
+        return self.space.overrides(self.space.choose(lambda dimension: dimension.suggest(trial)))
 
-    def _checked_objectives(self, default: dict[str, str], catalog: Catalog) -> dict[str, str]:
-        objectives = self._settings["objectives"] or default
-        known = monitored_values(self.first.settings)
-        directions: dict[str, str] = {}
-        for name, direction in objectives.items():
-            if name not in known:
-                raise unknown("hydra.sweeper.objectives", "value", str(name), known)
-            if direction not in ("min", "max", None):
-                raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min, max or null. Received: {direction!r}")
-            mode = direction or mode_of(str(name), self.first.settings.metric, catalog)
-            directions[str(name)] = f"{mode}imize"
-        return directions
+    def _check_space(self) -> None:
+        """Saves the space in the study. Raises ConfigError if the study has another one."""
+        space = [repr(dimension) for dimension in self.space.dimensions]
+        if self._study.user_attrs.get("space", space) != space:
+            raise ConfigError(
+                f"hydra.sweeper.study_name: the study {self._study.study_name!r} has another search space: "
+                "a new one needs another name"
+            )
+        self._study.set_user_attr("space", space)
+
+    def _refuse(self, number: int, overrides: Sequence[str], error: TfrunError) -> None:
+        """Writes a job that can't run as failed."""
+        folder = JobFolder(self._folder / str(number))
+        folder.path.mkdir()
+        folder.write_failure(overrides, kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
+        self._ledger.record_state(number, "failed")
+
+
+def _directions(settings: SearchSettings, first: Job, catalog: Catalog) -> dict[str, Direction]:
+    """Returns the direction of each objective; an objective without one has that of its metric.
+
+    Raises:
+        ConfigError: a run has no such value, or the direction is wrong.
+    """
+    checkpoint = first.settings.checkpoint
+    objectives = settings.objectives or {checkpoint.monitor: checkpoint.mode}
+    known = monitored_values(first.settings)
+    directions: dict[str, Direction] = {}
+    for name, mode in objectives.items():
+        if name not in known:
+            raise unknown("hydra.sweeper.objectives", "value", str(name), known)
+        if mode not in ("min", "max", None):
+            raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min, max or null. Received: {mode!r}")
+        mode = mode or mode_of(str(name), first.settings.metric, catalog)
+        directions[str(name)] = "minimize" if mode == "min" else "maximize"
+    return directions

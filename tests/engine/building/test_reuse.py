@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 
-from tfrun.config.settings import DataSettings
 from tfrun.data.table import Table
 from tfrun.engine.building import pieces as pieces_module
 from tfrun.engine.building import reuse as reuse_module
@@ -58,7 +57,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def trial(small: Any, reuse: Reuse, *overrides: str) -> str:
     """Trains a run, and returns the lines of its metrics."""
-    words = ["model=wide_deep", "loss=huber", "trainer.compile=graph", "model.hidden_units=[8]"]
+    words = ["model=wide_deep", "loss=huber", "model.hidden_units=[8]"]
     return small.train(*words, *overrides, reuse=reuse).metrics_jsonl.read_text()
 
 
@@ -77,7 +76,7 @@ def test_a_second_trial_of_the_same_structure_uses_the_same_program(small: Any, 
     assert program.traces.reasons["block, xla_loop"] == ["first"]
     assert trial(small, Reuse(), *others) == second  # as in a process of its own
 
-    trial(small, reuse, *others, "model.hidden_units=[5]")
+    trial(small, reuse, *others, "model.hidden_units=[5]", "trainer.compile=eager")
     assert len(programs) == 3
     with pytest.raises(AssertionError, match="start"):
         _ = program.feed  # a program that is kept keeps no examples
@@ -139,8 +138,8 @@ def test_a_table_is_read_again_if_its_config_or_its_file_has_changed(tmp_path: P
         return tables[-1]
 
     def table(*words: str) -> Table:
-        data: DataSettings = small.settings("data=csv", f"data.path={path}", "data.target=y", *words).data
-        return reuse.table(data, read)
+        settings = small.settings("data=csv", f"data.path={path}", "data.target=y", *words)
+        return reuse.table(settings, read)
 
     assert table() is table() is tables[0]
     assert table("data.batch_size=7") is tables[1]

@@ -1,0 +1,164 @@
+"""A grid: jobs that are all known before the first one runs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from tfrun.config import hydra_private
+from tfrun.config.compose import Configs
+from tfrun.config.explain import USER_MISTAKES
+from tfrun.config.overrides import parse
+from tfrun.errors import ConfigError
+from tfrun.sweep import estimate
+from tfrun.sweep.composer import Composer
+from tfrun.sweep.jobs import Job
+from tfrun.sweep.ledger import Ledger, Trial
+from tfrun.sweep.outcome import Outcome
+from tfrun.sweep.source import Source
+
+MEASURED_JOBS = 3  # of a structure: the first one compiles, so the last of these is remembered
+
+
+class Grid(Source):
+    """Jobs that are all known before the first one runs; their durations are remembered for later estimates.
+
+    Args:
+        jobs: the new ones.
+        composer: made them, and makes those that are resumed.
+        mode: `min` or `max`: which monitored value is best.
+        num_workers: the number of processes, for the estimate; None gives no estimate.
+        news: lines for the terminal.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        *,
+        composer: Composer,
+        mode: str,
+        num_workers: int | None = None,
+        news: Sequence[str] = (),
+    ):
+        self.composer = composer
+        self.mode = mode
+        self.total: int | None = len(jobs)
+        self._jobs = list(jobs)
+        self._num_workers = num_workers
+        self._news = list(news)
+        self._waiting: list[Job] = []
+        self._started: dict[int, float] = {}
+        self._num_together: dict[int, int] = {}  # jobs that a job is trained with, including itself
+        self._num_ended: Counter[str] = Counter()  # jobs, by structure
+
+    @classmethod
+    def from_config(cls, configs: Configs, sweep: DictConfig, *, threads: int | None, num_workers: int | None) -> Grid:
+        """Composes and checks the jobs of a command line.
+
+        Raises:
+            ConfigError: a job's config is wrong, or there is no job.
+        """
+        try:
+            _, parsed = parse_sweep(configs, sweep)
+            overrides = hydra_private.split_into_jobs(parsed)
+        except USER_MISTAKES as error:
+            raise configs.explain(error) from error
+        composer = Composer(configs, sweep, swept=differing_keys(overrides) or swept_keys(sweep), threads=threads)
+        jobs = [composer(job_overrides, number) for number, job_overrides in enumerate(overrides)]
+        if not jobs:
+            typed = " ".join(sweep.hydra.overrides.task)
+            raise ConfigError(f"-m: a sweep without jobs, because one of its ranges is empty. Received: {typed}")
+        mode = jobs[0].settings.checkpoint.mode
+        return cls(jobs, composer=composer, mode=mode, num_workers=num_workers)
+
+    def extending(self, swept: Collection[str], trials: Sequence[Trial]) -> Grid:
+        """Returns a grid of the jobs that a sweep doesn't have yet, numbered after its trials.
+
+        Args:
+            swept: the keys that the sweep already sweeps.
+            trials: the sweep's trials.
+        """
+        known = {frozenset(trial.overrides) for trial in trials}
+        new = [job.overrides for job in self._jobs if frozenset(job.overrides) not in known]
+        differing = differing_keys([*(trial.overrides for trial in trials), *new])
+        composer = self.composer.with_swept({*self.composer.swept, *swept, *differing})
+        num_known = len(self._jobs) - len(new)
+        return Grid(
+            [composer(overrides, len(trials) + k) for k, overrides in enumerate(new)],
+            composer=composer,
+            mode=self.mode,
+            num_workers=self._num_workers,
+            news=[f"{num_known} of the jobs are in the sweep already"] if num_known else [],
+        )
+
+    @property
+    def first(self) -> Job:
+        return self._jobs[0]
+
+    def begin(self, folder: Path, ledger: Ledger, *, trials: Sequence[Trial] = (), left: Sequence[Trial] = ()) -> None:
+        resumed = [self.composer(trial.overrides, trial.number).within(folder).resumed() for trial in left]
+        new = [job.within(folder) for job in self._jobs]
+        if new:
+            ledger.add([(job.number, job.overrides) for job in new])
+        if self._num_workers is not None:
+            self._news += estimate.describe(new, self._num_workers, folder)
+        self._waiting = [*resumed, *new]
+        self.total = len(self._waiting)
+
+    def next(self, structures: Collection[str]) -> Job | None:
+        known = (job for job in self._waiting if job.structure in structures)
+        job = next(known, self._waiting[0] if self._waiting else None)
+        if job is not None:
+            self._waiting.remove(job)
+            self._started[job.number] = time.monotonic()
+        return job
+
+    def more_like(self, job: Job, *, lanes: int, workers: int) -> list[Job]:
+        alike = [other for other in self._waiting if job.is_like(other)]
+        share = -(-(1 + len(alike)) // workers)  # of one worker, rounded up
+        alike = alike[: min(lanes, share) - 1]
+        for other in alike:
+            self._waiting.remove(other)
+        for member in (job, *alike):
+            self._started[member.number] = time.monotonic()
+            self._num_together[member.number] = 1 + len(alike)
+        return alike
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        self._num_ended[job.structure] += 1
+        if outcome.status == "completed" and self._num_ended[job.structure] <= MEASURED_JOBS:
+            seconds = time.monotonic() - self._started[job.number]
+            estimate.remember(job, seconds / self._num_together.get(job.number, 1))
+
+    def news(self) -> list[str]:
+        news, self._news = self._news, []
+        return news
+
+
+def parse_sweep(configs: Configs, sweep: DictConfig) -> tuple[list[str], list[Override]]:
+    """Returns the overrides of `hydra.sweeper.params` and of the command line, as text and parsed."""
+    params = sweep.hydra.sweeper.get("params") or {}
+    texts = [*(f"{key}={value}" for key, value in params.items()), *sweep.hydra.overrides.task]
+    parser = OverridesParser.create(config_loader=configs.hydra.config_loader)
+    return texts, parser.parse_overrides(texts)
+
+
+def swept_keys(sweep: DictConfig) -> set[str]:
+    """Returns the keys for which the command line gives several values."""
+    return {item.key_or_group for item in parse(sweep.hydra.overrides.task) if item.is_sweep_override()}
+
+
+def differing_keys(jobs: Sequence[Sequence[str]]) -> set[str]:
+    """Returns the keys of the overrides that are not the same in all jobs."""
+    values_by_key: dict[str, set[str]] = {}
+    for job in jobs:
+        for text in job:
+            key, _, value = text.lstrip("+").partition("=")
+            values_by_key.setdefault(key, set()).add(value)
+    return {key for key, values in values_by_key.items() if len(values) > 1}

@@ -1,0 +1,157 @@
+"""Runs a sweep with a sweeper or a launcher that is a plugin of Hydra."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, read_write
+
+from tfrun.config import hydra_private
+from tfrun.config.catalog import Catalog
+from tfrun.config.compose import Configs
+from tfrun.config.explain import USER_MISTAKES
+from tfrun.config.overrides import parse
+from tfrun.config.plain import plain, to_yaml
+from tfrun.config.schema import build_settings
+from tfrun.errors import Interrupted, SweepError
+from tfrun.files.disk import write_atomically
+from tfrun.sweep.composer import Composer
+from tfrun.sweep.grid import parse_sweep, swept_keys
+from tfrun.sweep.jobs import Job, JobFolder, structure_of
+from tfrun.sweep.launcher import ForkLauncher, PoolTask
+from tfrun.sweep.outcome import objective
+from tfrun.sweep.pool import Pool
+from tfrun.sweep.source import Source
+from tfrun.sweep.task import train
+
+
+class HydraSweeper(Source):
+    """The jobs of a sweeper that is a plugin of Hydra. It gives them to Hydra's launcher itself, so `next` has none.
+
+    Args:
+        composer: makes the jobs.
+        first: a job with the overrides that all jobs share.
+    """
+
+    def __init__(self, composer: Composer, first: Job):
+        self.composer = composer
+        self.mode = first.settings.checkpoint.mode
+        self.total: int | None = None
+        self._first = first
+
+    @classmethod
+    def from_config(cls, configs: Configs, sweep: DictConfig, *, threads: int | None) -> HydraSweeper:
+        """Checks what all jobs share. Raises ConfigError if it is wrong."""
+        try:
+            texts, parsed = parse_sweep(configs, sweep)
+        except USER_MISTAKES as error:
+            raise configs.explain(error) from error
+        shared = [text for text, item in zip(texts, parsed, strict=True) if not item.is_sweep_override()]
+        composer = Composer(configs, sweep, swept=swept_keys(sweep), threads=threads)
+        return cls(composer, composer(shared, 0))
+
+    @property
+    def first(self) -> Job:
+        return self._first
+
+
+class HydraRunner:
+    """Runs the jobs of a source with Hydra's sweeper and launcher.
+
+    Args:
+        configs: Hydra and the components.
+        sweep: the config that the jobs share.
+        folder: of the sweep.
+        pool: runs the jobs if the launcher is tfrun's own.
+        uses_pool: whether it is.
+    """
+
+    def __init__(self, configs: Configs, sweep: DictConfig, *, folder: Path, pool: Pool, uses_pool: bool):
+        self._configs = configs
+        self._sweep = sweep
+        self._folder = folder
+        self._pool = pool
+        self._uses_pool = uses_pool
+
+    def run(self, source: Source) -> None:
+        """Lets Hydra run the sweep, then records the ends that the jobs couldn't write to the ledger."""
+        quoted = str(self._folder).replace("\\", "\\\\").replace("'", "\\'")
+        words = self._sweep.hydra.overrides
+        overrides = [*words.hydra, *words.task, f"hydra.sweep.dir='{quoted}'"]
+        task: PoolTask | JobTask = (
+            PoolTask(self._pool, source.composer)
+            if self._uses_pool
+            else JobTask(self._configs.catalog, source.composer.swept)
+        )
+        _compose_each_job_once(self._configs)
+        try:
+            with hydra_private.accept_plugin(ForkLauncher):
+                config_name = self._configs.sources.config_name
+                self._configs.hydra.multirun(config_name, task, overrides, with_log_configuration=False)
+        finally:
+            _, trials = self._pool.ledger.read()
+            self._pool.ledger.record_missing_ends(trials)
+
+
+@dataclass(frozen=True)
+class JobTask:
+    """The task function that Hydra's own launchers call for each job: trains it and returns its objective.
+
+    A job that fails writes this to its folder and raises SweepError: Hydra's sweepers raise the error of the first
+    failed job once all have ended, and any other error would look like a failure of the sweep itself.
+
+    Attributes:
+        catalog: the components.
+        swept: the keys that differ between the jobs: the columns of TensorBoard's HParams table.
+    """
+
+    catalog: Catalog
+    swept: frozenset[str]
+
+    def __call__(self, cfg: DictConfig) -> float | None:
+        hydra = HydraConfig.get()
+        overrides = [text.lstrip("+") for text in hydra.overrides.task]  # as people type them
+        folder = JobFolder(Path(hydra.runtime.output_dir))
+        config = plain(cfg)
+        job = Job(
+            number=hydra.job.num,
+            folder=folder,
+            overrides=overrides,
+            hparams={item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept},
+            settings=build_settings(config, self.catalog, overrides),
+            files={},
+            structure=structure_of(config),
+        )
+        try:
+            write_atomically(folder.config_yaml, to_yaml(config))  # Hydra has written the others
+            train(job, self.catalog)
+        except Interrupted:
+            raise
+        except Exception as error:
+            folder.write_error(overrides, error)
+            raise SweepError(f"job {job.number} failed: {error}") from error
+        return objective(folder.read_run())
+
+
+def _compose_each_job_once(configs: Configs) -> None:
+    """Makes Hydra compose each job only once, although its sweeper and its launcher both ask for it.
+
+    The overrides of a job are read like those of a single run, so `early_stopping=null,default` is allowed.
+    """
+    loader = configs.hydra.config_loader
+    load = loader.load_sweep_config
+    loaded: dict[tuple[str, ...], DictConfig] = {}
+
+    def load_once(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        key = tuple(sweep_overrides)
+        if key not in loaded:
+            loaded[key] = load(master_config, configs.rewrite([text.lstrip("+") for text in key]))
+        cfg = copy.deepcopy(loaded[key])
+        with read_write(cfg.hydra):
+            cfg.hydra.sweep.dir = master_config.hydra.sweep.dir
+        return cfg
+
+    hydra_private.replace_sweep_loading(loader, load_once)

@@ -1,0 +1,88 @@
+"""How the jobs of a sweep ended, as their `run.json` files say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfrun.config.cross_checks import is_comparable
+from tfrun.files.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        folder: the job's folder.
+        swept: the values of the keys that differ between the jobs, as typed.
+        status: as in `run.json`.
+        monitor: the name of the monitored value.
+        value: its best value; None if no epoch has ended.
+        error: why the job failed, in one line, or an empty text.
+        source: the number of the job whose state it copied, or an empty text.
+    """
+
+    folder: RunFolder
+    swept: Mapping[str, str]
+    status: str
+    monitor: str | None
+    value: float | None
+    error: str
+    source: str = ""
+
+    @property
+    def label(self) -> str:
+        return " ".join([f"#{self.folder.path.name}", *(f"{key}={value}" for key, value in self.swept.items())])
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts as failed in the end; a job that was stopped by a signal does too."""
+        return self.status not in ("completed", "pruned")
+
+    @property
+    def has_error(self) -> bool:
+        """Whether it failed for a reason of its own, which its log gives."""
+        return self.failed and self.status != "stopped"
+
+
+def read_outcome(folder: RunFolder, swept: Collection[str]) -> Outcome:
+    """Returns how the job in `folder` ended; `swept` are the keys that differ between the jobs."""
+    run = folder.read_run()
+    overrides = [text.partition("=") for text in run.get("overrides", [])]
+    error = run.get("error")
+    return Outcome(
+        folder=folder,
+        swept={key: value for key, _, value in overrides if key in swept},
+        status=run.get("status", "failed"),
+        monitor=run.get("best", {}).get("monitor"),
+        value=objective(run),
+        error=f"{error['type']}: {error['message']}".partition("\n")[0] if error else "",
+        source=run.get("branch", {}).get("run_id", "").rpartition("/")[2],
+    )
+
+
+def read_outcomes(sweep: Path, swept: Collection[str]) -> list[Outcome]:
+    """Returns how the jobs of a sweep that were started have ended, sorted by number."""
+    folders = [folder for folder in sweep.iterdir() if folder.is_dir() and folder.name.isdigit()]
+    return [read_outcome(RunFolder(folder), swept) for folder in sorted(folders, key=lambda folder: int(folder.name))]
+
+
+def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:
+    """Returns the best of the completed jobs, or None if there is none or their values can't be compared."""
+    done = [
+        (outcome.value, outcome) for outcome in outcomes if outcome.value is not None and outcome.status == "completed"
+    ]
+    monitors = {outcome.monitor for _, outcome in done}
+    swept = {key for outcome in outcomes for key in outcome.swept}
+    if len(monitors) != 1 or not is_comparable(str(*monitors), swept):
+        return None
+    return (min if mode == "min" else max)(done, key=lambda pair: pair[0])[1]
+
+
+def objective(run: Mapping[str, Any]) -> float | None:
+    """Returns the best value of the monitored metric in a `run.json`, or None if no epoch has ended."""
+    best = run.get("best") or {}
+    return best.get(best.get("monitor"))

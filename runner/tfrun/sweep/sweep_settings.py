@@ -1,0 +1,91 @@
+"""The settings of tfrun's launcher and sweepers, as frozen dataclasses.
+
+Their annotations are the types and ranges of the keys of `hydra.launcher` and `hydra.sweeper`, as in
+`config/settings.py`: they are read as source text, so keep them literal.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Ge, Gt, Le, MinLen
+from omegaconf import DictConfig, OmegaConf
+
+from tfrun.config.settings import field_types
+from tfrun.config.types import check_value
+from tfrun.errors import ConfigError, unknown
+
+
+@dataclass(frozen=True)
+class LauncherSettings:
+    """How a sweep's jobs run: `hydra/launcher=fork`. The defaults hold if Hydra's own launchers run them."""
+
+    n_jobs: Annotated[int, Ge(1)] = 1
+    timeout_seconds: Annotated[float, Gt(0)] | None = None
+    lanes: Annotated[int, Ge(1)] = 1
+
+    @property
+    def threads_per_job(self) -> int | None:
+        """The share of the cores that each job gets if several run at once; None means all cores.
+
+        Splitting a small model's operations takes longer than computing them: on two cores, two jobs with one thread
+        each are faster than two jobs with two threads each.
+        """
+        return None if self.n_jobs == 1 else max(1, len(os.sched_getaffinity(0)) // self.n_jobs)
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How Optuna chooses the jobs of a search: `hydra/sweeper=search`."""
+
+    n_trials: Annotated[int, Ge(1)] | None
+    sampler: str | dict[str, Any]
+    pruner: str | dict[str, Any] | None
+    seed: int
+    objectives: dict[str, Any] | None
+    take: Literal["best", "last"]
+    constraints: list[str]
+    params: dict[str, Any]
+    storage: str | None
+    study_name: str | None
+
+
+@dataclass(frozen=True)
+class PopulationSettings:
+    """How the members of a population evolve: `hydra/sweeper=population`."""
+
+    population: Annotated[int, Ge(2)]
+    every_epochs: Annotated[int, Ge(1)]
+    replaced: Annotated[float, Gt(0), Le(0.5)]
+    factors: Annotated[list[Annotated[float, Gt(0)]], MinLen(1)]
+    drawn_anew: Annotated[float, Ge(0), Le(1)]
+    seed: Annotated[int, Ge(0)]
+    params: dict[str, Any]
+
+
+Kind = TypeVar("Kind", LauncherSettings, SearchSettings, PopulationSettings)
+
+
+def read_settings(node: DictConfig, kind: type[Kind], where: str) -> Kind:
+    """Returns the settings of a launcher or a sweeper.
+
+    Raises:
+        ConfigError: a key is unknown or missing, or a value has the wrong type.
+    """
+    given: Any = OmegaConf.to_container(node, resolve=True)
+    given.pop("_target_")
+    types = field_types(kind)
+    for key in given:
+        if key not in types:
+            raise unknown(where, "key", key, types)
+    missing = [key for key in types if key not in given]
+    if missing:
+        raise ConfigError(f"{where}.{missing[0]}: must be set. Received: {', '.join(given) or 'no key'}")
+    return kind(**{key: check_value(types[key], value, f"{where}.{key}") for key, value in given.items()})
+
+
+def is_target(node: DictConfig, kind: type) -> bool:
+    """Returns whether the `_target_` of a config node is exactly this class."""
+    return node._target_ == f"{kind.__module__}.{kind.__qualname__}"

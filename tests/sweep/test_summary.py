@@ -1,0 +1,62 @@
+"""The table at the end of a sweep, and the commands after it."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from tfrun.files.runs import RunFolder
+from tfrun.sweep.outcome import Outcome
+from tfrun.sweep.summary import print_sweep
+
+SWEEP = Path("/runs/multirun/small/2026-01-01")
+
+
+def outcome(number: int, value: float | None, status: str = "completed", error: str = "", **swept: str) -> Outcome:
+    return Outcome(RunFolder(SWEEP / str(number)), swept, status, "val/loss", value, error)
+
+
+def printed(*outcomes: Outcome, is_interrupted: bool = False) -> list[str]:
+    output = io.StringIO()
+    console = Console(file=output, width=100)
+    print_sweep(SWEEP, outcomes, mode="min", is_interrupted=is_interrupted, console=console)
+    return output.getvalue().splitlines()
+
+
+def test_the_table_names_values_ends_the_best_and_repeats() -> None:
+    copied = Outcome(RunFolder(SWEEP / "3"), {"seed": "2"}, "pruned", "val/loss", 0.3, "", source="1")
+    lines = printed(outcome(0, 0.5, seed="1"), outcome(1, 0.25, seed="2"), outcome(2, 0.5, seed="1"), copied)
+    assert lines[0].strip() == "small: 4 jobs"
+    rows = [line for line in lines if line.startswith("│")]
+    cells = [[cell.strip() for cell in row.strip("│").split("│")] for row in rows]
+    assert cells == [
+        ["0", "1", "0.5", "completed"],
+        ["1", "2", "0.25", "completed, best"],
+        ["2", "1", "0.5", "completed, repeats #0"],
+        ["3", "2", "0.3", "pruned, from #1, repeats #1"],
+    ]
+    assert lines[-3:] == [
+        f"sweep      {SWEEP}",
+        f"curves     tensorboard --logdir {SWEEP}",
+        f"compare    tfrun compare {SWEEP}",
+    ]
+
+
+def test_failures_are_explained() -> None:
+    lines = printed(outcome(0, None, "failed", "ValueError: a bug", seed="1"), outcome(1, None, "stopped", seed="2"))
+    position = lines.index("#0 seed=1  failed: ValueError: a bug")
+    assert lines[position + 1] == f"   {SWEEP}/0/tfrun.log"
+    assert not any(line.startswith("#1") for line in lines)
+    assert lines[-1] == f"resume     tfrun resume {SWEEP}"  # for the one that was stopped
+
+
+def test_an_interrupted_sweep_can_be_resumed() -> None:
+    assert printed(outcome(0, 0.5, seed="1"), is_interrupted=True)[-1].startswith("resume ")
+
+
+def test_losses_that_can_t_be_compared() -> None:
+    lines = printed(outcome(0, 0.5, loss="mse"), outcome(1, 0.25, loss="huber"))
+    assert any(line.startswith("no best job, because these values can't be compared") for line in lines)
+    assert not any(", best" in line for line in lines)
