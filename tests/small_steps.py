@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.components.algorithms.supervised import Supervised
-from tfrun.data.targets import MAIN_OUTPUT, TargetScale
+from tfrun.data.targets import TargetScale
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.step import Step, StepOptions
-from tfrun.protocols import AlgorithmOffer
+from tfrun.protocols import MAIN_OUTPUT, AlgorithmOffer
 
 
 def squared(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,73 @@ def offences(paths: list[Path], forbidden: tuple[str, ...], in_functions: bool =
             if any(name == prefix or name.startswith(f"{prefix}.") for prefix in forbidden)
         }
     )
+
+
+# The wings from the bottom up: each imports only from those before it. `engine/x` is a folder or a file.
+FLOORS = (
+    ("version", "errors", "console"),
+    ("protocols", "files", "engine/private"),
+    ("config",),
+    ("data", "reports", "engine/__init__", "__init__"),
+    ("components", "table", "arrays"),
+    ("data/encode",),
+    ("data/examples",),
+    ("engine/training",),
+    ("engine/building",),
+    ("engine/recording",),
+    ("engine/inference",),
+    ("engine/verify",),
+    ("engine/training_run",),
+    ("engine/experiment",),
+    ("load_engine",),
+    ("sweep",),
+    ("commands",),
+    ("cli",),
+    ("__main__",),
+)
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Returns the modules of the package by dotted name, those of the components included."""
+    folders = {"tfrun": root / PACKAGE, "tfrun.components": root / "components"}
+    found = {
+        ".".join((package, *file.relative_to(folder).with_suffix("").parts)): file
+        for package, folder in folders.items()
+        for file in sorted(folder.rglob("*.py"))
+    }
+    assert len(found) > 200
+    return found
+
+
+def wing(module: str) -> str:
+    """Returns the wing of a module: `engine/training` of `tfrun.engine.training.loop`."""
+    parts = module.split(".")[1:]
+    path = "/".join(parts[:2])
+    return path if any(path in floor for floor in FLOORS) else parts[0]
+
+
+def test_imports_between_the_wings_go_down(root: Path) -> None:
+    """An import of the same floor or of a higher one would tie wings into a knot."""
+    floor = {name: k for k, names in enumerate(FLOORS) for name in names}
+    known = modules(root)
+    wrong = [
+        f"{module} imports {name}"
+        for module, file in known.items()
+        for name, _ in imports(file)
+        if name in known and wing(name) != wing(module) and floor[wing(name)] >= floor[wing(module)]
+    ]
+    assert wrong == []
+
+
+def test_training_sees_no_config(root: Path) -> None:
+    """`engine/building` turns settings into objects; below it there are plain values only."""
+    assert offences(files(root, f"{PACKAGE}/engine/training"), ("tfrun.config",)) == []
+
+
+def test_modules_do_not_import_each_other_in_a_circle(root: Path) -> None:
+    known = modules(root)
+    graph = {module: {name for name, _ in imports(file) if name in known} for module, file in known.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_tensorflow_lives_in_the_engine_and_the_components(root: Path) -> None:

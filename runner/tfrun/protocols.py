@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Self
 
 from tfrun.errors import ConfigError
 
+MAIN_OUTPUT = "output"  # the output, of a model with several named outputs, that predicts the main target
 ABSENT: Any = object()  # the default of an attribute that may be None
 LITERAL = "literal"  # marks a field, in its metadata
 SET_BY_TFRUN = "set by tfrun"  # likewise
@@ -180,7 +181,7 @@ class MetricOffer(Offer):
     task: str | None = literal(None)
     higher_is_better: bool = literal(False)
     matrix: Callable[[], Any] | None = None
-    output: str = field(default="output", metadata={SET_BY_TFRUN: True})
+    output: str = field(default=MAIN_OUTPUT, metadata={SET_BY_TFRUN: True})
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.keys import check_name
 from tfrun.config.settings import ComponentSettings, Settings
 from tfrun.config.types import check_value
-from tfrun.data.targets import MAIN_OUTPUT
 from tfrun.errors import ConfigError, DataError, near_miss
+from tfrun.protocols import MAIN_OUTPUT
 
 
 def check_together(settings: Settings, catalog: Catalog) -> None:

@@ -30,8 +30,8 @@ from tfrun.config.settings import (
     field_types,
 )
 from tfrun.config.types import check_value
-from tfrun.data.targets import MAIN_OUTPUT
 from tfrun.errors import ConfigError, unknown
+from tfrun.protocols import MAIN_OUTPUT
 
 
 def build_settings(config: dict[str, Any], catalog: Catalog, overrides: Sequence[str] = ()) -> Settings:

@@ -19,8 +19,9 @@ from tfrun.data.arrays import StoredArray, aligned_empty, blocks, give_back, loa
 from tfrun.data.columns import CategoryColumn, HashedColumn, NumberColumn, TokensColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
-from tfrun.data.targets import MAIN_OUTPUT, FittedTarget, label
+from tfrun.data.targets import FittedTarget, label
 from tfrun.errors import DataError
+from tfrun.protocols import MAIN_OUTPUT
 
 BLOCK_BYTES = 2**21  # of encoded rows: so many that a call of Keras layers costs little beside them
 

@@ -22,8 +22,9 @@ from tfrun.data.columns import (
     is_text,
 )
 from tfrun.data.table import Features, Table
-from tfrun.data.targets import MAIN_OUTPUT, FittedTarget, TargetScale
+from tfrun.data.targets import FittedTarget, TargetScale
 from tfrun.errors import DataError, near_miss
+from tfrun.protocols import MAIN_OUTPUT
 
 JSON_KEYS = (  # of preprocessing.json, in its order
     "medians",

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from tfrun.errors import DataError
+from tfrun.protocols import MAIN_OUTPUT
 
-MAIN_OUTPUT = "output"  # the output of a model with several named outputs that predicts the data set's main target
 MAX_CLASSES = 1000
 
 

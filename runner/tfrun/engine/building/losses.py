@@ -11,14 +11,14 @@ import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, MetricSettings
-from tfrun.data.targets import MAIN_OUTPUT, FittedTarget, main_output, of_output
+from tfrun.data.targets import FittedTarget, main_output, of_output
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import build_function
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.errors import ConfigError, unknown
-from tfrun.protocols import LossOffer, MetricOffer, label
+from tfrun.protocols import MAIN_OUTPUT, LossOffer, MetricOffer, label
 
 Loss = Callable[[Any, Any], tf.Tensor]
 

@@ -12,7 +12,6 @@ import tensorflow as tf
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, Settings, TrainerSettings
 from tfrun.data.preprocessing import Preprocessing
-from tfrun.data.targets import MAIN_OUTPUT
 from tfrun.engine.building.autograph import convert_layers
 from tfrun.engine.building.components import build_component
 from tfrun.engine.building.losses import build_loss, build_metrics, check_outputs
@@ -24,7 +23,7 @@ from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.step import Step, StepOptions
 from tfrun.engine.training.tolerances import LossScale, Skips
 from tfrun.errors import ConfigError
-from tfrun.protocols import AlgorithmOffer, ModelOffer
+from tfrun.protocols import MAIN_OUTPUT, AlgorithmOffer, ModelOffer
 
 
 @dataclass(frozen=True)

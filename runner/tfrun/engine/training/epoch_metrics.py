@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrun.data.targets import MAIN_OUTPUT, TargetScale, of_output
+from tfrun.data.targets import TargetScale, of_output
+from tfrun.protocols import MAIN_OUTPUT
 
 
 class EpochMetrics:
