@@ -27,7 +27,7 @@ from tfrun.engine.building.alone import drive_alone
 from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.building.together import Together
 from tfrun.engine.inference.trained import evaluate, export_run, predict
-from tfrun.engine.recording.signals import stop_on_signals
+from tfrun.engine.recording.signals import end_at_once, stop_on_signals
 from tfrun.engine.training_run import RunOptions
 from tfrun.engine.verify.checks import CheckOptions, check, check_contracts
 from tfrun.files.runs import RunFolder
@@ -107,12 +107,12 @@ def train_together(
     def report(number: int) -> None:
         log.warning("%s: stopping after this block, saving the states", signal.Signals(number).name)
 
-    def end_at_once(number: int) -> None:
+    def end_all_at_once(number: int) -> None:
         for job in jobs:
             if job.folder.read_run().get("status") == "running":
-                training_run.end_at_once(Terminal(), job.folder, number)
+                end_at_once(Terminal(), job.folder, number)
 
-    with stop_on_signals(report, end_at_once) as signals:
+    with stop_on_signals(report, end_all_at_once) as signals:
         runs = [
             training_run.start(
                 job.settings,

@@ -11,17 +11,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from rich.console import Console
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.directions import higher_is_better
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data.table import Table
@@ -33,13 +30,14 @@ from tfrun.engine.inference.final_test import evaluate_best
 from tfrun.engine.recording import progress
 from tfrun.engine.recording.messages import Messages, Report
 from tfrun.engine.recording.record import Record
-from tfrun.engine.recording.signals import stop_on_signals
+from tfrun.engine.recording.run_fields import changes, first_fields, has_more_to_do, record_error
+from tfrun.engine.recording.signals import stopping_on_signals
 from tfrun.engine.recording.tensorboard import summary_metrics
 from tfrun.engine.training import loop
 from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
-from tfrun.errors import CheckpointError, DivergedError, Interrupted, ResourceError, TfrunError
-from tfrun.files import checkpoints, provenance
+from tfrun.errors import CheckpointError, DivergedError, Interrupted
+from tfrun.files import checkpoints
 from tfrun.files.disk import write_atomically
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder, now
@@ -79,28 +77,6 @@ class RunOptions:
     reuse: Reuse = field(default_factory=process_reuse)
 
 
-@contextlib.contextmanager
-def stopping_on_signals(console: Console, folder: RunFolder) -> Iterator[list[int]]:
-    """Yields a list to which the signals that stop the run are appended."""
-
-    def report(number: int) -> None:
-        name = signal.Signals(number).name
-        say(console, f"{name}: stopping after this block, saving the state; once more ends at once")
-
-    with stop_on_signals(report, before_end=partial(end_at_once, console, folder)) as signals:
-        yield signals
-
-
-def end_at_once(console: Console, folder: RunFolder, number: int) -> None:
-    """Restores the terminal and writes `run.json`, before a second signal ends the process."""
-    console.show_cursor()
-    run = folder.read_run()
-    message = f"ended at once by a second signal; saved up to step {run['step']}"
-    error = {"type": "Interrupted", "message": message, "exit_code": 128 + number}
-    with contextlib.suppress(ResourceError):
-        folder.write_run(run | {"status": "stopped", "ended": now(), "error": error})
-
-
 def start(
     settings: Settings,
     folder: RunFolder,
@@ -127,18 +103,28 @@ def start(
         TfrunError: as `run.json` records too.
     """
     with folder.held():
-        before = folder.read_run() if options.resume else {}
-        if before.get("status") == "completed" and not has_more_to_do(settings, before):
+        before = folder.read_run() if options.resume else None
+        if before and before.get("status") == "completed" and not has_more_to_do(settings, before):
             say(options.console, f"{shown(folder.path)} is completed already, at step {before['step']}")
             return 0
-        fields = _first_fields(settings, folder, catalog=catalog, before=before, options=options)
+        fields = first_fields(
+            settings,
+            folder,
+            catalog=catalog,
+            before=before,
+            overrides=options.overrides,
+            import_seconds=options.import_seconds,
+        )
+        for change in changes(before or {}, fields["versions"]):
+            message = "results may differ in the last bits from an uninterrupted run"
+            say(options.console, f"warning: {change}: {message}")
         run = RunJson.begin(folder, fields)
         try:
             with stopping(options.console, folder) as signals:
                 training = _Training(settings, folder, run=run, options=options, signals=signals)
                 yield from training.run(catalog, table)
         except Exception as error:
-            _record_error(error, folder, run=run, resume=options.resume)
+            record_error(error, folder, run=run, resume=options.resume)
             raise
         return 0
 
@@ -305,87 +291,6 @@ class _LoadBeforeSave(loop.Observer):
 
     def on_save(self, step: int) -> None:
         self._load()
-
-
-def has_more_to_do(settings: Settings, before: Mapping[str, Any]) -> bool:
-    """Returns whether a completed run's limits have been raised."""
-    trainer = settings.trainer
-    beyond_epochs = trainer.max_epochs is None or before["epoch"] < trainer.max_epochs
-    beyond_steps = trainer.max_steps is None or before["step"] < trainer.max_steps
-    return beyond_epochs and beyond_steps
-
-
-def _first_fields(
-    settings: Settings,
-    folder: RunFolder,
-    *,
-    catalog: Catalog,
-    before: Mapping[str, Any],
-    options: RunOptions,
-) -> dict[str, Any]:
-    """Returns the fields of `run.json` at the start, and prints what has changed since the run began."""
-    fields = new_fields(settings, folder, catalog=catalog, overrides=options.overrides) | dict(before)
-    fields |= {"status": "running", "ended": None, "error": None}
-    fields |= {"versions": provenance.versions(), "git": provenance.git()}
-    if options.resume:
-        for change in _changes(before, fields["versions"]):
-            message = "results may differ in the last bits from an uninterrupted run"
-            say(options.console, f"warning: {change}: {message}")
-        resumed = {"at": now(), "step": fields["step"], "overrides": list(options.overrides)}
-        fields["resumed"] = [*before.get("resumed", []), resumed]
-    fields["timing"] = fields["timing"] | {"import_seconds": round(options.import_seconds, 3)}
-    return fields
-
-
-def new_fields(settings: Settings, folder: RunFolder, *, catalog: Catalog, overrides: Sequence[str]) -> dict[str, Any]:
-    """Returns the fields of `run.json` of a new run; `docs/run-folder.md` explains the keys."""
-    return {
-        "run_id": folder.run_id,
-        "name": settings.name,
-        "status": "running",
-        "started": now(),
-        "ended": None,
-        "argv": sys.argv,
-        "overrides": list(overrides),
-        "seed": settings.seed,
-        "epoch": 0,
-        "step": 0,
-        "metrics": {},
-        "best": {},
-        "higher_is_better": higher_is_better(settings.metric, catalog),
-        "timing": {},
-        "engine": {},
-        "groups": [],
-        "parameters": None,
-        "data": {},
-        "versions": {},
-        "git": None,
-        "error": None,
-    }
-
-
-def _changes(before: Mapping[str, Any], versions: Mapping[str, str]) -> list[str]:
-    """Returns the versions and devices that have changed since a run began, on which its last bits depend."""
-    earlier = before.get("versions") or {}
-    changed = [f"{name} {earlier[name]}, now {new}" for name, new in versions.items() if earlier.get(name, new) != new]
-    had, has = (before.get("engine") or {}).get("devices"), devices.device_names()
-    return changed + ([f"devices {had}, now {has}"] if had and had != has else [])
-
-
-def _record_error(error: Exception, folder: RunFolder, *, run: RunJson, resume: bool) -> None:
-    """Writes an error to `run.json`, or removes the folder of a run that has trained nothing because of a mistake."""
-    may_discard = isinstance(error, TfrunError) and not resume and not folder.has_checkpoints
-    if may_discard and not (run["engine"] and isinstance(error, ResourceError)):
-        folder.discard()
-        return
-    status = {DivergedError: "diverged", Interrupted: "stopped"}.get(type(error), "failed")
-    exit_code = error.exit_code if isinstance(error, TfrunError) else 1
-    fields = {"type": type(error).__name__, "message": str(error), "exit_code": exit_code}
-    details = error.details if isinstance(error, TfrunError) else {}
-    run.update(status=status, ended=now(), error=fields | details)
-    with contextlib.suppress(ResourceError):  # the disk itself may be the cause
-        run.write()
-    log.exception("the run ended: %s", status)
 
 
 def _describe_rows(table: Table, rows: Sequence[int]) -> str:

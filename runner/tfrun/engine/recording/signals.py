@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
+
+from rich.console import Console
+
+from tfrun.console import say
+from tfrun.errors import ResourceError
+from tfrun.files.runs import RunFolder, now
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
-@contextmanager
+@contextlib.contextmanager
 def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int], object]) -> Iterator[list[int]]:
     """Yields a list to which the numbers of arriving signals are appended.
 
@@ -50,3 +57,25 @@ def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int],
         writer.close()  # ends the thread
         thread.join()
         reader.close()
+
+
+@contextlib.contextmanager
+def stopping_on_signals(console: Console, folder: RunFolder) -> Iterator[list[int]]:
+    """Yields a list to which the signals that stop the run are appended."""
+
+    def report(number: int) -> None:
+        name = signal.Signals(number).name
+        say(console, f"{name}: stopping after this block, saving the state; once more ends at once")
+
+    with stop_on_signals(report, before_end=partial(end_at_once, console, folder)) as signals:
+        yield signals
+
+
+def end_at_once(console: Console, folder: RunFolder, number: int) -> None:
+    """Restores the terminal and writes `run.json`, before a second signal ends the process."""
+    console.show_cursor()
+    run = folder.read_run()
+    message = f"ended at once by a second signal; saved up to step {run['step']}"
+    error = {"type": "Interrupted", "message": message, "exit_code": 128 + number}
+    with contextlib.suppress(ResourceError):
+        folder.write_run(run | {"status": "stopped", "ended": now(), "error": error})
