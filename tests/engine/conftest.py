@@ -61,10 +61,13 @@ class Small:
         """Trains a run in a folder that exists, and returns the exit code."""
         from tfrun.engine import experiment
 
-        settings = self.settings(*WORDS, "trainer.max_epochs=2", *overrides)
-        table = self.table(*overrides)
-        options = experiment.RunOptions(**options)
-        return experiment.train(settings, folder, catalog=self.catalog, table=table, options=options)
+        return experiment.train(
+            self.settings(*WORDS, "trainer.max_epochs=2", *overrides),
+            folder,
+            catalog=self.catalog,
+            table=self.table(*overrides),
+            options=experiment.RunOptions(**options),
+        )
 
 
 @pytest.fixture

@@ -85,6 +85,6 @@ def test_a_batch_is_divided_evenly() -> None:
 
 
 def test_float16_is_slow_on_a_cpu() -> None:
-    (doubt,) = devices.doubts(trainer(precision="mixed_float16"), StrategySettings("cpu"))
-    assert doubt.startswith("trainer.precision: a CPU computes mixed_float16 by way of float32")
-    assert devices.doubts(trainer(precision="mixed_bfloat16"), StrategySettings("cpu")) == []
+    (warning,) = devices.warnings(trainer(precision="mixed_float16"), StrategySettings("cpu"))
+    assert warning.startswith("trainer.precision: a CPU computes mixed_float16 in float32")
+    assert devices.warnings(trainer(precision="mixed_bfloat16"), StrategySettings("cpu")) == []

@@ -52,7 +52,7 @@ def fake_catalog(model: Any) -> Catalog:
 def test_a_model_gets_what_it_asks_for() -> None:
     targets = {"output": FittedTarget("regression"), "kind": FittedTarget("classification", ["a", "b", "c"])}
     preprocessing = cast(Preprocessing, SimpleNamespace(features="features", targets=targets))
-    received = []
+    received: list[Any] = []
 
     def model(features: Any, num_outputs: int, more_outputs: dict[str, int]) -> Any:
         received.append((features, num_outputs, more_outputs))

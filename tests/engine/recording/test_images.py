@@ -33,17 +33,17 @@ def test_a_large_confusion_matrix_has_small_cells() -> None:
 
 
 def test_images_are_scaled_from_black_to_white() -> None:
-    picture = pixels(images.images(np.array([[[0.0, 1.0], [2.0, 4.0]]])))
+    picture = pixels(images.image_grid(np.array([[[0.0, 1.0], [2.0, 4.0]]])))
     assert picture.shape == (66, 66, 3)  # 2 × 2 pixels, enlarged 32 times, with a margin of one
     assert [int(picture[1 + 32 * i, 1 + 32 * j, 0]) for i in (0, 1) for j in (0, 1)] == [0, 64, 128, 255]
 
 
 @pytest.mark.parametrize(("count", "shape"), [(1, (1, 1)), (4, (2, 2)), (5, (2, 3)), (64, (8, 8))])
 def test_images_stand_in_rows(count: int, shape: tuple[int, int]) -> None:
-    picture = pixels(images.images(np.zeros((count, 64, 64))))
+    picture = pixels(images.image_grid(np.zeros((count, 64, 64))))
     assert picture.shape[:2] == (66 * shape[0], 66 * shape[1])
 
 
 def test_images_may_have_colors() -> None:
-    picture = pixels(images.images(np.array([[[[0.0, 0.5, 1.0]]]])))
+    picture = pixels(images.image_grid(np.array([[[[0.0, 0.5, 1.0]]]])))
     assert picture[1, 1].tolist() == [0, 128, 255]

@@ -1,15 +1,20 @@
+"""What a person sees of a run: lines, bars and the summary."""
+
 from __future__ import annotations
 
 import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from tfrun.console import shown
-from tfrun.engine.recording.progress import Display, format_value, print_summary
-from tfrun.engine.training.loop import UNLIMITED, Timing
+from tfrun.engine.recording.progress import Display, format_bytes, format_value, print_summary, waiting
+from tfrun.engine.training.plan import Plan
+from tfrun.engine.training.program import BlockResult
+from tfrun.engine.training.timing import Timing
 
 RUN: dict[str, Any] = {
     "name": "trial",
@@ -50,27 +55,47 @@ def text(console: Console) -> str:
     return console.file.getvalue()
 
 
-def show(times: list[float], last_step: int = 100, width: int = 120) -> list[str]:
+def block(num_steps: int, loss: float) -> BlockResult:
+    """Returns the result of a block in which no epoch ends."""
+    losses, none = np.full(num_steps, loss), np.zeros((0, 1))
+    return BlockResult(
+        losses=losses,
+        norms=losses,
+        learning_rates=losses[:, None],
+        train=none,
+        val=none,
+        improved=none[:, 0] > 0,
+        finite=True,
+        stopped=False,
+        has_val=True,
+    )
+
+
+def show(times: list[float], *, last_step: int | None = 100, width: int = 120) -> list[str]:
     """Returns the lines of a run whose k-th block of ten steps ends at the k-th time."""
-    out, now = console(width), [0.0]
-    with Display(10, last_step, out, clock=lambda: now[0]) as display:
+    out = console(width)
+    now = [0.0]
+    timing = Timing()
+    timing.compile_seconds = 1.0
+    timing.add_block(4000, 2.0)
+    with Display(Plan(10, last_step), out, timing=timing, clock=lambda: now[0]) as display:
         for k, time in enumerate(times, start=1):
             now[0] = time
-            display.update(10 * k, {"train/loss": 1 / k}, Timing(train_seconds=2.0, timed_steps=4000))
+            display.on_block(10 * (k - 1), block(10, 1 / k))
     return text(out).splitlines()
 
 
 def test_plain_lines_are_two_seconds_apart() -> None:
     lines = show([0.0, 0.5, 1.9, 2.0, 3.9, 4.1, 5.0])
-    assert [line.split()[1] for line in lines] == ["4/10", "6/10", "7/10"]  # the last is always told
+    assert [line.split()[1] for line in lines] == ["4/10", "6/10", "7/10"]  # the last line is always shown
     assert lines[0] == "epoch 4/10  step 40/100  train/loss 0.25  2,000 steps/s"
 
 
-def test_the_last_line_is_told_once() -> None:
+def test_the_last_line_is_shown_once() -> None:
     assert len(show([0.5, 3.0])) == 1
 
 
-def test_a_run_without_a_block_tells_nothing() -> None:
+def test_a_run_without_a_block_shows_nothing() -> None:
     assert show([]) == []
 
 
@@ -78,30 +103,30 @@ def test_plain_lines_are_not_broken_on_a_narrow_console() -> None:
     assert show([0.0], width=40) == ["epoch 1/10  step 10/100  train/loss 1  2,000 steps/s"]
 
 
-def test_half_an_epoch_counts_as_one_of_the_epochs() -> None:
+def test_an_unfinished_epoch_counts_as_one_of_the_epochs() -> None:
     assert show([0.0], last_step=25)[0].startswith("epoch 1/3  step 10/25")
 
 
-def test_a_run_without_a_last_step() -> None:
-    assert show([0.0], last_step=UNLIMITED)[0].startswith("epoch 1/…  step 10/…  train/loss 1")
+def test_a_run_without_a_last_step_has_no_total() -> None:
+    assert show([0.0], last_step=None)[0].startswith("epoch 1/…  step 10/…  train/loss 1")
 
 
-def test_bars_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_has_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"TERM": "xterm", "NO_COLOR": ""}.items():
         monkeypatch.setenv(name, value)
     out = Console(file=Terminal(), width=80, force_terminal=True)
-    with Display(10, 100, out) as display:
-        display.update(50, {"train/loss": 0.5}, Timing())
+    with Display(Plan(10, 100), out, timing=Timing()) as display:
+        display.on_block(0, block(50, 0.5))
     drawn = text(out)
     assert "5/10" in drawn and "50/100" in drawn and "train/loss 0.5" in drawn
-    assert drawn.count("\x1b[?25l") == drawn.count("\x1b[?25h") == 1  # the cursor is back
+    assert drawn.count("\x1b[?25l") == drawn.count("\x1b[?25h") == 1  # the cursor is visible again
 
 
-def test_no_bars_where_the_terminal_is_dumb(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dumb_terminal_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     out = Console(file=Terminal(), width=80)
-    with Display(10, 100, out) as display:
-        display.update(50, {"train/loss": 0.5}, Timing())
+    with Display(Plan(10, 100), out, timing=Timing()) as display:
+        display.on_block(0, block(50, 0.5))
     assert text(out).splitlines() == ["epoch 5/10  step 50/100  train/loss 0.5"]
 
 
@@ -109,7 +134,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
 
 
-def test_summary(tmp_path: Path) -> None:
+def test_the_summary_is_a_table_and_paths(tmp_path: Path) -> None:
     out = console(100)
     folder = tmp_path / "outputs" / "trial" / "2026-01-01_00-00-00_abcdef"
     (folder / "tensorboard").mkdir(parents=True)
@@ -131,13 +156,13 @@ def test_summary(tmp_path: Path) -> None:
     ]
 
 
-def test_summary_without_validation_or_test(tmp_path: Path) -> None:
+def test_the_summary_without_validation_or_test(tmp_path: Path) -> None:
     out = console()
     print_summary(out, {**RUN, "metrics": {"train/loss": 0.5}, "best": {}}, tmp_path / "a" / "b" / "c", tmp_path)
     assert [cells(line) for line in text(out).splitlines() if line[:1] in "│┃"] == [["", "loss"], ["last train", "0.5"]]
 
 
-def test_summary_of_a_run_that_ended_no_epoch(tmp_path: Path) -> None:
+def test_the_summary_of_a_run_without_an_epoch(tmp_path: Path) -> None:
     out = console()
     print_summary(out, {**RUN, "metrics": {}, "best": {}}, Path("/a/b/c"), Path("/a/b/c/d"))
     assert text(out).splitlines() == [
@@ -147,7 +172,7 @@ def test_summary_of_a_run_that_ended_no_epoch(tmp_path: Path) -> None:
     ]
 
 
-def test_summary_on_a_narrow_console(tmp_path: Path) -> None:
+def test_the_summary_on_a_narrow_console(tmp_path: Path) -> None:
     out = console(40)
     folder = tmp_path / "outputs" / "trial" / "2026-01-01_00-00-00_abcdef"
     print_summary(out, RUN, folder, folder / "checkpoints" / "step-000012345")
@@ -159,7 +184,7 @@ def test_summary_on_a_narrow_console(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [
         (None, "–"),
         (0.0, "0"),
@@ -173,11 +198,25 @@ def test_summary_on_a_narrow_console(tmp_path: Path) -> None:
         (float("inf"), "inf"),
     ],
 )
-def test_values(value: float | None, told: str) -> None:
-    assert format_value(value) == told
+def test_a_number_has_the_digits_that_a_person_compares(value: float | None, text: str) -> None:
+    assert format_value(value) == text
 
 
-def test_paths_are_shown_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_shown_as_a_person_types_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert shown(Path.cwd() / "outputs" / "a") == "outputs/a"
     assert shown(Path("/elsewhere/a")) == "/elsewhere/a"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(512, "512 bytes"), (1536, "1.5 KiB"), (3 * 2**20, "3 MiB"), (5000 * 2**30, "5000 GiB")]
+)
+def test_a_size_has_its_unit(size: float, text: str) -> None:
+    assert format_bytes(size) == text
+
+
+def test_waiting_is_not_shown_in_a_file() -> None:
+    out = console()
+    with waiting(out, "building"):
+        pass
+    assert text(out) == ""

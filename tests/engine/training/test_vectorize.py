@@ -49,9 +49,9 @@ def test_a_variable_outside_of_the_state_may_not_be_changed() -> None:
 
 def test_lanes_get_new_values() -> None:
     w = keras.Variable(0.0)
-    lanes = Lanes([w], [], [[np.float32(1.0)], [np.float32(2.0)]])
+    lanes = Lanes([w], [], [[np.array(1.0, np.float32)], [np.array(2.0, np.float32)]])
     assert (lanes.count, lanes.name) == (2, ", 2 together")
-    lanes.write([[np.float32(5.0)], [np.float32(6.0)]])
+    lanes.write([[np.array(5.0, np.float32)], [np.array(6.0, np.float32)]])
     lanes.load(1)
     assert float(w.numpy()) == 6.0
 

@@ -1,0 +1,85 @@
+"""What `tfrun check` prints and refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from tfrun.config.settings import ComponentSettings
+from tfrun.engine.verify import checks, contracts, data_contracts, parity
+from tfrun.engine.verify.checks import CheckOptions
+from tfrun.engine.verify.findings import ContractError, Finding
+
+
+def check(small: Any, *overrides: str, **options: Any) -> None:
+    settings = small.settings("model=linear", "data.batch_size=64", *overrides)
+    table = small.table(*overrides)
+    checks.check(settings, small.catalog, table=table, options=CheckOptions(**options))
+
+
+def test_everything_that_is_known_without_training_is_printed(small: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    check(small, "trainer.max_epochs=3")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("data    scikit-learn's diabetes, regression: 442 rows (")
+    assert any(line.startswith("        numbers (batch, ") and line.endswith("float32") for line in lines)
+    assert "steps   5 an epoch, 15 in all" in lines
+    assert any(line.startswith("model   linear, ") and line.endswith(" parameters") for line in lines)
+    assert any(line.startswith("group   all: adam, learning rate 0.001, ") for line in lines)
+    assert any(line.startswith("memory  ") for line in lines)
+    assert lines[-1] == "All that can be checked without training is in order."
+
+
+def test_contracts_of_chosen_groups_are_printed(
+    small: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_contracts, "check_saved", lambda *_, **__: Finding("saved", True))
+    check(small, groups=["data", "model", "algorithm"])
+    lines = capsys.readouterr().out.splitlines()
+    heads = [line for line in lines if line.startswith(("data=", "model=", "algorithm="))]
+    assert heads == ["data=diabetes", "model=linear", "algorithm=supervised"]
+    assert "  ok     outputs are finite" in lines
+
+
+def difference(off: float, first: tuple[int, str] | None = None, tensor: str = "") -> Any:
+    return lambda *_, **__: [parity.Difference("graph", off, tensor, first)]
+
+
+@pytest.mark.parametrize(
+    ("compare", "text"),
+    [
+        (difference(0.0), "parity  2 steps of graph beside Python: the same bits"),
+        (difference(1e-7, tensor="kernel"), "parity  2 steps of graph beside Python: at most 1e-07 off, kernel"),
+        (difference(float("nan"), tensor="no such op"), "can't be compiled: no such op"),
+    ],
+)
+def test_steps_are_compared(
+    compare: Any, text: str, small: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "compare", compare)
+    check(small, parity_steps=2)
+    assert text in capsys.readouterr().out
+
+
+def test_steps_that_differ_are_an_error(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "compare", difference(0.5, (1, "bias"), "kernel"))
+    message = r"compiled by graph, step 1 gives another bias than in Python.*Furthest off: kernel, by 0\.5"
+    with pytest.raises(parity.ParityError, match=message):
+        check(small, parity_steps=2)
+
+
+def test_components_alone_are_checked(small: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    checks.check_contracts([("schedule", ComponentSettings("cosine", {}))], small.catalog)
+    assert capsys.readouterr().out.splitlines()[0] == "schedule=cosine"
+
+
+def test_a_broken_promise_is_an_error(
+    small: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [Finding("is fast", True), Finding("is right", False, "3 of 4")]
+    monkeypatch.setattr(contracts, "check", lambda kind, make: found)
+    with pytest.raises(ContractError, match="check: 1 of 2 promises aren't kept: loss=mse: is right"):
+        checks.check_contracts([("loss", ComponentSettings("mse", {}))], small.catalog)
+    assert capsys.readouterr().out.splitlines() == ["loss=mse", "  ok     is fast", "  FAILS  is right: 3 of 4"]
+    assert tf.executing_eagerly()
