@@ -116,11 +116,11 @@ def backend_neutral_optimizers(optimizers: Sequence[Any]) -> Iterator[None]:
     variables = [private_name(optimizer, "_trainable_variables", "Keras", use) for optimizer in optimizers]
     indices = [private_name(optimizer, "_trainable_variables_indices", "Keras", use) for optimizer in optimizers]
     replaced = {name: vars(TFOptimizer)[name] for name in METHODS_FOR_STRATEGIES}
-    for name, method in neutral.items():
-        setattr(TFOptimizer, name, method)
-    for optimizer, trained in zip(optimizers, variables, strict=True):
-        optimizer._trainable_variables_indices = {id(variable): k for k, variable in enumerate(trained)}
     try:
+        for name, method in neutral.items():
+            setattr(TFOptimizer, name, method)
+        for optimizer, trained in zip(optimizers, variables, strict=True):
+            optimizer._trainable_variables_indices = {id(variable): k for k, variable in enumerate(trained)}
         yield
     finally:
         for name, method in replaced.items():

@@ -228,6 +228,7 @@ class _Training:
             plan = replace(plan, pause_step=self._options.pause_epoch * plan.steps_per_epoch)
         rolls_back = self._settings.trainer.on_divergence == "rollback"
         with record, progress.Display(plan, self._console, timing=self._timing) as display:
+            # what is saved must have been loaded before
             observers: list[loop.Observer] = [_LoadBeforeSave(engine.load_variables), record, display]
             if self._options.report is not None:
                 observers.append(Messages(self._options.report, plan))
@@ -295,5 +296,9 @@ class _LoadBeforeSave(loop.Observer):
 
 def _describe_rows(table: Table, rows: Sequence[int]) -> str:
     """Returns where rows are: `in the row rows.csv:14`, or the first one and how many more."""
-    first, more = f"{table.source}:{table.first_line + rows[0]}", len(rows) - 1
-    return f"in the row {first}" if not more else f"in {len(rows)} rows of the batch, {first} and {more} more"
+    first = f"{table.source}:{table.first_line + rows[0]}"
+    return (
+        f"in the row {first}"
+        if len(rows) == 1
+        else f"in {len(rows)} rows of the batch, {first} and {len(rows) - 1} more"
+    )

@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import Any
 
 from tfrun.engine.building import devices
 from tfrun.engine.building.pieces import Pieces
@@ -70,21 +70,28 @@ def drive_alone(run: Run, reuse: Reuse) -> int:
         reuse: has the program of an earlier run, which is used if it fits.
     """
     try:
-        finish_alone(run, next(run), AloneDriver(reuse))
+        request = next(run)
     except StopIteration as end:
         return end.value
+    return finish_alone(run, request, driver=AloneDriver(reuse))
 
 
-def finish_alone(run: Run, request: Request, driver: AloneDriver) -> NoReturn:
-    """Answers a run's requests to its end. Raises StopIteration with the exit code, or what the run raises."""
+def finish_alone(run: Run, request: Request, *, driver: AloneDriver) -> int:
+    """Answers a run's requests to its end and returns its exit code. Raises what the run raises."""
     while True:
-        request = respond(run, functools.partial(driver, request))
+        try:
+            request = respond(run, functools.partial(driver, request))
+        except StopIteration as end:
+            return end.value
 
 
 def respond(run: Run, compute: Callable[[], Any]) -> Request:
     """Sends a run the answer that `compute` returns, and returns the run's next request.
 
     An exception of `compute` is raised inside the run, which records it in its folder.
+
+    Raises:
+        StopIteration: the run has ended; with its exit code.
     """
     try:
         answer = compute()
@@ -119,14 +126,15 @@ class AloneDriver:
 
     def _choose(self, ready: Ready) -> Engine:
         """Chooses where the examples lie and how the program is compiled."""
-        settings, resumed = ready.pieces.settings, ready.resumed
+        settings = ready.pieces.settings
+        resumed = ready.resumed
         where = resumed.get("residency") or settings.data.residency
         why_stream = residency.reason_to_stream(where, ready.pieces.bytes_to_load)
         pieces, kept = self._reuse.program(ready.pieces, streams=bool(why_stream))
-        program, compile = kept.program, resumed.get("loop") or settings.trainer.compile
-        key = compile, pieces.plan
-        choice = kept.choices.get(key) or modes.choose(
-            compile,
+        program = kept.program
+        mode = resumed.get("loop") or settings.trainer.compile
+        choice = kept.choices.get((mode, pieces.plan)) or modes.choose(
+            mode,
             pieces.plan,
             program=program,
             state=pieces.state(program),
@@ -134,7 +142,7 @@ class AloneDriver:
             num_replicas=pieces.strategy.num_replicas_in_sync,
             cache=pieces.mode_cache,
         )
-        kept.choices[key] = replace(choice, compile_seconds=0.0)
+        kept.choices[mode, pieces.plan] = replace(choice, compile_seconds=0.0)
         program.mode = choice.mode
         description = {
             "mode": "stream" if why_stream else choice.mode,

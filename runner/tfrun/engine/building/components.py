@@ -79,13 +79,13 @@ def _build_params(
     """Returns a component's parameters, with objects in place of those that name another component."""
     types = {param.name: param.type for param in catalog.get(kind, settings.name, where).params}
 
-    def build(its_kind: str, value: Any, path: str) -> Any:
+    def build(inner_kind: str, value: Any, path: str) -> Any:
         named = {"name": value} if isinstance(value, str) else value
         params = {key: item for key, item in named.items() if key != "name"}
-        if catalog.find(its_kind, named["name"]):
+        if catalog.find(inner_kind, named["name"]):
             chosen = ComponentSettings(named["name"], params)
-            return build_function(its_kind, chosen, catalog=catalog, where=path, inputs=inputs)
-        if its_kind == "layer":
+            return build_function(inner_kind, chosen, catalog=catalog, where=path, inputs=inputs)
+        if inner_kind == "layer":
             try:
                 return getattr(keras.layers, named["name"])(**params)
             except (ValueError, TypeError) as error:

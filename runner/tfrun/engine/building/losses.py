@@ -28,8 +28,8 @@ def build_loss(
     catalog: Catalog,
     *,
     inputs: Hyperparameters | None = None,
-    output_weights: Mapping[str, float] = {},  # noqa: B006 (never changed)
-    tasks: Mapping[str, str] = {},  # noqa: B006
+    output_weights: Mapping[str, float] | None = None,
+    tasks: Mapping[str, str] | None = None,
 ) -> Loss:
     """Returns a function (y_true, y_pred) → loss of each example, (B,); the engine averages it.
 
@@ -45,13 +45,16 @@ def build_loss(
     """
     loss = build_function("loss", settings, catalog=catalog, where="loss", inputs=inputs)
     offer = LossOffer.of(loss)
+    weights = output_weights or {}
+    tasks = tasks or {}
     if offer.takes_all_outputs:
         for name, part in offer.losses.items():
-            _check_task(f"loss.losses.{name}", part, LossOffer.of(part).task, tasks.get(name, tasks.get(MAIN_OUTPUT)))
+            target_task = tasks.get(name, tasks.get(MAIN_OUTPUT))
+            _check_task(f"loss.losses.{name}", part, task=LossOffer.of(part).task, target_task=target_task)
     else:
-        for name, task in tasks.items():
+        for name, target_task in tasks.items():
             where = "loss" if name == MAIN_OUTPUT else f"loss: of target {name!r}"
-            _check_task(where, loss, offer.task, task)
+            _check_task(where, loss, task=offer.task, target_task=target_task)
     per_example = convertible(loss.call if isinstance(loss, keras.losses.Loss) else loss)
 
     def values(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
@@ -64,7 +67,7 @@ def build_loss(
         if not isinstance(y_pred, dict) or offer.takes_all_outputs:
             return values(y_true, y_pred)
         return tf.add_n(
-            [output_weights.get(name, 1.0) * values(of_output(y_true, name), part) for name, part in y_pred.items()]
+            [weights.get(name, 1.0) * values(of_output(y_true, name), part) for name, part in y_pred.items()]
         )
 
     return call
@@ -98,7 +101,8 @@ def build_metrics(
         if chosen.output not in outputs:
             raise unknown(f"{where}.output", "output of the model", chosen.output, outputs)
         metric = build_function("metric", chosen, catalog=catalog, where=where)
-        _check_task(where, metric, MetricOffer.of(metric).task, tasks.get(chosen.output, tasks.get(MAIN_OUTPUT)))
+        target_task = tasks.get(chosen.output, tasks.get(MAIN_OUTPUT))
+        _check_task(where, metric, task=MetricOffer.of(metric).task, target_task=target_task)
         if not isinstance(metric, keras.metrics.Metric):
             metric = keras.metrics.MeanMetricWrapper(convertible(metric))
         metric.name = key
@@ -157,6 +161,6 @@ def naming(component: str) -> Iterator[None]:
         raise ConfigError(f"{component} mixes what can't be computed together: {reason}") from error
 
 
-def _check_task(where: str, component: Any, its_task: str | None, task: str | None) -> None:
-    if its_task and task and its_task != task:
-        raise ConfigError(f"{where}: {label(component)} is for {its_task}, and its target for {task}")
+def _check_task(where: str, component: Any, *, task: str | None, target_task: str | None) -> None:
+    if task and target_task and task != target_task:
+        raise ConfigError(f"{where}: {label(component)} is for {task}, and its target for {target_task}")

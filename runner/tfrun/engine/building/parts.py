@@ -66,7 +66,7 @@ def build_parts(
         ConfigError: a component refuses its parameters, or shapes don't fit.
     """
     inputs = Hyperparameters()
-    x, y = sample[0], sample[1]
+    x, y = sample[:2]
     with strategy.scope():
         model = build_model(settings.model, catalog, preprocessing)
         y_pred = _call_model(model, x)

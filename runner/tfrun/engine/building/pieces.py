@@ -33,6 +33,7 @@ from tfrun.errors import ConfigError
 from tfrun.files import provenance
 from tfrun.files.xla_cache import processor
 
+TRACED_SECTIONS = ("model", "metric", "strategy", "early_stopping", "plugins")
 TRACED_TRAINER = ("precision", "deterministic", "microbatches", "ema_decay", "on_divergence")
 GROUP_STRUCTURE = ("match", "name", "every", "frozen", "from_epoch", "until_epoch", "clip_norm")
 OPTIONAL_ROLE = "early_stopping"  # it may be turned on or off when a run is resumed
@@ -147,12 +148,12 @@ class Pieces:
         """Returns the values as they are, of pieces that were just built."""
         return Beginning(self.state().read(), self.parts.inputs.read(), (random.getstate(), np.random.get_state()))
 
-    def begin(self, beginning: Beginning) -> None:
-        """Assigns the values that a run begins with, and the config's learning rates."""
+    def begin(self, beginning: Beginning, settings: Settings) -> None:
+        """Assigns the values that a run begins with, and its config's learning rates."""
         self.parts.inputs.assign(beginning.inputs)
         self.state().write(beginning.state)
         for group in self.parts.step.active:
-            rate = self.settings.groups[group.name].learning_rate
+            rate = settings.groups[group.name].learning_rate
             if rate is not None:
                 group.base_learning_rate.assign(rate)
                 group.optimizer.learning_rate.assign(rate)
@@ -169,14 +170,12 @@ class Pieces:
 
     def structure(self, *, streams: bool) -> str:
         """Returns everything that the program is traced for: the config and the data, without the program's inputs."""
-        settings, inputs = self.settings, self.parts.inputs
+        settings = self.settings
+        inputs = self.parts.inputs
         trainer = {key: getattr(settings.trainer, key) for key in TRACED_TRAINER}
-        described = {
-            **{
-                key: to_plain(getattr(settings, key))
-                for key in ("model", "metric", "strategy", "early_stopping", "plugins")
-            },
-            **{key: inputs.structure(key, to_plain(getattr(settings, key))) for key in ("loss", "algorithm")},
+        described = {key: to_plain(getattr(settings, key)) for key in TRACED_SECTIONS} | {
+            "loss": inputs.structure("loss", to_plain(settings.loss)),
+            "algorithm": inputs.structure("algorithm", to_plain(settings.algorithm)),
             "groups": {name: self._group_structure(name) for name in settings.groups},
             "monitor": [settings.checkpoint.monitor, settings.checkpoint.mode],
             "trainer": inputs.structure("trainer", trainer),
@@ -189,11 +188,13 @@ class Pieces:
         return json.dumps(described, sort_keys=True, default=str)
 
     def _group_structure(self, name: str) -> dict[str, Any]:
-        group, inputs, where = self.settings.groups[name], self.parts.inputs, f"optimizer.groups.{name}"
+        where = f"optimizer.groups.{name}"
+        group = self.settings.groups[name]
+        inputs = self.parts.inputs
         schedule = group.schedule and inputs.structure(f"{where}.schedule", group.schedule.to_dict())
         fixed = {key: getattr(group, key) for key in GROUP_STRUCTURE}
         params = inputs.structure(where, group.params)
-        return {**inputs.structure(where, fixed), "params": params, "schedule": schedule}
+        return inputs.structure(where, fixed) | {"params": params, "schedule": schedule}
 
     @property
     def _num_rows(self) -> dict[str, int]:

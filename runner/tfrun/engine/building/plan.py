@@ -11,18 +11,22 @@ LOG_EVERY_STEPS = 100  # of a run without a last step
 
 def build_plan(settings: Settings, steps_per_epoch: int) -> Plan:
     """Returns when the run stops and saves; the nearest of several limits counts."""
-    trainer, checkpoint, logger = settings.trainer, settings.checkpoint, settings.logger
-    limits = [trainer.max_steps, trainer.max_epochs and trainer.max_epochs * steps_per_epoch]
-    cadences = [checkpoint.every_steps, checkpoint.every_epochs and checkpoint.every_epochs * steps_per_epoch]
-    last_step = min((limit for limit in limits if limit), default=None)
+    checkpoint = settings.checkpoint
+    logger = settings.logger
+    last_step = min(_in_steps(settings.trainer.max_steps, settings.trainer.max_epochs, steps_per_epoch), default=None)
     return Plan(
         steps_per_epoch=steps_per_epoch,
         last_step=last_step,
-        max_seconds=trainer.max_seconds,
-        save_every_steps=tuple(every for every in cadences if every),
+        max_seconds=settings.trainer.max_seconds,
+        save_every_steps=tuple(_in_steps(checkpoint.every_steps, checkpoint.every_epochs, steps_per_epoch)),
         save_every_seconds=checkpoint.every_seconds,
         log_every_steps=(logger.every_steps or _log_every(last_step)) if logger else None,
     )
+
+
+def _in_steps(steps: int | None, epochs: int | None, steps_per_epoch: int) -> list[int]:
+    """Returns those of the two numbers that are set, in steps."""
+    return [number for number in (steps, (epochs or 0) * steps_per_epoch) if number]
 
 
 def _log_every(last_step: int | None) -> int:

@@ -23,7 +23,10 @@ from tfrun.data.examples import Examples, prepare
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
 from tfrun.engine.building.pieces import Beginning, Pieces, order_and_plan, pieces_over
+from tfrun.engine.training.modes import Choice
+from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
+from tfrun.engine.training.vectorize import Lanes
 
 NO_PART_OF_BEGINNING = ("name", "output_root", "tags")  # keys that don't change what a run begins with
 BEGINNINGS_BYTES = 2**28  # of the beginnings kept of earlier runs
@@ -36,14 +39,16 @@ class KeptProgram(NamedTuple):
         structure: what it was traced for.
         pieces: the pieces over whose variables it was traced, without their data.
         program: the program.
-        choices: the modes that were chosen for it, and the lanes that were made for it.
+        choices: the modes that were chosen for it, by the config's mode and the plan.
+        lanes: those that were made for runs that were trained together, by the number of runs.
         beginnings: the values that its runs began with.
     """
 
     structure: str
     pieces: Pieces
     program: Program
-    choices: dict[Any, Any]
+    choices: dict[tuple[str, Plan], Choice]
+    lanes: dict[int, Lanes]
     beginnings: dict[str, Beginning]
 
     def fits(self, pieces: Pieces, structure: str) -> bool:
@@ -57,7 +62,7 @@ class KeptProgram(NamedTuple):
         if beginning is None:
             beginning = pieces.read_beginning()
             self.remember(_begins_with(pieces.settings, pieces.examples), beginning)
-        replace(self.pieces, settings=pieces.settings).begin(beginning)
+        self.pieces.begin(beginning, pieces.settings)
         self.program.start(pieces.make_feed(streams=streams), pieces.val_rows)
         return replace(
             pieces,
@@ -127,10 +132,10 @@ class Reuse:
         if self._program is not None and self._program.fits(pieces, structure):
             return self._program.adopt(pieces, streams=streams), self._program
         if pieces.beginning is not None:
-            pieces.begin(pieces.beginning)
+            pieces.begin(pieces.beginning, pieces.settings)
         without_data = replace(pieces, table=None, examples=None)  # type: ignore[arg-type] # nobody asks it for them
         program = pieces.make_program(streams=streams)
-        self._program = KeptProgram(structure, without_data, program, choices={}, beginnings={})
+        self._program = KeptProgram(structure, without_data, program, choices={}, lanes={}, beginnings={})
         return pieces, self._program
 
     def _encoded(self, table: Table, data: DataSettings) -> Examples:

@@ -3,14 +3,15 @@
 start each run, up to its pieces
 choose:  together, or one after another
 together, while runs ask for blocks:
-one call of the program trains the block of all of them
-send each run its result; it writes, saves or ends
+    one call of the program trains the block of all of them
+    send each run its result; it writes, saves or ends
 drive the others to their ends, one after another
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -106,23 +107,35 @@ class Together:
                 on_end(k, None if isinstance(error, StopIteration) else error)
 
         for k, run in enumerate(runs):
-            advance(k, lambda: self._start(run, k, lanes))  # noqa: B023 (called at once)
+            advance(k, functools.partial(self._start, run, k, lanes))
         try:
             self._choose()
         except LibraryChangedError:
             raise
         except Exception as error:
-            self._lanes, self.why = None, f"can't be trained together: {_first_line(error)}"
+            self._lanes = None
+            self.why = f"can't be trained together: {_first_line(error)}"
         if self._lanes is not None:
             sizer = BlockSizer(BLOCK_SECONDS, FIRST_BLOCK_STEPS, self._program.max_steps)
             for k, lane in lanes.items():
-                advance(k, lambda: runs[k].send(self._engine(lane, sizer)))  # noqa: B023
+                advance(k, functools.partial(runs[k].send, self._engine(lane, sizer)))
             while blocks := {k: block for k, block in requests.items() if isinstance(block, Block)}:
-                results = self._train_block(blocks, lanes, sizer)
-                for k in blocks:
-                    advance(k, lambda: runs[k].send(results[lanes[k]]))  # noqa: B023
-        for k in list(requests):
-            advance(k, lambda: self._finish(runs[k], requests[k], lanes.get(k)))  # noqa: B023
+                try:
+                    results = self._train_block(blocks, lanes, sizer)
+                except Exception as error:  # raised in each of the runs, which records it in its folder
+                    for k in blocks:
+                        advance(k, functools.partial(runs[k].throw, error))
+                else:
+                    for k in blocks:
+                        advance(k, functools.partial(runs[k].send, results[lanes[k]]))
+        for k, request in list(requests.items()):
+            try:
+                with context(k):
+                    self._finish(runs[k], request, lane=lanes.get(k))
+            except (Exception, SystemExit) as error:
+                on_end(k, error)
+            else:
+                on_end(k, None)
 
     @property
     def _program(self) -> Program:
@@ -155,7 +168,7 @@ class Together:
 
     def _train_block(self, blocks: dict[int, Block], lanes: dict[int, int], sizer: BlockSizer) -> list[BlockResult]:
         """Trains the block that all of the runs ask for, and returns the results by lane."""
-        (block,) = set(blocks.values())
+        (block,) = set(blocks.values())  # there is one: all began at the first step, with the same plan
         on = [False] * len(self._members)
         for k in blocks:
             on[lanes[k]] = True
@@ -164,13 +177,11 @@ class Together:
         sizer.update(block.num_steps, time.perf_counter() - started)
         return results
 
-    def _finish(self, run: Run, request: Request, lane: int | None) -> Request:
+    def _finish(self, run: Run, request: Request, *, lane: int | None) -> None:
         """Drives a run to its end, alone."""
-        driver = AloneDriver(self._reuse, note=self.why)
         if lane is not None and isinstance(request, Ready):
-            pieces = self._restore(lane)
-            request = replace(request, pieces=pieces)
-        finish_alone(run, request, driver)
+            request = replace(request, pieces=self._restore(lane))
+        finish_alone(run, request, driver=AloneDriver(self._reuse, note=self.why))
 
     def _join(self, pieces: Pieces) -> int | None:
         """Returns a run's lane in the group; None if it has to be trained alone."""
@@ -179,14 +190,14 @@ class Together:
             self.why = reason
             return None
         if self._kept is None:
-            over, self._kept = self._reuse.program(pieces, streams=False)
+            shared, self._kept = self._reuse.program(pieces, streams=False)
         elif self._is_like_the_first(pieces):
-            over = self._kept.adopt(pieces, streams=False)
+            shared = self._kept.adopt(pieces, streams=False)
         else:
             self.why = "not together: of another structure or other data than the first"
             return None
-        values = [variable.numpy() for variable in self._variables(over)]
-        self._members.append(_Member(over, self._program.feed, over.parts.inputs.read(), values))
+        values = [variable.numpy() for variable in self._variables(shared)]
+        self._members.append(_Member(shared, self._program.feed, shared.parts.inputs.read(), values))
         return len(self._members) - 1
 
     def _is_like_the_first(self, pieces: Pieces) -> bool:
@@ -205,7 +216,8 @@ class Together:
         if self._kept is None or count < 2:
             self.why = self.why or "there is one run of its structure"
             return
-        pieces, values = self._members[0].pieces, [member.values for member in self._members]
+        pieces = self._members[0].pieces
+        values = [member.values for member in self._members]
         cache = pieces.mode_cache(num_runs=count)
         known = cache.read()
         if known and known["mode"] == "alone":
@@ -226,18 +238,19 @@ class Together:
     def _make_lanes(self, pieces: Pieces, values: Sequence[Sequence[np.ndarray]]) -> Lanes:
         """Returns lanes with the runs' first values: those made for earlier runs, if there were as many."""
         assert self._kept is not None
-        key = ("lanes", len(values))
-        lanes = self._kept.choices.get(key)
-        if lanes is None:
-            optimizers = [group.optimizer for group in pieces.parts.step.active]
-            lanes = self._kept.choices[key] = Lanes(self._variables(pieces), optimizers, values)
-        else:
+        lanes = self._kept.lanes.get(len(values))
+        if lanes is not None:
             lanes.write(values)
+            return lanes
+        optimizers = [group.optimizer for group in pieces.parts.step.active]
+        lanes = Lanes(self._variables(pieces), optimizers=optimizers, values=values)
+        self._kept.lanes[len(values)] = lanes
         return lanes
 
     def _is_faster(self, last_step: int | None, cache: ModeCache) -> bool:
         """Measures whether to train together is faster, if the runs are long enough for that to pay."""
-        count, program = len(self._members), self._program
+        count = len(self._members)
+        program = self._program
         together = 0.0
         for longest in (modes.ROUGH_STEPS, program.max_steps):  # a quick estimate is enough for most runs
             max_steps = min(longest, program.max_steps)
@@ -254,7 +267,8 @@ class Together:
 
     def _train(self, on: Sequence[bool], first_step: int, num_steps: int) -> list[BlockResult]:
         assert self._lanes is not None
-        program, first = self._program, self._members[0]
+        program = self._program
+        first = self._members[0]
         self._loaded = None
         program.use_feed(first.feed, first.pieces.val_rows)
         batches = [program.batches(member.feed, first_step, num_steps) for member in self._members]
@@ -282,7 +296,8 @@ class Together:
 
 def _reason_to_train_alone(pieces: Pieces) -> str:
     """Returns why a run can't be trained with others, or an empty string."""
-    trainer, step = pieces.settings.trainer, pieces.parts.step
+    trainer = pieces.settings.trainer
+    step = pieces.parts.step
     reasons = {
         "several replicas": pieces.strategy.num_replicas_in_sync > 1,
         "trainer.compile=eager": trainer.compile == "eager",

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from tfrun.engine.training.loop import Observer
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import BlockResult
 
-Report = Callable[[int, int | None, int, Mapping[str, float], bool], None]
-# step, last step (None without one), epoch, values by full name, whether an epoch has ended
+
+class Report(Protocol):
+    """A function that is told how far a run is."""
+
+    def __call__(
+        self, step: int, last_step: int | None, epoch: int, values: Mapping[str, float], epoch_has_ended: bool, /
+    ) -> None:
+        """Called after a block, or at the end of an epoch.
+
+        Args:
+            step: the number of steps done.
+            last_step: the run's last step, or None without one.
+            epoch: the number of epochs done.
+            values: the newest values, by full name: `val/loss`.
+            epoch_has_ended: whether the values are those of an epoch that has ended.
+        """
 
 
 class Messages(Observer):

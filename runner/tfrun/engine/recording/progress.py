@@ -40,8 +40,8 @@ class Display(Observer):
         self._clock = clock
         self._live: Live | None = None
         self._last_line = clock()
-        self._shown_step = -1
-        self._step = -1
+        self._step: int | None = None  # before the first block
+        self._shown_step: int | None = None
         self._values: dict[str, float] = {}
         last_step = plan.last_step
         self._total_epochs = None if last_step is None else -(-last_step // plan.steps_per_epoch)
@@ -66,8 +66,8 @@ class Display(Observer):
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
-        elif self._step != self._shown_step:
-            self._print_line()
+        elif self._step is not None and self._step != self._shown_step:
+            self._print_line(self._step)
 
     def on_block(self, first_step: int, result: BlockResult) -> None:
         self._step = first_step + len(result.losses)
@@ -77,13 +77,13 @@ class Display(Observer):
             self._bars.update(self._step_bar, completed=self._step)
             self._text.plain = self._line()
         elif self._clock() - self._last_line >= LINE_SECONDS:
-            self._print_line()
+            self._print_line(self._step)
 
-    def _print_line(self) -> None:
+    def _print_line(self, step: int) -> None:
         self._last_line = self._clock()
-        self._shown_step = self._step
-        epoch = f"epoch {self._step // self._plan.steps_per_epoch}/{self._total_epochs or '…'}"
-        say(self._console, f"{epoch}  step {self._step}/{self._plan.last_step or '…'}  {self._line()}")
+        self._shown_step = step
+        epoch = f"epoch {step // self._plan.steps_per_epoch}/{self._total_epochs or '…'}"
+        say(self._console, f"{epoch}  step {step}/{self._plan.last_step or '…'}  {self._line()}")
 
     def _line(self) -> str:
         rate = self._timing.steps_per_second

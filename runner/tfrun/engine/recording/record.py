@@ -5,6 +5,7 @@ The background thread writes all of it, in the order of the run; the training th
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections import Counter
@@ -33,6 +34,8 @@ MAX_ROLLBACKS = 5  # to one checkpoint
 
 class Record(Observer):
     """Writes a run to its folder. A context manager: everything is on the disk when it is left.
+
+    `open` makes one, with its journals open.
 
     Args:
         folder: the run's.
@@ -78,8 +81,8 @@ class Record(Observer):
         """Opens the journals of a run.
 
         Args:
-            lengths: the journals' lengths at the checkpoint that the run is resumed from; empty for a new run.
             folder, pieces, program, run, timing: as for the constructor.
+            lengths: the journals' lengths at the checkpoint that the run is resumed from; empty for a new run.
         """
         record = cls(folder, pieces, program=program, run=run, timing=timing)
         record._open(lengths)
@@ -90,7 +93,8 @@ class Record(Observer):
 
     def _open(self, lengths: Mapping[str, int]) -> None:
         """Opens the journals at the lengths that a checkpoint has recorded."""
-        folder, best = self._folder, self._pieces.best
+        folder = self._folder
+        best = self._pieces.best
         self.shortened = journals.cut_back(folder.path, lengths)
         self.results = journals.Results.read(
             folder.metrics_jsonl, best_step=int(best.best_step.numpy()), monitor=best.monitor
@@ -107,8 +111,15 @@ class Record(Observer):
         self._background.__exit__(*error)
 
     def on_block(self, first_step: int, result: BlockResult) -> None:
-        plan = self._pieces.plan
-        self._background.submit(write_block, self.writer, result, plan, self._group_names, first_step)
+        write = functools.partial(
+            write_block,
+            self.writer,
+            result,
+            first_step=first_step,
+            plan=self._pieces.plan,
+            group_names=self._group_names,
+        )
+        self._background.submit(write)
 
     def on_save(self, step: int) -> None:
         self._saved.wait()  # until the last one is on the disk: there is one copy of the state in memory at a time
@@ -195,32 +206,31 @@ class Record(Observer):
 
 
 def write_block(
-    writer: journals.Writer, result: BlockResult, plan: Plan, group_names: list[str], first_step: int
+    writer: journals.Writer, result: BlockResult, *, first_step: int, plan: Plan, group_names: list[str]
 ) -> None:
     """Writes a block's steps and epochs, in the order in which they happened.
 
     Args:
         writer: the journals.
         result: the block's.
+        first_step: the step before the block.
         plan: says which steps are points of the curves.
         group_names: the active optimizer groups, in the order of the result's learning rates.
-        first_step: the step before the block.
     """
-    per_epoch, every = plan.steps_per_epoch, plan.log_every_steps
+    every = plan.log_every_steps
     last_step = first_step + len(result.losses)
     points = range((first_step // every + 1) * every, last_step + 1, every) if every else []
-    events: list[tuple[int, int | None]] = [(step, None) for step in points]
-    first_epoch = first_step // per_epoch
-    events += [((first_epoch + k + 1) * per_epoch, k) for k in range(len(result.train))]
-    for step, ended in sorted(events, key=lambda event: (event[0], event[1] is not None)):
-        if ended is None:
+    first_epoch = first_step // plan.steps_per_epoch
+    ended = {(first_epoch + k + 1) * plan.steps_per_epoch: k for k in range(len(result.train))}
+    for step in sorted({*points, *ended}):
+        if step in points:
             k = step - first_step - 1
             rates = zip(group_names, result.learning_rates[k], strict=True)
             values = {"loss": float(result.losses[k]), "grad_norm": float(result.norms[k])}
             writer.write_steps(step, values | {f"lr/{name}": float(rate) for name, rate in rates})
-        else:
-            is_best = bool(result.improved[ended])
-            writer.write_epoch(first_epoch + ended + 1, step, result.by_split(ended), is_best)
+        if step in ended:
+            k = ended[step]
+            writer.write_epoch(first_epoch + k + 1, step, result.by_split(k), bool(result.improved[k]))
 
 
 def _as_markdown(content: Any) -> str:

@@ -34,7 +34,8 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time):
-        self._folder, self._clock = folder, clock
+        self._folder = folder
+        self._clock = clock
         self._files: dict[str, Journal] = {}
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
@@ -43,12 +44,12 @@ class TensorBoard:
     def write_epoch(
         self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
-        for split, own in values.items():
+        for split, by_name in values.items():
             if split != "train":  # train has a finer curve over steps, but only of what each step gives: the loss
-                self._write(split, step, own)
+                self._write(split, step, by_name)
             else:
-                self._write(split, step, {name: value for name, value in own.items() if name != "loss"})
-            self._write(split, epoch, {f"epoch_{name}": value for name, value in own.items()})
+                self._write(split, step, {name: value for name, value in by_name.items() if name != "loss"})
+            self._write(split, epoch, {f"epoch_{name}": value for name, value in by_name.items()})
 
     def write_text(self, tag: str, markdown: str, step: int = 0) -> None:
         """Writes a text, shown as Markdown in the Text tab."""

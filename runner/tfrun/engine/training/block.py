@@ -1,8 +1,8 @@
 """A block: many steps, across the ends of epochs and their validation, as one graph.
 
 for each epoch of the block:
-for each of its steps:   train on one batch; stop if the numbers are no longer finite
-at its end:              validate, compare with the best, keep the best weights, stop early?
+    for each of its steps:   train on one batch; stop if the numbers are no longer finite
+    at its end:              validate, compare with the best, keep the best weights, stop early?
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
 from tfrun.engine.training.feed import Selection
-from tfrun.engine.training.step import Step
+from tfrun.engine.training.step import Step, StepResult
 from tfrun.engine.training.vectorize import Alone, Lanes
 
 
@@ -110,18 +110,19 @@ class BlockGraph:
         lanes = list(on.shape)
         batch_shape = [*lanes, self.batch_size]
 
-        def train_on(batch: tf.Tensor) -> tuple[Any, ...]:
-            *values, taken = self.step(data, batch, self.step_count, sums_by_halves=sums_by_halves)
-            self.step_count.assign_add(tf.cast(taken, tf.int64))
-            return *values, taken
+        def train_on(batch: tf.Tensor) -> StepResult:
+            result = self.step(data, batch, self.step_count, sums_by_halves=sums_by_halves)
+            self.step_count.assign_add(tf.cast(result.taken, tf.int64))
+            return result
 
         def train_step(i: Any, at: Any, num_steps: Any, ok: Any, curves: Curves) -> tuple[Any, ...]:
             begin = [*(0 for _ in lanes), at * self.batch_size]
             batch = tf.reshape(tf.slice(rows, begin, batch_shape), batch_shape)
-            *values, taken = runs.each(train_on, ok, batch)
-            ok &= taken
+            result = runs.each(train_on, ok, batch)
+            ok &= result.taken
             num_steps += tf.cast(ok, tf.int32)
-            return i + 1, at + 1, num_steps, ok, _written(curves, at, Curves(*values))
+            values = Curves(result.loss, result.norm, result.learning_rates)
+            return i + 1, at + 1, num_steps, ok, _written(curves, at, values)
 
         def train_epoch(k: Any, at: Any, values: BlockValues) -> tuple[Any, ...]:
             curves, epochs, num_steps, num_epochs, ok, stop = values

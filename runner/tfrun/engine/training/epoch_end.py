@@ -85,7 +85,8 @@ class EpochEnd:
         """
         val = self.read()
         values = self._by_full_name(train, val)
-        better, stop = tf.constant(False), tf.constant(False)
+        better = tf.constant(False)
+        stop = tf.constant(False)
         if self.best is not None:
             better = self.best.update(values[self.best.monitor], self._step_count)
             for best, variable in zip(self.best_weights, self._step.model.variables, strict=True):
@@ -127,8 +128,8 @@ class EpochEnd:
         tf.while_loop(lambda k: k < tf.shape(rows)[0] // size, evaluate_part, [tf.constant(0)])
 
     def _evaluate(self, data: Any, rows: tf.Tensor, weights: tf.Tensor) -> None:
-        rows, weights = share_of_replica(rows), share_of_replica(weights)
-        x, y, row_weights = gather(data, rows)
+        weights = share_of_replica(weights)
+        x, y, row_weights = gather(data, share_of_replica(rows))
         losses, y_pred = self._step.evaluate(weighted(self._step.loss, row_weights), x, y)
         self.val_metrics.loss_mean.update_state(losses, sample_weight=weights)
         if has_weights(row_weights):

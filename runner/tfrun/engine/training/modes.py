@@ -26,6 +26,7 @@ CLEARLY_FASTER = 1.3  # ratios nearer to 1 are ties in noise, and a tie must alw
 SHARE_OF_RUN = 0.05  # that a comparison may cost
 COMPARISON_SECONDS = 1.2  # what it costs at least: the graph loop's tracing, its first call and its trial
 TRIAL_SECONDS = 0.05  # of a timed block
+NUM_TRIALS = 3
 ROUGH_STEPS = 64  # of the block that gives a quick estimate, enough to recognize runs too short for a comparison
 
 
@@ -91,7 +92,7 @@ def steps_per_second(train: Callable[[int], object], max_steps: int) -> float:
     only slow down: one block that the machine delayed would decide for this run and for all that remember it.
 
     Args:
-        train: trains a block of so many steps.
+        train: trains a block of the given number of steps.
         max_steps: the longest block.
     """
 
@@ -102,9 +103,7 @@ def steps_per_second(train: Callable[[int], object], max_steps: int) -> float:
 
     num_steps = 1
     while True:
-        fastest = seconds(num_steps)
-        if fastest >= TRIAL_SECONDS or num_steps == max_steps:
-            fastest = min(fastest, seconds(num_steps), seconds(num_steps))
+        fastest = min(seconds(num_steps) for _ in range(NUM_TRIALS))
         if fastest >= TRIAL_SECONDS or num_steps == max_steps:
             return num_steps / fastest
         num_steps = min(max_steps, 4 * num_steps)
@@ -133,7 +132,7 @@ def _compared(plan: Plan, program: Program, *, state: State, cache: ModeCache) -
             return Choice("graph_loop", "XLA can't compile the step", time.perf_counter() - started)
         compile_seconds = time.perf_counter() - started
         seconds = min(limit / xla, plan.max_seconds or float("inf"))
-        if is_too_short(seconds, compile_seconds):  # the graph loop is traced as long
+        if is_too_short(seconds, compile_seconds):  # tracing the graph loop would take about as long
             why = f"at most {seconds:,.0f} s of training: too short to compare with the graph loop"
             return Choice("xla_loop", why, compile_seconds)
     graph = _measure(program, "graph_loop", state=state, max_steps=num_steps)

@@ -126,7 +126,7 @@ class Program:
         self.names = self._epoch_end.names
         steps = min(MAX_STEPS, max(1, MAX_ORDER_BYTES // (4 * order.batch_size)))
         max_epochs = max(1, steps // order.steps_per_epoch)
-        self.max_steps = min(steps, order.steps_per_epoch) if max_epochs == 1 else max_epochs * order.steps_per_epoch
+        self.max_steps = min(steps, max_epochs * order.steps_per_epoch)  # whole epochs, or a part of one
         self._graph = BlockGraph(
             step=step,
             epoch_end=self._epoch_end,
@@ -137,15 +137,9 @@ class Program:
             max_epochs=max_epochs,
         )
         self._blocks: dict[tuple[str, Alone | Lanes], Callable[..., Any]] = {}
-        # once or twice in a run: not worth XLA's compile time
-        self._evaluate, self._begin_validation, self._end_epoch = (
-            tf.function(self.traces.recorded(name, function), autograph=False)
-            for name, function in (
-                ("evaluation", self._evaluate_part),
-                ("begin_validation", self._epoch_end.begin_validation),
-                ("epoch_end", self._epoch_end.end_epoch),
-            )
-        )
+        self._evaluate = self._without_xla("evaluation", self._evaluate_part)
+        self._begin_validation = self._without_xla("begin_validation", self._epoch_end.begin_validation)
+        self._end_epoch = self._without_xla("epoch_end", self._epoch_end.end_epoch)
         self._feed: Feed | None = None
         self._val_rows = val_rows
         self._validation: Selection | None = None
@@ -153,7 +147,9 @@ class Program:
 
     def use_feed(self, feed: Feed, val_rows: np.ndarray) -> None:
         """Takes the examples from a feed from now on."""
-        self._feed, self._val_rows, self._validation = feed, val_rows, None
+        self._feed = feed
+        self._val_rows = val_rows
+        self._validation = None
         selection = feed.select(val_rows, self._evaluation_size(val_rows)) if len(val_rows) else None
         if selection is not None:  # then a block evaluates the validation split itself
             self._validation = selection._replace(num_rows=tf.constant(selection.num_rows))
@@ -166,7 +162,8 @@ class Program:
 
     def release(self) -> None:
         """Releases the examples, until the next start."""
-        self._feed, self._validation = None, None
+        self._feed = None
+        self._validation = None
 
     @property
     def feed(self) -> Feed:
@@ -274,6 +271,10 @@ class Program:
             reason = str(error).strip().splitlines()[0]
             raise XlaError(f"trainer.compile: XLA can't compile this step, graph or auto can: {reason}") from error
         return tf.nest.map_structure(lambda value: value.numpy(), values)  # the host waits here for the device
+
+    def _without_xla(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a compiled function that is called at most once in an epoch: not worth XLA's compile time."""
+        return tf.function(self.traces.recorded(name, function), autograph=False)
 
     def _compiled(self, mode: str, runs: Alone | Lanes) -> Callable[..., Any]:
         block = functools.partial(self._block, mode, runs)

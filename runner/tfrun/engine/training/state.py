@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfrun.errors import CheckpointError
@@ -59,14 +60,15 @@ class State:
         for slot in sorted(slots.keys() | saved.keys()):
             if optional and slot.startswith(f"{optional}/") and (slot in slots) != (slot in saved):
                 continue
-            here, there = slots.get(slot), saved.get(slot)
-            if here is None or there is None or (here["shape"], here["dtype"]) != (there["shape"], there["dtype"]):
+            expected = slots.get(slot)
+            received = saved.get(slot)
+            if not expected or not received or any(expected[key] != received[key] for key in ("shape", "dtype")):
                 raise CheckpointError(
                     f"{checkpoint.path}: {slot} doesn't fit this model and optimizer. "
-                    f"Received: {there or 'nothing'}. Expected: {here or 'nothing'}"
+                    f"Received: {received or 'nothing'}. Expected: {expected or 'nothing'}"
                 )
         self.write(checkpoint.arrays)
 
 
 def _tensor(variable: Any) -> Any:
-    return variable.value if hasattr(variable, "path") else variable
+    return variable.value if isinstance(variable, keras.Variable) else variable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -38,6 +38,40 @@ class StepOptions:
     loss_scale: LossScale | None = None
     averages: AveragedWeights | None = None
     skips: Skips | None = None
+
+
+class StepResult(NamedTuple):
+    """What a step returns.
+
+    Attributes:
+        loss: with a loss for each optimizer group, the first one; scalar float32.
+        norm: the global norm of all gradients, scalar float32.
+        learning_rates: of each active group, (num_groups,) float32.
+        taken: whether the step was taken, scalar bool.
+    """
+
+    loss: tf.Tensor
+    norm: tf.Tensor
+    learning_rates: tf.Tensor
+    taken: tf.Tensor
+
+
+class Gradients(NamedTuple):
+    """What a step computes on one replica before it changes anything.
+
+    Attributes:
+        loss: this replica's share of the loss, scalar float32.
+        norm: the global norm of all gradients, before they are clipped, scalar float32.
+        by_group: the clipped gradients of each active group.
+        outputs: (y, y_pred, weights), for the metrics.
+        before: the values that the variables of the forward pass had.
+    """
+
+    loss: tf.Tensor
+    norm: tf.Tensor
+    by_group: list[list[Any]]
+    outputs: tuple[Any, Any, Any]
+    before: list[tf.Tensor]
 
 
 class Step:
@@ -94,9 +128,7 @@ class Step:
         """Every metric of the training split, the loss first."""
         return [*self.metrics.all, *self.own_metrics]
 
-    def __call__(
-        self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, sums_by_halves: bool = False
-    ) -> tuple[tf.Tensor, ...]:
+    def __call__(self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, sums_by_halves: bool = False) -> StepResult:
         """Trains on one batch.
 
         Args:
@@ -104,26 +136,22 @@ class Step:
             rows: the batch's row numbers, (batch_size,) int32.
             step: the number of steps done before this one, a scalar int64.
             sums_by_halves: how sums of squares are computed; `_sum_of_squares` explains it.
-
-        Returns:
-            The loss and the gradients' global norm (scalar float32), the learning rate of each active group
-            (num_groups,) float32, and whether the step was taken (scalar bool).
         """
-        options = {"sums_by_halves": sums_by_halves}
-        loss, norm, gradients, outputs, before = self.strategy.run(self.compute, args=(data, rows), kwargs=options)
-        loss, norm = self._sum(loss), self._one(norm)
+        computed = self.strategy.run(self.compute, args=(data, rows), kwargs={"sums_by_halves": sums_by_halves})
+        loss = self._sum(computed.loss)
+        norm = self._one(computed.norm)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         rates = tf.stack([group.learning_rate(step) for group in self.active])
 
         def update() -> tf.Tensor:
-            self._update(gradients, outputs, rates, step)
+            self._update(computed.by_group, computed.outputs, rates, step)
             self.metrics.loss_mean.update_state(loss)
             if self.options.averages is not None:
                 self.options.averages.update(step)
             return rates
 
         def undo_forward() -> tf.Tensor:
-            for variable, value in zip(self.model.non_trainable_variables, before, strict=True):
+            for variable, value in zip(self.model.non_trainable_variables, computed.before, strict=True):
                 variable.assign(self._one(value))
             return rates
 
@@ -133,15 +161,10 @@ class Step:
             taken |= tolerance.tolerates(loss)
         for tolerance in self._tolerances:
             tolerance.update(finite, taken)
-        return loss, norm, rates, taken
+        return StepResult(loss, norm, rates, taken)
 
-    def compute(self, data: Any, rows: tf.Tensor, *, sums_by_halves: bool = False) -> tuple[Any, ...]:
-        """Computes a batch's loss and gradients, on one replica.
-
-        Returns:
-            The loss, the gradients' global norm, the clipped gradients of each active group, (y, y_pred, weights), and
-            the values that the forward pass' variables had before.
-        """
+    def compute(self, data: Any, rows: tf.Tensor, *, sums_by_halves: bool = False) -> Gradients:
+        """Computes a batch's loss and gradients, on one replica."""
         replicas = self.strategy.num_replicas_in_sync
         before = [tf.identity(variable.value) for variable in self.model.non_trainable_variables]
         x, y, weights = gather(data, share_of_replica(rows))
@@ -154,7 +177,7 @@ class Step:
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         by_group, norms = self._clip(gradients, sums_by_halves=sums_by_halves)
         norm = tf.sqrt(tf.add_n([tf.square(group_norm) for group_norm in norms]))
-        return loss, tf.cast(norm, tf.float32), by_group, (y, y_pred, weights), before
+        return Gradients(loss, tf.cast(norm, tf.float32), by_group, (y, y_pred, weights), before)
 
     def _clip(self, gradients: list[Any], *, sums_by_halves: bool) -> tuple[list[list[Any]], list[tf.Tensor]]:
         """Returns the gradients of each active group, clipped, and their global norms before that."""
@@ -241,7 +264,8 @@ class Step:
         """
         if not by_halves:
             return 2.0 * tf.nn.l2_loss(gradient)
-        squares, rest = tf.square(tf.reshape(gradient, [-1])), tf.zeros([], gradient.dtype)
+        squares = tf.square(tf.reshape(gradient, [-1]))
+        rest = tf.zeros([], gradient.dtype)
         size = squares.shape[0]
         while size > MAX_SEQUENTIAL_SUM:
             if size % 2:

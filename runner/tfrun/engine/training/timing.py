@@ -37,7 +37,11 @@ class Timing:
         return self._timed_steps / self.train_seconds if self.train_seconds else None
 
     def add_block(self, num_steps: int, seconds: float) -> None:
-        """Adds a block's time. The first block compiles the program, unless that has been done."""
+        """Adds a block's time.
+
+        As long as nothing was compiled, a block is taken for the one that compiles; the first one of a run that uses
+        the program of an earlier run too.
+        """
         if self.compile_seconds > 0:
             self.train_seconds += seconds
             self._timed_steps += num_steps

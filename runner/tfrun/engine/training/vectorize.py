@@ -43,6 +43,7 @@ class Lanes:
     def __init__(
         self,
         variables: Sequence[keras.Variable],
+        *,
         optimizers: Sequence[Any],
         values: Sequence[Sequence[np.ndarray]],
     ):

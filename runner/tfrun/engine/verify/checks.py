@@ -58,7 +58,7 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
         TfrunError: a run would stop for this reason, or compiled steps differ from steps in Python.
     """
     console = Terminal()
-    first = first_rows(table)
+    first = first_rows(table)  # before the pieces are built, which releases the table's columns
     pieces = build_pieces(settings, catalog, table=table)
     program = pieces.make_program()
     state = pieces.state(program)
@@ -100,7 +100,9 @@ def check_contracts(components: Sequence[tuple[str, ComponentSettings]], catalog
 
 def _findings_with_data(group: str, pieces: Pieces, catalog: Catalog) -> list[Finding]:
     """Returns the findings on a data set, a model or an algorithm, whose contracts need the config's data."""
-    settings, step, examples = pieces.settings, pieces.parts.step, pieces.examples
+    settings = pieces.settings
+    step = pieces.parts.step
+    examples = pieces.examples
     if group == "data":
         return collect(data_contracts.check_dataset(partial(load_table, settings.data, catalog)))
     batch = feed.sample(examples, CONTRACT_ROWS)
