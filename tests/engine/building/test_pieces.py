@@ -36,7 +36,7 @@ def test_a_run_begins_again_with_its_first_values(small: Any) -> None:
     for variable in pieces.state().variables:
         variable.assign(variable + 1)
     pieces.parts.inputs.assign(dict.fromkeys(pieces.parts.inputs.read(), 9.0))
-    pieces.begin(beginning)
+    pieces.begin(beginning, pieces.settings)
     for slot, array in pieces.state().read().items():
         np.testing.assert_array_equal(array, first[slot])
     assert pieces.parts.inputs.read()["loss.delta"] == 0.5

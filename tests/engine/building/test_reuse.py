@@ -102,7 +102,7 @@ def test_beginnings_are_kept_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> No
         return Beginning({"model/0": np.zeros(num_floats, np.float32)}, {}, ((), ()))
 
     monkeypatch.setattr(reuse_module, "BEGINNINGS_BYTES", 1000)
-    kept = KeptProgram("", cast(Pieces, None), cast(Program, None), choices={}, beginnings={})
+    kept = KeptProgram("", cast(Pieces, None), cast(Program, None), choices={}, lanes={}, beginnings={})
     for key, num_floats in (("a", 100), ("b", 100), ("c", 100)):  # 400 bytes each
         kept.remember(key, beginning(num_floats))
     assert list(kept.beginnings) == ["b", "c"]

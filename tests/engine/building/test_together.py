@@ -20,6 +20,7 @@ from tfrun.config.compose import open_configs
 from tfrun.data.sources import load_table
 from tfrun.engine import experiment
 from tfrun.engine.experiment import Job, Reuse, RunOptions
+from tfrun.engine.training.program import Program
 from tfrun.files import runs
 
 EXACT = ["trainer.precision=float64", "trainer.compile=graph", "trainer.max_epochs=2", "data.batch_size=64"]
@@ -178,3 +179,19 @@ def test_a_run_of_another_structure_is_trained_alone(tmp_path: Path) -> None:
     alone, _ = train(tmp_path, [*EXACT, *LINEAR], more, together=False)
     for one, other in zip(together, alone, strict=True):
         assert_equal(one, other)
+
+
+def test_an_error_of_a_shared_block_is_recorded_by_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_lanes = Program.run_lanes
+
+    def fail_after_the_first_block(self: Program, *args: Any, first_step: int, **others: Any) -> Any:
+        if first_step > 0:
+            raise RuntimeError("the device is gone")
+        return run_lanes(self, *args, first_step=first_step, **others)
+
+    monkeypatch.setattr(Program, "run_lanes", fail_after_the_first_block)
+    folders, errors = train(tmp_path, [*EXACT, *DIGITS, *LINEAR, "trainer.max_epochs=20"], RATES, together=True)
+    assert [str(error) for error in errors] == ["the device is gone"] * 3
+    for folder in folders:
+        assert run_json(folder)["status"] == "failed"
+        assert run_json(folder)["error"]["message"] == "the device is gone"

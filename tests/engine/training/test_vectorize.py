@@ -13,7 +13,7 @@ from tfrun.engine.training.vectorize import ALONE, Lanes, cond
 def test_a_step_of_two_lanes() -> None:
     w, count = keras.Variable([0.0, 0.0]), keras.Variable(0, dtype="int32")
     values = [[np.array([1.0, 2.0], np.float32), np.int32(0)], [np.array([10.0, 20.0], np.float32), np.int32(5)]]
-    lanes = Lanes([w, count], [], [[np.asarray(value) for value in lane] for lane in values])
+    lanes = Lanes([w, count], optimizers=[], values=[[np.asarray(value) for value in lane] for lane in values])
 
     def step(factor: tf.Tensor) -> tf.Tensor:
         def double() -> tf.Tensor:
@@ -42,14 +42,14 @@ def test_a_step_of_two_lanes() -> None:
 def test_a_variable_outside_of_the_state_may_not_be_changed() -> None:
     known = keras.Variable(0.0)
     unknown = keras.Variable(0.0)
-    lanes = Lanes([known], [], [[np.zeros([], np.float32)]] * 2)
+    lanes = Lanes([known], optimizers=[], values=[[np.zeros([], np.float32)]] * 2)
     with pytest.raises(ValueError, match="not part of the run's state"):
         lanes.each(lambda: unknown.assign(1.0), tf.constant([True, True]))
 
 
 def test_lanes_get_new_values() -> None:
     w = keras.Variable(0.0)
-    lanes = Lanes([w], [], [[np.array(1.0, np.float32)], [np.array(2.0, np.float32)]])
+    lanes = Lanes([w], optimizers=[], values=[[np.array(1.0, np.float32)], [np.array(2.0, np.float32)]])
     assert (lanes.count, lanes.name) == (2, ", 2 together")
     lanes.write([[np.array(5.0, np.float32)], [np.array(6.0, np.float32)]])
     lanes.load(1)
