@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -74,14 +76,19 @@ def test_a_file_in_the_way(tmp_path: Path, parts: list[str]) -> None:
         claim(tmp_path / "root", "trial")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_root_that_can_t_be_written(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(ResourceError, match="Permission denied"):
-            claim(tmp_path, "trial")
-    finally:
-        tmp_path.chmod(0o700)
+def test_a_root_that_can_t_be_written() -> None:
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o555)
+        try:
+            if user == 0:  # root may write everywhere
+                os.seteuid(pwd.getpwnam("nobody").pw_uid)
+            with pytest.raises(ResourceError, match="Permission denied"):
+                claim(root, "trial")
+        finally:
+            os.seteuid(user)
+            root.chmod(0o700)
 
 
 def test_a_sweep_s_job_is_named_with_its_sweep() -> None:

@@ -23,7 +23,7 @@ from tfrun.sweep.optuna_study import Studies, parse_constraint
 from tfrun.sweep.space import Dimension, Space
 from tfrun.sweep.sweep_settings import SearchSettings
 
-PG_PATH = "/usr/lib/postgresql/15/bin"  # Debian keeps the server off the PATH
+PROGRAMS_OF_DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # it keeps the server off the PATH
 DEFAULTS = SearchSettings(
     n_trials=6,
     sampler="tpe",
@@ -132,7 +132,7 @@ def test_what_is_no_constraint(text: str) -> None:
 @pytest.fixture
 def postgresql(tmp_path: Path) -> Iterator[str]:
     """The address of a server that listens only on loopback."""
-    path = f"{os.environ['PATH']}:{PG_PATH}"
+    path = os.pathsep.join([os.environ["PATH"], *map(str, PROGRAMS_OF_DEBIAN)])
     initdb, postgres = shutil.which("initdb", path=path), shutil.which("postgres", path=path)
     if initdb is None or postgres is None:
         pytest.skip("PostgreSQL's server isn't installed")
