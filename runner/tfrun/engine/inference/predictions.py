@@ -31,7 +31,7 @@ def columns(model: keras.Model, examples: Examples, names: Sequence[str], learns
     parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, examples.num_rows, EVALUATION_ROWS):
         rows = np.arange(start, min(start + EVALUATION_ROWS, examples.num_rows))
-        outputs = call(tf.nest.map_structure(lambda own: arrays.take(own, rows, feed.dtype_of(own)), examples.inputs))  # noqa: B023 (called at once)
+        outputs = call(_inputs_of(examples, rows))
         for output, values in export.predictions(outputs, examples.preprocessing, learns_targets).items():
             parts.setdefault(output, []).append(values)
     found: dict[str, Any] = {}
@@ -45,6 +45,11 @@ def columns(model: keras.Model, examples: Examples, names: Sequence[str], learns
             found[name] = np.array(fitted.classes, dtype=object)[values.argmax(axis=1)]
             found |= {f"{name}={label}": values[:, k] for k, label in enumerate(fitted.classes)}
     return found
+
+
+def _inputs_of(examples: Examples, rows: np.ndarray) -> Any:
+    """Returns the inputs of some rows, as the model takes them."""
+    return tf.nest.map_structure(lambda array: arrays.take(array, rows, dtype=feed.dtype_of(array)), examples.inputs)
 
 
 def write(found: Mapping[str, Any], path: Path) -> None:
