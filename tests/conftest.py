@@ -46,7 +46,7 @@ def settings() -> Callable[..., Any]:
 
     def compose(*overrides: str) -> Any:
         with open_configs(overrides) as configs:
-            return build_settings(configs.compose(overrides).config, configs.catalog, overrides)
+            return build_settings(configs.compose(overrides).config, configs.catalog, overrides=overrides)
 
     return compose
 

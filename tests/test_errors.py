@@ -28,15 +28,15 @@ def test_the_near_miss(name: object, hint: str) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    assert str(unknown("loss", "option", "hubber", ["mse", "huber"])) == (
+    assert str(unknown("loss", "option", name="hubber", known=["mse", "huber"])) == (
         "loss: unknown option. Received: 'hubber'. Known: huber, mse. Did you mean 'huber'?"
     )
-    assert str(unknown("loss", "option", "x", [])) == "loss: unknown option. Received: 'x'. Known: none."
+    assert str(unknown("loss", "option", name="x", known=[])) == "loss: unknown option. Received: 'x'. Known: none."
 
 
 def test_a_private_name_that_is_gone_says_which_library_changed() -> None:
-    assert private_name(str, "join", "Python", "join texts") is str.join
+    assert private_name(str, "join", library="Python", use="join texts") is str.join
     with pytest.raises(LibraryChangedError, match=r"^Python changed str\._gone, and tfrun needs it to join texts$"):
-        private_name(str, "_gone", "Python", "join texts")
+        private_name(str, "_gone", library="Python", use="join texts")
     with pytest.raises(LibraryChangedError, match="^Python changed json.gone: "), private_imports("Python"):
         import json.gone  # type: ignore[import-not-found] # noqa: F401

@@ -104,7 +104,7 @@ def _open(archive: np.lib.npyio.NpzFile, path: str, name: str) -> np.ndarray | a
         if file.tell() + size != member.file_size:
             raise DataError(f"data.path: array {name!r} of {path} isn't whole.")
         if member.compress_type == zipfile.ZIP_STORED:
-            return arrays.StoredArray(path, _start(path, member) + file.tell(), shape, dtype)
+            return arrays.StoredArray(path, _start(path, member) + file.tell(), shape=shape, dtype=dtype)
         loaded = arrays.aligned_empty(shape, dtype)
         for part in arrays.blocks(loaded):
             rows = loaded[part]

@@ -28,7 +28,7 @@ class Combined(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         for key in weights:
             if key not in losses:
-                raise unknown("loss.weights", "loss", key, losses)
+                raise unknown("loss.weights", "loss", name=key, known=losses)
         self.losses = dict(losses)
         self.weights = dict(weights)
 

@@ -320,7 +320,7 @@ def choose_crosses(crosses: Literal["auto"] | list[list[str]], features: Feature
     for cross in crosses:
         for column in cross:
             if column not in features.numbers and column not in features.categories:
-                raise unknown("model.crosses", "column", column, [*features.numbers, *features.categories])
+                raise unknown("model.crosses", "column", name=column, known=[*features.numbers, *features.categories])
         if len(set(cross)) < 2 or len(set(cross)) < len(cross):
             raise ConfigError(f"model.crosses: a cross is two or more different columns. Received: {list(cross)}")
     return [list(cross) for cross in crosses]

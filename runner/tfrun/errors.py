@@ -78,18 +78,18 @@ class LibraryChangedError(RuntimeError):
     """
 
 
-def library_changed(library: str, name: str, use: str) -> LibraryChangedError:
+def library_changed(library: str, name: str, *, use: str) -> LibraryChangedError:
     """Returns the error for a private name that is gone or means something else; `use` completes "needs it to"."""
     return LibraryChangedError(f"{library} changed {name}, and tfrun needs it to {use}")
 
 
-def private_name(owner: Any, name: str, library: str, use: str) -> Any:
+def private_name(owner: Any, name: str, *, library: str, use: str) -> Any:
     """Returns a private attribute of a library's module, class or object. Raises LibraryChangedError if it is gone."""
     try:
         return getattr(owner, name)
     except AttributeError as error:
         where = getattr(owner, "__name__", type(owner).__name__)
-        raise library_changed(library, f"{where}.{name}", use) from error
+        raise library_changed(library, f"{where}.{name}", use=use) from error
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ def near_miss(name: object, known: Iterable[str]) -> str:
     return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
 
 
-def unknown(where: str, what: str, name: object, known: Iterable[str]) -> ConfigError:
+def unknown(where: str, what: str, *, name: object, known: Iterable[str]) -> ConfigError:
     """Returns the error for an unknown name, with the known names and the near miss.
 
     Args:

@@ -127,7 +127,7 @@ def build(overrides: Sequence[str]) -> Setup:
 @functools.cache  # most contenders train the same config
 def _composed(overrides: tuple[str, ...]) -> tuple[Settings, Catalog]:
     with open_configs(overrides) as hydra:
-        return schema.build_settings(hydra.compose(overrides).config, hydra.catalog, overrides), hydra.catalog
+        return schema.build_settings(hydra.compose(overrides).config, hydra.catalog, overrides=overrides), hydra.catalog
 
 
 def select(data: Any, rows: np.ndarray) -> Any:

@@ -62,7 +62,7 @@ def no_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_components_keep_their_contracts(word: str) -> None:
     keras.utils.set_random_seed(0)
     kind, _, name = word.partition("=")
-    config = schema.component_alone(kind, {"name": name, **PARAMETERS.get(word, {})}, CATALOG)
+    config = schema.component_alone(kind, {"name": name, **PARAMETERS.get(word, {})}, catalog=CATALOG)
     build: Any = build_component if kind == "optimizer" else build_function
     findings = contracts.check(kind, partial(build, kind, config, catalog=CATALOG, where=kind))
     assert [finding for finding in findings if not finding.kept] == []

@@ -118,10 +118,10 @@ def test_attributes_are_in_the_class_or_in_the_decorator(tmp_path: Path) -> None
 def test_unknown_name_gives_the_near_miss_and_the_known_names(tmp_path: Path) -> None:
     known = Catalog(read(tmp_path, SOURCE))
     with pytest.raises(ConfigError) as error:
-        known.get("loss", "frist", "loss")
+        known.get("loss", "frist", where="loss")
     assert str(error.value) == "loss: unknown loss. Received: 'frist'. Known: first. Did you mean 'first'?"
     with pytest.raises(ConfigError, match="Received: \\['first'\\]"):
-        known.get("loss", ["first"], "loss")
+        known.get("loss", ["first"], where="loss")
 
 
 def test_same_name_twice_names_both_places(tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_same_name_twice_names_both_places(tmp_path: Path) -> None:
 def test_own_components_are_there() -> None:
     own = load_catalog()
     assert {"huber", "mse"} <= set(own.names("loss"))
-    huber = own.get("loss", "huber", "loss")
+    huber = own.get("loss", "huber", where="loss")
     assert huber.module == "tfrun.components.losses.regression"
     assert huber.defaults() == {"delta": 1.0}
-    assert own.get("model", "wide_deep", "model").attributes["optimizer_groups"]["wide"]["match"] == "^wide/"
+    assert own.get("model", "wide_deep", where="model").attributes["optimizer_groups"]["wide"]["match"] == "^wide/"
     assert "tensorflow" not in sys.modules or "keras" in sys.modules  # other tests may have imported both
 
 
@@ -156,7 +156,7 @@ def test_finds_and_loads_a_plugin_of_the_current_folder(importable: Path) -> Non
         "from tfrun import register\n"
         "@register.loss('from_plugin_a', task='regression')\ndef mine(y_true, y_pred): return 5\n"
     )
-    component = load_catalog(["my_plugin_a"]).get("loss", "from_plugin_a", "loss")
+    component = load_catalog(["my_plugin_a"]).get("loss", "from_plugin_a", where="loss")
     assert component.module == "my_plugin_a.losses"
     assert component.load()(None, None) == 5
     assert component.load().task == component.declared("task") == "regression"
@@ -171,9 +171,9 @@ def test_a_direction_that_is_not_in_the_source_is_refused(importable: Path) -> N
     named = "@register.metric('named_score', higher_is_better=True)\nclass Named(Score): ...\n"
     (importable / "plugin_scores.py").write_text(head + source + named)
     components = load_catalog(["plugin_scores"])
-    assert components.get("metric", "named_score", "metric").load().higher_is_better
+    assert components.get("metric", "named_score", where="metric").load().higher_is_better
     with pytest.raises(ConfigError, match=r"plugin_scores\.py:4: higher_is_better must be True or False in the class"):
-        components.get("metric", "inherited_score", "metric").load()
+        components.get("metric", "inherited_score", where="metric").load()
 
 
 def test_missing_plugin_gives_the_near_miss(importable: Path) -> None:
@@ -202,7 +202,7 @@ def test_fault_while_importing_a_plugin(
 ) -> None:
     head = f"from tfrun import register\n@register.loss('in_{name}')\ndef mine(y_true, y_pred): ...\n"
     (importable / f"{name}.py").write_text(head + fault)
-    component = load_catalog([name]).get("loss", f"in_{name}", "loss")
+    component = load_catalog([name]).get("loss", f"in_{name}", where="loss")
     with pytest.raises(kind, match=message) as error:
         component.load()
     assert error.value.__cause__ is not None
@@ -213,4 +213,4 @@ def test_registration_that_does_not_happen_is_told(importable: Path) -> None:
     lines = "from tfrun import register\nif False:\n  @register.loss('never')\n  def mine(y_true, y_pred): ...\n"
     (importable / "plugin_never.py").write_text(lines)
     with pytest.raises(ConfigError, match=r"plugin_never\.py:4: importing plugin_never did not register loss=never"):
-        load_catalog(["plugin_never"]).get("loss", "never", "loss").load()
+        load_catalog(["plugin_never"]).get("loss", "never", where="loss").load()

@@ -23,7 +23,7 @@ def current() -> str:
         lines += [f"{group}={option}" for group in configs.groups() for option in configs.options(group)]
     for kind in KINDS:
         for name in catalog.names(kind):
-            params = catalog.get(kind, name, kind).params
+            params = catalog.get(kind, name, where=kind).params
             lines.append(f"{kind} {name}({', '.join(param.name for param in params)})")
     return "\n".join(lines) + "\n"
 

@@ -55,7 +55,7 @@ def opened() -> Hydra:
 
 
 def open_repository() -> Any:
-    return hydra_private.open_repository(opened().config_loader, "config", [])
+    return hydra_private.open_repository(opened().config_loader, "config", overrides=[])
 
 
 def change() -> DictConfig:

@@ -278,7 +278,7 @@ def test_overrides_that_contradict(
     config: dict[str, Any], catalog: Catalog, overrides: list[str], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_settings(config, catalog, overrides)
+        build_settings(config, catalog, overrides=overrides)
 
 
 def test_parameters_that_name_a_component(config: dict[str, Any], catalog: Catalog) -> None:

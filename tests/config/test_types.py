@@ -33,7 +33,7 @@ from tfrun.errors import ConfigError
     ],
 )
 def test_accepts(annotation: str, value: object, expected: object) -> None:
-    result = check_value(annotation, value, "key")
+    result = check_value(annotation, value, where="key")
     assert result == expected
     assert type(result) is type(expected)
 
@@ -63,14 +63,14 @@ def test_accepts(annotation: str, value: object, expected: object) -> None:
 )
 def test_refuses(annotation: str, value: object) -> None:
     with pytest.raises(ConfigError, match=r"^loss\.key: must be .*Received: "):
-        check_value(annotation, value, "loss.key")
+        check_value(annotation, value, where="loss.key")
 
 
 def test_without_annotation_the_default_says_the_type() -> None:
-    assert check_value(None, 2, "key", default=1.0) == 2.0
-    assert check_value(None, {"any": "thing"}, "key", default=None) == {"any": "thing"}
+    assert check_value(None, 2, where="key", default=1.0) == 2.0
+    assert check_value(None, {"any": "thing"}, where="key", default=None) == {"any": "thing"}
     with pytest.raises(ConfigError, match="a whole number"):
-        check_value(None, 0.5, "key", default=1)
+        check_value(None, 0.5, where="key", default=1)
 
 
 @pytest.mark.parametrize(
@@ -88,5 +88,5 @@ def test_without_annotation_the_default_says_the_type() -> None:
 )
 def test_message(annotation: str, value: object, message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        check_value(annotation, value, "key")
+        check_value(annotation, value, where="key")
     assert str(error.value) == message

@@ -20,7 +20,7 @@ OFFSET = 7  # odd on purpose
 
 def store(path: Path, array: np.ndarray) -> StoredArray:
     path.write_bytes(b"\0" * OFFSET + array.tobytes())
-    return StoredArray(str(path), OFFSET, array.shape, array.dtype)
+    return StoredArray(str(path), OFFSET, shape=array.shape, dtype=array.dtype)
 
 
 def is_aligned(array: np.ndarray) -> bool:
@@ -108,7 +108,10 @@ def test_conversion(
     monkeypatch.setattr(arrays, "TAKE_BYTES", 3000)
     array = store(tmp_path / "a", expected) if on_disk else expected
     rows = np.random.default_rng(0).permutation(len(expected))
-    for made, wanted in ((arrays.load(array, dtype), expected), (arrays.take(array, rows, dtype), expected[rows])):
+    for made, wanted in (
+        (arrays.load(array, dtype), expected),
+        (arrays.take(array, rows, dtype=dtype), expected[rows]),
+    ):
         assert is_aligned(made) and made.dtype == dtype
         np.testing.assert_array_equal(made, wanted.astype(dtype))
 
@@ -136,7 +139,7 @@ def test_a_file_that_is_too_short(tmp_path: Path) -> None:
             read()
     np.testing.assert_array_equal(stored.read(0, 5), array[:5])
     with pytest.raises(DataError, match="the file ends within"):
-        StoredArray(str(tmp_path / "a"), OFFSET, array.shape, array.dtype)
+        StoredArray(str(tmp_path / "a"), OFFSET, shape=array.shape, dtype=array.dtype)
 
 
 def test_threads_and_forked_processes_share_one(tmp_path: Path) -> None:

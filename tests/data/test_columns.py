@@ -143,7 +143,7 @@ def test_an_array_in_memory_is_converted_and_one_on_disk_stays_there(tmp_path: P
     encoded = column.encode(np.array([[1, 2], [3, 4]], "uint8"), "float32")
     assert (encoded.dtype, encoded[:].tolist()) == (np.float32, [[1.0, 2.0], [3.0, 4.0]])
     np.arange(4, dtype="uint8").tofile(tmp_path / "cells")
-    stored = StoredArray(str(tmp_path / "cells"), 0, (2, 2), "uint8")
+    stored = StoredArray(str(tmp_path / "cells"), 0, shape=(2, 2), dtype="uint8")
     assert column.encode(stored, "float32") is stored
 
 

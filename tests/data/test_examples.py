@@ -83,7 +83,7 @@ def test_evaluation_fits_nothing(homes: Callable[..., Table], train: np.ndarray)
 def test_an_array_on_disk_stays_there(homes: Callable[..., Table], tmp_path: Path) -> None:
     images = np.random.default_rng(0).normal(size=(10, 2, 2))
     images.tofile(tmp_path / "images")
-    stored = StoredArray(str(tmp_path / "images"), 0, images.shape, images.dtype)
+    stored = StoredArray(str(tmp_path / "images"), 0, shape=images.shape, dtype=images.dtype)
     examples = prepare(homes(columns={"image": stored}), DATA)
     assert examples.inputs is stored
     assert examples.preprocessing.features.arrays == {"image": (2, 2)}
@@ -108,7 +108,7 @@ def test_rows_to_predict_get_arbitrary_targets(homes: Callable[..., Table], trai
     kind = Target(np.array(list("abcabccccc"), dtype=object), "classification")
     fitted = fit(homes(others={"kind": kind}), train, scale_target=True)
     table = dataclasses.replace(homes(), target=np.full(10, np.nan), weights=np.ones(10))
-    predicted = with_any_targets(table, fitted, ["price", "kind"])
+    predicted = with_any_targets(table, fitted, names=["price", "kind"])
     assert predicted.columns is table.columns
     assert (predicted.target_name, predicted.task, predicted.weights) == ("price", "regression", None)
     assert predicted.target.tolist() == [0.0] * 10

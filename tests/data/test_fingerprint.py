@@ -61,7 +61,7 @@ def test_it_depends_on_the_contents_alone(homes: Callable[..., Table]) -> None:
 def test_an_array_has_the_same_one_on_disk(homes: Callable[..., Table], tmp_path: Path) -> None:
     images = np.random.default_rng(0).normal(size=(10, 2, 2))
     images.tofile(tmp_path / "images")
-    stored = StoredArray(str(tmp_path / "images"), 0, images.shape, images.dtype)
+    stored = StoredArray(str(tmp_path / "images"), 0, shape=images.shape, dtype=images.dtype)
     assert fingerprint(homes(columns={"image": stored})) == fingerprint(homes(columns={"image": images}))
 
 

@@ -95,7 +95,7 @@ def test_overrides(dice: random.Random, tmp_path: Path, monkeypatch: pytest.Monk
         for _ in range(CASES):
             words = [f"{dice.choice(['', '', '+', '++', '~'])}{dice.choice(keys)}={dice.choice(ODD)}" for _ in range(2)]
             try:
-                schema.build_settings(hydra.compose(words).config, hydra.catalog, words)
+                schema.build_settings(hydra.compose(words).config, hydra.catalog, overrides=words)
             except TfrunError as error:
                 assert error.exit_code in (2, 3, 5), words
                 assert str(error), words

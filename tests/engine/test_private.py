@@ -114,7 +114,7 @@ def test_a_method_that_can_not_be_replaced_is_reported() -> None:
                 super().__setattr__(name, value)
 
     with pytest.raises(LibraryChangedError, match="^Keras changed Stubborn.call"):
-        private.replace_method(Stubborn(), "call", lambda x: x)
+        private.replace_method(Stubborn(), "call", method=lambda x: x)
 
 
 def test_metrics_of_a_layer_that_are_gone_are_reported() -> None:
@@ -187,9 +187,9 @@ def test_layers_are_found_at_any_depth() -> None:
 
 def test_keras_calls_the_replacement_of_a_method() -> None:
     layer, metric = keras.layers.Activation("linear"), keras.metrics.Mean()
-    private.replace_method(layer, "call", lambda x: 2.0 * x)
+    private.replace_method(layer, "call", method=lambda x: 2.0 * x)
     update = metric.update_state
-    private.replace_method(metric, "update_state", lambda x: update(3.0 * x))
+    private.replace_method(metric, "update_state", method=lambda x: update(3.0 * x))
     assert float(layer(tf.constant(1.0))) == 2.0
     assert float(metric(tf.constant(1.0))) == 3.0
 

@@ -33,7 +33,7 @@ def source(tmp_path: Path) -> RunFolder:
 def test_a_copy_has_the_state_and_the_journals_of_the_checkpoint(source: RunFolder, tmp_path: Path) -> None:
     target = RunFolder(tmp_path / "1")
     target.path.mkdir()
-    copy_run.begin(source, 1, 10, target, {"all": 0.25})
+    copy_run.begin(source, 1, step=10, target=target, rates={"all": 0.25})
     saved = checkpoints.newest(target.checkpoints)
     assert saved is not None and saved.step == 10 and saved.extra["engine"] == {"mode": "xla"}
     assert saved.arrays["model/0000"].tolist() == [1, 2]
@@ -52,5 +52,5 @@ def test_a_checkpoint_that_is_not_there_leaves_no_run(source: RunFolder, tmp_pat
     target = RunFolder(tmp_path / "1")
     target.path.mkdir()
     with pytest.raises(CheckpointError, match="the checkpoint of step 20 can't be read"):
-        copy_run.begin(source, 2, 20, target, {})
+        copy_run.begin(source, 2, step=20, target=target, rates={})
     assert list(target.path.iterdir()) == []

@@ -26,8 +26,8 @@ EPOCH = {"train": {"loss": 0.5, "mae": 2.0}, "val": {"loss": 0.25, "mae": 1.0}}
 def test_json_lines(tmp_path: Path) -> None:
     writer = JsonLines.open(tmp_path / "metrics.jsonl")
     writer.write_steps(5, {"loss": 1.0})
-    writer.write_epoch(1, 11, EPOCH)
-    writer.write_epoch(2, 22, {"train": {"loss": float("nan")}})
+    writer.write_epoch(1, 11, values=EPOCH)
+    writer.write_epoch(2, 22, values={"train": {"loss": float("nan")}})
     writer.flush()
     assert len(lines(tmp_path)) == 2  # before it is closed
     writer.close()
@@ -49,11 +49,11 @@ def test_results_of_a_resumed_run(tmp_path: Path) -> None:
     best = {"epoch": 1, "step": 10, "monitor": "val/loss", "train/loss": 0.5, "val/loss": 1e-05}
     assert results.metrics == {"train/loss": 0.25, "val/loss": float("inf")}
     assert results.best == best
-    results.write_epoch(3, 30, {"train": {"loss": 0.125}, "val": {"loss": 2.0}})
-    results.write_epoch(3, 30, {"test": {"loss": 4.0}})
+    results.write_epoch(3, 30, values={"train": {"loss": 0.125}, "val": {"loss": 2.0}})
+    results.write_epoch(3, 30, values={"test": {"loss": 4.0}})
     assert results.metrics == {"train/loss": 0.125, "val/loss": 2.0, "test/loss": 4.0}
     assert results.best == best
-    results.write_epoch(4, 40, {"train": {"loss": 0.0}, "val": {"loss": 0.0}}, is_best=True)
+    results.write_epoch(4, 40, values={"train": {"loss": 0.0}, "val": {"loss": 0.0}}, is_best=True)
     assert results.best == {"epoch": 4, "step": 40, "monitor": "val/loss", "train/loss": 0.0, "val/loss": 0.0}
 
 
@@ -100,7 +100,7 @@ def test_each_writer_gets_everything_in_order() -> None:
     second: list[tuple[Any, ...]] = []
     writer = MultiWriter([Remembers(first), Remembers(second)])
     writer.write_steps(1, {"loss": 2.0})
-    writer.write_epoch(1, 2, EPOCH, is_best=True)
+    writer.write_epoch(1, 2, values=EPOCH, is_best=True)
     writer.flush()
     writer.close()
     assert first == [("write_steps", 1, {"loss": 2.0}), ("write_epoch", 1, 2, EPOCH, True), ("flush",), ("close",)]
@@ -169,6 +169,6 @@ def test_a_disk_that_refuses_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.symlink_to("/dev/full")
     writer = MultiWriter([JsonLines.open(path)])
-    writer.write_epoch(1, 11, {"val": {"loss": 0.5}})
+    writer.write_epoch(1, 11, values={"val": {"loss": 0.5}})
     with pytest.raises(ResourceError, match=f"{path}: can't be written: "):
         writer.flush()

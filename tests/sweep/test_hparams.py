@@ -120,10 +120,10 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(TRIALS):
         board = TensorBoard(root / str(number) / "tensorboard")
         status = MARKED.get(number, " completed").strip()
-        board.write_epoch(1, 10, {"train": {"loss": 1.0}, "val": {"loss": 0.5}})
+        board.write_epoch(1, 10, values={"train": {"loss": 1.0}, "val": {"loss": 0.5}})
         metrics = {} if number in FAILED else {"val/loss_best": number / 1000, "val/loss_last": 0.9}
         hparams = {KEYS[0]: 0.001 * (number + 1), KEYS[1]: number % 5}
-        board.write_hparams(f"sweep/{number}", hparams, metrics, status)
+        board.write_hparams(f"sweep/{number}", hparams, metrics=metrics, status=status)
         board.close()
     return root
 

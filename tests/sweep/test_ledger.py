@@ -20,7 +20,7 @@ def begin(folder: Path) -> Ledger:
 def test_the_last_line_about_a_trial_is_its_state(tmp_path: Path) -> None:
     ledger = begin(tmp_path)
     ledger.record_state(1, "running")
-    ledger.record_end(1, "completed", 0.5)
+    ledger.record_end(1, "completed", value=0.5)
     ledger.record_state(0, "running")
     sweep, trials = Ledger(tmp_path).read()
     assert sweep == {"overrides": ["seed=1,2"], "swept": ["seed"]}

@@ -30,7 +30,7 @@ def read(hydra: Configs) -> Read:
 
     def read(*words: str) -> Space:
         cfg = hydra.compose([*BASE, *words], RunMode.MULTIRUN).cfg
-        return Space.read(hydra, cfg, plain(cfg.hydra.sweeper)["params"])
+        return Space.read(hydra, cfg, params=plain(cfg.hydra.sweeper)["params"])
 
     return read
 

@@ -19,7 +19,7 @@ def node(**keys: Any) -> DictConfig:
 
 
 def test_settings_are_read() -> None:
-    settings = read_settings(node(n_jobs=2, timeout_seconds=3, lanes=1), LauncherSettings, "hydra.launcher")
+    settings = read_settings(node(n_jobs=2, timeout_seconds=3, lanes=1), LauncherSettings, where="hydra.launcher")
     assert settings == LauncherSettings(n_jobs=2, timeout_seconds=3.0, lanes=1)
     assert isinstance(settings.timeout_seconds, float)
 
@@ -35,13 +35,13 @@ def test_settings_are_read() -> None:
 def test_a_wrong_key_or_value(keys: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         read_settings(
-            node(**{"n_jobs": 1, "timeout_seconds": None, "lanes": 1} | keys), LauncherSettings, "hydra.launcher"
+            node(**{"n_jobs": 1, "timeout_seconds": None, "lanes": 1} | keys), LauncherSettings, where="hydra.launcher"
         )
 
 
 def test_a_missing_key() -> None:
     with pytest.raises(ConfigError, match="hydra.sweeper.every_epochs: must be set. Received: population"):
-        read_settings(node(population=3), PopulationSettings, "hydra.sweeper")
+        read_settings(node(population=3), PopulationSettings, where="hydra.sweeper")
 
 
 def test_jobs_that_run_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Worker]]:
 
     def start(*jobs: Job) -> Worker:
         catalog: Any = None
-        workers.append(Worker.fork(jobs[0], catalog, {"A_VARIABLE": "a value"}))
+        workers.append(Worker.fork(jobs[0], catalog, environment={"A_VARIABLE": "a value"}))
         workers[-1].start(jobs)
         return workers[-1]
 

@@ -30,7 +30,7 @@ def run(command_line: CommandLine) -> int:
     command_line = command_line.with_words([word for word in command_line.words if word not in alone])
     words = command_line.words
     configs, composed = compose(command_line)
-    settings = schema.build_settings(composed.config, configs.catalog, words)
+    settings = schema.build_settings(composed.config, configs.catalog, overrides=words)
     components = components_alone(alone, configs.catalog) + components_chosen(words, settings)
     checks_config = not alone or steps > 0 or bool(formats) or any(not word.startswith("plugins=") for word in words)
     table = read_data(settings, configs.catalog) if checks_config else None
@@ -71,7 +71,7 @@ def components_alone(words: Sequence[str], catalog: Catalog) -> list[tuple[str, 
     for override in sorted(parse(words), key=lambda override: override.key_or_group.count(".")):
         key = override.key_or_group
         OmegaConf.update(tree, key if "." in key else f"{key}.name", override.value(), force_add=True)
-    return [(kind, schema.component_alone(kind, section, catalog)) for kind, section in plain(tree).items()]
+    return [(kind, schema.component_alone(kind, section, catalog=catalog)) for kind, section in plain(tree).items()]
 
 
 def components_chosen(words: Sequence[str], settings: Settings) -> list[tuple[str, ComponentSettings]]:

@@ -15,7 +15,7 @@ def run(command_line: CommandLine) -> int:
     options = dict(word.split("=", 1) for word in command_line.settings)
     for key in options:
         if key not in OPTIONS:
-            raise unknown("compare", "option", key, OPTIONS)
+            raise unknown("compare", "option", name=key, known=OPTIONS)
     paths, flags = command_line.names, command_line.flags
     if not paths:
         raise ConfigError("compare: needs folders with runs, for example: tfrun compare multirun/default")

@@ -12,7 +12,7 @@ def run(command_line: CommandLine) -> int:
     existing = open_run(command_line, "evaluate")
     existing.refuse_all_but_data("evaluate")
     config, catalog = existing.change(command_line)
-    settings = schema.build_settings(config, catalog, existing.overrides)
+    settings = schema.build_settings(config, catalog, overrides=existing.overrides)
     table = read_data(settings, catalog)
     from tfrun.load_engine import engine
 

@@ -36,5 +36,5 @@ def pop_formats(command_line: CommandLine) -> tuple[list[str], CommandLine]:
     formats, rest = pop_word(command_line, "format")
     for name in formats:
         if name not in runs.EXPORTS:
-            raise unknown("format", "format", name, runs.EXPORTS)
+            raise unknown("format", "format", name=name, known=runs.EXPORTS)
     return formats, rest

@@ -26,7 +26,7 @@ def answer(command_line: CommandLine) -> int:
     if flags.cfg:
         configs, composed = compose(command_line)
         with contextlib.suppress(MissingValueError):  # --cfg is how to see what is missing
-            schema.build_settings(composed.config, configs.catalog, words)
+            schema.build_settings(composed.config, configs.catalog, overrides=words)
         cfg = composed.job if flags.cfg == "job" else configs.hydra.get_sanitized_cfg(composed.cfg, flags.cfg)
         print(_config_text(cfg, flags), end="")
         return 0
@@ -52,5 +52,5 @@ def _config_text(cfg: DictConfig, flags: Flags) -> str:
     missing = object()
     part = OmegaConf.select(cfg, flags.package, default=missing)
     if part is missing:
-        raise unknown("--package", "key", flags.package, map(str, cfg))
+        raise unknown("--package", "key", name=flags.package, known=map(str, cfg))
     return f"# @package {flags.package}\n{OmegaConf.to_yaml(part)}" if OmegaConf.is_config(part) else f"{part}\n"

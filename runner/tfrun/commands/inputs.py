@@ -42,7 +42,7 @@ def compose(command_line: CommandLine, run_mode: RunMode = RunMode.RUN) -> tuple
 def read_data(settings: Settings, catalog: Catalog) -> Table:
     """Reads the data before TensorFlow is imported, so that a mistake in it is reported at once."""
     table = load_table(settings.data, catalog)
-    check_task(settings, catalog, table.task)
+    check_task(settings, catalog, task=table.task)
     return table
 
 

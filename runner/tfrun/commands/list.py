@@ -26,13 +26,13 @@ def list_text(configs: Configs, groups: Sequence[str]) -> str:
     known = groups_and_kinds(configs)
     for group in groups:
         if group not in known:
-            raise unknown("list", "group", group, known)
+            raise unknown("list", "group", name=group, known=known)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED_WIDTH
     blocks = []
     for group in groups or known:
         names = names_in(configs, group)
         pad = max((len(name) for name in names), default=0) + 2
-        lines = [f"  {name:<{pad}}{summary(configs, group, name)}".rstrip() for name in names]
+        lines = [f"  {name:<{pad}}{summary(configs, group, name=name)}".rstrip() for name in names]
         shortened = [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
         blocks.append("\n".join([group, *shortened]))
     return "\n\n".join(blocks)

@@ -28,24 +28,24 @@ def names_in(configs: Configs, group: str) -> list[str]:
     return configs.options(group) if configs.is_group(group) else configs.catalog.names(group)
 
 
-def find_file(configs: Configs, group: str, name: str) -> Path | None:
+def find_file(configs: Configs, group: str, *, name: str) -> Path | None:
     """Returns the YAML file of an option, or None if a component is the option."""
     files = (folder / group / f"{name}.yaml" for folder in configs.folders)
     return next((file for file in files if file.is_file()), None)
 
 
-def find_component(configs: Configs, group: str, name: str) -> Component | None:
+def find_component(configs: Configs, group: str, *, name: str) -> Component | None:
     """Returns the component of this name, or None if there is none."""
     return configs.catalog.find(KIND_OF_GROUP.get(group, group), name)
 
 
-def summary(configs: Configs, group: str, name: str) -> str:
+def summary(configs: Configs, group: str, *, name: str) -> str:
     """Returns the first line of a YAML file's comment, or of a component's documentation."""
-    file = find_file(configs, group, name)
+    file = find_file(configs, group, name=name)
     if file is not None:
         comments = re.findall(r"^#\s*([^@\s].*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
         return comments[0] if comments else str(file)
-    component = find_component(configs, group, name)
+    component = find_component(configs, group, name=name)
     if component is not None:
         return component.summary
     return f"the optimizers that model={name.removeprefix('for_')} asks for"

@@ -22,7 +22,7 @@ def run(command_line: CommandLine) -> int:
     existing = open_run(command_line, "predict")
     existing.refuse_all_but_data("predict")
     config, catalog = existing.change(command_line)
-    settings = schema.build_settings(config, catalog, existing.overrides)
+    settings = schema.build_settings(config, catalog, overrides=existing.overrides)
     folder = existing.folder
     out = Path(outs[-1]).expanduser() if outs else folder.predictions / f"{_stem(settings.data)}.csv"
     if out.suffix not in (".csv", ".parquet"):

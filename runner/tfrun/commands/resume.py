@@ -39,8 +39,8 @@ def run(command_line: CommandLine) -> int:
     existing = open_run(command_line, "resume")
     folder, overrides = existing.folder, existing.overrides
     config, catalog = existing.change(command_line)
-    settings = schema.build_settings(config, catalog, overrides)
-    if _check_changes(folder, existing.config, config):
+    settings = schema.build_settings(config, catalog, overrides=overrides)
+    if _check_changes(folder, existing.config, new=config):
         with folder.held():
             _write_config(folder, config)
     from tfrun.load_engine import engine
@@ -55,7 +55,7 @@ def run(command_line: CommandLine) -> int:
         raise
 
 
-def _check_changes(folder: RunFolder, old: dict[str, Any], new: dict[str, Any]) -> bool:
+def _check_changes(folder: RunFolder, old: dict[str, Any], *, new: dict[str, Any]) -> bool:
     """Returns whether the config changes.
 
     Raises:

@@ -31,4 +31,5 @@ def run(command_line: CommandLine, folder: RunFolder) -> int:
     header, _ = ledger.Ledger(folder.path).read()
     words = (*header["overrides"], *command_line.settings)
     original = CommandLine(words, command_line.flags, Sources(**header["sources"]))
-    return multirun.resume(*compose(original, RunMode.MULTIRUN), folder, retry[-1:] == ["true"])
+    configs, composed = compose(original, RunMode.MULTIRUN)
+    return multirun.resume(configs, composed, folder=folder, retry=retry[-1:] == ["true"])

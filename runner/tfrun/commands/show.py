@@ -31,18 +31,18 @@ def show_text(configs: Configs, word: str) -> str:
         raise ConfigError(f"show: needs GROUP=NAME, for example loss=huber. Received: {word!r}")
     known = groups_and_kinds(configs)
     if group not in known:
-        raise unknown("show", "group", group, known)
+        raise unknown("show", "group", name=group, known=known)
     names = names_in(configs, group)
     if name not in names:
-        raise unknown(group, "option", name, names)
-    file = find_file(configs, group, name)
+        raise unknown(group, "option", name=name, known=names)
+    file = find_file(configs, group, name=name)
     if file is not None:
         return f"# {file}\n{file.read_text(encoding='utf-8').rstrip()}"
-    component = find_component(configs, group, name)
+    component = find_component(configs, group, name=name)
     if component is not None:
         return _component_text(component)
     node = OmegaConf.create({group: configs.load(group, name)})
-    return f"# {summary(configs, group, name)}\n{OmegaConf.to_yaml(node).rstrip()}"
+    return f"# {summary(configs, group, name=name)}\n{OmegaConf.to_yaml(node).rstrip()}"
 
 
 def _component_text(component: Component) -> str:

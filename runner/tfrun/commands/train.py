@@ -29,7 +29,7 @@ def run(command_line: CommandLine) -> int:
     if composed.cfg.hydra.mode == RunMode.MULTIRUN:  # a file of the group hparams_search may say so
         return _train_sweep(command_line)
     words = command_line.words
-    settings = schema.build_settings(composed.config, configs.catalog, words)
+    settings = schema.build_settings(composed.config, configs.catalog, overrides=words)
     table = read_data(settings, configs.catalog)
     folder = runs.claim(settings.output_root, settings.name)
     from tfrun.load_engine import engine
@@ -52,7 +52,8 @@ def _train_sweep(command_line: CommandLine) -> int:
         raise ConfigError(f"sweep.extend: no sweep is there. Received: {extended[-1]!r}")
     from tfrun.sweep import multirun
 
-    return multirun.run(*compose(command_line, RunMode.MULTIRUN), folder)
+    configs, composed = compose(command_line, RunMode.MULTIRUN)
+    return multirun.run(configs, composed, extended=folder)
 
 
 def _write_config(folder: RunFolder, composed: Composed) -> None:

@@ -135,12 +135,12 @@ class Catalog:
     def names(self, kind: str) -> list[str]:
         return sorted(name for its_kind, name in self._components if its_kind == kind)
 
-    def get(self, kind: str, name: Any, where: str) -> Component:
+    def get(self, kind: str, name: Any, *, where: str) -> Component:
         """Returns a component. Raises ConfigError, with the near miss, if none has the name."""
         try:
             return self._components[kind, name]
         except (KeyError, TypeError):
-            raise unknown(where, kind, name, self.names(kind)) from None
+            raise unknown(where, kind, name=name, known=self.names(kind)) from None
 
     def find(self, kind: str, name: Any) -> Component | None:
         return self._components.get((kind, name))
@@ -190,7 +190,8 @@ class _Reader:
                 for decorator in node.decorator_list:
                     registered = self._registered(decorator)
                     if registered:
-                        yield self._component(*registered, node)
+                        kind, name, keywords = registered
+                        yield self._component(kind, name, keywords=keywords, node=node)
 
     def _registered(self, decorator: ast.expr) -> tuple[str, str, dict[str, Any]] | None:
         """Returns ("loss", "huber", {}) for `register.loss("huber")`, None for any other decorator."""
@@ -200,7 +201,7 @@ class _Reader:
             return None
         kind, where = decorator.func.attr, f"{self.module.file}:{decorator.lineno}"
         if kind not in registry.KINDS:
-            raise unknown(where, "kind of component", kind, registry.KINDS)
+            raise unknown(where, "kind of component", name=kind, known=registry.KINDS)
         name = decorator.args[0] if decorator.args else None
         if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
             raise ConfigError(
@@ -208,18 +209,18 @@ class _Reader:
             )
         if not re.fullmatch(r"[A-Za-z_]\w*", name.value):
             raise ConfigError(f"{where}: a name has letters, digits and _ only. Received: {name.value!r}")
-        return kind, name.value, dict(self._keyword(kind, keyword, where) for keyword in decorator.keywords)
+        return kind, name.value, dict(self._keyword(kind, keyword, where=where) for keyword in decorator.keywords)
 
-    def _keyword(self, kind: str, keyword: ast.keyword, where: str) -> tuple[str, Any]:
+    def _keyword(self, kind: str, keyword: ast.keyword, *, where: str) -> tuple[str, Any]:
         """Returns ("task", "regression") for `register.loss("huber", task="regression")`."""
         if keyword.arg not in literals(kind):
-            raise unknown(where, f"attribute of {kind}", keyword.arg or "**", literals(kind))
+            raise unknown(where, f"attribute of {kind}", name=keyword.arg or "**", known=literals(kind))
         value = self._literal(keyword.value)
         if value is NOT_LITERAL:
             raise ConfigError(f"{where}: {keyword.arg} must be a literal, so that it is known without running the file")
         return keyword.arg, value
 
-    def _component(self, kind: str, name: str, keywords: dict[str, Any], node: Definition) -> Component:
+    def _component(self, kind: str, name: str, *, keywords: dict[str, Any], node: Definition) -> Component:
         function = self._function(node)
         doc = inspect.cleandoc(ast.get_docstring(node) or "")
         docs = _parameter_docs(doc) or _parameter_docs(

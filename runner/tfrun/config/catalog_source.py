@@ -40,7 +40,7 @@ def catalog_options(catalog: Catalog, folders: Sequence[Path]) -> dict[str, dict
     options: dict[str, dict[str, Any]] = {}
     for group, kind in KIND_OF_GROUP.items():
         for name in catalog.names(kind):
-            config = {"name": name, **catalog.get(kind, name, group).defaults()}
+            config = {"name": name, **catalog.get(kind, name, where=group).defaults()}
             if group == "optimizer":
                 config |= {"schedule": None, "clip_norm": None, "groups": None}
             options[f"{group}/{name}"] = {name: config} if group == "metric" else config

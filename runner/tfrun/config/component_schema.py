@@ -14,7 +14,7 @@ from tfrun.errors import ConfigError, unknown
 
 
 def component(
-    where: str, kind: str, value: Any, *, catalog: Catalog, shared: Mapping[str, Any] | None = None
+    where: str, kind: str, *, value: Any, catalog: Catalog, shared: Mapping[str, Any] | None = None
 ) -> ComponentSettings:
     """Returns a component's name and all of its parameters, checked.
 
@@ -30,26 +30,26 @@ def component(
     """
     shared = shared or {}
     value = require_mapping(where, value)
-    chosen = named_component(where, kind, value, catalog=catalog)
+    chosen = named_component(where, kind, value=value, catalog=catalog)
     clash = shared.keys() & {param.name for param in chosen.params}
     if clash:
         raise ConfigError(
             f"{chosen.origin}: a {kind} can't have a parameter {min(clash)!r}; {where}.{min(clash)} is taken"
         )
     rest = {key: item for key, item in value.items() if key not in shared and key != "name"}
-    params = parameters(where, chosen, rest, catalog=catalog, also=["name", *shared])
+    params = parameters(where, chosen, value=rest, catalog=catalog, also=["name", *shared])
     return ComponentSettings(chosen.name, params)
 
 
-def named_component(where: str, kind: str, value: dict[str, Any], *, catalog: Catalog) -> Component:
+def named_component(where: str, kind: str, *, value: dict[str, Any], catalog: Catalog) -> Component:
     """Returns the component that a section names. Raises ConfigError if it names none, or one that doesn't exist."""
     if value.get("name") is None:
         raise ConfigError(f"{where}.name: must be given. Known: {', '.join(catalog.names(kind))}.")
-    return catalog.get(kind, value["name"], f"{where}.name")
+    return catalog.get(kind, value["name"], where=f"{where}.name")
 
 
 def parameters(
-    where: str, component: Component, value: dict[str, Any], *, catalog: Catalog, also: Iterable[str] = ()
+    where: str, component: Component, *, value: dict[str, Any], catalog: Catalog, also: Iterable[str] = ()
 ) -> dict[str, Any]:
     """Returns every parameter of a component: the given ones, checked, and the defaults of the others.
 
@@ -60,13 +60,13 @@ def parameters(
         catalog: the components that exist.
         also: further keys that the section may have, for the list of known ones.
     """
-    refuse_unknown(where, value, [*also, *(param.name for param in component.params)])
+    refuse_unknown(where, value, known=[*also, *(param.name for param in component.params)])
     result: dict[str, Any] = {}
     for param in component.params:
         path = f"{where}.{param.name}"
         if param.name in value:
             default = None if param.default is NOT_LITERAL else param.default
-            result[param.name] = check_value(param.type, value[param.name], path, default)
+            result[param.name] = check_value(param.type, value[param.name], where=path, default=default)
             if value[param.name] is None and param.default is NOT_LITERAL:
                 del result[param.name]
         elif param.required:
@@ -77,12 +77,15 @@ def parameters(
             result[param.name] = param.default
         if param.name in result:
             result[param.name] = map_references(
-                param.type, result[param.name], path, lambda kind, item, place: _reference(kind, item, place, catalog)
+                param.type,
+                result[param.name],
+                where=path,
+                change=lambda kind, item, place: _reference(kind, item, where=place, catalog=catalog),
             )
     return result
 
 
-def _reference(kind: str, value: Any, where: str, catalog: Catalog) -> str | dict[str, Any]:
+def _reference(kind: str, value: Any, *, where: str, catalog: Catalog) -> str | dict[str, Any]:
     """Returns the component that a parameter names: {name, every parameter} of a registered one, or Keras' own name.
 
     One of Keras' own with parameters stays a mapping, which Keras checks.
@@ -91,8 +94,8 @@ def _reference(kind: str, value: Any, where: str, catalog: Catalog) -> str | dic
     name, keras_names = given.get("name"), KERAS_NAMES.get(kind, ())
     if name not in keras_names or catalog.find(kind, name):
         if name is None or not catalog.find(kind, name):
-            raise unknown(where, kind, str(name), {*catalog.names(kind), *keras_names})
-        return component(where, kind, given, catalog=catalog).to_dict()
+            raise unknown(where, kind, name=str(name), known={*catalog.names(kind), *keras_names})
+        return component(where, kind, value=given, catalog=catalog).to_dict()
     if len(given) > 1 and kind in WITHOUT_PARAMETERS:
         raise ConfigError(f"{where}: Keras' {name} takes no parameters. Received: {given}")
     return given if len(given) > 1 else name

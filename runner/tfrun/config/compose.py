@@ -80,7 +80,7 @@ class Configs:
         """Returns an option's own config, without its defaults list."""
         loaded = self.repository.load_config(f"{group}/{name}")
         if loaded is None:
-            raise unknown(group, "option", name, self.options(group))
+            raise unknown(group, "option", name=name, known=self.options(group))
         assert isinstance(loaded.config, DictConfig)
         return loaded.config
 
@@ -180,7 +180,7 @@ def open_configs(
     hydra_private.add_config_source(SCHEME, catalog_source(options))
     hydra = hydra_private.open_hydra(path)
     try:
-        repository = _open_repository(hydra, sources, overrides)
+        repository = _open_repository(hydra, sources, overrides=overrides)
         files = [Path(source.path) for source in repository.get_sources() if source.scheme() == "file"]
         folders = list(dict.fromkeys([*files, shipped_configs()]))
         # Filled in only now, since `hydra.searchpath` adds folders, and a model's file in one of them is an option too.
@@ -191,11 +191,11 @@ def open_configs(
 
 
 def _open_repository(
-    hydra: hydra_private.Hydra, sources: Sources, overrides: Sequence[str]
+    hydra: hydra_private.Hydra, sources: Sources, *, overrides: Sequence[str]
 ) -> hydra_private.IConfigRepository:
     search_paths = [text for text in overrides if "hydra.searchpath" in text]
     try:
-        return hydra_private.open_repository(hydra.config_loader, sources.config_name, search_paths)
+        return hydra_private.open_repository(hydra.config_loader, sources.config_name, overrides=search_paths)
     except USER_MISTAKES as error:
         raise explain(error) from error
 

@@ -29,8 +29,8 @@ def check_together(settings: Settings, catalog: Catalog) -> None:
             "trainer: one of max_epochs, max_steps and max_seconds must be set. Received: null for all three"
         )
     _check_monitors(settings)
-    dataset = catalog.get("dataset", data.name, "data.name")
-    check_task(settings, catalog, data.params.get("task") or dataset.declared("task"))
+    dataset = catalog.get("dataset", data.name, where="data.name")
+    check_task(settings, catalog, task=data.params.get("task") or dataset.declared("task"))
 
 
 def _check_monitors(settings: Settings) -> None:
@@ -67,12 +67,12 @@ def is_comparable(value: str, keys: Collection[str]) -> bool:
     return not (value.endswith("/loss") and any(key.partition(".")[0] == "loss" for key in keys))
 
 
-def check_task(settings: Settings, catalog: Catalog, task: str | None) -> None:
+def check_task(settings: Settings, catalog: Catalog, *, task: str | None) -> None:
     """Raises ConfigError for a loss or a metric of the other task.
 
     Called once more when the data has been read, since a data set may find out its task only then.
     """
-    algorithm = catalog.get("algorithm", settings.algorithm.name, "algorithm.name")
+    algorithm = catalog.get("algorithm", settings.algorithm.name, where="algorithm.name")
     if algorithm.declared("own_targets"):
         if settings.metric:
             raise ConfigError(
@@ -87,10 +87,10 @@ def check_task(settings: Settings, catalog: Catalog, task: str | None) -> None:
         if metric.output == MAIN_OUTPUT  # what the others measure is known only to the model
     }
     for where, (kind, chosen) in used.items():
-        its_task = catalog.get(kind, chosen.name, where).declared("task")
+        its_task = catalog.get(kind, chosen.name, where=where).declared("task")
         if task in ("regression", "classification") and its_task not in (None, task):
             fitting = [
-                other for other in catalog.names(kind) if catalog.get(kind, other, where).declared("task") == task
+                other for other in catalog.names(kind) if catalog.get(kind, other, where=where).declared("task") == task
             ]
             raise ConfigError(
                 f"{where}: {chosen.name} is for {its_task}, and the target of data={settings.data.name} is for {task}. "
@@ -108,7 +108,7 @@ def check_path(data: Any, catalog: Catalog) -> None:
     dataset = catalog.find("dataset", data.get("name")) if isinstance(data, dict) else None
     for param in dataset.params if dataset else ():
         if param.name == "path" and "str" in (param.type or "") and data.get("path") not in (None, "???"):
-            check_value(param.type, data["path"], "data.path")
+            check_value(param.type, data["path"], where="data.path")
             path = Path(data["path"]).expanduser()
             if not path.exists():
                 folder = path.parent

@@ -12,7 +12,7 @@ from tfrun.config.settings import ComponentSettings, GroupSettings, MetricSettin
 Mode = Literal["min", "max"]
 
 
-def mode_of(monitor: str, metrics: Mapping[str, MetricSettings], catalog: Catalog) -> Mode:
+def mode_of(monitor: str, metrics: Mapping[str, MetricSettings], *, catalog: Catalog) -> Mode:
     """Returns `max` if a greater value of a monitored metric is a better one, else `min`, as for the loss.
 
     Args:
@@ -23,20 +23,20 @@ def mode_of(monitor: str, metrics: Mapping[str, MetricSettings], catalog: Catalo
     key = monitor.partition("/")[2]
     if key not in metrics:
         return "min"
-    is_higher_better = catalog.get("metric", metrics[key].name, f"metric.{key}").declared("higher_is_better")
+    is_higher_better = catalog.get("metric", metrics[key].name, where=f"metric.{key}").declared("higher_is_better")
     return "max" if is_higher_better else "min"
 
 
 def higher_is_better(metrics: Mapping[str, MetricSettings], catalog: Catalog) -> dict[str, bool]:
     """Returns for the loss and the key of each metric whether a greater value is better, for `run.json`."""
-    return {key: mode_of(f"val/{key}", metrics, catalog) == "max" for key in ("loss", *metrics)}
+    return {key: mode_of(f"val/{key}", metrics, catalog=catalog) == "max" for key in ("loss", *metrics)}
 
 
-def with_mode(group: GroupSettings, metrics: Mapping[str, MetricSettings], catalog: Catalog) -> GroupSettings:
+def with_mode(group: GroupSettings, metrics: Mapping[str, MetricSettings], *, catalog: Catalog) -> GroupSettings:
     """Returns an optimizer group whose schedule, if it monitors a value and leaves `mode` null, gets its mode."""
     schedule = group.schedule
     params = schedule.params if schedule else {}
     if schedule is None or "monitor" not in params or "mode" not in params or params["mode"] is not None:
         return group
-    mode = mode_of(str(params["monitor"]), metrics, catalog)
+    mode = mode_of(str(params["monitor"]), metrics, catalog=catalog)
     return replace(group, schedule=ComponentSettings(schedule.name, params | {"mode": mode}))

@@ -48,8 +48,8 @@ def explain_missing(
         return ConfigError(f"--config-path: no such folder of configs. Received: {config_path!r}")
     group, _, name = error.missing_cfg_file.rpartition("/")
     if group:
-        return unknown(group, "option", name, options(group))
-    return unknown("--config-name", "config", name, options(""))
+        return unknown(group, "option", name=name, known=options(group))
+    return unknown("--config-name", "config", name=name, known=options(""))
 
 
 def _one_line(text: str, groups: Sequence[str]) -> str:

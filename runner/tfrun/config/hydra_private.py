@@ -65,7 +65,7 @@ def open_hydra(search_path: ConfigSearchPath) -> Hydra:
     The public `hydra.initialize` takes one folder, and `hydra.main` a function and the whole command line.
     """
     for name in HYDRA_METHODS:
-        private_name(Hydra, name, "Hydra", "compose configs and to run sweeps")
+        private_name(Hydra, name, library="Hydra", use="compose configs and to run sweeps")
     return Hydra.create_main_hydra2("tfrun", search_path)
 
 
@@ -79,18 +79,20 @@ def add_config_source(scheme: str, source: type[ConfigSource]) -> None:
 
     The public `Plugins.register` would list it among the plugins that a person has installed.
     """
-    private_name(SourcesRegistry.instance(), "types", "Hydra", "offer components as options")[scheme] = source
+    private_name(SourcesRegistry.instance(), "types", library="Hydra", use="offer components as options")[scheme] = (
+        source
+    )
 
 
-def open_repository(loader: ConfigLoader, config_name: str, overrides: list[str]) -> IConfigRepository:
+def open_repository(loader: ConfigLoader, config_name: str, *, overrides: list[str]) -> IConfigRepository:
     """Returns the configs that a loader finds, with the folders that `hydra.searchpath` adds.
 
     The public loader answers for whole configs only, and adds those folders while it composes one.
     """
     use = "look up config groups and their options"
     for name in REPOSITORY_METHODS:
-        private_name(IConfigRepository, name, "Hydra", use)
-    read_search_path = private_name(loader, "_parse_overrides_and_create_caching_repo", "Hydra", use)
+        private_name(IConfigRepository, name, library="Hydra", use=use)
+    read_search_path = private_name(loader, "_parse_overrides_and_create_caching_repo", library="Hydra", use=use)
     _, repository = read_search_path(config_name, overrides)
     return repository
 
@@ -100,7 +102,7 @@ def apply_override(override: Override, cfg: DictConfig) -> None:
 
     Hydra has no public way to apply overrides to a config that is there already.
     """
-    apply = private_name(ConfigLoaderImpl, "_apply_overrides_to_config", "Hydra", "change a run's config")
+    apply = private_name(ConfigLoaderImpl, "_apply_overrides_to_config", library="Hydra", use="change a run's config")
     apply([override], cfg)
 
 
@@ -111,13 +113,15 @@ def args_parser() -> argparse.ArgumentParser:
 
 def split_into_jobs(overrides: list[Override]) -> list[list[str]]:
     """Returns the overrides of each job of a sweep, as Hydra's own sweeper makes them, without running any."""
-    split = private_name(BasicSweeper, "split_arguments", "Hydra", "know a sweep's jobs before any of them runs")
+    split = private_name(
+        BasicSweeper, "split_arguments", library="Hydra", use="know a sweep's jobs before any of them runs"
+    )
     return split(overrides, None)[0]
 
 
 def replace_sweep_loading(loader: ConfigLoader, load: Callable[[DictConfig, list[str]], DictConfig]) -> None:
     """Makes a sweep compose its jobs with another function: Hydra's sweepers and launchers all ask the loader."""
-    private_name(loader, "load_sweep_config", "Hydra", "compose the jobs of another sweeper or launcher")
+    private_name(loader, "load_sweep_config", library="Hydra", use="compose the jobs of another sweeper or launcher")
     loader.load_sweep_config = load  # type: ignore[assignment, method-assign]
 
 
@@ -125,7 +129,9 @@ def replace_sweep_loading(loader: ConfigLoader, load: Callable[[DictConfig, list
 def accept_plugin(plugin: type[Plugin]) -> Iterator[None]:
     """Makes Hydra take a plugin class of ours, though it takes those of a package named `hydra_plugins` alone."""
     plugins, ours = Plugins.instance(), f"{plugin.__module__}.{plugin.__name__}"
-    is_known = private_name(plugins, "is_in_toplevel_plugins_module", "Hydra", "offer tfrun's own launchers")
+    is_known = private_name(
+        plugins, "is_in_toplevel_plugins_module", library="Hydra", use="offer tfrun's own launchers"
+    )
     plugins.register(plugin)
     plugins.is_in_toplevel_plugins_module = lambda clazz: clazz == ours or is_known(clazz)  # type: ignore[method-assign]
     try:
@@ -139,4 +145,6 @@ def text_representer() -> Callable[[Any, str], Any]:
 
     OmegaConf's public `to_yaml` uses it too, but is ten times as slow.
     """
-    return private_name(get_omega_conf_dumper(), "str_representer", "OmegaConf", "write texts that look like numbers")
+    return private_name(
+        get_omega_conf_dumper(), "str_representer", library="OmegaConf", use="write texts that look like numbers"
+    )

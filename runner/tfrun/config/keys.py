@@ -55,15 +55,15 @@ def refuse_missing(config: dict[str, Any]) -> None:
         raise MissingValueError(f"{', '.join(missing)}: must be given, for example {missing[0]}=<value>")
 
 
-def refuse_unknown(where: str, value: dict[str, Any], known: Iterable[str]) -> None:
+def refuse_unknown(where: str, value: dict[str, Any], *, known: Iterable[str]) -> None:
     """Raises ConfigError if a mapping has a key that is not known."""
     known = list(known)
     for key in value:
         if key not in known:
-            raise unknown_key(where, key, known)
+            raise unknown_key(where, key, known=known)
 
 
-def unknown_key(where: str, key: Any, known: Iterable[str]) -> ConfigError:
+def unknown_key(where: str, key: Any, *, known: Iterable[str]) -> ConfigError:
     """Returns the error for a key that doesn't exist, with the near miss in its section or, failing that, elsewhere."""
     prefix = f"{where}." if where else ""
     here = {name: f"{prefix}{name}" for name in known}

@@ -16,7 +16,7 @@ from tfrun.errors import ConfigError, near_miss
 ONE_GROUP = "all"  # the name of the group that a single optimizer becomes
 
 
-def optimizer_groups(value: Any, catalog: Catalog, overrides: Sequence[str]) -> dict[str, GroupSettings]:
+def optimizer_groups(value: Any, catalog: Catalog, *, overrides: Sequence[str]) -> dict[str, GroupSettings]:
     """Returns the optimizer groups by name; a single optimizer is one group for every variable.
 
     Args:
@@ -37,7 +37,7 @@ def optimizer_groups(value: Any, catalog: Catalog, overrides: Sequence[str]) -> 
                 f"{', '.join(groups)}. Drop the groups, or choose some with optimizer=for_<model>"
             )
         return {ONE_GROUP: _single(value, catalog)}
-    refuse_unknown("optimizer", value, ["name", *OPTIMIZER_KEYS, "groups"])
+    refuse_unknown("optimizer", value, known=["name", *OPTIMIZER_KEYS, "groups"])
     if not groups:
         raise ConfigError(f"optimizer: needs a name or groups. Known: {', '.join(catalog.names('optimizer'))}.")
     # null drops a group
@@ -51,12 +51,15 @@ def optimizer_groups(value: Any, catalog: Catalog, overrides: Sequence[str]) -> 
                 f"optimizer.groups.{name}: a group needs match, and name or frozen. Received: {group}. "
                 f"Known groups: {', '.join(whole) or 'none'}.{near_miss(name, whole)}"
             )
-    return {name: _group(f"optimizer.groups.{name}", group, shared, catalog=catalog) for name, group in groups.items()}
+    return {
+        name: _group(f"optimizer.groups.{name}", group, shared=shared, catalog=catalog)
+        for name, group in groups.items()
+    }
 
 
 def _single(value: dict[str, Any], catalog: Catalog) -> GroupSettings:
     """Returns the group of a single optimizer, which matches every variable."""
-    chosen = named_component("optimizer", "optimizer", value, catalog=catalog)
+    chosen = named_component("optimizer", "optimizer", value=value, catalog=catalog)
     rest = {key: item for key, item in value.items() if key not in ("schedule", "clip_norm", "groups", "name")}
     group = {
         **rest,
@@ -66,8 +69,8 @@ def _single(value: dict[str, Any], catalog: Catalog) -> GroupSettings:
         "clip_norm": value.get("clip_norm"),
     }
     known = ["name", *OPTIMIZER_KEYS, "groups", *(param.name for param in chosen.params)]
-    refuse_unknown("optimizer", rest, known)
-    return _group("optimizer", group, {}, catalog=catalog)
+    refuse_unknown("optimizer", rest, known=known)
+    return _group("optimizer", group, shared={}, catalog=catalog)
 
 
 def _is_complete(group: dict[str, Any]) -> bool:
@@ -84,10 +87,12 @@ def _refuse_shared_and_single(groups: dict[str, Any], overrides: Sequence[str]) 
                 raise ConfigError(f"{both[0]} goes to every group, so it can't be given together with {both[1]}")
 
 
-def _group(where: str, value: Any, shared: dict[str, Any], *, catalog: Catalog) -> GroupSettings:
+def _group(where: str, value: Any, *, shared: dict[str, Any], catalog: Catalog) -> GroupSettings:
     given = {**require_mapping(where, value), **{key: item for key, item in shared.items() if item is not None}}
-    frozen, optional = (check_value("bool", given.get(key, False), f"{where}.{key}") for key in ("frozen", "optional"))
-    match = check_value("str", given.get("match"), f"{where}.match")
+    frozen, optional = (
+        check_value("bool", given.get(key, False), where=f"{where}.{key}") for key in ("frozen", "optional")
+    )
+    match = check_value("str", given.get("match"), where=f"{where}.match")
     try:
         re.compile(match)
     except re.error as error:
@@ -102,9 +107,11 @@ def _group(where: str, value: Any, shared: dict[str, Any], *, catalog: Catalog) 
         match=match,
         name=given.get("name"),
         learning_rate=rate,
-        schedule=_schedule(f"{where}.schedule", given.get("schedule"), catalog),
-        clip_norm=check_value(field_types(GroupSettings)["clip_norm"], given.get("clip_norm"), f"{where}.clip_norm"),
-        every=check_value(GROUP_KEYS["every"], given.get("every", 1), f"{where}.every"),
+        schedule=_schedule(f"{where}.schedule", given.get("schedule"), catalog=catalog),
+        clip_norm=check_value(
+            field_types(GroupSettings)["clip_norm"], given.get("clip_norm"), where=f"{where}.clip_norm"
+        ),
+        every=check_value(GROUP_KEYS["every"], given.get("every", 1), where=f"{where}.every"),
         from_epoch=from_epoch,
         until_epoch=until_epoch,
         frozen=frozen,
@@ -114,18 +121,18 @@ def _group(where: str, value: Any, shared: dict[str, Any], *, catalog: Catalog) 
 
 
 def _optimizer_parameters(where: str, given: dict[str, Any], *, catalog: Catalog) -> dict[str, Any]:
-    chosen = named_component(where, "optimizer", given, catalog=catalog)
+    chosen = named_component(where, "optimizer", value=given, catalog=catalog)
     rest = {key: item for key, item in given.items() if key not in (*GROUP_KEYS, "name", "schedule", "clip_norm")}
     if rest.get("learning_rate", ...) is None:  # not set: the optimizer's own default
         del rest["learning_rate"]
     also = ["name", "learning_rate", "schedule", "clip_norm", *GROUP_KEYS]
-    return parameters(where, chosen, rest, catalog=catalog, also=also)
+    return parameters(where, chosen, value=rest, catalog=catalog, also=also)
 
 
 def _epochs(where: str, given: dict[str, Any]) -> tuple[int, int | None]:
     """Returns the epochs between which a group is updated."""
     begin, end = (
-        check_value(GROUP_KEYS[key], given.get(key, default), f"{where}.{key}")
+        check_value(GROUP_KEYS[key], given.get(key, default), where=f"{where}.{key}")
         for key, default in (("from_epoch", 0), ("until_epoch", None))
     )
     if end is not None and end <= begin:
@@ -133,7 +140,7 @@ def _epochs(where: str, given: dict[str, Any]) -> tuple[int, int | None]:
     return begin, end
 
 
-def _schedule(where: str, value: Any, catalog: Catalog) -> ComponentSettings | None:
+def _schedule(where: str, value: Any, *, catalog: Catalog) -> ComponentSettings | None:
     if value is None:
         return None
-    return component(where, "schedule", {"name": value} if isinstance(value, str) else value, catalog=catalog)
+    return component(where, "schedule", value={"name": value} if isinstance(value, str) else value, catalog=catalog)

@@ -77,10 +77,13 @@ def rewrite(overrides: Sequence[str], groups: Groups, *, is_sweep: bool = False)
         ConfigError: an override can't be parsed, or sets what it may not set.
     """
     parsed = parse(overrides)
-    return [_rewritten(text, override, groups, is_sweep) for text, override in zip(overrides, parsed, strict=True)]
+    return [
+        _rewritten(text, override, groups=groups, is_sweep=is_sweep)
+        for text, override in zip(overrides, parsed, strict=True)
+    ]
 
 
-def _rewritten(text: str, override: Override, groups: Groups, is_sweep: bool) -> str:
+def _rewritten(text: str, override: Override, *, groups: Groups, is_sweep: bool) -> str:
     key = override.key_or_group
     if override.is_sweep_override() and not is_sweep:
         raise ConfigError(
@@ -95,11 +98,11 @@ def _rewritten(text: str, override: Override, groups: Groups, is_sweep: bool) ->
     if key.startswith(("hydra.", "hydra/")) or override.package is not None or override.is_delete():
         return text
     if groups.is_group(key) and not isinstance(_value(override), dict):
-        return _chosen_option(text, override, groups)
+        return _chosen_option(text, override, groups=groups)
     return text if override.is_add() or override.is_force_add() else f"++{text}"
 
 
-def _chosen_option(text: str, override: Override, groups: Groups) -> str:
+def _chosen_option(text: str, override: Override, *, groups: Groups) -> str:
     """Returns the override that chooses a group's option, a list of them, one after the other in a sweep, or none."""
     key, value = override.key_or_group, _value(override)
     if override.is_sweep_override() or isinstance(value, str | list):
@@ -107,7 +110,7 @@ def _chosen_option(text: str, override: Override, groups: Groups) -> str:
         return text.lstrip("+") if is_in_defaults_list else text
     if value is None:
         return f"~{key}"
-    raise unknown(key, "option", str(value), groups.options(key))
+    raise unknown(key, "option", name=str(value), known=groups.options(key))
 
 
 def _value(override: Override) -> Any:

@@ -40,7 +40,7 @@ class _Register:
             raise AttributeError(f"register.{kind}: no such kind. Known: {', '.join(KINDS)}")
 
         def named(name: str, **attributes: Any) -> Decorator:
-            return lambda component: _add(kind, name, component, attributes)
+            return lambda component: _add(kind, name, component=component, attributes=attributes)
 
         return named
 
@@ -48,7 +48,7 @@ class _Register:
 register = _Register()
 
 
-def _add(kind: str, name: str, component: T, attributes: Mapping[str, Any]) -> T:
+def _add(kind: str, name: str, *, component: T, attributes: Mapping[str, Any]) -> T:
     for attribute, value in attributes.items():
         setattr(component, attribute, value)
     earlier = _components.setdefault((kind, name), component)

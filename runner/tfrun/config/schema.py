@@ -34,7 +34,7 @@ from tfrun.errors import ConfigError, unknown
 from tfrun.protocols import MAIN_OUTPUT
 
 
-def build_settings(config: dict[str, Any], catalog: Catalog, overrides: Sequence[str] = ()) -> Settings:
+def build_settings(config: dict[str, Any], catalog: Catalog, *, overrides: Sequence[str] = ()) -> Settings:
     """Checks a composed config and returns it as settings: defaults filled in, optimizers as groups.
 
     Args:
@@ -50,7 +50,7 @@ def build_settings(config: dict[str, Any], catalog: Catalog, overrides: Sequence
     for group in GLOBAL_GROUPS:
         if group in config:
             raise ConfigError(f"{group}: the first line of its YAML file must be '# @package _global_'")
-    refuse_unknown("", config, known)
+    refuse_unknown("", config, known=known)
     _refuse_chosen_by_name(overrides)
     check_path(config.get("data"), catalog)  # before missing values: a typo in the path is the likelier mistake
     refuse_missing(config)
@@ -64,11 +64,11 @@ def build_settings(config: dict[str, Any], catalog: Catalog, overrides: Sequence
         elif key == "data":
             fields[key] = _data(value, catalog)
         elif key in COMPONENT_SECTIONS:
-            fields[key] = component(key, COMPONENT_SECTIONS[key], value, catalog=catalog)
+            fields[key] = component(key, COMPONENT_SECTIONS[key], value=value, catalog=catalog)
         elif key == "metric":
             fields[key] = _metrics(value, catalog)
         elif key == "optimizer":
-            fields["groups"] = optimizer_groups(value, catalog, overrides)
+            fields["groups"] = optimizer_groups(value, catalog, overrides=overrides)
         else:
             fields[key] = None if value is None and key in OPTIONAL_SECTIONS else _plain_section(key, value)
     settings = Settings(**fields | _modes(fields, catalog))
@@ -76,51 +76,51 @@ def build_settings(config: dict[str, Any], catalog: Catalog, overrides: Sequence
     return settings
 
 
-def component_alone(kind: str, value: Any, catalog: Catalog) -> ComponentSettings:
+def component_alone(kind: str, value: Any, *, catalog: Catalog) -> ComponentSettings:
     """Returns a component that no config section names, checked. Raises ConfigError."""
-    return component(kind, kind, value, catalog=catalog)
+    return component(kind, kind, value=value, catalog=catalog)
 
 
 def _top_level(key: str, value: Any) -> Any:
     annotation = TOP_LEVEL_KEYS[key]
     is_single = annotation == "list[str]" and isinstance(value, str)  # plugins=my_losses
-    return check_value(annotation, [value] if is_single else value, key)
+    return check_value(annotation, [value] if is_single else value, where=key)
 
 
 def _plain_section(section: str, value: Any) -> Any:
     keys = field_types(PLAIN_SECTIONS[section])
     if section == "strategy" and isinstance(value, dict) and value.get("name") != "mirrored":
         keys = {"name": keys["name"]}
-    refuse_unknown(section, require_mapping(section, value), keys)
-    return PLAIN_SECTIONS[section](**_checked(section, value, keys))
+    refuse_unknown(section, require_mapping(section, value), known=keys)
+    return PLAIN_SECTIONS[section](**_checked(section, value, keys=keys))
 
 
 def _modes(fields: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
     """Returns the fields in which a `mode` that is null becomes that of the monitored metric."""
     metrics = fields["metric"]
     resolved: dict[str, Any] = {
-        "groups": {name: with_mode(group, metrics, catalog) for name, group in fields["groups"].items()}
+        "groups": {name: with_mode(group, metrics, catalog=catalog) for name, group in fields["groups"].items()}
     }
     for key, kind in (("checkpoint", CheckpointSettings), ("early_stopping", EarlyStoppingSettings)):
         section = fields[key]
         if section is not None:
-            mode = section.mode or mode_of(section.monitor, metrics, catalog)
+            mode = section.mode or mode_of(section.monitor, metrics, catalog=catalog)
             resolved[key] = kind(**vars(section) | {"mode": mode})
     return resolved
 
 
-def _checked(section: str, value: Any, keys: Mapping[str, str]) -> dict[str, Any]:
+def _checked(section: str, value: Any, *, keys: Mapping[str, str]) -> dict[str, Any]:
     """Returns the values of a section's keys, each checked against its annotation."""
     value = require_mapping(section, value)
     for key in keys:
         if key not in value:
             raise ConfigError(f"{section}.{key}: must be given")
-    return {key: check_value(text, value[key], f"{section}.{key}") for key, text in keys.items()}
+    return {key: check_value(text, value[key], where=f"{section}.{key}") for key, text in keys.items()}
 
 
 def _data(value: Any, catalog: Catalog) -> DataSettings:
-    shared = _checked("data", value, SHARED_KEYS["data"])
-    dataset = component("data", "dataset", value, catalog=catalog, shared=shared)
+    shared = _checked("data", value, keys=SHARED_KEYS["data"])
+    dataset = component("data", "dataset", value=value, catalog=catalog, shared=shared)
     return DataSettings(dataset.name, dataset.params, **shared | {"text": _text_encodings(shared["text"])})
 
 
@@ -132,11 +132,13 @@ def _text_encodings(columns: Mapping[str, Any]) -> dict[str, TextEncoding]:
         given = {"name": value} if isinstance(value, str) else require_mapping(where, value)
         name = given.get("name")
         if not isinstance(name, str) or name not in TEXT_ENCODINGS:
-            raise unknown(where, "encoding", str(name), TEXT_ENCODINGS)
+            raise unknown(where, "encoding", name=str(name), known=TEXT_ENCODINGS)
         kind = TEXT_ENCODINGS[name]
         keys = field_types(kind)
-        refuse_unknown(where, given, ["name", *keys])
-        params = {key: check_value(text, given[key], f"{where}.{key}") for key, text in keys.items() if key in given}
+        refuse_unknown(where, given, known=["name", *keys])
+        params = {
+            key: check_value(text, given[key], where=f"{where}.{key}") for key, text in keys.items() if key in given
+        }
         encodings[column] = kind(**params)
     return encodings
 
@@ -148,13 +150,13 @@ def _metrics(value: Any, catalog: Catalog) -> dict[str, MetricSettings]:
         if key == "loss":
             raise ConfigError("metric.loss: the name is taken by the loss itself, which is always reported")
         if not isinstance(metrics[key], dict):  # metric.dleta=2 with no such metric
-            raise unknown_key("metric", key, metrics)
-    return {key: _metric(f"metric.{key}", item, catalog) for key, item in metrics.items()}
+            raise unknown_key("metric", key, known=metrics)
+    return {key: _metric(f"metric.{key}", item, catalog=catalog) for key, item in metrics.items()}
 
 
-def _metric(where: str, value: dict[str, Any], catalog: Catalog) -> MetricSettings:
-    output = check_value("str", value.get("output", MAIN_OUTPUT), f"{where}.output")
-    metric = component(where, "metric", value, catalog=catalog, shared={"output": output})
+def _metric(where: str, value: dict[str, Any], *, catalog: Catalog) -> MetricSettings:
+    output = check_value("str", value.get("output", MAIN_OUTPUT), where=f"{where}.output")
+    metric = component(where, "metric", value=value, catalog=catalog, shared={"output": output})
     return MetricSettings(metric.name, metric.params, output)
 
 

@@ -49,7 +49,7 @@ class _Mismatch(Exception):
     """The value doesn't fit the type."""
 
 
-def check_value(type_source: str | None, value: Any, where: str, default: Any = None) -> Any:
+def check_value(type_source: str | None, value: Any, *, where: str, default: Any = None) -> Any:
     """Returns `value` in the annotation's type: an int becomes a float, a list a tuple.
 
     Args:
@@ -68,11 +68,11 @@ def check_value(type_source: str | None, value: Any, where: str, default: Any = 
     try:
         return _convert(tree, value)
     except _Mismatch:
-        hint = near_miss(value, _choices(tree)) if isinstance(value, str) else _quoting(tree, value, where)
+        hint = near_miss(value, _choices(tree)) if isinstance(value, str) else _quoting(tree, value, where=where)
         raise ConfigError(f"{where}: must be {_describe(tree)}. Received: {value!r}.{hint}") from None
 
 
-def map_references(type_source: str | None, value: Any, where: str, change: Callable[[str, Any, str], Any]) -> Any:
+def map_references(type_source: str | None, value: Any, *, where: str, change: Callable[[str, Any, str], Any]) -> Any:
     """Returns a value in which `change(kind, value, where)` replaces each part that names a component.
 
     Args:
@@ -81,10 +81,10 @@ def map_references(type_source: str | None, value: Any, where: str, change: Call
         where: its config path.
         change: receives the kind of component, the name or mapping that chooses it, and the config path of that.
     """
-    return _map(_parse(type_source or "Any", where), value, where, change)
+    return _map(_parse(type_source or "Any", where), value, where=where, change=change)
 
 
-def _map(tree: ast.expr, value: Any, where: str, change: Callable[[str, Any, str], Any]) -> Any:
+def _map(tree: ast.expr, value: Any, *, where: str, change: Callable[[str, Any, str], Any]) -> Any:
     name, arguments = _name(tree), _arguments(tree)
     if name in REFERENCES:
         return change(REFERENCES[name], value, where)
@@ -92,13 +92,13 @@ def _map(tree: ast.expr, value: Any, where: str, change: Callable[[str, Any, str
         for argument in arguments:
             with contextlib.suppress(_Mismatch):
                 _convert(argument, value)
-                return _map(argument, value, where, change)
+                return _map(argument, value, where=where, change=change)
     if name == "Annotated":
-        return _map(arguments[0], value, where, change)
+        return _map(arguments[0], value, where=where, change=change)
     if name == "dict" and len(arguments) == 2:
-        return {key: _map(arguments[1], item, f"{where}.{key}", change) for key, item in value.items()}
+        return {key: _map(arguments[1], item, where=f"{where}.{key}", change=change) for key, item in value.items()}
     if name == "list" and arguments:
-        return [_map(arguments[0], item, f"{where}.{k}", change) for k, item in enumerate(value)]
+        return [_map(arguments[0], item, where=f"{where}.{k}", change=change) for k, item in enumerate(value)]
     return value
 
 
@@ -123,7 +123,7 @@ def _convert(tree: ast.expr, value: Any) -> Any:
     if name == "Annotated":
         return _bounded(arguments, value)
     if name in CONTAINERS:
-        return _contained(name, arguments, value)
+        return _contained(name, arguments, value=value)
     return _scalar(name, value)
 
 
@@ -144,7 +144,7 @@ def _bounded(arguments: list[ast.expr], value: Any) -> Any:
     return value
 
 
-def _contained(name: str, arguments: list[ast.expr], value: Any) -> Any:
+def _contained(name: str, arguments: list[ast.expr], *, value: Any) -> Any:
     if name == "dict":
         if not isinstance(value, dict):
             raise _Mismatch
@@ -198,7 +198,7 @@ def _describe(tree: ast.expr) -> str:
     return SCALARS.get(name, name)
 
 
-def _quoting(tree: ast.expr, value: Any, where: str) -> str:
+def _quoting(tree: ast.expr, value: Any, *, where: str) -> str:
     wants_text = "str" in {_name(node) for node in ast.walk(tree) if isinstance(node, ast.expr)}
     return f""" Text that looks like a number needs quotes: {where}="'{value}'".""" if wants_text and value else ""
 

@@ -44,7 +44,7 @@ class StoredArray:
         DataError: the file is too short; reading rows raises it too, if the file has become so since.
     """
 
-    def __init__(self, path: str, offset: int, shape: tuple[int, ...], dtype: Any):
+    def __init__(self, path: str, offset: int, *, shape: tuple[int, ...], dtype: Any):
         self.path, self.shape, self.dtype = path, tuple(shape), np.dtype(dtype)
         self._offset = offset
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
@@ -105,10 +105,10 @@ class StoredArray:
             wanted = ordered[begin : begin + count]
             taken[order[begin : begin + count]] = self.read(wanted[0], wanted[-1] + 1)[wanted - wanted[0]]
         alone = np.repeat(~dense, counts)
-        self._read_each(_bytes(taken), order[alone].tolist(), ordered[alone].tolist())
+        self._read_each(_bytes(taken), order[alone].tolist(), rows=ordered[alone].tolist())
         return taken
 
-    def _read_each(self, taken: memoryview, places: list[int], rows: list[int]) -> None:
+    def _read_each(self, taken: memoryview, places: list[int], *, rows: list[int]) -> None:
         """Reads each row into its place in `taken`, the rows in the page cache first."""
         file, size, cold = self._file.fileno(), self._row_bytes, []
         for place, row in zip(places, rows, strict=True):
@@ -138,7 +138,7 @@ class StoredArray:
         raise DataError(f"{self.path}: the file ends within the array {self.shape} of {self.dtype}: it isn't whole")
 
 
-def take(array: np.ndarray | StoredArray, rows: np.ndarray, dtype: Any) -> np.ndarray:
+def take(array: np.ndarray | StoredArray, rows: np.ndarray, *, dtype: Any) -> np.ndarray:
     """Returns rows of an array, (R, ...) of the given dtype, aligned.
 
     Args:

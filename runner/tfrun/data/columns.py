@@ -110,7 +110,7 @@ class CategoryColumn(TextColumn):
     def fit(cls, name: str, column: np.ndarray, *, rows: np.ndarray, source: str, max_ids: int | None = None) -> Self:
         """Learns the texts of the given rows, at most `max_ids`. Raises DataError if all are empty."""
         counts = Counter(column[rows].tolist())
-        return cls(name, _most_frequent(counts, max_ids, name, source))
+        return cls(name, _most_frequent(counts, max_ids, name=name, source=source))
 
     @property
     def num_ids(self) -> int:
@@ -173,7 +173,7 @@ class TokensColumn(TextColumn):
         for text in column[rows]:
             # as bytes, Python splits at ASCII's white space alone, which is where TensorFlow splits
             counts.update(word.decode() for word in text.encode().split())
-        return cls(name, _most_frequent(counts, max_ids, name, source), length)
+        return cls(name, _most_frequent(counts, max_ids, name=name, source=source), length)
 
     @property
     def num_ids(self) -> int:
@@ -262,7 +262,7 @@ def fit_column(
     return CategoryColumn.fit(name, column, rows=rows, source=source, max_ids=max_ids)
 
 
-def _most_frequent(counts: Counter[str], max_ids: int | None, name: str, source: str) -> tuple[str, ...]:
+def _most_frequent(counts: Counter[str], max_ids: int | None, *, name: str, source: str) -> tuple[str, ...]:
     """Returns the texts that aren't empty, the most frequent first, at most `max_ids`."""
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     values = tuple(value for value, _ in ranked if value)[:max_ids]

@@ -116,7 +116,7 @@ def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, Any]:
     """
     _refuse_missing(table, preprocessing)
     targets = {
-        output: _encode_target(table, name, target.values, preprocessing.targets[output])
+        output: _encode_target(table, name, values=target.values, fitted=preprocessing.targets[output])
         for output, (name, target) in zip(preprocessing.targets, table.targets.items(), strict=True)
     }
     dtype = keras.config.floatx()
@@ -124,7 +124,7 @@ def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, Any]:
         column.name: column.encode(table.release(column.name), dtype) for column in preprocessing.arrays
     }
     if preprocessing.numbers:
-        inputs["numbers"] = _encode_numbers(table, preprocessing.numbers, dtype)
+        inputs["numbers"] = _encode_numbers(table, preprocessing.numbers, dtype=dtype)
     if preprocessing.categories:
         inputs["categories"] = _encode_categories(table, preprocessing.categories)
     for column in preprocessing.tokens:
@@ -150,7 +150,7 @@ def _bare_if_alone(inputs: dict[str, Any], preprocessing: Preprocessing) -> Any:
     return next(iter(inputs.values())) if len(inputs) == 1 and preprocessing.arrays else inputs
 
 
-def _encode_numbers(table: Table, columns: Sequence[NumberColumn], dtype: str) -> np.ndarray:
+def _encode_numbers(table: Table, columns: Sequence[NumberColumn], *, dtype: str) -> np.ndarray:
     """Returns (N, num_columns) of the given type."""
     model = numbers_model(columns)
     numbers = [column.encode(table.release(column.name), dtype, source=table.source) for column in columns]
@@ -200,7 +200,7 @@ def _side_by_side(columns: Sequence[np.ndarray], change: Callable[[np.ndarray], 
     return changed
 
 
-def _encode_target(table: Table, name: str, values: np.ndarray, fitted: FittedTarget) -> np.ndarray:
+def _encode_target(table: Table, name: str, *, values: np.ndarray, fitted: FittedTarget) -> np.ndarray:
     """Returns a target as it is trained on, (N, 1). Raises DataError for a class that training rows don't have."""
     is_regression = fitted.task == "regression"
     is_float = is_regression or fitted.num_outputs == 1  # a single logit is compared with 0.0 and 1.0

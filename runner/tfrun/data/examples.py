@@ -99,7 +99,7 @@ def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Pre
     return Examples(inputs, targets, splits, preprocessing, digest, weights)
 
 
-def with_any_targets(table: Table, preprocessing: Preprocessing, names: Sequence[str]) -> Table:
+def with_any_targets(table: Table, preprocessing: Preprocessing, *, names: Sequence[str]) -> Table:
     """Returns rows without targets with arbitrary ones that the preprocessing accepts, so that they can be predicted.
 
     Args:

@@ -13,7 +13,7 @@ from tfrun.data.table import Table
 from tfrun.errors import DataError, near_miss
 
 
-def load_table(data: DataSettings, catalog: Catalog, rows_only: bool = False) -> Table:
+def load_table(data: DataSettings, catalog: Catalog, *, rows_only: bool = False) -> Table:
     """Reads a data set, with the rows' weights if the config names a column of them.
 
     Args:
@@ -24,7 +24,7 @@ def load_table(data: DataSettings, catalog: Catalog, rows_only: bool = False) ->
     Raises:
         DataError: the data can't be read.
     """
-    component = catalog.get("dataset", data.name, "data.name")
+    component = catalog.get("dataset", data.name, where="data.name")
     read = component.load()
     params = {param.name: data.params[param.name] for param in component.params if param.name in data.params}
     offered = {"text_encodings": data.text_encodings, "rows_only": rows_only}

@@ -110,7 +110,7 @@ def train_together(
     def end_all_at_once(number: int) -> None:
         for job in jobs:
             if job.folder.read_run().get("status") == "running":
-                end_at_once(Terminal(), job.folder, number)
+                end_at_once(Terminal(), job.folder, number=number)
 
     with stop_on_signals(report, end_all_at_once) as signals:
         runs = [

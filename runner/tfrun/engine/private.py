@@ -46,7 +46,9 @@ def keep_gradients_unsummed(optimizer: Any) -> None:
     tfrun's step has summed them already: Keras' own sum would double them on two replicas, without any error. It is
     replaced on one device too, where TensorFlow would keep every program that was traced with it in memory.
     """
-    private_name(keras.optimizers.Optimizer, "_all_reduce_sum_gradients", "Keras", "sum gradients once, not twice")
+    private_name(
+        keras.optimizers.Optimizer, "_all_reduce_sum_gradients", library="Keras", use="sum gradients once, not twice"
+    )
     optimizer._all_reduce_sum_gradients = _return_gradients
 
 
@@ -59,7 +61,7 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
 
     The public `model.layers` leaves out the model itself and the layers inside of layers.
     """
-    return private_name(model, "_flatten_layers", "Keras", "find all layers of a model")()
+    return private_name(model, "_flatten_layers", library="Keras", use="find all layers of a model")()
 
 
 def own_metrics(layer: keras.layers.Layer) -> list[keras.metrics.Metric]:
@@ -67,7 +69,7 @@ def own_metrics(layer: keras.layers.Layer) -> list[keras.metrics.Metric]:
 
     The author of a layer may override the public `layer.metrics`, to return only some of them.
     """
-    return private_name(layer, "_metrics", "Keras", "export the variables of a model's metrics")
+    return private_name(layer, "_metrics", library="Keras", use="export the variables of a model's metrics")
 
 
 def convert_to_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,22 +78,24 @@ def convert_to_autograph(function: Callable[..., Any]) -> Callable[..., Any]:
     The public `tf.autograph.to_graph` raises for a function whose source can't be read, as of a built-in or of a lambda
     in an interactive session. This one leaves such a function as it is.
     """
-    internal = private_name(tf, "__internal__", "TensorFlow", "convert a component's control flow")
-    autograph = private_name(internal, "autograph", "TensorFlow", "convert a component's control flow")
-    convert = private_name(autograph, "tf_convert", "TensorFlow", "convert a component's control flow")
-    status = private_name(autograph, "control_status_ctx", "TensorFlow", "convert a component's control flow")
+    internal = private_name(tf, "__internal__", library="TensorFlow", use="convert a component's control flow")
+    autograph = private_name(internal, "autograph", library="TensorFlow", use="convert a component's control flow")
+    convert = private_name(autograph, "tf_convert", library="TensorFlow", use="convert a component's control flow")
+    status = private_name(
+        autograph, "control_status_ctx", library="TensorFlow", use="convert a component's control flow"
+    )
     return convert(function, status())
 
 
-def replace_method(part: Any, name: str, method: Callable[..., Any]) -> None:
+def replace_method(part: Any, name: str, *, method: Callable[..., Any]) -> None:
     """Replaces a method of one Keras object only: a layer's `call`, a metric's `update_state`.
 
     Both names are public. But Keras doesn't promise to look them up on the object, where it finds the replacement.
     """
-    private_name(type(part), name, "Keras", "convert a component's control flow")
+    private_name(type(part), name, library="Keras", use="convert a component's control flow")
     setattr(part, name, method)
     if getattr(part, name) is not method:
-        raise library_changed("Keras", f"{type(part).__name__}.{name}", "convert a component's control flow")
+        raise library_changed("Keras", f"{type(part).__name__}.{name}", use="convert a component's control flow")
 
 
 def open_stateless_scope() -> Any:
@@ -99,7 +103,7 @@ def open_stateless_scope() -> Any:
 
     Keras exports the scope, but not the function that returns the open one.
     """
-    return private_name(stateless_scope, "get_stateless_scope", "Keras", "train several runs together")()
+    return private_name(stateless_scope, "get_stateless_scope", library="Keras", use="train several runs together")()
 
 
 @contextlib.contextmanager
@@ -109,12 +113,14 @@ def backend_neutral_optimizers(optimizers: Sequence[Any]) -> Iterator[None]:
     On TensorFlow they refuse: `stateless_apply` raises, as their methods serve TensorFlow's strategies.
     """
     use = "train several runs together"
-    neutral = {name: private_name(BaseOptimizer, name, "Keras", use) for name in METHODS_FOR_STRATEGIES}
+    neutral = {name: private_name(BaseOptimizer, name, library="Keras", use=use) for name in METHODS_FOR_STRATEGIES}
     for name in METHODS_FOR_STRATEGIES:
         if name not in vars(TFOptimizer):  # then another class has it, and what is replaced here has no effect
-            raise library_changed("Keras", f"TFOptimizer.{name}", use)
-    variables = [private_name(optimizer, "_trainable_variables", "Keras", use) for optimizer in optimizers]
-    indices = [private_name(optimizer, "_trainable_variables_indices", "Keras", use) for optimizer in optimizers]
+            raise library_changed("Keras", f"TFOptimizer.{name}", use=use)
+    variables = [private_name(optimizer, "_trainable_variables", library="Keras", use=use) for optimizer in optimizers]
+    indices = [
+        private_name(optimizer, "_trainable_variables_indices", library="Keras", use=use) for optimizer in optimizers
+    ]
     replaced = {name: vars(TFOptimizer)[name] for name in METHODS_FOR_STRATEGIES}
     try:
         for name, method in neutral.items():
@@ -144,9 +150,9 @@ class _StatefulDraws:
     def watch(self) -> None:
         """Replaces, for good, the function that TensorFlow's stateful random ops get their seed from."""
         use = "tell whether a random op has a state"
-        get_seed = private_name(random_seed, "get_seed", "TensorFlow", use)
-        if private_name(random_ops, "random_seed", "TensorFlow", use) is not random_seed:
-            raise library_changed("TensorFlow", "random_ops.random_seed", use)
+        get_seed = private_name(random_seed, "get_seed", library="TensorFlow", use=use)
+        if private_name(random_ops, "random_seed", library="TensorFlow", use=use) is not random_seed:
+            raise library_changed("TensorFlow", "random_ops.random_seed", use=use)
 
         def record_and_get_seed(op_seed: Any) -> Any:
             self.seen = True
@@ -175,8 +181,10 @@ def keep_kernels() -> Iterator[None]:
     if _stateful_draws.seen:
         yield
         return
-    runtime = private_name(context, "pywrap_tfe", "TensorFlow", "keep what it has compiled")
-    clear_caches = private_name(runtime, "TFE_ContextClearCaches", "TensorFlow", "keep what it has compiled")
+    runtime = private_name(context, "pywrap_tfe", library="TensorFlow", use="keep what it has compiled")
+    clear_caches = private_name(
+        runtime, "TFE_ContextClearCaches", library="TensorFlow", use="keep what it has compiled"
+    )
     runtime.TFE_ContextClearCaches = lambda handle: None
     try:
         yield
@@ -190,7 +198,7 @@ def freeze_variables(function: Any) -> Any:
     TensorFlow's public converter is of version 1, for graphs with sessions.
     """
     freeze = private_name(
-        convert_to_constants, "convert_variables_to_constants_v2", "TensorFlow", "export a model to ONNX"
+        convert_to_constants, "convert_variables_to_constants_v2", library="TensorFlow", use="export a model to ONNX"
     )
     return freeze(function)
 
@@ -202,7 +210,9 @@ def gpu_memory_limits() -> list[int]:
     `tf.config.get_logical_device_configuration` only a limit that a person has set.
     """
     use = "know whether the examples fit on the device"
-    devices = private_name(device_lib, "list_local_devices", "TensorFlow", use)()
+    devices = private_name(device_lib, "list_local_devices", library="TensorFlow", use=use)()
     return [
-        private_name(device, "memory_limit", "TensorFlow", use) for device in devices if device.device_type == "GPU"
+        private_name(device, "memory_limit", library="TensorFlow", use=use)
+        for device in devices
+        if device.device_type == "GPU"
     ]

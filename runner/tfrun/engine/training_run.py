@@ -169,7 +169,7 @@ class _Training:
         finally:
             record.close()
             engine.program.release()
-        self._finish(engine, reason, status)
+        self._finish(engine, reason, status=status)
 
     def _build(
         self, catalog: Catalog, table: Table
@@ -254,7 +254,7 @@ class _Training:
         """Writes the run's row of TensorBoard's HParams table."""
         if record.board and self._options.hparams and status != "stopped":
             columns = summary_metrics(record.results.metrics, record.results.best)
-            record.board.write_hparams(self._folder.run_id, self._options.hparams, columns, status)
+            record.board.write_hparams(self._folder.run_id, self._options.hparams, metrics=columns, status=status)
 
     def _diagnosed(self, error: DivergedError, table: Table, *, engine: Engine) -> DivergedError:
         """Returns the error with the rows and the operation that caused it."""
@@ -265,7 +265,7 @@ class _Training:
         message = f"{error}. First not finite is {cause.tensor}; {_describe_rows(table, cause.rows)}"
         return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **cause._asdict())
 
-    def _finish(self, engine: Engine, reason: loop.EndReason, status: str) -> None:
+    def _finish(self, engine: Engine, reason: loop.EndReason, *, status: str) -> None:
         """Writes `run.json` a last time and prints the summary."""
         traces = engine.program.traces
         self._run.merge("engine", {"ended_by": reason, "traces": traces.reasons})
@@ -281,7 +281,7 @@ class _Training:
         self._run.update(status=status, ended=now())
         self._run.write()
         checkpoint = self._folder.checkpoints / f"step-{self._run['step']:09d}"
-        progress.print_summary(self._console, self._run, self._folder.path, checkpoint)
+        progress.print_summary(self._console, self._run, folder=self._folder.path, checkpoint=checkpoint)
 
 
 class _LoadBeforeSave(loop.Observer):

@@ -92,10 +92,10 @@ def save(
         }
         with open(temporary / MANIFEST, "wb") as file:
             text = json.dumps(manifest | {"sha256": _manifest_sha256(manifest)}, indent=1)
-            disk.write(file, text.encode(), MANIFEST)
+            disk.write(file, text.encode(), name=MANIFEST)
             disk.sync(file, MANIFEST)
         disk.sync_folder(temporary, "checkpoint")
-        disk.rename(temporary, final, "checkpoint")
+        disk.rename(temporary, final, name="checkpoint")
         disk.sync_folder(folder, "checkpoints")
         remove_old(folder, keep)
     except OSError as error:
@@ -195,7 +195,7 @@ def _newest_first(folder: Path) -> list[Path]:
 def _remove(path: Path) -> None:
     # Renamed first, so that a half-removed checkpoint is never mistaken for a damaged one.
     doomed = path.with_name(f".del-{path.name}")
-    disk.rename(path, doomed, "old_checkpoint")
+    disk.rename(path, doomed, name="old_checkpoint")
     reach("old_checkpoint.removal")
     shutil.rmtree(doomed, ignore_errors=True)
 

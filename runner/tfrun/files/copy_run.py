@@ -13,7 +13,7 @@ from tfrun.files import checkpoints
 from tfrun.files.runs import RunFolder
 
 
-def begin(source: RunFolder, epoch: int, step: int, target: RunFolder, rates: Mapping[str, float]) -> None:
+def begin(source: RunFolder, epoch: int, *, step: int, target: RunFolder, rates: Mapping[str, float]) -> None:
     """Copies the state and the journals that a run had at one of its checkpoints. Resuming the copy trains it.
 
     Args:
@@ -39,14 +39,14 @@ def begin(source: RunFolder, epoch: int, step: int, target: RunFolder, rates: Ma
     checkpoints.save(target.checkpoints, step, slots=saved.slots, arrays=arrays, extra=saved.extra, keep=1)
     try:
         for name, length in saved.extra["journals"].items():
-            _copy(source.path / name, target.path / name, length)
+            _copy(source.path / name, target.path / name, length=length)
     except OSError as error:
         raise ResourceError(f"{target.path}: can't be written: {error.strerror or error}") from error
     branch = {"run_id": source.run_id, "epoch": epoch, "step": step}
     target.write_run({"run_id": target.run_id, "status": "stopped", "epoch": epoch, "step": step, "branch": branch})
 
 
-def _copy(source: Path, target: Path, length: int) -> None:
+def _copy(source: Path, target: Path, *, length: int) -> None:
     """Copies the first `length` bytes of a file that only grows."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(source, "rb") as old, open(target, "wb") as new:

@@ -13,7 +13,7 @@ from tfrun.errors import ResourceError
 from tfrun.files.failpoints import reach
 
 
-def write(file: Any, data: bytes, name: str) -> None:
+def write(file: Any, data: bytes, *, name: str) -> None:
     """Writes all of the data to an open file."""
     reach(f"{name}.write", is_operation=True)
     file.write(data)
@@ -27,7 +27,7 @@ def sync(file: Any, name: str) -> None:
     os.fsync(file.fileno())
 
 
-def rename(source: Path, target: Path, name: str) -> None:
+def rename(source: Path, target: Path, *, name: str) -> None:
     """Renames a file or folder; a reader of the target sees the old one whole or the new one whole."""
     reach(f"{name}.rename", is_operation=True)
     os.replace(source, target)
@@ -52,9 +52,9 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
-            write(file, text.encode(), path.name)
+            write(file, text.encode(), name=path.name)
             sync(file, path.name)
-        rename(temporary, path, path.name)
+        rename(temporary, path, name=path.name)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error

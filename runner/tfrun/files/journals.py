@@ -28,7 +28,7 @@ class Writer(Protocol):
         """Writes values of one training step."""
 
     def write_epoch(
-        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+        self, epoch: int, step: int, *, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
         """Writes the metrics of an epoch, or of the final test, by split; `is_best` marks the best epoch so far."""
 
@@ -85,7 +85,7 @@ class Journal:
         if not self._waiting:
             return
         try:
-            disk.write(self._file, bytes(self._waiting), self._name)
+            disk.write(self._file, bytes(self._waiting), name=self._name)
             written = os.fstat(self._file.fileno()).st_size - self._length
             if written != len(self._waiting):  # a full disk accepts a part
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -108,11 +108,11 @@ class MultiWriter:
                 writer.write_steps(step, values)
 
     def write_epoch(
-        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+        self, epoch: int, step: int, *, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
         for writer in self._writers:
             with _disk_errors(writer):
-                writer.write_epoch(epoch, step, values, is_best)
+                writer.write_epoch(epoch, step, values=values, is_best=is_best)
 
     def flush(self) -> None:
         for writer in self._writers:
@@ -156,7 +156,7 @@ class JsonLines:
         """Does nothing: single steps are for TensorBoard."""
 
     def write_epoch(
-        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+        self, epoch: int, step: int, *, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
         line = {"epoch": epoch, "step": step, **full_names(values)}
         self._journal.write(json.dumps(line).encode() + b"\n")
@@ -197,18 +197,18 @@ class Results:
         for line in path.read_text().splitlines() if path.exists() else []:
             entry = json.loads(line)
             values = {key: value for key, value in entry.items() if "/" in key}
-            results._add(entry["epoch"], entry["step"], values, is_best=entry["step"] == best_step)
+            results._add(entry["epoch"], entry["step"], values=values, is_best=entry["step"] == best_step)
         return results
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
         """Does nothing: `run.json` has epochs only."""
 
     def write_epoch(
-        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+        self, epoch: int, step: int, *, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
-        self._add(epoch, step, full_names(values), is_best=is_best)
+        self._add(epoch, step, values=full_names(values), is_best=is_best)
 
-    def _add(self, epoch: int, step: int, values: Mapping[str, float], *, is_best: bool) -> None:
+    def _add(self, epoch: int, step: int, *, values: Mapping[str, float], is_best: bool) -> None:
         self.metrics |= values
         if is_best:
             self.best = {"epoch": epoch, "step": step, "monitor": self._monitor, **values}

@@ -94,13 +94,13 @@ def compare(
     metric = metric or str(first["checkpoint.monitor"])
     known = {key for row in rows for key in (*row.run["metrics"], *row.run["best"]) if "/" in key}
     if metric not in known and any(row.run["status"] == "completed" for row in rows):
-        raise unknown("metric", "metric of these runs", metric, known)
+        raise unknown("metric", "metric of these runs", name=metric, known=known)
     if mode is None:
         mode = _better_direction(metric, rows[0])
     elif mode not in ("min", "max"):
-        raise unknown("mode", "mode", mode, ["min", "max"])
+        raise unknown("mode", "mode", name=mode, known=["min", "max"])
     if take not in ("best", "last"):
-        raise unknown("take", "epoch", take, ["best", "last"])
+        raise unknown("take", "epoch", name=take, known=["best", "last"])
     sign = 1.0 if mode == "min" else -1.0
 
     def rank(row: Row) -> tuple[bool, float]:

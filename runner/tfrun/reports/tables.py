@@ -76,13 +76,13 @@ def print_comparison(comparison: Comparison) -> None:
     console = Terminal()
     for title, table in (("", runs_table(comparison)), ("over seeds", seeds_table(comparison))):
         if table is not None:
-            console.print(_fitting(console, comparison.keys, title, table))
+            console.print(_fitting(console, comparison.keys, title=title, table=table))
     for key, share in importances(comparison).items():
         say(console, f"importance {share:4.0%}  {key}")
     _print_best(comparison)
 
 
-def _fitting(console: Terminal, keys: Sequence[str], title: str, table: TextTable) -> Table:
+def _fitting(console: Terminal, keys: Sequence[str], *, title: str, table: TextTable) -> Table:
     """Returns as many columns as the terminal is wide for; the most important ones stand first, and --csv has all."""
     shown_keys = [key for key in keys if key in table.heads]
     short = dict(zip(shown_keys, short_names(shown_keys), strict=True))
@@ -90,13 +90,13 @@ def _fitting(console: Terminal, keys: Sequence[str], title: str, table: TextTabl
     unlimited = console.options.update(max_width=UNLIMITED_WIDTH)
     least = 2 + len(shown_keys)  # the run, the keys that differ, and the metric
     for count in range(len(heads), least, -1):
-        columns = _columns(title, heads, table.lines, count=count)
+        columns = _columns(title, heads, lines=table.lines, count=count)
         if console.measure(columns, options=unlimited).maximum <= console.width:
             return columns
-    return _columns(title, heads, table.lines, count=min(least, len(heads)))
+    return _columns(title, heads, lines=table.lines, count=min(least, len(heads)))
 
 
-def _columns(title: str, heads: Sequence[str], lines: Sequence[Sequence[str]], *, count: int) -> Table:
+def _columns(title: str, heads: Sequence[str], *, lines: Sequence[Sequence[str]], count: int) -> Table:
     """Returns the first `count` columns."""
     table = Table(title=title or None, title_justify="left")
     for head in heads[:count]:

@@ -80,18 +80,20 @@ class Composer:
         try:
             parsed = [self._parse(text) for text in typed]
             plain_items = [item for item in parsed if self._sets_plain_value(item)]
-            composition = self._composition(typed, parsed, plain_items)
+            composition = self._composition(typed, parsed, plain_items=plain_items)
             unresolved = copy.deepcopy(composition.job)
             for item in plain_items:
-                _set(unresolved, item.key_or_group, item.value())
+                _set(unresolved, item.key_or_group, value=item.value())
             if unresolved["trainer"].get("threads") is None:
                 unresolved["trainer"]["threads"] = self.threads
             config = (
-                self._resolved(unresolved, composition.cfg, number) if composition.has_interpolations else unresolved
+                self._resolved(unresolved, composition.cfg, number=number)
+                if composition.has_interpolations
+                else unresolved
             )
         except USER_MISTAKES as error:
             raise self._configs.explain(error) from error
-        settings = build_settings(config, self._configs.catalog, typed)
+        settings = build_settings(config, self._configs.catalog, overrides=typed)
         hydra = copy.deepcopy(composition.hydra)
         hydra["overrides"]["task"] = typed
         hydra["job"] |= {"num": number, "id": str(number)}
@@ -126,7 +128,7 @@ class Composer:
         return is_plain and not is_special and is_key and not item.is_delete() and not self._configs.is_group(key)
 
     def _composition(
-        self, typed: Sequence[str], parsed: Sequence[Override], plain_items: Sequence[Override]
+        self, typed: Sequence[str], parsed: Sequence[Override], *, plain_items: Sequence[Override]
     ) -> _Composition:
         key = tuple(
             item.key_or_group if item in plain_items else text for text, item in zip(typed, parsed, strict=True)
@@ -139,7 +141,7 @@ class Composer:
             self._compositions[key] = _Composition(cfg, job, hydra)
         return self._compositions[key]
 
-    def _resolved(self, job: dict[str, Any], base: DictConfig, number: int) -> dict[str, Any]:
+    def _resolved(self, job: dict[str, Any], base: DictConfig, *, number: int) -> dict[str, Any]:
         with read_write(base.hydra), open_dict(base.hydra):
             base.hydra.job.id = number
             base.hydra.job.num = number
@@ -149,7 +151,7 @@ class Composer:
         return plain(cfg)
 
 
-def _set(config: dict[str, Any], key: str, value: Any) -> None:
+def _set(config: dict[str, Any], key: str, *, value: Any) -> None:
     """Sets a key that the config already has."""
     *parents, last = key.split(".")
     for parent in parents:

@@ -47,7 +47,7 @@ def remember(job: Job, seconds: float) -> None:
         write_atomically(_file(job), json.dumps({"seconds": seconds, "bytes": size}) + "\n")
 
 
-def describe(jobs: Sequence[Job], num_workers: int, folder: Path) -> list[str]:
+def describe(jobs: Sequence[Job], num_workers: int, *, folder: Path) -> list[str]:
     """Returns lines about jobs that are about to run: their number, time and disk space."""
     num_structures = len({job.structure for job in jobs})
     structures = "1 structure" if num_structures == 1 else f"{num_structures} structures"

@@ -107,7 +107,7 @@ class Grid(Source):
         if new:
             ledger.add([(job.number, job.overrides) for job in new])
         if self._num_workers is not None:
-            self._news += estimate.describe(new, self._num_workers, folder)
+            self._news += estimate.describe(new, self._num_workers, folder=folder)
         self._waiting = [*resumed, *new]
         self.total = len(self._waiting)
 

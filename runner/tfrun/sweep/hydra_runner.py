@@ -121,7 +121,7 @@ class JobTask:
             folder=folder,
             overrides=overrides,
             hparams={item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept},
-            settings=build_settings(config, self.catalog, overrides),
+            settings=build_settings(config, self.catalog, overrides=overrides),
             files={},
             structure=structure_of(config),
         )

@@ -42,7 +42,7 @@ class ForkLauncher(Launcher):
         lanes: the number of jobs of one structure that a process trains together.
     """
 
-    def __init__(self, n_jobs: int = 1, timeout_seconds: float | None = None, lanes: int = 1):
+    def __init__(self, n_jobs: int = 1, timeout_seconds: float | None = None, *, lanes: int = 1):
         """Accepts the settings, which the pool has read already."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

@@ -65,7 +65,7 @@ class Ledger:
         """Writes a trial's new state."""
         self._write([{"trial": number, "state": state, "at": now()}])
 
-    def record_end(self, number: int, state: str, value: float | None) -> None:
+    def record_end(self, number: int, state: str, *, value: float | None) -> None:
         """Writes a trial's last state and its best value."""
         self._write([{"trial": number, "state": state, "at": now(), "value": value}])
 
@@ -105,7 +105,7 @@ class Ledger:
     def _write(self, entries: Sequence[dict[str, Any]]) -> None:
         try:
             with self._opened() as file:
-                disk.write(file, b"".join(json.dumps(entry).encode() + b"\n" for entry in entries), "trials")
+                disk.write(file, b"".join(json.dumps(entry).encode() + b"\n" for entry in entries), name="trials")
                 disk.sync(file, "trials")
         except OSError as error:
             raise ResourceError(f"{self._path}: can't be written: {error.strerror or error}") from error

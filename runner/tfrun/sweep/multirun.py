@@ -39,7 +39,7 @@ from tfrun.sweep.summary import print_sweep
 from tfrun.sweep.sweep_settings import LauncherSettings, is_target, read_settings
 
 
-def run(configs: Configs, sweep: Composed, extended: RunFolder | None = None) -> int:
+def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None) -> int:
     """Runs a sweep and returns the exit code.
 
     Args:
@@ -54,7 +54,7 @@ def run(configs: Configs, sweep: Composed, extended: RunFolder | None = None) ->
     """
     hydra = sweep.cfg.hydra
     launcher = _read_launcher(hydra.launcher)
-    source = _new_source(configs, sweep.cfg, launcher)
+    source = _new_source(configs, sweep.cfg, launcher=launcher)
     if extended:
         _check_extendable(source, hydra.launcher)
     first = source.first.settings
@@ -75,10 +75,10 @@ def run(configs: Configs, sweep: Composed, extended: RunFolder | None = None) ->
             raise
         pool = Pool(configs.catalog, ledger, settings=launcher, mode=source.mode)
         runner = _runner(configs, sweep.cfg, folder=folder, source=source, pool=pool)
-        return _run_all(runner, source, folder)
+        return _run_all(runner, source, folder=folder)
 
 
-def resume(configs: Configs, sweep: Composed, folder: RunFolder, retry: bool) -> int:
+def resume(configs: Configs, sweep: Composed, *, folder: RunFolder, retry: bool) -> int:
     """Resumes a sweep and returns the exit code; completed jobs are kept.
 
     Args:
@@ -98,25 +98,25 @@ def resume(configs: Configs, sweep: Composed, folder: RunFolder, retry: bool) ->
         left = [trial for trial in trials if is_left(folder, trial, retry=retry)]
         ledger.record_missing_ends([trial for trial in trials if trial not in left])
         say(Terminal(), f"{shown(folder.path)}: {len(left)} of {len(trials)} jobs are left to do")
-        source = _old_source(configs, sweep, header, trials)
+        source = _old_source(configs, sweep, header=header, trials=trials)
         source.begin(folder.path, ledger, trials=trials, left=left)
-        return _run_all(Pool(configs.catalog, ledger, settings=launcher, mode=source.mode), source, folder)
+        return _run_all(Pool(configs.catalog, ledger, settings=launcher, mode=source.mode), source, folder=folder)
 
 
 def _read_launcher(launcher: DictConfig) -> LauncherSettings:
     """Returns the settings of tfrun's own launcher, or their defaults if Hydra's launcher runs the jobs."""
-    return read_settings(launcher, LauncherSettings, "hydra.launcher") if _forks(launcher) else LauncherSettings()
+    return read_settings(launcher, LauncherSettings, where="hydra.launcher") if _forks(launcher) else LauncherSettings()
 
 
 def _forks(launcher: DictConfig) -> bool:
     return is_target(launcher, ForkLauncher)
 
 
-def _new_source(configs: Configs, sweep: DictConfig, launcher: LauncherSettings) -> Source:
+def _new_source(configs: Configs, sweep: DictConfig, *, launcher: LauncherSettings) -> Source:
     """Returns the jobs of a new sweep, checked."""
     threads = launcher.threads_per_job
     sweeper = sweep.hydra.sweeper
-    if source := _chosen_source(configs, sweep, threads):
+    if source := _chosen_source(configs, sweep, threads=threads):
         _check_search(sweep.hydra.launcher, launcher)
         return source
     if is_target(sweeper, BasicSweeper):
@@ -125,9 +125,9 @@ def _new_source(configs: Configs, sweep: DictConfig, launcher: LauncherSettings)
     return HydraSweeper.from_config(configs, sweep, threads=threads)
 
 
-def _old_source(configs: Configs, sweep: Composed, header: dict[str, Any], trials: Sequence[Trial]) -> Source:
+def _old_source(configs: Configs, sweep: Composed, *, header: dict[str, Any], trials: Sequence[Trial]) -> Source:
     """Returns the source that resumes a sweep: whatever ran it first, the known trials of a grid are enough."""
-    if source := _chosen_source(configs, sweep.cfg, header["threads"]):
+    if source := _chosen_source(configs, sweep.cfg, threads=header["threads"]):
         return source
     composer = Composer(configs, sweep.cfg, swept=header["swept"], threads=header["threads"])
     mode = sweep.config["checkpoint"]["mode"]
@@ -136,7 +136,7 @@ def _old_source(configs: Configs, sweep: Composed, header: dict[str, Any], trial
     return Grid([], composer=composer, mode=mode)
 
 
-def _chosen_source(configs: Configs, sweep: DictConfig, threads: int | None) -> Source | None:
+def _chosen_source(configs: Configs, sweep: DictConfig, *, threads: int | None) -> Source | None:
     """Returns the search or the population of a config, if it has one."""
     for kind in (Search, Population):
         if is_target(sweep.hydra.sweeper, kind):
@@ -190,7 +190,7 @@ def is_left(folder: RunFolder, trial: Trial, *, retry: bool) -> bool:
     return run.get("status") not in ("completed", "pruned")
 
 
-def _run_all(runner: Runner, source: Source, folder: RunFolder) -> int:
+def _run_all(runner: Runner, source: Source, *, folder: RunFolder) -> int:
     """Runs all jobs, prints the summary and returns the exit code."""
     failure: Exception | None = None
     try:

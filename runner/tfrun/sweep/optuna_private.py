@@ -17,7 +17,7 @@ def open_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna.T
     """
     import optuna
 
-    return optuna.Trial(study, private_name(trial, "_trial_id", "Optuna", "resume a search"))
+    return optuna.Trial(study, private_name(trial, "_trial_id", library="Optuna", use="resume a search"))
 
 
 def endless_grid() -> type[optuna.samplers.GridSampler]:
@@ -28,7 +28,7 @@ def endless_grid() -> type[optuna.samplers.GridSampler]:
     import optuna
 
     if "after_trial" not in vars(optuna.samplers.GridSampler):  # then it stops the loop somewhere else
-        raise library_changed("Optuna", "GridSampler.after_trial", "end a grid with its last point")
+        raise library_changed("Optuna", "GridSampler.after_trial", use="end a grid with its last point")
 
     class Grid(optuna.samplers.GridSampler):
         def after_trial(self, *_: Any, **__: Any) -> None:

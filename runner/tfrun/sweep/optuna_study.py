@@ -125,7 +125,7 @@ def _sampler_maker(settings: SearchSettings, space: Space) -> Callable[[int], An
     """Returns a function from a seed to the sampler. Raises ConfigError if the sampler doesn't suit the search."""
     import optuna
 
-    name, options = _named("sampler", settings.sampler, SAMPLERS)
+    name, options = _named("sampler", settings.sampler, known=SAMPLERS)
     if settings.constraints and name not in CONSTRAINED_SAMPLERS:
         raise ConfigError(
             f"hydra.sweeper.constraints: only the samplers {', '.join(CONSTRAINED_SAMPLERS)} support them. "
@@ -150,7 +150,7 @@ def _pruner(settings: SearchSettings, max_epochs: int | None) -> Any:
 
     if settings.pruner is None:
         return optuna.pruners.NopPruner()
-    name, options = _named("pruner", settings.pruner, PRUNERS)
+    name, options = _named("pruner", settings.pruner, known=PRUNERS)
     if name == "hyperband":
         options.setdefault("max_resource", max_epochs or "auto")
     try:
@@ -159,12 +159,12 @@ def _pruner(settings: SearchSettings, max_epochs: int | None) -> Any:
         raise ConfigError(f"hydra.sweeper.pruner: {_one_line(error)}") from error
 
 
-def _named(key: str, setting: str | dict[str, Any], known: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+def _named(key: str, setting: str | dict[str, Any], *, known: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
     """Returns the name and the options of a sampler or a pruner."""
     options = dict(setting) if isinstance(setting, dict) else {"name": setting}
     name = str(options.pop("name", None))
     if name not in known:
-        raise unknown(f"hydra.sweeper.{key}", key, name, known)
+        raise unknown(f"hydra.sweeper.{key}", key, name=name, known=known)
     return name, options
 
 

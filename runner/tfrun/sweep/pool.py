@@ -65,7 +65,7 @@ class Pool:
         with _signals_appended_to([]) as received, Board(source.total, self.mode) as board:
             try:
                 self._say_news(source, board)
-                while self._start_jobs(source, received, board) or self._running:
+                while self._start_jobs(source, received, board=board) or self._running:
                     self._pass_on_signals(received)
                     self._kill_late_workers()
                     wait([worker.connection for worker in self._running], POLL_SECONDS)
@@ -89,7 +89,7 @@ class Pool:
         for line in source.news():
             board.say(line)
 
-    def _start_jobs(self, source: Source, received: Sequence[int], board: Board) -> bool:
+    def _start_jobs(self, source: Source, received: Sequence[int], *, board: Board) -> bool:
         """Starts jobs while fewer than n_jobs workers are busy; returns whether any was started."""
         started = False
         while not received and (num_free := self._settings.n_jobs - len(self._running)) > 0:
@@ -118,7 +118,7 @@ class Pool:
                 return worker
         if len(self._workers) >= self._settings.n_jobs:
             self._dismiss(idle[0])  # the oldest
-        worker = Worker.fork(job, self._catalog, self._next_environment())
+        worker = Worker.fork(job, self._catalog, environment=self._next_environment())
         self._workers.append(worker)
         return worker
 
@@ -158,7 +158,7 @@ class Pool:
         outcome = read_outcome(job.folder, job.hparams)
         if outcome.status in ("failed", "diverged") and job.settings.logger:
             write_hparams_row(job, outcome.status)
-        self.ledger.record_end(job.number, outcome.status, outcome.value)
+        self.ledger.record_end(job.number, outcome.status, value=outcome.value)
         source.ended(job, outcome)
         board.end_job(job, outcome)
         if not worker.jobs and (worker.has_failed or worker.child.has_ended()):

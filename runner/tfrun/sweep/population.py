@@ -105,8 +105,8 @@ class Population(Source):
         Raises:
             ConfigError: a setting, the space or a value in it is wrong.
         """
-        settings = read_settings(sweep.hydra.sweeper, PopulationSettings, "hydra.sweeper")
-        space = Space.read(configs, sweep, settings.params)
+        settings = read_settings(sweep.hydra.sweeper, PopulationSettings, where="hydra.sweeper")
+        space = Space.read(configs, sweep, params=settings.params)
         composer = Composer(configs, sweep, swept=space.keys, threads=threads)
         probes = [composer(space.overrides(values), 0) for values in space.probes()]
         return cls(settings, space, composer=composer, probes=probes)
@@ -277,7 +277,7 @@ class Population(Source):
             groups = member.job.settings.groups
             rates = {name: group.learning_rate for name, group in groups.items() if group.learning_rate is not None}
             member.job.folder.path.mkdir(exist_ok=True)
-            copy_run.begin(source, line["epoch"], line["step"], member.job.folder, rates)
+            copy_run.begin(source, line["epoch"], step=line["step"], target=member.job.folder, rates=rates)
         run = old.folder.read_run()
         if run.get("status") == "stopped":
             old.folder.write_run(run | {"status": "pruned"})

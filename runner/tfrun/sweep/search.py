@@ -85,12 +85,12 @@ class Search(Source):
         Raises:
             ConfigError: the space or a value in it, the sampler, the pruner, an objective or a constraint is wrong.
         """
-        settings = read_settings(sweep.hydra.sweeper, SearchSettings, "hydra.sweeper")
-        space = Space.read(configs, sweep, settings.params)
+        settings = read_settings(sweep.hydra.sweeper, SearchSettings, where="hydra.sweeper")
+        space = Space.read(configs, sweep, params=settings.params)
         composer = Composer(configs, sweep, swept=space.keys, threads=threads)
         first = [composer(space.overrides(values), 0) for values in space.probes()][0]
         studies = Studies.check(settings, space, max_epochs=first.settings.trainer.max_epochs)
-        directions = _directions(settings, first, configs.catalog)
+        directions = _directions(settings, first, catalog=configs.catalog)
         return cls(settings, space, composer=composer, first=first, studies=studies, directions=directions)
 
     @property
@@ -138,7 +138,7 @@ class Search(Source):
                 job = self.composer(overrides, number).within(self._folder)
             except (ConfigError, DataError) as error:  # these values can't be combined
                 self._study.tell(trial, state=trial_states().FAIL)
-                self._refuse(number, overrides, error)
+                self._refuse(number, overrides, error=error)
                 continue
             self._trials[number] = trial
             return job
@@ -189,7 +189,7 @@ class Search(Source):
             )
         self._study.set_user_attr("space", space)
 
-    def _refuse(self, number: int, overrides: Sequence[str], error: TfrunError) -> None:
+    def _refuse(self, number: int, overrides: Sequence[str], *, error: TfrunError) -> None:
         """Writes a job that can't run as failed."""
         folder = JobFolder(self._folder / str(number))
         folder.path.mkdir()
@@ -197,7 +197,7 @@ class Search(Source):
         self._ledger.record_state(number, "failed")
 
 
-def _directions(settings: SearchSettings, first: Job, catalog: Catalog) -> dict[str, Direction]:
+def _directions(settings: SearchSettings, first: Job, *, catalog: Catalog) -> dict[str, Direction]:
     """Returns the direction of each objective; an objective without one has that of its metric.
 
     Raises:
@@ -209,9 +209,9 @@ def _directions(settings: SearchSettings, first: Job, catalog: Catalog) -> dict[
     directions: dict[str, Direction] = {}
     for name, mode in objectives.items():
         if name not in known:
-            raise unknown("hydra.sweeper.objectives", "value", str(name), known)
+            raise unknown("hydra.sweeper.objectives", "value", name=str(name), known=known)
         if mode not in ("min", "max", None):
             raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min, max or null. Received: {mode!r}")
-        mode = mode or mode_of(str(name), first.settings.metric, catalog)
+        mode = mode or mode_of(str(name), first.settings.metric, catalog=catalog)
         directions[str(name)] = "minimize" if mode == "min" else "maximize"
     return directions

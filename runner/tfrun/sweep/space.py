@@ -98,7 +98,7 @@ class Space:
     common: list[str]
 
     @classmethod
-    def read(cls, configs: Configs, sweep: DictConfig, params: Mapping[str, Any]) -> Space:
+    def read(cls, configs: Configs, sweep: DictConfig, *, params: Mapping[str, Any]) -> Space:
         """Returns the space of `hydra.sweeper.params` and the command line, which overrides them.
 
         Raises:
@@ -192,10 +192,10 @@ class Space:
         other, values = dimension.when
         unconditional = {item.key: item for item in self.dimensions if item.when is None}
         if other not in unconditional:
-            raise unknown(where, "key of the space", other, unconditional)
+            raise unknown(where, "key of the space", name=other, known=unconditional)
         for value in values:
             if value not in unconditional[other].choices:
-                raise unknown(where, "choice", value, unconditional[other].choices)
+                raise unknown(where, "choice", name=value, known=unconditional[other].choices)
 
 
 def _condition(key: str, when: Any) -> Condition | None:

@@ -26,7 +26,7 @@ def print_sweep(
     """
     console = console or Terminal()
     best = best_of(outcomes, mode)
-    console.print(_table(f"{sweep.parent.name}: {len(outcomes)} jobs", outcomes, best))
+    console.print(_table(f"{sweep.parent.name}: {len(outcomes)} jobs", outcomes, best=best))
     if best is None and any(outcome.value is not None and outcome.status == "completed" for outcome in outcomes):
         say(console, "no best job, because these values can't be compared. checkpoint.monitor=val/<metric> can be")
     for outcome in outcomes:
@@ -40,7 +40,7 @@ def print_sweep(
         say(console, f"resume     tfrun resume {shown(sweep)}")
 
 
-def _table(title: str, outcomes: Sequence[Outcome], best: Outcome | None) -> Table:
+def _table(title: str, outcomes: Sequence[Outcome], *, best: Outcome | None) -> Table:
     """Returns a row for each job: its number, the values that differ, the monitored value, and how it ended."""
     keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.swept))
     monitors = dict.fromkeys(outcome.monitor for outcome in outcomes if outcome.monitor)

@@ -68,7 +68,7 @@ class PopulationSettings:
 Kind = TypeVar("Kind", LauncherSettings, SearchSettings, PopulationSettings)
 
 
-def read_settings(node: DictConfig, kind: type[Kind], where: str) -> Kind:
+def read_settings(node: DictConfig, kind: type[Kind], *, where: str) -> Kind:
     """Returns the settings of a launcher or a sweeper.
 
     Raises:
@@ -79,11 +79,11 @@ def read_settings(node: DictConfig, kind: type[Kind], where: str) -> Kind:
     types = field_types(kind)
     for key in given:
         if key not in types:
-            raise unknown(where, "key", key, types)
+            raise unknown(where, "key", name=key, known=types)
     missing = [key for key in types if key not in given]
     if missing:
         raise ConfigError(f"{where}.{missing[0]}: must be set. Received: {', '.join(given) or 'no key'}")
-    return kind(**{key: check_value(types[key], value, f"{where}.{key}") for key, value in given.items()})
+    return kind(**{key: check_value(types[key], value, where=f"{where}.{key}") for key, value in given.items()})
 
 
 def is_target(node: DictConfig, kind: type) -> bool:

@@ -77,7 +77,7 @@ def train_together(
 def _read_table(job: Job, catalog: Catalog, *, reuse: Any) -> Table:
     """Returns a job's rows: those of the last job, if neither the config nor the file has changed."""
     table: Table = reuse.table(job.settings, lambda: load_table(job.settings.data, catalog))
-    check_task(job.settings, catalog, table.task)
+    check_task(job.settings, catalog, task=table.task)
     return table
 
 
@@ -88,5 +88,7 @@ def write_hparams_row(job: Job, status: str) -> None:
     run = job.folder.read_run()
     board = TensorBoard(job.folder.tensorboard)
     with contextlib.suppress(OSError):  # the disk itself may be the cause of the failure
-        board.write_hparams(job.folder.run_id, job.hparams, summary_metrics(run["metrics"], run["best"]), status)
+        board.write_hparams(
+            job.folder.run_id, job.hparams, metrics=summary_metrics(run["metrics"], run["best"]), status=status
+        )
         board.close()

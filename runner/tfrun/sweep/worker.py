@@ -41,7 +41,7 @@ class Worker:
         self.has_failed = False
 
     @classmethod
-    def fork(cls, first: Job, catalog: Catalog, environment: Mapping[str, str]) -> Worker:
+    def fork(cls, first: Job, catalog: Catalog, *, environment: Mapping[str, str]) -> Worker:
         """Forks a worker for the jobs of `first`'s structure; its output goes to the log of the job that it runs."""
         connection, child_connection = Pipe()
         child = Child.fork(lambda: _serve(child_connection, catalog, environment), first.folder.log)
@@ -108,7 +108,7 @@ def _run(job: Job, catalog: Catalog, connection: Connection, *, is_pruned: Calla
         train(job, catalog, report=_ProgressReport(job, connection), is_pruned=is_pruned)
     except (Exception, KeyboardInterrupt) as error:
         caught = error
-    _send_done(job, connection, caught)
+    _send_done(job, connection, error=caught)
 
 
 def _run_together(jobs: Sequence[Job], catalog: Catalog, connection: Connection) -> None:
@@ -118,7 +118,7 @@ def _run_together(jobs: Sequence[Job], catalog: Catalog, connection: Connection)
     def end(k: int, error: BaseException | None) -> None:
         job = remaining.pop(k)
         with output_to(job.folder.log):
-            _send_done(job, connection, error)
+            _send_done(job, connection, error=error)
 
     try:
         for job in jobs:
@@ -129,7 +129,7 @@ def _run_together(jobs: Sequence[Job], catalog: Catalog, connection: Connection)
             end(k, error)
 
 
-def _send_done(job: Job, connection: Connection, error: BaseException | None) -> None:
+def _send_done(job: Job, connection: Connection, *, error: BaseException | None) -> None:
     """Sends that a job has ended, after its folder says so."""
     exit_code = job.folder.write_error(job.overrides, error) if error else 0
     connection.send(Done(job.number, exit_code))

@@ -61,7 +61,7 @@ def test_a_model_gets_what_it_asks_for() -> None:
         received.append(num_outputs)
 
     for function in (model, small_model):
-        parts.build_model(ComponentSettings("m", {}), fake_catalog(function), preprocessing)
+        parts.build_model(ComponentSettings("m", {}), fake_catalog(function), preprocessing=preprocessing)
     assert received == [("features", 1, {"kind": 3}), 1]
 
 

@@ -65,7 +65,7 @@ def train(root: Path, words: Sequence[str], more: Sequence[str], *, together: bo
     reuse = Reuse()
     with open_configs(words) as hydra:
         lines = [[*words, *text.split()] for text in more]
-        configs = [schema.build_settings(hydra.compose(line).config, hydra.catalog, line) for line in lines]
+        configs = [schema.build_settings(hydra.compose(line).config, hydra.catalog, overrides=line) for line in lines]
         table = load_table(configs[0].data, hydra.catalog)
         options = RunOptions(reuse=reuse)
         jobs = [Job(config, runs.claim(str(root), "runs"), options) for config in configs]

@@ -30,7 +30,7 @@ def columns(model: Any, names: list[str], inputs: Any, *, learns_targets: bool =
         assert not training
         return model(x)
 
-    return predictions.columns(cast(Any, call), examples, names, learns_targets)
+    return predictions.columns(cast(Any, call), examples, names=names, learns_targets=learns_targets)
 
 
 def test_a_number_is_in_the_unit_of_its_target() -> None:

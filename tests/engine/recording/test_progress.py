@@ -138,7 +138,7 @@ def test_the_summary_is_a_table_and_paths(tmp_path: Path) -> None:
     out = console(100)
     folder = tmp_path / "outputs" / "trial" / "2026-01-01_00-00-00_abcdef"
     (folder / "tensorboard").mkdir(parents=True)
-    print_summary(out, RUN, folder, folder / "checkpoints" / "step-000012345")
+    print_summary(out, RUN, folder=folder, checkpoint=folder / "checkpoints" / "step-000012345")
     lines = text(out).splitlines()
     assert lines[0] == "trial: completed at step 12,345, epoch 20"
     rows = [cells(line) for line in lines if line[:1] in "│┃"]
@@ -158,13 +158,15 @@ def test_the_summary_is_a_table_and_paths(tmp_path: Path) -> None:
 
 def test_the_summary_without_validation_or_test(tmp_path: Path) -> None:
     out = console()
-    print_summary(out, {**RUN, "metrics": {"train/loss": 0.5}, "best": {}}, tmp_path / "a" / "b" / "c", tmp_path)
+    print_summary(
+        out, {**RUN, "metrics": {"train/loss": 0.5}, "best": {}}, folder=tmp_path / "a" / "b" / "c", checkpoint=tmp_path
+    )
     assert [cells(line) for line in text(out).splitlines() if line[:1] in "│┃"] == [["", "loss"], ["last train", "0.5"]]
 
 
 def test_the_summary_of_a_run_without_an_epoch(tmp_path: Path) -> None:
     out = console()
-    print_summary(out, {**RUN, "metrics": {}, "best": {}}, Path("/a/b/c"), Path("/a/b/c/d"))
+    print_summary(out, {**RUN, "metrics": {}, "best": {}}, folder=Path("/a/b/c"), checkpoint=Path("/a/b/c/d"))
     assert text(out).splitlines() == [
         "trial: completed at step 12,345, epoch 20",
         "run         /a/b/c",
@@ -175,7 +177,7 @@ def test_the_summary_of_a_run_without_an_epoch(tmp_path: Path) -> None:
 def test_the_summary_on_a_narrow_console(tmp_path: Path) -> None:
     out = console(40)
     folder = tmp_path / "outputs" / "trial" / "2026-01-01_00-00-00_abcdef"
-    print_summary(out, RUN, folder, folder / "checkpoints" / "step-000012345")
+    print_summary(out, RUN, folder=folder, checkpoint=folder / "checkpoints" / "step-000012345")
     lines = text(out).splitlines()
     table = [line for line in lines if line[:1] in "┏┃┡│└"]
     assert {len(line) for line in table} == {len(table[0])} and len(table[0]) <= 40

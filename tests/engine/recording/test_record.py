@@ -66,7 +66,7 @@ def write(plan: Plan, *, block_steps: int, last_step: int) -> Written:
             has_val=True,
             names=["loss", "mae"],
         )
-        write_block(written, result, plan, ["wide", "deep"], first)
+        write_block(written, result, first_step=first, plan=plan, group_names=["wide", "deep"])
     return written
 
 

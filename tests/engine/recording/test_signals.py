@@ -64,7 +64,7 @@ def test_the_first_signal_says_what_happens_next(tmp_path: Path) -> None:
 def test_the_second_signal_is_recorded(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write_run({"status": "running", "step": 40, "ended": None, "error": None})
-    end_at_once(Console(file=io.StringIO()), folder, signal.SIGINT)
+    end_at_once(Console(file=io.StringIO()), folder, number=signal.SIGINT)
     run = folder.read_run()
     assert (run["status"], run["error"]["exit_code"]) == ("stopped", 130)
     assert run["error"]["message"] == "ended at once by a second signal; saved up to step 40"

@@ -44,8 +44,8 @@ def test_curves(tmp_path: Path) -> None:
     board = make_board(tmp_path)
     board.write_steps(10, {"loss": 4.0, "grad_norm": 2.5, "lr/all": 0.125})
     board.write_steps(20, {"loss": 3.0, "grad_norm": 1.5, "lr/all": 0.0625})
-    board.write_epoch(1, 22, EPOCH)
-    board.write_epoch(1, 22, {"test": {"loss": 8.0}})
+    board.write_epoch(1, 22, values=EPOCH)
+    board.write_epoch(1, 22, values={"test": {"loss": 8.0}})
     board.close()
     assert scalars(tmp_path / "tensorboard" / "train") == {
         "loss": [(10, 4.0), (20, 3.0)],  # each step's, not the epoch's mean
@@ -95,7 +95,7 @@ def test_hparams(tmp_path: Path) -> None:
 
     board = make_board(tmp_path)
     hparams = {"rate": 0.1, "units": [30, 30], "model": "mlp", "bias": True}
-    board.write_hparams("2026-01-01_run", hparams, {"best/val/loss": 0.5})
+    board.write_hparams("2026-01-01_run", hparams, metrics={"best/val/loss": 0.5})
     board.close()
     accumulator = read(tmp_path / "tensorboard" / "hparams")
     assert scalars(tmp_path / "tensorboard" / "hparams") == {"best/val/loss": [(0, 0.5)]}
@@ -110,7 +110,7 @@ def test_hparams(tmp_path: Path) -> None:
 def test_writers_together(tmp_path: Path) -> None:
     writer = MultiWriter([JsonLines.open(tmp_path / "metrics.jsonl"), make_board(tmp_path)])
     writer.write_steps(1, {"loss": 2.0})
-    writer.write_epoch(1, 2, EPOCH)
+    writer.write_epoch(1, 2, values=EPOCH)
     writer.flush()
     lengths = journal_lengths(tmp_path)
     assert sorted(name.rpartition("/")[0] for name in lengths) == ["", "tensorboard/train", "tensorboard/val"]
@@ -126,7 +126,7 @@ def test_a_resumed_run_s_journals_have_each_point_once(tmp_path: Path) -> None:
     def write(writer: MultiWriter, steps: range) -> None:
         for step in steps:
             writer.write_steps(step, {"loss": 10.0 - step})
-            writer.write_epoch(step, step, {"val": {"loss": 20.0 - step}})
+            writer.write_epoch(step, step, values={"val": {"loss": 20.0 - step}})
 
     def make(start: float) -> MultiWriter:
         return MultiWriter([JsonLines.open(tmp_path / "metrics.jsonl"), make_board(tmp_path, start)])
@@ -161,7 +161,7 @@ def test_a_resumed_run_s_journals_have_each_point_once(tmp_path: Path) -> None:
 
 def test_a_run_without_a_checkpoint_starts_its_journals_over(tmp_path: Path) -> None:
     writer = MultiWriter([JsonLines.open(tmp_path / "metrics.jsonl"), make_board(tmp_path)])
-    writer.write_epoch(1, 1, EPOCH)
+    writer.write_epoch(1, 1, values=EPOCH)
     writer.close()
     cut_back(tmp_path, {})
     assert not (tmp_path / "metrics.jsonl").exists()
@@ -170,9 +170,9 @@ def test_a_run_without_a_checkpoint_starts_its_journals_over(tmp_path: Path) -> 
 
 def test_columns_of_the_hparams_table() -> None:
     results = Results("val/loss")
-    results.write_epoch(1, 10, {"train": {"loss": 0.5}, "val": {"loss": 0.25}}, is_best=True)
-    results.write_epoch(2, 20, {"train": {"loss": 0.4}, "val": {"loss": 0.75}})
-    results.write_epoch(2, 20, {"test": {"loss": 2.0}})
+    results.write_epoch(1, 10, values={"train": {"loss": 0.5}, "val": {"loss": 0.25}}, is_best=True)
+    results.write_epoch(2, 20, values={"train": {"loss": 0.4}, "val": {"loss": 0.75}})
+    results.write_epoch(2, 20, values={"test": {"loss": 2.0}})
     assert summary_metrics(results.metrics, results.best) == {
         "val/loss_best": 0.25,
         "val/loss_last": 0.75,
@@ -182,5 +182,5 @@ def test_columns_of_the_hparams_table() -> None:
 
 def test_columns_without_validation() -> None:
     results = Results("train/loss")
-    results.write_epoch(1, 10, {"train": {"loss": 0.5}}, is_best=True)
+    results.write_epoch(1, 10, values={"train": {"loss": 0.5}}, is_best=True)
     assert summary_metrics(results.metrics, results.best) == {"train/loss_best": 0.5, "train/loss_last": 0.5}

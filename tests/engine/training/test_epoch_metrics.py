@@ -28,7 +28,7 @@ def test_rows_are_weighted() -> None:
 
 def test_each_metric_measures_its_output() -> None:
     scales = {"output": TargetScale(), "second": TargetScale(0.0, 10.0)}
-    metrics = EpochMetrics([mae("first"), mae("other")], scales, ["output", "second"])
+    metrics = EpochMetrics([mae("first"), mae("other")], scales, outputs=["output", "second"])
     y = {"output": tf.constant([[1.0]]), "second": tf.constant([[1.0]])}
     y_pred = {"output": tf.constant([[3.0]]), "second": tf.constant([[1.5]])}
     metrics.update(y, y_pred, None)
@@ -36,7 +36,7 @@ def test_each_metric_measures_its_output() -> None:
 
 
 def test_an_output_without_a_target_has_the_scale_of_the_main_one() -> None:
-    metrics = EpochMetrics([mae()], {"output": TargetScale(0.0, 4.0)}, ["auxiliary"])
+    metrics = EpochMetrics([mae()], {"output": TargetScale(0.0, 4.0)}, outputs=["auxiliary"])
     y_pred = {"output": tf.constant([[0.0]]), "auxiliary": tf.constant([[1.0]])}
     metrics.update(tf.constant([[0.5]]), y_pred, None)
     assert float(metrics.metrics[0].result()) == 2.0

@@ -77,7 +77,7 @@ def test_bytes_of_examples(tmp_path: Path) -> None:
     if not tf.config.list_logical_devices("GPU"):
         assert bytes_to_load(EXAMPLES) == 0
     (tmp_path / "x").write_bytes(bytes(ROWS * 6))
-    stored = StoredArray(str(tmp_path / "x"), 0, (ROWS, 6), np.dtype("u1"))
+    stored = StoredArray(str(tmp_path / "x"), 0, shape=(ROWS, 6), dtype=np.dtype("u1"))
     assert data_bytes(Examples(stored, Y, {}, cast(Any, None), "")) == ROWS * (6 + 1) * 4
     assert bytes_to_load(Examples(stored, Y, {}, cast(Any, None), "")) >= ROWS * 6 * 4
 
@@ -85,7 +85,7 @@ def test_bytes_of_examples(tmp_path: Path) -> None:
 def test_a_stored_array_becomes_floats(tmp_path: Path) -> None:
     values = np.arange(ROWS * 6, dtype=np.uint8).reshape(ROWS, 6)
     (tmp_path / "x").write_bytes(values.tobytes())
-    stored = StoredArray(str(tmp_path / "x"), 0, (ROWS, 6), np.dtype("u1"))
+    stored = StoredArray(str(tmp_path / "x"), 0, shape=(ROWS, 6), dtype=np.dtype("u1"))
     examples = Examples(stored, Y, {}, cast(Any, None), "")
     for feed in (
         Resident(examples, ORDER, strategy=tf.distribute.get_strategy()),

@@ -172,7 +172,7 @@ def test_observers_are_called_in_their_order() -> None:
     training = loop.train(
         SimpleNamespace(step=0, is_stopped=False),
         Plan(steps_per_epoch=10, last_step=5),
-        sizer=BlockSizer(1.0, 5, 5),
+        sizer=BlockSizer(1.0, 5, max_steps=5),
         observers=[Named("a"), Named("b")],
         timing=Timing(),
         should_stop=lambda: False,

@@ -158,6 +158,6 @@ class AloneDriver:
             pieces=pieces,
             program=program,
             description=description | {"devices": devices.device_names()},
-            sizer=BlockSizer(BLOCK_SECONDS, FIRST_BLOCK_STEPS, program.max_steps),
+            sizer=BlockSizer(BLOCK_SECONDS, FIRST_BLOCK_STEPS, max_steps=program.max_steps),
             compile_seconds=choice.compile_seconds,
         )

@@ -33,4 +33,4 @@ def convertible(function: Callable[..., Any]) -> Callable[..., Any]:
 def convert_layers(model: keras.Model) -> None:
     """Makes `call` of the model and of each of its layers convertible."""
     for layer in private.layers_of(model):
-        private.replace_method(layer, "call", convertible(layer.call))
+        private.replace_method(layer, "call", method=convertible(layer.call))

@@ -38,7 +38,7 @@ def build_component(
     Raises:
         ConfigError: the component refuses its parameters.
     """
-    component = catalog.get(kind, settings.name, where).load()
+    component = catalog.get(kind, settings.name, where=where).load()
     accepted = inspect.signature(component).parameters
     more = {name: value for name, value in (offered or {}).items() if name in accepted}
     params = _build_params(kind, settings, catalog=catalog, where=where, inputs=inputs)
@@ -64,7 +64,7 @@ def build_function(
     inputs: Hyperparameters | None = None,
 ) -> Callable[..., Any]:
     """Returns a registered function with its parameters filled in, or an object of a registered class."""
-    component = catalog.get(kind, settings.name, where).load()
+    component = catalog.get(kind, settings.name, where=where).load()
     if inspect.isclass(component):
         return build_component(kind, settings, catalog=catalog, where=where, inputs=inputs)
     params = _build_params(kind, settings, catalog=catalog, where=where, inputs=inputs)
@@ -77,7 +77,7 @@ def _build_params(
     kind: str, settings: ComponentSettings, *, catalog: Catalog, where: str, inputs: Hyperparameters | None
 ) -> dict[str, Any]:
     """Returns a component's parameters, with objects in place of those that name another component."""
-    types = {param.name: param.type for param in catalog.get(kind, settings.name, where).params}
+    types = {param.name: param.type for param in catalog.get(kind, settings.name, where=where).params}
 
     def build(inner_kind: str, value: Any, path: str) -> Any:
         named = {"name": value} if isinstance(value, str) else value
@@ -94,6 +94,6 @@ def _build_params(
         return {"class_name": named["name"], "config": params} if params else named["name"]
 
     return {
-        name: map_references(types.get(name), value, f"{where}.{name}", build)
+        name: map_references(types.get(name), value, where=f"{where}.{name}", change=build)
         for name, value in settings.params.items()
     }

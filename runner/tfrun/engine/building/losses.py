@@ -99,20 +99,20 @@ def build_metrics(
     for key, chosen in settings.items():
         where = f"metric.{key}"
         if chosen.output not in outputs:
-            raise unknown(f"{where}.output", "output of the model", chosen.output, outputs)
+            raise unknown(f"{where}.output", "output of the model", name=chosen.output, known=outputs)
         metric = build_function("metric", chosen, catalog=catalog, where=where)
         target_task = tasks.get(chosen.output, tasks.get(MAIN_OUTPUT))
         _check_task(where, metric, task=MetricOffer.of(metric).task, target_task=target_task)
         if not isinstance(metric, keras.metrics.Metric):
             metric = keras.metrics.MeanMetricWrapper(convertible(metric))
         metric.name = key
-        private.replace_method(metric, "update_state", convertible(metric.update_state))
+        private.replace_method(metric, "update_state", method=convertible(metric.update_state))
         with naming(f"{where}: {chosen.name}"):
             metric.update_state(of_output(y_true, chosen.output), of_output(y_pred, chosen.output))
         metric.reset_state()
         metrics.append(metric)
     scales = {name: target.scale for name, target in targets.items()}
-    return EpochMetrics(metrics, scales, [chosen.output for chosen in settings.values()])
+    return EpochMetrics(metrics, scales, outputs=[chosen.output for chosen in settings.values()])
 
 
 def check_outputs(loss: Loss, where: str, *, y_true: Any, y_pred: Any, targets: Mapping[str, FittedTarget]) -> None:

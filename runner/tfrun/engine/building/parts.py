@@ -68,7 +68,7 @@ def build_parts(
     inputs = Hyperparameters()
     x, y = sample[:2]
     with strategy.scope():
-        model = build_model(settings.model, catalog, preprocessing)
+        model = build_model(settings.model, catalog, preprocessing=preprocessing)
         y_pred = _call_model(model, x)
         for metric in model.metrics:
             _check_metric_name(metric.name, settings.metric)
@@ -89,12 +89,12 @@ def build_parts(
             build_metrics(settings.metric, catalog, y_true=y, y_pred=y_pred, targets=targets, tasks=tasks)
             for _ in range(2)
         )
-        options = _step_options(settings.trainer, model, inputs)
+        options = _step_options(settings.trainer, model, inputs=inputs)
         step = Step(strategy, model, algorithm=algorithm, loss=loss, groups=groups, metrics=metrics, options=options)
         return Parts(model, step, val_metrics, inputs)
 
 
-def build_model(settings: ComponentSettings, catalog: Catalog, preprocessing: Preprocessing) -> keras.Model:
+def build_model(settings: ComponentSettings, catalog: Catalog, *, preprocessing: Preprocessing) -> keras.Model:
     """Returns a model for a data set; its variables are made by its first call."""
     outputs = {name: target.num_outputs for name, target in preprocessing.targets.items()}
     offered = {
@@ -105,7 +105,7 @@ def build_model(settings: ComponentSettings, catalog: Catalog, preprocessing: Pr
     return build_component("model", settings, catalog=catalog, where="model", offered=offered)
 
 
-def _step_options(settings: TrainerSettings, model: keras.Model, inputs: Hyperparameters) -> StepOptions:
+def _step_options(settings: TrainerSettings, model: keras.Model, *, inputs: Hyperparameters) -> StepOptions:
     decay = inputs.wrap("trainer", {"ema_decay": settings.ema_decay})["ema_decay"]
     return StepOptions(
         microbatches=settings.microbatches,

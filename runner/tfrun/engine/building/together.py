@@ -116,12 +116,12 @@ class Together:
             self._lanes = None
             self.why = f"can't be trained together: {_first_line(error)}"
         if self._lanes is not None:
-            sizer = BlockSizer(BLOCK_SECONDS, FIRST_BLOCK_STEPS, self._program.max_steps)
+            sizer = BlockSizer(BLOCK_SECONDS, FIRST_BLOCK_STEPS, max_steps=self._program.max_steps)
             for k, lane in lanes.items():
                 advance(k, functools.partial(runs[k].send, self._engine(lane, sizer)))
             while blocks := {k: block for k, block in requests.items() if isinstance(block, Block)}:
                 try:
-                    results = self._train_block(blocks, lanes, sizer)
+                    results = self._train_block(blocks, lanes, sizer=sizer)
                 except Exception as error:  # raised in each of the runs, which records it in its folder
                     for k in blocks:
                         advance(k, functools.partial(runs[k].throw, error))
@@ -166,14 +166,14 @@ class Together:
             load_variables=lambda: self._load(lane),
         )
 
-    def _train_block(self, blocks: dict[int, Block], lanes: dict[int, int], sizer: BlockSizer) -> list[BlockResult]:
+    def _train_block(self, blocks: dict[int, Block], lanes: dict[int, int], *, sizer: BlockSizer) -> list[BlockResult]:
         """Trains the block that all of the runs ask for, and returns the results by lane."""
         (block,) = set(blocks.values())  # there is one: all began at the first step, with the same plan
         on = [False] * len(self._members)
         for k in blocks:
             on[lanes[k]] = True
         started = time.perf_counter()
-        results = self._train(on, block.first_step, block.num_steps)
+        results = self._train(on, block.first_step, num_steps=block.num_steps)
         sizer.update(block.num_steps, time.perf_counter() - started)
         return results
 
@@ -226,7 +226,7 @@ class Together:
         started = time.perf_counter()
         self._lanes = self._make_lanes(pieces, values)
         self._program.mode = "graph_loop" if _wants_graph(pieces) else "xla_loop"
-        self._train([False] * count, 0, 1)  # compiles
+        self._train([False] * count, 0, num_steps=1)  # compiles
         self._compile_seconds = time.perf_counter() - started
         if known:
             self.why = known["why"]
@@ -254,7 +254,9 @@ class Together:
         together = 0.0
         for longest in (modes.ROUGH_STEPS, program.max_steps):  # a quick estimate is enough for most runs
             max_steps = min(longest, program.max_steps)
-            together = count * modes.steps_per_second(lambda steps: self._train([True] * count, 0, steps), max_steps)
+            together = count * modes.steps_per_second(
+                lambda steps: self._train([True] * count, 0, num_steps=steps), max_steps
+            )
             seconds = float("inf") if last_step is None else last_step * count / together
             if modes.is_too_short(seconds, self._compile_seconds):
                 self.why = f"{count} runs in at most {seconds:,.0f} s: too short to compare with one after another"
@@ -265,13 +267,13 @@ class Together:
         cache.write({"mode": "together" if together > alone else "alone", "why": self.why})
         return together > alone
 
-    def _train(self, on: Sequence[bool], first_step: int, num_steps: int) -> list[BlockResult]:
+    def _train(self, on: Sequence[bool], first_step: int, *, num_steps: int) -> list[BlockResult]:
         assert self._lanes is not None
         program = self._program
         first = self._members[0]
         self._loaded = None
         program.use_feed(first.feed, first.pieces.val_rows)
-        batches = [program.batches(member.feed, first_step, num_steps) for member in self._members]
+        batches = [program.batches(member.feed, first_step, num_steps=num_steps) for member in self._members]
         return program.run_lanes(self._lanes, batches, on=on, first_step=first_step, num_steps=num_steps)
 
     def _restore(self, lane: int) -> Pieces:

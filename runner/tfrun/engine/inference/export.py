@@ -97,7 +97,7 @@ def check_format(format: str, preprocessing: Preprocessing) -> None:
         raise ConfigError(f"format={format}: outputs lose their names in it. Use saved_model or keras")
 
 
-def portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool = True) -> keras.Model:
+def portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: bool = True) -> keras.Model:
     """Returns a model of raw rows.
 
     Its inputs are the data's columns by name: numbers (B, 1) float32 with nan for empty, text (B, 1) strings with ""
@@ -110,10 +110,10 @@ def portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool
         has_targets: whether the model predicts the data's target.
     """
     with encode.dtype_policy("float32"):  # raw numbers have more digits than half precision holds
-        return _portable(model, preprocessing, has_targets)
+        return _portable(model, preprocessing, has_targets=has_targets)
 
 
-def _portable(model: keras.Model, preprocessing: Preprocessing, has_targets: bool) -> keras.Model:
+def _portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: bool) -> keras.Model:
     rows = {
         column.name: keras.Input(column.raw_shape, dtype="string" if column.is_text else None, name=_safe(column.name))
         for column in preprocessing.columns
@@ -136,7 +136,7 @@ def _in_unit(y: Any, target: FittedTarget) -> Any:
     return keras.layers.Concatenate(axis=1)([1.0 - p, p])
 
 
-def predictions(outputs: Any, preprocessing: Preprocessing, has_targets: bool = True) -> dict[str, np.ndarray]:
+def predictions(outputs: Any, preprocessing: Preprocessing, *, has_targets: bool = True) -> dict[str, np.ndarray]:
     """Returns what a run predicts from its model's outputs, as `portable` gives it, by output."""
     found = {}
     for name, target in preprocessing.targets.items():
@@ -150,7 +150,7 @@ def predictions(outputs: Any, preprocessing: Preprocessing, has_targets: bool = 
     return found
 
 
-def write(model: keras.Model, format: str, folder: Path) -> Path:
+def write(model: keras.Model, format: str, *, folder: Path) -> Path:
     """Writes a model and returns where it is. Raises ExportError."""
     path = folder / EXPORTS[format]
     folder.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def _function_of(model: keras.Model) -> Any:
     return tf.function(lambda rows: model(rows, training=False), [rows], autograph=False)
 
 
-def check(path: Path, format: str, rows: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+def check(path: Path, format: str, *, rows: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
     """Returns the largest difference between the artefact's predictions, in a clean process, and the run's.
 
     Raises:

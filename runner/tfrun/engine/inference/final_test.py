@@ -35,11 +35,11 @@ def evaluate_best(pieces: Pieces, program: Program, *, run: RunJson, record: Rec
         if len(rows) and (split == "test" or draws):
             values = program.evaluate(rows)
             if split == "test":
-                record.writer.write_epoch(run["epoch"], run["step"], {"test": values})
+                record.writer.write_epoch(run["epoch"], run["step"], values={"test": values})
             if record.board is not None:
                 _draw_matrices(pieces, program, board=record.board, split=split, step=run["step"])
     if record.board is not None:
-        _draw_generated(pieces, record.board, run["step"])
+        _draw_generated(pieces, record.board, step=run["step"])
 
 
 def _draw_matrices(pieces: Pieces, program: Program, *, board: TensorBoard, split: str, step: int) -> None:
@@ -49,12 +49,14 @@ def _draw_matrices(pieces: Pieces, program: Program, *, board: TensorBoard, spli
         for metric, output in zip(metrics.metrics, metrics.outputs, strict=True)
     }
     for name, counts in program.matrices.items():
-        board.write_image(split, name, step, images.confusion_matrix(counts, classes[name]))
+        board.write_image(split, name, step=step, png=images.confusion_matrix(counts, classes[name]))
 
 
-def _draw_generated(pieces: Pieces, board: TensorBoard, step: int) -> None:
+def _draw_generated(pieces: Pieces, board: TensorBoard, *, step: int) -> None:
     """Draws what a generator generates, if its examples are images."""
     model = ModelOffer.of(pieces.parts.model)
     shape = model.example_shape
     if model.generate is not None and (len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))):
-        board.write_image("val", "generated", step, images.image_grid(np.asarray(model.generate(NUM_GENERATED))))
+        board.write_image(
+            "val", "generated", step=step, png=images.image_grid(np.asarray(model.generate(NUM_GENERATED)))
+        )

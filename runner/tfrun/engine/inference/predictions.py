@@ -18,7 +18,7 @@ from tfrun.engine.training.program import EVALUATION_ROWS
 from tfrun.errors import ResourceError
 
 
-def columns(model: keras.Model, examples: Examples, names: Sequence[str], learns_targets: bool) -> dict[str, Any]:
+def columns(model: keras.Model, examples: Examples, *, names: Sequence[str], learns_targets: bool) -> dict[str, Any]:
     """Returns columns by name, (N,) each: numbers, and text for classes.
 
     Args:
@@ -32,7 +32,7 @@ def columns(model: keras.Model, examples: Examples, names: Sequence[str], learns
     for start in range(0, examples.num_rows, EVALUATION_ROWS):
         rows = np.arange(start, min(start + EVALUATION_ROWS, examples.num_rows))
         outputs = call(_inputs_of(examples, rows))
-        for output, values in export.predictions(outputs, examples.preprocessing, learns_targets).items():
+        for output, values in export.predictions(outputs, examples.preprocessing, has_targets=learns_targets).items():
             parts.setdefault(output, []).append(values)
     found: dict[str, Any] = {}
     for name, (output, fitted) in zip(names, examples.preprocessing.targets.items(), strict=True):

@@ -23,7 +23,7 @@ from tfrun.files.runs import EXPORTS, RunFolder
 
 
 def evaluate(
-    settings: Settings, folder: RunFolder, catalog: Catalog, table: Table, *, other_data: bool = False
+    settings: Settings, folder: RunFolder, *, catalog: Catalog, table: Table, other_data: bool = False
 ) -> None:
     """Prints the metrics of a run's best weights on its test split, or on every row of other data.
 
@@ -48,7 +48,7 @@ def evaluate(
         say(console, f"test/{name:15s} {value:.6g}")
 
 
-def export_run(settings: Settings, folder: RunFolder, catalog: Catalog, table: Table, format: str) -> None:
+def export_run(settings: Settings, folder: RunFolder, *, catalog: Catalog, table: Table, format: str) -> None:
     """Writes a run's best weights as a model that takes raw rows, and compares its predictions with the run's own.
 
     Args:
@@ -91,12 +91,12 @@ def export_pieces(pieces: Pieces, first: Mapping[str, np.ndarray], *, format: st
     has_targets = pieces.parts.step.learns_targets
     rows = export.raw_rows(first, preprocessing)
     inputs, _, _ = feed.sample(pieces.examples, len(next(iter(rows.values()))))
-    expected = export.predictions(model(inputs, training=False), preprocessing, has_targets)
-    path = export.write(export.portable(model, preprocessing, has_targets), format, folder)
-    return export.check(path, format, rows, expected)
+    expected = export.predictions(model(inputs, training=False), preprocessing, has_targets=has_targets)
+    path = export.write(export.portable(model, preprocessing, has_targets=has_targets), format, folder=folder)
+    return export.check(path, format, rows=rows, expected=expected)
 
 
-def predict(settings: Settings, folder: RunFolder, catalog: Catalog, table: Table, out: Path) -> None:
+def predict(settings: Settings, folder: RunFolder, *, catalog: Catalog, table: Table, out: Path) -> None:
     """Writes what a run's best weights predict for rows that may have no target.
 
     A regression's file has a column with the target's name; a classification's has one with the likeliest class, and
@@ -113,10 +113,12 @@ def predict(settings: Settings, folder: RunFolder, catalog: Catalog, table: Tabl
     fitted = Preprocessing.from_fields(folder.read_preprocessing())
     names = settings.data.params.get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
-    rows = with_any_targets(table, fitted, names)
+    rows = with_any_targets(table, fitted, names=names)
     pieces = build_pieces(settings, catalog, table=rows, fitted=fitted)
     _program_with_best(pieces, saved)
-    columns = predictions.columns(pieces.parts.model, pieces.examples, names, pieces.parts.step.learns_targets)
+    columns = predictions.columns(
+        pieces.parts.model, pieces.examples, names=names, learns_targets=pieces.parts.step.learns_targets
+    )
     predictions.write(columns, out)
     console = Terminal()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")

@@ -112,7 +112,7 @@ def format_bytes(size: float) -> str:
     return f"{size:.4g} GiB"
 
 
-def print_summary(console: Console, run: Mapping[str, Any], folder: Path, checkpoint: Path) -> None:
+def print_summary(console: Console, run: Mapping[str, Any], *, folder: Path, checkpoint: Path) -> None:
     """Prints the table of the best epoch, the last one and the test, and the paths that a person needs next."""
     best, last = run["best"], run["metrics"]
     best_split = best.get("monitor", "val/loss").partition("/")[0]

@@ -88,7 +88,7 @@ class Record(Observer):
         record._open(lengths)
         if record.board and (not lengths or run["step"] == run.get("branch", {}).get("step")):
             for tag, content in (("config", pieces.settings.to_dict()), ("groups", run["groups"])):
-                record.board.write_text(tag, _as_markdown(content), run["step"])
+                record.board.write_text(tag, _as_markdown(content), step=run["step"])
         return record
 
     def _open(self, lengths: Mapping[str, int]) -> None:
@@ -172,14 +172,14 @@ class Record(Observer):
     def _save(self, step: int, arrays: Mapping[str, np.ndarray], seconds: Mapping[str, float | None]) -> None:
         """Saves a state. If the disk refuses, training continues, and the next checkpoint is another attempt."""
         try:
-            self._write(step, arrays, seconds)
+            self._write(step, arrays, seconds=seconds)
         except ResourceError as error:
             log.warning("%s. Training continues, and the next checkpoint is another attempt", error)
             self._refusal = error
         else:
             self._refusal = None
 
-    def _write(self, step: int, arrays: Mapping[str, np.ndarray], seconds: Mapping[str, float | None]) -> None:
+    def _write(self, step: int, arrays: Mapping[str, np.ndarray], *, seconds: Mapping[str, float | None]) -> None:
         self.writer.flush()  # the lengths in the checkpoint must be true after a power cut too
         pieces = self._pieces
         extra = {
@@ -230,7 +230,7 @@ def write_block(
             writer.write_steps(step, values | {f"lr/{name}": float(rate) for name, rate in rates})
         if step in ended:
             k = ended[step]
-            writer.write_epoch(first_epoch + k + 1, step, result.by_split(k), bool(result.improved[k]))
+            writer.write_epoch(first_epoch + k + 1, step, values=result.by_split(k), is_best=bool(result.improved[k]))
 
 
 def _as_markdown(content: Any) -> str:

@@ -71,7 +71,7 @@ def stopping_on_signals(console: Console, folder: RunFolder) -> Iterator[list[in
         yield signals
 
 
-def end_at_once(console: Console, folder: RunFolder, number: int) -> None:
+def end_at_once(console: Console, folder: RunFolder, *, number: int) -> None:
     """Restores the terminal and writes `run.json`, before a second signal ends the process."""
     console.show_cursor()
     run = folder.read_run()

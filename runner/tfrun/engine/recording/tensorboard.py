@@ -39,19 +39,19 @@ class TensorBoard:
         self._files: dict[str, Journal] = {}
 
     def write_steps(self, step: int, values: Mapping[str, float]) -> None:
-        self._write("train", step, values)
+        self._write("train", step, values=values)
 
     def write_epoch(
-        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+        self, epoch: int, step: int, *, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
         for split, by_name in values.items():
             if split != "train":  # train has a finer curve over steps, but only of what each step gives: the loss
-                self._write(split, step, by_name)
+                self._write(split, step, values=by_name)
             else:
-                self._write(split, step, {name: value for name, value in by_name.items() if name != "loss"})
-            self._write(split, epoch, {f"epoch_{name}": value for name, value in by_name.items()})
+                self._write(split, step, values={name: value for name, value in by_name.items() if name != "loss"})
+            self._write(split, epoch, values={f"epoch_{name}": value for name, value in by_name.items()})
 
-    def write_text(self, tag: str, markdown: str, step: int = 0) -> None:
+    def write_text(self, tag: str, markdown: str, *, step: int = 0) -> None:
         """Writes a text, shown as Markdown in the Text tab."""
         metadata = summary_pb2.SummaryMetadata(
             plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text"),
@@ -63,17 +63,17 @@ class TensorBoard:
         self._event(
             "train",
             step,
-            summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]),
+            summary=summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, tensor=tensor, metadata=metadata)]),
         )
 
-    def write_image(self, split: str, tag: str, step: int, png: bytes) -> None:
+    def write_image(self, split: str, tag: str, *, step: int, png: bytes) -> None:
         """Writes a picture, shown in the Images tab."""
         width, height = struct.unpack(">II", png[16:24])  # where every PNG has them
         image = summary_pb2.Summary.Image(encoded_image_string=png, width=width, height=height, colorspace=3)
-        self._event(split, step, summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, image=image)]))
+        self._event(split, step, summary=summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, image=image)]))
 
     def write_hparams(
-        self, run_id: str, hparams: Mapping[str, Any], metrics: Mapping[str, float], status: str = "completed"
+        self, run_id: str, hparams: Mapping[str, Any], *, metrics: Mapping[str, float], status: str = "completed"
     ) -> None:
         """Writes one row of the HParams table; what didn't complete says so in its name, as the table has no column.
 
@@ -86,16 +86,16 @@ class TensorBoard:
         }
         name = run_id if status == "completed" else f"{run_id} {status}"
         ended = api_pb2.STATUS_FAILURE if status in ("failed", "diverged") else api_pb2.STATUS_SUCCESS
-        self._event("hparams", 0, hparams_summary.hparams_pb(values, trial_id=name))
-        self._event("hparams", 0, hparams_sessions.session_end_pb(ended, self._clock()))
-        self._write("hparams", 0, metrics)
+        self._event("hparams", 0, summary=hparams_summary.hparams_pb(values, trial_id=name))
+        self._event("hparams", 0, summary=hparams_sessions.session_end_pb(ended, self._clock()))
+        self._write("hparams", 0, values=metrics)
 
-    def _write(self, split: str, step: int, values: Mapping[str, float]) -> None:
+    def _write(self, split: str, step: int, *, values: Mapping[str, float]) -> None:
         if values:
             value = [summary_pb2.Summary.Value(tag=tag, simple_value=number) for tag, number in values.items()]
-            self._event(split, step, summary_pb2.Summary(value=value))
+            self._event(split, step, summary=summary_pb2.Summary(value=value))
 
-    def _event(self, split: str, step: int, summary: Any) -> None:
+    def _event(self, split: str, step: int, *, summary: Any) -> None:
         if split not in self._files:
             self._files[split] = self._open(split)
         event = event_pb2.Event(wall_time=self._clock(), step=step)

@@ -27,7 +27,7 @@ class EpochMetrics:
     """
 
     def __init__(
-        self, metrics: Sequence[Any], targets: Mapping[str, TargetScale], outputs: Sequence[str] | None = None
+        self, metrics: Sequence[Any], targets: Mapping[str, TargetScale], *, outputs: Sequence[str] | None = None
     ):
         self.loss_mean = keras.metrics.Mean("loss")
         self.metrics = list(metrics)

@@ -168,14 +168,16 @@ class Stream:
         return self._reader.submit(lambda: self._read(_padded_to(rows, length)))
 
     def _read(self, rows: np.ndarray) -> Any:
-        data = tf.nest.map_structure(lambda array: _as_tensor(arrays.take(array, rows, dtype_of(array))), self._arrays)
+        data = tf.nest.map_structure(
+            lambda array: _as_tensor(arrays.take(array, rows, dtype=dtype_of(array))), self._arrays
+        )
         return self._strategy.experimental_distribute_values_from_function(lambda _: data)
 
 
 def sample(examples: Examples, count: int = 2) -> Any:
     """Returns the first `count` examples, (inputs, targets, weights), as the program gets them."""
     rows = np.arange(count)
-    return tf.nest.map_structure(lambda array: arrays.take(array, rows, dtype_of(array)), examples.arrays)
+    return tf.nest.map_structure(lambda array: arrays.take(array, rows, dtype=dtype_of(array)), examples.arrays)
 
 
 def data_bytes(examples: Examples) -> int:

@@ -57,7 +57,7 @@ class BlockSizer:
         max_steps: how many steps a block has at most.
     """
 
-    def __init__(self, seconds: float, first_steps: int, max_steps: int):
+    def __init__(self, seconds: float, first_steps: int, *, max_steps: int):
         self._seconds = seconds
         self._num_steps = first_steps
         self._max_steps = max_steps
@@ -123,7 +123,7 @@ def train(
         result = yield Block(step, num_steps)
         timing.add_block(len(result.losses), timing.clock() - before)
         failpoints.reach("epoch" if len(result.train) else "block")
-        _observe(step, result, plan.steps_per_epoch, observers)
+        _observe(step, result, steps_per_epoch=plan.steps_per_epoch, observers=observers)
         step += len(result.losses)
 
         if not result.finite and roll_back:
@@ -149,7 +149,7 @@ def train(
     return reason or ("paused" if plan.is_paused(step) else "last step")
 
 
-def _observe(first_step: int, result: BlockResult, steps_per_epoch: int, observers: Sequence[Observer]) -> None:
+def _observe(first_step: int, result: BlockResult, *, steps_per_epoch: int, observers: Sequence[Observer]) -> None:
     """Shows observers a block, and the epochs that ended in it."""
     for observer in observers:
         observer.on_block(first_step, result)

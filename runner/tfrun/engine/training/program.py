@@ -217,7 +217,7 @@ class Program:
         values = self._call(lanes, batches[0].data, rows=rows, on=on_tensor, first_step=first_step, num_steps=num_steps)
         return [self._result(_lane(values, k)) for k in range(lanes.count)]
 
-    def batches(self, feed: Feed, first_step: int, num_steps: int) -> Selection:
+    def batches(self, feed: Feed, first_step: int, *, num_steps: int) -> Selection:
         """Returns the batches of a block's steps, their rows padded to those of the longest block."""
         return feed.batches(first_step, num_steps, length=self.max_steps * self._graph.batch_size)
 
@@ -229,7 +229,7 @@ class Program:
         return dict(zip(self.names, self._epoch_end.read().numpy().tolist(), strict=True))
 
     def _run(self, first_step: int, num_steps: int) -> BlockResult:
-        batches = self.batches(self.feed, first_step, num_steps)
+        batches = self.batches(self.feed, first_step, num_steps=num_steps)
         values = self._call(
             ALONE, batches.data, rows=batches.rows, on=tf.constant(True), first_step=first_step, num_steps=num_steps
         )

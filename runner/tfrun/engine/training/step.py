@@ -144,7 +144,7 @@ class Step:
         rates = tf.stack([group.learning_rate(step) for group in self.active])
 
         def update() -> tf.Tensor:
-            self._update(computed.by_group, computed.outputs, rates, step)
+            self._update(computed.by_group, computed.outputs, rates=rates, step=step)
             self.metrics.loss_mean.update_state(loss)
             if self.options.averages is not None:
                 self.options.averages.update(step)
@@ -274,7 +274,7 @@ class Step:
             squares = squares[:size] + squares[size : 2 * size]
         return tf.reduce_sum(squares) + rest
 
-    def _update(self, gradients: Any, outputs: Any, rates: tf.Tensor, step: tf.Tensor) -> None:
+    def _update(self, gradients: Any, outputs: Any, *, rates: tf.Tensor, step: tf.Tensor) -> None:
         for k, group in enumerate(self.active):
             group.optimizer.learning_rate.assign(rates[k])
             apply = functools.partial(self._apply, k, gradients[k], rates[k])

@@ -65,17 +65,19 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
     variable_bytes = sum(array.nbytes for array in state.read().values())
     _report(
         {
-            f"{group}={getattr(settings, group).name}": _findings_with_data(group, pieces, catalog)
+            f"{group}={getattr(settings, group).name}": _findings_with_data(group, pieces, catalog=catalog)
             for group in options.groups
         }
     )
-    _print_pieces(console, pieces, variable_bytes)
+    _print_pieces(console, pieces, variable_bytes=variable_bytes)
     for format in options.formats:
         with tempfile.TemporaryDirectory() as folder:
             difference = export_pieces(pieces, first, format=format, folder=Path(folder))
         say(console, f"export  {format} holds this model: predictions at most {difference:.2g} off, in a clean process")
     if options.parity_steps:
-        _check_parity(console, parity.compare(program, state, num_steps=options.parity_steps), options.parity_steps)
+        _check_parity(
+            console, parity.compare(program, state, num_steps=options.parity_steps), num_steps=options.parity_steps
+        )
     say(console, "All that can be checked without training is in order.")
 
 
@@ -98,7 +100,7 @@ def check_contracts(components: Sequence[tuple[str, ComponentSettings]], catalog
     _report(findings)
 
 
-def _findings_with_data(group: str, pieces: Pieces, catalog: Catalog) -> list[Finding]:
+def _findings_with_data(group: str, pieces: Pieces, *, catalog: Catalog) -> list[Finding]:
     """Returns the findings on a data set, a model or an algorithm, whose contracts need the config's data."""
     settings = pieces.settings
     step = pieces.parts.step
@@ -109,7 +111,7 @@ def _findings_with_data(group: str, pieces: Pieces, catalog: Catalog) -> list[Fi
     if group == "algorithm":
         return collect(data_contracts.check_algorithm(step, batch))
     outputs = examples.preprocessing.num_outputs if step.learns_targets else None
-    make = partial(build_model, settings.model, catalog, examples.preprocessing)
+    make = partial(build_model, settings.model, catalog, preprocessing=examples.preprocessing)
     return collect(data_contracts.check_model(make, batch[0], num_outputs=outputs))
 
 
@@ -129,7 +131,7 @@ def _report(findings: Mapping[str, Sequence[Finding]]) -> None:
         raise ContractError(f"check: {len(broken)} of {total} promises aren't kept: {'; '.join(broken)}")
 
 
-def _print_pieces(console: Console, pieces: Pieces, variable_bytes: int) -> None:
+def _print_pieces(console: Console, pieces: Pieces, *, variable_bytes: int) -> None:
     """Prints the data, the model, the groups and the memory of a run."""
     described = pieces.describe()
     data = described["data"]
@@ -150,7 +152,7 @@ def _print_pieces(console: Console, pieces: Pieces, variable_bytes: int) -> None
     say(console, f"memory  {memory}")
 
 
-def _check_parity(console: Console, differences: Sequence[parity.Difference], num_steps: int) -> None:
+def _check_parity(console: Console, differences: Sequence[parity.Difference], *, num_steps: int) -> None:
     """Prints how far compiled steps are from the same steps in Python. Raises ParityError if that is too far."""
     for mode, off, tensor, _ in differences:
         furthest = f"at most {off:.2g} off, {tensor}" if off else "the same bits"
