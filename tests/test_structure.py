@@ -30,6 +30,9 @@ CONFIG = (  # it stops above the engine
     "omegaconf",
 )
 
+MIRRORED = ("engine",)  # wings in which each module has a test file of its name
+WITHOUT_TESTS = {"__init__": "empty, except for the engine's, which turns on the cache that test_xla_cache.py tests"}
+
 # Where private names of libraries stand, and the modules that are private though their names don't begin with `_`.
 PRIVATE = ("engine/private.py", "config/hydra_private.py", "sweep/optuna_private.py")
 PRIVATE_MODULES = ("keras.src", "tensorflow.python", "tensorboard.compat")
@@ -240,6 +243,15 @@ def test_a_private_name_is_found(line: str, tmp_path: Path) -> None:
     file = tmp_path / "module.py"
     file.write_text(line)
     assert [*private_modules(file), *private_attributes(file)]
+
+
+@pytest.mark.parametrize("wing", MIRRORED)
+def test_tests_mirror_the_modules(wing: str, root: Path) -> None:
+    """`engine/training/loop.py` is tested in `tests/engine/training/test_loop.py`; no test file is of another name."""
+    modules = {file.relative_to(root / PACKAGE) for file in files(root, f"{PACKAGE}/{wing}")}
+    tested = {path for path in modules if path.stem not in WITHOUT_TESTS}
+    tests = {file.relative_to(root / "tests") for file in (root / "tests" / wing).rglob("test_*.py")}
+    assert {path.with_name(f"test_{path.name}") for path in tested} == tests
 
 
 def test_no_file_means_nothing(root: Path) -> None:

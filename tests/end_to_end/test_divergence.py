@@ -65,10 +65,9 @@ def test_a_run_may_roll_back_and_continue_at_lower_rates(folder: Path) -> None:
     assert cli.main([*words, "name=rolled_back"]) == 0
     (path,) = folder.glob("outputs/rolled_back/*")
     run = json.loads((path / "run.json").read_text())
-    assert [rollback["to"] for rollback in run["rollbacks"]] == [0] * len(run["rollbacks"]) and run["rollbacks"]
-    assert [rollback["rates"] for rollback in run["rollbacks"]] == [
-        0.5 ** (k + 1) for k in range(len(run["rollbacks"]))
-    ]
+    rollbacks = run["rollbacks"]
+    assert rollbacks and {rollback["to"] for rollback in rollbacks} == {0}
+    assert [rollback["rates"] for rollback in rollbacks] == [0.5 ** (k + 1) for k in range(len(rollbacks))]
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [*range(1, 41), 40]  # no epoch twice
     assert run["metrics"]["val/loss"] < 1

@@ -120,28 +120,6 @@ def test_the_model_s_own_metric_is_reported_for_each_split(tmp_path: Path) -> No
     assert all(0 < value < 5 for value in values)
 
 
-def test_a_confusion_matrix_is_drawn(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    of(tmp_path, *DIGITS, "model=linear", "metric=[confusion_matrix]")
-    for split in ("val", "test"):
-        accumulator = EventAccumulator(str(only_run(tmp_path) / "tensorboard" / split))
-        accumulator.Reload()
-        (image,) = accumulator.Images("confusion_matrix")
-        assert image.encoded_image_string.startswith(b"\x89PNG")
-        assert image.width == image.height == 90 + 10 * 56
-
-
-def test_what_a_generator_makes_is_drawn(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    of(tmp_path, "experiment=gan_digits")
-    accumulator = EventAccumulator(str(only_run(tmp_path) / "tensorboard" / "val"))
-    accumulator.Reload()
-    (image,) = accumulator.Images("generated")
-    assert image.width == image.height == 8 * (64 + 2)
-
-
 def test_a_stage_shows_in_the_learning_rate(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -36,6 +36,14 @@ class Small:
 
         return load_catalog()
 
+    @property
+    def only_run(self) -> RunFolder:
+        """The only run so far, whose training may have raised an error."""
+        from tfrun.files.runs import RunFolder
+
+        (path,) = self.root.glob("outputs/*/*")
+        return RunFolder(path)
+
     def table(self, *overrides: str) -> Any:
         """Returns the raw rows."""
         from tfrun.data.sources import load_table
@@ -61,6 +69,7 @@ class Small:
         """Trains a run in a folder that exists, and returns the exit code."""
         from tfrun.engine import experiment
 
+        options.setdefault("reuse", experiment.Reuse())  # not what other tests have left in the process
         return experiment.train(
             self.settings(*WORDS, "trainer.max_epochs=2", *overrides),
             folder,

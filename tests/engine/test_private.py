@@ -86,7 +86,7 @@ def _not_watching(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("library", "owner", "name", "use"), NAMES, ids=[name for _, _, name, _ in NAMES])
-def test_a_name_that_is_gone_is_missed(
+def test_a_private_name_that_is_gone_is_reported(
     library: str, owner: Any, name: str, use: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use()
@@ -97,7 +97,7 @@ def test_a_name_that_is_gone_is_missed(
 
 
 @pytest.mark.parametrize("name", ["_trainable_variables", "_trainable_variables_indices"])
-def test_an_optimizer_s_attribute_that_is_gone_is_missed(name: str) -> None:
+def test_an_attribute_of_an_optimizer_that_is_gone_is_reported(name: str) -> None:
     optimizer = built_sgd()[1]
     delattr(optimizer, name)
     with (
@@ -107,7 +107,7 @@ def test_an_optimizer_s_attribute_that_is_gone_is_missed(name: str) -> None:
         pass
 
 
-def test_a_method_that_can_t_be_replaced_is_missed() -> None:
+def test_a_method_that_can_not_be_replaced_is_reported() -> None:
     class Stubborn(keras.layers.Layer):
         def __setattr__(self, name: str, value: Any) -> None:
             if name != "call":
@@ -117,7 +117,7 @@ def test_a_method_that_can_t_be_replaced_is_missed() -> None:
         private.replace_method(Stubborn(), "call", lambda x: x)
 
 
-def test_a_layer_s_metrics_that_are_gone_are_missed() -> None:
+def test_metrics_of_a_layer_that_are_gone_are_reported() -> None:
     layer = keras.layers.Dense(1)
     layer.mean = keras.metrics.Mean()
     assert private.own_metrics(layer) == [layer.mean]
@@ -126,7 +126,7 @@ def test_a_layer_s_metrics_that_are_gone_are_missed() -> None:
         private.own_metrics(layer)
 
 
-def test_a_gpu_s_memory_limit_that_is_gone_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_memory_limit_of_a_gpu_that_is_gone_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     class Device:
         device_type = "GPU"
 
@@ -136,7 +136,7 @@ def test_a_gpu_s_memory_limit_that_is_gone_is_missed(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("module", "library"), MODULES.items())
-def test_a_module_that_is_gone_is_missed(module: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_module_that_is_gone_is_reported(module: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     package, _, name = module.rpartition(".")
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delattr(sys.modules[package], name, raising=False)
@@ -158,7 +158,7 @@ assert before == (random_seed.get_seed, context.pywrap_tfe.TFE_ContextClearCache
     assert done.returncode == 0, done.stderr
 
 
-def test_gradients_are_not_summed_over_replicas_once_more() -> None:
+def test_gradients_are_not_summed_over_replicas_again() -> None:
     """One replica's gradient is 1 and a step's length 1: without Keras' sum the variable moves by 1, with it by 2."""
     code = """
 import keras, tensorflow as tf
@@ -235,7 +235,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return times
 
 
-def test_kernels_stay_where_only_stateless_ops_are_random(forgotten: list[int]) -> None:
+def test_kernels_are_kept_if_only_stateless_ops_are_random(forgotten: list[int]) -> None:
     drawn = []
     for seed in (1, 2, 1):
         begin_run(seed)
@@ -244,7 +244,7 @@ def test_kernels_stay_where_only_stateless_ops_are_random(forgotten: list[int]) 
     assert forgotten == []
 
 
-def test_they_go_where_an_op_has_a_state_of_its_own(forgotten: list[int]) -> None:
+def test_kernels_are_forgotten_if_an_op_has_a_state(forgotten: list[int]) -> None:
     drawn = []
     for _ in range(3):
         begin_run()

@@ -74,7 +74,7 @@ def test_a_second_trial_of_the_same_structure_uses_the_same_program(small: Any, 
     assert trial(small, reuse, *words) == first  # nothing of the second trial is left
     (program,) = programs
     assert program.traces.reasons["block, xla_loop"] == ["first"]
-    assert trial(small, Reuse(), *others) == second  # as in a process of its own
+    assert trial(small, Reuse(), *others) == second  # as in a new process
 
     trial(small, reuse, *others, "model.hidden_units=[5]", "trainer.compile=eager")
     assert len(programs) == 3
@@ -94,7 +94,7 @@ def test_trials_that_differ_in_learning_rates_are_built_once(small: Any, built: 
     for change in ("seed=3", "loss.delta=0.4", "data.validation_split=0.3"):
         trial(small, reuse, *words, change)
     assert len(built) == 5
-    assert trial(small, Reuse(), *words, *rates) == other  # as in a process of its own
+    assert trial(small, Reuse(), *words, *rates) == other  # as in a new process
 
 
 def test_beginnings_are_kept_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Runs exported by the real command, each checked in a process of its own."""
+"""Runs exported by the command, each export checked in a new process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trained(root: Path, *words: str) -> Path:
     return run
 
 
-def test_a_table_with_numbers_and_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_with_numbers_and_text_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = trained(tmp_path)
     capsys.readouterr()
     assert cli.main(["export", str(run), "format=saved_model"]) == 0
@@ -38,7 +38,7 @@ def test_a_table_with_numbers_and_text(tmp_path: Path, capsys: pytest.CaptureFix
     outputs = model.serve(
         {name: tf.constant(value, tf.float32) for name, value in row.items()} | {"sex": tf.constant([["?"]])}
     )
-    assert 0 < float(outputs[0, 0]) < 350  # in the target's own unit, whatever is empty or unseen
+    assert 0 < float(outputs[0, 0]) < 350  # in the unit of the target, although values are empty or unseen
 
 
 @pytest.mark.parametrize(
@@ -49,19 +49,19 @@ def test_a_table_with_numbers_and_text(tmp_path: Path, capsys: pytest.CaptureFix
     ],
     ids=["array", "subclassed"],
 )
-def test_keras_format(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_are_exported_for_keras(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = trained(tmp_path, *words)
     assert cli.main(["export", str(run), "format=keras"]) == 0
     assert "predictions at most" in capsys.readouterr().out
     assert (run / "export" / "model.keras").is_file()
 
 
-def test_saved_model_of_a_model_with_its_own_metric(tmp_path: Path) -> None:
+def test_a_model_with_a_metric_is_exported(tmp_path: Path) -> None:
     run = trained(tmp_path, "model=reconstructing_regressor")
     assert cli.main(["export", str(run), "format=saved_model"]) == 0
 
 
-def test_what_a_format_cannot_hold_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_format_that_can_not_hold_the_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = trained(tmp_path)
     assert cli.main(["export", str(run), "format=savedmodel"]) == 2
     assert "Did you mean 'saved_model'" in capsys.readouterr().err
@@ -74,7 +74,11 @@ def test_what_a_format_cannot_hold_is_told(tmp_path: Path, capsys: pytest.Captur
 def test_predictions_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained(tmp_path, *DIGITS, "model=linear")
     right = export.predictions
-    monkeypatch.setattr(export, "predictions", lambda *args: {name: 1.01 * own for name, own in right(*args).items()})
+
+    def wrong(*args: Any) -> dict[str, Any]:
+        return {name: 1.01 * values for name, values in right(*args).items()}
+
+    monkeypatch.setattr(export, "predictions", wrong)
     assert cli.main(["export", str(run), "format=keras"]) == 2
 
 
@@ -84,16 +88,16 @@ def write_reviews(path: Path) -> list[str]:
     words = np.array(["good", "bad", "big", "red", "old", "new"])
     lines = ["words,size,city,sold"]
     for _ in range(400):
-        own = random.choice(words, random.integers(0, 6))
+        chosen = random.choice(words, random.integers(0, 6))
         city, size = random.choice(["Aix", "Ulm", ""]), random.normal()
-        lines.append(f"{' '.join(own)},{size:.3f},{city},{'yes' if 'good' in own else 'no'}")
+        lines.append(f"{' '.join(chosen)},{size:.3f},{city},{'yes' if 'good' in chosen else 'no'}")
     path.write_text("\n".join(lines) + "\n")
     text = "data.text={words: {name: tokens, length: 8}, city: {name: hash, bins: 7}}"
     return ["data=csv", f"data.path={path}", "data.target=sold", text, "metric=[accuracy]", "loss=binary_crossentropy"]
 
 
 @pytest.mark.parametrize("model", ["wide_deep", "mlp"])
-def test_words_and_hashed_texts_are_learnt_from_and_exported(model: str, tmp_path: Path) -> None:
+def test_words_and_hashed_texts_are_exported(model: str, tmp_path: Path) -> None:
     words = write_reviews(tmp_path / "reviews.csv")
     run = trained(tmp_path, *words, f"model={model}", *LONG)
     assert json.loads((run / "run.json").read_text())["metrics"]["test/accuracy"] > 0.9
@@ -115,9 +119,7 @@ def test_a_sequence_of_words_is_exported(tmp_path: Path) -> None:
     assert cli.main(["export", str(run), "format=keras"]) == 0
 
 
-def test_whether_a_format_holds_the_model_is_known_before_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_says_whether_a_format_can_hold_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", "model=autoencoder", *DIGITS[:1], "algorithm=reconstruct", "loss=mse", "metric=none",
                      "format=saved_model"]) == 0  # fmt: skip
     assert "saved_model holds this model" in capsys.readouterr().out
@@ -128,7 +130,7 @@ def test_whether_a_format_holds_the_model_is_known_before_training(
     assert "Did you mean 'litert'?" in capsys.readouterr().err
 
 
-def test_several_targets_each_with_its_own_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_targets_of_different_tasks_are_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     random = np.random.default_rng(0)
     x, y = random.uniform(-1, 1, (2, 600))
     kinds = np.array(["low", "middle", "high"])[np.digitize(y, [-0.3, 0.3])]
@@ -182,8 +184,8 @@ def test_rows_without_a_target_are_predicted(tmp_path: Path, capsys: pytest.Capt
     assert "data.columns: no such column" in capsys.readouterr().err
 
 
-def test_a_regression_s_predictions_are_those_of_its_export(tmp_path: Path) -> None:
-    run, out = trained(tmp_path), tmp_path / "found.parquet"
+def test_predictions_of_a_regression_are_those_of_its_export(tmp_path: Path) -> None:
+    run, out = trained(tmp_path), tmp_path / "predictions.parquet"
     assert cli.main(["predict", str(run), f"out={out}"]) == 0
     assert cli.main(["export", str(run), "format=saved_model"]) == 0
     data = load_diabetes(scaled=False)
@@ -193,13 +195,13 @@ def test_a_regression_s_predictions_are_those_of_its_export(tmp_path: Path) -> N
     rows["sex"] = tf.constant([[str(int(value))] for value in data.data[:, 1]])
     loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
     expected = loaded.serve(rows)
-    found = parquet.read_table(out)
-    assert found.column_names == ["progression"]
-    np.testing.assert_allclose(found["progression"].to_numpy(), expected[:, 0], rtol=1e-4)
+    predictions = parquet.read_table(out)
+    assert predictions.column_names == ["progression"]
+    np.testing.assert_allclose(predictions["progression"].to_numpy(), expected[:, 0], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("format", "module"), [("onnx", "tf2onnx"), ("litert", "ai_edge_litert")])
-def test_formats_of_other_libraries(format: str, module: str, tmp_path: Path) -> None:
+def test_formats_of_other_libraries_are_exported(format: str, module: str, tmp_path: Path) -> None:
     pytest.importorskip(module, reason=f"the extra {format} isn't installed")
     lines = [f"{k / 7:.3f},{k % 5},{k * k / 50:.3f}" for k in range(80)]
     (tmp_path / "odd.csv").write_text("\n".join(["a size,b/c,y", *lines]) + "\n")

@@ -1,3 +1,5 @@
+"""Jobs in a background thread."""
+
 from __future__ import annotations
 
 import subprocess
@@ -20,7 +22,7 @@ def full_disk() -> None:
     raise ResourceError("no space left")
 
 
-def test_jobs_are_done_in_order_in_a_thread_of_their_own() -> None:
+def test_jobs_are_done_in_order_in_another_thread() -> None:
     done: list[tuple[int, bool]] = []
     with Background() as background:
         for number in range(100):
@@ -29,7 +31,7 @@ def test_jobs_are_done_in_order_in_a_thread_of_their_own() -> None:
         assert done == [(number, False) for number in range(100)]
 
 
-def test_a_job_says_when_it_is_done() -> None:
+def test_an_event_is_set_when_a_job_is_done() -> None:
     gate = threading.Event()
     with Background() as background:
         first, second = background.submit(gate.wait), background.submit(lambda: None)
@@ -47,7 +49,7 @@ def test_leaving_waits_for_all_jobs() -> None:
     assert done == [0, 1, 2, 3, 4]
 
 
-def test_training_s_own_error_waits_for_the_jobs_before_it() -> None:
+def test_an_error_in_the_context_waits_for_the_jobs_before_it() -> None:
     done: list[int] = []
     with pytest.raises(ZeroDivisionError), Background() as background:
         background.submit(time.sleep, 0.05)
@@ -83,7 +85,7 @@ def test_an_error_is_raised_on_leaving() -> None:
         background.submit(full_disk)
 
 
-def test_a_job_s_error_comes_before_training_s_own() -> None:
+def test_the_error_of_a_job_comes_before_one_in_the_context() -> None:
     """The job was submitted earlier, and what training reports, that a state is saved for instance, may be untrue."""
     with pytest.raises(ResourceError) as caught, Background() as background:
         background.submit(full_disk)
@@ -110,7 +112,7 @@ def test_submitting_waits_while_too_many_jobs_wait() -> None:
         training.join()
 
 
-def test_what_a_job_holds_is_freed_before_it_counts_as_done() -> None:
+def test_the_arguments_of_a_job_are_freed_before_it_counts_as_done() -> None:
     array = np.zeros(3)
     gone = weakref.ref(array)
     with Background() as background:
@@ -120,7 +122,7 @@ def test_what_a_job_holds_is_freed_before_it_counts_as_done() -> None:
         assert ended.wait(PATIENCE_SECONDS) and gone() is None
 
 
-def test_there_is_no_thread_before_it_is_entered_nor_after() -> None:
+def test_there_is_a_thread_only_inside_the_context() -> None:
     before = threading.active_count()
     background = Background()
     assert threading.active_count() == before

@@ -1,14 +1,20 @@
+"""What signals do to a run."""
+
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tfrun.engine.recording.signals import stop_on_signals
+from tfrun.engine.recording.signals import end_at_once, stop_on_signals, stopping_on_signals
+from tfrun.files.runs import RunFolder
 
 TWICE = """
 import os, signal, time
@@ -25,7 +31,7 @@ with stop_on_signals(lambda number: say("first", number), lambda number: say("en
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_taken_note_of(number: signal.Signals) -> None:
+def test_the_first_signal_is_reported(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     reported: list[int] = []
     with stop_on_signals(reported.append, before_end=lambda number: None) as received:
@@ -42,3 +48,24 @@ def test_the_second_signal_ends_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, timeout=25)
     assert done.returncode == 128 + signal.SIGTERM
     assert done.stdout.splitlines() == ["first 2", "ending 15"]
+
+
+def test_the_first_signal_says_what_happens_next(tmp_path: Path) -> None:
+    out = io.StringIO()
+    with stopping_on_signals(Console(file=out, width=100), RunFolder(tmp_path)) as received:
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while not out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert received == [signal.SIGTERM]
+    assert "SIGTERM: stopping after this block, saving the state" in out.getvalue()
+
+
+def test_the_second_signal_is_recorded(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.write_run({"status": "running", "step": 40, "ended": None, "error": None})
+    end_at_once(Console(file=io.StringIO()), folder, signal.SIGINT)
+    run = folder.read_run()
+    assert (run["status"], run["error"]["exit_code"]) == ("stopped", 130)
+    assert run["error"]["message"] == "ended at once by a second signal; saved up to step 40"
+    assert run["ended"] is not None

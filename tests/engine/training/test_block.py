@@ -17,6 +17,7 @@ from tfrun.engine.training.vectorize import ALONE
 
 DATA = (tf.constant([[1.0], [2.0], [np.inf]]), tf.constant([[1.0], [0.0], [0.0]]), ())
 ROWS = [0, 1, 1, 0, 0, 0]
+NO_ROWS = Validation(None, 1)
 
 
 def by_hand(rows: list[int], w: float = 0.0) -> list[float]:
@@ -41,7 +42,7 @@ def make(build: Any, *, patience: int | None = None) -> tuple[BlockGraph, keras.
     return graph, model
 
 
-def run(graph: BlockGraph, rows: list[int], *span: int, validation: Any = Validation(None, 1)) -> BlockValues:
+def run(graph: BlockGraph, rows: list[int], *span: int, validation: Validation | None = NO_ROWS) -> BlockValues:
     padded = tf.constant(rows + [0] * (6 - len(rows)))
     return graph.run(
         ALONE,

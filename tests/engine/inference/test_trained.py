@@ -1,0 +1,83 @@
+"""What is done with a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_diabetes
+
+from tfrun.engine.inference import export, trained
+from tfrun.errors import CheckpointError, DataError
+from tfrun.files import runs
+
+WORDS = ["model=linear", "data.batch_size=64"]
+
+
+def evaluated(lines: list[str]) -> dict[str, float]:
+    return {name: float(value) for name, value in (line.split() for line in lines if line.startswith("test/"))}
+
+
+def test_the_test_split_is_evaluated_as_at_the_end_of_the_run(small: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = small.train()
+    capsys.readouterr()
+    trained.evaluate(small.settings(*WORDS), folder, small.catalog, small.table())
+    lines = capsys.readouterr().out.splitlines()
+    run = folder.read_run()
+    assert lines[0].endswith(", best weights up to step 10")
+    assert lines[1] == f"{run['data']['test']} rows of scikit-learn's diabetes"
+    metrics = {name: value for name, value in run["metrics"].items() if name.startswith("test/")}
+    assert evaluated(lines) == pytest.approx(metrics, rel=1e-5)
+
+
+def test_every_row_of_other_data_is_evaluated(small: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = small.train()
+    capsys.readouterr()
+    trained.evaluate(small.settings(*WORDS), folder, small.catalog, small.table(), other_data=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "442 rows of scikit-learn's diabetes"
+    assert evaluated(lines).keys() == {"test/loss", "test/mae", "test/rmse"}
+
+
+def test_a_run_without_test_rows_can_not_be_evaluated(small: Any) -> None:
+    folder = small.train("data.test_split=0", "trainer.max_epochs=1")
+    settings = small.settings(*WORDS, "data.test_split=0")
+    with pytest.raises(DataError, match="data.test_split: there are no test rows to evaluate on"):
+        trained.evaluate(settings, folder, small.catalog, small.table())
+
+
+def test_a_run_without_a_checkpoint_can_not_be_used(small: Any) -> None:
+    folder = runs.claim(str(small.root), "a")
+    with pytest.raises(CheckpointError, match="the run has no checkpoint yet"):
+        trained.evaluate(small.settings(*WORDS), folder, small.catalog, small.table())
+
+
+def test_predictions_are_written(small: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = small.train("trainer.max_epochs=1"), tmp_path / "out.csv"
+    capsys.readouterr()
+    trained.predict(small.settings(*WORDS), folder, small.catalog, small.table(), out)
+    lines = out.read_text().splitlines()
+    assert lines[0] == '"progression"' and len(lines) == 1 + 442
+    assert "442 rows of scikit-learn's diabetes, progression" in capsys.readouterr().out
+    errors = np.abs(np.array([float(line) for line in lines[1:]]) - load_diabetes(scaled=False).target)
+    trained.evaluate(small.settings(*WORDS), folder, small.catalog, small.table(), other_data=True)
+    assert evaluated(capsys.readouterr().out.splitlines())["test/mae"] == pytest.approx(errors.mean(), rel=1e-5)
+
+
+def test_an_export_is_compared_with_the_run(
+    small: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check in a clean process takes seconds; `test_export.py` does it."""
+    calls: list[Any] = []
+
+    def check(path: Path, format: str, rows: Any, expected: Any) -> float:
+        calls.append((path, format, len(rows["age"]), len(expected["output"])))
+        return 2e-7
+
+    folder = small.train("trainer.max_epochs=1")
+    monkeypatch.setattr(export, "check", check)
+    trained.export_run(small.settings(*WORDS), folder, small.catalog, small.table(), "keras")
+    assert calls == [(folder.exports / "model.keras", "keras", 64, 64)]
+    assert "64 rows, predictions at most 2e-07 off the run's own" in capsys.readouterr().out
