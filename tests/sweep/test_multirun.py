@@ -407,7 +407,7 @@ def test_failed_jobs_are_run_again_on_request_and_jobs_are_added(sweeps: dict[st
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["seed=3"], "a sweep goes on with its own config"),
+        (["seed=3"], "a sweep is resumed with its own config"),
         (["retry=maybe"], "retry: must be true or false. Received: 'maybe'"),
         (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs"),
     ],
