@@ -468,7 +468,7 @@ def test_a_job_is_left_if_it_has_no_end_or_was_killed_or_is_retried(tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["seed=3"], "only hydra.launcher.*, retry=true"),
+        (["seed=3"], "a sweep is resumed with its own config"),
         (["retry=maybe"], "retry: must be true or false. Received: 'maybe'"),
         (["hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs"),
     ],

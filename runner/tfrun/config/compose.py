@@ -26,7 +26,7 @@ from tfrun.config.catalog import Catalog, load_catalog
 from tfrun.config.catalog_source import SCHEME, catalog_options, catalog_source
 from tfrun.config.explain import USER_MISTAKES, explain, explain_missing
 from tfrun.config.overrides import parse, rewrite
-from tfrun.config.plain import plain, to_yaml
+from tfrun.config.plain import plain
 from tfrun.config.sources import Sources, plugin_names, search_path, shipped_configs
 from tfrun.errors import ConfigError, unknown
 
@@ -198,10 +198,3 @@ def _open_repository(
         return hydra_private.open_repository(hydra.config_loader, sources.config_name, overrides=search_paths)
     except USER_MISTAKES as error:
         raise explain(error) from error
-
-
-# The old names and places, until sweep/ and the benchmarks use the new ones.
-Session = Configs
-session = open_configs
-__all__ = ["USER_MISTAKES", "Composed", "Configs", "Session", "Sources", "open_configs", "parse", "plain"]
-__all__ += ["plugin_names", "session", "to_yaml"]
