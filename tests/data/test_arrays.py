@@ -170,10 +170,10 @@ def peak():
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
 
 before = peak()
-stored = StoredArray({str(path)!r}, 0, (400_000, 1000), "uint8")
+stored = StoredArray({str(path)!r}, 0, shape=(400_000, 1000), dtype="uint8")
 for rows in blocks(stored):
     assert not stored[rows].any()
-take(stored, np.arange(0, 400_000, 40), "float32")
+take(stored, np.arange(0, 400_000, 40), dtype="float32")
 assert peak() - before < 100e6, peak() - before
 before = peak()
 array = load(stored, "float16")

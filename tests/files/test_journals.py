@@ -84,7 +84,7 @@ class Remembers:
         self._call("write_steps", step, values)
 
     def write_epoch(
-        self, epoch: int, step: int, values: Mapping[str, Mapping[str, float]], is_best: bool = False
+        self, epoch: int, step: int, *, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
         self._call("write_epoch", epoch, step, values, is_best)
 

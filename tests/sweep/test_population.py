@@ -191,7 +191,7 @@ def test_it_ends_if_all_members_fail(begin: Make, tmp_path: Path) -> None:
     assert population.next(()) is None and population.news()[-1] == "epoch 2: every member has failed"
 
 
-def interrupted(*_: Any) -> None:
+def interrupted(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 

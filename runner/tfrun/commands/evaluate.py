@@ -18,5 +18,5 @@ def run(command_line: CommandLine) -> int:
 
     folder = existing.folder
     with engine(folder.log) as (experiment, _):
-        experiment.evaluate(settings, folder, catalog, table, other_data=bool(existing.overrides))
+        experiment.evaluate(settings, folder, catalog=catalog, table=table, other_data=bool(existing.overrides))
     return 0

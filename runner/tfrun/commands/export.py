@@ -27,7 +27,7 @@ def run(command_line: CommandLine) -> int:
     from tfrun.load_engine import engine
 
     with engine(existing.folder.log) as (experiment, _):
-        experiment.export_run(settings, existing.folder, catalog, table, formats[0])
+        experiment.export_run(settings, existing.folder, catalog=catalog, table=table, format=formats[0])
     return 0
 
 

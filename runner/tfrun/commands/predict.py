@@ -32,7 +32,7 @@ def run(command_line: CommandLine) -> int:
     from tfrun.load_engine import engine
 
     with engine(folder.log) as (experiment, _):
-        experiment.predict(settings, folder, catalog, table, out)
+        experiment.predict(settings, folder, catalog=catalog, table=table, out=out)
     return 0
 
 

@@ -72,7 +72,9 @@ class Grid(Source):
         composer = Composer(configs, sweep, swept=differing_keys(overrides) or swept_keys(sweep), threads=threads)
         jobs = [composer(job_overrides, number) for number, job_overrides in enumerate(overrides)]
         if not jobs:
-            typed = " ".join(sweep.hydra.overrides.task)
+            typed = " ".join(
+                word.lstrip("+") for word in sweep.hydra.overrides.task
+            )  # "+" may be of `overrides.rewrite`
             raise ConfigError(f"-m: a sweep without jobs, because one of its ranges is empty. Received: {typed}")
         mode = jobs[0].settings.checkpoint.mode
         return cls(jobs, composer=composer, mode=mode, num_workers=num_workers)
