@@ -36,26 +36,34 @@ class Engine:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def train(self, config: Any, folder: Any, catalog: Any, table: Any, **options: Any) -> int:
+    @staticmethod
+    def RunOptions(**options: Any) -> dict[str, Any]:
+        return options
+
+    @staticmethod
+    def CheckOptions(**options: Any) -> dict[str, Any]:
+        return options
+
+    def train(self, config: Any, folder: Any, *, catalog: Any, table: Any, options: dict[str, Any]) -> int:
         self.calls.append(("train", config, folder, options))
         if self.error:
             raise self.error
         return 0
 
-    def evaluate(self, config: Any, folder: Any, catalog: Any, table: Any, **options: Any) -> None:
+    def evaluate(self, config: Any, folder: Any, *, catalog: Any, table: Any, **options: Any) -> None:
         self.calls.append(("evaluate", config, folder, options))
 
-    def predict(self, config: Any, folder: Any, catalog: Any, table: Any, out: Path) -> None:
+    def predict(self, config: Any, folder: Any, *, catalog: Any, table: Any, out: Path) -> None:
         self.calls.append(("predict", config, folder, {"out": out}))
 
-    def export_run(self, config: Any, folder: Any, catalog: Any, table: Any, format: str) -> None:
+    def export_run(self, config: Any, folder: Any, *, catalog: Any, table: Any, format: str) -> None:
         self.calls.append(("export_run", config, folder, {"format": format}))
 
     def check_contracts(self, components: Any, catalog: Any) -> None:
         self.calls.append(("check_contracts", components, None, {}))
 
-    def check(self, config: Any, catalog: Any, table: Any, steps: int, groups: Any, formats: Any) -> None:
-        self.calls.append(("check", config, None, {"steps": steps, "groups": groups, "formats": formats}))
+    def check(self, config: Any, catalog: Any, *, table: Any, options: dict[str, Any]) -> None:
+        self.calls.append(("check", config, None, options))
 
 
 @pytest.fixture

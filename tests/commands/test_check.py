@@ -48,6 +48,6 @@ def test_only_components_are_checked_unless_a_word_is_about_a_config(run: Callab
     assert run("check", "layer=layer_normalization") == (0, "", "")
     assert run("check", "layer=layer_normalization", "data.batch_size=8", "parity=true")[0] == 0
     assert [call[0] for call in engine.calls] == ["check_contracts", "check_contracts", "check"]
-    assert engine.calls[2][3] == {"steps": 3, "groups": [], "formats": []}
+    assert engine.calls[2][3] == {"parity_steps": 3, "groups": [], "formats": []}
     assert run("check", "model=mlp", "format=onnx")[0] == 0
-    assert engine.calls[4][3] == {"steps": 0, "groups": ["model"], "formats": ["onnx"]}
+    assert engine.calls[4][3] == {"parity_steps": 0, "groups": ["model"], "formats": ["onnx"]}

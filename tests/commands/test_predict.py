@@ -13,7 +13,9 @@ def trained(run: Callable[..., Result], engine: Any, tmp_path: Path) -> Path:
     (tmp_path / "rows.csv").write_text("x,kind,y\n" + "".join(f"{k},a,{k}.5\n" for k in range(12)))
     assert run("data=csv", "data.path=rows.csv", "data.target=y")[0] == 0
     folder: Path = engine.calls[0][2].path
-    (folder / "preprocessing.json").write_text(json.dumps({"medians": {"x": 1.0}, "vocabularies": {"kind": ["a"]}}))
+    fitted = {"vocabularies": {"kind": ["a"]}, "task": "regression", "classes": []}
+    fitted |= {key: {"x": 1.0} for key in ("medians", "means", "variances")} | {"deciles": {"x": [1.0] * 9}}
+    (folder / "preprocessing.json").write_text(json.dumps(fitted))
     return folder
 
 

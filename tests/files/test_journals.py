@@ -110,9 +110,12 @@ def test_each_writer_gets_everything_in_order() -> None:
 @pytest.mark.parametrize("method", ["write_steps", "write_epoch", "flush", "close"])
 def test_a_writer_that_is_refused_is_named(method: str) -> None:
     writer = MultiWriter([Remembers([], refuses=method)])
-    arguments = {"write_steps": (1, {"loss": 2.0}), "write_epoch": (1, 2, EPOCH)}.get(method, ())
+    arguments = {
+        "write_steps": {"step": 1, "values": {"loss": 2.0}},
+        "write_epoch": {"epoch": 1, "step": 2, "values": EPOCH},
+    }
     with pytest.raises(ResourceError, match="^Remembers: can't be written: No space left on device$"):
-        getattr(writer, method)(*arguments)
+        getattr(writer, method)(**arguments.get(method, {}))
 
 
 def test_a_journal_is_written_a_piece_at_a_time(tmp_path: Path) -> None:

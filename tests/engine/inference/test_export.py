@@ -75,8 +75,8 @@ def test_predictions_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytes
     run = trained(tmp_path, *DIGITS, "model=linear")
     right = export.predictions
 
-    def wrong(*args: Any) -> dict[str, Any]:
-        return {name: 1.01 * values for name, values in right(*args).items()}
+    def wrong(*args: Any, **options: Any) -> dict[str, Any]:
+        return {name: 1.01 * values for name, values in right(*args, **options).items()}
 
     monkeypatch.setattr(export, "predictions", wrong)
     assert cli.main(["export", str(run), "format=keras"]) == 2
