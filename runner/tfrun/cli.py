@@ -70,16 +70,16 @@ def _main(argv: list[str]) -> int:
     sources = Sources(args.config_name or "config", args.config_dir, args.config_path)
     command_line = CommandLine(tuple(args.words), _flags(args), sources)
     if args.help:
-        return _run_of("help")(command_line)
+        return _load_command("help")(command_line)
     if (args.csv or args.markdown or args.html) and command != "compare":
         raise ConfigError("--csv, --markdown, --html: only for compare")
     if args.resolve and not args.cfg:
         raise ConfigError("--resolve: only together with --cfg")
     actions = [name for name in ACTIONS if getattr(args, name)]
-    if len(actions) > (command == "train"):
+    if len(actions) > 1 or (actions and command != "train"):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in actions)
         raise ConfigError(f"{names}: one at a time, and only to train")
-    return _run_of(command)(command_line)
+    return _load_command(command)(command_line)
 
 
 def _split_command(argv: list[str]) -> tuple[str, list[str]]:
@@ -137,7 +137,7 @@ def _flags(args: argparse.Namespace) -> Flags:
     )
 
 
-def _run_of(command: str) -> Callable[[CommandLine], int]:
+def _load_command(command: str) -> Callable[[CommandLine], int]:
     """Returns a command's `run`. Its file is imported only now, so that no command waits for another's imports."""
     run: Callable[[CommandLine], int] = importlib.import_module(f"tfrun.commands.{command}").run
     return run

@@ -39,8 +39,9 @@ def run(command_line: CommandLine) -> int:
         with engine(folder.log) as (experiment, seconds):
             options = experiment.RunOptions(overrides=words, import_seconds=seconds)
             return experiment.train(settings, folder, catalog=configs.catalog, table=table, options=options)
-    except KeyboardInterrupt:  # while TensorFlow was imported
-        folder.discard()
+    except KeyboardInterrupt:
+        if not folder.run_json.exists():  # while TensorFlow was imported: there is nothing to resume
+            folder.discard()
         raise
 
 

@@ -102,7 +102,7 @@ def check_path(data: Any, catalog: Catalog) -> None:
     """Raises DataError if the data's file doesn't exist; the data set itself checks everything else.
 
     Args:
-        data: the config's `data`, not checked yet: a typo in a path is told before anything else.
+        data: the config's `data`, not checked yet: a typo in a path is reported before anything else.
         catalog: the components that exist.
     """
     dataset = catalog.find("dataset", data.get("name")) if isinstance(data, dict) else None

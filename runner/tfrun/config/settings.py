@@ -77,7 +77,9 @@ class DataSettings(ComponentSettings):
     @property
     def text_encodings(self) -> dict[str, dict[str, Any]]:
         """The encoding of each text column that `data.text` names, as plain containers."""
-        return {column: {"name": own.name, **dataclasses.asdict(own)} for column, own in self.text.items()}
+        return {
+            column: {"name": encoding.name, **dataclasses.asdict(encoding)} for column, encoding in self.text.items()
+        }
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"text": self.text_encodings}

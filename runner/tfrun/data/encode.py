@@ -23,7 +23,7 @@ from tfrun.data.targets import FittedTarget, label
 from tfrun.errors import DataError
 from tfrun.protocols import MAIN_OUTPUT
 
-BLOCK_BYTES = 2**21  # of encoded rows: so many that a call of Keras layers costs little beside them
+BLOCK_BYTES = 2**21  # of encoded rows at a time: enough for the overhead of a call of Keras' layers not to count
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ class Preprocessing:
 
     @property
     def features(self) -> Features:
-        """The inputs, as a model is told of them when it is built."""
+        """A description of the inputs, which a model gets when it is built."""
         return Features(
             numbers={column.name: column.deciles for column in self.numbers},
             categories={column.name: column.num_ids for column in self.categories},
@@ -149,7 +149,7 @@ def fit(
     rows: np.ndarray,
     *,
     scale_target: bool,
-    text: Mapping[str, TextEncoding] = {},  # noqa: B006 (never changed)
+    text: Mapping[str, TextEncoding] | None = None,
 ) -> Preprocessing:
     """Learns the columns and targets of a table from its training rows.
 
@@ -162,6 +162,7 @@ def fit(
     Raises:
         DataError: a column without any value, no such text column, a target that can't be used.
     """
+    text = text or {}
     _check_encodings(table, text)
     columns = [
         fit_column(name, column, rows=rows, source=table.source, encoding=text.get(name))

@@ -119,13 +119,13 @@ def start(
             message = "results may differ in the last bits from an uninterrupted run"
             say(options.console, f"warning: {change}: {message}")
         run = RunJson.begin(folder, fields)
-        try:
-            with stopping(options.console, folder) as signals:
+        with stopping(options.console, folder) as signals:
+            try:
                 training = _Training(settings, folder, run=run, options=options, signals=signals)
                 yield from training.run(catalog, table)
-        except Exception as error:
-            record_error(error, folder, run=run, resume=options.resume)
-            raise
+            except Exception as error:
+                record_error(error, folder, run=run, resume=options.resume)
+                raise
         return 0
 
 

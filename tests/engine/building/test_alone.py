@@ -88,6 +88,10 @@ def test_a_run_that_was_trained_with_others_is_resumed_alone(small: Any) -> None
     before = {"mode": "vectorized", "why": "2 runs", "loop": "eager", "residency": "device", "devices": ""}
     engine = engine_of(small, resumed=before)
     assert (engine.description["mode"], engine.program.mode) == ("eager", "eager")
+    before["loop"] = "graph_loop"
+    engine = engine_of(small, resumed=before)
+    assert engine.program.mode == "graph_loop"
+    assert engine.description["why"] == "the run was trained in this mode before it was resumed"
 
 
 def test_blocks_are_trained_and_timed(small: Any) -> None:

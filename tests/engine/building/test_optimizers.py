@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfrun.config.catalog import load_catalog
 from tfrun.config.settings import ComponentSettings, GroupSettings
+from tfrun.engine.building import optimizers
 from tfrun.engine.building.optimizers import build_groups, build_schedule
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.hyperparameters import Hyperparameter, Hyperparameters
@@ -79,16 +80,34 @@ def schedule(name: str, plan: Plan = PLAN, **params: Any) -> Any:
 
 
 def test_a_schedule_knows_the_length_of_the_run() -> None:
-    factor, watcher = schedule("linear", final=0.0)
-    assert watcher is None
+    factor, offer = schedule("linear", final=0.0)
+    assert offer is None
     np.testing.assert_allclose([factor(tf.constant(step, tf.int64)) for step in (0, 50, 100)], [1.0, 0.5, 0.0])
 
 
-def test_a_schedule_may_watch_the_values_of_epochs() -> None:
-    factor, watcher = schedule("plateau", monitor="val/loss", decay=0.5, patience=1)
-    watcher.end_epoch({"val/loss": tf.constant(1.0)})
-    watcher.end_epoch({"val/loss": tf.constant(1.0)})
+def test_a_schedule_may_use_the_values_of_epochs() -> None:
+    factor, offer = schedule("plateau", monitor="val/loss", decay=0.5, patience=1)
+    offer.end_epoch({"val/loss": tf.constant(1.0)})
+    offer.end_epoch({"val/loss": tf.constant(1.0)})
     assert float(factor(tf.constant(0, tf.int64))) == 0.5
+
+
+def test_a_schedule_that_uses_epochs_needs_no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Remembers:
+        def __init__(self) -> None:
+            self.losses: list[float] = []
+
+        def __call__(self, step: tf.Tensor) -> float:
+            return 0.5
+
+        def end_epoch(self, values: dict[str, float]) -> None:
+            self.losses.append(values["val/loss"])
+
+    mine = Remembers()
+    monkeypatch.setattr(optimizers, "build_function", lambda *_, **__: mine)
+    factor, offer = schedule("plateau")
+    offer.end_epoch({"val/loss": 3.0})
+    assert (factor(tf.constant(0, tf.int64)), mine.losses, list(offer.variables)) == (0.5, [3.0], [])
 
 
 def test_a_schedule_that_needs_a_length_refuses_a_run_without_one() -> None:

@@ -60,7 +60,9 @@ def test_the_structure_is_that_of_the_program(small: Any) -> None:
     first = small.pieces().structure(streams=False)
     rates = ["optimizer.groups.all.learning_rate=0.5", "loss.delta=0.3", "seed=9"]
     assert small.pieces(*rates, "trainer.max_epochs=9", "checkpoint.keep=2").structure(streams=False) == first
-    for word in ("data.batch_size=32", "loss=mse", "optimizer=sgd", "checkpoint.monitor=train/loss"):
+    traced = ["trainer.microbatches=2", "trainer.ema_decay=0.9", "trainer.on_divergence=skip"]
+    traced += ["optimizer.groups.all.every=2", "optimizer.groups.all.from_epoch=1"]
+    for word in ("data.batch_size=32", "loss=mse", "optimizer=sgd", "checkpoint.monitor=train/loss", *traced):
         assert small.pieces(word).structure(streams=False) != first
     assert small.pieces().structure(streams=True) != first
 

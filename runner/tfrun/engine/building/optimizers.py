@@ -73,7 +73,9 @@ def _build_group(
     private.keep_gradients_unsummed(optimizer)  # the step has summed them
     optimizer.name = settings.name  # Keras numbers the names of several: adam, adam_1
     optimizer.build(variables)
-    schedule, watcher = build_schedule(settings.schedule, catalog, where=f"{where}.schedule", plan=plan, inputs=inputs)
+    schedule, uses_epochs = build_schedule(
+        settings.schedule, catalog, where=f"{where}.schedule", plan=plan, inputs=inputs
+    )
     until = settings.until_epoch
     return Group(
         name,
@@ -87,17 +89,14 @@ def _build_group(
         ),
         first_step=settings.from_epoch * plan.steps_per_epoch,
         end_step=None if until is None else until * plan.steps_per_epoch,
-        watcher=watcher,
+        epoch_schedule=uses_epochs,
     )
 
 
 def build_schedule(
     settings: ComponentSettings | None, catalog: Catalog, *, where: str, plan: Plan, inputs: Hyperparameters
-) -> tuple[Callable[[tf.Tensor], tf.Tensor] | None, Any]:
-    """Returns (schedule, watcher); either may be None.
-
-    The schedule is a function step → factor on the learning rate, the watcher an object whose `end_epoch` is called
-    with each epoch's values.
+) -> tuple[Callable[[tf.Tensor], tf.Tensor] | None, ScheduleOffer | None]:
+    """Returns a schedule as a function step → factor on the learning rate, and its offer if it uses epochs' values.
 
     Raises:
         ConfigError: the schedule needs the run's length, and the run has none.
@@ -116,4 +115,5 @@ def build_schedule(
     if "steps_per_epoch" in parameters:
         filled_in["steps_per_epoch"] = plan.steps_per_epoch
     factor = convertible(functools.partial(schedule, **filled_in) if filled_in else schedule)
-    return factor, schedule if ScheduleOffer.of(schedule).end_epoch is not None else None
+    offer = ScheduleOffer.of(schedule)
+    return factor, offer if offer.end_epoch is not None else None

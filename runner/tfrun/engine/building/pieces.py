@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import keras
@@ -34,8 +34,9 @@ from tfrun.files import provenance
 from tfrun.files.xla_cache import processor
 
 TRACED_SECTIONS = ("model", "metric", "strategy", "early_stopping", "plugins")
-TRACED_TRAINER = ("precision", "deterministic", "microbatches", "ema_decay", "on_divergence")
-GROUP_STRUCTURE = ("match", "name", "every", "frozen", "from_epoch", "until_epoch", "clip_norm")
+# every other key of these sections is traced into the program
+UNTRACED_TRAINER = ("max_epochs", "max_steps", "max_seconds", "compile", "threads")
+UNTRACED_GROUP = ("learning_rate", "optional")
 OPTIONAL_ROLE = "early_stopping"  # it may be turned on or off when a run is resumed
 
 
@@ -132,7 +133,11 @@ class Pieces:
                 "model": self.parts.model.variables,
                 **{f"optimizer/{group.name}": group.optimizer.variables for group in step.active},
                 **{f"learning_rate/{group.name}": [group.base_learning_rate] for group in step.active},
-                **{f"schedule/{group.name}": group.watcher.variables for group in step.active if group.watcher},
+                **{
+                    f"schedule/{group.name}": list(group.epoch_schedule.variables)
+                    for group in step.active
+                    if group.epoch_schedule is not None
+                },
                 "train": [variable for metric in step.all_metrics for variable in metric.variables],
                 "algorithm": list(step.algorithm.variables),
                 "average": options.averages.variables if options.averages else [],
@@ -172,7 +177,7 @@ class Pieces:
         """Returns everything that the program is traced for: the config and the data, without the program's inputs."""
         settings = self.settings
         inputs = self.parts.inputs
-        trainer = {key: getattr(settings.trainer, key) for key in TRACED_TRAINER}
+        trainer = {key: value for key, value in asdict(settings.trainer).items() if key not in UNTRACED_TRAINER}
         described = {key: to_plain(getattr(settings, key)) for key in TRACED_SECTIONS} | {
             "loss": inputs.structure("loss", to_plain(settings.loss)),
             "algorithm": inputs.structure("algorithm", to_plain(settings.algorithm)),
@@ -192,7 +197,9 @@ class Pieces:
         group = self.settings.groups[name]
         inputs = self.parts.inputs
         schedule = group.schedule and inputs.structure(f"{where}.schedule", group.schedule.to_dict())
-        fixed = {key: getattr(group, key) for key in GROUP_STRUCTURE}
+        fixed = {
+            key: value for key, value in group.to_dict().items() if key not in (*UNTRACED_GROUP, "params", "schedule")
+        }
         params = inputs.structure(where, group.params)
         return inputs.structure(where, fixed) | {"params": params, "schedule": schedule}
 
@@ -210,6 +217,8 @@ class Pieces:
             {
                 "layers": [type(layer).__name__ for layer in private.layers_of(self.parts.model)],
                 "variables": [(list(v.shape), v.dtype) for v in self.parts.model.variables],
+                "algorithm": self.settings.algorithm.name,
+                "loss": self.settings.loss.name,
                 "precision": keras.config.dtype_policy().name,
                 "microbatches": step.options.microbatches,
                 "optimizers": [(type(group.optimizer).__name__, len(group.variables)) for group in step.active],

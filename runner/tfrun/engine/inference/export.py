@@ -49,10 +49,10 @@ from ai_edge_litert.interpreter import Interpreter
 runner = Interpreter(model_path=path)
 runner.allocate_tensors()
 given = runner.get_input_details()
-for detail, values in zip(sorted(given, key=lambda own: own["name"]), [rows[name] for name in sorted(rows)]):
+for detail, values in zip(sorted(given, key=lambda detail: detail["name"]), [rows[name] for name in sorted(rows)]):
     runner.resize_tensor_input(detail["index"], values.shape)
 runner.allocate_tensors()
-for detail, values in zip(sorted(given, key=lambda own: own["name"]), [rows[name] for name in sorted(rows)]):
+for detail, values in zip(sorted(given, key=lambda detail: detail["name"]), [rows[name] for name in sorted(rows)]):
     runner.set_tensor(detail["index"], values)
 runner.invoke()
 outputs = runner.get_tensor(runner.get_output_details()[0]["index"])
@@ -62,7 +62,7 @@ import onnxruntime
 session = onnxruntime.InferenceSession(path)
 safe = lambda name: "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name)
 named = {safe(name): values for name, values in rows.items()}
-outputs = session.run(None, {own.name: named[own.name.partition(":")[0]] for own in session.get_inputs()})[0]
+outputs = session.run(None, {given.name: named[given.name.partition(":")[0]] for given in session.get_inputs()})[0]
 """,
 }
 CHECK = """
@@ -138,16 +138,16 @@ def _in_unit(y: Any, target: FittedTarget) -> Any:
 
 def predictions(outputs: Any, preprocessing: Preprocessing, *, has_targets: bool = True) -> dict[str, np.ndarray]:
     """Returns what a run predicts from its model's outputs, as `portable` gives it, by output."""
-    found = {}
+    predicted = {}
     for name, target in preprocessing.targets.items():
-        y = found[name] = np.asarray(tf.cast(of_output(outputs, name), tf.float64))
+        y = predicted[name] = np.asarray(tf.cast(of_output(outputs, name), tf.float64))
         if has_targets and target.task == "regression":
-            found[name] = y * target.standard_deviation + target.mean
+            predicted[name] = y * target.standard_deviation + target.mean
         elif has_targets:
             logits = y if target.num_outputs > 1 else np.concatenate([np.zeros_like(y), y], axis=1)
             odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-            found[name] = odds / odds.sum(axis=1, keepdims=True)
-    return found
+            predicted[name] = odds / odds.sum(axis=1, keepdims=True)
+    return predicted
 
 
 def write(model: keras.Model, format: str, *, folder: Path) -> Path:
@@ -198,7 +198,7 @@ def _save_as_onnx(model: keras.Model, path: Path) -> None:
 
 def _function_of(model: keras.Model) -> Any:
     """Returns a function of the rows by column, to be saved."""
-    rows = {name: tf.TensorSpec(own.shape, own.dtype, name=own.name) for name, own in model.input.items()}
+    rows = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for name, tensor in model.input.items()}
     return tf.function(lambda rows: model(rows, training=False), [rows], autograph=False)
 
 
@@ -226,9 +226,9 @@ def check(path: Path, format: str, *, rows: Mapping[str, np.ndarray], expected: 
         with np.load(Path(folder, "outputs.npz")) as saved:
             outputs = [saved[key] for key in saved.files]
     most = 0.0
-    for name, own in zip(sorted(expected), outputs, strict=True):
-        off = float(np.max(np.abs(own - expected[name]), initial=0.0))
-        if own.shape != expected[name].shape or not off <= TOLERANCE * max(1.0, float(np.abs(expected[name]).max())):
+    for name, output in zip(sorted(expected), outputs, strict=True):
+        off = float(np.max(np.abs(output - expected[name]), initial=0.0))
+        if output.shape != expected[name].shape or not off <= TOLERANCE * max(1.0, float(np.abs(expected[name]).max())):
             raise ExportError(f"{path}: gives other predictions than the run, off by {off:.3g} in {name}")
         most = max(most, off)
     return most

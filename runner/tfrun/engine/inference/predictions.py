@@ -34,17 +34,17 @@ def columns(model: keras.Model, examples: Examples, *, names: Sequence[str], lea
         outputs = call(_inputs_of(examples, rows))
         for output, values in export.predictions(outputs, examples.preprocessing, has_targets=learns_targets).items():
             parts.setdefault(output, []).append(values)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, (output, fitted) in zip(names, examples.preprocessing.targets.items(), strict=True):
         values = np.concatenate(parts[output])
         if not learns_targets:
-            found |= {f"output_{k}": values[:, k] for k in range(values.shape[1])}
+            result |= {f"output_{k}": values[:, k] for k in range(values.shape[1])}
         elif fitted.task == "regression":
-            found[name] = values[:, 0]
+            result[name] = values[:, 0]
         else:
-            found[name] = np.array(fitted.classes, dtype=object)[values.argmax(axis=1)]
-            found |= {f"{name}={label}": values[:, k] for k, label in enumerate(fitted.classes)}
-    return found
+            result[name] = np.array(fitted.classes, dtype=object)[values.argmax(axis=1)]
+            result |= {f"{name}={label}": values[:, k] for k, label in enumerate(fitted.classes)}
+    return result
 
 
 def _inputs_of(examples: Examples, rows: np.ndarray) -> Any:
@@ -52,12 +52,12 @@ def _inputs_of(examples: Examples, rows: np.ndarray) -> Any:
     return tf.nest.map_structure(lambda array: arrays.take(array, rows, dtype=feed.dtype_of(array)), examples.inputs)
 
 
-def write(found: Mapping[str, Any], path: Path) -> None:
+def write(by_column: Mapping[str, Any], path: Path) -> None:
     """Writes columns as a .parquet file, or as CSV. Raises ResourceError where the disk refuses."""
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    table = pa.table(dict(found))
+    table = pa.table(dict(by_column))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         (parquet.write_table if path.suffix == ".parquet" else csv.write_csv)(table, str(path))

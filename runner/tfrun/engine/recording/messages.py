@@ -11,7 +11,7 @@ from tfrun.engine.training.program import BlockResult
 
 
 class Report(Protocol):
-    """A function that is told how far a run is."""
+    """A function that gets the progress of a run."""
 
     def __call__(
         self, step: int, last_step: int | None, epoch: int, values: Mapping[str, float], epoch_has_ended: bool, /

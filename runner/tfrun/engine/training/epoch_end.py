@@ -95,8 +95,8 @@ class EpochEnd:
             self.stopper.update(values[self.stopper.monitor], self._step_count)
             stop = self.stopper.patience_is_over()
         for group in self._step.active:
-            if group.watcher:
-                group.watcher.end_epoch(values)
+            if group.epoch_schedule is not None and group.epoch_schedule.end_epoch is not None:
+                group.epoch_schedule.end_epoch(values)
         if self._step.options.averages is not None:
             self._step.options.averages.swap()
         return Epochs(train, val, better), stop

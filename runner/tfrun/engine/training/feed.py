@@ -46,7 +46,7 @@ class Feed(Protocol):
         """Returns the batches of one block, one after the other, their row numbers padded to `length`."""
 
     def select(self, rows: np.ndarray, multiple: int) -> Selection | None:
-        """Returns the given rows, padded to a multiple; None if the device shouldn't hold so many of them for long."""
+        """Returns the given rows, padded to a multiple; None if they are too many for the device to hold for long."""
 
     def selections(self, rows: np.ndarray, multiple: int) -> Iterator[Selection]:
         """Yields the given rows in their order, in one or several selections, each padded to a multiple."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfrun.engine.training.hyperparameters import Hyperparameter
 from tfrun.errors import ConfigError
+from tfrun.protocols import ScheduleOffer
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Group:
         every: updates the variables at every n-th step.
         base_learning_rate: the rate before the schedule; a variable, so that another rate needs no new program.
         first_step, end_step: the group's stage: it updates from `first_step` on, counted from 0, and before `end_step`.
-        watcher: the schedule, if it uses each epoch's values, or None.
+        epoch_schedule: what the schedule offers, if it uses each epoch's values, or None.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Group:
     base_learning_rate: Any = field(default=None, repr=False)
     first_step: int = 0
     end_step: int | None = None
-    watcher: Any = None
+    epoch_schedule: ScheduleOffer | None = None
 
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate at a step, a scalar float32."""

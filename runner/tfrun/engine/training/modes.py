@@ -66,8 +66,10 @@ def choose(
         num_replicas: the number of devices that share each batch.
         cache: returns where the answer for this program is remembered.
     """
-    if compile != "auto":
-        return Choice(FIXED.get(compile, compile), f"trainer.compile={compile}")
+    if compile in FIXED:
+        return Choice(FIXED[compile], f"trainer.compile={compile}")
+    if compile in FIXED.values():
+        return Choice(compile, "the run was trained in this mode before it was resumed")
     if num_replicas > 1:
         return Choice("graph_loop", "several replicas: collectives run in TensorFlow's own loop")
     if prefers_graph(model):
