@@ -1,4 +1,4 @@
-"""Trains, evaluates, exports and checks: the package that, with `components`, imports TensorFlow."""
+"""Trains, evaluates, exports and checks. Its modules import TensorFlow, which importing the package alone doesn't."""
 
 from tfrun.files.xla_cache import keep_compiled
 

@@ -1,4 +1,4 @@
-"""A run in its folder, from its pieces to its last line in `run.json`.
+"""A run in its folder, from its pieces until `run.json` says how it ended.
 
 build the pieces, restore the newest checkpoint    asks its driver for an engine
 train                                              asks its driver for blocks
@@ -86,7 +86,7 @@ def start(
     options: RunOptions,
     stopping: Stopping = stopping_on_signals,
 ) -> Run:
-    """Trains a run in its folder; `run.json` records how it ended.
+    """Returns a run that trains in its folder as it is driven; `run.json` records how it ended.
 
     Args:
         settings: the config.

@@ -30,7 +30,8 @@ class Ready:
 
     Attributes:
         pieces: the run's.
-        resumed: the entry `engine` of run.json of a run that is resumed and keeps its mode; empty for a new run.
+        resumed: the entry `engine` in the manifest of the checkpoint that the run is resumed from, so that it keeps its
+            mode; empty without a checkpoint.
     """
 
     pieces: Pieces

@@ -1,4 +1,4 @@
-"""The pieces of a run, built before its first step: devices, data, model, order, plan."""
+"""Builds the pieces of a run, before its first step: devices, examples, order, plan, parts."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ class Pieces:
     def mode_cache(self, num_runs: int = 1) -> ModeCache:
         """Returns where this program's mode is remembered, or that of several runs trained together.
 
-        The description names everything that their speed depends on.
+        The description names what their speed mostly depends on.
         """
         step = self.parts.step
         return ModeCache(
