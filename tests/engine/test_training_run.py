@@ -183,7 +183,11 @@ def test_the_row_of_the_hparams_table_is_written(small: Any, monkeypatch: pytest
     from tfrun.engine.recording.tensorboard import TensorBoard
 
     rows: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(TensorBoard, "write_hparams", lambda self, *row: rows.append(row))
+
+    def write_hparams(self: TensorBoard, run_id: str, hparams: Any, *, metrics: Any, status: str) -> None:
+        rows.append((run_id, hparams, metrics, status))
+
+    monkeypatch.setattr(TensorBoard, "write_hparams", write_hparams)
     folder = small.train("trainer.max_epochs=1", hparams={"seed": 3})
     ((run_id, hparams, metrics, status),) = rows
     assert (run_id, hparams, status) == (folder.run_id, {"seed": 3}, "completed")

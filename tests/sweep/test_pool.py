@@ -25,7 +25,7 @@ from tfrun.sweep.pool import Pool, visible_gpus
 from tfrun.sweep.sweep_settings import LauncherSettings
 
 
-def train(job: Job, catalog: Any, *, tell: Any, is_pruned: Callable[[], bool]) -> None:
+def train(job: Job, catalog: Any, *, report: Any, is_pruned: Callable[[], bool]) -> None:
     """Stands in for training: what it does is in the job's first override."""
     how = job.overrides[0]
     job.folder.write_run({"status": "running", "worker": os.getpid(), "metrics": {}, "best": {}})
@@ -46,7 +46,7 @@ def train(job: Job, catalog: Any, *, tell: Any, is_pruned: Callable[[], bool]) -
     if how in ("hang", "interrupt", "interrupt twice"):
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and not is_pruned() and not (stopped and how == "interrupt"):
-            tell(1, None, 1, {"val/loss": 1.0}, True)
+            report(1, None, 1, {"val/loss": 1.0}, True)
             time.sleep(0.01)
     status = "pruned" if is_pruned() else "stopped" if stopped else "completed"
     job.folder.write_run(job.folder.read_run() | {"status": status, "best": {"monitor": "val/loss", "val/loss": 0.5}})

@@ -20,7 +20,7 @@ from tfrun.sweep.worker import Worker
 Train = Callable[..., None]
 
 
-def train(job: Job, catalog: Any, *, tell: Any, is_pruned: Callable[[], bool]) -> None:
+def train(job: Job, catalog: Any, *, report: Any, is_pruned: Callable[[], bool]) -> None:
     """Stands in for training: what it does is in the job's first override."""
     print(f"training #{job.number} with {os.environ.get('A_VARIABLE')}", flush=True)
     how = job.overrides[0]
@@ -28,11 +28,11 @@ def train(job: Job, catalog: Any, *, tell: Any, is_pruned: Callable[[], bool]) -
         raise ValueError("a bug in a loss")
     if how == "die":
         os._exit(9)
-    if how == "tell":
+    if how == "report":
         for step in range(1, 6):
-            tell(step, 5, step // 5, {"val/loss": 1.0 / step}, step == 5)
+            report(step, 5, step // 5, {"val/loss": 1.0 / step}, step == 5)
     if how == "wait":
-        tell(1, 5, 1, {}, True)
+        report(1, 5, 1, {}, True)
         deadline = time.monotonic() + 30
         while not is_pruned() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -90,7 +90,7 @@ def test_a_worker_runs_one_job_after_another(start: Callable[..., Worker], tmp_p
 def test_progress_is_sent_at_the_end_of_an_epoch_and_not_too_often_before(
     start: Callable[..., Worker], tmp_path: Path
 ) -> None:
-    messages = receive(start(make_job(tmp_path, 0, "tell")))
+    messages = receive(start(make_job(tmp_path, 0, "report")))
     assert messages[-1] == Done(0, 0)
     assert messages[-2] == Progress(0, 5, 5, 1, {"val/loss": 0.2}, True)
     assert len(messages) < 5  # there were five blocks at once
@@ -134,12 +134,12 @@ def test_a_dismissed_worker_is_killed_with_its_job(start: Callable[..., Worker],
 def test_jobs_that_are_trained_together_end_one_by_one(
     start: Callable[..., Worker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train_together(jobs: list[Job], catalog: Any, *, tell: Any, ended: Any, within: Any) -> None:
-        tell[1](5, 5, 1, {}, True)
-        with within(2):
+    def train_together(jobs: list[Job], catalog: Any, *, reports: Any, on_end: Any, context: Any) -> None:
+        reports[1](5, 5, 1, {}, True)
+        with context(2):
             print("job 2 speaks", flush=True)
-        ended(1, None)
-        ended(0, ValueError("diverged"))
+        on_end(1, None)
+        on_end(0, ValueError("diverged"))
         raise RuntimeError("a bug in the group")
 
     monkeypatch.setattr(worker_module, "train_together", train_together)

@@ -46,7 +46,7 @@ def test_float16_needs_a_loss_scale(small: Any) -> None:
 
 def fake_catalog(model: Any) -> Catalog:
     """Returns a catalog of one model without parameters."""
-    return cast(Catalog, SimpleNamespace(get=lambda *_: SimpleNamespace(load=lambda: model, params=())))
+    return cast(Catalog, SimpleNamespace(get=lambda *_, **__: SimpleNamespace(load=lambda: model, params=())))
 
 
 def test_a_model_gets_what_it_asks_for() -> None:
@@ -77,7 +77,7 @@ class Fixed(keras.Model):
 
 
 def build(small: Any, monkeypatch: pytest.MonkeyPatch, model: keras.Model) -> Any:
-    monkeypatch.setattr(parts, "build_model", lambda *_: model)
+    monkeypatch.setattr(parts, "build_model", lambda *_, **__: model)
     return small.pieces()
 
 
