@@ -184,6 +184,15 @@ def test_missing_plugin_gives_the_near_miss(importable: Path) -> None:
         load_catalog(["my_loses"])
 
 
+def test_the_components_that_ship_are_no_plugin(importable: Path) -> None:
+    shipped = Path(catalog.__file__).resolve().parents[1] / "components"
+    (importable / "components").symlink_to(shipped.resolve())
+    with pytest.raises(ConfigError, match=r"plugins: the components in .*components are always there"):
+        load_catalog(["components"])
+    with pytest.raises(ConfigError, match="no module named 'componets' .*Known here: none"):
+        load_catalog(["componets"])
+
+
 @pytest.mark.parametrize(
     ("name", "fault", "kind", "message"),
     [

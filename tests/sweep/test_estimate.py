@@ -48,7 +48,7 @@ def test_a_sweep_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert describe(jobs, 2, folder=tmp_path) == [
         "3 jobs of 2 structures, 2 at a time",
         "1 of them repeats another",
-        "the time that it takes is known once the first job has ended",
+        "no estimate of the time yet: no job like these has ended",
     ]
     remember(jobs[0], 30.0)
     remember(jobs[2], 60.0)

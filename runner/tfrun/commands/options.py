@@ -48,4 +48,4 @@ def summary(configs: Configs, group: str, *, name: str) -> str:
     component = find_component(configs, group, name=name)
     if component is not None:
         return component.summary
-    return f"the optimizers that model={name.removeprefix('for_')} asks for"
+    return f"The optimizers that model={name.removeprefix('for_')} asks for."

@@ -39,14 +39,15 @@ def find_plugins(names: Sequence[str]) -> Plugins:
     """
     modules: dict[Path, Module] = {}
     config_dirs = []
+    shipped = _shipped_folders()
     for name in names:
         location = _locate(name)
+        if location is not None and location.resolve() in shipped:
+            raise ConfigError(f"plugins: the components in {location} are always there. Received: {name!r}")
         if location is None:
             folder = Path.cwd()
-            known = sorted(
-                {file.stem for file in folder.glob("*.py")}
-                | {init.parent.name for init in folder.glob("*/__init__.py")}
-            )
+            packages = {init.parent for init in folder.glob("*/__init__.py") if init.parent.resolve() not in shipped}
+            known = sorted({file.stem for file in folder.glob("*.py")} | {package.name for package in packages})
             raise ConfigError(
                 f"plugins: no module named {name!r} in {folder} or among the installed packages. "
                 f"Known here: {', '.join(known) or 'none'}.{near_miss(name, known)}"
@@ -84,6 +85,12 @@ def make_importable() -> None:
 
 def _modules(name: str, location: Path) -> Iterator[Module]:
     return package_modules(name, location) if location.is_dir() else iter([Module(name, location)])
+
+
+def _shipped_folders() -> set[Path]:
+    """Returns the folders of components and configs that ship; in a checkout a package's are links to them."""
+    specs = [importlib.util.find_spec(f"tfrun.{name}") for name in ("components", "conf")]
+    return {Path(folder).resolve() for spec in specs if spec for folder in spec.submodule_search_locations or ()}
 
 
 def _locate(name: str) -> Path | None:

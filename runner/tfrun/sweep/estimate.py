@@ -59,7 +59,7 @@ def describe(jobs: Sequence[Job], num_workers: int, *, folder: Path) -> list[str
         return lines
     total = estimate(jobs)
     if total is None:
-        lines.append("the time that it takes is known once the first job has ended")
+        lines.append("no estimate of the time yet: no job like these has ended")
         return lines
     lines.append(f"about {duration(total.seconds / min(num_workers, len(jobs)))} and {total.bytes / 1e6:.3g} MB")
     free = shutil.disk_usage(folder).free
