@@ -59,6 +59,22 @@ def test_a_mode_that_the_config_leaves_open_is_that_of_the_metric(
     assert compare([str(tmp_path / "2"), str(tmp_path / "0")]).mode == "min"  # a given mode wins
 
 
+def test_a_mode_that_is_null_is_equal_to_the_one_that_it_means(tmp_path: Path, write_run: Callable[..., None]) -> None:
+    """Runs of earlier versions have their modes in the config."""
+    stopping = {"monitor": "val/hits", "patience": 3}
+    write_run(
+        tmp_path, 0, 0.3, checkpoint={"monitor": "val/loss", "mode": "min"}, early_stopping=stopping | {"mode": "max"}
+    )
+    write_run(
+        tmp_path, 1, 0.5, checkpoint={"monitor": "val/loss", "mode": None}, early_stopping=stopping | {"mode": None}
+    )
+    assert list(compare([str(tmp_path)]).keys) == []
+    write_run(
+        tmp_path, 2, 0.4, checkpoint={"monitor": "val/loss", "mode": None}, early_stopping=stopping | {"mode": "min"}
+    )
+    assert list(compare([str(tmp_path)]).keys) == ["early_stopping.mode"]
+
+
 @pytest.mark.parametrize(("plugins", "mode"), [(["their_metrics"], "max"), (["gone"], "min"), ([], "min")])
 def test_the_catalog_tells_the_direction_of_earlier_runs(
     tmp_path: Path,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Row:
     Attributes:
         folder: its folder.
         run: its `run.json`.
-        config: its config's leaves by dotted path.
+        config: its config's leaves by dotted path; a mode that is null is replaced by what the monitored metric says.
     """
 
     folder: RunFolder
@@ -89,7 +89,7 @@ def compare(
     Raises:
         ConfigError: there are no runs, or none has the metric.
     """
-    rows = [row for path in paths for row in _read(path)]
+    rows = [_with_modes(row) for path in paths for row in _read(path)]
     first = rows[0].config
     metric = metric or str(first["checkpoint.monitor"])
     known = {key for row in rows for key in (*row.run["metrics"], *row.run["best"]) if "/" in key}
@@ -126,6 +126,16 @@ def _mode_of(metric: str, row: Row) -> str:
         component = _catalog(row.config.get("plugins")).find("metric", row.config.get(f"metric.{key}.name"))
         noted = {key: component is not None and component.declared("higher_is_better")}
     return "max" if noted[key] else "min"
+
+
+def _with_modes(row: Row) -> Row:
+    """Returns the run with its modes filled in, so that it is like one whose config has them."""
+    modes = {
+        key: _mode_of(str(row.config[monitor]), row)
+        for key, value in row.config.items()
+        if value is None and key.endswith(".mode") and (monitor := key.removesuffix("mode") + "monitor") in row.config
+    }
+    return replace(row, config={**row.config, **modes})
 
 
 def _catalog(plugins: Any) -> Catalog:

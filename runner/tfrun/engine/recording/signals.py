@@ -67,7 +67,7 @@ def stopping_on_signals(console: Console, folder: RunFolder) -> Iterator[list[in
         name = signal.Signals(number).name
         say(
             console,
-            f"{name}: saving the state and stopping after this block; a second signal stops at once, without saving",
+            f"{name}: stopping after this block, saving the state; a second signal stops at once, without saving",
         )
 
     with stop_on_signals(report, before_end=partial(end_at_once, console, folder)) as signals:
