@@ -152,9 +152,7 @@ def load_catalog(plugins: Sequence[str] = ()) -> Catalog:
     Raises:
         ConfigError: a plugin is missing or isn't Python, or two files register the same name.
     """
-    spec = importlib.util.find_spec("tfrun.components")
-    # Resolved, since in a checkout the folder is a link to the one that people edit.
-    folders = [Path(folder).resolve() for folder in (spec and spec.submodule_search_locations) or ()]
+    folders = plugin_files.shipped_folders("components")
     of_plugins = plugin_files.find_plugins(plugins)
     modules = [module for folder in folders for module in plugin_files.package_modules("tfrun.components", folder)]
     modules += of_plugins.modules

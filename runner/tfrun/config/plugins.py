@@ -39,7 +39,7 @@ def find_plugins(names: Sequence[str]) -> Plugins:
     """
     modules: dict[Path, Module] = {}
     config_dirs = []
-    shipped = _shipped_folders()
+    shipped = [*shipped_folders("components"), *shipped_folders("conf")] if names else []
     for name in names:
         location = _locate(name)
         if location is not None and location.resolve() in shipped:
@@ -87,10 +87,10 @@ def _modules(name: str, location: Path) -> Iterator[Module]:
     return package_modules(name, location) if location.is_dir() else iter([Module(name, location)])
 
 
-def _shipped_folders() -> set[Path]:
-    """Returns the folders of components and configs that ship; in a checkout a package's are links to them."""
-    specs = [importlib.util.find_spec(f"tfrun.{name}") for name in ("components", "conf")]
-    return {Path(folder).resolve() for spec in specs if spec for folder in spec.submodule_search_locations or ()}
+def shipped_folders(package: str) -> list[Path]:
+    """Returns the folders of `components` or `conf` that ship; in a checkout those that people edit, not the links."""
+    spec = importlib.util.find_spec(f"tfrun.{package}")
+    return [Path(folder).resolve() for folder in (spec and spec.submodule_search_locations) or ()]
 
 
 def _locate(name: str) -> Path | None:

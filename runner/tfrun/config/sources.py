@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from tfrun.config import catalog_source, hydra_private
 from tfrun.config.overrides import parse
 from tfrun.config.plain import read_yaml, texts
+from tfrun.config.plugins import shipped_folders
 from tfrun.config.settings import GLOBAL_GROUPS
 from tfrun.errors import ConfigError, near_miss
 
@@ -45,9 +45,7 @@ class Sources:
 
 def shipped_configs() -> Path:
     """Returns the folder of the YAML files that tfrun ships."""
-    spec = importlib.util.find_spec("tfrun.conf")
-    assert spec is not None and spec.submodule_search_locations
-    return Path(spec.submodule_search_locations[0]).resolve()
+    return shipped_folders("conf")[0]
 
 
 def search_path(sources: Sources, plugin_folders: Sequence[Path]) -> ConfigSearchPath:

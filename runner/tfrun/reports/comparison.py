@@ -5,6 +5,7 @@ It needs the folders alone: their `config.yaml` and `run.json`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -121,11 +122,14 @@ def _better_direction(metric: str, row: Row) -> str:
 def _mode_of(metric: str, row: Row) -> str:
     """Returns `max` if a greater value is better: as `run.json` says, or the catalog for runs of earlier versions."""
     key = metric.partition("/")[2]
-    noted = row.run.get("higher_is_better") or {}
-    if key not in noted:
-        component = _catalog(row.config.get("plugins")).find("metric", row.config.get(f"metric.{key}.name"))
-        noted = {key: component is not None and component.declared("higher_is_better")}
-    return "max" if noted[key] else "min"
+    recorded = row.run.get("higher_is_better") or {}
+    if key in recorded:
+        return "max" if recorded[key] else "min"
+    name = row.config.get(f"metric.{key}.name")
+    if name is None:  # the loss
+        return "min"
+    component = _catalog(tuple(map(str, row.config.get("plugins") or ())), Path.cwd()).find("metric", name)
+    return "max" if component is not None and component.declared("higher_is_better") else "min"
 
 
 def _with_modes(row: Row) -> Row:
@@ -138,10 +142,11 @@ def _with_modes(row: Row) -> Row:
     return replace(row, config={**row.config, **modes})
 
 
-def _catalog(plugins: Any) -> Catalog:
-    """Returns the components with those of a run's plugins, if they can still be found."""
+@functools.cache  # a sweep may have many jobs that failed before their run.json said it
+def _catalog(plugins: tuple[str, ...], folder: Path) -> Catalog:
+    """Returns the components with those of a run's plugins, if they can still be found from the current folder."""
     try:
-        return load_catalog([str(name) for name in plugins or ()])
+        return load_catalog(plugins)
     except ConfigError:
         return load_catalog()
 
