@@ -52,6 +52,22 @@ def settings() -> Callable[..., Any]:
 
 
 @pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs main() in tmp_path, in this process, and returns (exit code, stdout, stderr)."""
+    from tfrun import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: str) -> tuple[int, str, str]:
+        code = cli.main(argv)
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
 def tfrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the console script in tmp_path: `tfrun("show", "loss=huber")`; `env` is added to the environment."""
     script = Path(sys.executable).with_name("tfrun")

@@ -7,21 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tfrun import __version__, cli
+from tfrun import __version__
 
 Result = tuple[int, str, str]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Runs main() in tmp_path and returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: str) -> Result:
-        code = cli.main(argv)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tfrun import cli, load_engine
+from tfrun import load_engine
 
 Result = tuple[int, str, str]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """Runs main() in tmp_path and returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: str) -> Result:
-        code = cli.main(argv)
-        return code, *capsys.readouterr()
-
-    return call
 
 
 class Engine:

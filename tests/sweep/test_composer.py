@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hydra.types import RunMode
 
-from tfrun.config.compose import Configs, open_configs
+from tfrun.config.compose import Configs
 from tfrun.errors import ConfigError
 from tfrun.sweep.composer import Composer
 
 BASE = ("model=mlp", "name=composed")
-
-
-@pytest.fixture(scope="module")
-def hydra() -> Iterator[Configs]:
-    with open_configs(BASE) as opened:
-        yield opened
 
 
 def composer(hydra: Configs, *words: str, swept: tuple[str, ...] = (), threads: int | None = None) -> Composer:

@@ -7,7 +7,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hydra.types import RunMode
 
-from tfrun.config.compose import Configs, open_configs
+from tfrun.config.compose import Configs
 from tfrun.errors import TfrunError
 from tfrun.files import checkpoints, copy_run
 from tfrun.sweep.jobs import Job
@@ -30,12 +30,6 @@ STEPS = 10  # an epoch
 
 
 Make = Callable[..., Population]
-
-
-@pytest.fixture(scope="module")
-def hydra() -> Iterator[Configs]:
-    with open_configs(BASE) as opened:
-        yield opened
 
 
 @pytest.fixture

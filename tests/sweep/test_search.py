@@ -6,14 +6,14 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
 from hydra.types import RunMode
 
-from tfrun.config.compose import Configs, open_configs
+from tfrun.config.compose import Configs
 from tfrun.errors import TfrunError
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
@@ -26,12 +26,6 @@ RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
 MAE = "checkpoint.monitor=val/mae"
 BASE = ("hparams_search=optuna", "model=mlp", "hydra.sweeper.n_trials=6", "trainer.max_epochs=4")
 Make = Callable[..., Search]
-
-
-@pytest.fixture(scope="module")
-def hydra() -> Iterator[Configs]:
-    with open_configs(BASE) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hydra.types import RunMode
 
-from tfrun.config.compose import Configs, open_configs
+from tfrun.config.compose import Configs
 from tfrun.config.plain import plain
 from tfrun.errors import ConfigError
 from tfrun.sweep.space import Dimension, Space
@@ -16,12 +16,6 @@ from tfrun.sweep.space import Dimension, Space
 BASE = ("hparams_search=optuna", "model=mlp")
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
 Read = Callable[..., Space]
-
-
-@pytest.fixture(scope="module")
-def hydra() -> Iterator[Configs]:
-    with open_configs(BASE) as opened:
-        yield opened
 
 
 @pytest.fixture
