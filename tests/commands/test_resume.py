@@ -35,6 +35,23 @@ def test_resume_refuses_what_the_state_would_not_fit(run: Callable[..., Result],
     assert len(engine.calls) == 1
 
 
+def test_a_key_that_an_older_run_lacks_has_its_default(run: Callable[..., Result], engine: Any) -> None:
+    run("seed=3")
+    folder = engine.calls[0][2]
+    older = yaml.safe_load(folder.config_yaml.read_text())
+    del older["trainer"]["precision"], older["data"]["text"], older["loss"]["delta"], older["plugins"]
+    folder.config_yaml.write_text(yaml.safe_dump(older))
+    path, before = str(folder.path), folder.config_yaml.read_bytes()
+    assert run("resume", path)[0] == 0
+    assert engine.calls[1][1] == engine.calls[0][1]
+    assert folder.config_yaml.read_bytes() == before
+    code, _, err = run("resume", path, "+loss.delta=2.0")
+    assert (code, "loss.delta: 'unset' -> 2.0" in err) == (6, True)
+    for given in ("trainer.precision=float32", "+loss.delta=1.0"):  # as it is unset
+        assert run("resume", path, given)[0] == 0
+    assert run("evaluate", path)[0] == 0
+
+
 def test_resume_that_fails_leaves_the_config(run: Callable[..., Result], engine: Any) -> None:
     run()
     folder = engine.calls[0][2]

@@ -14,6 +14,7 @@ from tfrun.commands.command_line import CommandLine
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Composed, Configs, open_configs
 from tfrun.config.cross_checks import check_task
+from tfrun.config.defaults import fill_in
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain, texts
 from tfrun.config.settings import Settings
@@ -52,7 +53,7 @@ class ExistingRun:
 
     Attributes:
         folder: the run's folder.
-        config: its `config.yaml` in plain containers.
+        config: its `config.yaml` in plain containers; keys that came after the run was made have their defaults.
         overrides: the other words of the command line.
     """
 
@@ -85,7 +86,7 @@ def open_run(command_line: CommandLine, command: str) -> ExistingRun:
         raise ConfigError(f"{command}: needs one run folder, outputs/<name>/<date>_<time>_<id>. Received: {paths}")
     folder = runs.open_run(paths[0])
     try:
-        config = plain(OmegaConf.load(folder.config_yaml))
+        config = fill_in(plain(OmegaConf.load(folder.config_yaml)))
     except (YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{folder.config_yaml}: can't be read as a config: {reason}") from error

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import operator
+from collections.abc import Callable
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -10,8 +14,11 @@ from tfrun.commands import resume_sweep
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.inputs import open_run, read_data
 from tfrun.config import schema
+from tfrun.config.catalog import Catalog
+from tfrun.config.defaults import fill_in
 from tfrun.config.keys import flatten
-from tfrun.errors import CheckpointError, ConfigError, DataError
+from tfrun.config.settings import Settings
+from tfrun.errors import CheckpointError, ConfigError, DataError, TfrunError
 from tfrun.files import runs
 from tfrun.files.disk import write_atomically
 from tfrun.files.runs import RunFolder
@@ -40,7 +47,7 @@ def run(command_line: CommandLine) -> int:
     folder, overrides = existing.folder, existing.overrides
     config, catalog = existing.change(command_line)
     settings = schema.build_settings(config, catalog, overrides=overrides)
-    if _check_changes(folder, existing.config, new=config):
+    if _check_changes(folder, existing.config, new=config, is_default=_defaults(config, catalog, settings=settings)):
         with folder.held():
             _write_config(folder, config)
     from tfrun.load_engine import engine
@@ -55,7 +62,9 @@ def run(command_line: CommandLine) -> int:
         raise
 
 
-def _check_changes(folder: RunFolder, old: dict[str, Any], *, new: dict[str, Any]) -> bool:
+def _check_changes(
+    folder: RunFolder, old: dict[str, Any], *, new: dict[str, Any], is_default: Callable[[str], bool]
+) -> bool:
     """Returns whether the config changes.
 
     Raises:
@@ -65,9 +74,9 @@ def _check_changes(folder: RunFolder, old: dict[str, Any], *, new: dict[str, Any
     changes = {
         path: (before.get(path, "unset"), after.get(path, "unset"))
         for path in {**before, **after}
-        if before.get(path, "unset") != after.get(path, "unset")
+        if (path in before, before.get(path)) != (path in after, after.get(path))
     }
-    refused = [path for path in changes if not _may_change(path)]
+    refused = [path for path in changes if not (_may_change(path) or path not in before and is_default(path))]
     if refused:
         lines = "; ".join(f"{path}: {changes[path][0]!r} -> {changes[path][1]!r}" for path in refused)
         raise CheckpointError(
@@ -75,6 +84,21 @@ def _check_changes(folder: RunFolder, old: dict[str, Any], *, new: dict[str, Any
             f"Only these may change: {', '.join(CHANGEABLE)}. Anything else is a new run"
         )
     return bool(changes)
+
+
+def _defaults(config: dict[str, Any], catalog: Catalog, *, settings: Settings) -> Callable[[str], bool]:
+    """Returns a function that says whether the value of a key in a config is the one it has if it isn't set."""
+
+    def is_default(path: str) -> bool:
+        without = copy.deepcopy(config)
+        *sections, key = path.split(".")
+        try:
+            del functools.reduce(operator.getitem, sections, without)[key]
+            return schema.build_settings(fill_in(without), catalog) == settings
+        except (KeyError, TypeError, TfrunError):  # a name with a dot in it, or a key that must be given
+            return False
+
+    return is_default
 
 
 def _may_change(path: str) -> bool:

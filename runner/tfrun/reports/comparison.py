@@ -16,6 +16,7 @@ import yaml
 
 from tfrun.config.catalog import Catalog, load_catalog
 from tfrun.config.cross_checks import is_comparable
+from tfrun.config.defaults import fill_in
 from tfrun.config.keys import flatten
 from tfrun.errors import ConfigError, unknown
 from tfrun.files.runs import RunFolder
@@ -189,9 +190,9 @@ def _read(path: str) -> list[Row]:
         try:
             config = yaml.safe_load(folder.config_yaml.read_text())
         except (OSError, yaml.YAMLError):  # a job of a sweep may have failed before it had one
-            config = {}
+            config = None
         run = {"status": "failed", "metrics": {}, "best": {}, "timing": {}, "epoch": 0} | folder.read_run()
-        rows.append(Row(folder, run, dict(flatten(config if isinstance(config, dict) else {}))))
+        rows.append(Row(folder, run, dict(flatten(fill_in(config) if isinstance(config, dict) else {}))))
     if not any("checkpoint.monitor" in row.config for row in rows):
         raise ConfigError(f"compare: no run in {path} has a config that can be read")
     return sorted(rows, key=lambda row: "checkpoint.monitor" not in row.config)

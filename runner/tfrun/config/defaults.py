@@ -1,0 +1,46 @@
+"""The defaults of config keys, read from the YAML files that ship with tfrun: for configs that older runs wrote."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from tfrun.config.plain import read_yaml
+from tfrun.config.settings import OPTIONAL_SECTIONS, PLAIN_SECTIONS, SHARED_KEYS, TOP_LEVEL_KEYS, field_types
+from tfrun.config.sources import shipped_configs
+
+
+def fill_in(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the config of an older run with the keys that it lacks, because they came later, at their defaults.
+
+    The parameters of components and the keys of optimizer groups aren't filled in: the schema knows their defaults.
+    A section that may be null stays out.
+    """
+    primary = _shipped("config")
+    filled = {key: primary[key] for key in TOP_LEVEL_KEYS if key not in config and key in primary}
+    if isinstance(data := config.get("data"), dict):
+        filled["data"] = {**_only(primary["data"], SHARED_KEYS["data"]), **data}
+    for section, settings in PLAIN_SECTIONS.items():
+        value = config.get(section, None if section in OPTIONAL_SECTIONS else {})
+        if isinstance(value, dict):
+            filled[section] = {**_only(_section(section, value), field_types(settings)), **value}
+    return {**config, **filled}
+
+
+def _section(section: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Returns the file of a section that fits a config: the one that it names, or the one that is chosen by default."""
+    chosen: dict[str, str] = {key: name for entry in _shipped("config")["defaults"] for key, name in _items(entry)}
+    return _shipped(f"{section}/{value.get('name') or chosen[section] or 'default'}")
+
+
+def _items(entry: Any) -> list[tuple[str, Any]]:
+    return list(entry.items()) if isinstance(entry, dict) else []
+
+
+def _only(values: dict[str, Any], keys: dict[str, str]) -> dict[str, Any]:
+    return {key: values[key] for key in keys if key in values}
+
+
+@functools.cache
+def _shipped(name: str) -> dict[str, Any]:
+    return read_yaml(shipped_configs() / f"{name}.yaml")

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from tfrun.config.compose import open_configs
+from tfrun.config.defaults import fill_in
+from tfrun.config.settings import config_keys
+
+
+@pytest.fixture(scope="module")
+def composed() -> dict[str, Any]:
+    words = ["early_stopping=default", "strategy=mirrored"]
+    with open_configs(words) as configs:
+        return configs.compose(words).config
+
+
+@pytest.mark.parametrize("key", config_keys())
+def test_a_missing_key_has_the_default_of_conf(composed: dict[str, Any], key: str) -> None:
+    """Every key, so that one that comes later is found in `conf/` too, with nothing written for it."""
+    older = copy.deepcopy(composed)
+    section, _, name = key.rpartition(".")
+    del (older[section] if section else older)[name]
+    expected = copy.deepcopy(composed)
+    if key == "strategy.name":
+        expected["strategy"]["name"] = "auto"
+    assert fill_in(older) == expected
+
+
+def test_a_missing_section_has_its_defaults_and_an_optional_one_stays_out() -> None:
+    with open_configs([]) as configs:
+        composed = configs.compose([]).config
+    older = {key: value for key, value in composed.items() if key not in ("trainer", "strategy", "logger")}
+    assert fill_in(older) == {key: value for key, value in composed.items() if key != "logger"}
+    assert fill_in({"logger": {"name": "other"}, "early_stopping": None})["logger"] == {"name": "other"}
