@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
@@ -49,7 +50,15 @@ def short_names(keys: Sequence[str]) -> list[str]:
     return next((ends(count) for count in range(1, longest) if len(set(ends(count))) == len(keys)), list(keys))
 
 
-class _Log(logging.FileHandler):
+def open_log(path: Path) -> int:
+    """Returns a descriptor that appends to a log; it drops the lines if the disk refuses the file or it is a link."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+class _Log(logging.StreamHandler[TextIO]):
     """A log that drops the lines that a full disk refuses, so that the run continues."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
@@ -57,7 +66,8 @@ class _Log(logging.FileHandler):
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
-            super().close()
+            self.stream.close()
+        super().close()
 
 
 @contextlib.contextmanager
@@ -68,12 +78,11 @@ def library_output_to(log: Path) -> Iterator[None]:
     """
     sys.stderr.flush()
     terminal = os.dup(2)
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    file = open_log(log)
     os.dup2(file, 2)
-    os.close(file)
     stderr = sys.stderr
     sys.stderr = open(terminal, "w", buffering=1, closefd=False)  # noqa: SIM115 - closed below
-    handler = _Log(log)
+    handler = _Log(os.fdopen(file, "a"))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.getLogger("tfrun").setLevel(logging.INFO)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tfrun.reports.comparison import compare
-from tfrun.reports.tables import as_csv, as_markdown, print_comparison, print_differences, runs_table, seeds_table
+from tfrun.reports.tables import (
+    TextTable,
+    as_csv,
+    as_markdown,
+    print_comparison,
+    print_differences,
+    runs_table,
+    seeds_table,
+)
 
 
 def test_a_line_for_each_run(sweep: Path) -> None:
@@ -59,6 +68,25 @@ def test_csv_and_markdown(sweep: Path) -> None:
     assert as_csv(table).splitlines()[1].startswith("3,2,8,0.1,completed")
     assert as_markdown(table).splitlines()[2].startswith("| 3 | 2 | 8 | 0.1 |")
     assert as_markdown(table._replace(lines=[["a|b"]])).splitlines()[2] == "| a\\|b |"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-x", "'-x"),
+        ("+1+1", "'+1+1"),
+        ("-1.5e-3", "-1.5e-3"),
+        ("+7", "+7"),
+        ("-inf", "-inf"),
+        ("a=b", "a=b"),
+        ("\t-1", "'\t-1"),
+    ],
+)
+def test_a_csv_holds_no_formula(cell: str, expected: str) -> None:
+    lines = as_csv(TextTable(["run", cell], [["1", cell]])).splitlines()
+    assert list(csv.reader(lines)) == [["run", expected], ["1", expected]]
 
 
 def test_a_narrow_terminal_has_the_columns_that_matter(

@@ -80,7 +80,7 @@ def save(
     try:
         temporary.mkdir(parents=True)
         reach(f"{STATE}.write", is_operation=True)
-        with open(temporary / STATE, "wb") as file:
+        with disk.open_file(temporary / STATE, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
             disk.sync(file, STATE)
         manifest = {
@@ -90,7 +90,7 @@ def save(
             "extra": dict(extra),
             "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": _sha256(temporary / STATE)}},
         }
-        with open(temporary / MANIFEST, "wb") as file:
+        with disk.open_file(temporary / MANIFEST, "wb") as file:
             text = json.dumps(manifest | {"sha256": _manifest_sha256(manifest)}, indent=1)
             disk.write(file, text.encode(), name=MANIFEST)
             disk.sync(file, MANIFEST)
@@ -154,7 +154,7 @@ def remove_newer(checkpoint: Checkpoint) -> None:
 
 def sweep(folder: Path) -> None:
     """Removes what killed processes left half written; call it while the run's folder is locked."""
-    for pattern in (".tmp-*", ".del-*"):
+    for pattern in (".tmp-[0-9]*-[0-9]*", ".del-step-[0-9]*"):
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
 

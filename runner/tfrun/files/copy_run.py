@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrun.errors import CheckpointError, ResourceError
-from tfrun.files import checkpoints
+from tfrun.files import checkpoints, disk
 from tfrun.files.runs import RunFolder
 
 
@@ -49,5 +49,5 @@ def begin(source: RunFolder, epoch: int, *, step: int, target: RunFolder, rates:
 def _copy(source: Path, target: Path, *, length: int) -> None:
     """Copies the first `length` bytes of a file that only grows."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with open(source, "rb") as old, open(target, "wb") as new:
+    with open(source, "rb") as old, disk.open_file(target, "wb") as new:
         new.write(old.read(length))

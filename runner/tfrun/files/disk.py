@@ -5,12 +5,37 @@ Each operation is a failpoint (`files.failpoints`), named after the `name` that 
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
 
 from tfrun.errors import ResourceError
 from tfrun.files.failpoints import reach
+
+
+def open_file(path: Path, mode: str, *, buffering: int = -1) -> Any:
+    """Opens a file of a run folder for writing.
+
+    Raises:
+        OSError: the disk refuses, or the file is a link: a folder that someone else has made could lead to any file.
+    """
+    return open(path, mode, buffering=buffering, opener=_open_no_link)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(error.errno, "it is a link, and tfrun writes through none", path) from None
+        raise
+
+
+def refuse_link(path: Path) -> None:
+    """Raises ResourceError if a file of a run folder that a library will write is a link."""
+    if path.is_symlink():
+        raise ResourceError(f"{path}: can't be written: it is a link, and tfrun writes through none")
 
 
 def write(file: Any, data: bytes, *, name: str) -> None:
@@ -51,7 +76,7 @@ def write_atomically(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(temporary, "wb") as file:
+        with open_file(temporary, "wb") as file:
             write(file, text.encode(), name=path.name)
             sync(file, path.name)
         rename(temporary, path, name=path.name)

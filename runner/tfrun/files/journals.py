@@ -55,8 +55,15 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, name: str) -> Journal:
-        """Opens a journal to append to it; the file is created if it isn't there."""
-        return cls(open(path, "ab", buffering=0), name)
+        """Opens a journal to append to it; the file is created if it isn't there.
+
+        Raises:
+            ResourceError: the disk refuses, or the file is a link.
+        """
+        try:
+            return cls(disk.open_file(path, "ab", buffering=0), name)
+        except OSError as error:
+            raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
 
     def write(self, data: bytes) -> int:
         """Appends data, in memory until there is enough for a piece."""
@@ -235,14 +242,20 @@ def cut_back(root: Path, lengths: Mapping[str, int]) -> list[str]:
 
     Returns:
         The journals that are shorter than that, or missing: something else than tfrun has changed them.
+
+    Raises:
+        ResourceError: the disk refuses, or a journal is a link.
     """
     for path in _journals(root):
         length = lengths.get(str(path.relative_to(root)), 0)
-        if length == 0:
-            path.unlink()
-        elif path.stat().st_size > length:
-            with open(path, "r+b") as file:
-                file.truncate(length)
+        try:
+            if length == 0:
+                path.unlink()
+            elif path.stat().st_size > length:
+                with disk.open_file(path, "r+b") as file:
+                    file.truncate(length)
+        except OSError as error:
+            raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
     sizes = journal_lengths(root)
     return [name for name, length in lengths.items() if sizes.get(name, 0) < length]
 

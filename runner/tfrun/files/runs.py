@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.errors import ConfigError, FolderInUseError, ResourceError
-from tfrun.files.disk import remove_left_behind, write_atomically
+from tfrun.files.disk import open_file, remove_left_behind, write_atomically
 
 LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
 EXPORTS = {  # format → the name of what `tfrun export` writes into the run's folder `export/`
@@ -115,20 +115,25 @@ class RunFolder:
 
         Raises:
             FolderInUseError: another process holds it.
+            ResourceError: nothing can be written there.
         """
-        lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        path = self.path / "run.lock"
         try:
+            lock = open_file(path, "a+b", buffering=0)
+        except OSError as error:
+            raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = os.read(lock, 200).decode(errors="replace").strip() or "unknown"
+                lock.seek(0)
+                holder = lock.read(200).decode(errors="replace").strip() or "unknown"
                 raise FolderInUseError(f"{self.path} is in use by another process: {holder}") from None
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, f"pid {os.getpid()} on {socket.gethostname()} since {now()}".encode(), 0)
+            with contextlib.suppress(OSError):  # a full disk: the lock holds without the name of its holder
+                lock.truncate(0)
+                lock.write(f"pid {os.getpid()} on {socket.gethostname()} since {now()}".encode())
             remove_left_behind(self.path)
             yield
-        finally:
-            os.close(lock)
 
 
 def open_sweep(path: str) -> RunFolder | None:

@@ -16,6 +16,7 @@ from tfrun.console import Terminal, say, short_names, shown
 from tfrun.reports.comparison import NOT_COMPARED, Comparison
 from tfrun.reports.importance import importances
 
+FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 UNLIMITED_WIDTH = 10**4  # columns, to measure a table that is wider than the terminal
 
 
@@ -138,8 +139,22 @@ def _print_best(comparison: Comparison) -> None:
 def as_csv(table: TextTable) -> str:
     """Returns a table as CSV, with its heads."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([table.heads, *table.lines])
+    rows = [[_harmless(cell) for cell in row] for row in (table.heads, *table.lines)]
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().rstrip("\n")
+
+
+def _harmless(cell: str) -> str:
+    """Returns a cell that no spreadsheet runs as a formula: one that may be one, and is no number, begins with `'`."""
+    return f"'{cell}" if cell.startswith(FORMULA_BEGINNINGS) and not _is_number(cell) else cell
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return cell == cell.strip()
 
 
 def as_markdown(table: TextTable) -> str:

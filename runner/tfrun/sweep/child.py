@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tfrun.console import library_output_to
+from tfrun.console import library_output_to, open_log
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1  # of Linux' prctl
@@ -115,7 +115,7 @@ def _die_with(parent: int) -> None:
 
 def redirect_output(log: Path) -> None:
     """Appends everything that this process prints from now on to a file, and closes its standard input."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    file = open_log(log)
     # by descriptor, because TensorFlow's own logger keeps the sys.stderr of its import
     for number in {1, 2, sys.stdout.fileno(), sys.stderr.fileno()}:
         os.dup2(file, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 
 from tfrun.config.plain import to_yaml
 from tfrun.config.settings import Settings
+from tfrun.console import open_log
 from tfrun.errors import TfrunError
 from tfrun.files import runs
 from tfrun.files.disk import write_atomically
@@ -48,7 +50,7 @@ class JobFolder(RunFolder):
         exit_code = error.exit_code if isinstance(error, TfrunError) else 1
         if not self.has_ended:
             self.write_failure(overrides, kind=type(error).__name__, message=str(error), exit_code=exit_code)
-            with open(self.log, "a") as log:
+            with os.fdopen(open_log(self.log), "w") as log:
                 traceback.print_exception(error, file=log)
         return exit_code
 

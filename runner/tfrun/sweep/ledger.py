@@ -113,7 +113,7 @@ class Ledger:
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
         """Opens the file for appending, without the half line that a crash may have left at its end."""
-        with open(self._path, "a+b") as file:
+        with disk.open_file(self._path, "a+b") as file:
             size = file.seek(0, 2)
             if size:
                 file.seek(max(0, size - 2**16))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tfrun.errors import ConfigError, TfrunError, unknown
+from tfrun.files.disk import refuse_link
 from tfrun.sweep import optuna_private
 from tfrun.sweep.space import Space
 from tfrun.sweep.sweep_settings import SearchSettings
@@ -87,9 +88,11 @@ class Studies:
 
         Raises:
             ConfigError: the study has other objectives, or its storage can't be used.
+            ResourceError: its file is a link.
         """
         import optuna
 
+        refuse_link(folder / "study.db")
         place = self.settings.storage or f"sqlite:///{folder / 'study.db'}"
         try:
             study = optuna.create_study(
