@@ -1,6 +1,6 @@
 """Schedules that lower the learning rate over the run. `step` counts from 0; factors are scalar float32 tensors.
 
-p is the run's progress, from 0 at the end of warm-up to 1 at `total_steps`.
+p is the run's progress, from 0 at the end of warm-up to 1 at the last step, which is step `total_steps` − 1.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from tfrun.errors import ConfigError
 
 
 def _progress(step: Any, total_steps: Any, warmup_steps: int) -> tf.Tensor:
+    """Returns p; 1 at the last step, even if there is one step only."""
+    last_step = tf.cast(total_steps, tf.float32) - 1.0
     done = tf.cast(step, tf.float32) - float(warmup_steps)
-    return tf.clip_by_value(done / tf.maximum(tf.cast(total_steps, tf.float32) - float(warmup_steps), 1.0), 0.0, 1.0)
+    p = tf.clip_by_value(done / tf.maximum(last_step - float(warmup_steps), 1.0), 0.0, 1.0)
+    return tf.where(tf.cast(step, tf.float32) < last_step, p, 1.0)
 
 
 def _warmed_up(step: Any, warmup_steps: int, factor: tf.Tensor) -> tf.Tensor:
@@ -71,7 +74,6 @@ def linear(
 @register.schedule("exponential")
 def exponential(
     step: Any,
-    total_steps: Any,
     decay_steps: Annotated[int, Gt(0)] = 1000,
     rate: Annotated[float, Gt(0), Le(1)] = 0.96,
     staircase: bool = False,
@@ -80,7 +82,6 @@ def exponential(
 
     Args:
         step: the next step, counted from 0; set by the engine.
-        total_steps: the number of steps of the whole run; set by the engine.
         decay_steps: the number of steps over which the factor is multiplied by `rate` once.
         rate: the number that the factor is multiplied by.
         staircase: whether the factor falls once every `decay_steps` steps, not a little at each step.
@@ -92,7 +93,6 @@ def exponential(
 @register.schedule("piecewise")
 def piecewise(
     step: Any,
-    total_steps: Any,
     boundaries: list[int] = [],  # noqa: B006 (the catalog reads literal defaults; never changed)
     factors: list[float] = [1.0],  # noqa: B006
     unit: Literal["step", "epoch"] = "step",
@@ -102,7 +102,6 @@ def piecewise(
 
     Args:
         step: the next step, counted from 0; set by the engine.
-        total_steps: the number of steps of the whole run; set by the engine.
         boundaries: increasing steps, or epochs, at which the next factor starts.
         factors: the factors, one more than there are boundaries.
         unit: the unit of the boundaries.
@@ -134,7 +133,8 @@ def one_cycle(
 ) -> tf.Tensor:
     """1cycle: the factor rises linearly from `start` to 1, falls back to `start`, and then falls to `final`.
 
-    The group's learning rate is thus the largest one, reached after the rise.
+    The group's learning rate is thus the largest one, reached after the rise. Only the learning rate has a cycle: the
+    optimizer's momentum stays as it is, while Smith lowers it in the rise and raises it again in the fall.
 
     Source: Smith, "A disciplined approach to neural network hyper-parameters", 2018, arXiv:1803.09820; Géron, chapter
     11.
@@ -156,4 +156,5 @@ def one_cycle(
     up = start + (1.0 - start) * p / rising
     down = 1.0 - (1.0 - start) * (p - rising) / falling
     out = start + (final - start) * (p - rising - falling) / tf.maximum(1.0 - rising - falling, 1e-7)
-    return tf.where(p < rising, up, tf.where(p < rising + falling, down, out))
+    factor = tf.where(p < rising, up, tf.where(p < rising + falling, down, out))
+    return tf.where(p < 1.0, factor, tf.cast(final, tf.float32))

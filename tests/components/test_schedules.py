@@ -1,3 +1,4 @@
+import inspect
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ from tfrun.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("schedule", "step", "params", "expected"),
+    ("schedule", "step", "params", "expected"),  # of 101 steps: the last one is step 100
     [
         (decay.cosine, 0, {}, 1.0),
         (decay.cosine, 25, {}, (1 + math.sqrt(0.5)) / 2),
@@ -37,22 +38,35 @@ from tfrun.errors import ConfigError
         (decay.one_cycle, 90, {}, 0.1),
         (decay.one_cycle, 95, {"final": 0.02}, 0.06),
         (decay.one_cycle, 100, {}, 0.001),
+        (decay.one_cycle, 100, {"rising": 0.6, "falling": 0.4, "final": 0.02}, 0.02),
         (decay.piecewise, 20, {"boundaries": [10, 20], "factors": [1, 0.1, 0.01]}, 0.01),
     ],
 )
 def test_factor(schedule: Any, step: Any, params: Any, expected: Any) -> None:
-    compiled = tf.function(lambda at: schedule(at, 100, **params), jit_compile=True)
-    for factor in (schedule(tf.constant(step, tf.int64), 100, **params), compiled(tf.constant(step, tf.int32))):
+    length = {"total_steps": 101} if "total_steps" in inspect.signature(schedule).parameters else {}
+    compiled = tf.function(lambda at: schedule(at, **length, **params), jit_compile=True)
+    for factor in (schedule(tf.constant(step, tf.int64), **length, **params), compiled(tf.constant(step, tf.int32))):
         assert factor.dtype == tf.float32
         assert factor.shape == ()
         assert float(factor) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("schedule", [decay.cosine, decay.linear, decay.one_cycle])
+@pytest.mark.parametrize("total_steps", [1, 2, 20, 1_000_003])
+def test_the_last_step_gets_the_final_factor(schedule: Any, total_steps: int) -> None:
+    for last in (total_steps - 1, total_steps, total_steps + 5):
+        assert float(schedule(tf.constant(last, tf.int64), float(total_steps), final=0.003)) == pytest.approx(
+            0.003, abs=1e-6
+        )
+    if total_steps > 2:
+        assert float(schedule(tf.constant(total_steps - 2, tf.int64), float(total_steps), final=0.003)) > 0.003
+
+
 def test_piecewise_checks_its_lists() -> None:
     with pytest.raises(ConfigError, match="must be one more than boundaries"):
-        decay.piecewise(0, 100, boundaries=[10], factors=[1.0])
+        decay.piecewise(0, boundaries=[10], factors=[1.0])
     with pytest.raises(ConfigError, match="must increase"):
-        decay.piecewise(0, 100, boundaries=[10, 10], factors=[1.0, 0.5, 0.1])
+        decay.piecewise(0, boundaries=[10, 10], factors=[1.0, 0.5, 0.1])
 
 
 def test_one_cycle_checks_its_shares() -> None:

@@ -33,6 +33,7 @@ def source(tmp_path: Path) -> RunFolder:
 def test_a_copy_has_the_state_and_the_journals_of_the_checkpoint(source: RunFolder, tmp_path: Path) -> None:
     target = RunFolder(tmp_path / "1")
     target.path.mkdir()
+    source.write_run({"run_id": source.run_id, "schedule_end": "step after the last", "status": "running"})
     copy_run.begin(source, 1, step=10, target=target, rates={"all": 0.25})
     saved = checkpoints.newest(target.checkpoints)
     assert saved is not None and saved.step == 10 and saved.extra["engine"] == {"mode": "xla"}
@@ -43,7 +44,8 @@ def test_a_copy_has_the_state_and_the_journals_of_the_checkpoint(source: RunFold
     assert (target.path / "tensorboard" / "train" / "events.out.tfevents.1.tfrun").read_bytes() == b"0123"
     run = json.loads((target.path / "run.json").read_text())
     branch = {"run_id": source.run_id, "epoch": 1, "step": 10}
-    assert run == {"run_id": target.run_id, "status": "stopped", "epoch": 1, "step": 10, "branch": branch}
+    fields = {"run_id": target.run_id, "status": "stopped", "epoch": 1, "step": 10, "branch": branch}
+    assert run == fields | {"schedule_end": "step after the last"}
     whole = checkpoints.newest(source.checkpoints)
     assert whole is not None and whole.arrays["learning_rate/all/0000"] == np.float32(0.5)
 

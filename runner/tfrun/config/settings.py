@@ -32,6 +32,17 @@ class ComponentSettings:
 
 
 @dataclass(frozen=True)
+class EarlierSchedule(ComponentSettings):
+    """A schedule of a run that began when schedules reached their `final` one step after the last one.
+
+    Attributes:
+        extra_steps: added to the run's steps, so that the factors are the same as then.
+    """
+
+    extra_steps: int = 1
+
+
+@dataclass(frozen=True)
 class VocabularyEncoding:
     """A text column whose values get ids by frequency."""
 

@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.earlier_runs import schedule_end, with_schedules_of
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data.table import Table
@@ -118,6 +119,7 @@ def start(
         for change in changes(before or {}, fields["versions"]):
             message = "results may differ in the last bits from an uninterrupted run"
             say(options.console, f"warning: {change}: {message}")
+        settings = with_schedules_of(settings, schedule_end(before))
         run = RunJson.begin(folder, fields)
         with stopping(options.console, folder) as signals:
             try:

@@ -12,6 +12,8 @@ from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import checkpoints, disk
 from tfrun.files.runs import RunFolder
 
+COPIED_KEYS = ("schedule_end",)  # of run.json: how the source's schedules reach their end
+
 
 def begin(source: RunFolder, epoch: int, *, step: int, target: RunFolder, rates: Mapping[str, float]) -> None:
     """Copies the state and the journals that a run had at one of its checkpoints. Resuming the copy trains it.
@@ -43,7 +45,9 @@ def begin(source: RunFolder, epoch: int, *, step: int, target: RunFolder, rates:
     except OSError as error:
         raise ResourceError(f"{target.path}: can't be written: {error.strerror or error}") from error
     branch = {"run_id": source.run_id, "epoch": epoch, "step": step}
-    target.write_run({"run_id": target.run_id, "status": "stopped", "epoch": epoch, "step": step, "branch": branch})
+    fields = {"run_id": target.run_id, "status": "stopped", "epoch": epoch, "step": step, "branch": branch}
+    run = source.read_run()
+    target.write_run(fields | {key: run[key] for key in COPIED_KEYS if key in run})
 
 
 def _copy(source: Path, target: Path, *, length: int) -> None:

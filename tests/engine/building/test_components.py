@@ -61,7 +61,7 @@ def test_a_name_in_a_parameter_becomes_an_object() -> None:
 def test_functions_get_their_parameters_filled_in() -> None:
     settings = ComponentSettings("exponential", {"rate": 0.5, "decay_steps": 10})
     schedule = build_function("schedule", settings, catalog=CATALOG, where="schedule")
-    assert float(schedule(tf.constant(20, tf.int64), total_steps=100)) == pytest.approx(0.25)
+    assert float(schedule(tf.constant(20, tf.int64))) == pytest.approx(0.25)
 
 
 def test_a_function_without_parameters_is_itself() -> None:

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.config.catalog import load_catalog
-from tfrun.config.settings import ComponentSettings, GroupSettings
+from tfrun.config.settings import ComponentSettings, EarlierSchedule, GroupSettings
 from tfrun.engine.building import optimizers
 from tfrun.engine.building.optimizers import build_groups, build_schedule
 from tfrun.engine.training.groups import Group
@@ -82,6 +82,14 @@ def schedule(name: str, plan: Plan = PLAN, **params: Any) -> Any:
 def test_a_schedule_knows_the_length_of_the_run() -> None:
     factor, offer = schedule("linear", final=0.0)
     assert offer is None
+    np.testing.assert_allclose([factor(tf.constant(step, tf.int64)) for step in (0, 33, 99)], [1.0, 2 / 3, 0.0])
+
+
+def test_a_schedule_of_an_earlier_run_ends_where_it_did() -> None:
+    params = {"final": 0.0, "warmup_steps": 0}
+    earlier = EarlierSchedule("linear", params)
+    factor, _ = build_schedule(earlier, CATALOG, where="schedule", plan=PLAN, inputs=Hyperparameters())
+    assert factor is not None
     np.testing.assert_allclose([factor(tf.constant(step, tf.int64)) for step in (0, 50, 100)], [1.0, 0.5, 0.0])
 
 
@@ -114,7 +122,8 @@ def test_a_schedule_that_needs_a_length_refuses_a_run_without_one() -> None:
     message = r"optimizer\.groups\.a\.schedule: linear needs to know the run's length: trainer\.max_epochs or max_steps"
     with pytest.raises(ConfigError, match=message):
         schedule("linear", Plan(steps_per_epoch=10, last_step=None))
-    schedule("plateau", Plan(steps_per_epoch=10, last_step=None))
+    for name in ("plateau", "exponential", "piecewise"):
+        schedule(name, Plan(steps_per_epoch=10, last_step=None))
 
 
 def test_no_schedule() -> None:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings, GroupSettings
+from tfrun.config.settings import ComponentSettings, EarlierSchedule, GroupSettings
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import build_component, build_function
@@ -111,7 +111,8 @@ def build_schedule(
             raise ConfigError(
                 f"{where}: {settings.name} needs to know the run's length: trainer.max_epochs or max_steps"
             )
-        filled_in |= inputs.wrap(where, {"total_steps": float(plan.last_step)})
+        extra_steps = settings.extra_steps if isinstance(settings, EarlierSchedule) else 0
+        filled_in |= inputs.wrap(where, {"total_steps": float(plan.last_step + extra_steps)})
     if "steps_per_epoch" in parameters:
         filled_in["steps_per_epoch"] = plan.steps_per_epoch
     factor = convertible(functools.partial(schedule, **filled_in) if filled_in else schedule)

@@ -1,0 +1,35 @@
+"""What runs of earlier versions mean by the same config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tfrun.config.earlier_runs import schedule_end, with_schedules_of
+from tfrun.config.settings import EarlierSchedule, Settings
+
+
+@pytest.mark.parametrize(
+    ("before", "end"),
+    [
+        (None, "last step"),
+        ({"step": 30}, "step after the last"),  # an earlier version's, which has no such key
+        ({"step": 30, "schedule_end": "step after the last"}, "step after the last"),  # and is resumed once more
+        ({"step": 30, "schedule_end": "last step"}, "last step"),
+        ({"status": "failed"}, "last step"),  # a job that couldn't start
+    ],
+)
+def test_a_run_keeps_the_end_that_its_schedules_began_with(before: dict[str, Any] | None, end: str) -> None:
+    assert schedule_end(before) == end
+
+
+def test_only_schedules_whose_end_has_moved_are_those_of_earlier_runs(settings: Callable[..., Settings]) -> None:
+    words = ["model=wide_deep", "optimizer.groups.wide.schedule=cosine", "optimizer.groups.deep.schedule=piecewise"]
+    chosen = settings(*words)
+    assert with_schedules_of(chosen, "last step") is chosen
+    groups = with_schedules_of(chosen, "step after the last").groups
+    wide, deep = groups["wide"].schedule, groups["deep"].schedule
+    assert wide == EarlierSchedule("cosine", {"final": 0.0, "warmup_steps": 0}) and wide.extra_steps == 1
+    assert deep == chosen.groups["deep"].schedule
