@@ -98,7 +98,7 @@ def test_each_kind_lists_what_it_may_have() -> None:
     assert protocols.optional("metric") == ["task", "higher_is_better", "matrix"]  # tfrun sets `output`
     assert protocols.optional("schedule") == ["end_epoch", "variables"]
     assert protocols.optional("optimizer") == []
-    assert protocols.literals("metric") == {"task": None, "higher_is_better": False}
+    assert protocols.literals("metric") == {"task": None, "higher_is_better": None}
     assert protocols.literals("model") == {"optimizer_groups": None, "loss_weights": {}}
     assert ScheduleOffer.kind in protocols.OFFERS and ActivationOffer.kind in protocols.OFFERS
 

@@ -38,6 +38,7 @@ class Gan:
     def __init__(self, gradient_penalty: Annotated[float, Ge(0)] = 0.0):
         self.gradient_penalty = gradient_penalty
         self.generator_loss = keras.metrics.Mean("generator_loss")
+        self.generator_loss.higher_is_better = False
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

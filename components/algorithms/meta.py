@@ -45,6 +45,7 @@ class Maml:
         self.inner_steps = inner_steps
         self.first_order = first_order
         self.loss_before = keras.metrics.Mean("loss_before_steps")
+        self.loss_before.higher_is_better = False
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

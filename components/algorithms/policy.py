@@ -49,6 +49,7 @@ class Reinforce:
         self.discount = discount
         self.max_episode_steps = max_episode_steps
         self.episode_return = keras.metrics.Mean("episode_return")
+        self.episode_return.higher_is_better = True
         self.luck = keras.random.SeedGenerator(name="luck")
 
     @property

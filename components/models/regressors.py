@@ -105,6 +105,7 @@ class ReconstructingRegressor(Subclassed):
         ]
         self.reconstruct = keras.layers.Dense(self.num_values, dtype=self.variable_dtype, name="reconstruct")
         self.reconstruction_error = keras.metrics.Mean("reconstruction_error")
+        self.reconstruction_error.higher_is_better = False
 
     def call(self, inputs: Any) -> tf.Tensor:
         x = values = self.encode(inputs)

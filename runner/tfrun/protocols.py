@@ -172,14 +172,15 @@ class MetricOffer(Offer):
 
     Attributes:
         task: "regression" or "classification", if it is for one of them only.
-        higher_is_better: whether a greater value is a better one. Decides what is best unless a config gives `mode`.
+        higher_is_better: whether a greater value is a better one. Decides what is best unless a config gives `mode`;
+            None says nothing, and then a config that monitors the metric must give it.
         matrix: () → the confusion matrix, (classes, classes), which is written to TensorBoard as an image.
         output: which output of the model it measures. tfrun sets it, from `metric.<key>.output`.
     """
 
     kind = "metric"
     task: str | None = literal(None)
-    higher_is_better: bool = literal(False)
+    higher_is_better: bool | None = literal(None)
     matrix: Callable[[], Any] | None = None
     output: str = field(default=MAIN_OUTPUT, metadata={SET_BY_TFRUN: True})
 

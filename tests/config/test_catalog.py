@@ -108,11 +108,29 @@ def test_attributes_are_in_the_class_or_in_the_decorator(tmp_path: Path) -> None
     assert {name: own.declared("higher_is_better") for name, own in components.items()} == {
         "gain": True,
         "r2": True,
-        "mae": False,
+        "mae": None,  # says nothing
     }
     assert components["mae"].declared("task") is None
     with pytest.raises(KeyError):
         components["mae"].declared("tasks")
+
+
+def test_a_metric_that_is_derived_from_one_of_keras_has_its_direction(tmp_path: Path) -> None:
+    source = (
+        "@register.metric('a')\nclass A(keras.metrics.AUC): ...\n"
+        "class Base(tf.keras.metrics.MeanAbsoluteError): ...\n@register.metric('b')\nclass B(Base): ...\n"
+        "@register.metric('c')\nclass C(AUC):\n    higher_is_better = False\n"
+        "@register.metric('d')\nclass D(keras.metrics.Mean): ...\n"
+        "@register.loss('e')\nclass E(keras.losses.Poisson): ...\n"
+    )
+    components = {component.name: component for component in read(tmp_path, source)}
+    assert {name: components[name].declared("higher_is_better") for name in "abcd"} == {
+        "a": True,
+        "b": False,
+        "c": False,
+        "d": None,
+    }
+    assert components["e"].attributes == {}
 
 
 def test_unknown_name_gives_the_near_miss_and_the_known_names(tmp_path: Path) -> None:
@@ -164,14 +182,19 @@ def test_finds_and_loads_a_plugin_of_the_current_folder(importable: Path) -> Non
 
 
 def test_a_direction_that_is_not_in_the_source_is_refused(importable: Path) -> None:
-    base = "class Score:\n    higher_is_better = True\n"
+    base = "class Score:\n    higher_is_better = True\nclass Loss:\n    higher_is_better = False\n"
     (importable / "plugin_base.py").write_text(base)
-    head = "from plugin_base import Score\nfrom tfrun import register\n"
+    head = "import keras; from plugin_base import Loss, Score; from tfrun import register\n\n"
     source = "@register.metric('inherited_score')\nclass Mine(Score): ...\n"
+    silent = "@register.metric('silent_score')\nclass Silent(Loss): ...\n"  # a config must give its mode
+    kept = "@register.metric('auc_of_keras')\nclass Auc(keras.metrics.AUC): ...\n"  # says it in no attribute
     named = "@register.metric('named_score', higher_is_better=True)\nclass Named(Score): ...\n"
-    (importable / "plugin_scores.py").write_text(head + source + named)
+    (importable / "plugin_scores.py").write_text(head + source + named + silent + kept)
     components = load_catalog(["plugin_scores"])
     assert components.get("metric", "named_score", where="metric").load().higher_is_better
+    for name, declared in (("silent_score", None), ("auc_of_keras", True)):
+        component = components.get("metric", name, where="metric")
+        assert component.declared("higher_is_better") is declared and component.load()
     with pytest.raises(ConfigError, match=r"plugin_scores\.py:4: higher_is_better must be True or False in the class"):
         components.get("metric", "inherited_score", where="metric").load()
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tfrun.config.catalog import Catalog, read_module
+from tfrun.config.directions import higher_is_better, modes_against
 from tfrun.config.plugins import Module
 from tfrun.config.schema import build_settings
 from tfrun.errors import ConfigError, DataError
@@ -31,8 +32,10 @@ class Wide:
 class Huber:
     task = "regression"
     def __init__(self, delta: Annotated[float, Gt(0)] = 1.0): ...
-@register.metric("mae")
+@register.metric("mae", higher_is_better=False)
 def mae(y_true, y_pred): ...
+@register.metric("silent")
+def silent(y_true, y_pred): ...
 @register.metric("r2")
 class R2:
     higher_is_better = True
@@ -251,6 +254,33 @@ def test_a_mode_that_is_not_given_is_that_of_the_metric(
     assert settings.checkpoint.mode == settings.early_stopping.mode == mode
     assert settings.groups["all"].schedule.params == {"monitor": monitor, "mode": mode}
     assert settings.to_dict()["checkpoint"]["mode"] == mode
+
+
+@pytest.mark.parametrize("section", ["checkpoint", "early_stopping", "optimizer.groups.all.schedule"])
+def test_a_metric_that_says_nothing_needs_a_mode(config: dict[str, Any], catalog: Catalog, section: str) -> None:
+    config["metric"] |= {"fit": {"name": "silent"}}
+    config["early_stopping"] = {"monitor": "val/mae", "mode": None, "patience": 3, "min_delta": 0}
+    config["optimizer"]["groups"]["all"]["schedule"] = {"name": "plateau", "monitor": "val/mae", "mode": None}
+    silent = put(put(config, "checkpoint.mode", None), f"{section}.monitor", "val/fit")
+    message = (
+        rf"^{section}\.mode: must be min or max, because metric=silent doesn't say .* Received: null.*parts.py:\d+"
+    )
+    with pytest.raises(ConfigError, match=message):
+        build_settings(silent, catalog)
+    settings = build_settings(put(silent, f"{section}.mode", "max"), catalog)
+    assert modes_against(settings, catalog) == []
+    assert higher_is_better(settings.metric, catalog) == {"loss": False, "mae": False, "fit": None}
+
+
+def test_modes_against_their_metrics_give_one_warning(config: dict[str, Any], catalog: Catalog) -> None:
+    config["metric"] |= {"fit": {"name": "r2"}}
+    config["checkpoint"] |= {"monitor": "val/fit", "mode": "min"}
+    config["early_stopping"] = {"monitor": "val/loss", "mode": "max", "patience": 3, "min_delta": 0}
+    config["optimizer"]["groups"]["all"]["schedule"] = {"name": "plateau", "monitor": "val/mae", "mode": "min"}
+    assert modes_against(build_settings(config, catalog), catalog) == [
+        "checkpoint.mode=min, but a greater val/fit is better; "
+        "early_stopping.mode=max, but a smaller val/loss is better"
+    ]
 
 
 def test_missing_section_and_key(config: dict[str, Any], catalog: Catalog) -> None:

@@ -49,7 +49,9 @@ def test_the_best_epoch_is_that_of_the_greatest_value_where_more_is_better(
         assert run["best"]["epoch"] == 1 + values.index(best_of(values))
     assert run["higher_is_better"] == {"loss": False, "r2": True, "net_gain": True, "within": True, "mae": False}
 
+    assert "is better" not in capsys.readouterr().out
     run, lines = train(metrics, "checkpoint.monitor=val/r2", "checkpoint.mode=min")  # a given mode wins
+    assert "warning: checkpoint.mode=min, but a greater val/r2 is better\n" in capsys.readouterr().out
     assert run["best"]["val/r2"] == min(line["val/r2"] for line in lines)
 
     # a value that gets better each epoch has no patience to lose

@@ -75,12 +75,12 @@ def test_a_mode_that_is_null_is_equal_to_the_one_that_it_means(tmp_path: Path, w
     assert list(compare([str(tmp_path)]).keys) == ["early_stopping.mode"]
 
 
-@pytest.mark.parametrize(("plugins", "mode"), [(["their_metrics"], "max"), (["gone"], "min"), ([], "min")])
+@pytest.mark.parametrize(("plugins", "mode"), [(["their_metrics"], "max"), (["gone"], None), ([], None)])
 def test_the_catalog_tells_the_direction_of_earlier_runs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     plugins: list[str],
-    mode: str,
+    mode: str | None,
     write_run: Callable[..., None],
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -89,7 +89,19 @@ def test_the_catalog_tells_the_direction_of_earlier_runs(
     )
     Path("their_metrics.py").write_text(source)
     write_run(tmp_path / "runs", 0, 0.3, plugins=plugins, metric={"hits": {"name": "their_gain"}})
-    assert compare(["runs"], "val/hits").mode == mode
+    if mode is None:
+        with pytest.raises(ConfigError, match="^mode: must be given, because nothing says whether a greater val/hits"):
+            compare(["runs"], "val/hits")
+    else:
+        assert compare(["runs"], "val/hits").mode == mode
+
+
+def test_a_mode_against_the_metric_is_warned_of(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    note(sweep, higher_is_better={"loss": False, "hits": True})
+    compare([str(sweep)], "val/hits", mode="min")
+    assert capsys.readouterr().err == "tfrun: warning: mode=min, but a greater val/hits is better\n"
+    compare([str(sweep)], "val/hits", mode="max")
+    assert capsys.readouterr().err == ""
 
 
 def test_the_last_epoch_counts_where_asked(sweep: Path, write_run: Callable[..., None]) -> None:

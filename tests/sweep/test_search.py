@@ -181,7 +181,9 @@ def test_several_objectives_and_constraints(begin: Make, tmp_path: Path) -> None
 def test_an_objective_without_a_direction_has_that_of_its_metric(
     begin: Make, tmp_path: Path, words: list[str], directions: list[str]
 ) -> None:
-    begin(tmp_path / "s", RATE, "metric=[mae,r2]", *words)
+    search = begin(tmp_path / "s", RATE, "metric=[mae,r2]", *words)
+    against = ["warning: hydra.sweeper.objectives.val/loss=max, but a smaller val/loss is better"]
+    assert search.news() == (against if len(directions) == 3 else [])
     assert [direction.name for direction in load_study(tmp_path / "s").directions] == directions
 
 

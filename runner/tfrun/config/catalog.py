@@ -15,6 +15,7 @@ from typing import Any
 
 from tfrun.config import plugins as plugin_files
 from tfrun.config import registry
+from tfrun.config.keras_names import KERAS_METRICS
 from tfrun.config.plugins import Module
 from tfrun.errors import ConfigError, TfrunError, unknown
 from tfrun.protocols import RESERVED, MetricOffer, literals
@@ -105,7 +106,10 @@ class Component:
 
     def _check_direction(self, higher_is_better: Any) -> None:
         """Raises ConfigError for a direction that wasn't read, as the wrong epoch's weights would be kept."""
-        if higher_is_better != self.declared("higher_is_better"):
+        declared = self.declared("higher_is_better")
+        # nothing is said if there is none, and one whose base says False may be silent: a config must give the mode
+        says_nothing = higher_is_better is None or (declared is None and higher_is_better is False)
+        if higher_is_better != declared and not says_nothing:
             raise ConfigError(
                 f"{self.origin}: higher_is_better must be True or False in the class itself, or in the decorator: "
                 f"@register.metric({self.name!r}, higher_is_better=True). "
@@ -227,7 +231,7 @@ class _Reader:
         params = tuple(self._params(function, docs)) if function else ()
         if kind in CALLED_WITH_OTHERS and function is node:
             params = tuple(param for param in params if not param.required)
-        attributes = (self._attributes(node) if isinstance(node, ast.ClassDef) else {}) | keywords
+        attributes = (self._attributes(kind, node) if isinstance(node, ast.ClassDef) else {}) | keywords
         return Component(
             kind, name, self.module.name, node.name, self.module.file, node.lineno, params, doc, attributes
         )
@@ -247,13 +251,18 @@ class _Reader:
         inner = (item for parent in self._bases(node) for item in parent.body)
         return next((item for item in inner if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
 
-    def _attributes(self, node: ast.ClassDef) -> dict[str, Any]:
+    def _attributes(self, kind: str, node: ast.ClassDef) -> dict[str, Any]:
         attributes: dict[str, Any] = {}
         for parent in self._bases(node):
             for name, value in (pair for item in parent.body for pair in _assignments(item)):
                 literal = self._literal(value)
                 if literal is not NOT_LITERAL:
                     attributes.setdefault(name, literal)
+            if kind == "metric":
+                of_keras = (ast.unparse(base).rpartition(".")[2] for base in parent.bases)  # keras.metrics.AUC
+                for name in of_keras:
+                    if name in KERAS_METRICS:
+                        attributes.setdefault("higher_is_better", KERAS_METRICS[name])
         return attributes
 
     def _params(self, function: ast.FunctionDef, docs: dict[str, str]) -> Iterator[Param]:

@@ -1,5 +1,7 @@
 """The names of Keras' own activations, layers and so on, which a config may use besides registered components.
 
+Also of Keras' metrics that say which of two values is the better one, for metrics that are derived from them.
+
 They are listed here, since importing Keras to ask for them would take seconds; a test compares the list with Keras.
 """
 
@@ -29,5 +31,26 @@ KERAS_NAMES: dict[str, tuple[str, ...]] = {
         *("UpSampling1D", "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D"),
     ),
     "regularizer": ("l1", "l1l2", "l2", "orthogonal_regularizer"),
+}
+KERAS_METRICS: dict[str, bool] = {  # class -> whether a greater value is better
+    **dict.fromkeys(
+        (
+            *("AUC", "Accuracy", "BinaryAccuracy", "BinaryIoU", "CategoricalAccuracy", "ConcordanceCorrelation"),
+            *("CosineSimilarity", "F1Score", "FBetaScore", "IoU", "MeanIoU", "OneHotIoU", "OneHotMeanIoU"),
+            *("PearsonCorrelation", "Precision", "PrecisionAtRecall", "R2Score", "Recall", "RecallAtPrecision"),
+            *("SensitivityAtSpecificity", "SparseCategoricalAccuracy", "SparseTopKCategoricalAccuracy"),
+            *("SpecificityAtSensitivity", "TopKCategoricalAccuracy", "TrueNegatives", "TruePositives"),
+        ),
+        True,
+    ),
+    **dict.fromkeys(
+        (
+            *("BinaryCrossentropy", "CategoricalCrossentropy", "CategoricalHinge", "FalseNegatives", "FalsePositives"),
+            *("Hinge", "KLDivergence", "LogCoshError", "MeanAbsoluteError", "MeanAbsolutePercentageError"),
+            *("MeanSquaredError", "MeanSquaredLogarithmicError", "Poisson", "RootMeanSquaredError"),
+            *("SparseCategoricalCrossentropy", "SquaredHinge"),
+        ),
+        False,
+    ),
 }
 WITHOUT_PARAMETERS = ("activation",)  # plain functions, so a mapping with parameters makes no sense

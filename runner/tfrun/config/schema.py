@@ -8,7 +8,7 @@ from typing import Any
 from tfrun.config.catalog import Catalog
 from tfrun.config.component_schema import component
 from tfrun.config.cross_checks import check_path, check_together
-from tfrun.config.directions import mode_of, with_mode
+from tfrun.config.directions import require_mode, with_mode
 from tfrun.config.keys import check_name, refuse_missing, refuse_unknown, require_mapping, unknown_key
 from tfrun.config.optimizer_schema import optimizer_groups
 from tfrun.config.settings import (
@@ -99,12 +99,16 @@ def _modes(fields: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
     """Returns the fields in which a `mode` that is null becomes that of the monitored metric."""
     metrics = fields["metric"]
     resolved: dict[str, Any] = {
-        "groups": {name: with_mode(group, metrics, catalog=catalog) for name, group in fields["groups"].items()}
+        "groups": {
+            name: with_mode(f"optimizer.groups.{name}.schedule", group, metrics=metrics, catalog=catalog)
+            for name, group in fields["groups"].items()
+        }
     }
     for key, kind in (("checkpoint", CheckpointSettings), ("early_stopping", EarlyStoppingSettings)):
         section = fields[key]
         if section is not None:
-            mode = section.mode or mode_of(section.monitor, metrics, catalog=catalog)
+            given, where = section.mode, f"{key}.mode"
+            mode = require_mode(where, section.monitor, given=given, metrics=metrics, catalog=catalog)
             resolved[key] = kind(**vars(section) | {"mode": mode})
     return resolved
 

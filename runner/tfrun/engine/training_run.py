@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.directions import modes_against
 from tfrun.config.earlier_runs import schedule_end, with_schedules_of
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
@@ -119,6 +120,8 @@ def start(
         for change in changes(before or {}, fields["versions"]):
             message = "results may differ in the last bits from an uninterrupted run"
             say(options.console, f"warning: {change}: {message}")
+        for warning in modes_against(settings, catalog):
+            say(options.console, f"warning: {warning}")
         settings = with_schedules_of(settings, schedule_end(before))
         run = RunJson.begin(folder, fields)
         with stopping(options.console, folder) as signals:
@@ -189,6 +192,7 @@ class _Training:
                 checkpoints.remove_newer(restored)
         seconds = time.perf_counter() - started - engine.compile_seconds
         self._run.update(**engine.pieces.describe(), engine=engine.description)
+        self._run.merge("higher_is_better", engine.pieces.own_directions)
         self._run.merge("timing", {"build_seconds": round(seconds, 3)})
         return engine, restored
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import yaml
 from tfrun.config.catalog import Catalog, load_catalog
 from tfrun.config.cross_checks import is_comparable
 from tfrun.config.defaults import fill_in
+from tfrun.config.directions import Mode, as_mode
 from tfrun.config.keys import flatten
 from tfrun.errors import ConfigError, unknown
 from tfrun.files.runs import RunFolder
@@ -89,7 +91,7 @@ def compare(
         take: the epoch whose value counts, `best` or `last`.
 
     Raises:
-        ConfigError: there are no runs, or none has the metric.
+        ConfigError: there are no runs, none has the metric, or nothing says which of its values are better.
     """
     rows = [_with_modes(row) for path in paths for row in _read(path)]
     first = rows[0].config
@@ -101,6 +103,9 @@ def compare(
         mode = _better_direction(metric, rows[0])
     elif mode not in ("min", "max"):
         raise unknown("mode", "mode", name=mode, known=["min", "max"])
+    elif _mode_of(metric, rows[0]) not in (mode, None):
+        better = "smaller" if mode == "max" else "greater"
+        print(f"tfrun: warning: mode={mode}, but a {better} {metric} is better", file=sys.stderr)
     if take not in ("best", "last"):
         raise unknown("take", "epoch", name=take, known=["best", "last"])
     sign = 1.0 if mode == "min" else -1.0
@@ -117,20 +122,26 @@ def compare(
 def _better_direction(metric: str, row: Row) -> str:
     """Returns whether the `min` or the `max` of a metric is best, as far as a run tells."""
     configured = row.config.get("checkpoint.mode") if metric == row.config["checkpoint.monitor"] else None
-    return str(configured) if configured else _mode_of(metric, row)
+    mode = configured or _mode_of(metric, row)
+    if mode is None:
+        raise ConfigError(f"mode: must be given, because nothing says whether a greater {metric} is better: min or max")
+    return str(mode)
 
 
-def _mode_of(metric: str, row: Row) -> str:
-    """Returns `max` if a greater value is better: as `run.json` says, or the catalog for runs of earlier versions."""
+def _mode_of(metric: str, row: Row) -> Mode | None:
+    """Returns which values are better: as `run.json` says, or the catalog for runs of earlier versions.
+
+    None if neither knows it.
+    """
     key = metric.partition("/")[2]
     recorded = row.run.get("higher_is_better") or {}
     if key in recorded:
-        return "max" if recorded[key] else "min"
+        return as_mode(recorded[key])
     name = row.config.get(f"metric.{key}.name")
-    if name is None:  # the loss
-        return "min"
+    if name is None:  # the loss, or a metric that the model works out itself
+        return "min" if key == "loss" else None
     component = _catalog(tuple(map(str, row.config.get("plugins") or ())), Path.cwd()).find("metric", name)
-    return "max" if component is not None and component.declared("higher_is_better") else "min"
+    return as_mode(component.declared("higher_is_better")) if component is not None else None
 
 
 def _with_modes(row: Row) -> Row:

@@ -17,6 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from tfrun.config.compose import Composed, Configs
+from tfrun.config.directions import modes_against
 from tfrun.config.hydra_private import BasicSweeper
 from tfrun.console import Terminal, say, shown
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
@@ -58,6 +59,8 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
     if extended:
         _check_extendable(source, hydra.launcher)
     first = source.first.settings
+    for warning in modes_against(first, configs.catalog):
+        say(Terminal(), f"warning: {warning}")
     folder = extended or runs.claim(first.output_root, first.name, kind="multirun")
     # open until the last job ends, because TensorFlow's own logger keeps the sys.stderr of its import
     with folder.held(), engine(folder.log) if _forks(hydra.launcher) else contextlib.nullcontext():

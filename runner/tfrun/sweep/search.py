@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Configs
 from tfrun.config.cross_checks import monitored_values
-from tfrun.config.directions import mode_of
+from tfrun.config.directions import contradiction, require_mode
 from tfrun.errors import ConfigError, DataError, TfrunError, unknown
 from tfrun.sweep import optuna_private
 from tfrun.sweep.composer import Composer
@@ -40,6 +40,7 @@ class Search(Source):
         first: a job of the space.
         studies: opens the study.
         directions: `minimize` or `maximize` by objective.
+        news: lines for the terminal.
 
     Raises:
         ConfigError: a constraint is wrong, or the objectives don't fit the space or the pruner.
@@ -54,6 +55,7 @@ class Search(Source):
         first: Job,
         studies: Studies,
         directions: dict[str, Direction],
+        news: Sequence[str] = (),
     ):
         self.space = space
         self.composer = composer
@@ -62,6 +64,7 @@ class Search(Source):
         self._first = first
         self._studies = studies
         self._directions = directions
+        self._news = list(news)
         self.space.check_comparable(self._directions)
         self._constraints = {text: parse_constraint(text) for text in settings.constraints}
         if settings.pruner and len(self._directions) > 1:
@@ -91,7 +94,8 @@ class Search(Source):
         first = [composer(space.overrides(values), 0) for values in space.probes()][0]
         studies = Studies.check(settings, space, max_epochs=first.settings.trainer.max_epochs)
         directions = _directions(settings, first, catalog=configs.catalog)
-        return cls(settings, space, composer=composer, first=first, studies=studies, directions=directions)
+        news = _objectives_against(settings, first, catalog=configs.catalog)
+        return cls(settings, space, composer=composer, first=first, studies=studies, directions=directions, news=news)
 
     @property
     def first(self) -> Job:
@@ -175,6 +179,10 @@ class Search(Source):
         else:
             self._study.tell(trial, state=trial_states().FAIL)
 
+    def news(self) -> list[str]:
+        news, self._news = self._news, []
+        return news
+
     def _suggested(self, trial: Any) -> list[str]:
         """Returns the overrides with the values that Optuna suggests for a trial."""
         return self.space.overrides(self.space.choose(lambda dimension: dimension.suggest(trial)))
@@ -212,6 +220,17 @@ def _directions(settings: SearchSettings, first: Job, *, catalog: Catalog) -> di
             raise unknown("hydra.sweeper.objectives", "value", name=str(name), known=known)
         if mode not in ("min", "max", None):
             raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min, max or null. Received: {mode!r}")
-        mode = mode or mode_of(str(name), first.settings.metric, catalog=catalog)
+        where = f"hydra.sweeper.objectives.{name}"
+        mode = require_mode(where, str(name), given=mode, metrics=first.settings.metric, catalog=catalog)
         directions[str(name)] = "minimize" if mode == "min" else "maximize"
     return directions
+
+
+def _objectives_against(settings: SearchSettings, first: Job, *, catalog: Catalog) -> list[str]:
+    """Returns a warning for each objective that seeks those values that its metric calls worse."""
+    against = {
+        f"hydra.sweeper.objectives.{name}={mode}": contradiction(name, mode, first.settings.metric, catalog)
+        for name, mode in (settings.objectives or {}).items()
+        if mode
+    }
+    return [f"warning: {where}, but {reason}" for where, reason in against.items() if reason]

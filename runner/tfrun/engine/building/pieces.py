@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.directions import direction_of
 from tfrun.config.settings import Settings, to_plain
 from tfrun.data.examples import Examples, prepare, prepare_evaluation
 from tfrun.data.preprocessing import Preprocessing
@@ -233,6 +234,11 @@ class Pieces:
                 "versions": provenance.versions(),
             }
         )
+
+    @property
+    def own_directions(self) -> dict[str, bool | None]:
+        """Whether a greater value is better, for the metrics that the model and the algorithm update themselves."""
+        return {metric.name: direction_of(metric) for metric in self.parts.step.own_metrics}
 
     def describe(self) -> dict[str, Any]:
         """Returns the entries of `run.json` about the model and the data."""
