@@ -1,7 +1,7 @@
 """Data sets: functions that return a `tfrun.data.table.Table`. Nothing here imports TensorFlow.
 
-A function may take `rows_only`, with which it reads rows without a target, and `text_encodings`, the config's
-data.text.
+A function may take `rows_only`, with which it reads rows without a target, `trained_columns`, the columns of the run
+that the rows are for, and `text_encodings`, the config's data.text.
 
 csv.py: csv. npz.py: npz. embedded.py: diabetes, digits, episodes, sinusoids. csv_file.py: reads CSV files. checks.py:
 checks that csv and npz share.

@@ -12,7 +12,7 @@ from annotated_types import Gt
 from tfrun import register
 from tfrun.components.datasets.checks import MIN_ROWS
 from tfrun.components.datasets.csv_file import CsvFile, TextColumn
-from tfrun.data.table import Table, Target
+from tfrun.data.table import Table, Target, TrainedColumns
 from tfrun.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ def csv(
     max_categories: Annotated[int, Gt(0)] = 1000,
     text_encodings: Mapping[str, Mapping[str, Any]] = {},  # noqa: B006 (never changed)
     rows_only: bool = False,
+    trained_columns: TrainedColumns | None = None,
 ) -> Table:
     r"""Reads a CSV file in UTF-8 with a header line.
 
@@ -51,6 +52,8 @@ def csv(
         max_categories: the largest number of different values of a text column that data.text doesn't name.
         text_encodings: the config's data.text; set by the engine.
         rows_only: whether to read rows without a target; set by the engine.
+        trained_columns: the columns of the run that the rows are for; set by the engine. Then the file may have further
+            columns, and columns, exclude, text_columns, max_categories and task don't matter.
 
     Raises:
         DataError: the file or a cell in it can't be used; the message names the line and the column.
@@ -58,6 +61,14 @@ def csv(
     """
     file = CsvFile.open(path, separator)
     targets = [target] if isinstance(target, str) else target
+    if trained_columns is not None:
+        return _further_rows(
+            file,
+            [] if rows_only else targets,
+            trained=trained_columns,
+            order=columns or file.header,
+            decimal=decimal,
+        )
     names = _input_names(
         file, targets, columns=columns, exclude=exclude, text_columns=text_columns, rows_only=rows_only
     )
@@ -95,6 +106,75 @@ def csv(
     )
 
 
+def _further_rows(
+    file: CsvFile, targets: Sequence[str], *, trained: TrainedColumns, order: Sequence[str], decimal: str
+) -> Table:
+    """Returns rows for a trained run: each column and each target is of the kind that it was in training.
+
+    Args:
+        file: the rows; it may have further columns.
+        targets: the names of the targets, the main one first; none reads rows without them.
+        trained: the columns of the run.
+        order: of the table's columns. For the run's own file it has to give the table that was trained on.
+        decimal: the character before a number's fraction.
+    """
+    wanted = [*trained.numbers, *trained.texts]
+    file.check_columns("columns", wanted)
+    _check_further_targets(file, targets, trained)
+    wanted += [trained.weight] if trained.weight in file.header else []
+    names = [name for name in dict.fromkeys([*order, *wanted]) if name in wanted]
+    classes = dict(zip(targets, trained.targets if targets else (), strict=True))
+    as_text = {*trained.texts, *(name for name in targets if classes[name] is not None)}
+    num_rows, cells = file.read([*names, *targets], as_text, decimal)
+    if num_rows == 0:
+        raise DataError(f"data.path: {file.path} has a header but no rows; at least 1 is needed.")
+    columns: dict[str, np.ndarray] = {}
+    for name in [*names, *targets]:
+        column = cells.pop(name)
+        if isinstance(column, TextColumn):
+            numbers = None if name in as_text else file.numbers(name, column, decimal, require=True)
+            columns[name] = column.array() if numbers is None else numbers
+        else:
+            columns[name] = file.check_finite(name, column)  # all of its cells may be empty
+    inputs = {name: columns[name] for name in names}
+    if not targets:
+        return Table(inputs, np.zeros(num_rows), "", "regression", file.path, first_line=2)
+    main, *others = [
+        Target(_filled(file, name, columns[name]), "regression" if classes[name] is None else "classification")
+        for name in targets
+    ]
+    return Table(
+        inputs,
+        main.values,
+        targets[0],
+        main.task,
+        file.path,
+        first_line=2,
+        others=dict(zip(targets[1:], others, strict=True)),
+    )
+
+
+def _check_further_targets(file: CsvFile, targets: Sequence[str], trained: TrainedColumns) -> None:
+    """Raises DataError if the file lacks a target, or they can't be those of the run."""
+    file.check_columns("target", targets)
+    if targets and len(set(targets)) != len(trained.targets):
+        raise DataError(f"data.target: the run has {len(trained.targets)} targets. Received: {list(targets)}")
+    for name in targets:
+        if name in (*trained.numbers, *trained.texts):
+            raise DataError(f"data.target: the run learnt from this column. Received: {name!r}")
+
+
+def _filled(file: CsvFile, name: str, cells: np.ndarray) -> np.ndarray:
+    """Returns the cells of a target. Raises DataError if one of them is empty."""
+    empty = cells == "" if cells.dtype == object else np.isnan(cells)
+    if empty.any():
+        where, cell = file.find(int(np.argmax(empty)), name)
+        raise DataError(
+            f"{where}, column {name!r}: the target is empty. Received: {cell!r} ({int(empty.sum())} such rows)."
+        )
+    return cells
+
+
 def _input_names(
     file: CsvFile,
     targets: Sequence[str],
@@ -129,15 +209,9 @@ def _target(file: CsvFile, name: str, column: np.ndarray | TextColumn, task: str
     """Returns a column as a target for a task; "auto" chooses the task by the column's values."""
     if isinstance(column, TextColumn):
         numbers, labels = file.numbers(name, column, decimal, require=task == "regression"), column.array()
-        empty = labels == "" if numbers is None else np.isnan(numbers)
     else:
         numbers, labels = file.check_numbers(name, column), np.array([])
-        empty = np.isnan(numbers)
-    if empty.any():
-        where, cell = file.find(int(np.argmax(empty)), name)
-        raise DataError(
-            f"{where}, column {name!r}: the target is empty. Received: {cell!r} ({int(empty.sum())} such rows)."
-        )
+    _filled(file, name, labels if numbers is None else numbers)
     if task == "auto":
         binary = numbers is not None and np.array_equal(np.unique(numbers), [0, 1])
         task = "classification" if numbers is None or binary else "regression"

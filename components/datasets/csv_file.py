@@ -221,6 +221,10 @@ class CsvFile:
             raise DataError(
                 f"data.path: column {name!r} of {self.path} is empty. Leave it out with data.exclude=[{name}]"
             )
+        return self.check_finite(name, numbers)
+
+    def check_finite(self, name: str, numbers: np.ndarray) -> np.ndarray:
+        """Returns the numbers, nan for empty cells. Raises DataError if one of them is infinite."""
         infinite = np.isinf(numbers)
         if infinite.any():
             where, cell = self.find(int(np.argmax(infinite)), name)

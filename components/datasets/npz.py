@@ -12,7 +12,7 @@ import numpy as np
 from tfrun import register
 from tfrun.components.datasets.checks import MIN_ROWS, existing_file
 from tfrun.data import arrays
-from tfrun.data.table import Table
+from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, near_miss
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -25,6 +25,7 @@ def npz(
     y: str = "y",
     task: Literal["auto", "regression", "classification"] = "auto",
     rows_only: bool = False,
+    trained_columns: TrainedColumns | None = None,
 ) -> Table:
     """Reads an .npz file (`numpy.savez`) with the examples in one array and their targets in another.
 
@@ -36,6 +37,7 @@ def npz(
         y: the array of targets, (N,) or (N, 1).
         task: "auto" is classification for whole numbers, true/false and text, regression for floats.
         rows_only: whether to read rows without a target; set by the engine.
+        trained_columns: the columns of the run that the rows are for; set by the engine. Then task doesn't matter.
 
     Raises:
         DataError: the file or an array in it can't be used.
@@ -66,13 +68,16 @@ def npz(
         targets = targets[:, 0]
     if targets.ndim != 1 or len(targets) != len(examples) or targets.dtype.kind not in "biufU":
         raise DataError(f"data.y: ({len(examples)},) are needed, one for each of {x!r}. Received: {targets.shape}")
+    min_rows = 1 if rows_only or trained_columns is not None else MIN_ROWS
+    if len(targets) < min_rows:
+        raise DataError(f"data.path: {path} has {len(targets)} rows; at least {min_rows} are needed.")
     if rows_only:
         return Table({x: examples}, targets, y, "regression", path, first_line=0)
-    if len(targets) < MIN_ROWS:
-        raise DataError(f"data.path: {path} has {len(targets)} rows; at least {MIN_ROWS} are needed.")
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():  # the examples are checked when they are read
         raise DataError(f"data.y: nan or inf in row {int(np.argmin(np.isfinite(targets)))} of {path}.")
-    if task == "auto":
+    if trained_columns is not None:
+        task = "regression" if trained_columns.targets[0] is None else "classification"
+    elif task == "auto":
         task = "regression" if targets.dtype.kind == "f" else "classification"
     if task == "regression":
         if targets.dtype.kind == "U":
@@ -82,7 +87,7 @@ def npz(
         targets = targets.astype("int64")
     values, classes = np.unique(targets, return_inverse=True)
     labels = np.array([str(value) for value in values.tolist()], dtype=object)
-    if len(labels) == 1:
+    if len(labels) == 1 and trained_columns is None:
         raise DataError(f"data.y: a single class. Received: {labels[0]!r}")
     return Table({x: examples}, labels[classes], y, task, path, first_line=0)
 

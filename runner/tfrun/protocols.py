@@ -29,6 +29,7 @@ FILLED_IN: dict[str, dict[str, str]] = {  # kind -> parameter that tfrun fills i
     "dataset": {
         "text_encodings": "the encoding of each text column that `data.text` names, by column",
         "rows_only": "whether the targets are not needed, as `tfrun predict` doesn't",
+        "trained_columns": "the columns of the run that the rows are for, as `tfrun.table.TrainedColumns`, or None",
     },
     "loss": {"y_true": "the targets", "y_pred": "the model's output"},
     "metric": {

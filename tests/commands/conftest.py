@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +40,10 @@ class Engine:
         return 0
 
     def evaluate(self, config: Any, folder: Any, *, catalog: Any, table: Any, **options: Any) -> None:
-        self.calls.append(("evaluate", config, folder, options))
+        self.calls.append(("evaluate", config, folder, options | {"table": table}))
 
-    def predict(self, config: Any, folder: Any, *, catalog: Any, table: Any, out: Path) -> None:
-        self.calls.append(("predict", config, folder, {"out": out}))
+    def predict(self, config: Any, folder: Any, *, catalog: Any, table: Any, **options: Any) -> None:
+        self.calls.append(("predict", config, folder, options | {"table": table}))
 
     def export_run(self, config: Any, folder: Any, *, catalog: Any, table: Any, format: str) -> None:
         self.calls.append(("export_run", config, folder, {"format": format}))
@@ -51,6 +53,19 @@ class Engine:
 
     def check(self, config: Any, catalog: Any, *, table: Any, options: dict[str, Any]) -> None:
         self.calls.append(("check", config, None, options))
+
+
+@pytest.fixture
+def trained(run: Callable[..., Result], engine: Engine, tmp_path: Path) -> Path:
+    """The folder of a run that seems to have been trained on a number column and a text column."""
+    (tmp_path / "rows.csv").write_text("x,kind,y\n" + "".join(f"{k},a,{k}.5\n" for k in range(12)))
+    assert run("data=csv", "data.path=rows.csv", "data.target=y", "data.batch_size=8")[0] == 0
+    folder: Path = engine.calls[0][2].path
+    fitted = {"vocabularies": {"kind": ["a"]}, "task": "regression", "classes": []}
+    fitted |= {key: {"x": 1.0} for key in ("medians", "means", "variances")} | {"deciles": {"x": [1.0] * 9}}
+    (folder / "preprocessing.json").write_text(json.dumps(fitted))
+    (folder / "checkpoints" / "step-000000001").mkdir(parents=True)
+    return folder
 
 
 @pytest.fixture

@@ -1,18 +1,40 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
 Result = tuple[int, str, str]
 
 
-def test_evaluate_takes_other_data_only(run: Callable[..., Result], engine: Any, tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{k},{k}.5\n" for k in range(12)))
-    run("data.batch_size=8")
-    path = str(engine.calls[0][2].path)
-    assert run("evaluate", path, "data=csv", "data.path=rows.csv", "data.target=y")[0] == 0
-    name, config, _, _ = engine.calls[1]
-    assert (name, config.data.name, config.data.batch_size) == ("evaluate", "csv", 8)
-    code, _, err = run("evaluate", path, "model=mlp")
+def test_evaluate_takes_other_data_only(run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("kind,x,y\n,,2\n")
+    assert run("evaluate", str(trained), "data.path=more.csv")[0] == 0
+    name, settings, _, options = engine.calls[1]
+    assert (name, settings.data.name, settings.data.batch_size) == ("evaluate", "csv", 8)
+    assert options["other_data"] and np.isnan(options["table"].columns["x"]).tolist() == [True]
+    code, _, err = run("evaluate", str(trained), "model=mlp")
     assert code == 2 and "takes other data only" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "other_data"),
+    [([], False), (["data.batch_size=4"], False), (["data.residency=device"], False), (["data.test_split=0"], True)],
+)
+def test_rows_that_are_read_otherwise_are_other_data(
+    words: list[str], other_data: bool, run: Callable[..., Result], engine: Any, trained: Path
+) -> None:
+    assert run("evaluate", str(trained), *words)[0] == 0
+    assert engine.calls[1][3]["other_data"] is other_data
+
+
+def test_a_run_without_a_checkpoint_needs_no_engine(run: Callable[..., Result], engine: Any, trained: Path) -> None:
+    shutil.rmtree(trained / "checkpoints")
+    for words in (["evaluate"], ["predict"]):
+        code, _, err = run(*words, str(trained))
+        assert code == 6 and "the run has no checkpoint yet" in err
+    assert len(engine.calls) == 1

@@ -12,6 +12,7 @@ from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.embedded import diabetes, digits
 from tfrun.components.datasets.npz import npz
 from tfrun.data.arrays import StoredArray
+from tfrun.data.table import TrainedColumns
 from tfrun.errors import DataError
 
 GOOD = "".join(f"{k},{k * 2.5}\n" for k in range(12))  # lines 2 to 13
@@ -311,3 +312,45 @@ def test_datasets_import_no_tensorflow() -> None:
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+TRAINED = TrainedColumns(("n",), ("code",), targets=(("0", "1"),), weight="w")
+
+
+def test_rows_for_a_trained_run_are_read_as_in_training(write: Any) -> None:
+    path = write("more,code,n,w,y\nfree text,007,,1,1\n,,NA,0.5,1\n,12.0,,2,1\n")
+    table = csv(path, "y", trained_columns=TRAINED)  # 3 rows, one class, an empty column, digits as text
+    assert list(table.columns) == ["code", "n", "w"]
+    assert table.columns["code"].tolist() == ["007", "", "12.0"]
+    assert np.isnan(table.columns["n"]).all() and table.columns["w"].tolist() == [1, 0.5, 2]
+    assert (table.task, table.target.tolist()) == ("classification", ["1", "1", "1"])
+    rows_only = csv(path, "y", columns=["n", "code"], rows_only=True, trained_columns=TRAINED)
+    assert list(rows_only.columns)[:2] == ["n", "code"]  # in the order of the run's own table
+
+
+@pytest.mark.parametrize(
+    ("content", "target", "message"),
+    [
+        ("code,n,y\na,1,0\nb,big,1\n", "y", ":3, column 'n': not a number. Received: 'big'"),
+        ("code,n,y\na,1,0\nb,inf,1\n", "y", ":3, column 'n': not"),
+        ("code,n,y\na,1,\n", "y", ":2, column 'y': the target is empty"),
+        ("code,y\na,1\n", "y", "data.columns: no such column in .* Received: 'n'"),
+        ("code,n,z\na,1,1\n", "y", "data.target: no such column in .* Received: 'y'"),
+        ("code,n,y\n", "y", "has a header but no rows; at least 1 is needed"),
+        ("code,n,y\na,1,1\n", "n", "data.target: the run learnt from this column. Received: 'n'"),
+        ("code,n,y,z\na,1,1,1\n", ["y", "z"], r"data.target: the run has 1 targets. Received: \['y', 'z'\]"),
+    ],
+)
+def test_rows_that_no_trained_run_can_use(content: str, target: Any, message: str, write: Any) -> None:
+    with pytest.raises(DataError, match=message):
+        csv(write(content), target, trained_columns=TRAINED)
+
+
+def test_arrays_for_a_trained_run(tmp_path: Any) -> None:
+    np.savez(tmp_path / "few.npz", x=np.zeros((3, 2)), y=np.ones(3), none=np.zeros((0, 2)))
+    path = str(tmp_path / "few.npz")
+    table = npz(path, trained_columns=TrainedColumns((), (), targets=(("0", "1"),)))
+    assert (table.task, table.target.tolist()) == ("classification", ["1", "1", "1"])
+    assert npz(path, trained_columns=TrainedColumns((), (), targets=(None,))).target.tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(DataError, match="has 0 rows; at least 1 are needed"):
+        npz(path, x="none", rows_only=True)

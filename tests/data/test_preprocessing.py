@@ -11,7 +11,7 @@ import pytest
 from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding
 from tfrun.data.columns import ArrayColumn, CategoryColumn, HashedColumn, NumberColumn, TokensColumn
 from tfrun.data.preprocessing import Preprocessing, fit
-from tfrun.data.table import Features, Table, Target
+from tfrun.data.table import Features, Table, Target, TrainedColumns
 from tfrun.data.targets import FittedTarget, TargetScale
 from tfrun.errors import DataError
 
@@ -51,7 +51,8 @@ def test_columns_are_kept_kind_after_kind(reviews: Callable[..., Table], train: 
     assert [column.name for column in fitted.columns] == ["size", "street", "city", "review", "image"]
     assert [column.name for column in fitted.categories] == ["street", "city"]  # vocabularies, then hashed ones
     assert fitted.text_names == ["street", "city", "review"]
-    assert fitted.cell_names == ["size", "street", "city", "review"]
+    expected = TrainedColumns(("size",), ("street", "city", "review"), targets=(None,), weight="w")
+    assert fitted.trained_columns("w") == expected
 
 
 def test_the_target_has_the_training_rows_scale(homes: Callable[..., Table], train: np.ndarray) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tfrun.config.settings import DataSettings, HashEncoding
+from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.sources import load_table
-from tfrun.data.table import Table
+from tfrun.data.table import Table, Target
 from tfrun.errors import DataError
 
 
@@ -53,12 +54,13 @@ def test_a_data_set_gets_its_own_parameters(homes: Callable[..., Table]) -> None
 def test_a_data_set_gets_the_encodings_and_the_need_for_targets_if_it_accepts_them(homes: Callable[..., Table]) -> None:
     received: dict[str, Any] = {}
 
-    def read(text_encodings: dict[str, Any], rows_only: bool) -> Table:
-        received.update(text_encodings=text_encodings, rows_only=rows_only)
+    def read(text_encodings: dict[str, Any], rows_only: bool, trained_columns: Any) -> Table:
+        received.update(text_encodings=text_encodings, rows_only=rows_only, trained_columns=trained_columns)
         return homes()
 
     load_table(settings(text={"city": HashEncoding(bins=4)}), catalog(read), rows_only=True)
-    assert received == {"text_encodings": {"city": {"name": "hash", "bins": 4}}, "rows_only": True}
+    encodings = {"city": {"name": "hash", "bins": 4}}
+    assert received == {"text_encodings": encodings, "rows_only": True, "trained_columns": None}
 
 
 def test_the_column_of_weights_is_no_input(homes: Callable[..., Table]) -> None:
@@ -93,3 +95,65 @@ def test_wrong_weights_are_an_error(name: str, cells: list[float], message: str,
     table = homes(columns=homes().columns | {"flat": np.array(cells)})
     with pytest.raises(DataError, match=message):
         load_table(settings(sample_weight=name), catalog(lambda: table))
+
+
+@pytest.fixture
+def fitted(homes: Callable[..., Table], train: np.ndarray) -> Preprocessing:
+    """What a run learns from the table with a target of classes beside the price."""
+    kinds = Target(np.array(list("0101011111"), dtype=object), "classification")
+    return fit(homes(others={"kind": kinds}), train, scale_target=True)
+
+
+def read_again(homes: Callable[..., Table], fitted: Preprocessing, *, kinds: Any = None, **columns: Any) -> Table:
+    """Returns the table as a run reads it again, from a data set that guesses what columns are."""
+    kinds = np.array(["1"] * 10, dtype=object) if kinds is None else kinds
+    others = {"kind": Target(kinds, "classification" if kinds.dtype == object else "regression")}
+    table = homes(columns=homes().columns | columns, others=others)
+    return load_table(settings(), catalog(lambda: table), fitted=fitted)
+
+
+def test_columns_without_a_value_are_of_the_kind_they_were(homes: Callable[..., Table], fitted: Preprocessing) -> None:
+    empty = {"size": np.array([""] * 10, dtype=object), "city": np.full(10, np.nan)}
+    columns = read_again(homes, fitted, **empty, more=np.ones(10)).columns
+    assert list(columns) == ["size", "flat", "city"]  # in the table's order: the fingerprint depends on it
+    assert np.isnan(columns["size"]).all() and columns["city"].tolist() == [""] * 10
+
+
+def test_labels_are_the_run_s_classes(homes: Callable[..., Table], fitted: Preprocessing) -> None:
+    for kinds in (np.ones(10), np.array(["1.0"] * 10, dtype=object)):
+        target = read_again(homes, fitted, kinds=kinds).others["kind"]
+        assert (target.task, target.values.tolist()) == ("classification", ["1"] * 10)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"size": np.array(["", "big"] * 5, dtype=object)}, "column 'size' must hold numbers.* Received: 'big'"),
+        ({"city": np.array([1.0] * 10)}, "column 'city' must hold texts, as it did in training"),
+        ({"size": np.ones((10, 2))}, "column 'size' must hold numbers"),
+    ],
+)
+def test_columns_of_another_kind_are_an_error(
+    columns: dict[str, Any], message: str, homes: Callable[..., Table], fitted: Preprocessing
+) -> None:
+    with pytest.raises(DataError, match=f"homes.csv: {message}"):
+        read_again(homes, fitted, **columns)
+
+
+def test_targets_of_another_kind_are_an_error(homes: Callable[..., Table], fitted: Preprocessing) -> None:
+    table = homes()
+    with pytest.raises(DataError, match=r"homes.csv: the run has 2 targets. Received: price"):
+        load_table(settings(), catalog(lambda: table), fitted=fitted)
+    others = {"kind": Target(table.target, "regression")}
+    wrong = homes(others=others, target=np.array(["high"] * 10, dtype=object))
+    with pytest.raises(DataError, match="target 'price' must hold numbers, as it did in training. Received: 'high'"):
+        load_table(settings(), catalog(lambda: wrong), fitted=fitted)
+
+
+def test_arrays_have_the_shape_they_had(homes: Callable[..., Table], train: np.ndarray) -> None:
+    fitted = fit(homes(columns={"image": np.ones((10, 2, 2))}), train, scale_target=True)
+    other = homes(columns={"image": np.ones((10, 2, 3))})
+    with pytest.raises(
+        DataError, match=r"column 'image' must hold arrays .* Received: \(2, 3\). In training: \(2, 2\)"
+    ):
+        load_table(settings(), catalog(lambda: other), fitted=fitted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -72,3 +74,18 @@ def test_too_few_and_too_many_classes_are_an_error() -> None:
         labels = np.array([f"c{k}" for k in range(count)], dtype=object)
         with pytest.raises(DataError, match=f"^homes must have 2 to 1000 classes .* Received: {count}"):
             FittedTarget.fit(labels, "classification", scale=True, where="homes")
+
+
+@pytest.mark.parametrize(
+    ("classes", "given", "spelt"),
+    [
+        (["0", "1"], ["1", "1.0", "0.", "yes"], ["1", "1", "0", "yes"]),
+        (["1.0", "2.0"], ["1", "2.0"], ["1.0", "2.0"]),
+        (["007", "7"], ["7", "007", "7.0"], ["7", "007", "7"]),
+        (["7", "7.0"], ["7.0", "7", "7.00"], ["7.0", "7", "7.00"]),  # nobody knows which of the two it is
+        (["-1", "1.5"], [-1.0, 1.5], ["-1", "1.5"]),  # a data set may give numbers
+    ],
+)
+def test_labels_are_spelt_as_the_classes(classes: list[str], given: list[Any], spelt: list[str]) -> None:
+    labels = FittedTarget("classification", classes).spell(np.array(given, dtype=object))
+    assert labels.tolist() == spelt

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from tfrun.commands.command_line import CommandLine
-from tfrun.commands.inputs import open_run, read_data
+from tfrun.commands.inputs import open_run
 from tfrun.config import schema
+from tfrun.config.overrides import parse
+from tfrun.data.sources import load_table
+
+SAME_DATA = ("data.batch_size", "data.residency")  # the keys that change neither the rows nor what is evaluated
 
 
 def run(command_line: CommandLine) -> int:
@@ -13,10 +17,12 @@ def run(command_line: CommandLine) -> int:
     existing.refuse_all_but_data("evaluate")
     config, catalog = existing.change(command_line)
     settings = schema.build_settings(config, catalog, overrides=existing.overrides)
-    table = read_data(settings, catalog)
+    fitted = existing.read_preprocessing()
+    table = load_table(settings.data, catalog, fitted=fitted)
+    other_data = any(override.key_or_group not in SAME_DATA for override in parse(existing.overrides))
     from tfrun.load_engine import engine
 
     folder = existing.folder
     with engine(folder.log) as (experiment, _):
-        experiment.evaluate(settings, folder, catalog=catalog, table=table, other_data=bool(existing.overrides))
+        experiment.evaluate(settings, folder, catalog=catalog, table=table, fitted=fitted, other_data=other_data)
     return 0

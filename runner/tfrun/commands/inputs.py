@@ -19,9 +19,10 @@ from tfrun.config.overrides import parse
 from tfrun.config.plain import plain, texts
 from tfrun.config.settings import Settings
 from tfrun.config.sources import plugin_names
+from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
-from tfrun.errors import ConfigError
+from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files import runs
 from tfrun.files.runs import RunFolder
 
@@ -65,6 +66,17 @@ class ExistingRun:
         """Returns the run's config with the overrides applied, and the components, those of the run's plugins too."""
         with open_configs(self.overrides, command_line.sources, plugins=texts(self.config.get("plugins"))) as configs:
             return configs.change(self.config, self.overrides), configs.catalog
+
+    def read_preprocessing(self) -> Preprocessing:
+        """Returns what the run learnt from its training rows.
+
+        Raises:
+            CheckpointError: the run has no checkpoint yet, so there is nothing to use.
+            ConfigError: the file can't be read.
+        """
+        if not self.folder.has_checkpoints:
+            raise CheckpointError(f"{self.folder.checkpoints}: the run has no checkpoint yet")
+        return Preprocessing.from_fields(self.folder.read_preprocessing())
 
     def refuse_all_but_data(self, command: str) -> None:
         """Raises ConfigError if an override changes anything else than the data."""

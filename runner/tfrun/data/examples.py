@@ -51,12 +51,13 @@ class Examples:
         return self.inputs, self.targets, () if self.weights is None else self.weights
 
 
-def prepare(table: Table, data: DataSettings) -> Examples:
+def prepare(table: Table, data: DataSettings, *, fitted: Preprocessing | None = None) -> Examples:
     """Splits a table, fits the preprocessing on its training rows and encodes all rows.
 
     Args:
         table: the raw rows. Its columns are released, see `Table.release`.
         data: how the rows are split and encoded.
+        fitted: the preprocessing of a run that was trained on this table; nothing is fitted then.
 
     Raises:
         DataError: too few rows, a column without any value, a number that isn't finite, a target that can't be used.
@@ -71,8 +72,11 @@ def prepare(table: Table, data: DataSettings) -> Examples:
     )
     digest = fingerprint(table)
     scale_target = data.target_scaling == "standard"
-    preprocessing = fit(table, splits["train"], scale_target=scale_target, text=data.text)
-    return _examples(table, splits, preprocessing=preprocessing, digest=digest)
+    preprocessing = fitted or fit(table, splits["train"], scale_target=scale_target, text=data.text)
+    examples = _examples(table, splits, preprocessing=preprocessing, digest=digest)
+    if examples.weights is not None and not examples.weights[splits["train"]].any():
+        raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
+    return examples
 
 
 def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
@@ -94,10 +98,7 @@ def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
 def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Preprocessing, digest: str) -> Examples:
     inputs, targets = encode(table, preprocessing)
     give_back()
-    weights = encode_weights(table.weights)
-    if weights is not None and not weights[splits["train"]].any():
-        raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
-    return Examples(inputs, targets, splits, preprocessing, digest, weights)
+    return Examples(inputs, targets, splits, preprocessing, digest, encode_weights(table.weights))
 
 
 def with_any_targets(table: Table, preprocessing: Preprocessing, *, names: Sequence[str]) -> Table:

@@ -21,7 +21,7 @@ from tfrun.data.columns import (
     fit_column,
     is_text,
 )
-from tfrun.data.table import Features, Table
+from tfrun.data.table import Features, Table, TrainedColumns
 from tfrun.data.targets import FittedTarget, TargetScale
 from tfrun.errors import DataError, near_miss
 from tfrun.protocols import MAIN_OUTPUT
@@ -79,10 +79,16 @@ class Preprocessing:
         """The names of the columns of texts."""
         return [column.name for column in self.columns if column.is_text]
 
-    @property
-    def cell_names(self) -> list[str]:
-        """The names of the columns with one cell per row, numbers and texts: those that a file of rows must have."""
-        return [column.name for column in self.columns if not isinstance(column, ArrayColumn)]
+    def trained_columns(self, weight: str | None) -> TrainedColumns:
+        """Returns what a data set is told of further rows; `weight` is the config's data.sample_weight."""
+        return TrainedColumns(
+            numbers=tuple(column.name for column in self.numbers),
+            texts=tuple(self.text_names),
+            targets=tuple(
+                tuple(target.classes) if target.task == "classification" else None for target in self.targets.values()
+            ),
+            weight=weight,
+        )
 
     @property
     def features(self) -> Features:

@@ -4,35 +4,105 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings
-from tfrun.data.table import Table
+from tfrun.data.columns import ArrayColumn, Column
+from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.table import Table, Target
+from tfrun.data.targets import FittedTarget
 from tfrun.errors import DataError, near_miss
 
 
-def load_table(data: DataSettings, catalog: Catalog, *, rows_only: bool = False) -> Table:
+def load_table(
+    data: DataSettings, catalog: Catalog, *, rows_only: bool = False, fitted: Preprocessing | None = None
+) -> Table:
     """Reads a data set, with the rows' weights if the config names a column of them.
 
     Args:
         data: the config's `data`.
         catalog: the components.
         rows_only: whether the targets are not needed: a data set that can do so reads rows without them.
+        fitted: the preprocessing of the run that the rows are for, which says what each column and target is; None
+            for a new run.
 
     Raises:
-        DataError: the data can't be read.
+        DataError: the data can't be read, or a column isn't what it was in training.
     """
     component = catalog.get("dataset", data.name, where="data.name")
     read = component.load()
     params = {param.name: data.params[param.name] for param in component.params if param.name in data.params}
-    offered = {"text_encodings": data.text_encodings, "rows_only": rows_only}
+    weight = None if rows_only else data.sample_weight
+    offered = {
+        "text_encodings": data.text_encodings,
+        "rows_only": rows_only,
+        "trained_columns": fitted and fitted.trained_columns(weight),
+    }
     accepted = inspect.signature(read).parameters
     table = read(**params, **{name: value for name, value in offered.items() if name in accepted})
-    if rows_only or data.sample_weight is None:
-        return table
-    return _with_weights(table, data.sample_weight)
+    if weight is not None:
+        table = _with_weights(table, weight)
+    return table if fitted is None else _as_in_training(table, fitted, rows_only=rows_only)
+
+
+def _as_in_training(table: Table, fitted: Preprocessing, *, rows_only: bool) -> Table:
+    """Returns a table whose columns and labels are those of a trained run, whatever the data set has made of them.
+
+    Raises:
+        DataError: a column or a target isn't what it was in training.
+    """
+    known = {column.name: column for column in fitted.columns}
+    columns = {name: _cells(table, known[name]) for name in table.columns if name in known}
+    if rows_only:
+        return replace(table, columns=columns)
+    if len(table.targets) != len(fitted.targets):
+        names = ", ".join(table.targets)
+        raise DataError(f"{table.source}: the run has {len(fitted.targets)} targets. Received: {names}")
+    main, *others = (
+        _target(target, known, where=f"{table.source}: target {name!r}")
+        for (name, target), known in zip(table.targets.items(), fitted.targets.values(), strict=True)
+    )
+    return replace(
+        table,
+        columns=columns,
+        target=main.values,
+        task=main.task,
+        others=dict(zip(table.others, others, strict=True)),
+    )
+
+
+def _cells(table: Table, column: Column) -> Any:
+    """Returns the cells of a column. One without any value may be of the wrong kind, as nobody can tell its kind."""
+    cells = table.columns[column.name]
+    where = f"{table.source}: column {column.name!r}"
+    if isinstance(column, ArrayColumn):
+        if cells.shape[1:] != column.shape:
+            shapes = f"{cells.shape[1:]}. In training: {column.shape}"
+            raise DataError(f"{where} must hold arrays of the shape that it had in training. Received: {shapes}")
+        return cells
+    is_text = cells.ndim == 1 and cells.dtype == object
+    if cells.ndim > 1 or (column.is_text and not is_text and not np.isnan(cells).all()):
+        raise DataError(f"{where} must hold {'texts' if column.is_text else 'numbers'}, as it did in training")
+    if column.is_text and not is_text:
+        return np.full(len(cells), "", dtype=object)
+    if is_text and not column.is_text:
+        text = next(filter(None, cells), None)
+        if text is not None:
+            raise DataError(f"{where} must hold numbers, as it did in training. Received: {text!r}")
+        return np.full(len(cells), np.nan)
+    return cells
+
+
+def _target(target: Target, fitted: FittedTarget, *, where: str) -> Target:
+    """Returns a target as it was in training, its labels as the run's classes are spelt."""
+    if fitted.task == "classification":
+        return Target(fitted.spell(target.values), fitted.task)
+    if target.values.dtype == object:
+        raise DataError(f"{where} must hold numbers, as it did in training. Received: {target.values[0]!r}")
+    return Target(target.values, fitted.task)
 
 
 def _with_weights(table: Table, name: str) -> Table:

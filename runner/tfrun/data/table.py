@@ -73,6 +73,23 @@ class Table:
 
 
 @dataclass(frozen=True)
+class TrainedColumns:
+    """The columns that a run was trained on; a data set that reads further rows for the run guesses nothing.
+
+    Attributes:
+        numbers: the names of the columns of numbers.
+        texts: the names of the columns of texts.
+        targets: for each target, the main one first, its classes; None for a target of numbers.
+        weight: the name of the column of weights, or None.
+    """
+
+    numbers: tuple[str, ...]
+    texts: tuple[str, ...]
+    targets: tuple[tuple[str, ...] | None, ...]
+    weight: str | None = None
+
+
+@dataclass(frozen=True)
 class Features:
     """The description of its inputs that a model gets when it is built.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -63,6 +64,21 @@ class FittedTarget:
         # a constant target has nothing to scale
         return cls(task, [], float(values.mean()), spread if spread > 0 else 1.0)
 
+    def spell(self, labels: np.ndarray) -> np.ndarray:
+        """Returns labels, (N,) object of str, as the classes are spelt: 1.0 where the class is 1, and vice versa.
+
+        Programs that write tables turn whole numbers into such fractions. A label that is no class stays as it is.
+        """
+        by_value: dict[str, list[str]] = {}
+        for known in self.classes:
+            by_value.setdefault(_without_zeros(known), []).append(known)
+        spelt = {}
+        for given in set(labels.tolist()):
+            text = label(given)
+            same = by_value.get(_without_zeros(text), [])
+            spelt[given] = same[0] if len(same) == 1 and text not in self.classes else text
+        return np.array([spelt[given] for given in labels.tolist()], dtype=object)
+
     @property
     def num_outputs(self) -> int:
         """How many numbers a model predicts for it: one logit is enough for two classes."""
@@ -76,6 +92,11 @@ class FittedTarget:
 def label(value: Any) -> str:
     """Returns the label of a class, given as text or as a number."""
     return f"{value:.17g}" if isinstance(value, float) else str(value)
+
+
+def _without_zeros(text: str) -> str:
+    """Returns a number without a fraction of zeros: 1 for 1.0; any other text as it is."""
+    return re.sub(r"^([+-]?\d+)\.0*$", r"\1", text)
 
 
 def of_output(values: Any, name: str) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tfrun.data.examples import prepare_evaluation
 from tfrun.engine.building.pieces import build_pieces
 from tfrun.errors import ConfigError
 
@@ -78,7 +80,8 @@ def test_pieces_describe_the_model_and_the_data(small: Any) -> None:
 def test_rows_to_evaluate_are_encoded_as_in_training(small: Any) -> None:
     trained = small.pieces()
     settings, table = small.settings("model=linear"), small.table()
-    pieces = build_pieces(settings, small.catalog, table=table, fitted=trained.examples.preprocessing)
+    prepare_trained = partial(prepare_evaluation, preprocessing=trained.examples.preprocessing)
+    pieces = build_pieces(settings, small.catalog, table=table, prepare_trained=prepare_trained)
     assert len(pieces.examples.splits["test"]) == 442
     np.testing.assert_array_equal(pieces.examples.targets, trained.examples.targets)
 

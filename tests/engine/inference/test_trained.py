@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,23 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 
+from tfrun.data.fingerprint import fingerprint
+from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference import export, trained
 from tfrun.errors import CheckpointError, DataError
-from tfrun.files import runs
+from tfrun.files.runs import RunFolder
 
 WORDS = ["model=linear", "data.batch_size=64"]
+
+
+def fitted(folder: RunFolder) -> Preprocessing:
+    return Preprocessing.from_fields(folder.read_preprocessing())
+
+
+def evaluate(small: Any, folder: RunFolder, *words: str, table: Any = None, other_data: bool = False) -> None:
+    table = small.table() if table is None else table
+    options = {"catalog": small.catalog, "fitted": fitted(folder), "other_data": other_data}
+    trained.evaluate(small.settings(*WORDS, *words), folder, table=table, **options)
 
 
 def evaluated(lines: list[str]) -> dict[str, float]:
@@ -23,7 +36,7 @@ def evaluated(lines: list[str]) -> dict[str, float]:
 def test_the_test_split_is_evaluated_as_at_the_end_of_the_run(small: Any, capsys: pytest.CaptureFixture[str]) -> None:
     folder = small.train()
     capsys.readouterr()
-    trained.evaluate(small.settings(*WORDS), folder, catalog=small.catalog, table=small.table())
+    evaluate(small, folder)
     lines = capsys.readouterr().out.splitlines()
     run = folder.read_run()
     assert lines[0].endswith(", best weights up to step 10")
@@ -35,7 +48,7 @@ def test_the_test_split_is_evaluated_as_at_the_end_of_the_run(small: Any, capsys
 def test_every_row_of_other_data_is_evaluated(small: Any, capsys: pytest.CaptureFixture[str]) -> None:
     folder = small.train()
     capsys.readouterr()
-    trained.evaluate(small.settings(*WORDS), folder, catalog=small.catalog, table=small.table(), other_data=True)
+    evaluate(small, folder, other_data=True)
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "442 rows of scikit-learn's diabetes"
     assert evaluated(lines).keys() == {"test/loss", "test/mae", "test/rmse"}
@@ -43,26 +56,37 @@ def test_every_row_of_other_data_is_evaluated(small: Any, capsys: pytest.Capture
 
 def test_a_run_without_test_rows_can_not_be_evaluated(small: Any) -> None:
     folder = small.train("data.test_split=0", "trainer.max_epochs=1")
-    settings = small.settings(*WORDS, "data.test_split=0")
     with pytest.raises(DataError, match="data.test_split: there are no test rows to evaluate on"):
-        trained.evaluate(settings, folder, catalog=small.catalog, table=small.table())
+        evaluate(small, folder, "data.test_split=0")
+
+
+def test_data_that_have_changed_are_not_the_run_s_own(small: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, table = small.train("trainer.max_epochs=1"), small.table()
+    table.columns["bmi"][0] += 1
+    changed = fingerprint(table)
+    with pytest.raises(DataError, match=r"scikit-learn's diabetes: its contents have changed") as raised:
+        evaluate(small, folder, table=table)
+    assert f"Received: fingerprint {changed}. In training: {fingerprint(small.table())}. " in str(raised.value)
+    assert raised.value.exit_code == 3
 
 
 def test_a_run_without_a_checkpoint_can_not_be_used(small: Any) -> None:
-    folder = runs.claim(str(small.root), "a")
+    folder = small.train("trainer.max_epochs=1")
+    shutil.rmtree(folder.checkpoints)
     with pytest.raises(CheckpointError, match="the run has no checkpoint yet"):
-        trained.evaluate(small.settings(*WORDS), folder, catalog=small.catalog, table=small.table())
+        evaluate(small, folder)
 
 
 def test_predictions_are_written(small: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = small.train("trainer.max_epochs=1"), tmp_path / "out.csv"
     capsys.readouterr()
-    trained.predict(small.settings(*WORDS), folder, catalog=small.catalog, table=small.table(), out=out)
+    options = {"catalog": small.catalog, "fitted": fitted(folder), "out": out}
+    trained.predict(small.settings(*WORDS), folder, table=small.table(), **options)
     lines = out.read_text().splitlines()
     assert lines[0] == '"progression"' and len(lines) == 1 + 442
     assert "442 rows of scikit-learn's diabetes, progression" in capsys.readouterr().out
     errors = np.abs(np.array([float(line) for line in lines[1:]]) - load_diabetes(scaled=False).target)
-    trained.evaluate(small.settings(*WORDS), folder, catalog=small.catalog, table=small.table(), other_data=True)
+    evaluate(small, folder, other_data=True)
     assert evaluated(capsys.readouterr().out.splitlines())["test/mae"] == pytest.approx(errors.mean(), rel=1e-5)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -15,8 +15,7 @@ import tensorflow as tf
 from tfrun.config.catalog import Catalog
 from tfrun.config.directions import direction_of
 from tfrun.config.settings import Settings, to_plain
-from tfrun.data.examples import Examples, prepare, prepare_evaluation
-from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.examples import Examples, prepare
 from tfrun.data.table import Table
 from tfrun.engine import private
 from tfrun.engine.building import devices
@@ -255,21 +254,25 @@ class Pieces:
         }
 
 
-def build_pieces(settings: Settings, catalog: Catalog, *, table: Table, fitted: Preprocessing | None = None) -> Pieces:
+def build_pieces(
+    settings: Settings, catalog: Catalog, *, table: Table, prepare_trained: Callable[[Table], Examples] | None = None
+) -> Pieces:
     """Builds everything that comes before the first step.
 
     Args:
         settings: the config.
         catalog: the components that exist.
         table: the raw rows.
-        fitted: a trained run's preprocessing: then all rows are to be evaluated, and none to be trained on.
+        prepare_trained: encodes the rows with a trained run's preprocessing; none is to be trained on. None splits and
+            encodes them for a new run.
 
     Raises:
         TfrunError: the devices, the data or the components are not as the config says.
     """
     strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
-    examples = prepare(table, settings.data) if fitted is None else prepare_evaluation(table, fitted)
-    return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples, is_trained=fitted is None)
+    is_trained = prepare_trained is None
+    examples = prepare(table, settings.data) if prepare_trained is None else prepare_trained(table)
+    return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples, is_trained=is_trained)
 
 
 def pieces_over(

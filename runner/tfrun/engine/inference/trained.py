@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
-from tfrun.data.examples import with_any_targets
+from tfrun.data.examples import Examples, prepare, prepare_evaluation, with_any_targets
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.building.pieces import OPTIONAL_ROLE, Pieces, build_pieces
@@ -23,7 +24,13 @@ from tfrun.files.runs import EXPORTS, RunFolder
 
 
 def evaluate(
-    settings: Settings, folder: RunFolder, *, catalog: Catalog, table: Table, other_data: bool = False
+    settings: Settings,
+    folder: RunFolder,
+    *,
+    catalog: Catalog,
+    table: Table,
+    fitted: Preprocessing,
+    other_data: bool = False,
 ) -> None:
     """Prints the metrics of a run's best weights on its test split, or on every row of other data.
 
@@ -32,11 +39,22 @@ def evaluate(
         folder: the run.
         catalog: the components.
         table: the raw rows of the config's data.
+        fitted: the run's preprocessing.
         other_data: whether `settings.data` is not what the run was trained on.
+
+    Raises:
+        DataError: the run's own data have changed.
     """
     saved = _saved(folder)
-    fitted = Preprocessing.from_fields(folder.read_preprocessing()) if other_data else None
-    pieces = build_pieces(settings, catalog, table=table, fitted=fitted)
+
+    def own_rows(table: Table) -> Examples:
+        examples = prepare(table, settings.data, fitted=fitted)
+        advice = "To evaluate on other rows, all of them, name them: data.path=FILE"
+        _check_fingerprint(examples.fingerprint, saved, source=table.source, advice=advice)
+        return examples
+
+    all_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
+    pieces = build_pieces(settings, catalog, table=table, prepare_trained=all_rows if other_data else own_rows)
     program = _program_with_best(pieces, saved)
     rows = pieces.examples.splits["test"]
     if len(rows) == 0:
@@ -96,7 +114,9 @@ def export_pieces(pieces: Pieces, first: Mapping[str, np.ndarray], *, format: st
     return export.check(path, format, rows=rows, expected=expected)
 
 
-def predict(settings: Settings, folder: RunFolder, *, catalog: Catalog, table: Table, out: Path) -> None:
+def predict(
+    settings: Settings, folder: RunFolder, *, catalog: Catalog, table: Table, fitted: Preprocessing, out: Path
+) -> None:
     """Writes what a run's best weights predict for rows that may have no target.
 
     A regression's file has a column with the target's name; a classification's has one with the likeliest class, and
@@ -107,14 +127,15 @@ def predict(settings: Settings, folder: RunFolder, *, catalog: Catalog, table: T
         folder: the run.
         catalog: the components.
         table: the raw rows.
+        fitted: the run's preprocessing.
         out: a .csv or .parquet file; its folder is made.
     """
     saved = _saved(folder)
-    fitted = Preprocessing.from_fields(folder.read_preprocessing())
     names = settings.data.params.get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
     rows = with_any_targets(table, fitted, names=names)
-    pieces = build_pieces(settings, catalog, table=rows, fitted=fitted)
+    prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
+    pieces = build_pieces(settings, catalog, table=rows, prepare_trained=prepare_rows)
     _program_with_best(pieces, saved)
     columns = predictions.columns(
         pieces.parts.model, pieces.examples, names=names, learns_targets=pieces.parts.step.learns_targets
@@ -130,6 +151,16 @@ def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
     if saved is None:
         raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
     return saved
+
+
+def _check_fingerprint(fingerprint: str, saved: checkpoints.Checkpoint, *, source: str, advice: str) -> None:
+    """Raises DataError if rows aren't those that the run was trained on."""
+    trained_on = saved.extra["fingerprint"]
+    if fingerprint != trained_on:
+        raise DataError(
+            f"{source}: its contents have changed since the run was trained on it. "
+            f"Received: fingerprint {fingerprint}. In training: {trained_on}. {advice}"
+        )
 
 
 def _program_with_best(pieces: Pieces, saved: checkpoints.Checkpoint) -> Program:

@@ -1,0 +1,104 @@
+"""What a run has learnt from its training rows is neither learnt nor guessed again, whatever further rows look like."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfrun import cli
+
+FAST = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=2", "logger=null", "model=mlp"]
+HEADER = "age,code,y"
+# a third of the codes are digits, a seventh of the ages is missing
+ROWS = [
+    f"{'' if k % 7 == 0 else 20 + k},{100 + k % 6 if k % 3 == 0 else f'A{k % 6}'},{2 * k + k % 9}" for k in range(90)
+]
+LABELS = ["a,b,y", *(f"{k % 17},{k * 7 % 11},{int(k % 17 > 8)}" for k in range(120))]
+
+
+def train(root: Path, lines: Sequence[str], *words: str) -> Path:
+    (root / "train.csv").write_text("\n".join(lines) + "\n")
+    data = ["data=csv", f"data.path={root / 'train.csv'}", "data.target=y", "data.batch_size=16"]
+    assert cli.main([*data, *FAST, *words, f"output_root={root}"]) == 0
+    (run,) = root.glob("outputs/*/*")
+    return run
+
+
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("regression"), [HEADER, *ROWS])
+
+
+@pytest.fixture(scope="module")
+def classification(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    words = ["loss=binary_crossentropy", "metric=accuracy", "optimizer.learning_rate=0.02"]
+    return train(tmp_path_factory.mktemp("classification"), LABELS, *words)
+
+
+def evaluate(run: Path, path: Path) -> dict[str, float]:
+    """Returns the metrics that the command prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert cli.main(["evaluate", str(run), f"data.path={path}"]) == 0
+    return {name: float(value) for name, value in (line.split() for line in out.getvalue().splitlines()[2:])}
+
+
+def predict(run: Path, path: Path) -> list[dict[str, str]]:
+    out = path.with_suffix(".out.csv")
+    assert cli.main(["predict", str(run), f"data.path={path}", f"out={out}"]) == 0
+    with open(out) as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ROWS[:5],
+        ROWS[8:9],
+        [row for row in ROWS if row.split(",")[1].isdigit()],
+        [f",{row.partition(',')[2]}" for row in ROWS],
+        ["{},,{}".format(*row.split(",")[::2]) for row in ROWS],
+        [f"{row.split(',')[0]},new {k},{k}" for k, row in enumerate(ROWS)],
+    ],
+    ids=["few", "one", "digits as text", "no number", "no text", "unknown texts"],
+)
+def test_further_rows_are_evaluated_as_they_are_predicted(rows: list[str], regression: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+    predicted = np.array([float(row["y"]) for row in predict(regression, tmp_path / "rows.csv")])
+    errors = predicted - [float(row.split(",")[2]) for row in rows]
+    metrics = evaluate(regression, tmp_path / "rows.csv")
+    assert metrics["test/mae"] == pytest.approx(np.abs(errors).mean(), rel=1e-5)
+    assert metrics["test/rmse"] == pytest.approx(np.sqrt((errors**2).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rows", [[row for row in LABELS if row.endswith(",1")], LABELS[7:12]], ids=["positives", "few"]
+)
+@pytest.mark.parametrize("spelling", ["1", "1.0"])
+def test_few_rows_and_rows_of_one_class_are_evaluated(
+    rows: list[str], spelling: str, classification: Path, tmp_path: Path
+) -> None:
+    spelt = [row[:-1] + row[-1].replace("1", spelling) for row in rows]
+    (tmp_path / "rows.csv").write_text("\n".join([LABELS[0], *spelt]) + "\n")
+    predicted = predict(classification, tmp_path / "rows.csv")
+    labels = np.array([int(row[-1]) for row in rows])
+    likeliest = np.array([int(row["y"]) for row in predicted])
+    p = np.array([float(row["y=1"]) for row in predicted])
+    metrics = evaluate(classification, tmp_path / "rows.csv")
+    assert metrics["test/accuracy"] == pytest.approx(np.mean(likeliest == labels))
+    assert metrics["test/loss"] == pytest.approx(-np.log(np.where(labels, p, 1 - p)).mean(), rel=1e-4)
+
+
+def test_an_empty_cell_is_the_median_of_the_training_rows(regression: Path, tmp_path: Path) -> None:
+    median = json.loads((regression / "preprocessing.json").read_text())["medians"]["age"]
+    predictions = []
+    for name, cell in (("empty", ""), ("median", repr(median))):
+        (tmp_path / f"{name}.csv").write_text(f"age,code\n{cell},A1\n")
+        predictions.append(predict(regression, tmp_path / f"{name}.csv"))
+    assert predictions[0] == predictions[1]  # bit for bit: Arrow writes all digits
