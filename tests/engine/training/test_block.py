@@ -87,7 +87,7 @@ def test_a_step_that_is_not_finite_ends_the_block(build: Any) -> None:
 
 def test_early_stopping_ends_the_block(build: Any) -> None:
     graph, _ = make(build, patience=1)
-    selection = Selection(DATA, tf.constant([1]), tf.constant(1))  # its loss grows with w²
+    selection = Selection(DATA, tf.constant([1]))  # its loss grows with w²
     values = run(graph, [0] * 6, 0, 2, 3, validation=Validation(selection, 1))
     assert bool(values.stop) and bool(values.ok)
     assert (int(values.num_steps), int(values.num_epochs)) == (4, 2)

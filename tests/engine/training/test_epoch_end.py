@@ -29,24 +29,50 @@ def make(build: Any, *, best: Tracker | None = None, stopper: Tracker | None = N
     return EpochEnd(step, metrics, step_count=step_count, best=best, stopper=stopper), model
 
 
-def evaluate(epoch_end: EpochEnd, rows: list[int], num_rows: int, weights: Any = ()) -> list[float]:
-    """Returns the mean loss and error of the first `num_rows` rows, evaluated two at a time."""
-    data = (X, Y, weights)
-    epoch_end.evaluate(ALONE, True, data=data, rows=tf.constant(rows), num_rows=tf.constant(num_rows), size=2)
+def evaluate(epoch_end: EpochEnd, rows: list[int], weights: Any = ()) -> list[float]:
+    """Returns the mean loss and error of some rows, evaluated two at a time."""
+    epoch_end.evaluate(ALONE, True, data=(X, Y, weights), rows=tf.constant(rows), size=2)
     return epoch_end.read().numpy().tolist()
 
 
-def test_padding_has_no_weight(build: Any) -> None:
+def test_any_number_of_rows_is_evaluated(build: Any) -> None:
     epoch_end, _ = make(build)
     assert epoch_end.names == ["loss", "mae"]
-    assert evaluate(epoch_end, [1, 3, 2, 0], 3) == pytest.approx([(1 + 9 + 4) / 3, 10 * (1 + 3 + 2) / 3])
-    assert evaluate(epoch_end, [1, 0], 1) == [1.0, 10.0]  # nothing is left of the rows before
+    assert evaluate(epoch_end, [1, 3, 2]) == pytest.approx([(1 + 9 + 4) / 3, 10 * (1 + 3 + 2) / 3])
+    assert evaluate(epoch_end, [1]) == [1.0, 10.0]  # nothing is left of the rows before
+    assert evaluate(epoch_end, [0, 1, 2, 3]) == [(0 + 1 + 4 + 9) / 4, 10 * (0 + 1 + 2 + 3) / 4]
+
+
+class Energy(keras.layers.Layer):
+    """Adds the mean of x² over the batch to the loss, and reports it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.energy = keras.metrics.Mean("energy")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        energy = tf.reduce_mean(tf.square(x))
+        self.add_loss(energy)
+        self.energy.update_state(energy, sample_weight=tf.cast(tf.shape(x)[0], energy.dtype))
+        return x
+
+
+@pytest.mark.parametrize("rows", [[1, 3, 2], [3], [0, 1, 2, 3], [2, 1, 3, 0, 3]])
+def test_what_a_model_computes_over_a_batch_sees_each_row_once(rows: list[int], build: Any) -> None:
+    model = keras.Sequential([keras.Input((1,)), Energy(), *build.linear([1.0], 0.0).layers])
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)])
+    count = keras.Variable(0, dtype="int64", trainable=False)
+    epoch_end = EpochEnd(step, build.metrics(), step_count=count, best=None, stopper=None)
+    assert epoch_end.names == ["loss", "mae", "energy"]
+    x = np.array(rows) + 1.0
+    energy = np.mean(x**2)
+    assert evaluate(epoch_end, rows) == pytest.approx([np.mean((x - 1) ** 2) + energy, np.mean(x - 1), energy])
 
 
 def test_rows_are_weighted(build: Any) -> None:
     epoch_end, _ = make(build)
     weights = tf.constant([1.0, 3.0, 1.0, 1.0])
-    loss, mae = evaluate(epoch_end, [1, 2], 2, weights)
+    loss, mae = evaluate(epoch_end, [1, 2], weights)
     assert loss == (3 * 1 + 4) / 2  # weights multiply losses
     assert mae == 10 * (3 * 1 + 2) / 4  # and weight metrics
 
@@ -90,7 +116,7 @@ def test_validation_uses_the_averaged_weights(build: Any) -> None:
     epoch_end = EpochEnd(step, build.metrics(), step_count=count, best=None, stopper=None)
     averages.variables[0].assign([[2.0]])
     epoch_end.begin_validation()
-    assert evaluate(epoch_end, [0, 1], 2)[0] == (1 + 9) / 2  # errors of w = 2
+    assert evaluate(epoch_end, [0, 1])[0] == (1 + 9) / 2  # errors of w = 2
     epoch_end.end_epoch(tf.constant([0.0, 0.0]))
     assert model.trainable_variables[0].numpy().tolist() == [[1.0]]
 
@@ -101,4 +127,4 @@ def test_a_new_run_forgets_the_one_before(build: Any) -> None:
     model.set_weights([np.array([[7.0]]), np.zeros(1)])
     epoch_end.start()
     assert epoch_end.best_weights[0].numpy().tolist() == [[7.0]]
-    assert evaluate(epoch_end, [0, 0], 2)[0] == 36.0
+    assert evaluate(epoch_end, [0, 0])[0] == 36.0

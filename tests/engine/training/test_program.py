@@ -17,7 +17,7 @@ from tfrun.data.targets import TargetScale
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.feed import Resident, Stream
 from tfrun.engine.training.order import Order
-from tfrun.engine.training.program import BlockResult, Program, XlaError
+from tfrun.engine.training.program import BlockResult, Program, XlaError, evaluation_size
 from tfrun.engine.training.state import State
 from tfrun.engine.training.step import StepOptions
 from tfrun.engine.training.tracker import Tracker
@@ -115,13 +115,23 @@ def program_of(
     if "stream" in mode:
         is_narrow = mode == "narrow_stream"
         feed: Any = Stream(examples, order, strategy=strategy, stretch_bytes=12 * (1 if is_narrow else 4))
-        assert feed.stretch_steps == (1 if is_narrow else 2) and (feed.select(val, 1) is None) == is_narrow
+        assert feed.stretch_steps == (1 if is_narrow else 2) and (feed.select(val) is None) == is_narrow
     else:
         feed = Resident(examples, order, strategy=strategy)
     metrics = build.metrics(SCALE)
     program = Program(step, order, feed=feed, val_rows=val, val_metrics=metrics, best=best, stopper=stopper)
     program.mode = {"stream": "graph_loop", "narrow_stream": "graph_loop", "xla_stream": "xla_loop"}.get(mode, mode)
     return program
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "sizes"),
+    [(1, [1]), (1024, [1024]), (1025, [513, 512]), (2064, [688] * 3), (2071, [691, 691, 689]), (1501, [751, 750])],
+)
+def test_rows_are_evaluated_in_parts_of_one_size_where_possible(num_rows: int, sizes: list[int]) -> None:
+    size = evaluation_size(num_rows)
+    num_parts, left = divmod(num_rows, size)
+    assert [size] * num_parts + [left] * (left > 0) == sizes
 
 
 def weights(variables: Sequence[Any]) -> list[float]:

@@ -25,6 +25,18 @@ def share_of_replica(rows: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.slice(rows, [context.replica_id_in_sync_group * share], [share]), [share])
 
 
+def shares_of_replicas(strategy: tf.distribute.Strategy, rows: tf.Tensor) -> Any:
+    """Returns each replica's share of any number of rows, (B,); the first replicas may have one row more."""
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return rows
+    smallest, num_left = divmod(rows.shape[0], replicas)
+    parts = tf.split(rows, [smallest + (k < num_left) for k in range(replicas)])
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: parts[context.replica_id_in_sync_group]
+    )
+
+
 def has_weights(weights: Any) -> bool:
     """Returns whether the rows of a batch have weights."""
     return not isinstance(weights, tuple)

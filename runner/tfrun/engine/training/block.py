@@ -164,8 +164,8 @@ class BlockGraph:
         """Validates the runs whose k-th epoch is over, and returns the epochs' values and whether to stop."""
         train_values = runs.each(self.epoch_end.begin_validation, is_over)
         if validation.selection is not None:
-            data, rows, num_rows = validation.selection
-            self.epoch_end.evaluate(runs, is_over, data=data, rows=rows, num_rows=num_rows, size=validation.size)
+            data, rows = validation.selection
+            self.epoch_end.evaluate(runs, is_over, data=data, rows=rows, size=validation.size)
         values, stops = runs.each(self.epoch_end.end_epoch, is_over, train_values)
         return _written(epochs, k, values), stop | (is_over & stops)
 

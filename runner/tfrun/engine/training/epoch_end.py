@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfrun.engine.training.batches import gather, has_weights, share_of_replica, weighted
+from tfrun.engine.training.batches import gather, has_weights, shares_of_replicas, weighted
 from tfrun.engine.training.epoch_metrics import EpochMetrics, read_and_reset
 from tfrun.engine.training.step import Step
 from tfrun.engine.training.tracker import Tracker
@@ -105,37 +105,43 @@ class EpochEnd:
         """Returns the values of the rows evaluated so far, (num_values,) float32, and starts the next ones."""
         return read_and_reset(self._all_val_metrics)
 
-    def evaluate(
-        self, runs: Alone | Lanes, on: Any, *, data: Any, rows: tf.Tensor, num_rows: tf.Tensor, size: int
-    ) -> None:
+    def evaluate(self, runs: Alone | Lanes, on: Any, *, data: Any, rows: tf.Tensor, size: int) -> None:
         """Adds rows to the validation's metrics.
+
+        No row is evaluated twice or with a weight of 0: what a model computes over a batch by itself, as with
+        `add_loss`, would see it. So what is left after the whole parts is a smaller part, of a shape of its own.
 
         Args:
             runs: the run, or the runs that are trained together.
             on: which of them are evaluated.
             data: examples, (inputs, targets, weights).
-            rows: row numbers in them, (N,) int32, N a multiple of `size`.
-            num_rows: how many of the rows count; the others are padding.
+            rows: row numbers in them, (N,) int32.
             size: how many rows are evaluated at once.
         """
+        strategy = self._step.strategy
+        num_parts, num_left = divmod(rows.shape[0], size)
 
-        def evaluate_part(k: tf.Tensor) -> list[tf.Tensor]:
-            part = tf.reshape(tf.slice(rows, [k * size], [size]), [size])
-            weights = tf.cast(k * size + tf.range(size) < num_rows, tf.float32)
-            runs.each(lambda: self._step.strategy.run(self._evaluate, args=(data, part, weights)), on)
+        def evaluate_part(begin: Any, length: int) -> None:
+            part = tf.reshape(tf.slice(rows, [begin], [length]), [length])
+            runs.each(lambda: strategy.run(self._evaluate, args=(data, shares_of_replicas(strategy, part))), on)
+
+        def evaluate_whole_part(k: tf.Tensor) -> list[tf.Tensor]:
+            evaluate_part(k * size, size)
             return [k + 1]
 
-        tf.while_loop(lambda k: k < tf.shape(rows)[0] // size, evaluate_part, [tf.constant(0)])
+        if num_parts:
+            tf.while_loop(lambda k: k < num_parts, evaluate_whole_part, [tf.constant(0)])
+        if num_left:
+            evaluate_part(num_parts * size, num_left)
 
-    def _evaluate(self, data: Any, rows: tf.Tensor, weights: tf.Tensor) -> None:
-        weights = share_of_replica(weights)
-        x, y, row_weights = gather(data, share_of_replica(rows))
-        losses, y_pred = self._step.evaluate(weighted(self._step.loss, row_weights), x, y)
-        self.val_metrics.loss_mean.update_state(losses, sample_weight=weights)
-        if has_weights(row_weights):
-            weights *= tf.cast(row_weights, weights.dtype)
+    def _evaluate(self, data: Any, rows: tf.Tensor) -> None:
+        if rows.shape[0] == 0:  # fewer rows than replicas, and a mean of none of them isn't a number
+            return
+        x, y, weights = gather(data, rows)
+        losses, y_pred = self._step.evaluate(weighted(self._step.loss, weights), x, y)
+        self.val_metrics.loss_mean.update_state(losses)
         if self.val_metrics.metrics:
-            self.val_metrics.update(y, y_pred, weights)
+            self.val_metrics.update(y, y_pred, weights if has_weights(weights) else None)
 
     def _by_full_name(self, train: tf.Tensor, val: tf.Tensor) -> dict[str, tf.Tensor]:
         return {

@@ -27,13 +27,11 @@ class Selection(NamedTuple):
 
     Attributes:
         data: the examples, (inputs, targets, weights).
-        rows: the numbers of the selected rows in them, padded; int32.
-        num_rows: how many of `rows` count; the others are padding.
+        rows: the numbers of the selected rows in them, int32.
     """
 
     data: Any
     rows: tf.Tensor
-    num_rows: int
 
 
 class Feed(Protocol):
@@ -43,13 +41,16 @@ class Feed(Protocol):
         """Yields (first step, number of steps) of the blocks in which these steps can be trained."""
 
     def batches(self, first_step: int, num_steps: int, *, length: int) -> Selection:
-        """Returns the batches of one block, one after the other, their row numbers padded to `length`."""
+        """Returns the batches of one block, one after the other, then row numbers that nobody reads up to `length`."""
 
-    def select(self, rows: np.ndarray, multiple: int) -> Selection | None:
-        """Returns the given rows, padded to a multiple; None if they are too many for the device to hold for long."""
+    def select(self, rows: np.ndarray) -> Selection | None:
+        """Returns the given rows; None if they are too many for the device to hold for long."""
 
     def selections(self, rows: np.ndarray, multiple: int) -> Iterator[Selection]:
-        """Yields the given rows in their order, in one or several selections, each padded to a multiple."""
+        """Yields the given rows in their order, in one or several selections.
+
+        Each of them but the last has a multiple of `multiple` rows.
+        """
 
 
 class Resident:
@@ -71,13 +72,13 @@ class Resident:
 
     def batches(self, first_step: int, num_steps: int, *, length: int) -> Selection:
         rows = self._order.block(first_step, num_steps)
-        return Selection(self._data, tf.constant(_padded_to(rows, length)), len(rows))
+        return Selection(self._data, tf.constant(_padded_to(rows, length)))
 
-    def select(self, rows: np.ndarray, multiple: int) -> Selection:
-        return Selection(self._data, tf.constant(_padded(rows, multiple)), len(rows))
+    def select(self, rows: np.ndarray) -> Selection:
+        return Selection(self._data, tf.constant(rows.astype(np.int32)))
 
     def selections(self, rows: np.ndarray, multiple: int) -> Iterator[Selection]:
-        yield self.select(rows, multiple)
+        yield self.select(rows)
 
 
 class Stream:
@@ -127,10 +128,10 @@ class Stream:
         batch_size = self._order.batch_size
         first_row = (first_step - begin) * batch_size
         rows = np.arange(first_row, first_row + num_steps * batch_size, dtype=np.int32)
-        return Selection(stretch, tf.constant(_padded_to(rows, length)), len(rows))
+        return Selection(stretch, tf.constant(_padded_to(rows, length)))
 
-    def select(self, rows: np.ndarray, multiple: int) -> Selection | None:
-        return next(self.selections(rows, multiple)) if len(rows) <= self._stretch_rows else None
+    def select(self, rows: np.ndarray) -> Selection | None:
+        return next(self.selections(rows, len(rows))) if len(rows) <= self._stretch_rows else None
 
     def selections(self, rows: np.ndarray, multiple: int) -> Iterator[Selection]:
         size = max(1, self._stretch_rows // multiple) * multiple
@@ -139,8 +140,7 @@ class Stream:
         for k, stretch in enumerate(stretches):
             data = pending.pop().result()  # the host waits for the disk here
             pending += [self._reader.submit(self._read, following) for following in stretches[k + 1 : k + 2]]
-            # padding repeats the first row, which then has no weight
-            yield Selection(data, tf.constant(_padded(np.arange(len(stretch)), multiple)), len(stretch))
+            yield Selection(data, tf.range(len(stretch)))
 
     def _stretch(self, begin: int) -> Any:
         """Returns the examples of the stretch that begins at a step, and lets the reader start with the one after."""
@@ -208,11 +208,6 @@ def _as_tensor(array: Any) -> tf.Tensor:
     with tf.device("CPU:0"):
         tensor = tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     return tf.identity(tensor) if tf.config.list_logical_devices("GPU") else tensor
-
-
-def _padded(rows: np.ndarray, multiple: int) -> np.ndarray:
-    """Returns row numbers padded with zeros to a multiple, int32."""
-    return np.pad(rows.astype(np.int32), (0, -len(rows) % multiple))
 
 
 def _padded_to(rows: np.ndarray, length: int) -> np.ndarray:

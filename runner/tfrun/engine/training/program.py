@@ -149,10 +149,8 @@ class Program:
         """Takes the examples from a feed from now on."""
         self._feed = feed
         self._val_rows = val_rows
-        self._validation = None
-        selection = feed.select(val_rows, self._evaluation_size(val_rows)) if len(val_rows) else None
-        if selection is not None:  # then a block evaluates the validation split itself
-            self._validation = selection._replace(num_rows=tf.constant(selection.num_rows))
+        # if it is not None, a block evaluates the validation split itself
+        self._validation = feed.select(val_rows) if len(val_rows) else None
 
     def start(self, feed: Feed, val_rows: np.ndarray) -> None:
         """Goes back to the first step, for another run whose variables have their first values already."""
@@ -302,7 +300,7 @@ class Program:
             data=data,
             rows=rows,
             span=span,
-            validation=Validation(validation, self._evaluation_size(self._val_rows)) if ends_epochs else None,
+            validation=Validation(validation, evaluation_size(len(self._val_rows))) if ends_epochs else None,
             sums_by_halves=mode == "xla_loop" or runs is not ALONE,
         )
 
@@ -313,21 +311,12 @@ class Program:
 
     def _add(self, rows: np.ndarray) -> None:
         """Adds rows to the validation's metrics."""
-        size = self._evaluation_size(rows)
+        size = evaluation_size(len(rows))
         for selection in self.feed.selections(rows, size):
-            self._evaluate(selection.data, selection.rows, tf.constant(selection.num_rows), size)
+            self._evaluate(selection.data, selection.rows, size)
 
-    def _evaluate_part(self, data: Any, rows: tf.Tensor, num_rows: tf.Tensor, size: int) -> None:
-        self._epoch_end.evaluate(ALONE, True, data=data, rows=rows, num_rows=num_rows, size=size)
-
-    def _evaluation_size(self, rows: np.ndarray) -> int:
-        """Returns how many rows are evaluated at once: equal parts of all rows, so that little has to be padded.
-
-        Padding has no weight; only what a model computes over a batch by itself sees it.
-        """
-        replicas = self._step.strategy.num_replicas_in_sync
-        num_parts = max(1, -(-len(rows) // EVALUATION_ROWS))
-        return replicas * -(-len(rows) // (num_parts * replicas))
+    def _evaluate_part(self, data: Any, rows: tf.Tensor, size: int) -> None:
+        self._epoch_end.evaluate(ALONE, True, data=data, rows=rows, size=size)
 
     def _result(self, values: BlockValues) -> BlockResult:
         losses, norms, rates = (curve[: values.num_steps] for curve in values.curves)
@@ -344,6 +333,18 @@ class Program:
             has_val=len(self._val_rows) > 0,
             names=self.names,
         )
+
+
+def evaluation_size(num_rows: int) -> int:
+    """Returns how many rows are evaluated at once: equal parts of all rows, as then one shape is compiled, not two.
+
+    If no suitable number of parts divides the rows, the last part is a little smaller than the others.
+    """
+    fewest = max(1, -(-num_rows // EVALUATION_ROWS))
+    for num_parts in range(fewest, 2 * fewest):  # parts of half as many rows are about as fast
+        if num_rows % num_parts == 0:
+            return max(1, num_rows // num_parts)
+    return -(-num_rows // fewest)
 
 
 def _lane(values: BlockValues, k: int) -> BlockValues:
