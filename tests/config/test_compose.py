@@ -115,7 +115,7 @@ def test_record_has_the_overrides_as_they_were_typed() -> None:
         (["=3"], "^'=3': not an override: no key"),
         (["loss"], "^'loss': not an override: expected key=value"),
         (["hydra.run.dir=x"], r"^hydra\.run\.dir: tfrun names and claims run folders"),
-        (["hydra.nothing=1"], r"^hydra\.nothing: Key 'nothing' not in 'HydraConf'"),
+        (["hydra.nothing=1"], r"^hydra: unknown key. Received: 'nothing'. Known: callbacks, "),
     ],
 )
 def test_mistakes(overrides: list[str], message: str) -> None:

@@ -73,12 +73,24 @@ def accept() -> None:
         pass
 
 
+def plugin_sweeper() -> Any:
+    """Returns Hydra's sweeper as Hydra itself uses it: another class than the one that is imported."""
+    return Plugins.instance().class_name_to_class[f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"]
+
+
+def run_jobs() -> None:
+    opened()  # loads the plugins
+    with hydra_private.replace_jobs([["seed=1"]]):
+        pass
+
+
 NAMES: list[tuple[str, Any, str, Callable[[], Any]]] = [
     *[("Hydra", Hydra, name, opened) for name in hydra_private.HYDRA_METHODS],
     *[("Hydra", IConfigRepository, name, open_repository) for name in hydra_private.REPOSITORY_METHODS],
     ("Hydra", ConfigLoaderImpl, "_parse_overrides_and_create_caching_repo", open_repository),
     ("Hydra", ConfigLoaderImpl, "_apply_overrides_to_config", change),
     ("Hydra", BasicSweeper, "split_arguments", lambda: hydra_private.split_into_jobs(parsed("seed=1,2"))),
+    ("Hydra", plugin_sweeper(), "split_arguments", run_jobs),
     ("Hydra", Plugins, "is_in_toplevel_plugins_module", accept),
     ("OmegaConf", omegaconf_utils.OmegaConfDumper, "str_representer", hydra_private.text_representer),
 ]
@@ -150,6 +162,15 @@ def test_an_override_changes_a_config() -> None:
 def test_jobs_are_every_combination_of_values() -> None:
     jobs = hydra_private.split_into_jobs(parsed("seed=1,2", "name=x"))
     assert jobs == [["seed=1", "name=x"], ["seed=2", "name=x"]]
+
+
+def test_hydras_sweeper_runs_jobs_that_it_is_given() -> None:
+    jobs = [["seed=1"], ["seed=2"], ["seed=3"]]
+    sweeper, own = plugin_sweeper(), plugin_sweeper().split_arguments
+    with hydra_private.replace_jobs(jobs):
+        assert sweeper.split_arguments(parsed("seed=7"), None) == [jobs]
+        assert sweeper.split_arguments(parsed("seed=7"), 2) == [jobs[:2], jobs[2:]]
+    assert sweeper.split_arguments is own
 
 
 def test_a_loader_composes_a_sweep_s_jobs_with_another_function() -> None:

@@ -222,6 +222,11 @@ def mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["trainer.max_epoch=1,2"], "Did you mean 'trainer.max_epochs'?"),
         (["seed=1,2", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs"),
         (["seed=1,2", "hydra.sweep.subdir=same"], "hydra.sweep.subdir"),
+        (["seed=1,2", "hydra.launcher.n_job=2"], "hydra.launcher: unknown key. Received: 'n_job'"),
+        (["seed=1,2", "hydra.launcher.n_job=2"], "Did you mean 'n_jobs'?"),
+        (["seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_job=2"], "Did you mean 'n_jobs'?"),
+        (["seed=1,2", "hydra.lancher.n_jobs=2"], "hydra: unknown key. Received: 'lancher'."),
+        (["seed=1,2", "hydra.launcher=fork"], "hydra.launcher: must be a mapping with a _target_"),
         (["seed=range(3,3)"], "-m: a sweep without jobs"),
         (
             ["hparams_search=optuna", "seed=range(1,9)", "hydra/launcher=vectorized"],

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hydra.types import RunMode
 
 from tfrun.config.compose import Configs
+from tfrun.config.overrides import parse
 from tfrun.config.plain import plain
 from tfrun.errors import ConfigError
 from tfrun.sweep.space import Dimension, Space
@@ -42,9 +44,40 @@ def test_the_space_has_the_keys_of_the_config_and_of_the_command_line(read: Read
     assert "name=mine" in space.common and "model=mlp" in space.common
 
 
+def test_the_command_line_replaces_what_a_file_searches(read: Read) -> None:
+    params = "hydra.sweeper.params={seed: 'range(1,9)', loss.delta: 'interval(0.5,2)', name: mine}"
+    space = read(params, "loss=huber", "seed=3", "name=given")
+    assert space.dimensions == [Dimension("loss.delta", 0.5, 2.0)]
+    assert [text for text in space.common if text.startswith(("seed", "name"))] == ["seed=3", "name=given"]
+
+
+@pytest.mark.parametrize(
+    ("values", "choices"),
+    [
+        ([None, 1.0], ("null", "1.0")),
+        ([True, False], ("True", "False")),  # Hydra's own spelling, which it reads too
+        ([1, 1e-5], ("1", "1e-05")),
+        ([[8, None], ["a b"]], ("[8,null]", "['a b']")),
+        ([{"name": "tpe", "x y": None}, {}], (r"{name:'tpe',x\ y:null}", "{}")),
+        (["mlp", "2026-11-28"], ("mlp", "2026-11-28")),
+        (["a,b", "k=v", "it's", ""], ("'a,b'", "'k=v'", "'it\\'s'", "''")),
+        (["[8,4]", "null"], ("[8,4]", "null")),  # a text is read as on the command line
+    ],
+    ids=str,
+)
+def test_the_values_of_a_list_in_a_file(hydra: Configs, values: list[Any], choices: tuple[str, ...]) -> None:
+    cfg = hydra.compose(BASE, RunMode.MULTIRUN).cfg
+    space = Space.read(hydra, cfg, params={"tags": values})
+    assert space.dimensions == [Dimension("tags", choices=choices)]
+    read_back = [parse(space.overrides({"tags": choice})[-1:])[0].value() for choice in choices]
+    assert read_back == [{"[8,4]": [8, 4], "null": None}.get(str(value), value) for value in values]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        (("hydra.sweeper.params={seed: {when: loss}}",), r"params.seed.value: must be given"),
+        (("hydra.sweeper.params={seed: {valeu: 1}}",), r"Did you mean 'hydra.sweeper.params.seed.value'"),
         ((), "hydra.sweeper.params: an empty space"),
         (("optimizer.learning_rate=interval(2,1)",), "an interval needs low < high"),
         (("optimizer.learning_rate=tag(log,interval(0,1))",), "an interval needs 0 < low < high"),

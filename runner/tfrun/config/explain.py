@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import yaml
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tfrun.errors import ConfigError, near_miss, unknown
@@ -27,6 +28,9 @@ def explain(error: Exception, groups: Sequence[str] = ()) -> ConfigError:
         mark = error.problem_mark
         return ConfigError(f"{mark.name}:{mark.line + 1}: not valid YAML: {error.problem}")
     if isinstance(error, OmegaConfBaseException):
+        if re.match("Key '.+' (is )?not in ", str(error.msg)) and isinstance(error.parent_node, DictConfig):
+            where, _, name = str(error.full_key).rpartition(".")
+            return unknown(where, "key", name=name, known=[key for key in map(str, error.parent_node) if key[0] != "_"])
         text = str(error.msg or error).partition("\n")[0]
         return ConfigError(f"{error.full_key}: {text}" if error.full_key else text)
     if isinstance(error, UnicodeDecodeError):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigSource
@@ -43,6 +44,7 @@ __all__ = [  # three classes that other modules name: Hydra itself, its store of
     "empty_search_path",
     "open_hydra",
     "open_repository",
+    "replace_jobs",
     "replace_sweep_loading",
     "split_into_jobs",
     "text_representer",
@@ -66,6 +68,14 @@ def open_hydra(search_path: ConfigSearchPath) -> Hydra:
     """
     for name in HYDRA_METHODS:
         private_name(Hydra, name, library="Hydra", use="compose configs and to run sweeps")
+    Plugins.instance()  # the first call stores Hydra's own options, among them the one that the next line replaces
+    # Hydra's option of this name takes texts only: null is an error there, and a list becomes a text.
+    grid: dict[str, Any] = {
+        "_target_": f"{BasicSweeper.__module__}.{BasicSweeper.__name__}",
+        "max_batch_size": None,
+        "params": {},
+    }
+    ConfigStore.instance().store(group="hydra/sweeper", name="basic", node=grid, provider="tfrun")
     return Hydra.create_main_hydra2("tfrun", search_path)
 
 
@@ -116,7 +126,36 @@ def split_into_jobs(overrides: list[Override]) -> list[list[str]]:
     split = private_name(
         BasicSweeper, "split_arguments", library="Hydra", use="know a sweep's jobs before any of them runs"
     )
-    return split(overrides, None)[0]
+    # Hydra writes `${model.name}` with backslashes, which it reads as the same, but people don't.
+    typed = {
+        f"{item.get_key_element()}={item.get_value_element_as_str()}": str(item.input_line)
+        for item in overrides
+        if "${" in str(item.input_line) and not item.is_sweep_override()
+    }
+    return [[typed.get(word, word) for word in job] for job in split(overrides, None)[0]]
+
+
+@contextlib.contextmanager
+def replace_jobs(jobs: Sequence[Sequence[str]]) -> Iterator[None]:
+    """Makes Hydra's own sweeper run these jobs, each given by its overrides, instead of those that it would make.
+
+    It has no public way to take jobs: it makes them from `hydra.sweeper.params` and the command line alone.
+    """
+    use = "run a sweep's jobs with its launchers"
+    # Hydra loads its plugins once more, so this is not the class that is imported above.
+    classes = private_name(Plugins.instance(), "class_name_to_class", library="Hydra", use=use)
+    sweeper: Any = classes[f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"]
+    split = private_name(sweeper, "split_arguments", library="Hydra", use=use)
+
+    def split_jobs(_: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+        size = max_batch_size or len(jobs)
+        return [[list(job) for job in jobs[start : start + size]] for start in range(0, len(jobs), size)]
+
+    sweeper.split_arguments = staticmethod(split_jobs)
+    try:
+        yield
+    finally:
+        sweeper.split_arguments = staticmethod(split)
 
 
 def replace_sweep_loading(loader: ConfigLoader, load: Callable[[DictConfig, list[str]], DictConfig]) -> None:

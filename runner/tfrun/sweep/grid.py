@@ -7,14 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from tfrun.config import hydra_private
 from tfrun.config.compose import Configs
 from tfrun.config.explain import USER_MISTAKES
-from tfrun.config.overrides import parse
 from tfrun.errors import ConfigError
 from tfrun.sweep import estimate
 from tfrun.sweep.composer import Composer
@@ -22,6 +18,8 @@ from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger, Trial
 from tfrun.sweep.outcome import Outcome
 from tfrun.sweep.source import Source
+from tfrun.sweep.swept_files import job_words
+from tfrun.sweep.words import swept_keys, task_words
 
 MEASURED_JOBS = 3  # of a structure: the first one compiles, so the last of these is remembered
 
@@ -65,16 +63,13 @@ class Grid(Source):
             ConfigError: a job's config is wrong, or there is no job.
         """
         try:
-            _, parsed = parse_sweep(configs, sweep)
-            overrides = hydra_private.split_into_jobs(parsed)
+            overrides = job_words(configs, sweep)
         except USER_MISTAKES as error:
             raise configs.explain(error) from error
         composer = Composer(configs, sweep, swept=differing_keys(overrides) or swept_keys(sweep), threads=threads)
         jobs = [composer(job_overrides, number) for number, job_overrides in enumerate(overrides)]
         if not jobs:
-            typed = " ".join(
-                word.lstrip("+") for word in sweep.hydra.overrides.task
-            )  # "+" may be of `overrides.rewrite`
+            typed = " ".join(word.lstrip("+") for word in task_words(sweep))  # "+" may be of `overrides.rewrite`
             raise ConfigError(f"-m: a sweep without jobs, because one of its ranges is empty. Received: {typed}")
         mode = jobs[0].settings.checkpoint.mode
         return cls(jobs, composer=composer, mode=mode, num_workers=num_workers)
@@ -102,6 +97,11 @@ class Grid(Source):
     @property
     def first(self) -> Job:
         return self._jobs[0]
+
+    @property
+    def overrides(self) -> list[list[str]]:
+        """The overrides of the new jobs."""
+        return [job.overrides for job in self._jobs]
 
     def begin(self, folder: Path, ledger: Ledger, *, trials: Sequence[Trial] = (), left: Sequence[Trial] = ()) -> None:
         resumed = [self.composer(trial.overrides, trial.number).within(folder).resumed() for trial in left]
@@ -143,24 +143,8 @@ class Grid(Source):
         return news
 
 
-def parse_sweep(configs: Configs, sweep: DictConfig) -> tuple[list[str], list[Override]]:
-    """Returns the overrides of `hydra.sweeper.params` and of the command line, as text and parsed."""
-    params = sweep.hydra.sweeper.get("params") or {}
-    texts = [*(f"{key}={value}" for key, value in params.items()), *sweep.hydra.overrides.task]
-    parser = OverridesParser.create(config_loader=configs.hydra.config_loader)
-    return texts, parser.parse_overrides(texts)
-
-
-def swept_keys(sweep: DictConfig) -> set[str]:
-    """Returns the keys for which the command line gives several values."""
-    return {item.key_or_group for item in parse(sweep.hydra.overrides.task) if item.is_sweep_override()}
-
-
 def differing_keys(jobs: Sequence[Sequence[str]]) -> set[str]:
     """Returns the keys of the overrides that are not the same in all jobs."""
-    values_by_key: dict[str, set[str]] = {}
-    for job in jobs:
-        for text in job:
-            key, _, value = text.lstrip("+").partition("=")
-            values_by_key.setdefault(key, set()).add(value)
-    return {key for key, values in values_by_key.items() if len(values) > 1}
+    values = [{key: value for key, _, value in (text.lstrip("+").partition("=") for text in job)} for job in jobs]
+    keys = {key for job in values for key in job}
+    return {key for key in keys if len({job.get(key) for job in values}) > 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,15 @@ from tfrun.config.schema import build_settings
 from tfrun.errors import Interrupted, SweepError
 from tfrun.files.disk import write_atomically
 from tfrun.sweep.composer import Composer
-from tfrun.sweep.grid import parse_sweep, swept_keys
+from tfrun.sweep.grid import Grid
 from tfrun.sweep.jobs import Job, JobFolder, structure_of
 from tfrun.sweep.launcher import ForkLauncher, PoolTask
 from tfrun.sweep.outcome import objective
 from tfrun.sweep.pool import Pool
 from tfrun.sweep.source import Source
+from tfrun.sweep.swept_files import refuse_params, swept_options
 from tfrun.sweep.task import train
+from tfrun.sweep.words import hydra_words, parse_sweep, swept_keys, task_words
 
 
 class HydraSweeper(Source):
@@ -47,6 +50,7 @@ class HydraSweeper(Source):
         """Checks what all jobs share. Raises ConfigError if it is wrong."""
         try:
             texts, parsed = parse_sweep(configs, sweep)
+            refuse_params(configs, sweep, swept_options(parsed), source="this sweeper")
         except USER_MISTAKES as error:
             raise configs.explain(error) from error
         shared = [text for text, item in zip(texts, parsed, strict=True) if not item.is_sweep_override()]
@@ -79,8 +83,7 @@ class HydraRunner:
     def run(self, source: Source) -> None:
         """Lets Hydra run the sweep, then records the ends that the jobs couldn't write to the ledger."""
         quoted = str(self._folder).replace("\\", "\\\\").replace("'", "\\'")
-        words = self._sweep.hydra.overrides
-        overrides = [*words.hydra, *words.task, f"hydra.sweep.dir='{quoted}'"]
+        words = [*hydra_words(self._sweep), *task_words(self._sweep), f"hydra.sweep.dir='{quoted}'"]
         task: PoolTask | JobTask = (
             PoolTask(self._pool, source.composer)
             if self._uses_pool
@@ -88,9 +91,9 @@ class HydraRunner:
         )
         _compose_each_job_once(self._configs)
         try:
-            with hydra_private.accept_plugin(ForkLauncher):
+            with hydra_private.accept_plugin(ForkLauncher), _jobs_of(source):
                 config_name = self._configs.sources.config_name
-                self._configs.hydra.multirun(config_name, task, overrides, with_log_configuration=False)
+                self._configs.hydra.multirun(config_name, task, words, with_log_configuration=False)
         finally:
             _, trials = self._pool.ledger.read()
             self._pool.ledger.record_missing_ends(trials)
@@ -134,6 +137,11 @@ class JobTask:
             folder.write_error(overrides, error)
             raise SweepError(f"job {job.number} failed: {error}") from error
         return objective(folder.read_run())
+
+
+def _jobs_of(source: Source) -> contextlib.AbstractContextManager[None]:
+    """Makes Hydra's own sweeper run the jobs of a grid. Any other sweeper chooses its jobs itself."""
+    return hydra_private.replace_jobs(source.overrides) if isinstance(source, Grid) else contextlib.nullcontext()
 
 
 def _compose_each_job_once(configs: Configs) -> None:

@@ -37,7 +37,8 @@ from tfrun.sweep.population import Population
 from tfrun.sweep.search import Search
 from tfrun.sweep.source import Runner, Source
 from tfrun.sweep.summary import print_sweep
-from tfrun.sweep.sweep_settings import LauncherSettings, is_target, read_settings
+from tfrun.sweep.sweep_settings import LauncherSettings, check_targets, is_target, read_settings
+from tfrun.sweep.words import hydra_words, task_words
 
 
 def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None) -> int:
@@ -54,6 +55,7 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
         Interrupted: a signal stopped the sweep.
     """
     hydra = sweep.cfg.hydra
+    check_targets(hydra)
     launcher = _read_launcher(hydra.launcher)
     source = _new_source(configs, sweep.cfg, launcher=launcher)
     if extended:
@@ -166,10 +168,9 @@ def _check_extendable(source: Source, launcher: DictConfig) -> None:
 
 def _write_header(configs: Configs, sweep: Composed, *, ledger: Ledger, composer: Composer) -> None:
     """Writes the command of the sweep and the keys that differ between its jobs, which `resume` needs."""
-    overrides = sweep.cfg.hydra.overrides
     ledger.write_header(
         {
-            "overrides": [*overrides.hydra, *overrides.task],
+            "overrides": [*hydra_words(sweep.cfg), *task_words(sweep.cfg)],
             "swept": sorted(composer.swept),
             "sources": asdict(configs.sources),
             "threads": composer.threads,

@@ -34,6 +34,7 @@ from tfrun.sweep.source import Source
 from tfrun.sweep.space import Dimension, Space
 from tfrun.sweep.sweep_settings import PopulationSettings, read_settings
 from tfrun.sweep.task import write_hparams_row
+from tfrun.sweep.words import sweeper_params
 
 
 @dataclass
@@ -106,7 +107,7 @@ class Population(Source):
             ConfigError: a setting, the space or a value in it is wrong.
         """
         settings = read_settings(sweep.hydra.sweeper, PopulationSettings, where="hydra.sweeper")
-        space = Space.read(configs, sweep, params=settings.params)
+        space = Space.read(configs, sweep, params=sweeper_params(sweep))
         composer = Composer(configs, sweep, swept=space.keys, threads=threads)
         probes = [composer(space.overrides(values), 0) for values in space.probes()]
         return cls(settings, space, composer=composer, probes=probes)

@@ -28,6 +28,7 @@ from tfrun.sweep.outcome import Outcome, read_outcome
 from tfrun.sweep.source import Source
 from tfrun.sweep.space import Space
 from tfrun.sweep.sweep_settings import SearchSettings, read_settings
+from tfrun.sweep.words import sweeper_params
 
 
 class Search(Source):
@@ -89,7 +90,7 @@ class Search(Source):
             ConfigError: the space or a value in it, the sampler, the pruner, an objective or a constraint is wrong.
         """
         settings = read_settings(sweep.hydra.sweeper, SearchSettings, where="hydra.sweeper")
-        space = Space.read(configs, sweep, params=settings.params)
+        space = Space.read(configs, sweep, params=sweeper_params(sweep))
         composer = Composer(configs, sweep, swept=space.keys, threads=threads)
         first = [composer(space.overrides(values), 0) for values in space.probes()][0]
         studies = Studies.check(settings, space, max_epochs=first.settings.trainer.max_epochs)

@@ -15,7 +15,10 @@ from omegaconf import DictConfig
 from tfrun.config.compose import Configs
 from tfrun.config.cross_checks import is_comparable
 from tfrun.config.explain import USER_MISTAKES
+from tfrun.config.keys import refuse_unknown
 from tfrun.errors import ConfigError, unknown
+from tfrun.sweep.swept_files import refuse_params
+from tfrun.sweep.words import choices_word, task_words, word
 
 Condition = tuple[str, tuple[str, ...]]  # a key, and the values of it that fulfil the condition
 
@@ -108,20 +111,22 @@ class Space:
         common: list[str] = []
         dimensions: dict[str, Dimension] = {}
         try:
-            for key, param in params.items():
-                value, when = (param.get("value"), param.get("when")) if isinstance(param, dict) else (param, None)
-                text = ",".join(map(str, value)) if isinstance(value, list) else value
-                dimension = _dimension(parser.parse_override(f"{key}={text}"), _condition(key, when))
+            given = parser.parse_overrides(task_words(sweep))
+            overridden = {item.key_or_group for item in given}
+            for key, (text, when) in _texts_and_conditions(params, without=overridden).items():
+                dimension = _dimension(parser.parse_override(text), _condition(key, when))
                 if dimension is None:
-                    common.append(f"{key}={text}")
+                    common.append(text)
                 else:
                     dimensions[key] = dimension
-            for text in sweep.hydra.overrides.task:
-                dimension = _dimension(parser.parse_override(text), None)
+            for item in given:
+                dimension = _dimension(item, None)
                 if dimension is None:
-                    common.append(text.lstrip("+"))
+                    common.append(str(item.input_line).lstrip("+"))
                 else:
                     dimensions[dimension.key] = dimension
+            options = {key: dimension.choices for key, dimension in dimensions.items() if dimension.choices}
+            refuse_params(configs, sweep, options, source="a search")
         except USER_MISTAKES as error:
             raise configs.explain(error) from error
         if not dimensions:
@@ -196,6 +201,23 @@ class Space:
         for value in values:
             if value not in unconditional[other].choices:
                 raise unknown(where, "choice", name=value, known=unconditional[other].choices)
+
+
+def _texts_and_conditions(params: Mapping[str, Any], *, without: Collection[str]) -> dict[str, tuple[str, Any]]:
+    """Returns the override and the condition, if any, of each of `hydra.sweeper.params`, without some keys."""
+    texts: dict[str, tuple[str, Any]] = {}
+    for key, param in params.items():
+        if key in without:
+            continue
+        value, when = param, None
+        if isinstance(param, dict):
+            where = f"hydra.sweeper.params.{key}"
+            refuse_unknown(where, param, known=("value", "when"))
+            if "value" not in param:
+                raise ConfigError(f"{where}.value: must be given. Received: {param}")
+            value, when = param["value"], param.get("when")
+        texts[key] = (choices_word(key, value) if isinstance(value, list) else word(key, value)), when
+    return texts
 
 
 def _condition(key: str, when: Any) -> Condition | None:

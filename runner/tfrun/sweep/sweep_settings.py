@@ -86,6 +86,21 @@ def read_settings(node: DictConfig, kind: type[Kind], *, where: str) -> Kind:
     return kind(**{key: check_value(types[key], value, where=f"{where}.{key}") for key, value in given.items()})
 
 
+def check_targets(hydra: DictConfig) -> None:
+    """Raises ConfigError if the launcher or the sweeper is not one: `hydra.launcher=fork` for `hydra/launcher=fork`."""
+    for name in ("launcher", "sweeper"):
+        if target(hydra[name]) is None:
+            raise ConfigError(
+                f"hydra.{name}: must be a mapping with a _target_; an option is chosen with hydra/{name}=<name>. "
+                f"Received: {hydra[name]!r}"
+            )
+
+
+def target(node: Any) -> str | None:
+    """Returns the `_target_` of a config node: the class of a launcher or a sweeper."""
+    return node.get("_target_") if isinstance(node, DictConfig) else None
+
+
 def is_target(node: DictConfig, kind: type) -> bool:
     """Returns whether the `_target_` of a config node is exactly this class."""
-    return node._target_ == f"{kind.__module__}.{kind.__qualname__}"
+    return target(node) == f"{kind.__module__}.{kind.__qualname__}"
