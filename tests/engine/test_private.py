@@ -179,6 +179,16 @@ for is_kept in (True, False):
     assert done.stdout.split() == ["-1.0", "-2.0"], done.stderr
 
 
+def test_the_first_replica_keeps_the_seeds_of_one_device() -> None:
+    """Those of the others are in tests/end_to_end/test_mirrored.py."""
+    method = keras.random.SeedGenerator.next
+    seeds = [keras.random.SeedGenerator(3).next().numpy().tolist()]
+    with private.seeds_of_replicas():
+        assert keras.random.SeedGenerator.next is not method
+        seeds.append(keras.random.SeedGenerator(3).next().numpy().tolist())
+    assert seeds == [[3, 0], [3, 0]] and keras.random.SeedGenerator.next is method
+
+
 def test_layers_are_found_at_any_depth() -> None:
     inner = keras.Sequential([keras.layers.Dense(1)])
     outer = keras.Sequential([inner])

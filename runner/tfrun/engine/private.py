@@ -39,6 +39,8 @@ METHODS_FOR_STRATEGIES = (
     "_var_key",
 )
 
+SEEDS_APART = 40_503_001  # of two neighbouring replicas, far beyond the seeds that people choose
+
 
 def keep_gradients_unsummed(optimizer: Any) -> None:
     """Makes an optimizer apply the gradients that it gets, instead of their sum over the replicas.
@@ -133,6 +135,30 @@ def backend_neutral_optimizers(optimizers: Sequence[Any]) -> Iterator[None]:
             setattr(TFOptimizer, name, method)
         for optimizer, earlier in zip(optimizers, indices, strict=True):
             optimizer._trainable_variables_indices = earlier
+
+
+@contextlib.contextmanager
+def seeds_of_replicas() -> Iterator[None]:
+    """Makes every seed generator return another seed on each replica; its state stays the same on all of them.
+
+    Keras' generators give all replicas the same seed, so that dropout would use one mask for the shares of all
+    replicas. Keras has no public way to change that for the layers that hold a generator.
+    """
+    generators = keras.random.SeedGenerator
+    next_seed = private_name(generators, "next", library="Keras", use="draw other random numbers on each replica")
+
+    def next_of_replica(generator: Any, *args: Any, **kwargs: Any) -> tf.Tensor:
+        seed = next_seed(generator, *args, **kwargs)
+        replica = tf.distribute.get_replica_context()
+        if replica is None or tuple(seed.shape) != (2,):
+            return seed
+        return seed + tf.cast(tf.stack([SEEDS_APART * replica.replica_id_in_sync_group, 0]), seed.dtype)
+
+    generators.next = next_of_replica
+    try:
+        yield
+    finally:
+        generators.next = next_seed
 
 
 class _StatefulDraws:

@@ -26,7 +26,7 @@ from tfrun.console import Terminal, say, shown
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
-from tfrun.engine.building.pieces import OPTIONAL_ROLE, Pieces
+from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.inference.final_test import evaluate_best
 from tfrun.engine.recording import progress
@@ -188,7 +188,7 @@ class _Training:
             self._timing.compile_seconds = engine.compile_seconds
             engine.load_variables()
             if restored:
-                engine.pieces.state(engine.program).restore(restored, OPTIONAL_ROLE)
+                engine.pieces.state(engine.program).restore(restored, OPTIONAL_ROLES)
                 checkpoints.remove_newer(restored)
         seconds = time.perf_counter() - started - engine.compile_seconds
         self._run.update(**engine.pieces.describe(), engine=engine.description)

@@ -88,8 +88,8 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(make: Callable[[], State
 
 def test_an_optional_role_may_be_missing_on_either_side() -> None:
     longer = make_state(0.0, early_stopping=[tf.Variable(4.0)])
-    longer.restore(saved(make_state(9.5)), "early_stopping")
+    longer.restore(saved(make_state(9.5)), ["early_stopping"])
     assert values(longer)["early_stopping/0000"] == 4.0 and values(longer)["position/0000"] == 9
     shorter = make_state(0.0)
-    shorter.restore(saved(make_state(9.5, early_stopping=[tf.Variable(4.0)])), "early_stopping")
+    shorter.restore(saved(make_state(9.5, early_stopping=[tf.Variable(4.0)])), ["early_stopping"])
     assert values(shorter)["model/0001"] == 9.5

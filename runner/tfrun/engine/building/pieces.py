@@ -21,7 +21,7 @@ from tfrun.engine import private
 from tfrun.engine.building import devices
 from tfrun.engine.building.parts import Parts, build_parts
 from tfrun.engine.building.plan import build_plan
-from tfrun.engine.training import feed
+from tfrun.engine.training import feed, replicas
 from tfrun.engine.training.groups import describe_groups
 from tfrun.engine.training.mode_cache import ModeCache
 from tfrun.engine.training.order import Order
@@ -37,7 +37,8 @@ TRACED_SECTIONS = ("model", "metric", "strategy", "early_stopping", "plugins")
 # every other key of these sections is traced into the program
 UNTRACED_TRAINER = ("max_epochs", "max_steps", "max_seconds", "compile", "threads")
 UNTRACED_GROUP = ("learning_rate", "optional")
-OPTIONAL_ROLE = "early_stopping"  # it may be turned on or off when a run is resumed
+# early stopping may be turned on or off when a run is resumed; earlier versions didn't save the replicas' parts
+OPTIONAL_ROLES = ("early_stopping", "replicas")
 
 
 class Beginning(NamedTuple):
@@ -144,10 +145,22 @@ class Pieces:
                 "skips": options.skips.variables if options.skips else [],
                 "loss_scale": options.loss_scale.variables if options.loss_scale else [],
                 "best": [*self.best.variables, *(program.best_weights if program else [])],
-                OPTIONAL_ROLE: self.stopper.variables if self.stopper else [],
+                "early_stopping": self.stopper.variables if self.stopper else [],
                 "position": [program.step_count] if program else [],
+                "replicas": self._parts_of_replicas(),
             }
         )
+
+    def _parts_of_replicas(self) -> list[tf.Variable]:
+        """Returns the parts of those values that are split over the replicas, or nothing on one device.
+
+        The sum alone isn't enough: a run that is resumed adds further numbers to the parts, and rounds each of them.
+        """
+        if self.strategy.num_replicas_in_sync == 1:
+            return []
+        metrics = [variable for metric in self.parts.step.all_metrics for variable in metric.variables]
+        variables = filter(replicas.has_parts, [*self.parts.model.variables, *metrics])
+        return [part for variable in variables for part in replicas.components(self.strategy, variable)]
 
     def read_beginning(self) -> Beginning:
         """Returns the values as they are, of pieces that were just built."""

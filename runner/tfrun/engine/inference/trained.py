@@ -14,7 +14,7 @@ from tfrun.console import Terminal, say, shown
 from tfrun.data.examples import Examples, prepare, prepare_evaluation, with_any_targets
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
-from tfrun.engine.building.pieces import OPTIONAL_ROLE, Pieces, build_pieces
+from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces, build_pieces
 from tfrun.engine.inference import export, predictions
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
@@ -166,6 +166,6 @@ def _check_fingerprint(fingerprint: str, saved: checkpoints.Checkpoint, *, sourc
 def _program_with_best(pieces: Pieces, saved: checkpoints.Checkpoint) -> Program:
     """Returns a program whose model has the best weights of the run that was saved."""
     program = pieces.make_program()
-    pieces.state(program).restore(saved, OPTIONAL_ROLE)
+    pieces.state(program).restore(saved, OPTIONAL_ROLES)
     pieces.load_best(program)
     return program

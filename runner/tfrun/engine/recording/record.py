@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tfrun.engine.building.pieces import Pieces
+from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.recording.background import Background
 from tfrun.engine.recording.tensorboard import TensorBoard
 from tfrun.engine.training.loop import Observer
@@ -153,7 +153,7 @@ class Record(Observer):
         self._rollbacks[saved.step] += 1
         factor = 0.5 ** self._rollbacks[saved.step]
         self.writer.close()
-        self._state.restore(saved)
+        self._state.restore(saved, OPTIONAL_ROLES)
         for group in self._pieces.parts.step.active:
             group.base_learning_rate.assign(group.base_learning_rate * factor)
         self._open(saved.extra["journals"])

@@ -133,6 +133,7 @@ class EpochEnd:
             tf.while_loop(lambda k: k < num_parts, evaluate_whole_part, [tf.constant(0)])
         if num_left:
             evaluate_part(num_parts * size, num_left)
+        self._step.synchronize()
 
     def _evaluate(self, data: Any, rows: tf.Tensor) -> None:
         if rows.shape[0] == 0:  # fewer rows than replicas, and a mean of none of them isn't a number

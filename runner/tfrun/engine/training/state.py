@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -46,19 +46,19 @@ class State:
             if slot in arrays:
                 variable.assign(arrays[slot])
 
-    def restore(self, checkpoint: Checkpoint, optional: str = "") -> None:
+    def restore(self, checkpoint: Checkpoint, optional: Sequence[str] = ()) -> None:
         """Assigns a checkpoint's values, all or none.
 
         Args:
             checkpoint: what was saved, and is whole.
-            optional: a role that may be missing on either side; its variables then keep their values.
+            optional: roles that may be missing on either side; their variables then keep their values.
 
         Raises:
             CheckpointError: a slot is missing, left over, or of another shape or type.
         """
         slots, saved = self.describe(), checkpoint.slots
         for slot in sorted(slots.keys() | saved.keys()):
-            if optional and slot.startswith(f"{optional}/") and (slot in slots) != (slot in saved):
+            if slot.partition("/")[0] in optional and (slot in slots) != (slot in saved):
                 continue
             expected = slots.get(slot)
             received = saved.get(slot)

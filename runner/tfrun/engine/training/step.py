@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from tfrun.engine.private import seeds_of_replicas
+from tfrun.engine.training import replicas
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.batches import gather, has_weights, share_of_replica, weighted
 from tfrun.engine.training.epoch_metrics import EpochMetrics
@@ -64,7 +67,7 @@ class Gradients(NamedTuple):
         norm: the global norm of all gradients, before they are clipped, scalar float32.
         by_group: the clipped gradients of each active group.
         outputs: (y, y_pred, weights), for the metrics.
-        before: the values that the variables of the forward pass had.
+        before: the values that the variables had which a forward pass may change.
     """
 
     loss: tf.Tensor
@@ -128,6 +131,12 @@ class Step:
         """Every metric of the training split, the loss first."""
         return [*self.metrics.all, *self.own_metrics]
 
+    @property
+    def _changed_by_forward(self) -> list[Any]:
+        """The variables that a forward pass may change."""
+        of_metrics = [variable for metric in self.own_metrics for variable in metric.variables]
+        return [*self.model.non_trainable_variables, *of_metrics, *self.algorithm.variables]
+
     def __call__(self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, sums_by_halves: bool = False) -> StepResult:
         """Trains on one batch.
 
@@ -137,13 +146,15 @@ class Step:
             step: the number of steps done before this one, a scalar int64.
             sums_by_halves: how sums of squares are computed; `_sum_of_squares` explains it.
         """
-        computed = self.strategy.run(self.compute, args=(data, rows), kwargs={"sums_by_halves": sums_by_halves})
+        with seeds_of_replicas() if self.strategy.num_replicas_in_sync > 1 else contextlib.nullcontext():
+            computed = self.strategy.run(self.compute, args=(data, rows), kwargs={"sums_by_halves": sums_by_halves})
         loss = self._sum(computed.loss)
         norm = self._one(computed.norm)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         rates = tf.stack([group.learning_rate(step) for group in self.active])
 
         def update() -> tf.Tensor:
+            self.synchronize()
             self._update(computed.by_group, computed.outputs, rates=rates, step=step)
             self.metrics.loss_mean.update_state(loss)
             if self.options.averages is not None:
@@ -151,8 +162,8 @@ class Step:
             return rates
 
         def undo_forward() -> tf.Tensor:
-            for variable, value in zip(self.model.non_trainable_variables, computed.before, strict=True):
-                variable.assign(self._one(value))
+            for variable, value in zip(self._changed_by_forward, computed.before, strict=True):
+                self._assign(variable, value)
             return rates
 
         rates = cond(finite, update, undo_forward)
@@ -165,19 +176,22 @@ class Step:
 
     def compute(self, data: Any, rows: tf.Tensor, *, sums_by_halves: bool = False) -> Gradients:
         """Computes a batch's loss and gradients, on one replica."""
-        replicas = self.strategy.num_replicas_in_sync
-        before = [tf.identity(variable.value) for variable in self.model.non_trainable_variables]
+        before = [tf.identity(tf.convert_to_tensor(variable)) for variable in self._changed_by_forward]
         x, y, weights = gather(data, share_of_replica(rows))
         differentiate = functools.partial(self._differentiate_parts, x, y, weights)
         if self.algorithm.gradients is not None:
             loss, y_pred, gradients = self.algorithm.gradients(differentiate, self._trained)
         else:
             loss, y_pred, gradients = differentiate()
-        if replicas > 1:
+        if self.strategy.num_replicas_in_sync > 1:
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         by_group, norms = self._clip(gradients, sums_by_halves=sums_by_halves)
         norm = tf.sqrt(tf.add_n([tf.square(group_norm) for group_norm in norms]))
         return Gradients(loss, tf.cast(norm, tf.float32), by_group, (y, y_pred, weights), before)
+
+    def synchronize(self) -> None:
+        """Makes what forward passes have changed the same on all replicas."""
+        replicas.synchronize(self.strategy, self._changed_by_forward)
 
     def _clip(self, gradients: list[Any], *, sums_by_halves: bool) -> tuple[list[list[Any]], list[tf.Tensor]]:
         """Returns the gradients of each active group, clipped, and their global norms before that."""
@@ -226,8 +240,8 @@ class Step:
             tape.watch([variable.value for variable in self._trained])
             total, y_pred = self.algorithm.forward(self.model, weighted(self.loss, weights), x, y)
             totals = total if isinstance(total, dict) else {"": total}
-            replicas = self.strategy.num_replicas_in_sync
-            totals = {name: tf.cast(value, tf.float32) / replicas for name, value in totals.items()}
+            count = self.strategy.num_replicas_in_sync
+            totals = {name: tf.cast(value, tf.float32) / count for name, value in totals.items()}
             scaled = totals if scale is None else {name: scale.up(value) for name, value in totals.items()}
         if not isinstance(total, dict):
             gradients = tape.gradient(scaled[""], [variable.value for variable in self._trained])
@@ -297,6 +311,15 @@ class Step:
 
     def _sum(self, value: Any) -> tf.Tensor:
         return value if self.strategy.num_replicas_in_sync == 1 else self.strategy.reduce("SUM", value, axis=None)
+
+    def _assign(self, variable: Any, value: Any) -> None:
+        """Assigns to a variable the value of each replica."""
+        if self.strategy.num_replicas_in_sync == 1:
+            variable.assign(value)
+            return
+        of_replicas = self.strategy.experimental_local_results(value)
+        for component, part in zip(replicas.components(self.strategy, variable), of_replicas, strict=True):
+            component.assign(part)
 
     def _one(self, value: Any) -> tf.Tensor:
         """Returns a value that all replicas agree on."""
