@@ -3,6 +3,6 @@
 A function may take `rows_only`, with which it reads rows without a target, `trained_columns`, the columns of the run
 that the rows are for, and `text_encodings`, the config's data.text.
 
-csv.py: csv. npz.py: npz. embedded.py: diabetes, digits, episodes, sinusoids. csv_file.py: reads CSV files. checks.py:
-checks that csv and npz share.
+csv.py: csv. npz.py: npz. embedded.py: diabetes, digits, episodes, sinusoids. csv_file.py, csv_lines.py,
+csv_numbers.py: read CSV files. dates.py: recognizes dates. checks.py: what csv and npz share.
 """

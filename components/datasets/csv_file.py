@@ -5,10 +5,8 @@ The parser returns cells as text, which is converted to numbers here, so that an
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -17,12 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from tfrun.components.datasets.checks import existing_file
+from tfrun.components.datasets.csv_lines import COMMENT, CsvLines, Header
+from tfrun.components.datasets.csv_numbers import SIGNS, NumberFormat
 from tfrun.data.arrays import give_back
 from tfrun.errors import DataError, near_miss
 
-# the cells of a number column that count as empty
-EMPTY_NUMBERS = pa.array(["", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "#N/A", "?", "-"])
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 BLOCK_BYTES = 2**20  # the size of the blocks that a file is read in
 
 
@@ -46,11 +43,16 @@ class TextColumn:
 
     def indices(self) -> np.ndarray:
         """Returns the index in `values` of each cell's text, (N,) int32."""
-        return np.concatenate(self._blocks)
+        return np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.int32)
 
-    def array(self) -> np.ndarray:
-        """Returns the cells, (N,) object of str."""
-        return np.array(self.values, dtype=object)[self.indices()]
+    def array(self, missing: Collection[str] = ()) -> np.ndarray:
+        """Returns the cells, (N,) object of str, with "" for those that are one of `missing`."""
+        texts = ["" if text in missing else text for text in self.values]
+        return np.array(texts, dtype=object)[self.indices()]
+
+    def counts(self) -> np.ndarray:
+        """Returns the number of cells with each of `values`."""
+        return np.bincount(self.indices(), minlength=len(self._index_of))
 
 
 class CsvFile:
@@ -58,14 +60,17 @@ class CsvFile:
 
     Attributes:
         path: the file, with ~ replaced by the home folder.
-        separator: the character between cells.
-        header: the names of the columns.
+        header: the names of the columns; "" for a column without one.
+        first_line: the line after the header.
     """
 
-    def __init__(self, path: str, separator: str, header: Sequence[str] = ()):
+    def __init__(self, path: str, separator: str, header: Header):
         self.path = path
-        self.separator = separator
-        self.header = list(header)
+        self.header = header.names
+        self.first_line = header.first_line
+        self._separator = separator
+        self._header = header
+        self._lines = CsvLines(path, separator)
 
     @classmethod
     def open(cls, path: str, separator: str) -> CsvFile:
@@ -76,44 +81,53 @@ class CsvFile:
             separator: the character between cells; a tab may be written as \t or tab.
 
         Raises:
-            DataError: the file isn't there, is empty or isn't UTF-8, or its header has unnamed or repeated columns.
+            DataError: the file isn't there, is empty or isn't UTF-8.
             ResourceError: the file may not be read.
         """
         real_path = existing_file(path)
         character = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
         if len(character) != 1:
             raise DataError(f"data.separator: must be one character. Received: {separator!r}")
-        first_row = next(cls(real_path, character)._rows(), (1, []))[1]
-        header = [name.strip() for name in first_row]
-        if not header:
+        header = CsvLines(real_path, character).header()
+        if header is None:
             raise DataError(f"data.path: {path} is empty.")
-        for k, name in enumerate(header):
-            if name == "":
-                raise DataError(f"{path}:1: column {k + 1} of the header has no name.")
-            if name in header[:k]:
-                raise DataError(f"{path}:1: two columns have the same name. Received: {name!r}")
         return cls(real_path, character, header)
 
-    def check_columns(self, option: str, names: Sequence[str]) -> None:
+    def check_known(self, option: str, names: Sequence[str]) -> None:
         """Raises DataError for a name that the header lacks; `option` is the config key that holds the names."""
+        where = f"{self.path}:{self._header.line}"
         for name in names:
             if name in self.header:
                 continue
             separators = [character for character in ",;\t|" if character in self.header[0]]
-            if len(self.header) == 1 and separators:
+            if len(self.header) == 1 and separators and not self.header[0].startswith(COMMENT):
                 shown = "\\t" if separators[0] == "\t" else separators[0]
-                raise DataError(f"{self.path}:1: columns are separated by '{shown}': try data.separator='{shown}'")
+                raise DataError(f"{where}: columns are separated by '{shown}': try data.separator='{shown}'")
             known = ", ".join(self.header)
             hint = near_miss(name, self.header)
+            if self.header[0].startswith(COMMENT):
+                hint += f" If line {self._header.line} is a comment, remove it."
             raise DataError(f"data.{option}: no such column in {self.path}. Received: {name!r}. Known: {known}.{hint}")
 
+    def check_used(self, names: Sequence[str]) -> None:
+        """Raises DataError if a column that is read has no name, or the name of another one."""
+        where = f"{self.path}:{self._header.line}"
+        for name in names:
+            if name == "":
+                raise DataError(
+                    f"{where}: column {self.header.index(name) + 1} of the header has no name. "
+                    """Leave it out: "data.exclude=['']", or name the others in data.columns."""
+                )
+            if self.header.count(name) > 1:
+                raise DataError(f"{where}: two columns have the same name. Received: {name!r}")
+
     def read(
-        self, names: Sequence[str], as_text: Collection[str], decimal: str
+        self, names: Sequence[str], as_text: Collection[str], numbers: NumberFormat
     ) -> tuple[int, dict[str, np.ndarray | TextColumn]]:
         """Returns the number of rows, and the columns `names` by name.
 
-        A column whose cells are all numbers or empty is (N,) float64, with nan for empty cells; all other columns, and
-        those in `as_text`, are text.
+        A column whose cells are all numbers or missing is (N,) float64, with nan for missing cells; all other columns,
+        and those in `as_text`, are text.
         """
         max_rows = self._count_lines()
         columns: dict[str, np.ndarray | TextColumn] = {
@@ -131,9 +145,9 @@ class CsvFile:
                 if isinstance(column, TextColumn):
                     column.add(cells)
                 elif name not in late_text:
-                    numbers = _to_numbers(cells, decimal)
-                    if numbers is not None:
-                        column[rows] = numbers
+                    values = numbers.read(cells)
+                    if values is not None:
+                        column[rows] = values
                     elif num_rows == 0:
                         columns[name] = text = TextColumn()
                         text.add(cells)
@@ -143,16 +157,13 @@ class CsvFile:
             last_row = "".join(cells[-1].as_py() for cells in batch.columns) if len(batch) else last_row
         pa.default_memory_pool().release_unused()
         give_back()  # before TensorFlow needs memory too
-        if "\n" in last_row and self._has_open_quote():
+        if "\n" in last_row and self._lines.has_open_quote():
             raise DataError(f"{self.find(num_rows - 1)[0]}: a quote is opened and never closed.")
         for name, column in columns.items():
             columns[name] = column if isinstance(column, TextColumn) else column[:num_rows]
         if late_text:  # read again, since cells that became numbers have lost their text
-            columns |= self.read(late_text, late_text, decimal)[1]
+            columns |= self.read(late_text, late_text, numbers)[1]
         return num_rows, columns
-
-    def _has_open_quote(self) -> bool:
-        return Path(self.path).read_bytes().count(b'"') % 2 == 1
 
     def _count_lines(self) -> int:
         """Returns the number of lines, the largest number of rows that the file may have."""
@@ -166,54 +177,75 @@ class CsvFile:
         """Yields the rows of the columns block by block, as text."""
         all_columns = [f"column {k}" for k in range(len(self.header))]
         used = [all_columns[self.header.index(name)] for name in names]
-        try:
-            yield from arrow_csv.open_csv(
-                self.path,
-                # Not the header's names, which may hold spaces or a byte-order mark; the header is skipped as a row.
-                read_options=arrow_csv.ReadOptions(
-                    column_names=all_columns, skip_rows_after_names=1, block_size=BLOCK_BYTES
-                ),
-                parse_options=arrow_csv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
-                convert_options=arrow_csv.ConvertOptions(
-                    include_columns=used,
-                    column_types=dict.fromkeys(all_columns, pa.string()),
-                    strings_can_be_null=False,
-                ),
-            )
-        except pa.ArrowInvalid as error:
-            self._explain(error)
+        with pa.OSFile(self.path) as file:
+            if file.size() <= self._header.end:
+                return
+            # Arrow begins after the header: it doesn't know blank lines and comments before it
+            file.seek(self._header.end)
+            try:
+                yield from arrow_csv.open_csv(
+                    file,
+                    read_options=arrow_csv.ReadOptions(column_names=all_columns, block_size=BLOCK_BYTES),
+                    parse_options=arrow_csv.ParseOptions(
+                        delimiter=self._separator,
+                        newlines_in_values=True,
+                        # in a file of one column, an empty line is a row whose cell is empty
+                        ignore_empty_lines=len(all_columns) > 1,
+                    ),
+                    convert_options=arrow_csv.ConvertOptions(
+                        include_columns=used,
+                        column_types=dict.fromkeys(all_columns, pa.string()),
+                        strings_can_be_null=False,
+                    ),
+                )
+            except pa.ArrowInvalid as error:
+                self._explain(error)
 
-    def numbers(self, name: str, text: TextColumn, decimal: str, require: bool = False) -> np.ndarray | None:
+    def all_numbers(self, name: str, text: TextColumn, numbers: NumberFormat) -> np.ndarray:
+        """Returns a text column as numbers, (N,) float64. Raises DataError if it holds any text."""
+        read = self.numbers(name, text, numbers, require=True)
+        assert read is not None
+        return read
+
+    def numbers(
+        self, name: str, text: TextColumn, numbers: NumberFormat, *, require: bool = False, hint: str = ""
+    ) -> np.ndarray | None:
         """Returns a text column as numbers, (N,) float64, or None if it holds text.
 
+        Args:
+            name: the column's name.
+            text: its cells.
+            numbers: how numbers are written.
+            require: whether any text is an error.
+            hint: a sentence for the message about a cell that isn't a number.
+
         Raises:
-            DataError: the column is mostly numbers, or mostly numbers with a comma; with `require`, it holds any text.
+            DataError: the column is mostly numbers, in this or another way of writing them.
         """
         values = pa.array(text.values, pa.string())
-        indices = text.indices()
-        numbers = _to_numbers(values, decimal)
-        if numbers is not None:
-            return self.check_numbers(name, numbers[indices])
-        values = _without_empty(values, decimal)
-        counts = np.bincount(indices, minlength=len(values))
-        num_filled = int(counts[values.is_valid()].sum())
-        is_number = np.array(pc.fill_null(pc.match_substring_regex(values, NUMBER), True))
-        num_bad = int(counts[~is_number].sum())
+        indices, counts = text.indices(), text.counts()
+        read = numbers.read(values)
+        if read is not None:
+            return self.check_numbers(name, read[indices])
+        is_number = numbers.is_number(values)
+        is_grouped, has_other_sign = numbers.is_grouped(values), numbers.has_other_sign(values)
+        is_foreign = ~is_number & (is_grouped | has_other_sign)
+        num_filled = int(counts[~numbers.is_missing(values)].sum())
+        num_bad = int(counts[~is_number & ~is_foreign].sum())
+        if num_bad * 2 > num_filled and not require:
+            return None
         row = int(np.argmin(is_number[indices]))
-        if num_bad * 2 <= num_filled or require:
-            where, cell = self.find(row, name)
-            raise DataError(
-                f"{where}, column {name!r}: not a number. Received: {cell!r} "
-                f"({num_bad} such cells, {num_filled - num_bad} numbers)."
-            )
-        with_comma = np.array(pc.fill_null(pc.match_substring_regex(values, r"^[+-]?\d+,\d+$"), False))
-        if counts[with_comma].sum() * 2 >= num_filled:
-            where, cell = self.find(row, name)
-            raise DataError(
-                f"{where}, column {name!r}: numbers with a comma. Received: {cell!r}. "
-                "If it is the decimal sign: data.decimal=','"
-            )
-        return None
+        where, cell = self.find(row, name)
+        if is_foreign[indices[row]]:
+            may_be_grouped = bool(is_grouped[is_foreign].all())
+            raise DataError(f"{where}, column {name!r}: {_two_ways(cell, numbers, may_be_grouped)}")
+        num_wrong = int(counts[~is_number].sum())
+        if np.count_nonzero(~is_number) == 1:
+            hint = f" If it means that there is no value: data.missing=[{cell!r}].{hint}"
+        raise DataError(
+            f"{where}, column {name!r}: not a number. Received: {cell!r} "
+            f"({num_wrong} such cells, {num_filled - num_wrong} numbers).{hint}"
+        )
 
     def check_numbers(self, name: str, numbers: np.ndarray) -> np.ndarray:
         """Returns the numbers. Raises DataError if one of them is infinite or all are nan."""
@@ -232,68 +264,36 @@ class CsvFile:
         return numbers
 
     def find(self, row: int, name: str | None = None) -> tuple[str, str]:
-        """Returns `file:line` of a row, and the row's cell in column `name`.
-
-        The lines are counted from the start of the file, since quoted cells may span lines and empty lines aren't rows.
-        """
-        for line, cells in itertools.islice(self._rows(), row + 1, row + 2):
+        """Returns `file:line` of a row, and the row's cell in column `name`."""
+        for line, cells in itertools.islice(self._lines.rows(), row, row + 1):
             return f"{self.path}:{line}", cells[self.header.index(name)].strip() if name else ""
         return self.path, ""
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yields (line, cells) of each row, the header first. Raises DataError if the file isn't UTF-8 text."""
-        try:
-            with open(self.path, encoding="utf-8-sig", newline="") as lines:
-                reader = csv.reader(lines, delimiter=self.separator)
-                line = 1
-                for row in reader:
-                    if row:
-                        yield line, row
-                    line = reader.line_num + 1
-        except UnicodeDecodeError:
-            self._explain_encoding()
-        except csv.Error as error:
-            raise DataError(f"{self.path}:{line}: {error}") from None
-
-    def _explain_encoding(self) -> NoReturn:
-        """Raises the DataError that names the first byte which isn't UTF-8."""
-        data = Path(self.path).read_bytes()
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise DataError(
-                f"{self.path}:{line}: not UTF-8 text. Received: byte {data[error.start]:#04x} at offset {error.start}. "
-                "Save the file as UTF-8."
-            ) from None
-        raise DataError(f"data.path: {self.path} can't be read as UTF-8 text.")
-
     def _explain(self, error: pa.ArrowInvalid) -> NoReturn:
         """Raises the DataError for rows that Arrow can't parse, with the line, which Arrow doesn't name."""
-        for line, row in self._rows():
-            if len(row) != len(self.header) and any("\n" in cell for cell in row) and self._has_open_quote():
-                raise DataError(f"{self.path}:{line}: a quote is opened and never closed.") from None
-            if len(row) != len(self.header):
-                raise DataError(
-                    f"{self.path}:{line}: {len(row)} cells where the header has {len(self.header)}. "
-                    f"Received: {self.separator.join(row)[:80]!r}"
-                ) from None
+        self._lines.explain_cells(len(self.header))
         raise DataError(f"data.path: {self.path} can't be read: {error}") from None
 
 
-def _to_numbers(cells: pa.StringArray, decimal: str) -> np.ndarray | None:
-    """Returns cells as (N,) float64 with nan for empty ones, or None if one of them isn't a number."""
-    text = _without_empty(cells, decimal)
-    # without a leading +, which Arrow refuses, only if the first try fails: the replacement is slow
-    for clean in (lambda text: text, lambda text: pc.replace_substring_regex(text, r"^\+", "")):
-        try:
-            return pc.cast(clean(text), pa.float64()).to_numpy(zero_copy_only=False)
-        except pa.ArrowInvalid:
-            pass
-    return None
+def _two_ways(cell: str, numbers: NumberFormat, may_be_grouped: bool) -> str:
+    """Returns the message about a number with the sign that isn't data.decimal.
 
-
-def _without_empty(cells: pa.StringArray, decimal: str) -> pa.StringArray:
-    """Returns the cells with null for those that count as empty, and with a point as the decimal sign."""
-    text = pc.if_else(pc.is_in(cells, value_set=EMPTY_NUMBERS), pa.scalar(None, pa.string()), cells)
-    return pc.replace_substring(text, ",", ".") if decimal == "," else text
+    Args:
+        cell: the number.
+        numbers: how numbers are written in the file, by the config.
+        may_be_grouped: whether the sign could separate thousands in all such cells of the column.
+    """
+    sign, decimal, other = SIGNS[numbers.other], numbers.decimal, numbers.other
+    parts = [f"numbers with a {sign}. Received: {cell!r}."]
+    if decimal == ",":
+        parts.append("data.decimal is ','.")
+    if may_be_grouped or decimal == ",":
+        parts.append(f"If the {sign} separates thousands, remove it from the column ({cell.replace(other, '')}).")
+    if decimal not in cell and cell.count(other) == 1:
+        as_comma = f"write a comma ({cell.replace(other, ',')}), or data.decimal='.'"
+        parts.append(
+            f"If it is the decimal sign, {as_comma}"
+            if decimal == ","
+            else "If it is the decimal sign: data.decimal=','"
+        )
+    return " ".join(parts)

@@ -1,4 +1,6 @@
 import logging
+import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -9,10 +11,12 @@ import pytest
 
 from tfrun.components.datasets import csv_file
 from tfrun.components.datasets.csv import csv
+from tfrun.components.datasets.dates import are_dates
 from tfrun.components.datasets.embedded import diabetes, digits
 from tfrun.components.datasets.npz import npz
 from tfrun.data.arrays import StoredArray
-from tfrun.data.table import TrainedColumns
+from tfrun.data.table import Table, TrainedColumns
+from tfrun.data.table_checks import check_table, without_missing_targets
 from tfrun.errors import DataError
 
 GOOD = "".join(f"{k},{k * 2.5}\n" for k in range(12))  # lines 2 to 13
@@ -26,6 +30,11 @@ def write(tmp_path: Any) -> Any:
         return str(tmp_path / name)
 
     return write
+
+
+def read(path: str, target: Any = "y", missing_target: str = "error", **options: Any) -> Table:
+    """Reads a CSV file, with the checks that follow for every data set."""
+    return without_missing_targets(check_table(csv(path, target, **options), "csv"), missing_target)
 
 
 def rows(make: Any, count: int = 12) -> Any:
@@ -128,7 +137,7 @@ def test_the_task_is_guessed_from_the_target(write: Any, caplog: Any) -> None:
 def test_faults_are_reported_in_one_line(write: Any, content: Any, message: Any) -> None:
     path = write(content)
     with pytest.raises(DataError, match=message) as caught:
-        csv(path, "y")
+        read(path)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3
 
@@ -181,10 +190,12 @@ def test_faults_in_later_batches(write: Any, cells: Any, message: Any) -> None:
 def test_faults_of_the_target_in_later_batches(write: Any) -> None:
     path = write("a,y\n" + "".join(f"{k},{'' if k == 90 else k}\n" for k in range(100)))
     with pytest.raises(DataError, match=r":92, column 'y': the target is empty\. Received: '' \(1 such rows\)"):
-        csv(path, "y")
+        read(path)
     path = write("a,y\n" + "".join(f"{k},{'x' if k == 90 else k}\n" for k in range(100)))
     with pytest.raises(DataError, match=r":92, column 'y': not a number\. Received: 'x' \(1 such cells, 99 numbers"):
-        csv(path, "y", task="classification")
+        read(path)
+    with pytest.raises(DataError, match="has 100 classes in 100 rows"):
+        read(path, task="classification")
 
 
 def test_missing_files(write: Any, tmp_path: Any) -> None:
@@ -246,7 +257,7 @@ def test_npz_in_every_format(tmp_path: Any, kind: Any) -> None:
                 renamed.writestr(name, archive.read(f"{name}.npy"))
         path = str(tmp_path / "b.npz")
     column = npz(path).columns["x"]
-    assert isinstance(column, StoredArray) == (kind in ("half", "bool"))
+    assert isinstance(column, StoredArray) == (kind in ("half", "bool", "no suffix"))
     assert column.dtype == x.dtype
     np.testing.assert_array_equal(column, x)
 
@@ -302,8 +313,226 @@ def test_npz_faults(tmp_path: Any, content: Any) -> None:
     else:
         np.savez(path, x=np.zeros((20, 2)), y=np.full(20, np.nan))
     with pytest.raises(DataError) as caught:
-        npz(str(path))
+        without_missing_targets(npz(str(path)), "error")
     assert "\n" not in str(caught.value)
+    assert "pickle=" not in str(caught.value)  # NumPy's advice
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((40, 0)), np.arange(40.0), r"data\.x: there are no values\. Received: float64 \(40, 0\)"),
+        (np.zeros((0, 3)), np.zeros(0), "has 0 rows; at least 10 are needed"),
+        (np.zeros((20, 3)), np.arange(10.0), r"data\.y: \(20,\) are needed"),
+        (np.zeros((20, 3)), np.zeros((20, 2)), r"data\.y: \(20,\) are needed"),
+        (np.zeros((20, 3)), np.array(["a" * 1001, "b"] * 10), "texts of at most 1000 characters"),
+        (np.array(["a", "b"] * 10), np.arange(20.0), "data.x: numbers"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(tmp_path: Any, x: Any, y: Any, message: Any) -> None:
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    with pytest.raises(DataError, match=message):
+        npz(str(tmp_path / "a.npz"))
+
+
+def test_targets_that_unpack_to_much_are_refused_by_their_header(tmp_path: Any, monkeypatch: Any) -> None:
+    path = str(tmp_path / "bomb.npz")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("x.npy", "w") as file:
+            np.lib.format.write_array(file, np.zeros((40, 3)))
+        with archive.open("y.npy", "w") as file:
+            header = {"descr": "<f8", "fortran_order": False, "shape": (2**21,)}
+            np.lib.format.write_array_header_2_0(file, header)
+            file.write(bytes(2**24))
+    monkeypatch.setattr(np.lib.format, "read_array", None)  # nothing is unpacked
+    with pytest.raises(DataError, match=r"\(40,\) are needed.*Received: float64 \(2097152,\)"):
+        npz(path)
+
+
+def test_labels_of_an_npz(tmp_path: Any) -> None:
+    """Whole numbers are written as integers, whatever their type; nan and the usual texts are missing."""
+    path, x = str(tmp_path / "a.npz"), np.zeros((10, 2))
+    for y, labels in (
+        (np.array([7.0, 10.0, np.nan, 7.0, 2.0] * 2), ["7", "10", "", "7", "2"]),
+        (np.array([0.5, 1.0, 1.5, 0.5, 1.0] * 2), ["0.5", "1.0", "1.5", "0.5", "1.0"]),
+        (np.array(["007", "7", "?", " 7 ", "K"] * 2), ["007", "7", "", "7", "K"]),
+        (np.array([True, False, True, False, True] * 2), ["True", "False", "True", "False", "True"]),
+    ):
+        np.savez(path, x=x, y=y)
+        assert npz(path, task="classification").target.tolist() == labels * 2
+    assert npz(path, task="classification", missing=None).target.tolist()[:2] == ["True", "False"]
+
+
+@pytest.mark.parametrize("read_file", [csv, npz])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_only_regular_files_are_opened(tmp_path: Any, read_file: Any, kind: Any) -> None:
+    path = {"device": "/dev/zero", "folder": str(tmp_path)}.get(kind, str(tmp_path / "pipe"))
+    if kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(DataError, match="must be a (regular )?file, not a") as caught:
+        read_file(path, "y")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["007", "010", "7"], ["007", "010", "7"]),
+        (["7", "07", "+7"], ["+7", "07", "7"]),
+        (["1e3", "1000", "-0"], ["-0", "1000", "1e3"]),
+        (["10", "11", "12", "K"], ["10", "11", "12", "K"]),
+        (["1", "1.0", "2."], ["1", "2"]),  # as programs write them where another one is missing
+        (["1.0", "1.1", "1.10"], ["1.0", "1.1", "1.10"]),
+        (["1_0", "10", "2"], ["10", "1_0", "2"]),
+    ],
+)
+def test_classes_are_spelt_as_in_the_file(write: Any, labels: Any, classes: Any) -> None:
+    path = write("a,y\n" + rows(lambda k: f"{k}, {labels[k % len(labels)]} ", 24))
+    table = read(path, task="classification")
+    assert sorted(set(table.target)) == classes
+    assert table.target[0] == ("1" if labels[0] == "1" else labels[0])
+
+
+@pytest.mark.parametrize("spelling", ["0", "0.0", "00"])
+def test_a_target_of_0_and_1_has_two_classes(write: Any, spelling: Any) -> None:
+    path = write("a,y\n" + rows(lambda k: f"{k},{spelling if k % 2 else 1}"))
+    table = read(path)
+    assert table.task == "classification"
+    assert sorted(set(table.target)) == sorted(["0" if spelling == "0.0" else spelling, "1"])
+
+
+@pytest.mark.parametrize("before", ["\n", "\n\n", " \n", ",,\n", "# made by X\n", "# a, b, c\n\n", "\ufeff\n", "\r\n"])
+@pytest.mark.parametrize("numbers", [True, False])
+def test_lines_before_the_header(write: Any, before: Any, numbers: Any) -> None:
+    lines = rows(lambda k: f"{k % 5},{k % 2}" if numbers else f"{'uv'[k % 2]},{'pq'[k % 2]}", 60)
+    table = read(write(before + "k,y\n" + lines))
+    assert list(table.columns) == ["k"]
+    assert len(table.target) == 60
+    assert sorted(set(table.target)) == (["0", "1"] if numbers else ["p", "q"])
+    header = before.count("\n") + 1
+    assert table.find(0, "k") == (f"{table.source}:{header + 1}", "0" if numbers else "u")
+
+
+def test_a_header_may_begin_with_the_sign_of_comments(write: Any) -> None:
+    assert list(read(write("#k,y\n" + GOOD)).columns) == ["#k"]
+    with pytest.raises(DataError, match=r"Known: # k, z\. If line 1 is a comment, remove it"):
+        read(write("# k, z\nk,y\n" + GOOD))
+
+
+def test_an_error_names_the_cell_that_is_wrong(write: Any) -> None:
+    """The line is right after blank lines, and after cells with line breaks."""
+    path = write('\n# x\n"a\nb",y\n' + GOOD + '\n"1\n\n",1\nx,1\n')
+    with pytest.raises(DataError, match=r"rows\.csv:21, column 'a\\nb': not a number\. Received: 'x'"):
+        read(path)
+
+
+def test_a_file_of_one_column_keeps_its_empty_lines(write: Any) -> None:
+    table = csv(write("a\n1\n\n3\n\n5\n"), "y", rows_only=True)
+    np.testing.assert_array_equal(table.columns["a"], [1, np.nan, 3, np.nan, 5])
+    assert table.find(2, "a") == (f"{table.source}:4", "3")
+    assert csv(write("\na\r\nu\r\n\r\nv"), "y", rows_only=True).columns["a"].tolist() == ["u", "", "v"]
+    assert csv(write('a\n""\n1\n'), "y", rows_only=True).columns["a"].tolist()[1] == 1.0
+
+
+def test_columns_that_are_left_out_need_no_name(write: Any) -> None:
+    path = write(",a,a,b,y,\n" + rows(lambda k: f"{k},1,2,{k},{k}.5,"))
+    assert list(read(path, columns=["b"]).columns) == ["b"]
+    assert list(read(path, exclude=["", "a"]).columns) == ["b"]
+    with pytest.raises(DataError, match=r"""column 1 of the header has no name.*"data\.exclude=\[''\]" """.strip()):
+        read(path)
+    with pytest.raises(DataError, match="two columns have the same name. Received: 'a'"):
+        read(path, exclude=[""])
+
+
+@pytest.mark.parametrize(
+    ("decimal", "cells", "message"),
+    [
+        (",", ["1.201"], r"Received: '1\.201'\. .*remove it .*\(1201\)\. .*a comma \(1,201\), or data\.decimal='\.'"),
+        (",", ["900,5", "1.201"], r":3, column 'a': numbers with a point\. Received: '1\.201'"),
+        (",", ["1,5", "2.5"], r":3, column 'a': numbers with a point\. Received: '2\.5'"),
+        (",", ["1.100,50"], r"remove it from the column \(1100,50\)\.$"),
+        (".", ["1,234"], r"separates thousands, remove it .*\(1234\)\. If it is the decimal sign: data\.decimal=','"),
+        (".", ["1,234", "12,5"], r"Received: '1,234'\. If it is the decimal sign: data\.decimal=','"),
+        (".", ["1,234,567", "1"], r":2, .*Received: '1,234,567'.*\(1234567\)\.$"),
+        (".", ["1,234.5"], r"\(1234\.5\)\.$"),
+        (".", [".", "1", "2", "3"], r"not a number\. Received: '\.'.*no value: data\.missing=\['\.'\]"),
+    ],
+)
+@pytest.mark.parametrize("is_target", [True, False])
+def test_numbers_that_can_be_read_in_two_ways(
+    write: Any, decimal: Any, cells: Any, message: Any, is_target: Any
+) -> None:
+    names = "y;a" if is_target else "a;y"
+    path = write(names + "\n" + rows(lambda k: f"{cells[k % len(cells)]};{k}", 16))
+    with pytest.raises(DataError, match=message.replace("'a'", "'[ay]'")):
+        read(path, separator=";", decimal=decimal)
+
+
+def test_texts_with_points_stay_texts(write: Any) -> None:
+    path = write("a;y\n" + rows(lambda k: f"{'1.2.3' if k % 2 else '01.02.2024'};{k}"))
+    assert read(path, separator=";", decimal=",").columns["a"][0] == "01.02.2024"
+
+
+@pytest.mark.parametrize("cell", ["?", "NA", "nan", "None", "-", "", " null ", "x9"])
+def test_missing_is_the_same_in_numbers_and_targets(write: Any, cell: Any, caplog: Any) -> None:
+    options: dict[str, Any] = {"missing": ["x9"]} if cell == "x9" else {}
+    for label in ("no", "1.5"):
+        path = write("a,y\n" + rows(lambda k, label=label: f"{k},{cell if k == 3 else label if k % 2 else k % 4}"))
+        found = {"task": "classification"} if label == "no" else {}
+        with pytest.raises(
+            DataError, match=rf":5, column 'y': the target is empty\. Received: '{re.escape(cell.strip())}'"
+        ):
+            read(path, **options, **found)
+        table = read(path, missing_target="drop", **options, **found)
+        assert len(table.target) == 11
+        assert table.columns["a"].tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11]
+        assert table.find(3) == (f"{path}:6", "")  # the row after the one that is left out
+        assert "1 of 12 rows have no target and are left out" in caplog.text
+    path = write("y,a\n" + rows(lambda k: f"{k},{cell if k == 3 else k}"))
+    assert np.flatnonzero(np.isnan(read(path, **options).columns["a"])).tolist() == [3]
+
+
+def test_missing_in_a_text_column(write: Any, caplog: Any) -> None:
+    """A category may be spelt as in another column a missing value is: it is one, with a warning."""
+    path = write("a,y\n" + rows(lambda k: f"{('None', 'good', '?', '')[k % 4]},{k}"))
+    assert read(path).columns["a"].tolist()[:4] == ["None", "good", "?", ""]
+    assert "column 'a'" in caplog.text
+    assert "'None', '?' is a category here" in caplog.text
+    assert read(path, missing=["None", "?"]).columns["a"].tolist()[:4] == ["", "good", "", ""]
+    path = write("a,y\n" + rows(lambda k: f"{k},{('None', 'mild')[k % 2]}"))
+    assert read(path, missing=None).target.tolist()[:2] == ["None", "mild"]
+
+
+def test_every_row_without_a_target_is_an_error(write: Any) -> None:
+    with pytest.raises(DataError, match="is empty"):
+        read(write("a,y\n" + rows(lambda k: f"{k},?")), missing_target="drop", task="classification")
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [
+        ["2024-01-31", "2024-02-01"],
+        ["31.1.2024", "1.2.24"],
+        ["01/31/2024", "02/01/2024"],
+        ["2024/01/31 12:30", "2024-01-31T12:30:01Z"],
+        ["31 Jan 2024", "1-Feb-24"],
+        ["January 31, 2024", ""],
+        ["2024-01"],
+    ],
+)
+def test_dates_are_warned_of(write: Any, caplog: Any, dates: Any) -> None:
+    assert are_dates(dates)
+    read(write("day,y\n" + rows(lambda k: f'"{dates[k % len(dates)]}",{k}')))
+    assert "column 'day'" in caplog.text
+    assert "dates are read as categories" in caplog.text
+
+
+def test_other_texts_are_no_dates() -> None:
+    assert not are_dates(["1.2.3", "1.10.2"])
+    assert not are_dates(["march", "may"])
+    assert not are_dates(["2024", "2025", ""])
+    assert not are_dates(["2024-01-31", "soon"])
+    assert not are_dates([""])
 
 
 def test_datasets_import_no_tensorflow() -> None:
@@ -343,7 +572,7 @@ def test_rows_for_a_trained_run_are_read_as_in_training(write: Any) -> None:
 )
 def test_rows_that_no_trained_run_can_use(content: str, target: Any, message: str, write: Any) -> None:
     with pytest.raises(DataError, match=message):
-        csv(write(content), target, trained_columns=TRAINED)
+        read(write(content), target, trained_columns=TRAINED)
 
 
 def test_arrays_for_a_trained_run(tmp_path: Any) -> None:

@@ -82,6 +82,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "residency": "auto",
             "limit_rows": None,
             "sample_weight": None,
+            "missing_target": "error",
             "text": {},
         },
         "model": {"name": "net"},

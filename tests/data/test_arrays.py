@@ -185,3 +185,18 @@ assert 700e6 < peak() - before < 1000e6, peak() - before
 def test_no_tensorflow() -> None:
     code = "import sys, tfrun.data.arrays; assert not {'tensorflow', 'keras'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_selected_rows_stay_on_disk(tmp_path: Path) -> None:
+    expected = np.arange(60.0).reshape(20, 3)
+    rows = np.array([17, 2, 3, 19, 0])
+    selected = arrays.select(store(tmp_path / "a", expected), rows)
+    assert isinstance(selected, StoredArray)
+    assert (selected.shape, len(selected), selected.nbytes) == ((5, 3), 5, 120)
+    np.testing.assert_array_equal(selected[1:4], expected[[2, 3, 19]])
+    np.testing.assert_array_equal(selected[np.array([4, 0])], expected[[0, 17]])
+    np.testing.assert_array_equal(arrays.load(selected, "float32"), expected[rows].astype("float32"))
+    np.testing.assert_array_equal(arrays.load(selected, "float64"), expected[rows])
+    np.testing.assert_array_equal(arrays.take(selected, np.array([1]), dtype="float64"), expected[[2]])
+    again = arrays.select(selected, np.array([3, 1]))
+    np.testing.assert_array_equal(again[0:2], expected[[19, 2]])

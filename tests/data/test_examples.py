@@ -31,6 +31,7 @@ DATA = DataSettings(
     residency="auto",
     limit_rows=None,
     sample_weight=None,
+    missing_target="error",
     text={},
 )
 TRAINING_ROWS = [7, 3, 5, 9, 0, 8, 1]  # those that `split_rows` gives for DATA

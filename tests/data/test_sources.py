@@ -28,6 +28,7 @@ def settings(**changes: Any) -> DataSettings:
         "residency": "auto",
         "limit_rows": None,
         "sample_weight": None,
+        "missing_target": "error",
         "text": {},
     }
     return DataSettings(**values | changes)
@@ -145,7 +146,7 @@ def test_targets_of_another_kind_are_an_error(homes: Callable[..., Table], fitte
     with pytest.raises(DataError, match=r"homes.csv: the run has 2 targets. Received: price"):
         load_table(settings(), catalog(lambda: table), fitted=fitted)
     others = {"kind": Target(table.target, "regression")}
-    wrong = homes(others=others, target=np.array(["high"] * 10, dtype=object))
+    wrong = homes(others=others, target=np.array(["high"] * 10, dtype=object), task="classification")
     with pytest.raises(DataError, match="target 'price' must hold numbers, as it did in training. Received: 'high'"):
         load_table(settings(), catalog(lambda: wrong), fitted=fitted)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfrun.data.split import split_rows
+from tfrun.data.split import cover_classes, split_rows
 from tfrun.errors import DataError
 
 SPLIT: dict[str, Any] = {"validation_split": 0.2, "test_split": 0.1, "seed": 0}
@@ -53,3 +53,47 @@ def test_limit_rows_cuts_the_training_rows_alone() -> None:
 def test_a_split_without_training_rows_is_an_error() -> None:
     with pytest.raises(DataError, match="no rows are left for training. Received: 3 rows, 1 val, 2 test"):
         split_rows(3, **SPLIT | {"validation_split": 0.4, "test_split": 0.59})
+
+
+def test_every_class_gets_a_training_row_for_any_seed() -> None:
+    """c11: one row of a hundred has a class of its own; it was in the validation or test rows for a fifth of seeds."""
+    labels = np.array(["rare" if k == 37 else "eo"[k % 2] for k in range(100)], dtype=object)
+    changed = 0
+    for seed in range(30):
+        splits = split_rows(100, **SPLIT | {"seed": seed})
+        covered = cover_classes(splits, {"kind": labels}, source="rows.csv")
+        assert 37 in covered["train"]
+        assert sorted(np.concatenate(list(covered.values())).tolist()) == list(range(100))
+        assert {name: len(rows) for name, rows in covered.items()} == {"train": 70, "val": 20, "test": 10}
+        if 37 in splits["train"]:
+            assert all(covered[name].tolist() == splits[name].tolist() for name in splits)
+        else:
+            changed += 1
+            assert int((covered["train"] != splits["train"]).sum()) == 1
+    assert changed > 3
+
+
+def test_classes_of_several_targets_are_covered_together() -> None:
+    splits = {"train": np.arange(4), "val": np.array([4, 5]), "test": np.array([6])}
+    first = np.array(["a", "a", "a", "b", "c", "a", "a"], dtype=object)
+    second = np.array(["x", "x", "y", "x", "x", "z", "x"], dtype=object)
+    covered = cover_classes(splits, {"first": first, "second": second}, source="")
+    # c trades with the last row whose classes have others: 1 (3 is the only b, 2 the only y); z with 0 then
+    assert covered["train"].tolist() == [5, 4, 2, 3]
+    assert covered["val"].tolist() == [1, 0]
+    assert covered["test"].tolist() == [6]
+
+
+def test_a_row_that_limit_rows_leaves_out_is_taken_first() -> None:
+    labels = np.array(["a", "a", "b", "b"], dtype=object)
+    splits = {"train": np.array([0, 1]), "val": np.array([2]), "test": np.arange(0)}
+    covered = cover_classes(splits, {"kind": labels}, source="")
+    assert covered["train"].tolist() == [0, 3]
+    assert covered["val"].tolist() == [2]
+
+
+def test_more_classes_than_training_rows_are_an_error() -> None:
+    labels = np.array(["a", "b", "c"], dtype=object)
+    splits = {"train": np.array([0, 1]), "val": np.array([2]), "test": np.arange(0)}
+    with pytest.raises(DataError, match="rows.csv: target 'kind': class 'c' can't be put into the training rows"):
+        cover_classes(splits, {"kind": labels}, source="rows.csv")

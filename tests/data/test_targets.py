@@ -89,3 +89,9 @@ def test_too_few_and_too_many_classes_are_an_error() -> None:
 def test_labels_are_spelt_as_the_classes(classes: list[str], given: list[Any], spelt: list[str]) -> None:
     labels = FittedTarget("classification", classes).spell(np.array(given, dtype=object))
     assert labels.tolist() == spelt
+
+
+def test_labels_of_an_earlier_version_were_numbers() -> None:
+    fitted = FittedTarget("classification", ["10", "7"], spelt_as_read=False)
+    given = np.array(["007", "7.0", "010", "1e1", "x", "nan", ""], dtype=object)
+    assert fitted.spell(given).tolist() == ["7", "7", "10", "10", "x", "nan", ""]

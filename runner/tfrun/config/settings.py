@@ -83,6 +83,7 @@ class DataSettings(ComponentSettings):
     residency: Literal["auto", "device", "stream"]
     limit_rows: Annotated[int, Ge(1)] | None
     sample_weight: str | None
+    missing_target: Literal["error", "drop"]
     text: dict[str, Any]
 
     @property

@@ -5,6 +5,7 @@ Everything read here is aligned to 64 bytes: then TensorFlow uses the memory as 
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import math
 import os
@@ -44,6 +45,9 @@ class StoredArray:
         DataError: the file is too short; reading rows raises it too, if the file has become so since.
     """
 
+    _whole: StoredArray | None = None  # the array that this one selects rows of, if any
+    _rows: np.ndarray | None = None  # the numbers of those rows
+
     def __init__(self, path: str, offset: int, *, shape: tuple[int, ...], dtype: Any):
         self.path, self.shape, self.dtype = path, tuple(shape), np.dtype(dtype)
         self._offset = offset
@@ -76,8 +80,18 @@ class StoredArray:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return load(self, dtype or self.dtype)
 
+    def select(self, rows: np.ndarray) -> StoredArray:
+        """Returns the array of the rows with the given numbers, (R,), which stays on disk too."""
+        selected = copy.copy(self)
+        selected.shape = (len(rows), *self.shape[1:])
+        selected._rows = rows if self._rows is None else self._rows[rows]
+        selected._whole = self if self._whole is None else self._whole
+        return selected
+
     def read(self, start: int, stop: int) -> np.ndarray:
         """Returns rows start to stop - 1, aligned."""
+        if self._whole is not None and self._rows is not None:
+            return self._whole.take(self._rows[start:stop])
         rows = aligned_empty((max(0, stop - start), *self.shape[1:]), self.dtype)
         self._read(_bytes(rows), start)
         return rows
@@ -88,6 +102,8 @@ class StoredArray:
         Where many of them lie close together, the rows in between are read too: that is faster than a call for each.
         """
         rows = np.asarray(rows)
+        if self._whole is not None and self._rows is not None:
+            return self._whole.take(self._rows[rows])
         taken = aligned_empty((len(rows), *self.shape[1:]), self.dtype)
         if taken.nbytes == 0:
             return taken
@@ -155,6 +171,11 @@ def take(array: np.ndarray | StoredArray, rows: np.ndarray, *, dtype: Any) -> np
     for part in blocks(taken, BLOCK_BYTES if isinstance(array, np.ndarray) else TAKE_BYTES):
         taken[part] = array[rows[part]]
     return taken
+
+
+def select(array: np.ndarray | StoredArray, rows: np.ndarray) -> np.ndarray | StoredArray:
+    """Returns the rows of an array with the given numbers; those of an array on disk stay there."""
+    return array.select(rows) if isinstance(array, StoredArray) else array[rows]
 
 
 def load(array: np.ndarray | StoredArray, dtype: Any) -> np.ndarray:

@@ -215,7 +215,7 @@ def _encode_target(table: Table, name: str, *, values: np.ndarray, fitted: Fitte
         if -1 in block_ids:
             row = block_ids.index(-1)
             raise DataError(
-                f"{table.source}:{table.first_line + rows.start + row}: target {name!r} is a class that "
+                f"{table.find(rows.start + row)[0]}: target {name!r} is a class that "
                 f"the training rows don't have. Received: {block[row]!r}. "
                 f"Known: {', '.join(fitted.classes[:20])}"
             )

@@ -13,7 +13,7 @@ from tfrun.data.arrays import give_back
 from tfrun.data.encode import encode, encode_weights
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing, fit
-from tfrun.data.split import split_rows
+from tfrun.data.split import cover_classes, split_rows
 from tfrun.data.table import Table, Target
 from tfrun.data.targets import FittedTarget, main_output
 from tfrun.errors import DataError
@@ -70,6 +70,8 @@ def prepare(table: Table, data: DataSettings, *, fitted: Preprocessing | None = 
         seed=data.split_seed,
         limit_rows=data.limit_rows,
     )
+    labels = {name: target.values for name, target in table.targets.items() if target.task == "classification"}
+    splits = cover_classes(splits, labels, source=table.source)
     digest = fingerprint(table)
     scale_target = data.target_scaling == "standard"
     preprocessing = fitted or fit(table, splits["train"], scale_target=scale_target, text=data.text)

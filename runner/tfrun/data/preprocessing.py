@@ -41,6 +41,7 @@ JSON_KEYS = (  # of preprocessing.json, in its order
     "tokens",
     "lengths",
     "others",
+    "spelt_as_read",
 )
 
 
@@ -126,6 +127,7 @@ class Preprocessing:
         fields["classes"] = main.classes
         fields["target_mean"] = main.mean
         fields["target_standard_deviation"] = main.standard_deviation
+        fields["spelt_as_read"] = main.spelt_as_read
         fields["others"] = {name: asdict(target) for name, target in self.others.items()}
         return json.dumps({key: fields[key] for key in JSON_KEYS}, indent=1) + "\n"
 
@@ -142,8 +144,12 @@ class Preprocessing:
             fields["classes"],
             fields.get("target_mean", 0.0),
             fields.get("target_standard_deviation", 1.0),
+            fields.get("spelt_as_read", False),
         )
-        others = {name: FittedTarget(**target) for name, target in fields.get("others", {}).items()}
+        others = {
+            name: FittedTarget(**{"spelt_as_read": False, **target})
+            for name, target in fields.get("others", {}).items()
+        }
         return cls(
             columns=tuple(kind.from_json(name, fields) for kind in KINDS for name in fields.get(kind.json_keys[0], {})),
             targets={MAIN_OUTPUT: main, **others},

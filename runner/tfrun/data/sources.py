@@ -13,6 +13,7 @@ from tfrun.config.settings import DataSettings
 from tfrun.data.columns import ArrayColumn, Column
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table, Target
+from tfrun.data.table_checks import check_table, check_weights, without_missing_targets
 from tfrun.data.targets import FittedTarget
 from tfrun.errors import DataError, near_miss
 
@@ -30,7 +31,7 @@ def load_table(
             for a new run.
 
     Raises:
-        DataError: the data can't be read, or a column isn't what it was in training.
+        DataError: the data can't be read, the table can't be used, or a column isn't what it was in training.
     """
     component = catalog.get("dataset", data.name, where="data.name")
     read = component.load()
@@ -42,10 +43,13 @@ def load_table(
         "trained_columns": fitted and fitted.trained_columns(weight),
     }
     accepted = inspect.signature(read).parameters
-    table = read(**params, **{name: value for name, value in offered.items() if name in accepted})
+    given = {**params, **{name: value for name, value in offered.items() if name in accepted}}
+    table = check_table(read(**given), data.name)
     if weight is not None:
         table = _with_weights(table, weight)
-    return table if fitted is None else _as_in_training(table, fitted, rows_only=rows_only)
+    if fitted is not None:
+        table = _as_in_training(table, fitted, rows_only=rows_only)
+    return table if rows_only else without_missing_targets(table, data.missing_target)
 
 
 def _as_in_training(table: Table, fitted: Preprocessing, *, rows_only: bool) -> Table:
@@ -115,10 +119,6 @@ def _with_weights(table: Table, name: str) -> Table:
     weights = np.asarray(table.columns[name])
     if weights.dtype == object or weights.ndim != 1:
         raise DataError(f"{where}: must be a column of numbers. Received: {name!r}")
-    is_wrong = ~(np.isfinite(weights) & (weights >= 0))
-    if is_wrong.any():
-        row = int(np.argmax(is_wrong))
-        line = f"{table.source}:{table.first_line + row}"
-        raise DataError(f"{line}, column {name!r}: a weight must be >= 0. Received: {weights[row]:g}")
+    check_weights(table, f"column {name!r}", weights)
     columns = {other: column for other, column in table.columns.items() if other != name}
     return replace(table, columns=columns, weights=weights.astype("float64"))

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+from collections.abc import Mapping
+
 import numpy as np
 
 from tfrun.errors import DataError
+
+log = logging.getLogger(__name__)
 
 
 def split_rows(
@@ -31,3 +37,61 @@ def split_rows(
             f"data: no rows are left for training. Received: {num_rows} rows, {num_val} val, {num_test} test"
         )
     return {"train": train[:limit_rows], "val": val, "test": test}
+
+
+def cover_classes(
+    splits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], *, source: str
+) -> dict[str, np.ndarray]:
+    """Returns the splits with every class among the training rows; the same ones, if that is so already.
+
+    A class without training rows gets one: it trades places with the last training row whose classes all have others.
+
+    Args:
+        splits: what `split_rows` returns.
+        targets: the labels of all rows by target, (N,) each.
+        source: where the rows come from, for messages.
+
+    Raises:
+        DataError: there are more classes than training rows.
+    """
+    changed = {name: rows.copy() for name, rows in splits.items()}
+    counts = {name: Counter(labels[changed["train"]].tolist()) for name, labels in targets.items()}
+    for name, labels in targets.items():
+        missing = set(labels.tolist()) - counts[name].keys()
+        for label in sorted(missing):
+            if counts[name][label]:  # a row that was moved for another target's class
+                continue
+            place = _replaceable(changed["train"], targets, counts)
+            if place is None:
+                raise DataError(
+                    f"{source}: target {name!r}: class {label!r} can't be put into the training rows, which are fewer "
+                    "than there are classes. Give them more with data.validation_split, data.test_split and "
+                    "data.limit_rows, or join the rarest classes"
+                )
+            rows = np.flatnonzero(labels == label)
+            unused = np.setdiff1d(rows, np.concatenate([changed["val"], changed["test"]]))  # because of data.limit_rows
+            _trade(changed, int(unused[0] if len(unused) else rows[0]), place=place)
+            for other, its_labels in targets.items():
+                counts[other][its_labels[changed["train"][place]]] += 1
+            log.warning("%s: target %r: class %r is rare: a row was moved to the training rows", source, name, label)
+    return changed
+
+
+def _replaceable(
+    train: np.ndarray, targets: Mapping[str, np.ndarray], counts: Mapping[str, Counter[str]]
+) -> int | None:
+    """Returns the last place in `train` whose row isn't the only one of its classes, and counts it no longer."""
+    for place in range(len(train) - 1, -1, -1):
+        row = train[place]
+        if all(counts[name][labels[row]] > 1 for name, labels in targets.items()):
+            for name, labels in targets.items():
+                counts[name][labels[row]] -= 1
+            return place
+    return None
+
+
+def _trade(splits: Mapping[str, np.ndarray], row: int, *, place: int) -> None:
+    """Puts a row to a place of the training rows, and the row that was there where it came from."""
+    for rows in (splits["val"], splits["test"]):
+        rows[rows == row] = splits["train"][place]
+    splits["train"][place] = row

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
+from tfrun.data.arrays import select
+from tfrun.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class Target:
     """Values to predict.
 
     Attributes:
-        values: (N,) float64 numbers, or (N,) object of str, the labels of classes.
+        values: (N,) float64 numbers, or (N,) object of str, the labels of classes; nan or "" where it is missing.
         task: "regression" or "classification".
     """
 
@@ -32,13 +36,15 @@ class Table:
         columns: each of N rows. A number column is (N,) float64 with nan for an empty cell; a text column is (N,)
             object of str with "" for an empty cell; an array column is (N, ...) finite numbers, images for example, an
             array or a `tfrun.data.arrays.StoredArray`.
-        target: (N,) float64 numbers, or (N,) object of str, the labels of classes.
+        target: (N,) float64 numbers, or (N,) object of str, the labels of classes; nan or "" where it is missing, see
+            data.missing_target.
         target_name: the target's name, for messages.
         task: "regression" or "classification".
         source: where the rows come from, for messages and for `run.json`.
-        first_line: the line of row 0 in `source`, for messages.
+        first_line: the line of row 0 in `source`, for messages; the others follow line by line, unless `locate` is set.
         weights: each row's weight, (N,) float64 >= 0, or None if all rows have the same.
         others: further targets by name, for a model of several tasks.
+        locate: (row, column) -> what `find` returns, for files in which rows and lines differ.
     """
 
     columns: dict[str, Any]
@@ -49,6 +55,7 @@ class Table:
     first_line: int = 1
     weights: np.ndarray | None = None
     others: dict[str, Target] = field(default_factory=dict)
+    locate: Callable[[int, str | None], tuple[str, str | None]] | None = field(default=None, repr=False, compare=False)
     _released: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
@@ -65,6 +72,26 @@ class Table:
         """Raises RuntimeError, as for any bug, if columns have been released: then these are no longer the rows."""
         if self._released:
             raise RuntimeError(f"{self.source}: columns were released already: {', '.join(sorted(self._released))}")
+
+    def find(self, row: int, name: str | None = None) -> tuple[str, str | None]:
+        """Returns where a row is, `source:line`, and its cell in column `name` as it is written, if that is known."""
+        if self.locate is not None:
+            try:
+                return self.locate(row, name)
+            except (OSError, DataError):  # the file has changed since
+                pass
+        return f"{self.source}:{self.first_line + row}", None
+
+    def select(self, rows: np.ndarray) -> Table:
+        """Returns the rows with the given numbers, (R,). The columns are released from this table one by one."""
+        return replace(
+            self,
+            columns={name: select(self.release(name), rows) for name in list(self.columns)},
+            target=self.target[rows],
+            weights=None if self.weights is None else self.weights[rows],
+            others={name: Target(target.values[rows], target.task) for name, target in self.others.items()},
+            locate=lambda row, name: self.find(int(rows[row]), name),
+        )
 
     def head(self, num_rows: int) -> dict[str, np.ndarray]:
         """Returns copies of every column's first rows. To be called before the table is encoded."""

@@ -12,6 +12,7 @@ from tfrun.errors import DataError
 from tfrun.protocols import MAIN_OUTPUT
 
 MAX_CLASSES = 1000
+WHOLE_NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class FittedTarget:
     classes: list[str] = field(default_factory=list)
     mean: float = 0.0
     standard_deviation: float = 1.0
+    spelt_as_read: bool = True  # False for runs of versions that read the class 007 as the number 7
 
     @classmethod
     def fit(cls, values: np.ndarray, task: str, *, scale: bool, where: str) -> Self:
@@ -69,13 +71,14 @@ class FittedTarget:
 
         Programs that write tables turn whole numbers into such fractions. A label that is no class stays as it is.
         """
+        value_of = shortened if self.spelt_as_read else as_number
         by_value: dict[str, list[str]] = {}
         for known in self.classes:
-            by_value.setdefault(_without_zeros(known), []).append(known)
+            by_value.setdefault(value_of(known), []).append(known)
         spelt = {}
         for given in set(labels.tolist()):
             text = label(given)
-            same = by_value.get(_without_zeros(text), [])
+            same = by_value.get(value_of(text), [])
             spelt[given] = same[0] if len(same) == 1 and text not in self.classes else text
         return np.array([spelt[given] for given in labels.tolist()], dtype=object)
 
@@ -94,9 +97,18 @@ def label(value: Any) -> str:
     return f"{value:.17g}" if isinstance(value, float) else str(value)
 
 
-def _without_zeros(text: str) -> str:
-    """Returns a number without a fraction of zeros: 1 for 1.0; any other text as it is."""
-    return re.sub(r"^([+-]?\d+)\.0*$", r"\1", text)
+def shortened(text: str) -> str:
+    """Returns the label of a whole number without `.0`: programs write 1 as 1.0 where another number is missing."""
+    return text.partition(".")[0] if WHOLE_NUMBER.fullmatch(text) else text
+
+
+def as_number(text: str) -> str:
+    """Returns a label as versions wrote it that read the class 007 as the number 7."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return str(int(number)) if number.is_integer() else text
 
 
 def of_output(values: Any, name: str) -> Any:

@@ -302,7 +302,7 @@ class _LoadBeforeSave(loop.Observer):
 
 def _describe_rows(table: Table, rows: Sequence[int]) -> str:
     """Returns where rows are: `in the row rows.csv:14`, or the first one and how many more."""
-    first = f"{table.source}:{table.first_line + rows[0]}"
+    first = table.find(rows[0])[0]
     return (
         f"in the row {first}"
         if len(rows) == 1

@@ -1,0 +1,82 @@
+"""Checks whether the columns of a CSV file mean what they are read as."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from tfrun.components.datasets.checks import MISSING
+from tfrun.components.datasets.csv_file import TextColumn
+from tfrun.components.datasets.dates import are_dates
+from tfrun.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+def check_categories(path: str, name: str, text: TextColumn, *, num_rows: int, max_categories: int) -> None:
+    """Raises DataError if a text column has so many different values that they can hardly be categories."""
+    num_different = len(text.values)
+    half = max(20, num_rows // 2)
+    if num_different > min(max_categories, half):
+        more = f", or raise data.max_categories ({max_categories})" if max_categories < half else ""
+        kind = "dates, or other texts" if are_dates(text.values) else "ids or free text"
+        raise DataError(
+            f"data.path: text column {name!r} of {path} has {num_different} different values in {num_rows} rows: "
+            f"{kind}? Leave it out with data.exclude=[{name}]{more}, or read its words: "
+            f"'data.text={{{name}: tokens}}'."
+        )
+
+
+def warn_of_texts(path: str, name: str, text: TextColumn) -> None:
+    """Warns of a text column whose cells seem to mean something else than categories."""
+    if are_dates(text.values):
+        log.warning(
+            "column %r of %s: dates are read as categories: a date that the training rows don't have means nothing to "
+            "the model. Leave it out with data.exclude=[%s], or write numbers such as the month; "
+            "if it is right: data.text_columns=[%s]",
+            name,
+            path,
+            name,
+            name,
+        )
+    counts = dict(zip(text.values, text.counts().tolist(), strict=True))
+    spellings = [repr(spelling) for spelling in MISSING if spelling and spelling in counts]
+    if spellings:
+        log.warning(
+            "column %r of %s: %s is a category here. If it means that there is no value: data.missing=[%s]",
+            name,
+            path,
+            ", ".join(spellings),
+            ",".join(spellings),
+        )
+
+
+def check_classes(path: str, target: str, labels: np.ndarray) -> None:
+    """Raises DataError if a target has one class, or hardly any two rows of the same."""
+    classes = set(labels.tolist()) - {""}
+    num_rows = int(np.count_nonzero(labels != ""))
+    if not classes:
+        raise DataError(f"data.target: {target!r} of {path} is empty.")
+    if len(classes) == 1:
+        raise DataError(f"data.target: {target!r} of {path} has a single class. Received: {next(iter(classes))!r}")
+    if len(classes) > max(20, num_rows // 2):
+        raise DataError(
+            f"data.target: {target!r} of {path} has {len(classes)} classes in {num_rows} rows. "
+            "For numbers: data.task=regression"
+        )
+
+
+def warn_of_target(path: str, target: str, numbers: np.ndarray) -> None:
+    """Warns of a target of numbers that may be classes, or always the same."""
+    values = np.unique(numbers[~np.isnan(numbers)])
+    if len(values) == 1:
+        log.warning("data.target: %r of %s is always %g: there is nothing to learn", target, path, values[0])
+    elif len(values) <= 20 and (values == np.round(values)).all():
+        log.warning(
+            "data.target: %r of %s has only %d different whole numbers and is treated as numbers; "
+            "if they are classes: data.task=classification",
+            target,
+            path,
+            len(values),
+        )

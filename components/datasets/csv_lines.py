@@ -1,0 +1,146 @@
+"""Reads the lines of a CSV file: its header, and single rows for messages. Arrow, which is faster, reads the columns.
+
+A row's line is that of its first cell: quoted cells may span lines, and blank lines are no rows.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from tfrun.errors import DataError
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+COMMENT = "#"
+LINE_CHARACTERS = 2**24  # a longer line is no table's
+ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """Where a CSV file's header is.
+
+    Attributes:
+        names: of the columns, trimmed; a column without a name has "".
+        line: the header's line, from 1 on.
+        first_line: the line after it.
+        end: the offset of the byte after it.
+    """
+
+    names: list[str]
+    line: int
+    first_line: int
+    end: int
+
+
+class CsvLines:
+    """The rows of a file as Python's csv reads them.
+
+    Args:
+        path: a file that can be opened.
+        separator: the character between cells.
+    """
+
+    def __init__(self, path: str, separator: str):
+        self.path = path
+        self.separator = separator
+
+    def header(self) -> Header | None:
+        """Returns the first row that isn't blank and is no comment; None if there is none.
+
+        A line that begins with # is a comment if it has another number of cells than the first line that doesn't.
+
+        Raises:
+            DataError: the file isn't UTF-8 text.
+        """
+        comments: dict[int, Header] = {}  # by number of cells: a header may begin with # too
+        line, end = 1, len(BYTE_ORDER_MARK) if self._begins_with(BYTE_ORDER_MARK) else 0
+        for next_line, size, cells in self._rows():
+            end += size
+            names = [cell.strip() for cell in cells]
+            if any(names):
+                header = Header(names, line, next_line, end)
+                if not names[0].startswith(COMMENT):
+                    return comments.get(len(names), header)
+                comments.setdefault(len(names), header)
+            line = next_line
+        return next(iter(comments.values()), None)
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yields (line, cells) of each row after the header. In a file of one column, an empty line is a row too.
+
+        Raises:
+            DataError: the file isn't UTF-8 text, or a row can't be read.
+        """
+        header = self.header()
+        if header is None:
+            return
+        line, is_single = 1, len(header.names) == 1
+        for next_line, _, cells in self._rows():
+            if line > header.line and (cells or is_single):
+                yield line, cells or [""]
+            line = next_line
+
+    def _rows(self) -> Iterator[tuple[int, int, list[str]]]:
+        """Yields (the line after it, its size in bytes, its cells) of each row, those of blank lines included."""
+        size = 0
+        line = 1
+
+        def lines() -> Iterator[str]:
+            nonlocal size
+            with open(self.path, encoding="utf-8-sig", newline="") as file:
+                while text := file.readline(LINE_CHARACTERS):
+                    if len(text) == LINE_CHARACTERS:
+                        raise DataError(f"{self.path}:{line}: a line of more than {LINE_CHARACTERS:,} characters")
+                    size += len(text.encode())
+                    yield text
+
+        try:
+            reader = csv.reader(lines(), delimiter=self.separator)
+            for cells in reader:
+                before, size = size, 0
+                line = reader.line_num + 1
+                yield line, before, cells
+        except UnicodeDecodeError:
+            self._explain_encoding()
+        except csv.Error as error:
+            raise DataError(f"{self.path}:{line}: {error}") from None
+
+    def _begins_with(self, start: bytes) -> bool:
+        with open(self.path, "rb") as file:
+            return file.read(len(start)) == start
+
+    def _explain_encoding(self) -> NoReturn:
+        """Raises the DataError that names the first byte which isn't UTF-8."""
+        for start, kind in ARCHIVES.items():
+            if self._begins_with(start):
+                raise DataError(f"data.path: {self.path} is compressed ({kind}); unpack it first") from None
+        data = Path(self.path).read_bytes()
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise DataError(
+                f"{self.path}:{line}: not UTF-8 text. Received: byte {data[error.start]:#04x} at offset {error.start}. "
+                "Save the file as UTF-8."
+            ) from None
+        raise DataError(f"data.path: {self.path} can't be read as UTF-8 text.")
+
+    def has_open_quote(self) -> bool:
+        """Returns whether the file has an odd number of quotes."""
+        return Path(self.path).read_bytes().count(b'"') % 2 == 1
+
+    def explain_cells(self, num_columns: int) -> None:
+        """Raises the DataError for the first row with another number of cells, if any."""
+        for line, row in self.rows():
+            if len(row) == num_columns:
+                continue
+            if any("\n" in cell for cell in row) and self.has_open_quote():
+                raise DataError(f"{self.path}:{line}: a quote is opened and never closed.") from None
+            raise DataError(
+                f"{self.path}:{line}: {len(row)} cells where the header has {num_columns}. "
+                f"Received: {self.separator.join(row)[:80]!r}"
+            ) from None
