@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tfrun.config.earlier_runs import schedule_end, with_schedules_of
-from tfrun.config.settings import EarlierSchedule, Settings
+from tfrun.config.earlier_runs import as_it_began, offsets, schedule_end, with_schedules_of
+from tfrun.config.settings import EarlierData, EarlierSchedule, Settings
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,13 @@ def test_only_schedules_whose_end_has_moved_are_those_of_earlier_runs(settings: 
     wide, deep = groups["wide"].schedule, groups["deep"].schedule
     assert wide == EarlierSchedule("cosine", {"final": 0.0, "warmup_steps": 0}) and wide.extra_steps == 1
     assert deep == chosen.groups["deep"].schedule
+
+
+def test_a_run_keeps_the_precision_that_its_numbers_were_scaled_in(settings: Callable[..., Settings]) -> None:
+    chosen = settings()
+    for before in (None, {"step": 30, "schedule_end": "last step", "offsets": "float64"}, {"status": "failed"}):
+        assert as_it_began(chosen, before) is chosen
+    assert offsets({"step": 30}) == "float32"  # an earlier version's, which has no such key
+    earlier = as_it_began(chosen, {"step": 30}).data
+    assert isinstance(earlier, EarlierData)
+    assert earlier.to_dict() == chosen.data.to_dict() | {"exact_offsets": False}

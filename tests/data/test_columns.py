@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding, VocabularyEncoding
+from tfrun.data import columns
 from tfrun.data.arrays import StoredArray
 from tfrun.data.columns import (
     KINDS,
@@ -59,6 +61,37 @@ def test_deciles_are_standardized_and_different() -> None:
 
 def test_the_deciles_of_a_constant_are_one_zero() -> None:
     assert fit(np.full(8, 3.0)).deciles == (0.0,)
+
+
+# mean, standard deviation: whether float32 has the digits and the range to standardize such numbers
+NEEDS_FLOAT64 = [
+    (0.0, 1.0, False),
+    (2000.0, 10.0, False),  # years
+    (293.0, 3.0, False),  # degrees Kelvin
+    (1.7e9, 173.0, True),  # seconds since 1970
+    (-1.7e9, 173.0, True),
+    (48.137, 0.01, True),  # degrees of latitude in one town
+    (5e-7, 1e-8, True),  # metres: Keras divides by 1e-7 at least
+    (0.0, 1e20, True),  # the variance is infinite in float32
+    (1.7e9, 0.0, False),  # a constant has nothing to be divided by
+    (1e39, 0.0, True),  # infinite in float32
+    (0.1, 1e-17, False),  # a constant, the rest is rounding
+]
+
+
+@pytest.mark.parametrize(("mean", "deviation", "needs_float64"), NEEDS_FLOAT64)
+def test_numbers_far_from_0_need_float64(mean: float, deviation: float, needs_float64: bool) -> None:
+    column = NumberColumn("own", mean, mean, deviation**2, ())
+    assert column.needs_float64 is needs_float64
+    assert column.raw_type("float32").startswith("float64" if needs_float64 else "float32")
+    assert column.raw_dtype("float64") == "float64"
+    assert not replace(column, exact=False).needs_float64  # a run of an earlier version
+
+
+def test_a_constant_is_divided_by_1_and_small_numbers_by_their_own_deviation() -> None:
+    assert NumberColumn("own", 0.1, 0.1, 1e-34, ()).divisor == 1.0
+    assert NumberColumn("own", 0.0, 0.0, 1e-24, ()).divisor == pytest.approx(1e-12)
+    assert NumberColumn("own", 0.0, 0.0, 1e-24, (), exact=False).divisor == columns.EPSILON
 
 
 def test_fitting_leaves_the_cells_as_they_are() -> None:
@@ -120,7 +153,7 @@ def test_a_column_is_read_from_the_json_that_it_gives(column: Column) -> None:
     written = column.to_json()
     assert tuple(written) == type(column).json_keys
     fields = {key: {"another": None, column.name: value} for key, value in written.items()}
-    assert type(column).from_json(column.name, fields) == column
+    assert type(column).from_json(column.name, fields | {"exact_offsets": True}) == column
 
 
 def test_the_kinds_are_told_apart_by_their_json() -> None:
@@ -159,7 +192,7 @@ def test_an_array_in_memory_is_converted_and_one_on_disk_stays_there(tmp_path: P
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_raw_cells_as_an_exported_model_takes_them(column: Column, cells: Any, raw: np.ndarray, kind: str) -> None:
-    own = column.raw(np.array(cells, dtype=object if column.is_text else None))
+    own = column.raw(np.array(cells, dtype=object if column.is_text else None), "float32")
     assert (own.dtype, own.tolist()) == (raw.dtype, raw.tolist())
     assert own.shape[1:] == column.raw_shape
-    assert column.raw_type == kind
+    assert column.raw_type("float32") == kind

@@ -56,6 +56,27 @@ def test_numbers_are_standardized_in_full_precision() -> None:
     assert float(numbers[0, 0]) == pytest.approx((101.2345 - 100.123) / 2.5**0.5, rel=1e-5)
 
 
+def test_numbers_far_from_0_keep_their_differences(homes: Callable[..., Table]) -> None:
+    size = homes().columns["size"]
+    near, _ = encoded(homes(columns={"size": size, "flat": np.full(10, 3.0)}))
+    shifted = {"size": size, "far": 1.7e9 + size / 1000, "small": 1e-12 * size}
+    far, _ = encoded(homes(columns={"far": shifted["far"], "flat": np.full(10, 3.0)} | shifted))
+    assert far["numbers"].dtype == np.float32
+    order = ["far", "flat", "size", "small"]
+    for k, name in enumerate(order[:4]):
+        if name in ("far", "small"):
+            # 1.7e9 has steps of 2.4e-7 in float64
+            np.testing.assert_allclose(far["numbers"][:, k], near["numbers"][:, 0], rtol=2e-4, atol=2e-4)
+    # the same bits as beside columns that need no float64
+    np.testing.assert_array_equal(far["numbers"][:, 2], near["numbers"][:, 0])
+
+
+def test_an_unseen_number_of_a_constant_is_not_far_away(homes: Callable[..., Table]) -> None:
+    flat = np.array([0.1] * 9 + [0.3])
+    inputs, _ = encoded(homes(columns={"flat": flat}))
+    np.testing.assert_allclose(inputs["numbers"][:, 0], [0.0] * 9 + [0.2], atol=1e-7)
+
+
 def test_texts_become_ids_and_unseen_and_empty_ones_0(homes: Callable[..., Table]) -> None:
     inputs, _ = encoded(homes())
     assert (inputs["categories"].shape, inputs["categories"].dtype) == ((10, 1), np.int32)
@@ -206,14 +227,17 @@ def test_a_class_that_the_training_rows_lack_is_an_error(
 
 
 def test_cells_inside_an_exported_model_give_what_the_table_gives(reviews: Callable[[], Table]) -> None:
-    both = dataclasses.replace(reviews(), columns=reviews().columns | {"size": np.arange(10.0), "flat": np.ones(10)})
+    both = dataclasses.replace(
+        reviews(),
+        columns=reviews().columns | {"size": np.arange(10.0), "day": 1.7e9 + np.arange(10.0), "flat": np.ones(10)},
+    )
     preprocessing = fitted(both, TOKENS)
     cells = {
-        column.name: keras.Input(column.raw_shape, dtype="string" if column.is_text else None, name=column.name)
+        column.name: keras.Input(column.raw_shape, dtype=column.raw_dtype("float32"), name=column.name)
         for column in preprocessing.columns
     }
     model = keras.Model(cells, encode.encode_tensors(cells, preprocessing))
-    raw = {column.name: column.raw(both.columns[column.name]) for column in preprocessing.columns}
+    raw = {column.name: column.raw(both.columns[column.name], "float32") for column in preprocessing.columns}
     outputs = model({name: keras.ops.convert_to_tensor(values) for name, values in raw.items()})
     inputs, _ = encode.encode(both, preprocessing)
     assert outputs.keys() == inputs.keys()

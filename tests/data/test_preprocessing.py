@@ -36,7 +36,7 @@ WRITTEN = """{"medians": {"size": 4.0, "flat": 3.0}, "means": {"size": 4.5, "fla
  "task": "classification", "classes": ["no", "yes"], "target_mean": 0.0, "target_standard_deviation": 1.0,
  "bins": {"street": 7}, "tokens": {"review": ["b", "a", "c"]}, "lengths": {"review": 5},
  "others": {"height": {"task": "regression", "classes": [], "mean": 1.5, "standard_deviation": 2.0,
- "spelt_as_read": true}}, "spelt_as_read": true}"""
+ "spelt_as_read": true}}, "spelt_as_read": true, "exact_offsets": true}"""
 
 
 def text(*cells: str) -> np.ndarray:
@@ -117,4 +117,6 @@ def test_a_file_from_before_there_were_words_and_further_targets() -> None:
     old = {key: fields[key] for key in list(fields)[:8]}
     fitted = Preprocessing.from_fields(old)
     assert [column.name for column in fitted.columns] == ["size", "flat", "city", "image"]
-    assert fitted.targets == {"output": FittedTarget("classification", ["no", "yes"], spelt_as_read=False)}
+    target = FittedTarget("classification", ["no", "yes"], spelt_as_read=False, exact=False)
+    assert fitted.targets == {"output": target}
+    assert not any(column.exact for column in fitted.numbers)

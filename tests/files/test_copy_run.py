@@ -11,6 +11,8 @@ from tfrun.errors import CheckpointError
 from tfrun.files import checkpoints, copy_run
 from tfrun.files.runs import RunFolder
 
+EARLIER = {"schedule_end": "step after the last", "offsets": "float32"}
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> RunFolder:
@@ -33,7 +35,7 @@ def source(tmp_path: Path) -> RunFolder:
 def test_a_copy_has_the_state_and_the_journals_of_the_checkpoint(source: RunFolder, tmp_path: Path) -> None:
     target = RunFolder(tmp_path / "1")
     target.path.mkdir()
-    source.write_run({"run_id": source.run_id, "schedule_end": "step after the last", "status": "running"})
+    source.write_run({"run_id": source.run_id, "status": "running"} | EARLIER)
     copy_run.begin(source, 1, step=10, target=target, rates={"all": 0.25})
     saved = checkpoints.newest(target.checkpoints)
     assert saved is not None and saved.step == 10 and saved.extra["engine"] == {"mode": "xla"}
@@ -45,7 +47,7 @@ def test_a_copy_has_the_state_and_the_journals_of_the_checkpoint(source: RunFold
     run = json.loads((target.path / "run.json").read_text())
     branch = {"run_id": source.run_id, "epoch": 1, "step": 10}
     fields = {"run_id": target.run_id, "status": "stopped", "epoch": 1, "step": 10, "branch": branch}
-    assert run == fields | {"schedule_end": "step after the last"}
+    assert run == fields | EARLIER
     whole = checkpoints.newest(source.checkpoints)
     assert whole is not None and whole.arrays["learning_rate/all/0000"] == np.float32(0.5)
 

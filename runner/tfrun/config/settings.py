@@ -98,6 +98,17 @@ class DataSettings(ComponentSettings):
 
 
 @dataclass(frozen=True)
+class EarlierData(DataSettings):
+    """The data of a run that began when all columns and targets were scaled in float32, however far from 0.
+
+    Attributes:
+        exact_offsets: False; a field, so that encoded rows aren't kept for runs that need others.
+    """
+
+    exact_offsets: bool = False
+
+
+@dataclass(frozen=True)
 class MetricSettings(ComponentSettings):
     """A metric, and the model's output that it measures."""
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding
 from tfrun.data.arrays import StoredArray, load
+from tfrun.data.targets import EXACT_KEY, is_far_from_zero, spread_is_rounding
 from tfrun.errors import DataError
 
 EPSILON = 1e-7  # Keras' own, the least standard deviation that its Normalization divides by
+MOST_FLOAT32 = 1e38  # cells above it are infinite in float32
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class NumberColumn:
         median: of the cells that aren't empty.
         mean, variance: with the median in the empty cells.
         deciles: inner decile boundaries of the standardized numbers, strictly increasing, at most 9.
+        exact: False for a run of an earlier version, which standardized every column in float32.
     """
 
     name: str
@@ -34,14 +37,49 @@ class NumberColumn:
     mean: float
     variance: float
     deciles: tuple[float, ...]
+    exact: bool = True
 
     json_keys: ClassVar = ("medians", "means", "variances", "deciles")
     is_text: ClassVar = False
     raw_shape: ClassVar[tuple[int, ...]] = (1,)
-    raw_type: ClassVar = "float32 (batch, 1), nan for empty"
+
+    @property
+    def standard_deviation(self) -> float:
+        return self.variance**0.5
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all cells are one number, but for the rounding of float64."""
+        return spread_is_rounding(self.mean, self.standard_deviation)
+
+    @property
+    def divisor(self) -> float:
+        """What the cells' distance from the mean is divided by."""
+        if not self.exact:
+            return max(self.standard_deviation, EPSILON)
+        return 1.0 if self.is_constant else self.standard_deviation
+
+    @property
+    def needs_float64(self) -> bool:
+        """Whether float32 lacks the digits or the range to standardize the cells in: Unix seconds, for example."""
+        if not self.exact:
+            return False
+        if self.is_constant:
+            return abs(self.mean) > MOST_FLOAT32
+        # a variance above 1e38 is infinite in float32
+        in_range = EPSILON <= self.standard_deviation <= MOST_FLOAT32**0.5
+        return not in_range or is_far_from_zero(self.mean, self.standard_deviation)
+
+    def raw_dtype(self, floatx: str) -> str:
+        """Returns the type of the cells that an exported model takes; `floatx` is that of the model."""
+        return "float64" if self.needs_float64 else floatx
+
+    def raw_type(self, floatx: str) -> str:
+        """Returns what an exported model takes, for a person."""
+        return f"{self.raw_dtype(floatx)} (batch, 1), nan for empty"
 
     @classmethod
-    def fit(cls, name: str, column: np.ndarray, *, rows: np.ndarray, source: str) -> Self:
+    def fit(cls, name: str, column: np.ndarray, *, rows: np.ndarray, source: str, exact: bool = True) -> Self:
         """Learns the statistics of the given rows. Raises DataError if all of their cells are empty."""
         cells = column[rows]
         is_empty = np.isnan(cells)
@@ -52,18 +90,18 @@ class NumberColumn:
         mean = float(cells.mean())
         variance = float(cells.var())
         edges = np.quantile(cells, np.linspace(0.1, 0.9, 9), overwrite_input=True)
-        edges = (edges - mean) / max(np.sqrt(variance), EPSILON)
-        return cls(name, median, mean, variance, tuple(sorted(set(edges.tolist()))))
+        fitted = cls(name, median, mean, variance, (), exact)
+        return replace(fitted, deciles=tuple(sorted(set(((edges - mean) / fitted.divisor).tolist()))))
 
     def encode(self, cells: np.ndarray, dtype: str, *, source: str) -> np.ndarray:
-        """Returns raw cells as numbers of the given type, (N,). Raises DataError if they are texts."""
+        """Returns raw cells as numbers, (N,), of the given type or of float64. Raises DataError if they are texts."""
         if cells.dtype == object:
             raise DataError(f"{source}: column {self.name!r} must hold numbers, as it did in training")
-        return cells.astype(dtype)
+        return cells.astype("float64" if self.needs_float64 else dtype)
 
-    def raw(self, cells: Any) -> np.ndarray:
-        """Returns raw cells as an exported model takes them, (N, 1) float32."""
-        return np.asarray(cells, "float32")[:, None]
+    def raw(self, cells: Any, floatx: str) -> np.ndarray:
+        """Returns raw cells as an exported model takes them, (N, 1)."""
+        return np.asarray(cells, self.raw_dtype(floatx))[:, None]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -76,7 +114,7 @@ class NumberColumn:
     @classmethod
     def from_json(cls, name: str, fields: Mapping[str, Any]) -> Self:
         medians, means, variances, deciles = (fields[key][name] for key in cls.json_keys)
-        return cls(name, medians, means, variances, tuple(deciles))
+        return cls(name, medians, means, variances, tuple(deciles), exact=fields.get(EXACT_KEY, False))
 
 
 class TextColumn:
@@ -86,9 +124,16 @@ class TextColumn:
 
     is_text: ClassVar = True
     raw_shape: ClassVar[tuple[int, ...]] = (1,)
-    raw_type: ClassVar = 'string (batch, 1), "" for empty'
 
-    def raw(self, cells: Any) -> np.ndarray:
+    def raw_dtype(self, floatx: str) -> str:
+        """Returns the type of the cells that an exported model takes."""
+        return "string"
+
+    def raw_type(self, floatx: str) -> str:
+        """Returns what an exported model takes, for a person."""
+        return 'string (batch, 1), "" for empty'
+
+    def raw(self, cells: Any, floatx: str) -> np.ndarray:
         """Returns raw cells as an exported model takes them, (N, 1) str."""
         return np.asarray(cells, str)[:, None]
 
@@ -205,17 +250,21 @@ class ArrayColumn:
     def raw_shape(self) -> tuple[int, ...]:
         return self.shape
 
-    @property
-    def raw_type(self) -> str:
-        return f"float32 ({', '.join(map(str, ('batch', *self.shape)))})"
+    def raw_dtype(self, floatx: str) -> str:
+        """Returns the type of the values that an exported model takes; `floatx` is that of the model."""
+        return floatx
+
+    def raw_type(self, floatx: str) -> str:
+        """Returns what an exported model takes, for a person."""
+        return f"{floatx} ({', '.join(map(str, ('batch', *self.shape)))})"
 
     def encode(self, cells: np.ndarray | StoredArray, dtype: str) -> np.ndarray | StoredArray:
         """Returns the array in memory, of the given type and aligned; one on disk stays there."""
         return cells if isinstance(cells, StoredArray) else load(cells, dtype)
 
-    def raw(self, cells: Any) -> np.ndarray:
-        """Returns raw cells as an exported model takes them, (N, ...) float32."""
-        return np.asarray(cells, "float32")
+    def raw(self, cells: Any, floatx: str) -> np.ndarray:
+        """Returns raw cells as an exported model takes them, (N, ...)."""
+        return np.asarray(cells, floatx)
 
     def to_json(self) -> dict[str, Any]:
         return {"arrays": list(self.shape)}
@@ -235,7 +284,13 @@ def is_text(column: np.ndarray | StoredArray) -> bool:
 
 
 def fit_column(
-    name: str, column: Any, *, rows: np.ndarray, source: str, encoding: TextEncoding | None = None
+    name: str,
+    column: Any,
+    *,
+    rows: np.ndarray,
+    source: str,
+    encoding: TextEncoding | None = None,
+    exact: bool = True,
 ) -> Column:
     """Learns a column from the training rows; its kind follows from its type, and that of texts from `encoding`.
 
@@ -245,6 +300,7 @@ def fit_column(
         rows: the numbers of the training rows.
         source: where the rows come from, for messages.
         encoding: how texts become ids; None gives each text its own.
+        exact: False to go on as a run of an earlier version, see `NumberColumn`.
 
     Raises:
         DataError: the training rows have no value.
@@ -252,7 +308,7 @@ def fit_column(
     if column.ndim > 1:
         return ArrayColumn(name, tuple(column.shape[1:]))
     if not is_text(column):
-        return NumberColumn.fit(name, column, rows=rows, source=source)
+        return NumberColumn.fit(name, column, rows=rows, source=source, exact=exact)
     if isinstance(encoding, HashEncoding):
         return HashedColumn(name, encoding.bins)
     if isinstance(encoding, TokensEncoding):

@@ -40,16 +40,40 @@ def dtype_policy(name: str) -> Iterator[None]:
 def numbers_model(columns: Sequence[NumberColumn]) -> keras.Model:
     """Returns a model from (B, num_columns) raw numbers, nan for empty, to the same imputed and standardized.
 
-    It has full precision: raw numbers have more digits than half precision holds.
+    It has full precision: raw numbers have more digits than half precision holds. If a column needs float64, the model
+    takes float64, and computes only such columns in it: the numbers of the others don't depend on what is beside them.
     """
-    with dtype_policy(keras.config.floatx()):
-        numbers = keras.Input((len(columns),))
-        impute = Impute([column.median for column in columns])
-        standardize = keras.layers.Normalization(
-            mean=np.array([column.mean for column in columns]),
-            variance=np.array([column.variance for column in columns]),
-        )
-        return keras.Model(numbers, standardize(impute(numbers)))
+    floatx = keras.config.floatx()
+    near, far = ([k for k, column in enumerate(columns) if column.needs_float64 is needs] for needs in (False, True))
+    with dtype_policy(floatx):
+        numbers = keras.Input((len(columns),), dtype="float64" if far else None)
+        if not far:
+            return keras.Model(numbers, _standardized(numbers, columns))
+        parts = [_standardized_in_float64(keras.ops.take(numbers, far, axis=1), [columns[k] for k in far])]
+        if near:
+            cells = keras.ops.cast(keras.ops.take(numbers, near, axis=1), floatx)
+            parts.insert(0, _standardized(cells, [columns[k] for k in near]))
+        together = keras.ops.concatenate(parts, axis=1)
+        places = [[*near, *far].index(k) for k in range(len(columns))]
+        return keras.Model(numbers, keras.ops.take(together, places, axis=1))
+
+
+def _standardized(numbers: Any, columns: Sequence[NumberColumn]) -> Any:
+    """Returns Keras tensors."""
+    standardize = keras.layers.Normalization(
+        mean=np.array([column.mean for column in columns]),
+        variance=np.array([1.0 if column.exact and column.is_constant else column.variance for column in columns]),
+    )
+    return standardize(Impute([column.median for column in columns])(numbers))
+
+
+def _standardized_in_float64(numbers: Any, columns: Sequence[NumberColumn]) -> Any:
+    """Returns Keras tensors of floatx; what comes before the last cast is float64."""
+    cells = Impute([column.median for column in columns], dtype="float64")(numbers)
+    # arrays, since Keras makes a float32 of a Python number before it becomes a float64
+    centred = keras.layers.Rescaling(1.0, np.array([-column.mean for column in columns]), dtype="float64")(cells)
+    scaled = keras.layers.Rescaling(np.array([1.0 / column.divisor for column in columns]), dtype="float64")(centred)
+    return keras.ops.cast(scaled, keras.config.floatx())
 
 
 def categories_model(columns: Sequence[CategoryColumn | HashedColumn]) -> keras.Model:
@@ -94,8 +118,11 @@ def encode_tensors(cells: Mapping[str, Any], preprocessing: Preprocessing) -> An
     inputs = {column.name: cells[column.name] for column in preprocessing.arrays}
     numbers = [cells[column.name] for column in preprocessing.numbers]
     if numbers:
-        together = keras.layers.Concatenate(axis=1)(numbers) if len(numbers) > 1 else numbers[0]
-        inputs["numbers"] = numbers_model(preprocessing.numbers)(together)
+        model = numbers_model(preprocessing.numbers)
+        dtype = model.input.dtype
+        numbers = [column if column.dtype == dtype else keras.ops.cast(column, dtype) for column in numbers]
+        together = keras.layers.Concatenate(axis=1, dtype=dtype)(numbers) if len(numbers) > 1 else numbers[0]
+        inputs["numbers"] = model(together)
     categories = preprocessing.categories
     if categories:
         inputs["categories"] = look_up(categories, [cells[column.name] for column in categories])
@@ -154,13 +181,13 @@ def _encode_numbers(table: Table, columns: Sequence[NumberColumn], *, dtype: str
     """Returns (N, num_columns) of the given type."""
     model = numbers_model(columns)
     numbers = [column.encode(table.release(column.name), dtype, source=table.source) for column in columns]
-    return _side_by_side(numbers, lambda rows: model(tf.convert_to_tensor(rows)).numpy())
+    return _side_by_side(numbers, lambda rows: model(tf.convert_to_tensor(rows)).numpy(), dtype=dtype)
 
 
 def _encode_categories(table: Table, columns: Sequence[CategoryColumn | HashedColumn]) -> np.ndarray:
     """Returns (N, num_columns) int32."""
     places, ids = _look_up_once((table.release(column.name) for column in columns), categories_model(columns))
-    return _side_by_side(places, lambda rows: np.take_along_axis(ids, rows, axis=0))
+    return _side_by_side(places, lambda rows: np.take_along_axis(ids, rows, axis=0), dtype=np.int32)
 
 
 def _encode_tokens(cells: np.ndarray, column: TokensColumn) -> np.ndarray:
@@ -191,10 +218,12 @@ def _look_up_once(columns: Iterable[np.ndarray], model: keras.Model) -> tuple[li
     return places, model(tf.convert_to_tensor(padded)).numpy()
 
 
-def _side_by_side(columns: Sequence[np.ndarray], change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _side_by_side(
+    columns: Sequence[np.ndarray], change: Callable[[np.ndarray], np.ndarray], *, dtype: Any
+) -> np.ndarray:
     """Returns (N, num_columns): the columns beside each other, with `change` applied to each block of rows."""
     give_back()  # the memory of the raw columns, before there is more
-    changed = aligned_empty((len(columns[0]), len(columns)), columns[0].dtype)
+    changed = aligned_empty((len(columns[0]), len(columns)), dtype)
     for rows in blocks(changed, BLOCK_BYTES):
         changed[rows] = change(np.stack([column[rows] for column in columns], axis=1))
     return changed

@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.config.settings import DataSettings
+from tfrun.config.settings import DataSettings, EarlierData
 from tfrun.data.arrays import give_back
 from tfrun.data.encode import encode, encode_weights
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.split import cover_classes, split_rows
 from tfrun.data.table import Table, Target
-from tfrun.data.targets import FittedTarget, main_output
+from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, main_output
 from tfrun.errors import DataError
+from tfrun.protocols import MAIN_OUTPUT
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def prepare(table: Table, data: DataSettings, *, fitted: Preprocessing | None = 
     splits = cover_classes(splits, labels, source=table.source)
     digest = fingerprint(table)
     scale_target = data.target_scaling == "standard"
-    preprocessing = fitted or fit(table, splits["train"], scale_target=scale_target, text=data.text)
+    preprocessing = fitted or fit(
+        table, splits["train"], scale_target=scale_target, text=data.text, exact=not isinstance(data, EarlierData)
+    )
     examples = _examples(table, splits, preprocessing=preprocessing, digest=digest)
     if examples.weights is not None and not examples.weights[splits["train"]].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
@@ -101,6 +104,24 @@ def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Pre
     inputs, targets = encode(table, preprocessing)
     give_back()
     return Examples(inputs, targets, splits, preprocessing, digest, encode_weights(table.weights))
+
+
+def warnings_of(examples: Examples) -> list[str]:
+    """Returns a warning for each target that isn't scaled and loses its digits in float32."""
+    targets = examples.targets if isinstance(examples.targets, dict) else {MAIN_OUTPUT: examples.targets}
+    result = []
+    for name, values in targets.items():
+        fitted = examples.preprocessing.targets[name]
+        if fitted.task != "regression" or fitted.scale != TargetScale() or values.dtype != np.float32:
+            continue
+        rows = values[examples.splits["train"]].astype("float64")
+        if rows.std() > 0 and is_far_from_zero(float(rows.mean()), float(rows.std())):
+            result.append(
+                "data.target_scaling: float32 has too few digits for a target so far from 0. "
+                f"Received: none, for a mean of {rows.mean():.6g} and a standard deviation of {rows.std():.6g}. "
+                "Use standard, or trainer.precision=float64"
+            )
+    return result
 
 
 def with_any_targets(table: Table, preprocessing: Preprocessing, *, names: Sequence[str]) -> Table:

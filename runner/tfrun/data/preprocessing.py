@@ -22,7 +22,7 @@ from tfrun.data.columns import (
     is_text,
 )
 from tfrun.data.table import Features, Table, TrainedColumns
-from tfrun.data.targets import FittedTarget, TargetScale
+from tfrun.data.targets import EXACT_KEY, FittedTarget, TargetScale
 from tfrun.errors import DataError, near_miss
 from tfrun.protocols import MAIN_OUTPUT
 
@@ -42,6 +42,7 @@ JSON_KEYS = (  # of preprocessing.json, in its order
     "lengths",
     "others",
     "spelt_as_read",
+    EXACT_KEY,
 )
 
 
@@ -128,7 +129,8 @@ class Preprocessing:
         fields["target_mean"] = main.mean
         fields["target_standard_deviation"] = main.standard_deviation
         fields["spelt_as_read"] = main.spelt_as_read
-        fields["others"] = {name: asdict(target) for name, target in self.others.items()}
+        fields["others"] = {name: _without_exact(asdict(target)) for name, target in self.others.items()}
+        fields[EXACT_KEY] = main.exact
         return json.dumps({key: fields[key] for key in JSON_KEYS}, indent=1) + "\n"
 
     @classmethod
@@ -139,15 +141,17 @@ class Preprocessing:
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Preprocessing:
         """Returns the preprocessing from the content of `preprocessing.json`, parsed; old files have fewer keys."""
+        exact = fields.get(EXACT_KEY, False)
         main = FittedTarget(
             fields["task"],
             fields["classes"],
             fields.get("target_mean", 0.0),
             fields.get("target_standard_deviation", 1.0),
             fields.get("spelt_as_read", False),
+            exact,
         )
         others = {
-            name: FittedTarget(**{"spelt_as_read": False, **target})
+            name: FittedTarget(**{"spelt_as_read": False, **target}, exact=exact)
             for name, target in fields.get("others", {}).items()
         }
         return cls(
@@ -162,6 +166,7 @@ def fit(
     *,
     scale_target: bool,
     text: Mapping[str, TextEncoding] | None = None,
+    exact: bool = True,
 ) -> Preprocessing:
     """Learns the columns and targets of a table from its training rows.
 
@@ -170,6 +175,7 @@ def fit(
         rows: the numbers of the training rows.
         scale_target: whether a number target is standardized.
         text: text column -> how its texts become ids; a column that isn't named gives each text its own.
+        exact: False to go on as a run of an earlier version, see `NumberColumn` and `TargetScale`.
 
     Raises:
         DataError: a column without any value, no such text column, a target that can't be used.
@@ -177,11 +183,17 @@ def fit(
     text = text or {}
     _check_encodings(table, text)
     columns = [
-        fit_column(name, column, rows=rows, source=table.source, encoding=text.get(name))
+        fit_column(name, column, rows=rows, source=table.source, encoding=text.get(name), exact=exact)
         for name, column in table.columns.items()
     ]
     main, *others = (
-        FittedTarget.fit(target.values[rows], target.task, scale=scale_target, where=f"{table.source}: target {name!r}")
+        FittedTarget.fit(
+            target.values[rows],
+            target.task,
+            scale=scale_target,
+            where=f"{table.source}: target {name!r}",
+            exact=exact,
+        )
         for name, target in table.targets.items()
     )
     return Preprocessing(
@@ -199,3 +211,8 @@ def _check_encodings(table: Table, text: Mapping[str, TextEncoding]) -> None:
                 f"{table.source}: data.text: no such text column. Received: {name!r}. Known: {', '.join(known)}."
                 f"{near_miss(name, known)}"
             )
+
+
+def _without_exact(target: dict[str, Any]) -> dict[str, Any]:
+    """Returns a target's fields without the one that all share."""
+    return {key: value for key, value in target.items() if key != "exact"}

@@ -13,20 +13,47 @@ from tfrun.protocols import MAIN_OUTPUT
 
 MAX_CLASSES = 1000
 WHOLE_NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
+EXACT_KEY = "exact_offsets"  # in preprocessing.json; missing in the folders of earlier versions
+FAR = 256  # standard deviations from 0; float32 keeps 2⁻²⁴ of a number, there 2⁻¹⁶ of a standard deviation
+
+
+def is_far_from_zero(mean: float, standard_deviation: float) -> bool:
+    """Returns whether numbers lie so far from 0 that float32 loses digits of their differences."""
+    return abs(mean) > FAR * standard_deviation
+
+
+def spread_is_rounding(mean: float, standard_deviation: float) -> bool:
+    """Returns whether a standard deviation is 0, or no more than the rounding of the mean in float64."""
+    return standard_deviation <= abs(mean) * 2**-44
 
 
 @dataclass(frozen=True)
 class TargetScale:
-    """How a target was standardized for training; metrics are computed in the target's own unit."""
+    """How a target was standardized for training; metrics are computed in the target's own unit.
+
+    Attributes:
+        exact: False for a run of an earlier version, whose metrics are computed in float32 however far from 0.
+    """
 
     mean: float = 0.0
     standard_deviation: float = 1.0
+    exact: bool = True
+
+    @property
+    def needs_float64(self) -> bool:
+        """Whether float32 loses digits of the differences between numbers in the target's own unit."""
+        return self.exact and is_far_from_zero(self.mean, self.standard_deviation)
 
     def restore(self, values: Any) -> Any:
-        """Returns standardized targets or predictions, a floating-point tensor, in the target's own unit."""
+        """Returns standardized targets or predictions in the target's own unit and in the type that they have.
+
+        Args:
+            values: floats, to be float64 if the scale needs it.
+        """
         if (self.mean, self.standard_deviation) == (0.0, 1.0):
             return values
-        # rounded to float32 at every precision, float64 too, as metrics have always been
+        if self.exact and values.dtype == "float64":
+            return values * self.standard_deviation + self.mean
         return values * float(np.float32(self.standard_deviation)) + float(np.float32(self.mean))
 
 
@@ -39,9 +66,10 @@ class FittedTarget:
     mean: float = 0.0
     standard_deviation: float = 1.0
     spelt_as_read: bool = True  # False for runs of versions that read the class 007 as the number 7
+    exact: bool = True
 
     @classmethod
-    def fit(cls, values: np.ndarray, task: str, *, scale: bool, where: str) -> Self:
+    def fit(cls, values: np.ndarray, task: str, *, scale: bool, where: str, exact: bool = True) -> Self:
         """Learns a target from its values in the training rows.
 
         Args:
@@ -49,6 +77,7 @@ class FittedTarget:
             task: "regression" or "classification".
             scale: whether numbers are standardized.
             where: the target, for messages.
+            exact: see `TargetScale`.
 
         Raises:
             DataError: too few or too many classes.
@@ -59,12 +88,13 @@ class FittedTarget:
                 raise DataError(
                     f"{where} must have 2 to {MAX_CLASSES} classes in the training rows. Received: {len(classes)}"
                 )
-            return cls(task, classes)
+            return cls(task, classes, exact=exact)
         if not scale:
-            return cls(task)
-        spread = float(values.std())
+            return cls(task, exact=exact)
+        mean, spread = float(values.mean()), float(values.std())
         # a constant target has nothing to scale
-        return cls(task, [], float(values.mean()), spread if spread > 0 else 1.0)
+        is_constant = spread_is_rounding(mean, spread) if exact else spread == 0
+        return cls(task, [], mean, 1.0 if is_constant else spread, exact=exact)
 
     def spell(self, labels: np.ndarray) -> np.ndarray:
         """Returns labels, (N,) object of str, as the classes are spelt: 1.0 where the class is 1, and vice versa.
@@ -89,7 +119,7 @@ class FittedTarget:
 
     @property
     def scale(self) -> TargetScale:
-        return TargetScale(self.mean, self.standard_deviation)
+        return TargetScale(self.mean, self.standard_deviation, self.exact)
 
 
 def label(value: Any) -> str:

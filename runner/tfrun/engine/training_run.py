@@ -20,9 +20,10 @@ from rich.console import Console
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.directions import modes_against
-from tfrun.config.earlier_runs import schedule_end, with_schedules_of
+from tfrun.config.earlier_runs import as_it_began
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
+from tfrun.data.examples import warnings_of
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
@@ -122,7 +123,7 @@ def start(
             say(options.console, f"warning: {change}: {message}")
         for warning in modes_against(settings, catalog):
             say(options.console, f"warning: {warning}")
-        settings = with_schedules_of(settings, schedule_end(before))
+        settings = as_it_began(settings, before)
         run = RunJson.begin(folder, fields)
         with stopping(options.console, folder) as signals:
             try:
@@ -220,7 +221,12 @@ class _Training:
             lengths=restored.extra["journals"] if restored else {},
         )
         lost = [f"{name} has lost lines since the checkpoint, which can't be restored" for name in record.shortened]
-        for warning in [*devices.warnings(self._settings.trainer, self._settings.strategy), *lost]:
+        rounding = [
+            f"metric.{name}: can't compute in float64, and float32 has too few digits for a target so far from 0"
+            for name in engine.pieces.parts.step.metrics.rounding
+        ]
+        far = warnings_of(engine.pieces.examples)
+        for warning in [*devices.warnings(self._settings.trainer, self._settings.strategy), *far, *rounding, *lost]:
             say(self._console, f"warning: {warning}")
         self._run.write()
         write_atomically(self._folder.preprocessing_json, engine.pieces.examples.preprocessing.to_json())

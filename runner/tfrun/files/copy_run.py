@@ -12,7 +12,7 @@ from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import checkpoints, disk
 from tfrun.files.runs import RunFolder
 
-COPIED_KEYS = ("schedule_end",)  # of run.json: how the source's schedules reach their end
+COPIED_KEYS = ("schedule_end", "offsets")  # of run.json: how the source's schedules end and its numbers are scaled
 
 
 def begin(source: RunFolder, epoch: int, *, step: int, target: RunFolder, rates: Mapping[str, float]) -> None:

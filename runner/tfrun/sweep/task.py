@@ -8,6 +8,7 @@ from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.cross_checks import check_task
+from tfrun.config.earlier_runs import as_it_began
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
 from tfrun.load_engine import engine
@@ -76,7 +77,8 @@ def train_together(
 
 def _read_table(job: Job, catalog: Catalog, *, reuse: Any) -> Table:
     """Returns a job's rows: those of the last job, if neither the config nor the file has changed."""
-    table: Table = reuse.table(job.settings, lambda: load_table(job.settings.data, catalog))
+    before = job.folder.read_run() if job.resume and job.folder.run_json.exists() else None
+    table: Table = reuse.table(as_it_began(job.settings, before), lambda: load_table(job.settings.data, catalog))
     check_task(job.settings, catalog, task=table.task)
     return table
 

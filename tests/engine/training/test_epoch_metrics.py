@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfrun.data.targets import TargetScale
-from tfrun.engine.training.epoch_metrics import EpochMetrics, read_and_reset
+from tfrun.engine.training.epoch_metrics import EpochMetrics, read_and_reset, restore
 
 
 def mae(name: str = "mae") -> keras.metrics.Metric:
@@ -18,6 +19,32 @@ def test_metrics_are_in_the_unit_of_the_target() -> None:
     metrics = EpochMetrics([mae()], {"output": TargetScale(100.0, 5.0)})
     metrics.update(tf.constant([[0.0], [1.0]]), tf.constant([[2.0], [0.0]]), None)
     assert float(metrics.metrics[0].result()) == pytest.approx(5 * (2 + 1) / 2)
+
+
+def test_differences_far_from_0_keep_their_digits() -> None:
+    far = {"output": TargetScale(1.7e9, 100.0)}
+    metrics = EpochMetrics([keras.metrics.MeanAbsoluteError(name="mae", dtype="float64")], far)
+    metrics.update(tf.constant([[0.0], [1.0]]), tf.constant([[0.25], [0.875]]), None)
+    assert float(metrics.metrics[0].result()) == pytest.approx(100 * (0.25 + 0.125) / 2, rel=1e-6)
+    assert restore(TargetScale(1.7e9, 100.0, exact=False), tf.constant([[0.25]])).dtype == tf.float32
+
+
+def test_a_metric_that_cannot_compute_in_float64_gets_float32() -> None:
+    metrics = EpochMetrics([mae()], {"output": TargetScale(1e4, 10.0)}, rounding=["mae"])
+    metrics.update(tf.constant([[0.0]]), tf.constant([[0.5]]), None)
+    assert float(metrics.metrics[0].result()) == 5.0
+
+
+def test_half_precision_ends_before_the_targets_unit() -> None:
+    y_pred = tf.constant([[0.25]], tf.bfloat16)
+    assert float(restore(TargetScale(1000.0, 5.0), y_pred)[0, 0]) == 1001.25  # 1000 in bfloat16
+
+
+def test_float64_has_the_scale_in_float64() -> None:
+    third = tf.constant([[1.0]], tf.float64)
+    assert float(restore(TargetScale(0.1, 1 / 3), third)[0, 0]) == pytest.approx(0.1 + 1 / 3, rel=1e-15)
+    earlier = restore(TargetScale(0.1, 1 / 3, exact=False), third)
+    assert float(earlier[0, 0]) == float(np.float32(1 / 3)) + float(np.float32(0.1))
 
 
 def test_rows_are_weighted() -> None:

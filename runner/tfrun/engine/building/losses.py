@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,11 +12,11 @@ import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, MetricSettings
-from tfrun.data.targets import FittedTarget, main_output, of_output
+from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import build_function
-from tfrun.engine.training.epoch_metrics import EpochMetrics
+from tfrun.engine.training.epoch_metrics import EpochMetrics, restore
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.errors import ConfigError, unknown
 from tfrun.protocols import MAIN_OUTPUT, LossOffer, MetricOffer, label
@@ -94,25 +95,55 @@ def build_metrics(
     Raises:
         ConfigError: no such output, or a metric is for another task than its target's.
     """
-    metrics = []
+    metrics: list[Any] = []
+    rounding: list[str] = []
+    scales = {name: target.scale for name, target in targets.items()}
     outputs = list(y_pred) if isinstance(y_pred, dict) else [MAIN_OUTPUT]
     for key, chosen in settings.items():
-        where = f"metric.{key}"
         if chosen.output not in outputs:
-            raise unknown(f"{where}.output", "output of the model", name=chosen.output, known=outputs)
-        metric = build_function("metric", chosen, catalog=catalog, where=where)
+            raise unknown(f"metric.{key}.output", "output of the model", name=chosen.output, known=outputs)
         target_task = tasks.get(chosen.output, tasks.get(MAIN_OUTPUT))
-        _check_task(where, metric, task=MetricOffer.of(metric).task, target_task=target_task)
-        if not isinstance(metric, keras.metrics.Metric):
-            metric = keras.metrics.MeanMetricWrapper(convertible(metric))
-        metric.name = key
-        private.replace_method(metric, "update_state", method=convertible(metric.update_state))
-        with naming(f"{where}: {chosen.name}"):
-            metric.update_state(of_output(y_true, chosen.output), of_output(y_pred, chosen.output))
-        metric.reset_state()
+        pair = of_output(y_true, chosen.output), of_output(y_pred, chosen.output)
+        scale = scales.get(chosen.output, scales[MAIN_OUTPUT])
+        build = functools.partial(_build_metric, key, chosen, catalog=catalog, target_task=target_task)
+        metric = _in_float64(build, pair, scale=scale) if scale.needs_float64 else build(pair)
+        if scale.needs_float64 and metric.dtype != "float64":
+            rounding.append(key)
         metrics.append(metric)
-    scales = {name: target.scale for name, target in targets.items()}
-    return EpochMetrics(metrics, scales, outputs=[chosen.output for chosen in settings.values()])
+    outputs = [chosen.output for chosen in settings.values()]
+    return EpochMetrics(metrics, scales, outputs=outputs, rounding=rounding)
+
+
+def _build_metric(
+    key: str, chosen: MetricSettings, pair: tuple[Any, Any], *, catalog: Catalog, target_task: str | None
+) -> keras.metrics.Metric:
+    """Returns a metric whose variables are made, by a pair of (y_true, y_pred)."""
+    where = f"metric.{key}"
+    metric = build_function("metric", chosen, catalog=catalog, where=where)
+    _check_task(where, metric, task=MetricOffer.of(metric).task, target_task=target_task)
+    if not isinstance(metric, keras.metrics.Metric):
+        metric = keras.metrics.MeanMetricWrapper(convertible(metric))
+    metric.name = key
+    private.replace_method(metric, "update_state", method=convertible(metric.update_state))
+    with naming(f"{where}: {chosen.name}"):
+        metric.update_state(*pair)
+    metric.reset_state()
+    return metric
+
+
+def _in_float64(
+    build: Callable[[tuple[Any, Any]], keras.metrics.Metric], pair: tuple[Any, Any], *, scale: TargetScale
+) -> keras.metrics.Metric:
+    """Returns a metric that computes in float64, or one in float32 if it can't."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        return build((restore(scale, pair[0]), restore(scale, pair[1])))
+    except (ConfigError, ValueError, TypeError, tf.errors.InvalidArgumentError):
+        keras.config.set_floatx(before)
+        return build(pair)
+    finally:
+        keras.config.set_floatx(before)
 
 
 def check_outputs(loss: Loss, where: str, *, y_true: Any, y_pred: Any, targets: Mapping[str, FittedTarget]) -> None:

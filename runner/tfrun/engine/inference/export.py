@@ -18,15 +18,16 @@ import tensorflow as tf
 from tfrun.config import registry
 from tfrun.data import encode
 from tfrun.data.preprocessing import Preprocessing
-from tfrun.data.targets import FittedTarget, main_output, of_output
+from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
 from tfrun.errors import ConfigError, LibraryChangedError
 from tfrun.files.runs import EXPORTS
 
 CHECKED_ROWS = 64
-TOLERANCE = 1e-4  # relative to the largest prediction, or to 1 where that is smaller
+TOLERANCE = 1e-4  # relative to the size of the predictions
 NEEDS = {"litert": ["ai_edge_litert"], "onnx": ["tf2onnx", "onnxruntime"]}  # format -> modules, the extra's own
 WITHOUT_TEXT = WITHOUT_NAMES = ("litert", "onnx")  # they have no look-up of strings, and number their outputs
+WITHOUT_FLOAT64 = ("litert",)  # it can hold such numbers, but hardly computes with them
 
 # What a person would write to use the artefact; only Keras' own format needs this project's code.
 LOADERS = {
@@ -109,13 +110,15 @@ def portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: b
         preprocessing: fitted on the run's training rows.
         has_targets: whether the model predicts the data's target.
     """
-    with encode.dtype_policy("float32"):  # raw numbers have more digits than half precision holds
+    with encode.dtype_policy(keras.config.floatx()):  # raw numbers have more digits than half precision holds
         return _portable(model, preprocessing, has_targets=has_targets)
 
 
 def _portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: bool) -> keras.Model:
     rows = {
-        column.name: keras.Input(column.raw_shape, dtype="string" if column.is_text else None, name=_safe(column.name))
+        column.name: keras.Input(
+            column.raw_shape, dtype=column.raw_dtype(keras.config.floatx()), name=_safe(column.name)
+        )
         for column in preprocessing.columns
     }
     outputs = model(encode.encode_tensors(rows, preprocessing), training=False)
@@ -129,11 +132,25 @@ def _portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: 
 def _in_unit(y: Any, target: FittedTarget) -> Any:
     """Returns a Keras tensor of predictions or probabilities."""
     if target.task == "regression":
-        return keras.layers.Rescaling(target.standard_deviation, target.mean)(y)
+        dtype = "float64" if target.scale.needs_float64 else keras.config.floatx()
+        # arrays, since Keras makes a float32 of a Python number before it becomes a float64
+        scale, offset = (np.array(value, dtype) for value in (target.standard_deviation, target.mean))
+        return keras.layers.Rescaling(scale, offset, dtype=dtype)(y)
     if target.num_outputs > 1:
         return keras.layers.Softmax()(y)
     p = keras.layers.Activation("sigmoid")(y)
     return keras.layers.Concatenate(axis=1)([1.0 - p, p])
+
+
+def outputs_of(model: keras.Model, inputs: Any, format: str) -> Any:
+    """Returns the outputs of a run's model, computed as an artefact of the format computes them.
+
+    Keras calls one operation after the other; the others are graphs, in which TensorFlow fuses operations. In half
+    precision that is a difference of up to a hundredth, as fewer results are rounded.
+    """
+    if format == "keras":
+        return model(inputs, training=False)
+    return tf.function(lambda inputs: model(inputs, training=False), autograph=False)(inputs)
 
 
 def predictions(outputs: Any, preprocessing: Preprocessing, *, has_targets: bool = True) -> dict[str, np.ndarray]:
@@ -152,6 +169,8 @@ def predictions(outputs: Any, preprocessing: Preprocessing, *, has_targets: bool
 
 def write(model: keras.Model, format: str, *, folder: Path) -> Path:
     """Writes a model and returns where it is. Raises ExportError."""
+    if format in WITHOUT_FLOAT64:
+        _refuse_float64(model, format)
     path = folder / EXPORTS[format]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -169,6 +188,17 @@ def write(model: keras.Model, format: str, *, folder: Path) -> Path:
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"format={format}: this model can't be converted: {reason}") from error
     return path
+
+
+def _refuse_float64(model: keras.Model, format: str) -> None:
+    """Raises ExportError if a model of raw rows takes or gives float64."""
+    outputs = model.output if isinstance(model.output, dict) else {"the target": model.output}
+    names = [name for name, tensor in (model.input | outputs).items() if tensor.dtype == "float64"]
+    if names:
+        raise ExportError(
+            f"format={format}: can't compute in float64, which these need: {', '.join(names)}. "
+            "Use saved_model, keras or onnx"
+        )
 
 
 def _save_for_serving(model: keras.Model, path: Path) -> None:
@@ -202,8 +232,37 @@ def _function_of(model: keras.Model) -> Any:
     return tf.function(lambda rows: model(rows, training=False), [rows], autograph=False)
 
 
-def check(path: Path, format: str, *, rows: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float:
+def sizes(
+    expected: Mapping[str, np.ndarray], preprocessing: Preprocessing, *, has_targets: bool = True
+) -> dict[str, float]:
+    """Returns by output how large predictions are, which differences are compared with.
+
+    That is their largest distance from the mean of a target that was scaled, or its standard deviation if that is
+    larger: far from 0, the predictions themselves are no measure. Otherwise it is the largest one, or 1.
+    """
+    result = {}
+    for name, values in expected.items():
+        scale = preprocessing.targets[name].scale if has_targets else TargetScale()
+        result[name] = max(scale.standard_deviation, float(np.max(np.abs(values - scale.mean), initial=0.0)))
+    return result
+
+
+def check(
+    path: Path,
+    format: str,
+    *,
+    rows: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    sizes: Mapping[str, float],
+) -> float:
     """Returns the largest difference between the artefact's predictions, in a clean process, and the run's.
+
+    Args:
+        path: the artefact.
+        format: its format.
+        rows: raw rows by column.
+        expected: the run's predictions for them by output.
+        sizes: how large they are, see `sizes`.
 
     Raises:
         ExportError: it can't be loaded there, or they differ.
@@ -228,7 +287,7 @@ def check(path: Path, format: str, *, rows: Mapping[str, np.ndarray], expected: 
     most = 0.0
     for name, output in zip(sorted(expected), outputs, strict=True):
         off = float(np.max(np.abs(output - expected[name]), initial=0.0))
-        if output.shape != expected[name].shape or not off <= TOLERANCE * max(1.0, float(np.abs(expected[name]).max())):
+        if output.shape != expected[name].shape or not off <= TOLERANCE * sizes[name]:
             raise ExportError(f"{path}: gives other predictions than the run, off by {off:.3g} in {name}")
         most = max(most, off)
     return most
@@ -236,12 +295,13 @@ def check(path: Path, format: str, *, rows: Mapping[str, np.ndarray], expected: 
 
 def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[str, np.ndarray]:
     """Returns the first rows of a table's columns as `portable` takes them."""
-    return {column.name: column.raw(columns[column.name][:CHECKED_ROWS]) for column in preprocessing.columns}
+    floatx = keras.config.floatx()
+    return {column.name: column.raw(columns[column.name][:CHECKED_ROWS], floatx) for column in preprocessing.columns}
 
 
 def inputs_of(preprocessing: Preprocessing) -> dict[str, str]:
     """Returns the inputs of `portable` by name: type, shape and the value of an empty cell, for a person."""
-    return {column.name: column.raw_type for column in preprocessing.columns}
+    return {column.name: column.raw_type(keras.config.floatx()) for column in preprocessing.columns}
 
 
 def _safe(name: str) -> str:

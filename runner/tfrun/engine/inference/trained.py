@@ -113,9 +113,10 @@ def export_pieces(pieces: Pieces, first: Mapping[str, np.ndarray], *, format: st
     has_targets = pieces.parts.step.learns_targets
     rows = export.raw_rows(first, preprocessing)
     inputs, _, _ = feed.sample(pieces.examples, len(next(iter(rows.values()))))
-    expected = export.predictions(model(inputs, training=False), preprocessing, has_targets=has_targets)
+    expected = export.predictions(export.outputs_of(model, inputs, format), preprocessing, has_targets=has_targets)
     path = export.write(export.portable(model, preprocessing, has_targets=has_targets), format, folder=folder)
-    return export.check(path, format, rows=rows, expected=expected)
+    sizes = export.sizes(expected, preprocessing, has_targets=has_targets)
+    return export.check(path, format, rows=rows, expected=expected, sizes=sizes)
 
 
 def predict(

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.directions import higher_is_better
-from tfrun.config.earlier_runs import SCHEDULE_END, schedule_end
+from tfrun.config.earlier_runs import OFFSETS, SCHEDULE_END, offsets, schedule_end
 from tfrun.config.settings import Settings
 from tfrun.engine.building import devices
 from tfrun.errors import DivergedError, Interrupted, ResourceError, TfrunError
@@ -49,7 +49,8 @@ def first_fields(
         import_seconds: how long TensorFlow's import took.
     """
     fields = new_fields(settings, folder, catalog=catalog, overrides=overrides) | dict(before or {})
-    fields |= {"status": "running", "ended": None, "error": None, SCHEDULE_END: schedule_end(before)}
+    fields |= {"status": "running", "ended": None, "error": None}
+    fields |= {SCHEDULE_END: schedule_end(before), OFFSETS: offsets(before)}
     fields |= {"versions": provenance.versions(), "git": provenance.git()}
     if before is not None:
         resumed = {"at": now(), "step": fields["step"], "overrides": list(overrides)}
@@ -75,6 +76,7 @@ def new_fields(settings: Settings, folder: RunFolder, *, catalog: Catalog, overr
         "best": {},
         "higher_is_better": higher_is_better(settings.metric, catalog),
         SCHEDULE_END: schedule_end(None),
+        OFFSETS: offsets(None),
         "timing": {},
         "engine": {},
         "groups": [],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +19,7 @@ class EpochMetrics:
         metrics: Keras metrics.
         targets: each target's scale, by the model's output that predicts it.
         outputs: the model's output that each metric measures; None if all measure the main one.
+        rounding: names of the metrics that can't compute in float64, which a target far from 0 needs.
 
     Attributes:
         loss_mean: the mean of the losses so far.
@@ -27,11 +28,17 @@ class EpochMetrics:
     """
 
     def __init__(
-        self, metrics: Sequence[Any], targets: Mapping[str, TargetScale], *, outputs: Sequence[str] | None = None
+        self,
+        metrics: Sequence[Any],
+        targets: Mapping[str, TargetScale],
+        *,
+        outputs: Sequence[str] | None = None,
+        rounding: Collection[str] = (),
     ):
         self.loss_mean = keras.metrics.Mean("loss")
         self.metrics = list(metrics)
         self.outputs = list(outputs or [MAIN_OUTPUT] * len(self.metrics))
+        self.rounding = rounding
         self._targets = targets
 
     @property
@@ -55,8 +62,20 @@ class EpochMetrics:
         for metric, name in zip(self.metrics, self.outputs, strict=True):
             if name not in restored:
                 scale = self._targets.get(name, self._targets[MAIN_OUTPUT])
-                restored[name] = scale.restore(of_output(y, name)), scale.restore(of_output(y_pred, name))
-            metric.update_state(*restored[name], sample_weight=weights)
+                restored[name] = restore(scale, of_output(y, name)), restore(scale, of_output(y_pred, name))
+            pair = restored[name]
+            if metric.name in self.rounding:
+                pair = tf.cast(pair[0], keras.config.floatx()), tf.cast(pair[1], keras.config.floatx())
+            metric.update_state(*pair, sample_weight=weights)
+
+
+def restore(scale: TargetScale, values: Any) -> tf.Tensor:
+    """Returns scaled targets or predictions in the target's own unit, with all digits that their differences need."""
+    if scale.needs_float64:
+        values = tf.cast(values, tf.float64)
+    elif scale != TargetScale() and values.dtype in (tf.float16, tf.bfloat16):
+        values = tf.cast(values, tf.float32)
+    return scale.restore(values)
 
 
 def read_and_reset(metrics: Sequence[keras.metrics.Metric]) -> tf.Tensor:

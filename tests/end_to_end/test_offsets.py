@@ -1,0 +1,99 @@
+"""Numbers far from 0, as Unix seconds are: a run on them is as good as one on the same numbers near 0."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrun import cli
+
+FAR = 1_700_000_000
+# A metric of Keras' kind, and a function whose constant is a float32.
+METRICS = """
+import keras
+import tensorflow as tf
+from tfrun import register
+
+
+@register.metric("keras_mae")
+class KerasMae(keras.metrics.MeanAbsoluteError):
+    def __init__(self, name="keras_mae", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+
+
+@register.metric("mean_error")
+def mean_error(y_true, y_pred):
+    return tf.reduce_mean(y_pred - y_true, axis=-1)
+
+
+@register.metric("single")
+def single(y_true, y_pred):
+    return tf.reduce_mean(tf.constant([1.0]) * tf.abs(y_pred - y_true), axis=-1)
+"""
+WORDS = [
+    "data=csv", "data.target=y", "plugins=[far_metrics]", "model=linear", "trainer.compile=graph",
+    "trainer.deterministic=false", "trainer.max_epochs=3", "metric=[mae,rmse,mape,r2,keras_mae,mean_error,single]",
+]  # fmt: skip
+
+
+def train(folder: Path, offset: int) -> Path:
+    lines = [f"{offset + k},{offset + k * 0.5 + (k % 5) / 10:.1f}" for k in range(600)]
+    (folder / f"{offset}.csv").write_text("\n".join(["t,y", *lines]) + "\n")
+    assert cli.main([*WORDS, f"data.path={folder}/{offset}.csv", f"output_root={folder}/{offset}"]) == 0
+    (run,) = folder.glob(f"{offset}/outputs/*/*")
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Returns a run near 0 and one far from it."""
+    folder = tmp_path_factory.mktemp("offsets")
+    (folder / "far_metrics.py").write_text(METRICS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))
+        return {offset: train(folder, offset) for offset in (0, FAR)}
+
+
+def metrics(run: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((run / "run.json").read_text())["metrics"]
+    return values
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_metrics_are_those_of_the_same_numbers_near_0(split: str, runs: dict[int, Path]) -> None:
+    near, far = metrics(runs[0]), metrics(runs[FAR])
+    for name in ("loss", "mae", "rmse", "r2", "keras_mae", "mean_error"):
+        assert far[f"{split}/{name}"] == pytest.approx(near[f"{split}/{name}"], rel=1e-4, abs=1e-4), name
+    # of 1.7e9, which all targets are within 2e-7
+    assert far[f"{split}/mape"] == pytest.approx(100 * far[f"{split}/mae"] / FAR, rel=1e-5)
+
+
+def test_a_metric_that_cannot_compute_in_float64_is_warned_of(
+    runs: dict[int, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["resume", str(runs[FAR]), "trainer.max_epochs=4"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "warning: metric.single: can't compute in float64" in out
+    assert out.count("can't compute in float64") == 1
+
+
+def test_an_export_takes_and_gives_all_digits(runs: dict[int, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", str(runs[FAR]), "format=saved_model"]) == 0
+    assert "t: float64 (batch, 1), nan for empty" in capsys.readouterr().out
+    model = tf.saved_model.load(str(runs[FAR] / "export" / "saved_model"))
+    y = model.serve({"t": tf.constant(FAR + np.arange(3.0)[:, None], tf.float64)})
+    assert y.dtype == tf.float64
+    first, second = np.diff(y[:, 0])  # one second, on a line; its slope is 0.5
+    assert first == pytest.approx(second, rel=1e-4) and 0.4 < first < 0.7
+
+
+def test_a_format_without_float64_names_the_columns(runs: dict[int, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ai_edge_litert", reason="the extra litert isn't installed")
+    assert cli.main(["export", str(runs[FAR]), "format=litert"]) == 2
+    assert "can't compute in float64, which these need: t, the target. Use saved_model" in capsys.readouterr().err
