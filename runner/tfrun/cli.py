@@ -13,8 +13,10 @@ from typing import NoReturn
 
 from tfrun import __version__
 from tfrun.commands.command_line import CommandLine, Flags
+from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
 from tfrun.errors import ConfigError, Interrupted, TfrunError, near_miss
+from tfrun.files.masking import masked
 
 # Each is a file in `tfrun.commands`.
 COMMANDS = ("train", "resume", "evaluate", "predict", "export", "compare", "list", "show", "check")
@@ -47,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(list(sys.argv[1:] if argv is None else argv))
     except TfrunError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            traceback.print_exc()
-        print(f"tfrun: {'' if isinstance(error, Interrupted) else 'error: '}{error}", file=sys.stderr)
+            print(masked(traceback.format_exc()), end="", file=sys.stderr)
+        print(f"tfrun: {'' if isinstance(error, Interrupted) else 'error: '}{masked(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("tfrun: interrupted", file=sys.stderr)
@@ -57,11 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
-        traceback.print_exc()
+        print(masked(traceback.format_exc()), end="", file=sys.stderr)
         return 1
 
 
 def _main(argv: list[str]) -> int:
+    for word in argv:
+        if not is_text(word):
+            raise ConfigError(f"the command line must be in UTF-8. Received: {os.fsencode(word)!r}")
     command, rest = _split_command(argv)
     args = _parser().parse_intermixed_args(rest)
     if args.version:

@@ -99,6 +99,7 @@ IMPORTED = [
     ("Hydra", "hydra._internal.config_repository", "IConfigRepository"),
     ("Hydra", "hydra._internal.config_search_path_impl", "ConfigSearchPathImpl"),
     ("Hydra", "hydra._internal.core_plugins.basic_sweeper", "BasicSweeper"),
+    ("Hydra", "hydra._internal.core_plugins.file_config_source", "FileConfigSource"),
     ("Hydra", "hydra._internal.hydra", "Hydra"),
     ("Hydra", "hydra._internal.sources_registry", "SourcesRegistry"),
     ("Hydra", "hydra._internal.utils", "get_args_parser"),

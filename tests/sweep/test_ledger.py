@@ -57,6 +57,28 @@ def test_a_file_that_is_no_ledger(tmp_path: Path, content: bytes) -> None:
         Ledger(tmp_path).read()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"trial": 0, "state": "runn',  # cut in the middle of the file
+        b'{"trial": "zero", "state": "running"}',
+        b'{"trial": 0, "state": "waiting", "overrides": 3}',
+        b'{"sweep": {"overrides": "seed=1,2"}}',
+        b'{"epoch": 1, "val/loss": 0.5}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_damaged_line_is_named(tmp_path: Path, line: bytes) -> None:
+    begin(tmp_path)
+    path = tmp_path / "trials.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([*lines[:2], line + b"\n", *lines[2:]])
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=rf"{path}:3: not a line of .* tfrun resume {tmp_path}/<number>") as error:
+        Ledger(tmp_path).read()
+    assert len(str(error.value)) < 500 and path.read_bytes() == damaged
+
+
 def test_a_ledger_without_a_header(tmp_path: Path) -> None:
     Ledger(tmp_path).add([(0, ["seed=1"])])
     with pytest.raises(CheckpointError, match='has no {"sweep": …} line'):

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +15,6 @@ from tfrun.sweep.optuna_study import Studies, parse_constraint
 from tfrun.sweep.space import Dimension, Space
 from tfrun.sweep.sweep_settings import SearchSettings
 
-PROGRAMS_OF_DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # it keeps the server off the PATH
 DEFAULTS = SearchSettings(
     n_trials=6,
     sampler="tpe",
@@ -127,43 +118,6 @@ def test_the_distance_from_a_constraint(text: str, value: float, expected: float
 def test_what_is_no_constraint(text: str) -> None:
     with pytest.raises(ConfigError, match="must be like 'val/mae < 50000'. Received"):
         parse_constraint(text)
-
-
-@pytest.fixture
-def postgresql(tmp_path: Path) -> Iterator[str]:
-    """The address of a server that listens only on loopback."""
-    path = os.pathsep.join([os.environ["PATH"], *map(str, PROGRAMS_OF_DEBIAN)])
-    initdb, postgres = shutil.which("initdb", path=path), shutil.which("postgres", path=path)
-    if initdb is None or postgres is None:
-        pytest.skip("PostgreSQL's server isn't installed")
-    pytest.importorskip("psycopg")
-    # it refuses to run as root
-    user: dict[str, str] = {"user": "nobody"} if os.geteuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="pg"))
-    if user:
-        shutil.chown(folder, "nobody")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **user}
-    subprocess.run([initdb, "-D", folder / "data", "-A", "trust", "-U", "tf"], check=True, **quiet)
-    options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-    server = subprocess.Popen([postgres, "-D", folder / "data", *options], **quiet)
-    try:
-        import psycopg
-
-        address = f"postgresql://tf@127.0.0.1:{port}/postgres"
-        for _ in range(100):
-            try:
-                psycopg.connect(address).close()
-                break
-            except psycopg.OperationalError:
-                time.sleep(0.1)
-        yield address
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(timeout=30)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_two_machines_share_a_study_in_postgresql(tmp_path: Path, postgresql: str) -> None:

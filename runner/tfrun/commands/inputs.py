@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from tfrun.commands.command_line import CommandLine
+from tfrun.config import yaml_files
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Composed, Configs, open_configs
 from tfrun.config.cross_checks import check_task
@@ -98,7 +98,7 @@ def open_run(command_line: CommandLine, command: str) -> ExistingRun:
         raise ConfigError(f"{command}: needs one run folder, outputs/<name>/<date>_<time>_<id>. Received: {paths}")
     folder = runs.open_run(paths[0])
     try:
-        config = fill_in(plain(OmegaConf.load(folder.config_yaml)))
+        config = fill_in(plain(yaml_files.load_config(folder.config_yaml)))
     except (YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{folder.config_yaml}: can't be read as a config: {reason}") from error

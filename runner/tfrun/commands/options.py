@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tfrun.config import yaml_files
 from tfrun.config.catalog import Component
 from tfrun.config.catalog_source import KIND_OF_GROUP
 from tfrun.config.compose import Configs
 from tfrun.config.registry import KINDS
 from tfrun.config.settings import SECTIONS
+from tfrun.errors import ConfigError
 
 
 def groups_and_kinds(configs: Configs) -> list[str]:
@@ -43,7 +45,10 @@ def summary(configs: Configs, group: str, *, name: str) -> str:
     """Returns the first line of a YAML file's comment, or of a component's documentation."""
     file = find_file(configs, group, name=name)
     if file is not None:
-        comments = re.findall(r"^#\s*([^@\s].*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+        try:
+            comments = re.findall(r"^#\s*([^@\s].*)$", yaml_files.read_text(file), re.MULTILINE)
+        except ConfigError as error:  # the others can be listed
+            return str(error)
         return comments[0] if comments else str(file)
     component = find_component(configs, group, name=name)
     if component is not None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
+
 from hydra.types import RunMode
 
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import compose
 from tfrun.config.sources import Sources
-from tfrun.errors import ConfigError
+from tfrun.errors import CheckpointError, ConfigError
+from tfrun.files.masking import is_masked
 from tfrun.files.runs import RunFolder
 
 
@@ -20,16 +24,31 @@ def run(command_line: CommandLine, folder: RunFolder) -> int:
     if any(value not in ("true", "false") for value in retry):
         raise ConfigError(f"retry: must be true or false. Received: {retry[-1]!r}")
     for word in command_line.settings:
-        if not word.startswith(("hydra.launcher.", "hydra.sweeper.n_trials=")):
+        if not word.startswith(("hydra.launcher.", "hydra.sweeper.n_trials=", "hydra.sweeper.storage=")):
             raise ConfigError(
                 f"{word.partition('=')[0]}: a sweep is resumed with its own config; only hydra.launcher.*, retry=true "
-                "and a search's hydra.sweeper.n_trials may be given. "
+                "and a search's hydra.sweeper.n_trials and hydra.sweeper.storage may be given. "
                 f"More jobs: tfrun -m ... sweep.extend={folder.path}. Received: {word!r}"
             )
     from tfrun.sweep import ledger, multirun
 
     header, _ = ledger.Ledger(folder.path).read()
+    missing = [key for key in ("overrides", "swept", "sources", "threads") if key not in header]
+    if missing or not header["sources"].keys() <= {field.name for field in fields(Sources)}:
+        raise CheckpointError(f"{folder.path}: its ledger is another program's or version's. Missing: {missing}")
     words = (*header["overrides"], *command_line.settings)
+    _check_masked(words, folder)
     original = CommandLine(words, command_line.flags, Sources(**header["sources"]))
     configs, composed = compose(original, RunMode.MULTIRUN)
     return multirun.resume(configs, composed, folder=folder, retry=retry[-1:] == ["true"])
+
+
+def _check_masked(words: Sequence[str], folder: RunFolder) -> None:
+    """Raises ConfigError if the sweep began with an address whose user and password were not written down."""
+    values = {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in words)}
+    for key, value in values.items():
+        if key.startswith("hydra.") and is_masked(value):
+            raise ConfigError(
+                f"{key}: {folder.path} has the address without user and password. Give it again, for example "
+                f"{key}='${{oc.env:DATABASE}}'. Received: {value!r}"
+            )

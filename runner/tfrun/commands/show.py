@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.options import find_component, find_file, groups_and_kinds, names_in, summary
+from tfrun.config import yaml_files
 from tfrun.config.catalog import NOT_LITERAL, Component, Param
 from tfrun.config.compose import Configs, open_configs
 from tfrun.errors import ConfigError, unknown
@@ -37,7 +38,7 @@ def show_text(configs: Configs, word: str) -> str:
         raise unknown(group, "option", name=name, known=names)
     file = find_file(configs, group, name=name)
     if file is not None:
-        return f"# {file}\n{file.read_text(encoding='utf-8').rstrip()}"
+        return f"# {file}\n{yaml_files.read_text(file).rstrip()}"
     component = find_component(configs, group, name=name)
     if component is not None:
         return _component_text(component)

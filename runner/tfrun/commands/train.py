@@ -13,6 +13,7 @@ from tfrun.config.compose import Composed
 from tfrun.errors import ConfigError, ResourceError
 from tfrun.files import runs
 from tfrun.files.disk import write_atomically
+from tfrun.files.masking import masked
 from tfrun.files.runs import RunFolder
 
 
@@ -70,7 +71,8 @@ def _write_config(folder: RunFolder, composed: Composed) -> None:
     try:
         (folder.path / ".hydra").mkdir(exist_ok=True)
         for name, content in files.items():
-            write_atomically(folder.path / name, OmegaConf.to_yaml(content))
+            text = OmegaConf.to_yaml(content)
+            write_atomically(folder.path / name, masked(text) if name == ".hydra/hydra.yaml" else text)
     except OSError as error:
         folder.discard()
         raise ResourceError(f"{folder.path}: can't be written: {error.strerror}") from error

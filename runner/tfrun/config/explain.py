@@ -27,14 +27,14 @@ def explain(error: Exception, groups: Sequence[str] = ()) -> ConfigError:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return ConfigError(f"{mark.name}:{mark.line + 1}: not valid YAML: {error.problem}")
+    if isinstance(error, yaml.reader.ReaderError):
+        return ConfigError(f"{error.name}: not valid YAML: {error.reason} at character {error.position + 1}")
     if isinstance(error, OmegaConfBaseException):
         if re.match("Key '.+' (is )?not in ", str(error.msg)) and isinstance(error.parent_node, DictConfig):
             where, _, name = str(error.full_key).rpartition(".")
             return unknown(where, "key", name=name, known=[key for key in map(str, error.parent_node) if key[0] != "_"])
         text = str(error.msg or error).partition("\n")[0]
         return ConfigError(f"{error.full_key}: {text}" if error.full_key else text)
-    if isinstance(error, UnicodeDecodeError):
-        return ConfigError(f"a YAML file is not in UTF-8: {error}")
     return ConfigError(_one_line(str(error), groups))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -16,10 +17,11 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.plugins.config_source import ConfigSource
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
+from tfrun.config import yaml_files
 from tfrun.errors import private_imports, private_name
 
 with private_imports("Hydra"):
@@ -27,6 +29,7 @@ with private_imports("Hydra"):
     from hydra._internal.config_repository import IConfigRepository
     from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra._internal.core_plugins.file_config_source import FileConfigSource as HydraFiles
     from hydra._internal.hydra import Hydra
     from hydra._internal.sources_registry import SourcesRegistry
     from hydra._internal.utils import get_args_parser
@@ -61,6 +64,21 @@ HYDRA_METHODS = (
 REPOSITORY_METHODS = ("get_group_options", "get_sources", "group_exists", "load_config")
 
 
+class FileConfigSource(HydraFiles):
+    """Reads YAML files as `yaml_files` does, instead of as they are. It has the name of Hydra's class.
+
+    The public `ConfigSource` would leave it to us how Hydra finds files in folders. In the processes of its launchers
+    Hydra registers its own class once more, which is an error unless the one that is there has the same name.
+    """
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        file = Path(self.path) / self._normalize_file_name(config_path)
+        if not file.exists():
+            return super().load_config(config_path)  # raises Hydra's own error
+        header = self._get_header_dict(yaml_files.read_text(file)[:512])
+        return ConfigResult(self.provider, f"{self.scheme()}://{self.path}", yaml_files.load_config(file), header)
+
+
 def open_hydra(search_path: ConfigSearchPath) -> Hydra:
     """Returns Hydra, ready to compose configs from a search path.
 
@@ -68,6 +86,7 @@ def open_hydra(search_path: ConfigSearchPath) -> Hydra:
     """
     for name in HYDRA_METHODS:
         private_name(Hydra, name, library="Hydra", use="compose configs and to run sweeps")
+    add_config_source("file", FileConfigSource)
     Plugins.instance()  # the first call stores Hydra's own options, among them the one that the next line replaces
     # Hydra's option of this name takes texts only: null is an error there, and a list becomes a text.
     grid: dict[str, Any] = {

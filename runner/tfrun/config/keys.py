@@ -48,6 +48,23 @@ def flatten(config: Any, where: str = "") -> list[tuple[str, Any]]:
     return [leaf for key, value in config.items() for leaf in flatten(value, f"{where}.{key}" if where else str(key))]
 
 
+def is_text(value: str) -> bool:
+    """Returns whether a text can be written in UTF-8: no byte of another encoding, no half of a character."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def refuse_other_encodings(config: dict[str, Any]) -> None:
+    """Raises ConfigError if a text, from an environment variable for example, can't be written in UTF-8."""
+    for path, value in flatten(config):
+        for text in (path, *(value if isinstance(value, list) else [value])):
+            if isinstance(text, str) and not is_text(text):
+                raise ConfigError(f"{ascii(path)[1:-1]}: must be a text in UTF-8. Received: {ascii(text)}")
+
+
 def refuse_missing(config: dict[str, Any]) -> None:
     """Raises MissingValueError if any value is still `???`."""
     missing = [path for path, value in flatten(config) if value == "???"]

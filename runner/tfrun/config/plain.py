@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from tfrun.config import hydra_private
+from tfrun.config import hydra_private, yaml_files
+from tfrun.errors import ConfigError
 
 
 def plain(cfg: Any) -> dict[str, Any]:
@@ -33,8 +34,8 @@ def texts(value: Any) -> list[str]:
 def read_yaml(file: Path) -> dict[str, Any]:
     """Returns the mapping in a YAML file; an empty one if it can't be read: Hydra reads it again and complains."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, OSError):
+        content = yaml_files.load(file)
+    except (yaml.YAMLError, ConfigError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -9,7 +9,14 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.component_schema import component
 from tfrun.config.cross_checks import check_path, check_together
 from tfrun.config.directions import require_mode, with_mode
-from tfrun.config.keys import check_name, refuse_missing, refuse_unknown, require_mapping, unknown_key
+from tfrun.config.keys import (
+    check_name,
+    refuse_missing,
+    refuse_other_encodings,
+    refuse_unknown,
+    require_mapping,
+    unknown_key,
+)
 from tfrun.config.optimizer_schema import optimizer_groups
 from tfrun.config.settings import (
     COMPONENT_SECTIONS,
@@ -54,6 +61,7 @@ def build_settings(config: dict[str, Any], catalog: Catalog, *, overrides: Seque
     _refuse_chosen_by_name(overrides)
     check_path(config.get("data"), catalog)  # before missing values: a typo in the path is the likelier mistake
     refuse_missing(config)
+    refuse_other_encodings(config)
     fields: dict[str, Any] = {}
     for key in known:
         if key not in config and key not in OPTIONAL_SECTIONS:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tfrun.config import yaml_files
 from tfrun.config.catalog import Catalog, load_catalog
 from tfrun.config.cross_checks import is_comparable
 from tfrun.config.defaults import fill_in
@@ -197,13 +198,18 @@ def _read(path: str) -> list[Row]:
     if not folders:
         raise ConfigError(f"compare: there are no runs in {path}")
     rows = []
+    damaged: list[str] = []
     for folder in map(RunFolder, folders):
+        config = None
         try:
-            config = yaml.safe_load(folder.config_yaml.read_text())
-        except (OSError, yaml.YAMLError):  # a job of a sweep may have failed before it had one
-            config = None
+            if folder.config_yaml.exists():  # a job of a sweep may have failed before it had one
+                config = yaml_files.load(folder.config_yaml)
+        except (ConfigError, yaml.YAMLError) as error:
+            damaged.append(" ".join(str(error).split()))
         run = {"status": "failed", "metrics": {}, "best": {}, "timing": {}, "epoch": 0} | folder.read_run()
         rows.append(Row(folder, run, dict(flatten(fill_in(config) if isinstance(config, dict) else {}))))
     if not any("checkpoint.monitor" in row.config for row in rows):
-        raise ConfigError(f"compare: no run in {path} has a config that can be read")
+        raise ConfigError(damaged[0] if damaged else f"compare: no run in {path} has a config that can be read")
+    for text in damaged:
+        print(f"tfrun: warning: {text}", file=sys.stderr)
     return sorted(rows, key=lambda row: "checkpoint.monitor" not in row.config)

@@ -23,6 +23,7 @@ from tfrun.config.overrides import parse
 from tfrun.config.plain import plain, to_yaml
 from tfrun.config.schema import build_settings
 from tfrun.errors import ConfigError, DataError
+from tfrun.files.masking import masked_in
 from tfrun.sweep.jobs import Job, JobFolder, structure_of
 
 
@@ -137,7 +138,7 @@ class Composer:
             loader = self._configs.hydra.config_loader
             cfg = loader.load_sweep_config(self._sweep, self._configs.rewrite(typed))
             job: Any = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
-            hydra = job.pop("hydra")
+            hydra = masked_in(job.pop("hydra"))
             self._compositions[key] = _Composition(cfg, job, hydra)
         return self._compositions[key]
 

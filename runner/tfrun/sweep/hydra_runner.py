@@ -19,6 +19,7 @@ from tfrun.config.plain import plain, to_yaml
 from tfrun.config.schema import build_settings
 from tfrun.errors import Interrupted, SweepError
 from tfrun.files.disk import write_atomically
+from tfrun.files.masking import masked
 from tfrun.sweep.composer import Composer
 from tfrun.sweep.grid import Grid
 from tfrun.sweep.jobs import Job, JobFolder, structure_of
@@ -95,6 +96,7 @@ class HydraRunner:
                 config_name = self._configs.sources.config_name
                 self._configs.hydra.multirun(config_name, task, words, with_log_configuration=False)
         finally:
+            _mask_file(self._folder / "multirun.yaml")  # Hydra's own sweeper replaces ours
             _, trials = self._pool.ledger.read()
             self._pool.ledger.record_missing_ends(trials)
 
@@ -130,6 +132,7 @@ class JobTask:
         )
         try:
             write_atomically(folder.config_yaml, to_yaml(config))  # Hydra has written the others
+            _mask_file(folder.path / ".hydra" / "hydra.yaml")
             train(job, self.catalog)
         except Interrupted:
             raise
@@ -137,6 +140,12 @@ class JobTask:
             folder.write_error(overrides, error)
             raise SweepError(f"job {job.number} failed: {error}") from error
         return objective(folder.read_run())
+
+
+def _mask_file(path: Path) -> None:
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if masked(text) != text:
+        write_atomically(path, masked(text))
 
 
 def _jobs_of(source: Source) -> contextlib.AbstractContextManager[None]:

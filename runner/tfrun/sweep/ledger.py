@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tfrun.console import shown
 from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import disk
 from tfrun.files.runs import LEDGER, RunFolder, now
@@ -41,6 +42,9 @@ class Trial:
     state: str
     overrides: list[str]
     branch: dict[str, int] | None = None
+
+
+HEADER_KINDS = {"overrides": list, "swept": list, "sources": dict, "threads": int | None}
 
 
 class Ledger:
@@ -86,18 +90,17 @@ class Ledger:
         trials: dict[int, Trial] = {}
         try:
             lines = self._path.read_bytes().split(b"\n")[:-1]
-            for line in lines:
-                entry = json.loads(line)
-                if "sweep" in entry:
-                    header |= entry["sweep"]
-                    continue
-                number = entry["trial"]
-                known = trials.get(number)
-                overrides = entry.get("overrides") or (known.overrides if known else [])
-                branch = entry.get("branch") or (known.branch if known else None)
-                trials[number] = Trial(number, str(entry["state"]), [str(text) for text in overrides], branch)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{self._path}: can't be read as a sweep's ledger: {error}") from error
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: can't be read: {error.strerror}") from error
+        for count, line in enumerate(lines, start=1):
+            try:
+                _read_line(line, header, trials=trials)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                text = line[:60].decode(errors="replace")
+                raise CheckpointError(
+                    f"{self._path}:{count}: not a line of a sweep's ledger. Received: {text!r}. Without it the sweep "
+                    f"can't be resumed, but its jobs can: tfrun resume {shown(self._folder)}/<number>"
+                ) from None
         if not header:
             raise CheckpointError(f'{self._path}: has no {{"sweep": …}} line')
         return header, [trials[number] for number in sorted(trials)]
@@ -125,3 +128,21 @@ class Ledger:
             except OSError:
                 file.truncate(size)  # don't leave a half line
                 raise
+
+
+def _read_line(line: bytes, header: dict[str, Any], *, trials: dict[int, Trial]) -> None:
+    """Adds what a line says to the header or to the trials. Raises ValueError or another error if it says nothing."""
+    entry = json.loads(line)
+    if "sweep" in entry:
+        for key, kind in HEADER_KINDS.items():
+            if key in entry["sweep"] and not isinstance(entry["sweep"][key], kind):
+                raise ValueError(key)
+        header |= entry["sweep"]
+        return
+    number = entry["trial"]
+    known = trials.get(number)
+    overrides = entry.get("overrides") or (known.overrides if known else [])
+    branch = entry.get("branch") or (known.branch if known else None)
+    if not isinstance(number, int) or not isinstance(overrides, list) or not isinstance(branch, dict | None):
+        raise ValueError(number)
+    trials[number] = Trial(number, str(entry["state"]), [str(text) for text in overrides], branch)

@@ -23,6 +23,7 @@ from tfrun.console import Terminal, say, shown
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
 from tfrun.files import runs
 from tfrun.files.disk import write_atomically
+from tfrun.files.masking import masked
 from tfrun.files.runs import RunFolder
 from tfrun.load_engine import engine
 from tfrun.sweep.composer import Composer
@@ -71,7 +72,7 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
             header, trials = ledger.read()
             source = source.extending(header["swept"], trials)
         _write_header(configs, sweep, ledger=ledger, composer=source.composer)
-        write_atomically(folder.path / "multirun.yaml", OmegaConf.to_yaml(sweep.cfg))
+        write_atomically(folder.path / "multirun.yaml", masked(OmegaConf.to_yaml(sweep.cfg)))
         try:
             source.begin(folder.path, ledger)
         except TfrunError:
@@ -170,7 +171,7 @@ def _write_header(configs: Configs, sweep: Composed, *, ledger: Ledger, composer
     """Writes the command of the sweep and the keys that differ between its jobs, which `resume` needs."""
     ledger.write_header(
         {
-            "overrides": [*hydra_words(sweep.cfg), *task_words(sweep.cfg)],
+            "overrides": [*map(masked, hydra_words(sweep.cfg)), *task_words(sweep.cfg)],
             "swept": sorted(composer.swept),
             "sources": asdict(configs.sources),
             "threads": composer.threads,

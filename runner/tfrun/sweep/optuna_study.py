@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tfrun.errors import ConfigError, TfrunError, unknown
+from tfrun.errors import CheckpointError, ConfigError, TfrunError, unknown
 from tfrun.files.disk import refuse_link
+from tfrun.files.masking import masked, without_secrets
 from tfrun.sweep import optuna_private
 from tfrun.sweep.space import Space
 from tfrun.sweep.sweep_settings import SearchSettings
@@ -79,15 +80,17 @@ class Studies:
             raise ConfigError(f"hydra.sweeper.sampler: {_one_line(error)}") from error
         return cls(settings, make_sampler, _pruner(settings, max_epochs))
 
-    def open(self, folder: Path, directions: list[Direction]) -> Any:
+    def open(self, folder: Path, directions: list[Direction], *, is_resumed: bool = False) -> Any:
         """Returns the study of the sweep in `folder`; it is created if it doesn't exist.
 
         Args:
             folder: the sweep's folder.
             directions: one for each objective.
+            is_resumed: whether the sweep has trials already; then the study must exist.
 
         Raises:
             ConfigError: the study has other objectives, or its storage can't be used.
+            CheckpointError: the study of a sweep that is resumed isn't there.
             ResourceError: its file is a link.
         """
         import optuna
@@ -95,12 +98,14 @@ class Studies:
         refuse_link(folder / "study.db")
         place = self.settings.storage or f"sqlite:///{folder / 'study.db'}"
         try:
+            name, storage = self.settings.study_name or folder.name, optuna.storages.get_storage(_storage(place))
+            if is_resumed and name not in optuna.get_all_study_names(storage):
+                raise CheckpointError(
+                    f"hydra.sweeper.storage: {masked(place)!r} has no study {name!r}, which knows the results of "
+                    f"{folder}. Give the storage that has it: hydra.sweeper.storage=<address>"
+                )
             study = optuna.create_study(
-                storage=_storage(place),
-                pruner=self.pruner,
-                study_name=self.settings.study_name or folder.name,
-                directions=directions,
-                load_if_exists=True,
+                storage=storage, pruner=self.pruner, study_name=name, directions=directions, load_if_exists=True
             )
             if [direction.name.lower() for direction in study.directions] != directions:
                 raise ConfigError(f"the study {study.study_name!r} has other objectives: a new one needs another name")
@@ -108,10 +113,12 @@ class Studies:
         except TfrunError:
             raise
         except Exception as error:
-            reason = _one_line(error)
+            reason = without_secrets(_one_line(error), place)
             if isinstance(error, ImportError) and place.startswith("postgresql:"):
                 reason = "it needs psycopg. Install it with: pip install 'tfrun[postgresql]'"
-            raise ConfigError(f"hydra.sweeper.storage: {place!r} can't be used: {reason}") from error
+            # A traceback would print the library's own message as well.
+            cause = None if masked(place) != place else error
+            raise ConfigError(f"hydra.sweeper.storage: {masked(place)!r} can't be used: {reason}") from cause
         return study
 
     def _seed(self, folder: Path, num_trials: int) -> int:

@@ -111,7 +111,7 @@ class Search(Source):
         self._folder = folder
         self._ledger = ledger
         self._next_number = len(trials)
-        self._study = self._studies.open(folder, list(self._directions.values()))
+        self._study = self._studies.open(folder, list(self._directions.values()), is_resumed=bool(trials))
         self._check_space()
         jobs = {trial.number: self.composer(trial.overrides, trial.number).within(folder) for trial in trials}
         left_numbers = {trial.number for trial in left}

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from annotated_types import Ge, Gt, Le, MinLen
 from omegaconf import DictConfig, OmegaConf
 
+from tfrun.config.explain import USER_MISTAKES, explain
 from tfrun.config.settings import field_types
 from tfrun.config.types import check_value
 from tfrun.errors import ConfigError, unknown
@@ -74,7 +75,10 @@ def read_settings(node: DictConfig, kind: type[Kind], *, where: str) -> Kind:
     Raises:
         ConfigError: a key is unknown or missing, or a value has the wrong type.
     """
-    given: Any = OmegaConf.to_container(node, resolve=True)
+    try:
+        given: Any = OmegaConf.to_container(node, resolve=True)
+    except USER_MISTAKES as error:  # an environment variable that isn't set
+        raise explain(error) from error
     given.pop("_target_")
     types = field_types(kind)
     for key in given:

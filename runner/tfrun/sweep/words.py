@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from tfrun.config.compose import Configs
+from tfrun.config.explain import USER_MISTAKES, explain
 from tfrun.config.overrides import parse
 from tfrun.errors import ConfigError
 
@@ -44,11 +45,14 @@ def sweeper_params(sweep: DictConfig) -> dict[str, Any]:
     if not isinstance(node, DictConfig):
         raise ConfigError(f"hydra.sweeper.params: must be a mapping with the keys under it. Received: {node!r}")
     written: Any = OmegaConf.to_container(node, resolve=False)
-    resolved: Any = OmegaConf.to_container(node, resolve=True)
     params = {}
-    for key, value in resolved.items():
-        is_single = not isinstance(value, list | dict) and not _is_sweep(word(str(key), value))
-        params[str(key)] = written[key] if is_single else value
+    try:
+        resolved: Any = OmegaConf.to_container(node, resolve=True)
+        for key, value in resolved.items():
+            is_single = not isinstance(value, list | dict) and not _is_sweep(word(str(key), value))
+            params[str(key)] = written[key] if is_single else value
+    except USER_MISTAKES as error:
+        raise explain(error) from error
     return params
 
 

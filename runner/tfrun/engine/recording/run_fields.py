@@ -15,6 +15,7 @@ from tfrun.config.settings import Settings
 from tfrun.engine.building import devices
 from tfrun.errors import DivergedError, Interrupted, ResourceError, TfrunError
 from tfrun.files import provenance
+from tfrun.files.masking import masked_in
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder, now
 
@@ -67,7 +68,7 @@ def new_fields(settings: Settings, folder: RunFolder, *, catalog: Catalog, overr
         "status": "running",
         "started": now(),
         "ended": None,
-        "argv": sys.argv,
+        "argv": masked_in(sys.argv),
         "overrides": list(overrides),
         "seed": settings.seed,
         "epoch": 0,
