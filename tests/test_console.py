@@ -3,10 +3,11 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tfrun.console import is_live, library_output_to, short_names, shown
+from tfrun.console import is_live, library_output_to, prefix_warnings, short_names, shown
 
 
 def test_a_log_on_a_full_disk_loses_its_lines_alone(capfd: pytest.CaptureFixture[str]) -> None:
@@ -20,6 +21,14 @@ def test_what_libraries_log_goes_to_the_log(tmp_path: Path, capfd: pytest.Captur
         logging.getLogger("tfrun").warning("training goes on")
     assert (tmp_path / "log").read_text().endswith("WARNING tfrun: training goes on\n")
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_warning_before_there_is_a_log_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.lastResort, "formatter", None)
+    prefix_warnings()
+    logging.getLogger("tfrun.data").warning("%d rows are left out", 2)
+    assert capsys.readouterr().err == "warning: 2 rows are left out\n"
 
 
 def test_keys_are_shortened_as_far_as_they_differ() -> None:

@@ -15,6 +15,7 @@ from tfrun import __version__
 from tfrun.commands.command_line import CommandLine, Flags
 from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
+from tfrun.console import prefix_warnings
 from tfrun.errors import ConfigError, Interrupted, TfrunError, near_miss
 from tfrun.files.masking import masked
 
@@ -45,6 +46,7 @@ ACTIONS = ("hydra_help", "run", "multirun", "shell_completion", "cfg", "info")  
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code."""
+    prefix_warnings()
     try:
         return _main(list(sys.argv[1:] if argv is None else argv))
     except TfrunError as error:

@@ -61,15 +61,19 @@ def test_every_class_gets_a_training_row_for_any_seed() -> None:
     changed = 0
     for seed in range(30):
         splits = split_rows(100, **SPLIT | {"seed": seed})
-        covered = cover_classes(splits, {"kind": labels}, source="rows.csv")
+        covered, moved = cover_classes(splits, {"kind": labels}, source="rows.csv")
         assert 37 in covered["train"]
         assert sorted(np.concatenate(list(covered.values())).tolist()) == list(range(100))
         assert {name: len(rows) for name, rows in covered.items()} == {"train": 70, "val": 20, "test": 10}
         if 37 in splits["train"]:
             assert all(covered[name].tolist() == splits[name].tolist() for name in splits)
+            assert moved == ()
         else:
             changed += 1
             assert int((covered["train"] != splits["train"]).sum()) == 1
+            assert moved == (
+                "rows.csv: target 'kind': the split left no training row for class 'rare', so one was moved there",
+            )
     assert changed > 3
 
 
@@ -77,7 +81,7 @@ def test_classes_of_several_targets_are_covered_together() -> None:
     splits = {"train": np.arange(4), "val": np.array([4, 5]), "test": np.array([6])}
     first = np.array(["a", "a", "a", "b", "c", "a", "a"], dtype=object)
     second = np.array(["x", "x", "y", "x", "x", "z", "x"], dtype=object)
-    covered = cover_classes(splits, {"first": first, "second": second}, source="")
+    covered, _ = cover_classes(splits, {"first": first, "second": second}, source="")
     # c trades with the last row whose classes have others: 1 (3 is the only b, 2 the only y); z with 0 then
     assert covered["train"].tolist() == [5, 4, 2, 3]
     assert covered["val"].tolist() == [1, 0]
@@ -87,7 +91,7 @@ def test_classes_of_several_targets_are_covered_together() -> None:
 def test_a_row_that_limit_rows_leaves_out_is_taken_first() -> None:
     labels = np.array(["a", "a", "b", "b"], dtype=object)
     splits = {"train": np.array([0, 1]), "val": np.array([2]), "test": np.arange(0)}
-    covered = cover_classes(splits, {"kind": labels}, source="")
+    covered, _ = cover_classes(splits, {"kind": labels}, source="")
     assert covered["train"].tolist() == [0, 3]
     assert covered["val"].tolist() == [2]
 

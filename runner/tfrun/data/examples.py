@@ -33,6 +33,7 @@ class Examples:
         splits: "train", "val" and "test" -> row numbers, int32.
         preprocessing: fitted on the training rows.
         fingerprint: SHA-256 over the raw columns and the target.
+        moved: a sentence for each row that was moved to the training rows, where its class had none.
     """
 
     inputs: Any
@@ -41,6 +42,7 @@ class Examples:
     preprocessing: Preprocessing
     fingerprint: str
     weights: np.ndarray | None = None
+    moved: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -72,7 +74,7 @@ def prepare(table: Table, data: DataSettings, *, fitted: Preprocessing | None = 
         limit_rows=data.limit_rows,
     )
     labels = {name: target.values for name, target in table.targets.items() if target.task == "classification"}
-    splits = cover_classes(splits, labels, source=table.source)
+    splits, moved = cover_classes(splits, labels, source=table.source)
     digest = fingerprint(table)
     scale_target = data.target_scaling == "standard"
     preprocessing = fitted or fit(
@@ -81,7 +83,7 @@ def prepare(table: Table, data: DataSettings, *, fitted: Preprocessing | None = 
     examples = _examples(table, splits, preprocessing=preprocessing, digest=digest)
     if examples.weights is not None and not examples.weights[splits["train"]].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
-    return examples
+    return replace(examples, moved=moved)
 
 
 def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
@@ -107,9 +109,9 @@ def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Pre
 
 
 def warnings_of(examples: Examples) -> list[str]:
-    """Returns a warning for each target that isn't scaled and loses its digits in float32."""
+    """Returns warnings of rows that were moved, and of targets that aren't scaled and lose their digits in float32."""
     targets = examples.targets if isinstance(examples.targets, dict) else {MAIN_OUTPUT: examples.targets}
-    result = []
+    result = list(examples.moved)
     for name, values in targets.items():
         fitted = examples.preprocessing.targets[name]
         if fitted.task != "regression" or fitted.scale != TargetScale() or values.dtype != np.float32:

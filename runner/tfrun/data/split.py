@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 
 from tfrun.errors import DataError
-
-log = logging.getLogger(__name__)
 
 
 def split_rows(
@@ -41,8 +38,8 @@ def split_rows(
 
 def cover_classes(
     splits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], *, source: str
-) -> dict[str, np.ndarray]:
-    """Returns the splits with every class among the training rows; the same ones, if that is so already.
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Returns the splits with every class among the training rows, and a sentence for each row that was moved for it.
 
     A class without training rows gets one: it trades places with the last training row whose classes all have others.
 
@@ -55,6 +52,7 @@ def cover_classes(
         DataError: there are more classes than training rows.
     """
     changed = {name: rows.copy() for name, rows in splits.items()}
+    moved: list[str] = []
     counts = {name: Counter(labels[changed["train"]].tolist()) for name, labels in targets.items()}
     for name, labels in targets.items():
         missing = set(labels.tolist()) - counts[name].keys()
@@ -73,8 +71,10 @@ def cover_classes(
             _trade(changed, int(unused[0] if len(unused) else rows[0]), place=place)
             for other, its_labels in targets.items():
                 counts[other][its_labels[changed["train"][place]]] += 1
-            log.warning("%s: target %r: class %r is rare: a row was moved to the training rows", source, name, label)
-    return changed
+            moved.append(
+                f"{source}: target {name!r}: the split left no training row for class {label!r}, so one was moved there"
+            )
+    return changed, tuple(moved)
 
 
 def _replaceable(

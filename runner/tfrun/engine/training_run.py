@@ -39,6 +39,7 @@ from tfrun.engine.recording.tensorboard import summary_metrics
 from tfrun.engine.training import loop
 from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
+from tfrun.engine.verify.input_ranges import large_arrays, unscaled_images
 from tfrun.errors import CheckpointError, DivergedError, Interrupted
 from tfrun.files import checkpoints
 from tfrun.files.disk import write_atomically
@@ -225,11 +226,13 @@ class _Training:
             f"metric.{name}: can't compute in float64, and float32 has too few digits for a target so far from 0"
             for name in engine.pieces.parts.step.metrics.rounding
         ]
-        far = warnings_of(engine.pieces.examples)
-        for warning in [*devices.warnings(self._settings.trainer, self._settings.strategy), *far, *rounding, *lost]:
+        examples = engine.pieces.examples
+        of_data = [*warnings_of(examples), *unscaled_images(engine.pieces.parts.model, examples)]
+        of_devices = devices.warnings(self._settings.trainer, self._settings.strategy)
+        for warning in [*of_devices, *of_data, *rounding, *lost]:
             say(self._console, f"warning: {warning}")
         self._run.write()
-        write_atomically(self._folder.preprocessing_json, engine.pieces.examples.preprocessing.to_json())
+        write_atomically(self._folder.preprocessing_json, examples.preprocessing.to_json())
         log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])
         return record
 
@@ -275,6 +278,8 @@ class _Training:
         numbers = pieces.order.block(program.step, 1)
         cause = diagnosis.diagnose(pieces.parts.step, batch.data, batch=batch.rows, numbers=numbers)
         message = f"{error}. First not finite is {cause.tensor}; {_describe_rows(table, cause.rows)}"
+        for _, sentence in large_arrays(pieces.examples, numbers):
+            message = f"{message}; {sentence}"
         return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **cause._asdict())
 
     def _finish(self, engine: Engine, reason: loop.EndReason, *, status: str) -> None:

@@ -1,0 +1,54 @@
+"""Finds arrays whose numbers are so large that a model can hardly learn from them, such as images of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import keras
+import numpy as np
+
+from tfrun.data import arrays
+from tfrun.data.examples import Examples
+from tfrun.engine import private
+
+LARGE = 16.0  # standardized numbers, and images from 0 to 1, are smaller
+SAMPLE_ROWS = 256
+SCALING = (
+    keras.layers.Rescaling,
+    keras.layers.Normalization,
+    keras.layers.BatchNormalization,
+    keras.layers.LayerNormalization,
+)
+
+
+def large_arrays(examples: Examples, rows: np.ndarray) -> Iterator[tuple[str, str]]:
+    """Yields each array column that has large numbers in the given rows, and their range as a sentence with a remedy.
+
+    Args:
+        examples: the encoded rows.
+        rows: the numbers of the rows to look at.
+    """
+    for column in examples.preprocessing.arrays:
+        array = examples.inputs[column.name] if isinstance(examples.inputs, Mapping) else examples.inputs
+        values = arrays.take(array, rows, dtype=array.dtype)
+        low, high = float(values.min()), float(values.max())
+        largest = max(abs(low), abs(high))
+        if largest > LARGE:
+            yield (
+                column.name,
+                f"the values of {column.name!r} go from {low:g} to {high:g}, and the model takes them as they are. "
+                "Scale them in the file, or with model=sequential "
+                f"'model.layers=[{{name: Rescaling, scale: {1 / largest:.6g}}}, …]'",
+            )
+
+
+def unscaled_images(model: keras.Model, examples: Examples) -> list[str]:
+    """Returns a sentence for each column of images with large numbers, unless the model has a layer that scales.
+
+    Other arrays may be ids, which must be large.
+    """
+    if any(isinstance(layer, SCALING) for layer in private.layers_of(model)):
+        return []
+    images = {column.name for column in examples.preprocessing.arrays if len(column.shape) > 1}
+    rows = examples.splits["train"][:SAMPLE_ROWS]
+    return [sentence for name, sentence in large_arrays(examples, rows) if name in images]
