@@ -245,6 +245,17 @@ def test_a_private_name_is_found(line: str, tmp_path: Path) -> None:
     assert [*private_modules(file), *private_attributes(file)]
 
 
+def test_all_json_is_written_without_nan(root: Path) -> None:
+    """`json.dumps` writes NaN, which other programs can't read; only the hash of a checkpoint needs no file."""
+    found = [
+        f"{file.name}:{node.lineno}"
+        for file in [*files(root, PACKAGE), *files(root, "components")]
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("json.dumps", "json.dump")
+    ]
+    assert {line.partition(":")[0] for line in found} == {"strict_json.py", "checkpoints.py"} and len(found) == 3
+
+
 @pytest.mark.parametrize("wing", MIRRORED)
 def test_tests_mirror_the_modules(wing: str, root: Path) -> None:
     """`engine/training/loop.py` is tested in `tests/engine/training/test_loop.py`; no test file is of another name."""

@@ -1,7 +1,7 @@
 """Metrics for classification: y_true is (B, 1), y_pred are logits; sample_weight is (B,) or None.
 
 For two classes y_true is 0 or 1 and y_pred is (B, 1); for K > 2 classes y_true is the class number, and y_pred is
-(B, K). Σ runs over the rows and w is a row's weight.
+(B, K). Σ runs over the rows and w is a row's weight. Without a row that has a weight no metric is defined (NaN).
 """
 
 from __future__ import annotations
@@ -60,12 +60,11 @@ class Accuracy(keras.metrics.Metric):
         self.count.assign_add(tf.reduce_sum(weights))
 
     def result(self) -> tf.Tensor:
-        share = tf.math.divide_no_nan(tf.convert_to_tensor(self.correct), tf.convert_to_tensor(self.count))
-        return tf.cast(share, self.dtype)
+        return tf.cast(tf.convert_to_tensor(self.correct) / tf.convert_to_tensor(self.count), self.dtype)
 
 
 class HitsOver(keras.metrics.Metric):
-    """Σ w·[predicted 1 and y_true = 1] / Σ w·[a subclass's condition], or 0 if no row meets the condition.
+    """Σ w·[predicted 1 and y_true = 1] / Σ w·[a subclass's condition].
 
     For two classes.
     """
@@ -88,9 +87,11 @@ class HitsOver(keras.metrics.Metric):
         self.hits.assign_add(tf.reduce_sum(weights * labels * predicted))
         self.base.assign_add(tf.reduce_sum(weights * self.counted(labels, predicted)))
 
+    def share(self, hits: tf.Tensor, base: tf.Tensor) -> tf.Tensor:
+        raise NotImplementedError
+
     def result(self) -> tf.Tensor:
-        share = tf.math.divide_no_nan(tf.convert_to_tensor(self.hits), tf.convert_to_tensor(self.base))
-        return tf.cast(share, self.dtype)
+        return tf.cast(self.share(tf.convert_to_tensor(self.hits), tf.convert_to_tensor(self.base)), self.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "threshold": self.threshold}
@@ -101,7 +102,7 @@ class HitsOver(keras.metrics.Metric):
 class Precision(HitsOver):
     """Precision = Σ w·[predicted 1 and y_true = 1] / Σ w·[predicted 1], or 0 if no row is predicted 1.
 
-    For two classes.
+    For two classes. The 0 is that of Keras and scikit-learn: the model could have predicted otherwise.
 
     Args:
         threshold: a row is predicted 1 if its probability is above this.
@@ -116,11 +117,14 @@ class Precision(HitsOver):
     def counted(self, labels: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
         return predicted
 
+    def share(self, hits: tf.Tensor, base: tf.Tensor) -> tf.Tensor:
+        return tf.math.divide_no_nan(hits, base)
+
 
 @register.metric("recall")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class Recall(HitsOver):
-    """Recall = Σ w·[predicted 1 and y_true = 1] / Σ w·[y_true = 1], or 0 if no row is 1.
+    """Recall = Σ w·[predicted 1 and y_true = 1] / Σ w·[y_true = 1], not defined (NaN) if no row is 1.
 
     For two classes.
 
@@ -130,12 +134,16 @@ class Recall(HitsOver):
 
     task = "classification"
     higher_is_better = True
+    undefined_if = "no row is of the second class"
 
     def __init__(self, threshold: Annotated[float, Ge(0), Lt(1)] = 0.5, name: str = "recall", dtype: Any = None):
         super().__init__(threshold=threshold, name=name, dtype=dtype)
 
     def counted(self, labels: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
         return labels
+
+    def share(self, hits: tf.Tensor, base: tf.Tensor) -> tf.Tensor:
+        return hits / base
 
 
 @register.metric("auc")
@@ -144,7 +152,7 @@ class AUC(keras.metrics.Metric):
     """AUC = P(p₁ > p₀) + P(p₁ = p₀)/2 for a random row of class 1 and one of class 0: the area under the ROC curve.
 
     For two classes. Probabilities are counted in bins of equal width, and two rows in the same bin count as equal, so
-    that the state has a fixed size. The result is 0 if one of the classes has no row.
+    that the state has a fixed size. It is not defined (NaN) if one of the classes has no row.
 
     Source: Hanley and McNeil, "The meaning and use of the area under a ROC curve", 1982.
 
@@ -154,6 +162,7 @@ class AUC(keras.metrics.Metric):
 
     task = "classification"
     higher_is_better = True
+    undefined_if = "one of the two classes has no row"
 
     def __init__(self, num_bins: Annotated[int, Gt(1)] = 1000, name: str = "auc", dtype: Any = None):
         super().__init__(name=name, dtype=dtype)
@@ -172,7 +181,7 @@ class AUC(keras.metrics.Metric):
         below = tf.cumsum(negatives, exclusive=True)
         wins = tf.reduce_sum(positives * (below + 0.5 * negatives))
         pairs = tf.reduce_sum(positives) * tf.reduce_sum(negatives)
-        return tf.cast(tf.math.divide_no_nan(wins, pairs), self.dtype)
+        return tf.cast(wins / pairs, self.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_bins": self.num_bins}
@@ -184,7 +193,7 @@ class FBeta(keras.metrics.Metric):
     """F_β = (1 + β²)·TP / ((1 + β²)·TP + β²·FN + FP): the weighted harmonic mean of precision P and recall R.
 
     For two classes. TP, FN and FP are the total weights of the rows that are 1 and predicted 1, 1 and predicted 0, and
-    0 and predicted 1; the result is 0 if there are no such rows.
+    0 and predicted 1. It is not defined (NaN) if no row is 1.
 
     Source: van Rijsbergen, "Information retrieval", 1979, chapter 7.
 
@@ -195,6 +204,7 @@ class FBeta(keras.metrics.Metric):
 
     task = "classification"
     higher_is_better = True
+    undefined_if = "no row is of the second class"
 
     def __init__(
         self,
@@ -221,7 +231,8 @@ class FBeta(keras.metrics.Metric):
     def result(self) -> tf.Tensor:
         square = tf.cast(self.beta, tf.float64) ** 2
         hits, positives, predicted = map(tf.convert_to_tensor, (self.hits, self.positives, self.predicted))
-        return tf.cast(tf.math.divide_no_nan((1.0 + square) * hits, square * positives + predicted), self.dtype)
+        share = (1.0 + square) * hits / (square * positives + predicted)
+        return tf.cast(tf.where(positives > 0, share, np.nan), self.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "beta": self.beta, "threshold": self.threshold}
@@ -267,7 +278,7 @@ class CalibrationError(keras.metrics.Metric):
 
     def result(self) -> tf.Tensor:
         total = tf.reduce_sum(tf.abs(tf.convert_to_tensor(self.gaps)))
-        return tf.cast(tf.math.divide_no_nan(total, tf.convert_to_tensor(self.count)), self.dtype)
+        return tf.cast(total / tf.convert_to_tensor(self.count), self.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_bins": self.num_bins}
@@ -307,12 +318,12 @@ class ConfusionMatrix(keras.metrics.Metric):
 
     def result(self) -> tf.Tensor:
         if self.counts is None:
-            return tf.zeros([], self.dtype)
+            return tf.constant(np.nan, self.dtype)
         counts = tf.convert_to_tensor(self.counts)
         class_totals = tf.reduce_sum(counts, axis=1)
         recalls = tf.math.divide_no_nan(tf.linalg.diag_part(counts), class_totals)
         num_present = tf.reduce_sum(tf.cast(class_totals > 0, recalls.dtype))
-        return tf.cast(tf.math.divide_no_nan(tf.reduce_sum(recalls), num_present), self.dtype)
+        return tf.cast(tf.reduce_sum(recalls) / num_present, self.dtype)
 
     def matrix(self) -> np.ndarray:
         """Returns C, (K, K) float64; the engine plots it."""

@@ -1,6 +1,7 @@
 """Metrics for regression: y_true and y_pred are (B, 1) in the target's unit; sample_weight is (B,) or None.
 
-Σ runs over the rows, w is a row's weight and e = y_pred − y_true.
+Σ runs over the rows, w is a row's weight and e = y_pred − y_true. Without a row that has a weight no metric is defined
+(NaN).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from annotated_types import Gt
 
@@ -23,7 +25,7 @@ def _weights(sample_weight: Any, like: tf.Tensor) -> tf.Tensor:
 
 
 class MeanOfErrors(keras.metrics.Metric):
-    """Σ w·value(y, ŷ) / Σ w, where a subclass defines the value of a row; 0 before the first row."""
+    """Σ w·value(y, ŷ) / Σ w, where a subclass defines the value of a row."""
 
     task = "regression"
     higher_is_better = False
@@ -43,7 +45,7 @@ class MeanOfErrors(keras.metrics.Metric):
         self.count.assign_add(tf.reduce_sum(weights))
 
     def mean(self) -> tf.Tensor:
-        return tf.math.divide_no_nan(tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count))
+        return tf.convert_to_tensor(self.total) / tf.convert_to_tensor(self.count)
 
     def result(self) -> tf.Tensor:
         return tf.cast(self.mean(), self.dtype)
@@ -175,4 +177,5 @@ class R2(keras.metrics.Metric):
     def result(self) -> tf.Tensor:
         errors, spread = tf.convert_to_tensor(self.errors), tf.convert_to_tensor(self.spread)
         constant = tf.where(errors > 0, tf.zeros_like(errors), tf.ones_like(errors))
-        return tf.cast(tf.where(spread > 0, 1.0 - tf.math.divide_no_nan(errors, spread), constant), self.dtype)
+        r2 = tf.where(spread > 0, 1.0 - tf.math.divide_no_nan(errors, spread), constant)
+        return tf.cast(tf.where(tf.convert_to_tensor(self.count) > 0, r2, np.nan), self.dtype)

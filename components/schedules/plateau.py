@@ -19,6 +19,8 @@ class Plateau:
     The factor, the best value and the number of epochs since are saved in checkpoints, so a resumed run continues as if
     it had not been interrupted.
 
+    A value that isn't a finite number isn't defined, and no improvement.
+
     Source: `ReduceLROnPlateau` of Keras; He et al., "Deep residual learning", 2015, section 3.4, where it is done by
     hand.
 
@@ -62,7 +64,7 @@ class Plateau:
         """Updates the factor from an epoch's values, scalars by name; called inside the compiled program."""
         value = self.sign * values[self.monitor]
         factor = tf.convert_to_tensor(self.factor)
-        better = value < tf.convert_to_tensor(self.best) - self.min_delta
+        better = tf.math.is_finite(value) & (value < tf.convert_to_tensor(self.best) - self.min_delta)
         wait = tf.where(better, 0, self.wait + 1)
         is_over = wait >= self.patience
         self.best.assign(tf.where(better, value, self.best))

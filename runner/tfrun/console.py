@@ -12,6 +12,8 @@ from typing import TextIO
 
 from rich.console import Console
 
+UNDEFINED = "–"  # is shown for a value that isn't defined
+
 
 def is_live(stream: object = None) -> bool:
     """Returns whether a stream, by default standard output, is a terminal on which a display may move.

@@ -175,6 +175,7 @@ class MetricOffer(Offer):
         task: "regression" or "classification", if it is for one of them only.
         higher_is_better: whether a greater value is a better one. Decides what is best unless a config gives `mode`;
             None says nothing, and then a config that monitors the metric must give it.
+        undefined_if: when its result is NaN, though there are rows with a weight: "one of the two classes has no row".
         matrix: () → the confusion matrix, (classes, classes), which is written to TensorBoard as an image.
         output: which output of the model it measures. tfrun sets it, from `metric.<key>.output`.
     """
@@ -182,6 +183,7 @@ class MetricOffer(Offer):
     kind = "metric"
     task: str | None = literal(None)
     higher_is_better: bool | None = literal(None)
+    undefined_if: str | None = None
     matrix: Callable[[], Any] | None = None
     output: str = field(default=MAIN_OUTPUT, metadata={SET_BY_TFRUN: True})
 

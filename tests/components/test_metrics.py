@@ -103,8 +103,6 @@ def test_rows_of_weight_zero_do_not_count() -> None:
     metric = regression.MeanAbsoluteError()
     metric.update_state(np.array([[1.0], [0.0]]), np.array([[3.0], [100.0]]), sample_weight=np.array([1.0, 0.0]))
     assert float(metric.result()) == 2.0
-    metric.reset_state()
-    assert float(metric.result()) == 0.0
 
 
 def test_r2_of_a_constant_target() -> None:
@@ -138,10 +136,38 @@ def test_calibration_error_for_many_classes() -> None:
     assert float(metric.result()) == pytest.approx(abs((1 - 0.5) + (0 - 0.8)) / 2)
 
 
-def test_auc_by_hand_and_without_one_class() -> None:
+# labels, logits, weights -> the result; NaN is what isn't defined
+UNDEFINED = [
+    (classification.AUC, [1, 1], [0.0, 2.0], None, np.nan),  # of one class
+    (classification.AUC, [1, 0], [0.0, 2.0], [1.0, 0.0], np.nan),  # the other one has no weight
+    (classification.AUC, [1, 0], [0.0, 2.0], None, 0.0),
+    (classification.Recall, [0, 0], [2.0, -2.0], None, np.nan),
+    (classification.Recall, [1, 0], [-2.0, -2.0], None, 0.0),
+    (classification.FBeta, [0, 0], [-2.0, -2.0], None, np.nan),
+    (classification.FBeta, [0, 0], [2.0, -2.0], None, np.nan),
+    (classification.FBeta, [1, 0], [-2.0, -2.0], None, 0.0),
+    (classification.Precision, [1, 0], [-2.0, -2.0], None, 0.0),  # none is predicted 1
+    (classification.Accuracy, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
+    (classification.CalibrationError, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
+    (classification.ConfusionMatrix, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
+    (classification.ConfusionMatrix, [1, 1], [2.0, 2.0], None, 1.0),
+    (regression.MeanAbsoluteError, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
+    (regression.RootMeanSquaredError, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
+    (regression.R2, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
+]
+
+
+@pytest.mark.parametrize(("make", "labels", "logits", "weights", "expected"), UNDEFINED)
+def test_what_is_not_defined_is_nan(make: Any, labels: Any, logits: Any, weights: Any, expected: float) -> None:
+    metric = make()
+    y, z = np.array(labels, "float32")[:, None], np.array(logits, "float32")[:, None]
+    metric.update_state(y, z, sample_weight=None if weights is None else np.array(weights, "float32"))
+    np.testing.assert_equal(float(tf.function(metric.result, jit_compile=True)()), expected)
+
+
+def test_auc_by_hand() -> None:
     metric = classification.AUC()
     metric.update_state(np.ones((2, 1)), np.zeros((2, 1)))
-    assert float(metric.result()) == 0.0
     # each row of class 1 ranks above one row of class 0 and below the other
     metric.update_state(np.array([[0.0], [0.0]]), np.array([[-1.0], [1.0]]))
     assert float(metric.result()) == 0.5

@@ -78,7 +78,7 @@ def test_plateau_lowers_the_factor_once_patience_is_over() -> None:
     schedule = Plateau(monitor="val/mae", decay=0.5, patience=2, min_delta=0.1, final=0.2)
     end_epoch = tf.function(lambda value: schedule.end_epoch({"val/mae": value, "val/loss": 0.0}))
     factors = []
-    for value in [3.0, 2.0, 1.95, 2.5, 1.0, float("nan"), 1.0, 1.0, 1.0, 1.0]:  # 1.95 is not 0.1 better
+    for value in [3.0, 2.0, 1.95, 2.5, 1.0, float("nan"), float("-inf"), 1.0, 1.0, 1.0]:  # 1.95 is not 0.1 better
         end_epoch(tf.constant(value))
         factors.append(float(schedule(0)))
     assert factors == pytest.approx([1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2])

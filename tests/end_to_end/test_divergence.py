@@ -58,6 +58,35 @@ def test_steps_that_are_not_finite_may_be_skipped(folder: Path, capsys: pytest.C
     assert f"warning: {skipped} of {run['step']} steps made no update" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 11), (3, 12)])
+def test_a_run_that_skips_nearly_every_step_has_diverged(
+    folder: Path, capsys: pytest.CaptureFixture[str], epochs: int, steps: int
+) -> None:
+    """Its second step makes the weights so large that no later one is finite."""
+    words = ["model=mlp", "loss=mse", "optimizer=sgd", "optimizer.learning_rate=1e4", "trainer.compile=graph"]
+    assert cli.main([*words, "trainer.on_divergence=skip", f"trainer.max_epochs={epochs}"]) == 4
+    run = only_run(folder)
+    assert (run["status"], run["step"], run["engine"]["skipped_steps"]) == ("diverged", steps, steps - 1)
+    message = "10 of 11 steps made no update" if epochs == 1 else "is not finite at step 13"
+    assert message in capsys.readouterr().err
+
+
+def test_an_epoch_whose_steps_were_all_skipped_has_no_value(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two epochs of one step: the second one is skipped, which is half of them, and none in a row beyond an epoch."""
+    words = ["model=linear", "loss=mse", "optimizer=sgd", "optimizer.learning_rate=1e18", "trainer.compile=graph"]
+    words += ["data.batch_size=350", "trainer.on_divergence=skip", "checkpoint.monitor=train/loss"]
+    assert cli.main([*words, "trainer.max_epochs=2"]) == 0
+    out = capsys.readouterr().out
+    names = "train/loss, train/mae, train/rmse"
+    assert f"warning: {names}: not defined in epoch 2, because its steps were all skipped. Null in the files" in out
+    (path,) = folder.glob("outputs/*/*/metrics.jsonl")
+    first, second, test = (json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines())
+    assert {second[name] for name in names.split(", ")} == {None} and first["train/loss"] > 0
+    run = only_run(folder)
+    assert run["best"]["epoch"] == 1 and run["metrics"]["train/mae"] is None
+    assert "NaN" not in path.with_name("run.json").read_text()
+
+
 def test_a_run_may_roll_back_and_continue_at_lower_rates(folder: Path) -> None:
     words = ["model=linear", "loss=mse", "optimizer=sgd", "optimizer.learning_rate=4", "trainer.max_epochs=40"]
     assert cli.main([*words, "trainer.compile=graph", "name=stopped"]) == 4

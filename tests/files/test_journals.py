@@ -33,7 +33,7 @@ def test_json_lines(tmp_path: Path) -> None:
     writer.close()
     first, second = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert first == '{"epoch": 1, "step": 11, "train/loss": 0.5, "train/mae": 2.0, "val/loss": 0.25, "val/mae": 1.0}'
-    assert second == '{"epoch": 2, "step": 22, "train/loss": NaN}'
+    assert second == '{"epoch": 2, "step": 22, "train/loss": null}'
 
 
 JOURNAL = """\
@@ -47,7 +47,7 @@ def test_results_of_a_resumed_run(tmp_path: Path) -> None:
     path.write_text(JOURNAL)
     results = Results.read(path, best_step=10, monitor="val/loss")
     best = {"epoch": 1, "step": 10, "monitor": "val/loss", "train/loss": 0.5, "val/loss": 1e-05}
-    assert results.metrics == {"train/loss": 0.25, "val/loss": float("inf")}
+    assert results.metrics == {"train/loss": 0.25, "val/loss": None}  # an earlier version wrote Infinity
     assert results.best == best
     results.write_epoch(3, 30, values={"train": {"loss": 0.125}, "val": {"loss": 2.0}})
     results.write_epoch(3, 30, values={"test": {"loss": 4.0}})

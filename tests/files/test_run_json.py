@@ -34,7 +34,7 @@ def test_the_file_is_the_one_that_a_run_folder_writes(tmp_path: Path) -> None:
     written = (tmp_path / "run.json").read_bytes()
     RunFolder(tmp_path).write_run(fields)
     assert (tmp_path / "run.json").read_bytes() == written
-    expected = '{\n  "status": "running",\n  "metrics": {\n    "val/loss": Infinity,\n    "val/auc": NaN\n  }\n}\n'
+    expected = '{\n  "status": "running",\n  "metrics": {\n    "val/loss": null,\n    "val/auc": null\n  }\n}\n'
     assert written == expected.encode()
 
 

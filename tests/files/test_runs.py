@@ -154,6 +154,8 @@ def test_run_json(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert folder.read_run() == {}
     folder.write_run({"status": "running", "metrics": {"val/loss": float("inf")}})
+    assert folder.read_run() == {"status": "running", "metrics": {"val/loss": None}}
+    folder.run_json.write_text('{"status": "running", "metrics": {"val/loss": Infinity}}')  # an earlier version's
     assert folder.read_run() == {"status": "running", "metrics": {"val/loss": float("inf")}}
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "running"
     folder.run_json.write_text('{"status": "runn')

@@ -24,7 +24,7 @@ def test_a_line_for_each_run(sweep: Path) -> None:
     heads, lines = runs_table(compare([str(sweep)]))
     assert heads[:6] == ["run", "seed", "model.units", "val/loss best", "status", "val/loss last"]
     assert lines[0] == ["3", "2", "8", "0.1", "completed", "1.1", "2.1", "3", "100"]
-    assert lines[-1][:5] == ["4", "3", "16", "", "failed"]
+    assert lines[-1][:5] == ["4", "3", "16", "–", "failed"]
 
 
 def test_seeds_are_summed_up(sweep: Path) -> None:
@@ -61,6 +61,23 @@ def test_two_runs_side_by_side(sweep: Path, capsys: pytest.CaptureFixture[str]) 
     assert ["model.units", "8", "4"] in lines  # the better one first
     assert ["val/loss best", "0.2", "0.3"] in lines and ["val/loss last", "1.2", "1.3"] in lines
     assert not any(line and line[0] in ("seed", "name", "model.same") for line in lines)
+
+
+@pytest.mark.parametrize("undefined", ["NaN", "Infinity", "null"])
+def test_a_value_that_is_not_defined_is_an_empty_cell_and_never_the_best(
+    sweep: Path, undefined: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = sweep / "3" / "run.json"  # NaN and Infinity are those of earlier versions
+    path.write_text(path.read_text().replace('"val/loss": 0.1', f'"val/loss": {undefined}'))
+    for mode, best in (("min", "2"), ("max", "1")):
+        comparison = compare([str(sweep)], mode=mode)
+        table = runs_table(comparison)
+        assert table.lines[0][0] == best and "3" in [line[0] for line in table.lines[-2:]]
+        assert len(comparison.done) == 3
+    (line,) = (line for line in as_csv(table).splitlines() if line.startswith("3,"))
+    assert line.split(",")[3] == ""
+    assert [row[3] for row in table.lines if row[0] == "3"] == ["–"]
+    assert undefined.lower()[:3] not in as_markdown(table).lower()
 
 
 def test_csv_and_markdown(sweep: Path) -> None:

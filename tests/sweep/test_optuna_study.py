@@ -111,7 +111,7 @@ def test_the_distance_from_a_constraint(text: str, value: float, expected: float
     distance = parse_constraint(text)
     name = text.split("<")[0].split(">")[0].strip()
     assert distance({name: value}) == expected
-    assert distance({}) == math.inf
+    assert distance({}) == distance({name: None}) == distance({name: math.nan}) == math.inf
 
 
 @pytest.mark.parametrize("text", ["val/mae is small", "val/mae < 1..2", "< 3", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,12 @@ def test_values_in_different_units_have_no_best() -> None:
 def test_the_objective_is_the_best_monitored_value() -> None:
     assert objective({"best": {"monitor": "val/mae", "val/mae": 2.5, "val/loss": 9.0}}) == 2.5
     assert objective({"best": {}}) is None and objective({}) is None
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_defined_is_none(tmp_path: Path, value: float | None) -> None:
+    assert objective({"best": {"monitor": "val/auc", "val/auc": value}}) is None
+    assert objective({"best": {"monitor": "val/auc", "val/auc": 0.0}}) == 0.0
+    folder = RunFolder(tmp_path)
+    folder.write_run({"status": "completed", "best": {"monitor": "val/auc", "val/auc": value}})
+    assert read_outcome(folder, ()).value is None

@@ -21,7 +21,7 @@ from tfrun.files import checkpoints, copy_run
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.outcome import read_outcome
-from tfrun.sweep.population import Population
+from tfrun.sweep.population import Population, _score
 
 TFRUN = Path(sys.executable).with_name("tfrun")
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
@@ -312,3 +312,12 @@ def test_a_killed_population_gives_the_same_and_a_copy_continues_its_source(tmp_
         copied_lines, source_lines = (whole_results[str(k)][1].splitlines() for k in (copy, source))
         common = min(len(copied_lines), len(source_lines))
         assert copied_lines[:common] == source_lines[:common] and common > runs[copy]["branch"]["epoch"]
+
+
+@pytest.mark.parametrize(
+    ("value", "mode", "score"),
+    [(2.0, "min", 2.0), (2.0, "max", -2.0), (None, "max", math.inf), (math.nan, "min", math.inf),
+     (math.inf, "max", math.inf), (-math.inf, "min", math.inf)],
+)  # fmt: skip
+def test_a_value_that_is_not_defined_is_the_worst_score(value: float | None, mode: str, score: float) -> None:
+    assert _score(value, mode) == score

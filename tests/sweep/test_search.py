@@ -167,6 +167,13 @@ def test_several_objectives_and_constraints(begin: Make, tmp_path: Path) -> None
     assert second.constraints == {"val/mae <= 5": 3.0, "parameters > 9": 2.0}
 
 
+def test_a_job_whose_objective_is_not_defined_has_no_value(begin: Make, tmp_path: Path) -> None:
+    search = begin(tmp_path / "s", RATE, "hydra.sweeper.objectives={val/loss: min, val/mae: min}")
+    for mae in (2.0, math.nan, math.inf):
+        end(search, next_job(search), 1.0, mae=mae)
+    assert [trial.state.name for trial in load_study(tmp_path / "s").trials] == ["COMPLETE", "FAIL", "FAIL"]
+
+
 @pytest.mark.parametrize(
     ("words", "directions"),
     [

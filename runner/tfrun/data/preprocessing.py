@@ -24,6 +24,7 @@ from tfrun.data.columns import (
 from tfrun.data.table import Features, Table, TrainedColumns
 from tfrun.data.targets import EXACT_KEY, FittedTarget, TargetScale
 from tfrun.errors import DataError, near_miss
+from tfrun.files import strict_json
 from tfrun.protocols import MAIN_OUTPUT
 
 JSON_KEYS = (  # of preprocessing.json, in its order
@@ -131,7 +132,7 @@ class Preprocessing:
         fields["spelt_as_read"] = main.spelt_as_read
         fields["others"] = {name: _without_exact(asdict(target)) for name, target in self.others.items()}
         fields[EXACT_KEY] = main.exact
-        return json.dumps({key: fields[key] for key in JSON_KEYS}, indent=1) + "\n"
+        return strict_json.dumps({key: fields[key] for key in JSON_KEYS}, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:

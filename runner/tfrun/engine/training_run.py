@@ -36,6 +36,7 @@ from tfrun.engine.recording.record import Record
 from tfrun.engine.recording.run_fields import changes, first_fields, has_more_to_do, record_error
 from tfrun.engine.recording.signals import stopping_on_signals
 from tfrun.engine.recording.tensorboard import summary_metrics
+from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training import loop
 from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
@@ -162,20 +163,27 @@ class _Training:
         """Builds, trains, evaluates, and writes `run.json`."""
         engine, restored = yield from self._build(catalog, table)
         record = self._open_record(engine, restored)
+        undefined = UndefinedValues(engine.pieces, self._console)
         try:
-            reason = yield from self._train(engine, record)
-            status = self._status(reason)
+            reason = yield from self._train(engine, record, undefined)
+            engine.load_variables()
+            status = self._status(reason, engine)
             if status == "completed":
-                engine.load_variables()
                 with self._timing.evaluating():
-                    evaluate_best(engine.pieces, engine.program, run=self._run, record=record)
+                    evaluate_best(engine.pieces, engine.program, run=self._run, record=record, undefined=undefined)
             self._write_hparams(record, status)
         except DivergedError as error:
             engine.load_variables()
+            self._skipped_steps(engine)
             raise self._diagnosed(error, table, engine=engine) from error
         finally:
             record.close()
             engine.program.release()
+        if status == "diverged":
+            raise DivergedError(
+                f"{self._skipped_steps(engine)}. The weights of step {self._run['step']} are saved. A lower "
+                f"learning rate or optimizer.clip_norm may help. Its folder: {shown(self._folder.path)}"
+            )
         self._finish(engine, reason, status=status)
 
     def _build(
@@ -236,7 +244,9 @@ class _Training:
         log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])
         return record
 
-    def _train(self, engine: Engine, record: Record) -> Generator[Request, Any, loop.EndReason]:
+    def _train(
+        self, engine: Engine, record: Record, undefined: UndefinedValues
+    ) -> Generator[Request, Any, loop.EndReason]:
         """Trains to the end of the plan and returns why training ended. Raises Interrupted after a signal."""
         plan = engine.pieces.plan
         if self._options.pause_epoch is not None:
@@ -244,7 +254,7 @@ class _Training:
         rolls_back = self._settings.trainer.on_divergence == "rollback"
         with record, progress.Display(plan, self._console, timing=self._timing) as display:
             # what is saved must have been loaded before
-            observers: list[loop.Observer] = [_LoadBeforeSave(engine.load_variables), record, display]
+            observers: list[loop.Observer] = [_LoadBeforeSave(engine.load_variables), record, display, undefined]
             if self._options.report is not None:
                 observers.append(Messages(self._options.report, plan))
             reason = yield from loop.train(
@@ -262,8 +272,19 @@ class _Training:
             raise Interrupted(self._signals[0], f"{message}. Resume it with: tfrun resume {shown(self._folder.path)}")
         return reason
 
-    def _status(self, reason: loop.EndReason) -> str:
-        return {"interrupted": "pruned", "paused": "stopped"}.get(reason, "completed")
+    def _status(self, reason: loop.EndReason, engine: Engine) -> str:
+        """Returns how the run ended; one that has skipped most of its steps has diverged."""
+        status = {"interrupted": "pruned", "paused": "stopped"}.get(reason, "completed")
+        skips = engine.pieces.parts.step.options.skips
+        return "diverged" if status == "completed" and skips and skips.is_diverged(self._run["step"]) else status
+
+    def _skipped_steps(self, engine: Engine) -> str:
+        """Returns how many steps made no update, as a text that is empty if all did, and writes it to `run.json`."""
+        skips = engine.pieces.parts.step.options.skips
+        if not skips or not skips.total:
+            return ""
+        self._run.merge("engine", {"skipped_steps": skips.total})
+        return f"{skips.total:,} of {self._run['step']:,} steps made no update, as their numbers were not finite"
 
     def _write_hparams(self, record: Record, status: str) -> None:
         """Writes the run's row of TensorBoard's HParams table."""
@@ -286,11 +307,8 @@ class _Training:
         """Writes `run.json` a last time and prints the summary."""
         traces = engine.program.traces
         self._run.merge("engine", {"ended_by": reason, "traces": traces.reasons})
-        skips = engine.pieces.parts.step.options.skips
-        if skips and (skipped := skips.total):
-            self._run.merge("engine", {"skipped_steps": skipped})
-            steps = f"{skipped:,} of {self._run['step']:,} steps"
-            say(self._console, f"warning: {steps} made no update, as their numbers were not finite")
+        if skipped := self._skipped_steps(engine):
+            say(self._console, f"warning: {skipped}")
         for retrace in traces.retraces:
             if retrace.startswith("block"):
                 warning = "the step was traced again, which takes as long as at the start"

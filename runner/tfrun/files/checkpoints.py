@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tfrun.errors import CheckpointError, ResourceError
-from tfrun.files import disk
+from tfrun.files import disk, strict_json
 from tfrun.files.failpoints import reach
 
 FORMAT = 1
@@ -83,15 +83,17 @@ def save(
         with disk.open_file(temporary / STATE, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
             disk.sync(file, STATE)
-        manifest = {
-            "format": FORMAT,
-            "step": step,
-            "slots": slots,
-            "extra": dict(extra),
-            "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": _sha256(temporary / STATE)}},
-        }
+        manifest = strict_json.with_nulls(
+            {
+                "format": FORMAT,
+                "step": step,
+                "slots": slots,
+                "extra": dict(extra),
+                "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": _sha256(temporary / STATE)}},
+            }
+        )
         with disk.open_file(temporary / MANIFEST, "wb") as file:
-            text = json.dumps(manifest | {"sha256": _manifest_sha256(manifest)}, indent=1)
+            text = strict_json.dumps(manifest | {"sha256": _manifest_sha256(manifest)}, indent=1)
             disk.write(file, text.encode(), name=MANIFEST)
             disk.sync(file, MANIFEST)
         disk.sync_folder(temporary, "checkpoint")

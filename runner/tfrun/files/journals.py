@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tfrun.errors import ResourceError
-from tfrun.files import disk
+from tfrun.files import disk, strict_json
 
 PIECE_BYTES = 2**14  # data is collected up to this size, then written at once
 
@@ -145,6 +145,8 @@ def _disk_errors(writer: Writer) -> Iterator[None]:
 class JsonLines:
     """`metrics.jsonl`: a line for each epoch and one for the final test, with full names such as `val/loss`.
 
+    A value that isn't defined, or isn't a finite number, is null.
+
     The lines hold no times: those of a resumed run equal those of an uninterrupted one, byte for byte.
 
     Args:
@@ -166,7 +168,7 @@ class JsonLines:
         self, epoch: int, step: int, *, values: Mapping[str, Mapping[str, float]], is_best: bool = False
     ) -> None:
         line = {"epoch": epoch, "step": step, **full_names(values)}
-        self._journal.write(json.dumps(line).encode() + b"\n")
+        self._journal.write(strict_json.dumps(line).encode() + b"\n")
 
     def flush(self) -> None:
         self._journal.flush()
@@ -182,12 +184,12 @@ class Results:
         monitor: the name of the value that decides which epoch is best.
 
     Attributes:
-        metrics: the newest value of each metric, by full name.
+        metrics: the newest value of each metric, by full name; None if it isn't defined.
         best: the best epoch's values, with the epoch and step; empty before there is one.
     """
 
     def __init__(self, monitor: str):
-        self.metrics: dict[str, float] = {}
+        self.metrics: dict[str, float | None] = {}
         self.best: dict[str, Any] = {}
         self._monitor = monitor
 
@@ -215,7 +217,8 @@ class Results:
     ) -> None:
         self._add(epoch, step, values=full_names(values), is_best=is_best)
 
-    def _add(self, epoch: int, step: int, *, values: Mapping[str, float], is_best: bool) -> None:
+    def _add(self, epoch: int, step: int, *, values: Mapping[str, float | None], is_best: bool) -> None:
+        values = {name: strict_json.defined(value) for name, value in values.items()}
         self.metrics |= values
         if is_best:
             self.best = {"epoch": epoch, "step": step, "monitor": self._monitor, **values}

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.errors import ConfigError, FolderInUseError, ResourceError
+from tfrun.files import strict_json
 from tfrun.files.disk import open_file, remove_left_behind, write_atomically
 
 LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
@@ -96,7 +97,7 @@ class RunFolder:
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replaces `run.json` atomically."""
-        write_atomically(self.run_json, json.dumps(run, indent=2, allow_nan=True) + "\n")
+        write_atomically(self.run_json, strict_json.dumps(run, indent=2) + "\n")
 
     @property
     def has_checkpoints(self) -> bool:

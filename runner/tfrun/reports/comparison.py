@@ -6,7 +6,6 @@ It needs the folders alone: their `config.yaml` and `run.json`.
 from __future__ import annotations
 
 import functools
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from tfrun.config.directions import Mode, as_mode
 from tfrun.config.keys import flatten
 from tfrun.errors import ConfigError, unknown
 from tfrun.files.runs import RunFolder
+from tfrun.files.strict_json import defined
 
 NOT_COMPARED = ("output_root", "tags", "plugins")  # keys that don't change what is trained
 
@@ -42,8 +42,11 @@ class Row:
     config: Mapping[str, Any]
 
     def value(self, metric: str, take: str = "best") -> float | None:
-        """Returns a metric's value in the best epoch, or in the last; a test metric has one value only."""
-        return self.run["metrics" if take == "last" or metric.startswith("test/") else "best"].get(metric)
+        """Returns a metric's value in the best epoch, or in the last; a test metric has one value only.
+
+        None if there is none or it isn't defined, for which runs of earlier versions have NaN.
+        """
+        return defined(self.run["metrics" if take == "last" or metric.startswith("test/") else "best"].get(metric))
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,7 @@ def compare(
 
     def rank(row: Row) -> tuple[bool, float]:
         value = row.value(metric, take)
-        if value is None or math.isnan(value):
-            return True, 0.0
-        return False, sign * value
+        return (True, 0.0) if value is None else (False, sign * value)
 
     return Comparison(sorted(rows, key=rank), _differing(rows), metric, mode, take)
 

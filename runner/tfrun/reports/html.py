@@ -11,6 +11,7 @@ from typing import Any
 from tfrun.console import Terminal, say, short_names, shown
 from tfrun.errors import ConfigError
 from tfrun.files.disk import write_atomically
+from tfrun.files.strict_json import defined
 from tfrun.reports.comparison import Comparison, Row
 from tfrun.reports.importance import importances, is_logarithmic
 from tfrun.reports.tables import TextTable, runs_table, seeds_table
@@ -118,13 +119,13 @@ def _curves(go: Any, comparison: Comparison) -> Any:
     return figure if figure.data and any(len(trace.x) for trace in figure.data) else None
 
 
-def _points(row: Row, metric: str) -> list[tuple[int, float]]:
-    """Returns (epoch, value) of each epoch in which a run has the metric."""
+def _points(row: Row, metric: str) -> list[tuple[int, float | None]]:
+    """Returns (epoch, value) of each epoch in which a run has the metric; None, a gap, if it isn't defined."""
     try:
         lines = row.folder.read_metrics()
     except (OSError, ValueError):
         return []
-    return [(line["epoch"], line[metric]) for line in lines if metric in line]
+    return [(line["epoch"], defined(line[metric])) for line in lines if metric in line]
 
 
 def _importance(go: Any, comparison: Comparison) -> Any:

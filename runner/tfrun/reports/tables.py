@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 from rich.table import Table
 
-from tfrun.console import Terminal, say, short_names, shown
+from tfrun.console import UNDEFINED, Terminal, say, short_names, shown
 from tfrun.reports.comparison import NOT_COMPARED, Comparison
 from tfrun.reports.importance import importances
 
@@ -137,9 +137,9 @@ def _print_best(comparison: Comparison) -> None:
 
 
 def as_csv(table: TextTable) -> str:
-    """Returns a table as CSV, with its heads."""
+    """Returns a table as CSV, with its heads; a value that isn't defined is an empty cell."""
     text = io.StringIO()
-    rows = [[_harmless(cell) for cell in row] for row in (table.heads, *table.lines)]
+    rows = [["" if cell == UNDEFINED else _harmless(cell) for cell in row] for row in (table.heads, *table.lines)]
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().rstrip("\n")
 
@@ -172,7 +172,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+    return UNDEFINED if value is None else f"{value:.6g}"
 
 
 def _t_95(degrees: int) -> float:

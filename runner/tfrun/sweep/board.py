@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tfrun.console import Terminal, is_live, say, shown
+from tfrun.console import UNDEFINED, Terminal, is_live, say, shown
 from tfrun.sweep.estimate import duration
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.messages import Progress
@@ -123,7 +124,8 @@ class Board:
             else:
                 bar = ProgressBar(progress.last_step, progress.step, width=16) if progress.last_step else None
                 value = progress.values.get(running.job.settings.checkpoint.monitor)
-                cells += [bar or f"step {progress.step:,}", "" if value is None else f"{value:.5g}"]
+                text = "" if value is None else f"{value:.5g}" if math.isfinite(value) else UNDEFINED
+                cells += [bar or f"step {progress.step:,}", text]
             table.add_row(*cells, f"{self._clock() - running.started:.0f} s")
         if len(self._running) > MAX_ROWS:
             table.add_row(f"and {len(self._running) - MAX_ROWS} more")

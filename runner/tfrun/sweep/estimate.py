@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfrun.errors import ResourceError
+from tfrun.files import strict_json
 from tfrun.files.disk import write_atomically
 from tfrun.files.xla_cache import cache_folder, processor
 from tfrun.sweep.jobs import Job
@@ -44,7 +45,7 @@ def remember(job: Job, seconds: float) -> None:
     size = sum(path.stat().st_size for path in job.folder.path.rglob("*") if path.is_file())
     with contextlib.suppress(OSError, ResourceError):
         _file(job).parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(_file(job), json.dumps({"seconds": seconds, "bytes": size}) + "\n")
+        write_atomically(_file(job), strict_json.dumps({"seconds": seconds, "bytes": size}) + "\n")
 
 
 def describe(jobs: Sequence[Job], num_workers: int, *, folder: Path) -> list[str]:
@@ -76,5 +77,5 @@ def duration(seconds: float) -> str:
 
 
 def _file(job: Job) -> Path:
-    kind = json.dumps([job.structure, job.limits, processor()], sort_keys=True)
+    kind = strict_json.dumps([job.structure, job.limits, processor()], sort_keys=True)
     return cache_folder() / "jobs" / f"{hashlib.sha256(kind.encode()).hexdigest()[:32]}.json"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import traceback
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from tfrun.config.plain import to_yaml
 from tfrun.config.settings import Settings
 from tfrun.console import open_log
 from tfrun.errors import TfrunError
-from tfrun.files import runs
+from tfrun.files import runs, strict_json
 from tfrun.files.disk import write_atomically
 from tfrun.files.runs import RunFolder
 
@@ -132,4 +131,4 @@ def structure_of(config: dict[str, Any]) -> str:
         return "a number" if isinstance(value, float) else value
 
     sections = {key: without_floats(item) if key in SECTIONS_WITH_INPUTS else item for key, item in kept.items()}
-    return json.dumps(sections, default=str)
+    return strict_json.dumps(sections, default=str)

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 from tfrun.console import shown
 from tfrun.errors import CheckpointError, ResourceError
-from tfrun.files import disk
+from tfrun.files import disk, strict_json
 from tfrun.files.runs import LEDGER, RunFolder, now
 
 
@@ -108,7 +108,8 @@ class Ledger:
     def _write(self, entries: Sequence[dict[str, Any]]) -> None:
         try:
             with self._opened() as file:
-                disk.write(file, b"".join(json.dumps(entry).encode() + b"\n" for entry in entries), name="trials")
+                lines = [strict_json.dumps(entry).encode() + b"\n" for entry in entries]
+                disk.write(file, b"".join(lines), name="trials")
                 disk.sync(file, "trials")
         except OSError as error:
             raise ResourceError(f"{self._path}: can't be written: {error.strerror or error}") from error

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from tfrun.errors import CheckpointError, ConfigError, TfrunError, unknown
 from tfrun.files.disk import refuse_link
 from tfrun.files.masking import masked, without_secrets
+from tfrun.files.strict_json import defined
 from tfrun.sweep import optuna_private
 from tfrun.sweep.space import Space
 from tfrun.sweep.sweep_settings import SearchSettings
@@ -191,7 +192,7 @@ def _storage(place: str) -> Any:
 def parse_constraint(text: str) -> Distance:
     """Returns a function from a job's values to their distance from a constraint such as `val/mae < 50000`.
 
-    A distance of 0 or less fulfils the constraint; it is infinite if the value is missing.
+    A distance of 0 or less fulfils the constraint; it is infinite if the value is missing or not defined.
     """
     match = re.fullmatch(r"\s*([\w/.-]+)\s*(<=|>=|<|>)\s*([-+.\deE]+)\s*", str(text))
     error = ConfigError(f"hydra.sweeper.constraints: must be like 'val/mae < 50000'. Received: {text!r}")
@@ -203,7 +204,12 @@ def parse_constraint(text: str) -> Distance:
     except ValueError:
         raise error from None
     compare = COMPARISONS[comparison]
-    return lambda values: float(compare(values[name], bound)) if values.get(name) is not None else math.inf
+
+    def distance(values: Mapping[str, Any]) -> float:
+        value = defined(values.get(name))
+        return math.inf if value is None else float(compare(value, bound))
+
+    return distance
 
 
 def trial_states() -> Any:

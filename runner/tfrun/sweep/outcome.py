@@ -9,6 +9,7 @@ from typing import Any
 
 from tfrun.config.cross_checks import is_comparable
 from tfrun.files.runs import RunFolder
+from tfrun.files.strict_json import defined
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Outcome:
         swept: the values of the keys that differ between the jobs, as typed.
         status: as in `run.json`.
         monitor: the name of the monitored value.
-        value: its best value; None if no epoch has ended.
+        value: its best value; None if no epoch has ended in which it is defined.
         error: why the job failed, in one line, or an empty text.
         source: the number of the job whose state it copied, or an empty text.
     """
@@ -83,6 +84,6 @@ def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:
 
 
 def objective(run: Mapping[str, Any]) -> float | None:
-    """Returns the best value of the monitored metric in a `run.json`, or None if no epoch has ended."""
+    """Returns the best value of the monitored metric in a `run.json`, or None if no epoch has one that is defined."""
     best = run.get("best") or {}
-    return best.get(best.get("monitor"))
+    return defined(best.get(best.get("monitor")))

@@ -26,6 +26,7 @@ from tfrun.config.compose import Configs
 from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError, DataError
 from tfrun.files import checkpoints, copy_run
+from tfrun.files.strict_json import defined
 from tfrun.sweep.composer import Composer
 from tfrun.sweep.jobs import LENGTH_KEYS, Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
@@ -201,7 +202,7 @@ class Population(Source):
         epoch = member.job.folder.read_run().get("epoch", 0)
         while len(member.scores) < max_scores and epoch >= (len(member.scores) + 1) * self._every:
             values = self._values_after(member.job, len(member.scores))
-            member.scores.append(_score(values.get(self._monitor, math.nan), self.mode))
+            member.scores.append(_score(values.get(self._monitor), self.mode))
 
     def _values_after(self, job: Job, generation: int) -> dict[str, Any]:
         """Returns the line of `metrics.jsonl` at the end of a generation."""
@@ -326,9 +327,10 @@ class Population(Source):
         return self._space.choose(explore)
 
 
-def _score(value: float, mode: str) -> float:
-    """Returns a value so that smaller is better; a value that isn't finite becomes inf, the worst."""
-    return (value if mode == "min" else -value) if math.isfinite(value) else math.inf
+def _score(value: Any, mode: str) -> float:
+    """Returns a value so that smaller is better; a value that isn't defined becomes inf, the worst."""
+    number = defined(value)
+    return math.inf if number is None else number if mode == "min" else -number
 
 
 def _check_lengths(settings: Settings, every: int) -> int:

@@ -18,6 +18,7 @@ from tfrun.config.compose import Configs
 from tfrun.config.cross_checks import monitored_values
 from tfrun.config.directions import contradiction, require_mode
 from tfrun.errors import ConfigError, DataError, TfrunError, unknown
+from tfrun.files.strict_json import defined
 from tfrun.sweep import optuna_private
 from tfrun.sweep.composer import Composer
 from tfrun.sweep.jobs import Job, JobFolder
@@ -157,7 +158,7 @@ class Search(Source):
             return False
         value = progress.values[objective]
         if not math.isfinite(value):
-            return False  # the run itself finds out that it diverged
+            return False  # it isn't defined, or the run itself finds out that it diverged
         trial.report(value, progress.epoch)
         return bool(trial.should_prune())
 
@@ -169,11 +170,11 @@ class Search(Source):
         run = job.folder.read_run()
         last = run.get("metrics", {})
         values = run.get("metrics" if self._settings.take == "last" else "best") or {}
-        objectives = [values.get(name, last.get(name)) for name in self._directions]
+        objectives = [defined(values.get(name, last.get(name))) for name in self._directions]
         known = {**last, **values, "parameters": run.get("parameters")}
         for text, distance in self._constraints.items():
             trial.set_constraint(text, distance(known))
-        if outcome.status == "completed" and all(isinstance(value, int | float) for value in objectives):
+        if outcome.status == "completed" and None not in objectives:
             self._study.tell(trial, objectives)
         elif outcome.status == "pruned":
             self._study.tell(trial, state=trial_states().PRUNED)

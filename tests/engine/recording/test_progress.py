@@ -196,8 +196,8 @@ def test_the_summary_on_a_narrow_console(tmp_path: Path) -> None:
         (51234.56, "51,235"),
         (-1234567.0, "-1,234,567"),
         (1.5e-7, "1.5e-07"),
-        (float("nan"), "nan"),
-        (float("inf"), "inf"),
+        (float("nan"), "–"),
+        (float("inf"), "–"),
     ],
 )
 def test_a_number_has_the_digits_that_a_person_compares(value: float | None, text: str) -> None:

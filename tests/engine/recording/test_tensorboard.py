@@ -73,11 +73,14 @@ def test_wall_times_come_from_the_clock(tmp_path: Path) -> None:
     assert 5000.0 <= first.wall_time < second.wall_time < 5010.0
 
 
-def test_a_value_that_is_not_finite_is_a_point_too(tmp_path: Path) -> None:
+def test_a_value_that_is_not_defined_is_no_point(tmp_path: Path) -> None:
     board = make_board(tmp_path)
-    board.write_steps(1, {"loss": float("inf")})
+    board.write_steps(1, {"loss": float("inf"), "grad_norm": float("nan")})
+    board.write_steps(2, {"loss": float("nan"), "grad_norm": 0.0})
+    board.write_hparams("run", {"rate": 0.1}, metrics={"val/auc_best": None, "val/mae_best": 2.0})
     board.close()
-    assert scalars(tmp_path / "tensorboard" / "train") == {"loss": [(1, float("inf"))]}
+    assert scalars(tmp_path / "tensorboard" / "train") == {"grad_norm": [(2, 0.0)]}
+    assert scalars(tmp_path / "tensorboard" / "hparams") == {"val/mae_best": [(0, 2.0)]}
 
 
 def test_text(tmp_path: Path) -> None:

@@ -77,13 +77,21 @@ def test_rows_are_weighted(build: Any) -> None:
     assert mae == 10 * (3 * 1 + 2) / 4  # and weight metrics
 
 
+def test_rows_without_weight_give_no_values(build: Any) -> None:
+    epoch_end, _ = make(build)
+    weights = tf.constant([0.0, 0.0, 2.0, 2.0])
+    assert np.isnan(evaluate(epoch_end, [0, 1, 0], weights)).all()
+    assert evaluate(epoch_end, [0, 2, 1], weights) == pytest.approx([2 * 4 / 3, 10 * 2])
+
+
 def end_epoch(epoch_end: EpochEnd, train_loss: float, val_loss: float) -> tuple[bool, bool]:
     """Ends an epoch with given losses; returns whether it is the best so far, and whether to stop."""
     epoch_end.begin_validation()
     epoch_end.val_metrics.loss_mean.update_state(val_loss)
+    epoch_end.val_variables[-1].assign(1.0)  # the weight of the rows
     epochs, stop = epoch_end.end_epoch(tf.constant([train_loss, 0.0]))
     np.testing.assert_array_equal(epochs.train, [train_loss, 0.0])
-    np.testing.assert_array_equal(epochs.val, [val_loss, 0.0])
+    np.testing.assert_array_equal(epochs.val, [val_loss, np.nan])
     return bool(epochs.improved), bool(stop)
 
 

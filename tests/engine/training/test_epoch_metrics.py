@@ -73,7 +73,22 @@ def test_reading_resets_all_of_them() -> None:
     metrics = EpochMetrics([mae()], {"output": TargetScale()})
     metrics.loss_mean.update_state([1.0, 2.0])
     metrics.update(tf.constant([[0.0]]), tf.constant([[4.0]]), None)
-    values = read_and_reset(metrics.all)
-    assert (values.numpy().tolist(), values.dtype) == ([1.5, 4.0], tf.float32)
-    assert read_and_reset(metrics.all).numpy().tolist() == [0.0, 0.0]
+    own = keras.metrics.Mean("own")
+    own.update_state(7.0)
+    values = read_and_reset(metrics, [own], has_weight=tf.constant(True))
+    assert (values.numpy().tolist(), values.dtype) == ([1.5, 4.0, 7.0], tf.float32)
+    assert np.isnan(read_and_reset(metrics, [own], has_weight=tf.constant(True))).all()
     assert len(metrics.variables) == 4  # total and count of each
+
+
+def test_without_any_weight_a_metric_of_whatever_kind_is_not_defined() -> None:
+    class Constant(keras.metrics.Metric):
+        def update_state(self, y: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor) -> None: ...
+
+        def result(self) -> tf.Tensor:
+            return tf.constant(3.0)
+
+    metrics, own = EpochMetrics([Constant()], {"output": TargetScale()}), keras.metrics.Sum("own")
+    own.update_state(7.0)
+    values = read_and_reset(metrics, [own], has_weight=tf.constant(False))
+    np.testing.assert_array_equal(values, [np.nan, np.nan, 7.0])

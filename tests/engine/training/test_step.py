@@ -265,3 +265,35 @@ def test_a_step_whose_numbers_are_not_finite_may_be_skipped(build: Any) -> None:
     skips.variables[0].assign(MAX_CONSECUTIVE_SKIPS)
     ((*_, taken),) = run(step, data=bad)
     assert not taken and skips.total == 2
+
+
+def test_a_step_that_the_loss_scale_explains_is_not_counted_as_skipped(build: Any) -> None:
+    model, options = build.linear([0.0], 0.0), StepOptions(loss_scale=LossScale(), skips=Skips(1))
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)], options=options)
+    overflowing = (np.array([[1e18], [2e18]], np.float32), np.array([[1e17], [2e17]], np.float32), ())
+    for _ in range(3):
+        ((*_, taken),) = run(step, data=overflowing)
+        assert taken
+    assert options.skips is not None and options.skips.total == 0
+
+
+def test_a_skipped_step_leaves_the_metrics_of_the_model_as_they_were(build: Any) -> None:
+    class Measuring(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.mean = keras.layers.Dense(1), keras.metrics.Mean("input")
+
+        def call(self, inputs: Any) -> Any:
+            self.mean.update_state(inputs)
+            return self.dense(inputs)
+
+    model = Measuring()
+    model(X)
+    model.mean.reset_state()
+    step = build.step(model, [build.group(model.trainable_variables, 0.1)], options=StepOptions(skips=Skips()))
+    bad = (np.array([[1.0], [np.nan]], np.float32), Y, ())
+    run(step, data=bad)
+    assert float(model.mean.count) == 0.0
+    run(step)
+    run(step, data=bad)
+    assert float(model.mean.result()) == np.mean(X)

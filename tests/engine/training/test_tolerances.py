@@ -45,6 +45,15 @@ def test_a_scale_of_one_can_not_be_the_cause() -> None:
     assert state(scale) == [1.0, 0]
 
 
+def test_fewer_steps_may_be_skipped_in_a_short_epoch() -> None:
+    skips = Skips(2)
+    for count in (1, 2):
+        assert skips.tolerates(LOSS)
+        skips.update(NO, YES)
+        assert skips.is_diverged(2 * count - 1) and not skips.is_diverged(2 * count)  # most of them, or half
+    assert not skips.tolerates(LOSS)
+
+
 def test_only_so_many_consecutive_steps_may_be_skipped() -> None:
     skips = Skips()
     for _ in range(MAX_CONSECUTIVE_SKIPS):

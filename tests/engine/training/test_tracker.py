@@ -34,6 +34,14 @@ def test_the_greatest_value_is_the_best() -> None:
     assert (float(tracker.best), int(tracker.best_step)) == (0.5, 30)
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_value_that_is_not_finite_is_never_the_best(mode: str) -> None:
+    tracker = Tracker("val/loss", mode, patience=3)
+    results = track(tracker, [np.inf, -np.inf, 1.0, np.inf, -np.inf, np.nan])
+    assert [is_better for is_better, _ in results] == [False, False, True, False, False, False]
+    assert [is_over for _, is_over in results] == [False] * 5 + [True]
+
+
 def test_an_improvement_of_min_delta_is_too_small() -> None:
     tracker = Tracker("val/loss", "min", min_delta=0.5)
     assert [is_better for is_better, _ in track(tracker, [4.0, 3.5, 3.4])] == [True, False, True]

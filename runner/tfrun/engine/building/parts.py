@@ -21,7 +21,7 @@ from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.step import Step, StepOptions
-from tfrun.engine.training.tolerances import LossScale, Skips
+from tfrun.engine.training.tolerances import MAX_CONSECUTIVE_SKIPS, LossScale, Skips
 from tfrun.errors import ConfigError
 from tfrun.protocols import MAIN_OUTPUT, AlgorithmOffer, ModelOffer
 
@@ -89,7 +89,7 @@ def build_parts(
             build_metrics(settings.metric, catalog, y_true=y, y_pred=y_pred, targets=targets, tasks=tasks)
             for _ in range(2)
         )
-        options = _step_options(settings.trainer, model, inputs=inputs)
+        options = _step_options(settings.trainer, model, plan=plan, inputs=inputs)
         step = Step(strategy, model, algorithm=algorithm, loss=loss, groups=groups, metrics=metrics, options=options)
         return Parts(model, step, val_metrics, inputs)
 
@@ -105,13 +105,13 @@ def build_model(settings: ComponentSettings, catalog: Catalog, *, preprocessing:
     return build_component("model", settings, catalog=catalog, where="model", offered=offered)
 
 
-def _step_options(settings: TrainerSettings, model: keras.Model, *, inputs: Hyperparameters) -> StepOptions:
+def _step_options(settings: TrainerSettings, model: keras.Model, *, plan: Plan, inputs: Hyperparameters) -> StepOptions:
     decay = inputs.wrap("trainer", {"ema_decay": settings.ema_decay})["ema_decay"]
     return StepOptions(
         microbatches=settings.microbatches,
         loss_scale=LossScale() if settings.precision == "mixed_float16" else None,
         averages=None if decay is None else AveragedWeights(model.trainable_variables, decay),
-        skips=Skips() if settings.on_divergence == "skip" else None,
+        skips=Skips(min(MAX_CONSECUTIVE_SKIPS, plan.steps_per_epoch)) if settings.on_divergence == "skip" else None,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -30,7 +29,7 @@ from tfrun.engine.training.program import Program
 from tfrun.engine.training.state import State
 from tfrun.engine.training.tracker import Tracker
 from tfrun.errors import ConfigError
-from tfrun.files import provenance
+from tfrun.files import provenance, strict_json
 from tfrun.files.xla_cache import processor
 
 TRACED_SECTIONS = ("model", "metric", "strategy", "early_stopping", "plugins")
@@ -203,7 +202,7 @@ class Pieces:
             "batch_size": self.order.batch_size,
             "streams": streams,
         }
-        return json.dumps(described, sort_keys=True, default=str)
+        return strict_json.dumps(described, sort_keys=True, default=str)
 
     def _group_structure(self, name: str) -> dict[str, Any]:
         where = f"optimizer.groups.{name}"

@@ -9,7 +9,6 @@ differ, which are inputs of the program, so that nothing is traced or compiled a
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from tfrun.engine.training.modes import Choice
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
 from tfrun.engine.training.vectorize import Lanes
+from tfrun.files import strict_json
 
 NO_PART_OF_BEGINNING = ("name", "output_root", "tags")  # keys that don't change what a run begins with
 BEGINNINGS_BYTES = 2**28  # of the beginnings kept of earlier runs
@@ -176,4 +176,4 @@ def _version_of(path: Path) -> tuple[int, int, int] | None:
 
 
 def _to_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    return strict_json.dumps(value, sort_keys=True, default=str)

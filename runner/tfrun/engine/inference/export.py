@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
 from tfrun.errors import ConfigError, LibraryChangedError
+from tfrun.files import strict_json
 from tfrun.files.runs import EXPORTS
 
 CHECKED_ROWS = 64
@@ -274,7 +274,7 @@ def check(
         names = {f"c{k}": name for k, name in enumerate(rows)}
         arrays: dict[str, Any] = {key: rows[name] for key, name in names.items()}
         np.savez(Path(folder, "rows.npz"), **arrays)
-        Path(folder, "names.json").write_text(json.dumps(names))
+        Path(folder, "names.json").write_text(strict_json.dumps(names))
         command = [sys.executable, "-c", code, str(path), folder, *modules]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if done.returncode:

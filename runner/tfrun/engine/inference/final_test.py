@@ -9,6 +9,7 @@ from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.recording import images
 from tfrun.engine.recording.record import Record
 from tfrun.engine.recording.tensorboard import TensorBoard
+from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training.program import Program
 from tfrun.files.run_json import RunJson
 from tfrun.protocols import MetricOffer, ModelOffer
@@ -16,7 +17,9 @@ from tfrun.protocols import MetricOffer, ModelOffer
 NUM_GENERATED = 64  # images of a generator
 
 
-def evaluate_best(pieces: Pieces, program: Program, *, run: RunJson, record: Record) -> None:
+def evaluate_best(
+    pieces: Pieces, program: Program, *, run: RunJson, record: Record, undefined: UndefinedValues
+) -> None:
     """Evaluates the best weights on the test split, and draws confusion matrices and generated images.
 
     The checkpoint keeps the state of the last step.
@@ -26,6 +29,7 @@ def evaluate_best(pieces: Pieces, program: Program, *, run: RunJson, record: Rec
         program: the run's; its model has the best weights afterwards.
         run: the fields of run.json.
         record: the journals to write to.
+        undefined: warns of values that aren't defined.
     """
     pieces.load_best(program)
     metrics = pieces.parts.val_metrics
@@ -36,6 +40,7 @@ def evaluate_best(pieces: Pieces, program: Program, *, run: RunJson, record: Rec
             values = program.evaluate(rows)
             if split == "test":
                 record.writer.write_epoch(run["epoch"], run["step"], values={"test": values})
+                undefined.report({f"test/{name}": value for name, value in values.items()})
             if record.board is not None:
                 _draw_matrices(pieces, program, board=record.board, split=split, step=run["step"])
     if record.board is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import numpy as np
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
-from tfrun.console import Terminal, say, shown
+from tfrun.console import UNDEFINED, Terminal, say, shown
 from tfrun.data.examples import Examples, prepare, prepare_evaluation, with_any_targets
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.data.unseen import unseen_texts
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces, build_pieces
 from tfrun.engine.inference import export, predictions
+from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
 from tfrun.errors import CheckpointError, DataError
@@ -66,8 +68,10 @@ def evaluate(
     say(console, f"{len(rows)} rows of {pieces.table.source}")
     for line in unseen:
         say(console, f"warning: {line}")
-    for name, value in program.evaluate(rows).items():
-        say(console, f"test/{name:15s} {value:.6g}")
+    values = program.evaluate(rows)
+    for name, value in values.items():
+        say(console, f"test/{name:15s} {f'{value:.6g}' if math.isfinite(value) else UNDEFINED}")
+    UndefinedValues(pieces, console).report({f"test/{name}": value for name, value in values.items()})
 
 
 def export_run(settings: Settings, folder: RunFolder, *, catalog: Catalog, table: Table, format: str) -> None:

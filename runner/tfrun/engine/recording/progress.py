@@ -14,11 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from tfrun.console import is_live, say, shown
+from tfrun.console import UNDEFINED, is_live, say, shown
 from tfrun.engine.training.loop import Observer
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import BlockResult
 from tfrun.engine.training.timing import Timing
+from tfrun.files.strict_json import defined
 
 LINE_SECONDS = 2.0  # between plain lines, so that epochs of milliseconds don't flood a log
 
@@ -97,9 +98,10 @@ def waiting(console: Console, what: str) -> AbstractContextManager[object]:
 
 
 def format_value(value: float | None) -> str:
-    """Returns a number as text, with as many digits as a person compares."""
-    if value is None:
-        return "–"
+    """Returns a number as text, with as many digits as a person compares; "–" if it isn't defined."""
+    if defined(value) is None:
+        return UNDEFINED
+    assert value is not None
     return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 

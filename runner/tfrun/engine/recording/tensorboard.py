@@ -12,6 +12,7 @@ import google_crc32c
 
 from tfrun.errors import private_imports
 from tfrun.files.journals import Journal
+from tfrun.files.strict_json import defined
 
 # TensorBoard doesn't promise these modules, but its own writer of event files needs them, and nothing public does.
 with private_imports("TensorBoard"):
@@ -73,7 +74,12 @@ class TensorBoard:
         self._event(split, step, summary=summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, image=image)]))
 
     def write_hparams(
-        self, run_id: str, hparams: Mapping[str, Any], *, metrics: Mapping[str, float], status: str = "completed"
+        self,
+        run_id: str,
+        hparams: Mapping[str, Any],
+        *,
+        metrics: Mapping[str, float | None],
+        status: str = "completed",
     ) -> None:
         """Writes one row of the HParams table; what didn't complete says so in its name, as the table has no column.
 
@@ -90,9 +96,11 @@ class TensorBoard:
         self._event("hparams", 0, summary=hparams_sessions.session_end_pb(ended, self._clock()))
         self._write("hparams", 0, values=metrics)
 
-    def _write(self, split: str, step: int, *, values: Mapping[str, float]) -> None:
-        if values:
-            value = [summary_pb2.Summary.Value(tag=tag, simple_value=number) for tag, number in values.items()]
+    def _write(self, split: str, step: int, *, values: Mapping[str, float | None]) -> None:
+        """Writes the values that are defined."""
+        points = {tag: number for tag, number in values.items() if defined(number) is not None}
+        if points:
+            value = [summary_pb2.Summary.Value(tag=tag, simple_value=number) for tag, number in points.items()]
             self._event(split, step, summary=summary_pb2.Summary(value=value))
 
     def _event(self, split: str, step: int, *, summary: Any) -> None:
@@ -139,7 +147,7 @@ def _masked_crc(data: bytes) -> bytes:
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
-def summary_metrics(metrics: Mapping[str, float], best: Mapping[str, float]) -> dict[str, float]:
+def summary_metrics(metrics: Mapping[str, float | None], best: Mapping[str, float | None]) -> dict[str, float | None]:
     """Returns the columns of the HParams table: validation (or training, without it), best and last, and the test.
 
     Args:
@@ -147,7 +155,7 @@ def summary_metrics(metrics: Mapping[str, float], best: Mapping[str, float]) -> 
         best: those of the best epoch.
     """
     split = "val/" if any(key.startswith("val/") for key in metrics) else "train/"
-    columns: dict[str, float] = {}
+    columns: dict[str, float | None] = {}
     for key, value in metrics.items():
         if key.startswith(split):
             columns |= {f"{key}_best": best.get(key, value), f"{key}_last": value}

@@ -56,14 +56,19 @@ class EpochEnd:
         ]
         self._step = step
         self._step_count = step_count
-        self._all_val_metrics = [*val_metrics.all, *step.own_metrics]
+        self._weight = keras.metrics.Sum("weight")  # of the rows evaluated so far
 
     def start(self) -> None:
         """Forgets an earlier run: the model's weights count as the best ones, and all metrics are empty."""
         for best, variable in zip(self.best_weights, self._step.model.variables, strict=True):
             best.assign(variable.value)
-        for metric in self._all_val_metrics:
+        for metric in (*self.val_metrics.all, *self._step.own_metrics, self._weight):
             metric.reset_state()
+
+    @property
+    def val_variables(self) -> list[keras.Variable]:
+        """The state of the validation, which is empty between two epochs."""
+        return [*self.val_metrics.variables, *self._weight.variables]
 
     def begin_validation(self) -> tf.Tensor:
         """Reads the training metrics, (num_values,) float32, and switches to validation.
@@ -72,7 +77,9 @@ class EpochEnd:
         """
         if self._step.options.averages is not None:
             self._step.options.averages.swap()
-        return read_and_reset(self._step.all_metrics)
+        metrics = self._step.metrics
+        has_updates = tf.convert_to_tensor(metrics.loss_mean.count) > 0  # else every step was skipped
+        return read_and_reset(metrics, self._step.own_metrics, has_weight=has_updates)
 
     def end_epoch(self, train: tf.Tensor) -> tuple[Epochs, tf.Tensor]:
         """Ends validation: reads its metrics and keeps the best weights.
@@ -103,7 +110,9 @@ class EpochEnd:
 
     def read(self) -> tf.Tensor:
         """Returns the values of the rows evaluated so far, (num_values,) float32, and starts the next ones."""
-        return read_and_reset(self._all_val_metrics)
+        has_weight = tf.convert_to_tensor(self._weight.total) > 0
+        self._weight.reset_state()
+        return read_and_reset(self.val_metrics, self._step.own_metrics, has_weight=has_weight)
 
     def evaluate(self, runs: Alone | Lanes, on: Any, *, data: Any, rows: tf.Tensor, size: int) -> None:
         """Adds rows to the validation's metrics.
@@ -141,6 +150,7 @@ class EpochEnd:
         x, y, weights = gather(data, rows)
         losses, y_pred = self._step.evaluate(weighted(self._step.loss, weights), x, y)
         self.val_metrics.loss_mean.update_state(losses)
+        self._weight.update_state(weights if has_weights(weights) else tf.ones_like(rows, "float32"))
         if self.val_metrics.metrics:
             self.val_metrics.update(y, y_pred, weights if has_weights(weights) else None)
 

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrun.data.targets import TargetScale, of_output
+from tfrun.engine.training.undefined import value_of
 from tfrun.protocols import MAIN_OUTPUT
 
 
@@ -78,9 +79,18 @@ def restore(scale: TargetScale, values: Any) -> tf.Tensor:
     return scale.restore(values)
 
 
-def read_and_reset(metrics: Sequence[keras.metrics.Metric]) -> tf.Tensor:
-    """Returns the metrics' values so far, (num_metrics,) float32, and starts the next epoch's."""
-    values = tf.stack([tf.cast(metric.result(), tf.float32) for metric in metrics])
-    for metric in metrics:
+def read_and_reset(
+    measured: EpochMetrics, own_metrics: Sequence[keras.metrics.Metric], *, has_weight: tf.Tensor
+) -> tf.Tensor:
+    """Returns the values so far, (num_values,) float32, and starts the next epoch's; NaN if a value isn't defined.
+
+    Args:
+        measured: the loss and the metrics of the targets.
+        own_metrics: those that the model and the algorithm update themselves.
+        has_weight: whether any row that counts has been measured, scalar bool.
+    """
+    values = tf.where(has_weight, tf.stack([value_of(metric) for metric in measured.all]), float("nan"))
+    own_values = [value_of(metric) for metric in own_metrics]
+    for metric in (*measured.all, *own_metrics):
         metric.reset_state()
-    return values
+    return tf.concat([values, own_values], axis=0) if own_values else values

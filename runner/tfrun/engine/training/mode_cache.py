@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.errors import ResourceError
+from tfrun.files import strict_json
 from tfrun.files.disk import write_atomically
 from tfrun.files.xla_cache import cache_folder
 
@@ -27,7 +28,7 @@ class ModeCache:
     """
 
     def __init__(self, description: Mapping[str, Any], folder: Path | None = None):
-        text = json.dumps(description, sort_keys=True, default=str)
+        text = strict_json.dumps(description, sort_keys=True, default=str)
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
         self._path = (folder or cache_folder() / "choices") / f"{name}.json"
 
@@ -43,4 +44,4 @@ class ModeCache:
         """Remembers `mode` and `why`, if the disk allows it."""
         with contextlib.suppress(OSError, ResourceError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, json.dumps(dict(answer)) + "\n")
+            write_atomically(self._path, strict_json.dumps(dict(answer)) + "\n")

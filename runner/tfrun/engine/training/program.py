@@ -182,7 +182,7 @@ class Program:
     @property
     def val_variables(self) -> list[keras.Variable]:
         """The state of the validation's own metrics, which is empty between two epochs."""
-        return self._epoch_end.val_metrics.variables
+        return self._epoch_end.val_variables
 
     @property
     def is_stopped(self) -> bool:

@@ -118,7 +118,6 @@ class Step:
         self.metrics = metrics
         self.options = options
         self.own_metrics = [*model.metrics, *algorithm.metrics]
-        self._tolerances = [tolerance for tolerance in (options.loss_scale, options.skips) if tolerance is not None]
         self._trained = [variable for group in self.active for variable in group.variables]
 
     @property
@@ -167,12 +166,20 @@ class Step:
             return rates
 
         rates = cond(finite, update, undo_forward)
-        taken = finite
-        for tolerance in self._tolerances:  # a tolerated step is taken without an update
-            taken |= tolerance.tolerates(loss)
-        for tolerance in self._tolerances:
-            tolerance.update(finite, taken)
-        return StepResult(loss, norm, rates, taken)
+        return StepResult(loss, norm, rates, self._is_taken(loss, finite))
+
+    def _is_taken(self, loss: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
+        """Returns whether a step is taken, without an update if its numbers aren't finite; a scalar bool."""
+        scale, skips = self.options.loss_scale, self.options.skips
+        explained = finite  # or the loss scale is too large
+        if scale is not None:
+            explained |= scale.tolerates(loss)
+        taken = explained if skips is None else explained | skips.tolerates(loss)
+        if scale is not None:
+            scale.update(finite, taken)
+        if skips is not None:
+            skips.update(explained, taken)
+        return taken
 
     def compute(self, data: Any, rows: tf.Tensor, *, sums_by_halves: bool = False) -> Gradients:
         """Computes a batch's loss and gradients, on one replica."""

@@ -1,32 +1,17 @@
 """Steps that are taken without an update because their numbers aren't finite, and the loss scale that avoids them.
 
-A tolerance has `variables`, says by `tolerates` whether such a step may be taken, and sees every step by `update`.
+Both have `variables`, which are saved in checkpoints, say by `tolerates` whether such a step may be taken, and see
+every step by `update`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import keras
 import tensorflow as tf
 
-MAX_CONSECUTIVE_SKIPS = 100  # more means divergence, not noise
+MAX_CONSECUTIVE_SKIPS = 100  # more means divergence, not noise; so do as many as an epoch has
 FIRST_SCALE = 2.0**15
 GROWS_AFTER = 2000  # consecutive steps with finite gradients
-
-
-class Tolerance(Protocol):
-    """Decides whether a step whose numbers aren't finite may be taken without an update."""
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """The state, saved in checkpoints."""
-
-    def tolerates(self, loss: tf.Tensor) -> tf.Tensor:
-        """Returns whether a step with this loss may be taken although its numbers aren't finite, a scalar bool."""
-
-    def update(self, finite: tf.Tensor, taken: tf.Tensor) -> None:
-        """Counts a step: whether its numbers were finite, and whether it was taken. Scalar bools."""
 
 
 class LossScale:
@@ -69,9 +54,14 @@ class LossScale:
 
 
 class Skips:
-    """Counts the steps that are skipped, for `trainer.on_divergence=skip`."""
+    """Counts the steps that are skipped, for `trainer.on_divergence=skip`.
 
-    def __init__(self) -> None:
+    Args:
+        max_consecutive: the largest number of consecutive steps that may be skipped.
+    """
+
+    def __init__(self, max_consecutive: int = MAX_CONSECUTIVE_SKIPS) -> None:
+        self._max_consecutive = max_consecutive
         self._consecutive = keras.Variable(0, dtype="int32", trainable=False, name="skipped_in_a_row")
         self._total = keras.Variable(0, dtype="int64", trainable=False, name="skipped_steps")
 
@@ -86,10 +76,14 @@ class Skips:
 
     def tolerates(self, loss: tf.Tensor) -> tf.Tensor:
         """Returns whether one more step may be skipped, a scalar bool."""
-        return self._consecutive < MAX_CONSECUTIVE_SKIPS
+        return self._consecutive < self._max_consecutive
+
+    def is_diverged(self, num_steps: int) -> bool:
+        """Returns whether a run of so many steps has skipped most of them."""
+        return 2 * self.total > num_steps
 
     def update(self, finite: tf.Tensor, taken: tf.Tensor) -> None:
-        """Counts a step."""
+        """Counts a step. One that the loss scale explains counts as finite."""
         skipped = tf.cast(taken & ~finite, tf.int32)
         self._consecutive.assign(tf.where(finite, 0, self._consecutive + skipped))
         self._total.assign_add(tf.cast(skipped, tf.int64))

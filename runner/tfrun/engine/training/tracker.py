@@ -37,8 +37,11 @@ class Tracker:
         return [self.best, self.best_step, self.wait]
 
     def update(self, value: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-        """Tracks an epoch's value; returns whether it is the best so far, which NaN never is. Scalar bool."""
-        better = self._sign * value < self._sign * self.best - self._min_delta
+        """Tracks an epoch's value; returns whether it is the best so far, a scalar bool.
+
+        A value that isn't a finite number isn't defined: it is never the best, and an epoch without an improvement.
+        """
+        better = tf.math.is_finite(value) & (self._sign * value < self._sign * self.best - self._min_delta)
         self.best.assign(tf.where(better, value, self.best))
         self.best_step.assign(tf.where(better, step, self.best_step))
         self.wait.assign(tf.where(better, 0, self.wait + 1))

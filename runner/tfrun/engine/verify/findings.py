@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from tfrun.config import registry
 from tfrun.errors import ConfigError
+from tfrun.files import strict_json
 from tfrun.protocols import SavedOffer
 
 SAME = 1e-6  # tolerance: the same sums in another order
@@ -165,7 +165,7 @@ def check_saved(model: keras.Model, inputs: Any, *, outputs: tf.Tensor) -> Findi
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder, "model.keras"))
         np.savez(Path(folder, "inputs.npz"), *tf.nest.flatten(inputs))
-        Path(folder, "names.json").write_text(json.dumps(sorted(inputs) if isinstance(inputs, dict) else []))
+        Path(folder, "names.json").write_text(strict_json.dumps(sorted(inputs) if isinstance(inputs, dict) else []))
         search = [path for path in sys.path if path]
         code = f"import sys; sys.path[:] = {search!r}\n{LOADER}"
         command = [sys.executable, "-c", code, folder, *registry.modules()]
