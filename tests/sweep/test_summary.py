@@ -60,3 +60,8 @@ def test_losses_that_can_t_be_compared() -> None:
     lines = printed(outcome(0, 0.5, loss="mse"), outcome(1, 0.25, loss="huber"))
     assert any(line.startswith("no best job, because these values can't be compared") for line in lines)
     assert not any(", best" in line for line in lines)
+
+
+def test_a_value_that_is_defined_in_no_job_makes_none_the_best() -> None:
+    lines = printed(outcome(0, None, seed="1"), outcome(1, None, seed="2"))
+    assert "no best job, because the monitored value is defined in none" in lines

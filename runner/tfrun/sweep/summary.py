@@ -27,8 +27,11 @@ def print_sweep(
     console = console or Terminal()
     best = best_of(outcomes, mode)
     console.print(_table(f"{sweep.parent.name}: {len(outcomes)} jobs", outcomes, best=best))
-    if best is None and any(outcome.value is not None and outcome.status == "completed" for outcome in outcomes):
+    completed = [outcome for outcome in outcomes if outcome.status == "completed"]
+    if best is None and any(outcome.value is not None for outcome in completed):
         say(console, "no best job, because these values can't be compared. checkpoint.monitor=val/<metric> can be")
+    elif best is None and completed:
+        say(console, "no best job, because the monitored value is defined in none")
     for outcome in outcomes:
         if outcome.has_error:
             say(console, f"{outcome.label}  {outcome.status}: {outcome.error}")
