@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfrun.config.settings import DataSettings
+from tfrun.config.settings import DataSettings, EarlierData
 from tfrun.data.arrays import StoredArray
 from tfrun.data.columns import NumberColumn
 from tfrun.data.encode import encode
@@ -115,3 +115,24 @@ def test_rows_to_predict_get_arbitrary_targets(homes: Callable[..., Table], trai
     assert predicted.target.tolist() == [0.0] * 10
     assert predicted.others["kind"].values.tolist() == ["a"] * 10
     prepare_evaluation(predicted, fitted)  # they are accepted
+
+
+@pytest.mark.parametrize(
+    ("labels", "as_then"),
+    [
+        (["007", "7", "7.0", "010", "1e1"], ["7", "7", "7", "10", "10"]),
+        (["007", "7", "7.5", "010", "1e1"], ["007", "7", "7.5", "010", "1e1"]),  # not all were whole: texts
+        (["007", "7", "x", "010", "1e1"], ["007", "7", "x", "010", "1e1"]),
+    ],
+)
+def test_a_run_of_an_earlier_version_keeps_its_classes(
+    homes: Callable[..., Table], labels: list[str], as_then: list[str]
+) -> None:
+    """It read 007 from a CSV file as the class 7; resumed, its rows have the fingerprint that they had."""
+    table = homes(target=np.array(labels * 2, dtype=object), task="classification")
+    then = homes(target=np.array(as_then * 2, dtype=object), task="classification")
+    shared = {field.name: getattr(DATA, field.name) for field in dataclasses.fields(DATA)}
+    examples = prepare(table, EarlierData(**shared | {"name": "csv"}))
+    assert examples.fingerprint == fingerprint(then)
+    fitted = examples.preprocessing.targets["output"]
+    assert (fitted.classes, fitted.spelt_as_read) == (sorted(set(as_then)), False)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from tfrun.config.settings import DataSettings, HashEncoding
+from tfrun.data.columns import NumberColumn
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table, Target
+from tfrun.data.targets import FittedTarget
 from tfrun.errors import DataError
 
 
@@ -158,3 +160,27 @@ def test_arrays_have_the_shape_they_had(homes: Callable[..., Table], train: np.n
         DataError, match=r"column 'image' must hold arrays .* Received: \(2, 3\). In training: \(2, 2\)"
     ):
         load_table(settings(), catalog(lambda: other), fitted=fitted)
+
+
+def test_rows_without_a_target_may_have_no_weight_either(homes: Callable[..., Table]) -> None:
+    """A data set of a plugin may have them too."""
+    target = np.where(np.arange(10) == 4, np.nan, 1.0)
+    columns = homes().columns | {"flat": target}
+    table = load_table(
+        settings(sample_weight="flat", missing_target="drop"), catalog(lambda: homes(target=target, columns=columns))
+    )
+    assert table.weights is not None and table.weights.tolist() == [1.0] * 9
+    with pytest.raises(DataError, match="homes.csv:6, column 'price': the target is empty. Received: 'nan'"):
+        load_table(settings(), catalog(lambda: homes(target=target)))
+
+
+def test_classes_of_an_earlier_run_are_found_by_their_numbers(homes: Callable[..., Table]) -> None:
+    """It read 007 as the class 7, and a run of this version doesn't."""
+    labels = np.array(["007", "7", "010", "10", "7.0"] * 2, dtype=object)
+    table = homes(target=labels, task="classification", columns={"flat": np.ones(10)})
+    for spelt_as_read, expected in ((False, ["7", "7", "10", "10", "7"]), (True, ["007", "7", "010", "10", "7"])):
+        known = FittedTarget("classification", ["10", "7"], spelt_as_read=spelt_as_read)
+        column = NumberColumn("flat", 1.0, 1.0, 0.0, ())
+        earlier = Preprocessing(columns=(column,), targets={"output": known})
+        found = load_table(settings(), catalog(lambda: table), fitted=earlier)
+        assert found.target.tolist() == expected * 2

@@ -45,11 +45,11 @@ def load_table(
     accepted = inspect.signature(read).parameters
     given = {**params, **{name: value for name, value in offered.items() if name in accepted}}
     table = check_table(read(**given), data.name)
+    if not rows_only:
+        table = without_missing_targets(table, data.missing_target)
     if weight is not None:
         table = _with_weights(table, weight)
-    if fitted is not None:
-        table = _as_in_training(table, fitted, rows_only=rows_only)
-    return table if rows_only else without_missing_targets(table, data.missing_target)
+    return table if fitted is None else _as_in_training(table, fitted, rows_only=rows_only)
 
 
 def _as_in_training(table: Table, fitted: Preprocessing, *, rows_only: bool) -> Table:

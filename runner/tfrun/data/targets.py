@@ -77,7 +77,7 @@ class FittedTarget:
             task: "regression" or "classification".
             scale: whether numbers are standardized.
             where: the target, for messages.
-            exact: see `TargetScale`.
+            exact: False for a run of an earlier version, see `TargetScale` and `spelt_as_read`.
 
         Raises:
             DataError: too few or too many classes.
@@ -88,7 +88,7 @@ class FittedTarget:
                 raise DataError(
                     f"{where} must have 2 to {MAX_CLASSES} classes in the training rows. Received: {len(classes)}"
                 )
-            return cls(task, classes, exact=exact)
+            return cls(task, classes, exact=exact, spelt_as_read=exact)
         if not scale:
             return cls(task, exact=exact)
         mean, spread = float(values.mean()), float(values.std())
@@ -139,6 +139,14 @@ def as_number(text: str) -> str:
     except ValueError:
         return text
     return str(int(number)) if number.is_integer() else text
+
+
+def labels_as_numbers(labels: np.ndarray) -> np.ndarray:
+    """Returns labels, (N,) object of str, as versions read them from a CSV file that took whole numbers for numbers."""
+    numbers = {text: as_number(text) for text in set(labels.tolist())}
+    if not all(WHOLE_NUMBER.fullmatch(number) for number in numbers.values()):
+        return labels
+    return np.array([numbers[text] for text in labels.tolist()], dtype=object)
 
 
 def of_output(values: Any, name: str) -> Any:

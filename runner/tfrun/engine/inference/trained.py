@@ -15,7 +15,7 @@ from tfrun.console import UNDEFINED, Terminal, say, shown
 from tfrun.data.examples import Examples, prepare, prepare_evaluation, with_any_targets
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
-from tfrun.data.unseen import unseen_texts
+from tfrun.data.unseen import describe_unseen, unseen_rows
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces, build_pieces
 from tfrun.engine.inference import export, predictions
 from tfrun.engine.recording.undefined_values import UndefinedValues
@@ -56,7 +56,7 @@ def evaluate(
         _check_fingerprint(examples.fingerprint, saved, source=table.source, advice=advice)
         return examples
 
-    unseen = list(unseen_texts(table, fitted)) if other_data else []
+    unseen = unseen_rows(table, fitted)
     all_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
     pieces = build_pieces(settings, catalog, table=table, prepare_trained=all_rows if other_data else own_rows)
     program = _program_with_best(pieces, saved)
@@ -66,7 +66,7 @@ def evaluate(
     console = Terminal()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     say(console, f"{len(rows)} rows of {pieces.table.source}")
-    for line in unseen:
+    for line in describe_unseen(unseen, rows, settings.data.text):
         say(console, f"warning: {line}")
     values = program.evaluate(rows)
     for name, value in values.items():
@@ -143,7 +143,7 @@ def predict(
     names = settings.data.params.get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
     rows = with_any_targets(table, fitted, names=names)
-    unseen = list(unseen_texts(rows, fitted))
+    unseen = unseen_rows(rows, fitted)
     prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
     pieces = build_pieces(settings, catalog, table=rows, prepare_trained=prepare_rows)
     _program_with_best(pieces, saved)
@@ -152,7 +152,7 @@ def predict(
     )
     predictions.write(columns, out)
     console = Terminal()
-    for line in unseen:
+    for line in describe_unseen(unseen, np.arange(pieces.examples.num_rows), settings.data.text):
         say(console, f"warning: {line}")
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     say(console, f"{shown(out)}: {pieces.examples.num_rows:,} rows of {table.source}, {', '.join(columns)}")
