@@ -60,7 +60,7 @@ class Contender(Protocol):
         """Trains the reference's epoch from the initial weights; returns the relative difference of the losses."""
 
     def start(self, *, quick: bool) -> None:
-        """Builds and warms up; `quick` leaves out a warm-up that only steadies the numbers."""
+        """Builds and warms up; `quick` leaves out what only steadies the numbers."""
 
     def rates(self) -> dict[str, float]:
         """Trains for a while; returns steps per second, by name."""
@@ -133,17 +133,23 @@ class Loop:
     make_loop: Callable[[Setup], Train]
     seconds: float
     max_steps: int | None = None
-    _setup: Setup | None = field(default=None, init=False, repr=False)
+    _checked: tuple[Setup, Train] | None = field(default=None, init=False, repr=False)
     _call: Callable[[], float] | None = field(default=None, init=False, repr=False)
 
     def difference(self, expected: Reference) -> float:
         setup = build(expected.overrides)
-        self.make_loop(setup)(setup.first_epoch, setup.val, epochs=1, shuffle=False)
+        train = self.make_loop(setup)
+        train(setup.first_epoch, setup.val, epochs=1, shuffle=False)
+        self._checked = setup, train
         return abs(val_loss(setup, expected.loss) / expected.val_loss - 1)
 
     def start(self, *, quick: bool) -> None:
-        setup = build(self.overrides)
-        train = self.make_loop(setup)
+        if quick and self._checked:  # on the few rows of the check, so that nothing is compiled twice
+            setup, train = self._checked
+        else:
+            setup = build(self.overrides)
+            train = self.make_loop(setup)
+        self._checked = None
         steps = min(setup.steps_per_epoch, self.max_steps or setup.steps_per_epoch)
         rows = select(setup.train, np.arange(steps * setup.batch_size)) if self.max_steps else setup.train
 
@@ -169,7 +175,7 @@ class Loop:
         return Usage(seconds, *memory())
 
     def close(self) -> None:
-        self._call = None
+        self._call = self._checked = None
 
 
 @dataclass

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,96 @@ import pytest
 
 from tfrun.config.compose import Configs, open_configs
 
+TFRUN = Path(sys.executable).with_name("tfrun")
 PROGRAMS_OF_DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # it keeps the server off the PATH
+SMALL = ("model=mlp", "model.hidden_units=[4]", "trainer.compile=graph", "name=small")
+BAD = '''
+import os, signal, sys, time
+import tensorflow as tf
+from tfrun import register
+
+@register.loss("bad")
+def bad(y_true, y_pred, how: str = "fine"):
+    """Ends the process in several ways while the program is traced."""
+    if how == "raise":
+        raise ValueError("a bug in a loss")
+    if how == "die":
+        os._exit(9)
+    if how == "leave":
+        sys.exit(0)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "hang":
+        time.sleep(600)
+    return tf.reduce_sum(tf.square(y_true - y_pred), axis=1)
+'''
+
+
+@dataclass
+class Sweep:
+    """A sweep that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    folder: Path
+
+    def run(self, number: int) -> dict[str, Any]:
+        return json.loads((self.folder / str(number) / "run.json").read_text())
+
+    def log(self, number: int) -> str:
+        return (self.folder / str(number) / "tfrun.log").read_text()
+
+
+class Command:
+    """`tfrun -m …` of small jobs, whose loss `bad` can fail in several ways."""
+
+    small = SMALL
+
+    @staticmethod
+    def write_plugin(folder: Path) -> None:
+        (folder / "bad.py").write_text(BAD)
+
+    @classmethod
+    def start(cls, folder: Path, *words: str) -> subprocess.Popen[str]:
+        cls.write_plugin(folder)
+        command = [str(TFRUN), "-m", *SMALL, *words]
+        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    @staticmethod
+    def finish(folder: Path, process: subprocess.Popen[str]) -> Sweep:
+        out, err = process.communicate(timeout=120)
+        (path,) = [line.split()[1] for line in out.splitlines() if line.startswith("sweep ")]
+        return Sweep(process.returncode, out, err, folder / path)
+
+    @staticmethod
+    def call(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Runs another command, which mustn't fail on its own."""
+        return subprocess.run([TFRUN, *words], cwd=folder, capture_output=True, text=True, timeout=120)
+
+    @staticmethod
+    def states(folder: Path) -> dict[int, str]:
+        """Returns the last state of each trial in the ledger of a sweep."""
+        lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+        return {line["trial"]: line["state"] for line in lines if "trial" in line}
+
+
+@pytest.fixture(scope="session")
+def sweep_command() -> Command:
+    return Command()
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[..., None]:
+    """Returns a function that waits until a condition holds."""
+
+    def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    return wait_for
 
 
 @pytest.fixture(scope="module")

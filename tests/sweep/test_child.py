@@ -14,12 +14,7 @@ import pytest
 
 from tfrun.sweep.child import Child
 
-
-def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+WaitFor = Callable[..., None]
 
 
 def read(log: Path) -> str:
@@ -57,7 +52,7 @@ def test_all_output_of_a_child_goes_to_its_log(tmp_path: Path) -> None:
     assert sorted((tmp_path / "log").read_text().split("\n")) == ["", "from C", "from Python"]
 
 
-def test_only_the_first_signal_is_sent(tmp_path: Path) -> None:
+def test_only_the_first_signal_is_sent(tmp_path: Path, wait_for: WaitFor) -> None:
     def count() -> int:
         received: list[int] = []
         signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
@@ -75,7 +70,7 @@ def test_only_the_first_signal_is_sent(tmp_path: Path) -> None:
     assert child.exit_code == 1
 
 
-def test_killing_a_child_kills_the_processes_that_it_started(tmp_path: Path) -> None:
+def test_killing_a_child_kills_the_processes_that_it_started(tmp_path: Path, wait_for: WaitFor) -> None:
     def start() -> int:
         process = subprocess.Popen(["sleep", "600"])
         print(process.pid)
@@ -115,7 +110,7 @@ def orphan(tmp_path: Path) -> Iterator[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only the kernel of Linux guarantees it")
-def test_a_child_does_not_outlive_its_parent(orphan: int) -> None:
+def test_a_child_does_not_outlive_its_parent(orphan: int, wait_for: WaitFor) -> None:
     wait_for(lambda: is_gone(orphan), 5)
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,67 +22,18 @@ from tfrun.files.runs import RunFolder
 from tfrun.sweep import multirun
 from tfrun.sweep.ledger import Trial
 
-TFRUN = Path(sys.executable).with_name("tfrun")
-SMALL = ("model=mlp", "model.hidden_units=[4]", "trainer.compile=graph", "name=small")
-BAD = '''
-import os, signal, sys, time
-import tensorflow as tf
-from tfrun import register
-
-@register.loss("bad")
-def bad(y_true, y_pred, how: str = "fine"):
-    """Ends the process in several ways while the program is traced."""
-    if how == "raise":
-        raise ValueError("a bug in a loss")
-    if how == "die":
-        os._exit(9)
-    if how == "leave":
-        sys.exit(0)
-    if how == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if how == "hang":
-        time.sleep(600)
-    return tf.reduce_sum(tf.square(y_true - y_pred), axis=1)
-'''
-
-
-@dataclass
-class Sweep:
-    returncode: int
-    stdout: str
-    stderr: str
-    folder: Path
-
-    def run(self, number: int) -> dict[str, Any]:
-        return json.loads((self.folder / str(number) / "run.json").read_text())
-
-    def log(self, number: int) -> str:
-        return (self.folder / str(number) / "tfrun.log").read_text()
-
-
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    (folder / "bad.py").write_text(BAD)
-    command = [str(TFRUN), "-m", *SMALL, *words]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(folder: Path, process: subprocess.Popen[str]) -> Sweep:
-    out, err = process.communicate(timeout=120)
-    (path,) = [line.split()[1] for line in out.splitlines() if line.startswith("sweep ")]
-    return Sweep(process.returncode, out, err, folder / path)
-
 
 @pytest.fixture(scope="module")
-def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sweep]:
+def sweeps(tmp_path_factory: pytest.TempPathFactory, sweep_command: Any) -> dict[str, Any]:
     """A sweep whose jobs complete and one whose jobs fail in all ways, run at the same time in the same folder."""
     folder = tmp_path_factory.mktemp("sweeps")
     short, ways = "trainer.max_epochs=2", "loss.how=raise,die,fine,leave,kill"
-    good = start(folder, short, "model.hidden_units=[4],[3]", "optimizer.learning_rate=1e-3,0.01")
-    failing = start(folder, short, "plugins=[bad]", "loss=bad", ways, "hydra.launcher.n_jobs=2")
-    return {"good": finish(folder, good), "failing": finish(folder, failing)}
+    good = sweep_command.start(folder, short, "model.hidden_units=[4],[3]", "optimizer.learning_rate=1e-3,0.01")
+    failing = sweep_command.start(folder, short, "plugins=[bad]", "loss=bad", ways, "hydra.launcher.n_jobs=2")
+    return {"good": sweep_command.finish(folder, good), "failing": sweep_command.finish(folder, failing)}
 
 
-def test_grid_runs_every_combination(sweeps: dict[str, Sweep]) -> None:
+def test_grid_runs_every_combination(sweeps: dict[str, Any]) -> None:
     sweep = sweeps["good"]
     assert sweep.returncode == 0, sweep.stderr
     combinations = [(units, rate) for units in ("[4]", "[3]") for rate in ("0.001", "0.01")]
@@ -97,7 +44,7 @@ def test_grid_runs_every_combination(sweeps: dict[str, Sweep]) -> None:
         assert {f"model.hidden_units={units}", f"optimizer.learning_rate={rate}"} < set(run["overrides"])
 
 
-def test_job_folders_hold_what_a_single_run_has(sweeps: dict[str, Sweep]) -> None:
+def test_job_folders_hold_what_a_single_run_has(sweeps: dict[str, Any]) -> None:
     sweep = sweeps["good"]
     files = ("config.yaml", ".hydra/hydra.yaml", "run.json", "metrics.jsonl", "checkpoints", "tensorboard", "tfrun.log")
     for number in range(4):
@@ -108,19 +55,21 @@ def test_job_folders_hold_what_a_single_run_has(sweeps: dict[str, Sweep]) -> Non
     assert sweep.folder.parent.parent.name == "multirun"
 
 
-def test_jobs_of_one_structure_share_a_process_and_equal_single_runs(sweeps: dict[str, Sweep]) -> None:
+def test_jobs_of_one_structure_share_a_process_and_equal_single_runs(
+    sweeps: dict[str, Any], sweep_command: Any
+) -> None:
     sweep, short = sweeps["good"], "trainer.max_epochs=2"
     processes = [(sweep.folder / str(number) / "run.lock").read_text().split()[1] for number in range(4)]
     assert processes[0] == processes[1] != processes[2] == processes[3]
-    words = [*SMALL[:-1], short, "model.hidden_units=[4]", "optimizer.learning_rate=0.01", "name=alone"]
-    subprocess.run([TFRUN, *words], cwd=sweep.folder, check=True, capture_output=True, timeout=120)
+    words = [*sweep_command.small[:-1], short, "model.hidden_units=[4]", "optimizer.learning_rate=0.01", "name=alone"]
+    sweep_command.call(sweep.folder, *words).check_returncode()
     (alone,) = sweep.folder.glob("outputs/alone/*")
     for key in ("metrics", "best", "groups", "data"):
         assert json.loads((alone / "run.json").read_text())[key] == sweep.run(1)[key]
     assert (alone / "metrics.jsonl").read_bytes() == (sweep.folder / "1" / "metrics.jsonl").read_bytes()
 
 
-def test_the_output_names_the_differing_values_and_the_best_job(sweeps: dict[str, Sweep]) -> None:
+def test_the_output_names_the_differing_values_and_the_best_job(sweeps: dict[str, Any]) -> None:
     sweep = sweeps["good"]
     lines = sweep.stdout.splitlines()
     rates = [sweep.run(number)["best"]["val/loss"] for number in range(4)]
@@ -136,7 +85,7 @@ def test_the_output_names_the_differing_values_and_the_best_job(sweeps: dict[str
     assert sweep.stderr == ""
 
 
-def test_a_job_that_fails_ends_no_other(sweeps: dict[str, Sweep]) -> None:
+def test_a_job_that_fails_ends_no_other(sweeps: dict[str, Any]) -> None:
     sweep = sweeps["failing"]
     assert sweep.returncode == 8
     assert "4 of 5 jobs failed" in sweep.stderr
@@ -150,7 +99,7 @@ def test_a_job_that_fails_ends_no_other(sweeps: dict[str, Sweep]) -> None:
     assert faults[4]["message"] == "killed by SIGKILL"
 
 
-def test_every_failure_is_in_its_own_log(sweeps: dict[str, Sweep]) -> None:
+def test_every_failure_is_in_its_own_log(sweeps: dict[str, Any]) -> None:
     sweep = sweeps["failing"]
     assert "ValueError: a bug in a loss" in sweep.log(0)
     assert "Traceback" in sweep.log(0)
@@ -160,12 +109,12 @@ def test_every_failure_is_in_its_own_log(sweeps: dict[str, Sweep]) -> None:
         assert f"{sweep.folder.name}/{number}/tfrun.log" in sweep.stdout
 
 
-def test_sweeps_that_run_at_the_same_time_have_their_own_folders(sweeps: dict[str, Sweep]) -> None:
+def test_sweeps_that_run_at_the_same_time_have_their_own_folders(sweeps: dict[str, Any]) -> None:
     assert sweeps["good"].folder != sweeps["failing"].folder
     assert len(list(sweeps["good"].folder.parent.iterdir())) == 2
 
 
-def test_hparams_table_has_the_differing_keys_and_the_summary_metrics(sweeps: dict[str, Sweep]) -> None:
+def test_hparams_table_has_the_differing_keys_and_the_summary_metrics(sweeps: dict[str, Any]) -> None:
     """As TensorBoard's own backend reads it."""
     sweep = sweeps["good"]
     multiplexer = EventMultiplexer()
@@ -226,7 +175,6 @@ def mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["seed=1,2", "hydra.launcher.n_job=2"], "Did you mean 'n_jobs'?"),
         (["seed=1,2", "hydra/launcher=joblib", "hydra.launcher.n_job=2"], "Did you mean 'n_jobs'?"),
         (["seed=1,2", "hydra.lancher.n_jobs=2"], "hydra: unknown key. Received: 'lancher'."),
-        (["seed=1,2", "hydra.launcher=fork"], "hydra.launcher: must be a mapping with a _target_"),
         (["seed=range(3,3)"], "-m: a sweep without jobs"),
         (
             ["hparams_search=optuna", "seed=range(1,9)", "hydra/launcher=vectorized"],
@@ -255,16 +203,11 @@ def test_a_sweep_that_can_t_be_extended(mistake: Mistake, tmp_path: Path, words:
     assert [path.name for path in tmp_path.iterdir()] == ["trials.jsonl"]
 
 
-def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def test_the_first_interrupt_saves_and_the_second_one_kills(tmp_path: Path) -> None:
+def test_the_first_interrupt_saves_and_the_second_one_kills(
+    tmp_path: Path, sweep_command: Any, wait_for: Callable[..., None]
+) -> None:
     long = ("trainer.max_epochs=null", "trainer.max_seconds=500", "hydra.launcher.n_jobs=2")
-    process = start(tmp_path, *long, "plugins=[bad]", "loss=bad", "loss.how=fine,hang,raise")
+    process = sweep_command.start(tmp_path, *long, "plugins=[bad]", "loss=bad", "loss.how=fine,hang,raise")
 
     def folders() -> list[Path]:
         return sorted(tmp_path.glob("multirun/small/*/[0-9]"))
@@ -281,20 +224,20 @@ def test_the_first_interrupt_saves_and_the_second_one_kills(tmp_path: Path) -> N
     assert list((folders()[0] / "checkpoints").glob("step-*"))
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    sweep = finish(tmp_path, process)
+    sweep = sweep_command.finish(tmp_path, process)
     assert sweep.returncode == 130
     assert "stopped by SIGINT" in sweep.stderr
     assert statuses() == ["stopped", "failed"]  # and the third was never started
     assert sweep.run(1)["error"]["message"] == "killed by SIGKILL"
 
 
-def test_jobs_that_are_trained_together(tmp_path: Path) -> None:
+def test_jobs_that_are_trained_together(tmp_path: Path, sweep_command: Any) -> None:
     """Each has its folder, as if it were alone; one that diverges ends no other."""
     words = ("hydra/launcher=vectorized", "trainer.max_epochs=2", "trainer.compile=graph")
     rates = "optimizer.learning_rate=0.001,0.01,1e30"
-    sweep = finish(tmp_path, start(tmp_path, *words, "optimizer=sgd", rates))
+    sweep = sweep_command.finish(tmp_path, sweep_command.start(tmp_path, *words, "optimizer=sgd", rates))
     assert sweep.returncode == 8, sweep.stderr
-    assert states(sweep.folder) == {0: "completed", 1: "completed", 2: "diverged"}
+    assert sweep_command.states(sweep.folder) == {0: "completed", 1: "completed", 2: "diverged"}
     engines = [sweep.run(n)["engine"] for n in range(3)]
     assert [engine["mode"] for engine in engines] == ["vectorized"] * 3, engines
     for n in range(2):
@@ -302,106 +245,40 @@ def test_jobs_that_are_trained_together(tmp_path: Path) -> None:
         assert list(folder.glob("checkpoints/step-*")) and list(folder.glob("tensorboard/*/events*"))
         assert f"run         multirun/small/{sweep.folder.name}/{n}" in (folder / "tfrun.log").read_text()
     assert "DivergedError" in (sweep.folder / "2" / "tfrun.log").read_text()
-    subprocess.run([TFRUN, *sweep.run(1)["overrides"], "name=alone"], cwd=tmp_path, check=True, capture_output=True)
-    (alone,) = tmp_path.glob("outputs/alone/*/run.json")
-    assert sweep.run(1)["metrics"] == pytest.approx(json.loads(alone.read_text())["metrics"], rel=1e-3)
-
-
-LAUNCHERS = {  # plugins of Hydra, with the words that they are called with here
-    "joblib": ["hydra.launcher.n_jobs=2"],
-    "submitit_local": [],
-    "ray": ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
-}
-
-
-@pytest.fixture(params=LAUNCHERS)
-def launcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
-    """The words that choose a launcher plugin of Hydra."""
-    package = f"hydra_{request.param.partition('_')[0]}_launcher"
-    try:
-        found = importlib.util.find_spec(f"hydra_plugins.{package}")
-    except ModuleNotFoundError:  # there is no plugin at all
-        found = None
-    if found is None:
-        pytest.skip(f"{package} isn't installed")
-    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # it listens on 127.0.0.1 only
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))  # because Ray writes a token there
-    return [f"hydra/launcher={request.param}", *LAUNCHERS[request.param]]
-
-
-BAD_LOSS = ("trainer.max_epochs=2", "plugins=[bad]", "loss=bad")
-
-
-@pytest.fixture(scope="module")
-def single_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that is not part of a sweep."""
-    folder = tmp_path_factory.mktemp("single")
-    (folder / "bad.py").write_text(BAD)
-    command = (*SMALL[:-1], *BAD_LOSS, "loss.how=good", "name=alone")
-    subprocess.run([TFRUN, *command], cwd=folder, check=True, capture_output=True, timeout=120)
-    (run,) = folder.glob("outputs/alone/*")
-    return run
-
-
-@pytest.mark.slow
-def test_hydra_s_launchers(tmp_path: Path, launcher: list[str], single_run: Path) -> None:
-    """A job equals a single run; one that fails ends no other, and the exit code is that of a sweep."""
-    sweep = finish(tmp_path, start(tmp_path, *BAD_LOSS, "loss.how=raise,good", *launcher))
-    assert sweep.returncode == 8, sweep.stderr
-    assert "1 of 2 jobs failed" in sweep.stderr and "Traceback" not in sweep.stderr
-    assert states(sweep.folder) == {0: "failed", 1: "completed"}
-    assert sweep.run(0)["run_id"] == f"{sweep.folder.name}/0"
-    assert sweep.run(0)["error"]["type"] == "ValueError"
-    assert sweep.log(0).count("ValueError: a bug in a loss") == 1
-    assert (single_run / "metrics.jsonl").read_bytes() == (sweep.folder / "1" / "metrics.jsonl").read_bytes()
-
-
-@pytest.mark.slow
-def test_hydra_s_launchers_record_jobs_that_fail_before_training(tmp_path: Path, launcher: list[str]) -> None:
-    (tmp_path / "rows.csv").write_text("x,y\n1,2\n")
-    sweep = finish(tmp_path, start(tmp_path, "data=csv", "data.path=rows.csv", "data.target=z,w", *launcher))
-    assert sweep.returncode == 8, sweep.stderr
-    assert states(sweep.folder) == {0: "failed", 1: "failed"}
-    for number, target in enumerate("zw"):
-        assert f"Received: '{target}'" in sweep.run(number)["error"]["message"]
-        assert "Traceback" in sweep.log(number)
 
 
 KEPT = ("trainer.max_epochs=40", "checkpoint.every_epochs=2", "checkpoint.keep=2", "seed=1,2,3,4", "name=kept")
 
 
-def states(folder: Path) -> dict[int, str]:
-    lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
-    return {line["trial"]: line["state"] for line in lines if "trial" in line}
-
-
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, sweep_command: Any) -> Any:
     folder = tmp_path_factory.mktemp("whole")
-    return finish(folder, start(folder, *KEPT))
+    return sweep_command.finish(folder, sweep_command.start(folder, *KEPT))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", ["parent", "worker", "ledger"])
+@pytest.mark.parametrize("killed", ["parent", "worker"])
 def test_a_killed_sweep_is_resumed(
-    tmp_path: Path, undisturbed: Sweep, killed: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    undisturbed: Any,
+    killed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    sweep_command: Any,
+    wait_for: Callable[..., None],
 ) -> None:
     """It ends as an undisturbed one: no trial is lost, none runs twice, every bit is the same."""
     assert undisturbed.returncode == 0
-    if killed == "ledger":  # between the write and the sync of a line
+    states = sweep_command.states
+    if killed == "parent":  # between the write and the sync of a line
         monkeypatch.setenv("TFRUN_FAILPOINT", "trials.sync:6")
-    process = start(tmp_path, *KEPT, "hydra.launcher.n_jobs=2")
-    if killed == "ledger":
+    process = sweep_command.start(tmp_path, *KEPT, "hydra.launcher.n_jobs=2")
+    if killed == "parent":
         process.communicate(timeout=120)
         assert process.returncode == -signal.SIGKILL
         monkeypatch.delenv("TFRUN_FAILPOINT")
     else:
         wait_for(lambda: len(list(tmp_path.glob("multirun/kept/*/*/checkpoints/step-*"))) >= 6)
     (folder,) = tmp_path.glob("multirun/kept/*")
-    if killed == "parent":
-        process.kill()
-        process.communicate()
     if killed == "worker":
         latest = max(
             number for number, state in states(folder).items() if state == "running"
@@ -409,13 +286,13 @@ def test_a_killed_sweep_is_resumed(
         lock = folder / str(latest) / "run.lock"
         wait_for(lambda: lock.is_file() and bool(lock.read_text()))
         os.kill(int(lock.read_text().split()[1]), signal.SIGKILL)
-        assert finish(tmp_path, process).returncode == 8
+        assert sweep_command.finish(tmp_path, process).returncode == 8
         assert sorted(states(folder).values()) == ["completed"] * 3 + ["failed"]
     before = {
         path: path.stat().st_mtime_ns for path in folder.glob("[0-9]/run.json") if '"completed"' in path.read_text()
     }
 
-    done = subprocess.run([TFRUN, "resume", folder], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = sweep_command.call(tmp_path, "resume", folder)
     assert done.returncode == 0, done.stderr
     assert f"{4 - len(before)} of 4 jobs are left" in done.stdout
     assert states(folder) == dict.fromkeys(range(4), "completed")
@@ -427,22 +304,18 @@ def test_a_killed_sweep_is_resumed(
         assert newest[0].read_bytes() == newest[1].read_bytes()
 
 
-def test_failed_jobs_are_run_again_on_request_and_jobs_can_be_added(sweeps: dict[str, Sweep]) -> None:
+def test_failed_jobs_are_run_again_on_request_and_jobs_can_be_added(sweeps: dict[str, Any], sweep_command: Any) -> None:
     sweep = sweeps["failing"]
-    where, root = str(sweep.folder), sweep.folder.parents[2]
-
-    def tfrun(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([TFRUN, *words], cwd=root, capture_output=True, text=True, timeout=120)
-
-    (root / "bad.py").write_text(BAD.replace('raise ValueError("a bug in a loss")', "pass"))
-    again = tfrun("resume", where, "retry=true", "hydra.launcher.n_jobs=2")
+    where, root, states = str(sweep.folder), sweep.folder.parents[2], sweep_command.states
+    module = root / "bad.py"
+    module.write_text(module.read_text().replace('raise ValueError("a bug in a loss")', "pass"))
+    again = sweep_command.call(root, "resume", where, "retry=true", "hydra.launcher.n_jobs=2")
     assert "4 of 5 jobs are left" in again.stdout
     assert states(sweep.folder) == {0: "completed", 1: "failed", 2: "completed", 3: "failed", 4: "failed"}
 
     short, other = "trainer.max_epochs=2", "loss.how=fine,good"
-    added = tfrun(
-        "-m", *SMALL, short, "plugins=[bad]", "loss=bad", other, "hydra.launcher.n_jobs=2", f"sweep.extend={where}"
-    )
+    words = ("-m", *sweep_command.small, short, "plugins=[bad]", "loss=bad", other, "hydra.launcher.n_jobs=2")
+    added = sweep_command.call(root, *words, f"sweep.extend={where}")
     assert "1 of the jobs are in the sweep already" in added.stdout
     assert states(sweep.folder)[5] == "completed" and len(states(sweep.folder)) == 6
     assert "loss.how=good" in sweep.run(5)["overrides"]
@@ -479,12 +352,12 @@ def test_a_job_is_left_if_it_has_no_end_or_was_killed_or_is_retried(tmp_path: Pa
     ],
 )
 def test_a_sweep_is_resumed_with_its_own_config(
-    sweeps: dict[str, Sweep], mistake: Mistake, words: list[str], expected: str
+    sweeps: dict[str, Any], mistake: Mistake, words: list[str], expected: str
 ) -> None:
     assert expected in mistake("resume", str(sweeps["good"].folder), *words)
 
 
-def test_two_processes_can_t_run_one_sweep(sweeps: dict[str, Sweep], capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_processes_can_t_run_one_sweep(sweeps: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     folder = sweeps["good"].folder
     with RunFolder(folder).held():
         assert cli.main(["resume", str(folder)]) == 7

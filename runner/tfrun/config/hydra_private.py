@@ -45,6 +45,7 @@ __all__ = [  # three classes that other modules name: Hydra itself, its store of
     "apply_override",
     "args_parser",
     "empty_search_path",
+    "installed_plugins",
     "open_hydra",
     "open_repository",
     "replace_jobs",
@@ -196,6 +197,15 @@ def accept_plugin(plugin: type[Plugin]) -> Iterator[None]:
         yield
     finally:
         del plugins.is_in_toplevel_plugins_module  # the object's own; the class still has Hydra's
+
+
+def installed_plugins() -> list[str]:
+    """Returns the classes that Hydra takes as launchers and sweepers, as `_target_` names them.
+
+    The public `Plugins.discover` gives classes whose modules Hydra has loaded under another name.
+    """
+    use = "know whether a launcher or a sweeper is installed"
+    return list(private_name(Plugins.instance(), "class_name_to_class", library="Hydra", use=use))
 
 
 def text_representer() -> Callable[[Any, str], Any]:

@@ -27,12 +27,12 @@ from tfrun.files.masking import masked
 from tfrun.files.runs import RunFolder
 from tfrun.load_engine import engine
 from tfrun.sweep.composer import Composer
-from tfrun.sweep.grid import Grid
+from tfrun.sweep.grid import Grid, differing_keys
 from tfrun.sweep.hydra_runner import HydraRunner, HydraSweeper
 from tfrun.sweep.jobs import JobFolder
 from tfrun.sweep.launcher import ForkLauncher
 from tfrun.sweep.ledger import Ledger, Trial
-from tfrun.sweep.outcome import Outcome, best_of, read_outcomes
+from tfrun.sweep.outcome import Outcome, best_of, job_folders, read_outcomes
 from tfrun.sweep.pool import Pool
 from tfrun.sweep.population import Population
 from tfrun.sweep.search import Search
@@ -56,7 +56,7 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
         Interrupted: a signal stopped the sweep.
     """
     hydra = sweep.cfg.hydra
-    check_targets(hydra)
+    check_targets(hydra, (ForkLauncher, Search, Population))
     launcher = _read_launcher(hydra.launcher)
     source = _new_source(configs, sweep.cfg, launcher=launcher)
     if extended:
@@ -202,7 +202,7 @@ def _run_all(runner: Runner, source: Source, *, folder: RunFolder) -> int:
         runner.run(source)
     except Exception as error:
         failure = error  # raised after the summary
-    outcomes = read_outcomes(folder.path, source.composer.swept)
+    outcomes = read_outcomes(folder.path, _swept_keys(source, folder))
     print_sweep(folder.path, outcomes, mode=source.mode, is_interrupted=isinstance(failure, Interrupted))
     _link_best(folder, best_of(outcomes, source.mode))
     if failure is not None and not isinstance(failure, SweepError):
@@ -211,6 +211,14 @@ def _run_all(runner: Runner, source: Source, *, folder: RunFolder) -> int:
     if num_failed:
         raise SweepError(f"{num_failed} of {len(outcomes)} jobs failed")
     return 0
+
+
+def _swept_keys(source: Source, folder: RunFolder) -> set[str]:
+    """Returns the keys that differ between the jobs; only the end shows those that a plugin varies."""
+    swept = set(source.composer.swept)
+    if isinstance(source, HydraSweeper):
+        swept |= differing_keys([job.read_run().get("overrides", []) for job in job_folders(folder.path)])
+    return swept
 
 
 def _link_best(folder: RunFolder, best: Outcome | None) -> None:

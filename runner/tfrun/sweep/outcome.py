@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +68,13 @@ def read_outcome(folder: RunFolder, swept: Collection[str]) -> Outcome:
 
 def read_outcomes(sweep: Path, swept: Collection[str]) -> list[Outcome]:
     """Returns how the jobs of a sweep that were started have ended, sorted by number."""
-    folders = [folder for folder in sweep.iterdir() if folder.is_dir() and folder.name.isdigit()]
-    return [read_outcome(RunFolder(folder), swept) for folder in sorted(folders, key=lambda folder: int(folder.name))]
+    return [read_outcome(folder, swept) for folder in job_folders(sweep)]
+
+
+def job_folders(sweep: Path) -> list[RunFolder]:
+    """Returns the folders of the jobs of a sweep that were started, sorted by number."""
+    folders = [folder for folder in sweep.iterdir() if folder.is_dir() and re.fullmatch("[0-9]+", folder.name)]
+    return [RunFolder(folder) for folder in sorted(folders, key=lambda folder: int(folder.name))]
 
 
 def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:

@@ -7,16 +7,18 @@ Their annotations are the types and ranges of the keys of `hydra.launcher` and `
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Ge, Gt, Le, MinLen
 from omegaconf import DictConfig, OmegaConf
 
+from tfrun.config import hydra_private
 from tfrun.config.explain import USER_MISTAKES, explain
 from tfrun.config.settings import field_types
 from tfrun.config.types import check_value
-from tfrun.errors import ConfigError, unknown
+from tfrun.errors import ConfigError, near_miss, unknown
 
 
 @dataclass(frozen=True)
@@ -90,10 +92,22 @@ def read_settings(node: DictConfig, kind: type[Kind], *, where: str) -> Kind:
     return kind(**{key: check_value(types[key], value, where=f"{where}.{key}") for key, value in given.items()})
 
 
-def check_targets(hydra: DictConfig) -> None:
-    """Raises ConfigError if the launcher or the sweeper is not one: `hydra.launcher=fork` for `hydra/launcher=fork`."""
+def check_targets(hydra: DictConfig, ours: Iterable[type]) -> None:
+    """Raises ConfigError if the launcher or the sweeper is not one: `hydra.launcher=fork` for `hydra/launcher=fork`.
+
+    Args:
+        hydra: Hydra's own config.
+        ours: the classes of tfrun.
+    """
+    known = [*(f"{kind.__module__}.{kind.__qualname__}" for kind in ours), *hydra_private.installed_plugins()]
     for name in ("launcher", "sweeper"):
-        if target(hydra[name]) is None:
+        chosen = target(hydra[name])
+        if chosen is not None and chosen not in known:
+            raise ConfigError(
+                f"hydra.{name}._target_: no such plugin is installed; it must be in the package hydra_plugins. "
+                f"Received: {chosen!r}.{near_miss(chosen, known)}"
+            )
+        if chosen is None:
             raise ConfigError(
                 f"hydra.{name}: must be a mapping with a _target_; an option is chosen with hydra/{name}=<name>. "
                 f"Received: {hydra[name]!r}"

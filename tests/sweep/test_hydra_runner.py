@@ -1,0 +1,114 @@
+"""Sweeps that run with Hydra's own launchers and with sweepers that are plugins of Hydra."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BAD_LOSS = ("trainer.max_epochs=2", "plugins=[bad]", "loss=bad")
+EXPERIMENTS = {
+    "raises": "loss: {how: raise}",
+    "completes": "loss: {how: good}",
+    "unread": "defaults: [override /data: csv]\ndata: {path: rows.csv, target: z}",
+}
+SWEEPER = """
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+
+class Mine(Sweeper):
+    def __init__(self, seeds):
+        self.seeds = seeds
+
+    def setup(self, *, hydra_context, task_function, config):
+        options = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
+        self.launcher = Plugins.instance().instantiate_launcher(**options)
+
+    def sweep(self, arguments):
+        jobs = [[*arguments, f"seed={seed}"] for seed in self.seeds]
+        return [job.return_value for job in self.launcher.launch(jobs, initial_job_idx=0)]
+"""
+LAUNCHERS = {  # plugins of Hydra, with the words that they are called with here
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "submitit_local": [],
+    "ray": ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"],
+}
+
+
+@pytest.fixture(params=LAUNCHERS)
+def launcher(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """The words that choose a launcher plugin of Hydra."""
+    package = f"hydra_{request.param.partition('_')[0]}_launcher"
+    try:
+        found = importlib.util.find_spec(f"hydra_plugins.{package}")
+    except ModuleNotFoundError:  # there is no plugin at all
+        found = None
+    if found is None:
+        pytest.skip(f"{package} isn't installed")
+    monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # it listens on 127.0.0.1 only
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # because Ray writes a token there
+    return [f"hydra/launcher={request.param}", *LAUNCHERS[request.param]]
+
+
+@pytest.fixture(scope="module")
+def single_run(tmp_path_factory: pytest.TempPathFactory, sweep_command: Any) -> Path:
+    """The folder of a run that is not part of a sweep."""
+    folder = tmp_path_factory.mktemp("single")
+    sweep_command.write_plugin(folder)
+    sweep_command.call(folder, *sweep_command.small[:-1], *BAD_LOSS, "loss.how=good", "name=alone").check_returncode()
+    (run,) = folder.glob("outputs/alone/*")
+    return run
+
+
+@pytest.mark.slow
+def test_hydra_s_launchers(tmp_path: Path, launcher: list[str], single_run: Path, sweep_command: Any) -> None:
+    """A job equals a single run; one that fails, before training or in it, ends no other, and the sweep has code 8."""
+    (tmp_path / "rows.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "experiment").mkdir()
+    for name, text in EXPERIMENTS.items():
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
+    words = ("--config-dir", ".", f"experiment={','.join(EXPERIMENTS)}", *launcher)
+    sweep = sweep_command.finish(tmp_path, sweep_command.start(tmp_path, *BAD_LOSS, *words))
+    assert sweep.returncode == 8, sweep.stderr
+    assert "2 of 3 jobs failed" in sweep.stderr and "Traceback" not in sweep.stderr
+    assert sweep_command.states(sweep.folder) == {0: "failed", 1: "completed", 2: "failed"}
+    assert sweep.run(0)["run_id"] == f"{sweep.folder.name}/0"
+    assert sweep.run(0)["error"]["type"] == "ValueError"
+    assert sweep.log(0).count("ValueError: a bug in a loss") == 1
+    assert (single_run / "metrics.jsonl").read_bytes() == (sweep.folder / "1" / "metrics.jsonl").read_bytes()
+    assert "Received: 'z'" in sweep.run(2)["error"]["message"] and "Traceback" in sweep.log(2)
+
+
+@pytest.mark.slow
+def test_a_sweeper_that_is_a_plugin(tmp_path: Path, sweep_command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keys that it varies are columns of the summary, though nothing names them before."""
+    package = tmp_path / "hydra_plugins" / "mine"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(SWEEPER)
+    (tmp_path / "hydra" / "sweeper").mkdir(parents=True)
+    (tmp_path / "hydra" / "sweeper" / "mine.yaml").write_text("_target_: hydra_plugins.mine.Mine\nseeds: [1, 2]\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+    words = ("--config-dir", ".", "hydra/sweeper=mine", "trainer.max_epochs=1")
+    sweep = sweep_command.finish(tmp_path, sweep_command.start(tmp_path, *words))
+    assert sweep.returncode == 0, sweep.stderr
+    assert [sweep.run(number)["seed"] for number in range(2)] == [1, 2]
+    assert "seed" in sweep.stdout and "repeats" not in sweep.stdout
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("hydra.sweeper._target_=hydra_plugins.none.Mine", "hydra.sweeper._target_: no such plugin is installed"),
+        ("hydra.launcher._target_=tfrun.sweep.launcher.ForkLaunch", "Did you mean 'tfrun.sweep.launcher.ForkLauncher'"),
+        ("hydra.launcher._target_=os.system", "it must be in the package hydra_plugins. Received: 'os.system'"),
+        ("hydra.launcher=fork", "an option is chosen with hydra/launcher=<name>. Received: 'fork'"),
+    ],
+)
+def test_what_is_no_plugin(word: str, message: str, run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    code, _, err = run("-m", "seed=1,2", word)
+    assert code == 2 and message in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
