@@ -76,14 +76,14 @@ class Command:
 
     @staticmethod
     def finish(folder: Path, process: subprocess.Popen[str]) -> Sweep:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         (path,) = [line.split()[1] for line in out.splitlines() if line.startswith("sweep ")]
         return Sweep(process.returncode, out, err, folder / path)
 
     @staticmethod
     def call(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Runs another command, which mustn't fail on its own."""
-        return subprocess.run([TFRUN, *words], cwd=folder, capture_output=True, text=True, timeout=120)
+        return subprocess.run([TFRUN, *words], cwd=folder, capture_output=True, text=True, timeout=300)
 
     @staticmethod
     def states(folder: Path) -> dict[int, str]:

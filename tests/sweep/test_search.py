@@ -12,9 +12,10 @@ from pathlib import Path
 import optuna
 import pytest
 from hydra.types import RunMode
+from sqlalchemy.exc import OperationalError
 
 from tfrun.config.compose import Configs
-from tfrun.errors import TfrunError
+from tfrun.errors import ResourceError, TfrunError
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.messages import Progress
@@ -236,6 +237,25 @@ def test_the_study_of_another_search_is_refused(begin: Make, tmp_path: Path) -> 
         begin(tmp_path / "s", RATE, "seed=1,2")
     with pytest.raises(TfrunError, match="has other objectives"):
         begin(tmp_path / "s", RATE, "hydra.sweeper.objectives={val/mae: max}")
+
+
+def test_a_storage_that_fails_ends_the_sweep_in_one_line(
+    begin: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = begin(tmp_path / "s", RATE)
+    job = next_job(search)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OperationalError("UPDATE …", {}, Exception("database or disk is full"))
+
+    monkeypatch.setattr(optuna.Study, "ask", fail)
+    monkeypatch.setattr(optuna.Study, "tell", fail)
+    monkeypatch.setattr(optuna.Trial, "report", fail)
+    progress = Progress(job.number, 11, 44, 1, {"val/loss": 0.5}, True)
+    for use in (lambda: next_job(search), lambda: search.should_prune(job, progress), lambda: end(search, job, 0.5)):
+        with pytest.raises(ResourceError, match=r"hydra.sweeper.storage: 'study.db' failed: .*disk is full") as error:
+            use()
+        assert "\n" not in str(error.value)
 
 
 @pytest.fixture(scope="module")

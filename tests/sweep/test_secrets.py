@@ -29,7 +29,7 @@ SECRETS = ("db_owner", "pass/word", "pass%2Fword")
 
 def command(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environment}
-    return subprocess.run([TFRUN, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run([TFRUN, *words], cwd=folder, env=env, capture_output=True, text=True, timeout=300)
 
 
 def leaks(folder: Path, *printed: str) -> list[str]:
@@ -99,4 +99,4 @@ def test_a_study_that_is_gone_is_not_begun_anew(tmp_path: Path, run: Callable[..
     trial = {"trial": 0, "state": "completed", "overrides": []}
     (tmp_path / "trials.jsonl").write_text(f"{json.dumps({'sweep': header})}\n{json.dumps(trial)}\n")
     code, _, err = run("resume", str(tmp_path))
-    assert code == 6 and "has no study" in err and err.count("\n") == 1
+    assert code == 6 and "study.db: the study" in err and err.count("\n") == 1

@@ -38,7 +38,8 @@ def run(command_line: CommandLine) -> int:
     try:
         _write_config(folder, composed)
         with engine(folder.log) as (experiment, seconds):
-            options = experiment.RunOptions(overrides=words, import_seconds=seconds)
+            written = [masked(word) if word.startswith("hydra.") else word for word in words]
+            options = experiment.RunOptions(overrides=written, import_seconds=seconds)
             return experiment.train(settings, folder, catalog=configs.catalog, table=table, options=options)
     except KeyboardInterrupt:
         if not folder.run_json.exists():  # while TensorFlow was imported: there is nothing to resume

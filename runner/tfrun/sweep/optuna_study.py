@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import operator
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tfrun.errors import CheckpointError, ConfigError, TfrunError, unknown
+from tfrun.errors import CheckpointError, ConfigError, ResourceError, TfrunError, unknown
 from tfrun.files.disk import refuse_link
 from tfrun.files.masking import masked, without_secrets
 from tfrun.files.strict_json import defined
@@ -96,8 +97,11 @@ class Studies:
         """
         import optuna
 
-        refuse_link(folder / "study.db")
-        place = self.settings.storage or f"sqlite:///{folder / 'study.db'}"
+        own = folder / "study.db"
+        refuse_link(own)
+        place = self.settings.storage or f"sqlite:///{own}"
+        if is_resumed and not self.settings.storage and not own.exists():  # opening it would make an empty one
+            raise CheckpointError(f"{own}: the study, which knows the results of the trials, is gone")
         try:
             name, storage = self.settings.study_name or folder.name, optuna.storages.get_storage(_storage(place))
             if is_resumed and name not in optuna.get_all_study_names(storage):
@@ -121,6 +125,22 @@ class Studies:
             cause = None if masked(place) != place else error
             raise ConfigError(f"hydra.sweeper.storage: {masked(place)!r} can't be used: {reason}") from cause
         return study
+
+    @contextlib.contextmanager
+    def storage_errors(self) -> Iterator[None]:
+        """Raises ResourceError if the storage fails while the study is used: a full disk, a server that has ended."""
+        import optuna
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            place = self.settings.storage or "study.db"
+            reason = without_secrets(_one_line(error), place)
+            cause = None if masked(place) != place else error
+            raise ResourceError(
+                f"hydra.sweeper.storage: {masked(place)!r} failed: {reason}. tfrun resume resumes the sweep"
+            ) from cause
 
     def _seed(self, folder: Path, num_trials: int) -> int:
         """Returns the sampler's seed: the config's for a new study of this sweep alone, otherwise a new one.

@@ -7,7 +7,7 @@ for the slowest job. The study is in a database beside the jobs, or in one that 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,11 @@ class Search(Source):
     def next(self, structures: Collection[str]) -> Job | None:
         if self._resumed:
             return self._resumed.pop(0)
+        with self._studies.storage_errors():
+            return self._new_job()
+
+    def _new_job(self) -> Job | None:
+        """Returns a job that the study chooses; None after the last one."""
         while self.total is None or self._next_number < self.total:
             trial = self._study.ask()
             number = self._next_number
@@ -159,8 +164,9 @@ class Search(Source):
         value = progress.values[objective]
         if not math.isfinite(value):
             return False  # it isn't defined, or the run itself finds out that it diverged
-        trial.report(value, progress.epoch)
-        return bool(trial.should_prune())
+        with self._studies.storage_errors():
+            trial.report(value, progress.epoch)
+            return bool(trial.should_prune())
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Reports the result of a job to the study, unless the job was stopped and will be resumed."""
@@ -172,6 +178,13 @@ class Search(Source):
         values = run.get("metrics" if self._settings.take == "last" else "best") or {}
         objectives = [defined(values.get(name, last.get(name))) for name in self._directions]
         known = {**last, **values, "parameters": run.get("parameters")}
+        with self._studies.storage_errors():
+            self._tell(trial, outcome, objectives=objectives, known=known)
+
+    def _tell(
+        self, trial: Any, outcome: Outcome, *, objectives: Sequence[float | None], known: Mapping[str, Any]
+    ) -> None:
+        """Reports the result of a trial to the study: its objectives, and the values that the constraints need."""
         for text, distance in self._constraints.items():
             trial.set_constraint(text, distance(known))
         if outcome.status == "completed" and None not in objectives:
