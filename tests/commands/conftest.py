@@ -45,8 +45,8 @@ class Engine:
     def predict(self, config: Any, folder: Any, *, catalog: Any, table: Any, **options: Any) -> None:
         self.calls.append(("predict", config, folder, options | {"table": table}))
 
-    def export_run(self, config: Any, folder: Any, *, catalog: Any, table: Any, format: str) -> None:
-        self.calls.append(("export_run", config, folder, {"format": format}))
+    def export_run(self, config: Any, folder: Any, *, catalog: Any, **options: Any) -> None:
+        self.calls.append(("export_run", config, folder, options))
 
     def check_contracts(self, components: Any, catalog: Any) -> None:
         self.calls.append(("check_contracts", components, None, {}))

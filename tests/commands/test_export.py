@@ -1,24 +1,65 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pytest
 
 Result = tuple[int, str, str]
 
 
-def test_export_takes_a_run_and_one_format(run: Callable[..., Result], engine: Any) -> None:
-    run()
-    folder = str(engine.calls[0][2].path)
+def test_export_takes_a_run_and_one_format(run: Callable[..., Result], engine: Any, trained: Path) -> None:
+    folder = str(trained)
     assert run("export", folder, "format=onnx")[0] == 0
     name, _, exported, options = engine.calls[1]
-    assert (name, str(exported.path), options) == ("export_run", folder, {"format": "onnx"})
+    assert (name, str(exported.path)) == ("export_run", folder)
+    assert options["export_to"].path == trained / "export" / "model.onnx" and not options["is_stored"]
     for words, message in (
         ([folder], "needs one format of saved_model, keras, litert, onnx"),
         ([folder, "format=onnx", "format=keras"], "Received: onnx, keras"),
         ([folder, "format=onx"], "Did you mean 'onnx'?"),
-        ([folder, "format=onnx", "seed=1"], "seed: export takes a run and a format. Received: 'seed=1'"),
+        ([folder, "format=onnx", "seed=1"], "seed: export takes a run, a format, out and data only. Received"),
         (["format=onnx"], "export: needs one run folder"),
     ):
         code, _, err = run("export", *words)
         assert code == 2 and message in err
     assert len(engine.calls) == 2
+
+
+def test_a_run_that_has_stored_rows_needs_no_data(
+    run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").rename(tmp_path / "moved.csv")
+    code, _, err = run("export", str(trained), "format=keras")
+    assert code == 3 and "The run has stored no rows to compare an export with" in err
+    (trained / "samples.json").write_text(
+        json.dumps({"rows": [7, 2], "columns": {"x": [1.5, None], "kind": ["a", ""]}})
+    )
+    assert run("export", str(trained), "format=keras")[0] == 0
+    options = engine.calls[1][3]
+    assert options["is_stored"]
+    np.testing.assert_array_equal(options["table"].columns["x"], [1.5, np.nan])
+    assert options["table"].columns["kind"].tolist() == ["a", ""]
+    assert run("export", str(trained), "format=keras", "data.path=moved.csv")[0] == 0  # who names data wants them read
+    assert not engine.calls[2][3]["is_stored"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[1]", '{"rows": [0], "columns": {"x": [1, 2]}}', '{"rows": [0], "columns": {"x": 3}}']
+)
+def test_damaged_rows_are_an_error(text: str, run: Callable[..., Result], engine: Any, trained: Path) -> None:
+    (trained / "samples.json").write_text(text)
+    code, _, err = run("export", str(trained), "format=keras")
+    assert code == 2 and f"{trained / 'samples.json'}: can't be read: " in err
+    assert "Remove it to compare with the run's data" in err
+
+
+def test_out_is_a_folder(run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path) -> None:
+    assert run("export", str(trained), "format=keras", "out=models/new")[0] == 0
+    assert engine.calls[1][3]["export_to"].path == tmp_path / "models" / "new" / "model.keras"
+    (tmp_path / "model.keras").touch()
+    code, _, err = run("export", str(trained), "format=keras", "out=.")
+    assert code == 2 and "model.keras exists, and is no export of this run" in err

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 Result = tuple[int, str, str]
 
 
@@ -26,3 +28,49 @@ def test_what_predict_refuses(run: Callable[..., Result], engine: Any, trained: 
     code, _, err = run("predict", str(trained), "seed=1")
     assert code == 2 and "seed: predict takes other data only. Received: 'seed=1'" in err
     assert len(engine.calls) == 1
+
+
+@pytest.mark.parametrize("overwrite", [[], ["overwrite=true"]])
+@pytest.mark.parametrize("out", ["new.csv", "./new.csv", "link.csv", "hard.csv", "rows.csv", "link_to_rows.csv"])
+def test_predictions_never_replace_what_is_read(
+    out: str, overwrite: list[str], run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "new.csv").write_text("kind,x\na,1\n")
+    (tmp_path / "link.csv").symlink_to("new.csv")
+    (tmp_path / "hard.csv").hardlink_to(tmp_path / "new.csv")
+    (tmp_path / "link_to_rows.csv").symlink_to(tmp_path / "rows.csv")  # what the run was trained on
+    code, _, err = run("predict", str(trained), "data.path=new.csv", f"out={out}", *overwrite)
+    assert code == 2 and "is a file of data, which predictions never replace" in err
+    assert len(engine.calls) == 1
+
+
+def test_the_file_of_a_rerun_may_not_be_what_is_read_either(
+    run: Callable[..., Result], engine: Any, trained: Path
+) -> None:
+    (trained / "predictions").mkdir()
+    (trained / "predictions" / "new.csv").write_text("kind,x\na,1\n")
+    code, _, err = run("predict", str(trained), f"data.path={trained}/predictions/new.csv")
+    assert code == 2 and "which predictions never replace" in err
+
+
+def test_a_file_that_exists_is_replaced_on_request(
+    run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.csv").write_text("precious")
+    (tmp_path / "gone.csv").symlink_to("nowhere.csv")
+    for out in ("mine.csv", "gone.csv"):
+        for words in ([], ["overwrite=false"]):
+            code, _, err = run("predict", str(trained), f"out={out}", *words)
+            assert code == 2 and f"out: the file exists; overwrite=true replaces it. Received: '{out}'" in err
+        assert run("predict", str(trained), f"out={out}", "overwrite=true")[0] == 0
+    code, _, err = run("predict", str(trained), "overwrite=yes")
+    assert code == 2 and "overwrite: must be true or false. Received: 'yes'" in err
+    (tmp_path / "folder.csv").mkdir()
+    assert "must be a file, not a folder" in run("predict", str(trained), "out=folder.csv", "overwrite=true")[2]
+
+
+def test_a_rerun_replaces_its_own_file(run: Callable[..., Result], engine: Any, trained: Path) -> None:
+    (trained / "predictions").mkdir()
+    (trained / "predictions" / "rows.csv").write_text("earlier predictions")
+    assert run("predict", str(trained))[0] == 0
+    assert engine.calls[1][3]["out"] == trained / "predictions" / "rows.csv"

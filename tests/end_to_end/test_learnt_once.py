@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfrun import cli
+from tfrun.engine.inference import export
 
 FAST = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=2", "logger=null", "model=mlp"]
 HEADER = "age,code,y"
@@ -46,7 +52,8 @@ def evaluate(run: Path, path: Path) -> dict[str, float]:
     """Returns the metrics that the command prints."""
     with contextlib.redirect_stdout(io.StringIO()) as out:
         assert cli.main(["evaluate", str(run), f"data.path={path}"]) == 0
-    return {name: float(value) for name, value in (line.split() for line in out.getvalue().splitlines()[2:])}
+    lines = [line.split() for line in out.getvalue().splitlines() if line.startswith("test/")]
+    return {name: float(value) for name, value in lines}
 
 
 def predict(run: Path, path: Path) -> list[dict[str, str]]:
@@ -102,3 +109,71 @@ def test_an_empty_cell_is_the_median_of_the_training_rows(regression: Path, tmp_
         (tmp_path / f"{name}.csv").write_text(f"age,code\n{cell},A1\n")
         predictions.append(predict(regression, tmp_path / f"{name}.csv"))
     assert predictions[0] == predictions[1]  # bit for bit: Arrow writes all digits
+
+
+def test_an_export_is_that_of_the_run_whatever_has_become_of_its_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train(tmp_path, [HEADER, *ROWS])
+    path = tmp_path / "train.csv"
+    predicted = np.array([float(row["y"]) for row in predict(run, path)])
+    kept = path.read_text()
+    path.write_text("\n".join([HEADER, *(f"100{row}" for row in ROWS)]) + "\n")
+    assert cli.main(["export", str(run), "format=saved_model"]) == 0
+    assert "64 stored rows of " in capsys.readouterr().out
+    cells = [row.split(",") for row in ROWS]
+    ages = tf.constant([[float(age or "nan")] for age, *_ in cells])
+    loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
+    y = loaded.serve({"age": ages, "code": tf.constant([[code] for _, code, _ in cells])})
+    np.testing.assert_allclose(y[:, 0], predicted, rtol=1e-4)
+
+    monkeypatch.setattr(export, "check", lambda *args, **options: 0.0)  # another clean process would take seconds
+    path.unlink()
+    assert cli.main(["export", str(run), "format=keras", f"out={tmp_path / 'out'}"]) == 0
+    (run / "samples.json").unlink()
+    assert cli.main(["export", str(run), "format=keras"]) == 3
+    path.write_text(kept)
+    assert cli.main(["export", str(run), "format=keras"]) == 0
+    assert "64 rows of " in capsys.readouterr().out
+
+
+def test_a_run_that_keeps_no_samples_has_none(tmp_path: Path) -> None:
+    run = train(tmp_path, [HEADER, *ROWS], "data.keep_samples=false")
+    assert not (run / "samples.json").exists()
+    assert cli.main(["resume", str(run), "data.keep_samples=true", "trainer.max_epochs=3"]) == 0
+    assert len(json.loads((run / "samples.json").read_text())["rows"]) == 64
+    assert cli.main(["resume", str(run), "data.keep_samples=false", "trainer.max_epochs=4"]) == 0
+    assert not (run / "samples.json").exists()
+
+
+@pytest.fixture
+def read_only(regression: Path) -> Iterator[Path]:
+    """The folder of a run as on a file system that is read-only, for the superuser too."""
+    active = [True]
+
+    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
+        path = arguments[0] if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir") else None
+        writes = event != "open" or arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if active and writes and isinstance(path, str | Path) and Path(path).is_relative_to(regression):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    sys.addaudithook(refuse)  # it can't be removed
+    yield regression
+    active.clear()
+
+
+def test_a_run_on_a_read_only_file_system_can_be_used(
+    read_only: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "check", lambda *args, **options: 0.0)
+    before = {path: path.stat().st_mtime_ns for path in read_only.rglob("*")}
+    assert cli.main(["evaluate", str(read_only)]) == 0
+    assert cli.main(["predict", str(read_only), f"out={tmp_path / 'out.csv'}"]) == 0
+    assert cli.main(["export", str(read_only), "format=keras", f"out={tmp_path}"]) == 0
+    assert (tmp_path / "out.csv").is_file() and (tmp_path / "model.keras").is_file()
+    capsys.readouterr()
+    for words in (["predict"], ["export", "format=keras"], ["resume", "trainer.max_epochs=9"]):
+        assert cli.main([words[0], str(read_only), *words[1:]]) == 5
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "can't be written: Read-only file system" in line
+    assert {path: path.stat().st_mtime_ns for path in read_only.rglob("*")} == before

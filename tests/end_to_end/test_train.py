@@ -33,6 +33,7 @@ FILES = {
     "preprocessing.json",
     "run.json",
     "run.lock",
+    "samples.json",
     "tensorboard/test",
     "tensorboard/train",
     "tensorboard/val",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tfrun.config.sources import Sources
+from tfrun.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,12 @@ def pop_word(command_line: CommandLine, key: str) -> tuple[list[str], CommandLin
     prefix = f"{key}="
     values = [word.removeprefix(prefix) for word in command_line.words if word.startswith(prefix)]
     return values, command_line.with_words([word for word in command_line.words if not word.startswith(prefix)])
+
+
+def pop_flag(command_line: CommandLine, key: str) -> tuple[bool, CommandLine]:
+    """Returns whether a word says `<key>=true`, and the command line without it. Raises ConfigError for other words."""
+    values, rest = pop_word(command_line, key)
+    for value in values:
+        if value not in ("true", "false"):
+            raise ConfigError(f"{key}: must be true or false. Received: {value!r}")
+    return values[-1:] == ["true"], rest

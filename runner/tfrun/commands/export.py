@@ -1,34 +1,69 @@
-"""`tfrun export RUN format=…`: writes a trained run as a portable model that takes raw rows."""
+"""`tfrun export RUN format=… [out=…]`: writes a trained run as a portable model that takes raw rows."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
 from tfrun.commands.command_line import CommandLine, pop_word
-from tfrun.commands.inputs import open_run, read_data
+from tfrun.commands.inputs import open_run
 from tfrun.config import schema
-from tfrun.errors import ConfigError, unknown
+from tfrun.data.samples import Samples
+from tfrun.data.sources import load_table
+from tfrun.data.table import Table
+from tfrun.errors import ConfigError, DataError, unknown
 from tfrun.files import runs
+from tfrun.files.exports import Export
+from tfrun.files.runs import RunFolder
 
 
 def run(command_line: CommandLine) -> int:
     """Runs the command and returns the exit code."""
     formats, command_line = pop_formats(command_line)
+    outs, command_line = pop_word(command_line, "out")
     if len(formats) != 1:
         raise ConfigError(
             f"export: needs one format of {', '.join(runs.EXPORTS)}: tfrun export RUN format=saved_model. "
             f"Received: {', '.join(formats) or 'none'}"
         )
     existing = open_run(command_line, "export")
-    if existing.overrides:
-        first = existing.overrides[0]
-        raise ConfigError(f"{first.partition('=')[0]}: export takes a run and a format. Received: {first!r}")
+    existing.refuse_all_but_data("export", "a run, a format, out and data only")
+    folder = existing.folder
+    out = Path(outs[-1]).expanduser().absolute() if outs else folder.exports
+    export_to = Export(formats[0], out, run_id=folder.run_id, is_own_folder=out.resolve() == folder.exports)
+    export_to.refuse_to_replace()
     config, catalog = existing.change(command_line)
-    settings = schema.build_settings(config, catalog)
-    table = read_data(settings, catalog)
+    fitted = existing.read_preprocessing()
+    stored = None if existing.overrides else stored_rows(folder)
+    try:
+        settings = schema.build_settings(config, catalog, overrides=existing.overrides, reads_data=stored is None)
+        table = stored or load_table(settings.data, catalog, fitted=fitted)
+    except DataError as error:
+        advice = "The run has stored no rows to compare an export with, so it needs the data that it was trained on"
+        raise DataError(f"{error} {advice}: data.path=FILE") from error
     from tfrun.load_engine import engine
 
-    with engine(existing.folder.log) as (experiment, _):
-        experiment.export_run(settings, existing.folder, catalog=catalog, table=table, format=formats[0])
+    options = {"table": table, "fitted": fitted, "export_to": export_to, "is_stored": stored is not None}
+    with engine(folder.log) as (experiment, _):
+        experiment.export_run(settings, folder, catalog=catalog, **options)
     return 0
+
+
+def stored_rows(folder: RunFolder) -> Table | None:
+    """Returns the raw rows that a run has stored, if any. Raises ConfigError if they can't be read."""
+    text = folder.read_samples()
+    if text is None:
+        return None
+    path = folder.samples_json
+    try:
+        samples = Samples.from_json(text)
+        num_rows = {len(samples.rows), *map(len, samples.columns.values())}
+        if len(num_rows) > 1:
+            raise ValueError("its columns have different lengths")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}. Remove it to compare with the run's data") from error
+    return Table(samples.columns, np.zeros(len(samples.rows)), "target", "regression", str(path), first_line=0)
 
 
 def pop_formats(command_line: CommandLine) -> tuple[list[str], CommandLine]:

@@ -17,9 +17,9 @@ HELP = """tfrun trains TensorFlow and Keras models: name the components, and say
                                     of a sweep again that failed
   tfrun evaluate RUN [data=...]     print a run's metrics on its test split, or on other data
   tfrun predict RUN data.path=FILE  write a run's predictions for rows, with or without a target; out=FILE.csv or
-                                    out=FILE.parquet
+                                    out=FILE.parquet, and overwrite=true to replace that file
   tfrun export RUN format=FORMAT    write a model that takes raw rows, compared with the run's own predictions; formats:
-                                    saved_model, keras, litert, onnx
+                                    saved_model, keras, litert, onnx; out=FOLDER
   tfrun compare PATH...             print runs side by side, best first, with means over seeds; metric=val/mae,
                                     take=last, --csv, --markdown, --html FILE
   tfrun check [overrides]           check all that can be checked without training, and the contracts of the components

@@ -78,12 +78,12 @@ class ExistingRun:
             raise CheckpointError(f"{self.folder.checkpoints}: the run has no checkpoint yet")
         return Preprocessing.from_fields(self.folder.read_preprocessing())
 
-    def refuse_all_but_data(self, command: str) -> None:
-        """Raises ConfigError if an override changes anything else than the data."""
+    def refuse_all_but_data(self, command: str, takes: str = "other data only") -> None:
+        """Raises ConfigError if an override changes anything else than the data; `takes` is what the command takes."""
         for override in parse(self.overrides):
             if override.key_or_group.partition(".")[0] != "data":
                 raise ConfigError(
-                    f"{override.key_or_group}: {command} takes other data only. Received: {override.input_line!r}"
+                    f"{override.key_or_group}: {command} takes {takes}. Received: {override.input_line!r}"
                 )
 
 

@@ -1,13 +1,16 @@
-"""`tfrun predict RUN data.path=… [out=…]`: writes a trained run's predictions for raw rows into a file."""
+"""`tfrun predict RUN data.path=… [out=… overwrite=true]`: writes a run's predictions for raw rows into a file."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from tfrun.commands.command_line import CommandLine, pop_word
+from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
 from tfrun.commands.inputs import open_run
 from tfrun.config import schema
-from tfrun.config.settings import DataSettings
 from tfrun.data.sources import load_table
 from tfrun.errors import ConfigError
 
@@ -15,14 +18,16 @@ from tfrun.errors import ConfigError
 def run(command_line: CommandLine) -> int:
     """Runs the command and returns the exit code."""
     outs, command_line = pop_word(command_line, "out")
+    overwrite, command_line = pop_flag(command_line, "overwrite")
     existing = open_run(command_line, "predict")
     existing.refuse_all_but_data("predict")
     config, catalog = existing.change(command_line)
-    settings = schema.build_settings(config, catalog, overrides=existing.overrides)
     folder = existing.folder
-    out = Path(outs[-1]).expanduser() if outs else folder.predictions / f"{_stem(settings.data)}.csv"
-    if out.suffix not in (".csv", ".parquet"):
-        raise ConfigError(f"out: must be a .csv or a .parquet file. Received: {str(out)!r}")
+    out = Path(outs[-1]).expanduser() if outs else folder.predictions / f"{_stem(config['data'])}.csv"
+    _check_out(out, read=[*_files_in(existing.config["data"]), *_files_in(config["data"])])
+    if outs and not overwrite and os.path.lexists(out):
+        raise ConfigError(f"out: the file exists; overwrite=true replaces it. Received: {str(out)!r}")
+    settings = schema.build_settings(config, catalog, overrides=existing.overrides)
     fitted = existing.read_preprocessing()
     table = load_table(settings.data, catalog, rows_only=True, fitted=fitted)
     from tfrun.load_engine import engine
@@ -32,6 +37,29 @@ def run(command_line: CommandLine) -> int:
     return 0
 
 
-def _stem(data: DataSettings) -> str:
-    """Returns the name of the file of predictions, without its ending."""
-    return Path(str(data.params["path"])).stem if data.params.get("path") else data.name
+def _stem(data: Mapping[str, Any]) -> str:
+    """Returns the name of the file of predictions, without its ending; a rerun replaces the file of this name."""
+    return Path(str(data["path"])).stem if data.get("path") else str(data.get("name"))
+
+
+def _check_out(out: Path, *, read: Iterable[Path]) -> None:
+    """Raises ConfigError if `out` can't be a file of predictions, or is one of the files that are read."""
+    if out.suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"out: must be a .csv or a .parquet file. Received: {str(out)!r}")
+    if out.is_dir():
+        raise ConfigError(f"out: must be a file, not a folder. Received: {str(out)!r}")
+    for path in read:
+        if out.exists() and out.samefile(path):  # or a link to it
+            raise ConfigError(f"out: {path} is a file of data, which predictions never replace. Received: {str(out)!r}")
+
+
+def _files_in(value: Any) -> Iterator[Path]:
+    """Yields the files that any value in a section of a config names."""
+    if isinstance(value, str):
+        path = Path(value).expanduser()
+        with contextlib.suppress(OSError, ValueError):  # a text that can't be a path
+            if path.is_file():
+                yield path
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _files_in(item)

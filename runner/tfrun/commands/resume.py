@@ -35,6 +35,7 @@ CHANGEABLE = (
     "checkpoint.keep",
     "early_stopping",
     "tags",
+    "data.keep_samples",
 )
 
 

@@ -41,13 +41,16 @@ from tfrun.errors import ConfigError, unknown
 from tfrun.protocols import MAIN_OUTPUT
 
 
-def build_settings(config: dict[str, Any], catalog: Catalog, *, overrides: Sequence[str] = ()) -> Settings:
+def build_settings(
+    config: dict[str, Any], catalog: Catalog, *, overrides: Sequence[str] = (), reads_data: bool = True
+) -> Settings:
     """Checks a composed config and returns it as settings: defaults filled in, optimizers as groups.
 
     Args:
         config: plain containers, interpolations resolved.
         catalog: the components that exist.
         overrides: the command line's, for the mistakes that only it shows.
+        reads_data: whether the data set will be read, so that its file has to be there.
 
     Raises:
         ConfigError: a key, name, type or range is wrong.
@@ -59,7 +62,8 @@ def build_settings(config: dict[str, Any], catalog: Catalog, *, overrides: Seque
             raise ConfigError(f"{group}: the first line of its YAML file must be '# @package _global_'")
     refuse_unknown("", config, known=known)
     _refuse_chosen_by_name(overrides)
-    check_path(config.get("data"), catalog)  # before missing values: a typo in the path is the likelier mistake
+    if reads_data:
+        check_path(config.get("data"), catalog)  # before missing values: a typo in the path is the likelier mistake
     refuse_missing(config)
     refuse_other_encodings(config)
     fields: dict[str, Any] = {}

@@ -85,6 +85,7 @@ class DataSettings(ComponentSettings):
     sample_weight: str | None
     missing_target: Literal["error", "drop"]
     text: dict[str, Any]
+    keep_samples: bool = True
 
     @property
     def text_encodings(self) -> dict[str, dict[str, Any]]:

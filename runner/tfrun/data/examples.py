@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from tfrun.data.arrays import give_back
 from tfrun.data.encode import encode, encode_weights
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing, fit
+from tfrun.data.samples import Samples
 from tfrun.data.split import cover_classes, split_rows
 from tfrun.data.table import Table, Target
 from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, labels_as_numbers, main_output
@@ -34,6 +35,7 @@ class Examples:
         preprocessing: fitted on the training rows.
         fingerprint: SHA-256 over the raw columns and the target.
         moved: a sentence for each row that was moved to the training rows, where its class had none.
+        samples: a few raw rows.
     """
 
     inputs: Any
@@ -43,6 +45,7 @@ class Examples:
     fingerprint: str
     weights: np.ndarray | None = None
     moved: tuple[str, ...] = ()
+    samples: Samples = field(default_factory=Samples.none)
 
     @property
     def num_rows(self) -> int:
@@ -68,15 +71,7 @@ def prepare(table: Table, data: DataSettings, *, fitted: Preprocessing | None = 
     table.require_columns()
     if isinstance(data, EarlierData) and data.name == "csv":
         table = _with_earlier_labels(table)
-    splits = split_rows(
-        len(table.target),
-        validation_split=data.validation_split,
-        test_split=data.test_split,
-        seed=data.split_seed,
-        limit_rows=data.limit_rows,
-    )
-    labels = {name: target.values for name, target in table.targets.items() if target.task == "classification"}
-    splits, moved = cover_classes(splits, labels, source=table.source)
+    splits, moved = split(table, data)
     digest = fingerprint(table)
     scale_target = data.target_scaling == "standard"
     preprocessing = fitted or fit(
@@ -86,6 +81,23 @@ def prepare(table: Table, data: DataSettings, *, fitted: Preprocessing | None = 
     if examples.weights is not None and not examples.weights[splits["train"]].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
     return replace(examples, moved=moved)
+
+
+def split(table: Table, data: DataSettings) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Returns the row numbers of "train", "val" and "test", and which rows were moved for their classes.
+
+    Raises:
+        DataError: no row is left for training, or too few are for all classes.
+    """
+    splits = split_rows(
+        len(table.target),
+        validation_split=data.validation_split,
+        test_split=data.test_split,
+        seed=data.split_seed,
+        limit_rows=data.limit_rows,
+    )
+    labels = {name: target.values for name, target in table.targets.items() if target.task == "classification"}
+    return cover_classes(splits, labels, source=table.source)
 
 
 def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
@@ -114,9 +126,10 @@ def _with_earlier_labels(table: Table) -> Table:
 
 
 def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Preprocessing, digest: str) -> Examples:
+    samples = Samples.take(table, splits)  # before the columns are released
     inputs, targets = encode(table, preprocessing)
     give_back()
-    return Examples(inputs, targets, splits, preprocessing, digest, encode_weights(table.weights))
+    return Examples(inputs, targets, splits, preprocessing, digest, encode_weights(table.weights), samples=samples)
 
 
 def warnings_of(examples: Examples) -> list[str]:

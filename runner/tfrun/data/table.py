@@ -30,7 +30,7 @@ class Table:
     """Rows as they were read: nothing imputed, scaled or encoded yet.
 
     A table is encoded once. Encoding releases its columns one after the other (see `release`), so that the raw rows
-    are not in memory beside the encoded ones; whoever needs raw rows later copies them before, with `head`.
+    are not in memory beside the encoded ones; whoever needs raw rows later copies them before (`samples.py`).
 
     Attributes:
         columns: each of N rows. A number column is (N,) float64 with nan for an empty cell; a text column is (N,)
@@ -92,11 +92,6 @@ class Table:
             others={name: Target(target.values[rows], target.task) for name, target in self.others.items()},
             locate=lambda row, name: self.find(int(rows[row]), name),
         )
-
-    def head(self, num_rows: int) -> dict[str, np.ndarray]:
-        """Returns copies of every column's first rows. To be called before the table is encoded."""
-        self.require_columns()
-        return {name: np.array(column[:num_rows]) for name, column in self.columns.items()}
 
 
 @dataclass(frozen=True)

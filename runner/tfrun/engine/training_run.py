@@ -23,7 +23,7 @@ from tfrun.config.directions import modes_against
 from tfrun.config.earlier_runs import as_it_began
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
-from tfrun.data.examples import warnings_of
+from tfrun.data.examples import Examples, warnings_of
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
@@ -240,9 +240,17 @@ class _Training:
         for warning in [*of_devices, *of_data, *rounding, *lost]:
             say(self._console, f"warning: {warning}")
         self._run.write()
-        write_atomically(self._folder.preprocessing_json, examples.preprocessing.to_json())
+        self._write_learnt(examples)
         log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])
         return record
+
+    def _write_learnt(self, examples: Examples) -> None:
+        """Writes what was learnt from the training rows, and a few raw rows to compare exports with."""
+        write_atomically(self._folder.preprocessing_json, examples.preprocessing.to_json())
+        if self._settings.data.keep_samples and examples.samples.may_be_kept:
+            write_atomically(self._folder.samples_json, examples.samples.to_json())
+        else:
+            self._folder.samples_json.unlink(missing_ok=True)  # of a run that is resumed
 
     def _train(
         self, engine: Engine, record: Record, undefined: UndefinedValues

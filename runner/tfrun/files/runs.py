@@ -56,6 +56,10 @@ class RunFolder:
         return self.path / "preprocessing.json"
 
     @property
+    def samples_json(self) -> Path:
+        return self.path / "samples.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
@@ -94,6 +98,15 @@ class RunFolder:
             return json.loads(self.preprocessing_json.read_text())
         except (ValueError, OSError) as error:
             raise ConfigError(f"{self.preprocessing_json}: can't be read: {error}") from error
+
+    def read_samples(self) -> str | None:
+        """Returns the text of `samples.json`, or None if the run has stored no rows. Raises ConfigError."""
+        try:
+            return self.samples_json.read_text()
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            raise ConfigError(f"{self.samples_json}: can't be read: {error}") from error
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replaces `run.json` atomically."""

@@ -79,6 +79,15 @@ def test_columns_are_written_as_csv_and_parquet(tmp_path: Path) -> None:
     assert parquet.read_table(tmp_path / "out.parquet").to_pydict() == {"sold": ["yes", "no"], "sold=yes": [0.75, 0.5]}
 
 
+def test_a_file_is_replaced_as_a_whole_and_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious.csv").write_text("precious")
+    (tmp_path / "out.csv").symlink_to("precious.csv")
+    predictions.write({"a": np.ones(1)}, tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text() == '"a"\n1\n'
+    assert (tmp_path / "precious.csv").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "precious.csv"]
+
+
 def test_a_file_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="out: .* can't be written"):

@@ -12,8 +12,11 @@ from sklearn.datasets import load_diabetes
 
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.samples import Samples
+from tfrun.data.table import Table
 from tfrun.engine.inference import export, trained
 from tfrun.errors import CheckpointError, DataError
+from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
 
 WORDS = ["model=linear", "data.batch_size=64"]
@@ -27,6 +30,12 @@ def evaluate(small: Any, folder: RunFolder, *words: str, table: Any = None, othe
     table = small.table() if table is None else table
     options = {"catalog": small.catalog, "fitted": fitted(folder), "other_data": other_data}
     trained.evaluate(small.settings(*WORDS, *words), folder, table=table, **options)
+
+
+def export_run(small: Any, folder: RunFolder, table: Table, *, is_stored: bool) -> None:
+    export_to = Export("keras", folder.exports, run_id=folder.run_id, is_own_folder=True)
+    options: dict[str, Any] = {"fitted": fitted(folder), "export_to": export_to, "is_stored": is_stored}
+    trained.export_run(small.settings(*WORDS), folder, catalog=small.catalog, table=table, **options)
 
 
 def evaluated(lines: list[str]) -> dict[str, float]:
@@ -97,11 +106,25 @@ def test_an_export_is_compared_with_the_run(
     calls: list[Any] = []
 
     def check(path: Path, format: str, rows: Any, expected: Any, sizes: Any) -> float:
-        calls.append((path, format, len(rows["age"]), len(expected["output"])))
+        calls.append((path.name, format, rows["age"], expected["output"]))
         return 2e-7
 
     folder = small.train("trainer.max_epochs=1")
     monkeypatch.setattr(export, "check", check)
-    trained.export_run(small.settings(*WORDS), folder, catalog=small.catalog, table=small.table(), format="keras")
-    assert calls == [(folder.exports / "model.keras", "keras", 64, 64)]
-    assert "64 rows, predictions at most 2e-07 off the run's own" in capsys.readouterr().out
+    stored = Samples.from_json(folder.samples_json.read_text())
+    table = Table(stored.columns, np.zeros(64), "", "regression", "samples.json")
+    for is_stored, rows in ((True, table), (False, small.table())):
+        export_run(small, folder, rows, is_stored=is_stored)
+        source = f"64 stored rows of {folder.samples_json}" if is_stored else "64 rows of scikit-learn's diabetes"
+        assert f"{source}, predictions at most 2e-07 off the run's own" in capsys.readouterr().out
+    assert folder.exports.joinpath("model.keras").is_file()
+    (name, format, ages, expected), again = calls
+    assert (name, format) == ("model.keras", "keras")
+    test_rows = small.pieces().examples.splits["test"]
+    np.testing.assert_array_equal(ages[:44, 0], small.table().columns["age"][test_rows])
+    np.testing.assert_array_equal(again[2], ages)
+    np.testing.assert_allclose(again[3], expected, rtol=1e-6)
+    changed = small.table()
+    changed.columns["bmi"][:] *= 100
+    with pytest.raises(DataError, match=r"its contents have changed .* In training: .* An export is compared on"):
+        export_run(small, folder, changed, is_stored=False)

@@ -19,11 +19,10 @@ from tfrun.data import encode
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
-from tfrun.errors import ConfigError, LibraryChangedError
+from tfrun.errors import ConfigError, LibraryChangedError, ResourceError
 from tfrun.files import strict_json
 from tfrun.files.runs import EXPORTS
 
-CHECKED_ROWS = 64
 TOLERANCE = 1e-4  # relative to the size of the predictions
 NEEDS = {"litert": ["ai_edge_litert"], "onnx": ["tf2onnx", "onnxruntime"]}  # format -> modules, the extra's own
 WITHOUT_TEXT = WITHOUT_NAMES = ("litert", "onnx")  # they have no look-up of strings, and number their outputs
@@ -172,7 +171,6 @@ def write(model: keras.Model, format: str, *, folder: Path) -> Path:
     if format in WITHOUT_FLOAT64:
         _refuse_float64(model, format)
     path = folder / EXPORTS[format]
-    folder.mkdir(parents=True, exist_ok=True)
     try:
         if format == "keras":
             model.save(path)
@@ -184,6 +182,8 @@ def write(model: keras.Model, format: str, *, folder: Path) -> Path:
             model.export(path, format=format, verbose=False)
     except LibraryChangedError:
         raise
+    except OSError as error:
+        raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
     except Exception as error:  # whatever a converter raises
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"format={format}: this model can't be converted: {reason}") from error
@@ -279,24 +279,24 @@ def check(
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1][:300]
-            raise ExportError(f"{path}: can't be used in a process of its own: {last}")
+            raise ExportError(f"{path.name}: can't be used in a process of its own: {last}")
         if not Path(folder, "outputs.npz").exists():
-            raise ExportError(f"{path}: can't be used in a process of its own: it ended before it had predicted")
+            raise ExportError(f"{path.name}: can't be used in a process of its own: it ended before it had predicted")
         with np.load(Path(folder, "outputs.npz")) as saved:
             outputs = [saved[key] for key in saved.files]
     most = 0.0
     for name, output in zip(sorted(expected), outputs, strict=True):
         off = float(np.max(np.abs(output - expected[name]), initial=0.0))
         if output.shape != expected[name].shape or not off <= TOLERANCE * sizes[name]:
-            raise ExportError(f"{path}: gives other predictions than the run, off by {off:.3g} in {name}")
+            raise ExportError(f"{path.name}: gives other predictions than the run, off by {off:.3g} in {name}")
         most = max(most, off)
     return most
 
 
 def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[str, np.ndarray]:
-    """Returns the first rows of a table's columns as `portable` takes them."""
+    """Returns the rows of a table's columns as `portable` takes them."""
     floatx = keras.config.floatx()
-    return {column.name: column.raw(columns[column.name][:CHECKED_ROWS], floatx) for column in preprocessing.columns}
+    return {column.name: column.raw(columns[column.name], floatx) for column in preprocessing.columns}
 
 
 def inputs_of(preprocessing: Preprocessing) -> dict[str, str]:

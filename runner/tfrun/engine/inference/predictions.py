@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,13 +55,22 @@ def _inputs_of(examples: Examples, rows: np.ndarray) -> Any:
 
 
 def write(by_column: Mapping[str, Any], path: Path) -> None:
-    """Writes columns as a .parquet file, or as CSV. Raises ResourceError where the disk refuses."""
+    """Writes columns as a .parquet file, or as CSV, in place of an earlier file, which stays whole until then.
+
+    Raises:
+        ResourceError: the disk refuses.
+    """
     import pyarrow as pa
     from pyarrow import csv, parquet
 
     table = pa.table(dict(by_column))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        (parquet.write_table if path.suffix == ".parquet" else csv.write_csv)(table, str(path))
+        (parquet.write_table if path.suffix == ".parquet" else csv.write_csv)(table, str(temporary))
+        os.replace(temporary, path)
     except OSError as error:
-        raise ResourceError(f"out: {path} can't be written: {error}") from error
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        reason = error.strerror or error
+        raise ResourceError(f"out: {path} can't be written: {reason}. out=FILE.csv names another file") from error

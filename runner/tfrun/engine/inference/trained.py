@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy as np
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
 from tfrun.console import UNDEFINED, Terminal, say, shown
-from tfrun.data.examples import Examples, prepare, prepare_evaluation, with_any_targets
+from tfrun.data.examples import Examples, prepare, prepare_evaluation, split, with_any_targets
+from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.samples import Samples
 from tfrun.data.table import Table
 from tfrun.data.unseen import describe_unseen, unseen_rows
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces, build_pieces
@@ -21,9 +23,10 @@ from tfrun.engine.inference import export, predictions
 from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
-from tfrun.errors import CheckpointError, DataError
+from tfrun.errors import CheckpointError, ConfigError, DataError
 from tfrun.files import checkpoints
-from tfrun.files.runs import EXPORTS, RunFolder
+from tfrun.files.exports import Export
+from tfrun.files.runs import RunFolder
 
 
 def evaluate(
@@ -74,49 +77,69 @@ def evaluate(
     UndefinedValues(pieces, console).report({f"test/{name}": value for name, value in values.items()})
 
 
-def export_run(settings: Settings, folder: RunFolder, *, catalog: Catalog, table: Table, format: str) -> None:
+def export_run(
+    settings: Settings,
+    folder: RunFolder,
+    *,
+    catalog: Catalog,
+    table: Table,
+    fitted: Preprocessing,
+    export_to: Export,
+    is_stored: bool,
+) -> None:
     """Writes a run's best weights as a model that takes raw rows, and compares its predictions with the run's own.
 
     Args:
         settings: the config.
         folder: the run.
         catalog: the components.
-        table: the raw rows of the run's data.
-        format: one of tfrun.files.runs.EXPORTS.
+        table: the raw rows to compare with: those that the run has stored, or its data.
+        fitted: the run's preprocessing.
+        export_to: the format and the place.
+        is_stored: whether the run has stored the rows.
 
     Raises:
-        TfrunError: the format can't hold the model, or predictions differ.
+        TfrunError: the format can't hold the model, the data have changed, or predictions differ.
     """
     saved = _saved(folder)
-    export.check_format(format, Preprocessing.from_fields(folder.read_preprocessing()))
-    first = first_rows(table)
-    pieces = build_pieces(settings, catalog, table=table)
+    export.check_format(export_to.format, fitted)
+    if not is_stored:
+        table = _checked_rows(settings, saved, table=table)
+    source = shown(folder.samples_json) if is_stored else table.source
+    rows = with_any_targets(table, fitted, names=[table.target_name])
+    prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
+    pieces = build_pieces(settings, catalog, table=rows, prepare_trained=prepare_rows)
     _program_with_best(pieces, saved)
-    off = export_pieces(pieces, first, format=format, folder=folder.exports)
+    with export_to.replaced(saved.step) as temporary:
+        off = export_pieces(pieces, format=export_to.format, folder=temporary)
     console = Terminal()
-    say(console, f"{shown(folder.exports / EXPORTS[format])}, best weights up to step {saved.step}")
-    for name, kind in export.inputs_of(pieces.examples.preprocessing).items():
+    say(console, f"{shown(export_to.path)}, best weights up to step {saved.step}")
+    for name, kind in export.inputs_of(fitted).items():
         say(console, f"        {name}: {kind}")
-    rows = min(export.CHECKED_ROWS, pieces.examples.num_rows)
-    say(console, f"checked in a clean process: {rows} rows, predictions at most {off:.2g} off the run's own")
+    num_rows = f"{pieces.examples.num_rows} {'stored rows' if is_stored else 'rows'} of {source}"
+    say(console, f"checked in a clean process: {num_rows}, predictions at most {off:.2g} off the run's own")
 
 
-def first_rows(table: Table) -> dict[str, np.ndarray]:
-    """Returns the raw rows that an export is checked with; to be called before the table is encoded."""
-    return table.head(export.CHECKED_ROWS)
+def _checked_rows(settings: Settings, saved: checkpoints.Checkpoint, *, table: Table) -> Table:
+    """Returns the rows of a run's data that an export is compared with. Raises DataError if the data have changed."""
+    advice = "An export is compared on the data that the run was trained on, or on rows that it has stored"
+    _check_fingerprint(fingerprint(table), saved, source=table.source, advice=advice)
+    samples = Samples.take(table, split(table, settings.data)[0])
+    return replace(table, columns=samples.columns, target=np.zeros(len(samples.rows)))
 
 
-def export_pieces(pieces: Pieces, first: Mapping[str, np.ndarray], *, format: str, folder: Path) -> float:
+def export_pieces(pieces: Pieces, *, format: str, folder: Path) -> float:
     """Writes a model of raw rows, and checks it in a clean process.
 
     Returns:
-        The largest difference between its predictions for the first rows and the run's own.
+        The largest difference between its predictions for the sample rows and the run's own.
     """
     model, preprocessing = pieces.parts.model, pieces.examples.preprocessing
     export.check_format(format, preprocessing)
     has_targets = pieces.parts.step.learns_targets
-    rows = export.raw_rows(first, preprocessing)
-    inputs, _, _ = feed.sample(pieces.examples, len(next(iter(rows.values()))))
+    samples = pieces.examples.samples
+    rows = export.raw_rows(samples.columns, preprocessing)
+    inputs, _, _ = feed.take(pieces.examples, samples.rows)
     expected = export.predictions(export.outputs_of(model, inputs, format), preprocessing, has_targets=has_targets)
     path = export.write(export.portable(model, preprocessing, has_targets=has_targets), format, folder=folder)
     sizes = export.sizes(expected, preprocessing, has_targets=has_targets)
@@ -142,6 +165,8 @@ def predict(
     saved = _saved(folder)
     names = settings.data.params.get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
+    if len(names) != len(fitted.targets):
+        raise ConfigError(f"data.target: the run has {len(fitted.targets)} targets. Received: {names}")
     rows = with_any_targets(table, fitted, names=names)
     unseen = unseen_rows(rows, fitted)
     prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
@@ -165,13 +190,13 @@ def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
     return saved
 
 
-def _check_fingerprint(fingerprint: str, saved: checkpoints.Checkpoint, *, source: str, advice: str) -> None:
+def _check_fingerprint(digest: str, saved: checkpoints.Checkpoint, *, source: str, advice: str) -> None:
     """Raises DataError if rows aren't those that the run was trained on."""
     trained_on = saved.extra["fingerprint"]
-    if fingerprint != trained_on:
+    if digest != trained_on:
         raise DataError(
             f"{source}: its contents have changed since the run was trained on it. "
-            f"Received: fingerprint {fingerprint}. In training: {trained_on}. {advice}"
+            f"Received: fingerprint {digest}. In training: {trained_on}. {advice}"
         )
 
 

@@ -175,8 +175,12 @@ class Stream:
 
 
 def sample(examples: Examples, count: int = 2) -> Any:
-    """Returns the first `count` examples, (inputs, targets, weights), as the program gets them."""
-    rows = np.arange(count)
+    """Returns the first `count` examples, the last of them again if there are fewer; see `take`."""
+    return take(examples, np.minimum(np.arange(count), examples.num_rows - 1))
+
+
+def take(examples: Examples, rows: np.ndarray) -> Any:
+    """Returns the examples of some rows, (inputs, targets, weights), as the program gets them."""
     return tf.nest.map_structure(lambda array: arrays.take(array, rows, dtype=dtype_of(array)), examples.arrays)
 
 

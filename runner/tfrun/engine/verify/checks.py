@@ -21,7 +21,7 @@ from tfrun.data.table import Table
 from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.building.parts import build_model
 from tfrun.engine.building.pieces import Pieces, build_pieces
-from tfrun.engine.inference.trained import export_pieces, first_rows
+from tfrun.engine.inference.trained import export_pieces
 from tfrun.engine.recording.progress import format_bytes
 from tfrun.engine.training import feed
 from tfrun.engine.verify import contracts, data_contracts, parity
@@ -58,7 +58,6 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
         TfrunError: a run would stop for this reason, or compiled steps differ from steps in Python.
     """
     console = Terminal()
-    first = first_rows(table)  # before the pieces are built, which releases the table's columns
     pieces = build_pieces(settings, catalog, table=table)
     program = pieces.make_program()
     state = pieces.state(program)
@@ -72,7 +71,7 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
     _print_pieces(console, pieces, variable_bytes=variable_bytes)
     for format in options.formats:
         with tempfile.TemporaryDirectory() as folder:
-            difference = export_pieces(pieces, first, format=format, folder=Path(folder))
+            difference = export_pieces(pieces, format=format, folder=Path(folder))
         say(console, f"export  {format} holds this model: predictions at most {difference:.2g} off, in a clean process")
     if options.parity_steps:
         _check_parity(

@@ -1,0 +1,109 @@
+"""Where a run's model is exported to: nothing is replaced but an earlier export of the same run."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tfrun.errors import ConfigError, ResourceError
+from tfrun.files import strict_json
+from tfrun.files.disk import write_atomically
+from tfrun.files.runs import EXPORTS
+
+RECORD = "tfrun-export.json"  # says which exports the folder holds, by name: the run, and the SHA-256 of the contents
+
+
+@dataclass(frozen=True)
+class Export:
+    """A run's model in one format, in a folder.
+
+    Attributes:
+        format: one of `EXPORTS`.
+        folder: the folder to write it into.
+        run_id: the run's.
+        is_own_folder: whether the folder is the run's own; exports of earlier versions have no record there.
+    """
+
+    format: str
+    folder: Path
+    run_id: str
+    is_own_folder: bool
+
+    @property
+    def path(self) -> Path:
+        """The file, or the folder of a SavedModel."""
+        return self.folder / EXPORTS[self.format]
+
+    def refuse_to_replace(self) -> None:
+        """Raises ConfigError if there is something else than an unchanged export of the same run."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ConfigError(f"out: must be a folder. Received: {str(self.folder)!r}")
+        remedy = "Remove it, or name another folder with out="
+        record = self.folder / RECORD
+        if os.path.lexists(record) and not self._recorded():
+            raise ConfigError(f"out: {record} exists, and isn't what tfrun writes. {remedy}")
+        if not os.path.lexists(self.path):
+            return
+        recorded = self._recorded().get(self.path.name)
+        if recorded is None and self.is_own_folder and not self.path.is_symlink():
+            return
+        if recorded is None or (recorded["run_id"] != self.run_id and not self.is_own_folder):  # it may be renamed
+            raise ConfigError(f"out: {self.path} exists, and is no export of this run. {remedy}")
+        if self.path.is_symlink() or recorded["sha256"] != sha256(self.path):
+            raise ConfigError(f"out: {self.path} has been changed since it was exported. {remedy}")
+
+    @contextlib.contextmanager
+    def replaced(self, step: int) -> Iterator[Path]:
+        """Yields a folder to write the export into; without an error, it then takes the place of an earlier one.
+
+        Args:
+            step: of the checkpoint that is exported, for the record.
+
+        Raises:
+            ResourceError: the disk refuses.
+        """
+        temporary = self.folder / f".export.{os.getpid()}"
+        written = temporary / self.path.name
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            recorded = {"run_id": self.run_id, "step": step, "sha256": sha256(written)}
+            if self.path.is_dir():
+                os.replace(self.path, temporary / "replaced")
+            os.replace(written, self.path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ResourceError(f"{self.path}: can't be written: {reason}. out=FOLDER names another folder") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        record = strict_json.dumps(self._recorded() | {self.path.name: recorded}, indent=1) + "\n"
+        write_atomically(self.folder / RECORD, record)
+
+    def _recorded(self) -> dict[str, Any]:
+        """Returns what the folder's record says; an empty mapping if there is none that can be read."""
+        try:
+            recorded = json.loads((self.folder / RECORD).read_text())
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(recorded, dict):
+            return {}
+        is_record = all(isinstance(entry, dict) and {"run_id", "sha256"} <= entry.keys() for entry in recorded.values())
+        return recorded if is_record else {}
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's contents, or of the names and contents of a folder's files."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
+            with open(file, "rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
