@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from tfrun import __version__
 from tfrun.commands.command_line import CommandLine, Flags
+from tfrun.config import registry
 from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
 from tfrun.console import prefix_warnings
@@ -41,6 +42,7 @@ FLAGS_WITH_VALUE = (
 )
 CFG_CHOICES = ("job", "hydra", "all")
 INFO_CHOICES = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+BY_AUTOGRAPH = "in user code:"  # so begin the errors whose text has the lines already
 ACTIONS = ("hydra_help", "run", "multirun", "shell_completion", "cfg", "info")  # flags that say what `train` does
 
 
@@ -60,9 +62,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `tfrun list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
-        print(masked(traceback.format_exc()), end="", file=sys.stderr)
+    except Exception as error:
+        _print_bug(error)
         return 1
+
+
+def _print_bug(error: Exception) -> None:
+    """Prints an error that nobody expected: of one in a plugin only the plugin's own lines, else the whole traceback.
+
+    HYDRA_FULL_ERROR=1 prints all of it, and the log of a run has it too.
+    """
+    files = registry.plugin_files()
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    if os.environ.get("HYDRA_FULL_ERROR") == "1" or not (frames or str(error).startswith(BY_AUTOGRAPH)):
+        print(masked("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+        return
+    lines = [*traceback.format_list(frames), *traceback.format_exception_only(error)]
+    print("tfrun: error in a plugin (HYDRA_FULL_ERROR=1 prints the whole traceback):", file=sys.stderr)
+    print(masked("".join(lines)), end="", file=sys.stderr)
 
 
 def _main(argv: list[str]) -> int:

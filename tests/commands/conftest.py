@@ -48,8 +48,11 @@ class Engine:
     def export_run(self, config: Any, folder: Any, *, catalog: Any, **options: Any) -> None:
         self.calls.append(("export_run", config, folder, options))
 
-    def check_contracts(self, components: Any, catalog: Any) -> None:
-        self.calls.append(("check_contracts", components, None, {}))
+    def check_contracts(self, components: Any, catalog: Any, **options: Any) -> None:
+        self.calls.append(("check_contracts", components, None, options))
+
+    def check_data_set(self, config: Any, catalog: Any) -> None:
+        self.calls.append(("check_data_set", config, None, {}))
 
     def check(self, config: Any, catalog: Any, *, table: Any, options: dict[str, Any]) -> None:
         self.calls.append(("check", config, None, options))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import keras
@@ -11,8 +10,8 @@ import pytest
 from tfrun import cli
 from tfrun.config import schema
 from tfrun.config.catalog import load_catalog
-from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.verify import contracts, data_contracts
+from tfrun.engine.verify.checks import maker
 from tfrun.engine.verify.findings import Finding
 
 CATALOG = load_catalog()
@@ -63,8 +62,8 @@ def test_components_keep_their_contracts(word: str) -> None:
     keras.utils.set_random_seed(0)
     kind, _, name = word.partition("=")
     config = schema.component_alone(kind, {"name": name, **PARAMETERS.get(word, {})}, catalog=CATALOG)
-    build: Any = build_component if kind == "optimizer" else build_function
-    findings = contracts.check(kind, partial(build, kind, config, catalog=CATALOG, where=kind))
+    make = maker(kind, config, CATALOG)
+    findings = contracts.check(kind, make)
     assert [finding for finding in findings if not finding.kept] == []
     assert len(findings) > (0 if kind == "schedule" else 3)
 

@@ -15,7 +15,9 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain
 from tfrun.config.settings import ComponentSettings, Settings
-from tfrun.errors import ConfigError
+from tfrun.data.table import Table
+from tfrun.errors import ConfigError, DataError
+from tfrun.files import runs
 
 PARITY_STEPS = 3  # that `parity=true` compares
 # Kinds of components that are no config group, so that only `check` can name one by itself.
@@ -33,17 +35,35 @@ def run(command_line: CommandLine) -> int:
     settings = schema.build_settings(composed.config, configs.catalog, overrides=words)
     components = components_alone(alone, configs.catalog) + components_chosen(words, settings)
     checks_config = not alone or steps > 0 or bool(formats) or any(not word.startswith("plugins=") for word in words)
-    table = read_data(settings, configs.catalog) if checks_config else None
+    chosen = {word.lstrip("+").partition("=")[0] for word in words}
+    groups = [group for group in ("data", "model", "algorithm") if group in chosen]
+    table = None
+    if checks_config:
+        runs.check_output_root(settings.output_root)
+        table = _read_data(settings, configs.catalog, is_chosen="data" in groups)
     from tfrun.load_engine import engine
 
     with engine(None) as (experiment, _):
-        experiment.check_contracts(components, configs.catalog)
+        experiment.check_contracts(components, configs.catalog, precision=settings.trainer.precision)
         if table is not None:
-            chosen = {word.lstrip("+").partition("=")[0] for word in words}
-            groups = [group for group in ("data", "model", "algorithm") if group in chosen]
             options = experiment.CheckOptions(parity_steps=steps, groups=groups, formats=formats)
             experiment.check(settings, configs.catalog, table=table, options=options)
     return 0
+
+
+def _read_data(settings: Settings, catalog: Catalog, *, is_chosen: bool) -> Table:
+    """Returns the raw rows; if a plugin's data set that the words choose gives none, prints which promise it breaks."""
+    try:
+        return read_data(settings, catalog)
+    except DataError:
+        component = catalog.get("dataset", settings.data.name, where="data.name")
+        if not is_chosen or component.module.startswith("tfrun."):
+            raise  # it is about a file
+        from tfrun.load_engine import engine
+
+        with engine(None) as (experiment, _):
+            experiment.check_data_set(settings, catalog)
+        raise
 
 
 def _key(word: str) -> str:
@@ -77,13 +97,18 @@ def components_alone(words: Sequence[str], catalog: Catalog) -> list[tuple[str, 
 def components_chosen(words: Sequence[str], settings: Settings) -> list[tuple[str, ComponentSettings]]:
     """Returns the components of a config that the words choose by name and that have a contract."""
     chosen: list[tuple[str, ComponentSettings]] = []
-    for group, _, name in (word.lstrip("+").partition("=") for word in words):
-        if group == "loss":
-            chosen.append((group, settings.loss))
-        elif group == "metric" and name in settings.metric:
-            chosen.append((group, settings.metric[name]))
-        elif group == "optimizer":
-            for optimizer_group in settings.groups.values():
-                if optimizer_group.name is not None:
-                    chosen.append((group, ComponentSettings(optimizer_group.name, optimizer_group.params)))
-    return chosen
+    groups = [group for group in settings.groups.values() if group.name is not None]
+    for key, _, name in (word.lstrip("+").partition("=") for word in words):
+        parts = key.split(".")
+        if key == "loss":
+            chosen.append(("loss", settings.loss))
+        elif key == "metric":  # a name, a list of names, or a file with several
+            names = [name] if name in settings.metric else settings.metric
+            chosen += [("metric", settings.metric[metric]) for metric in names]
+        elif parts[0] == "metric" and parts[1] in settings.metric and parts[2:] in ([], ["name"]):
+            chosen.append(("metric", settings.metric[parts[1]]))
+        elif key == "optimizer":
+            chosen += [("optimizer", ComponentSettings(str(group.name), group.params)) for group in groups]
+        elif parts[0] == "optimizer" and "schedule" in parts:
+            chosen += [("schedule", group.schedule) for group in groups if group.schedule is not None]
+    return [component for k, component in enumerate(chosen) if component not in chosen[:k]]

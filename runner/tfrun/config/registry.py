@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -65,6 +66,12 @@ def _origin(component: Any) -> str:
 def modules() -> list[str]:
     """Returns the modules that have registered something in this process."""
     return sorted({component.__module__ for component in _components.values()})
+
+
+def plugin_files() -> set[str]:
+    """Returns the files of people's own modules that have registered something in this process."""
+    files = (sys.modules[name].__file__ for name in modules() if not name.startswith("tfrun.") and name in sys.modules)
+    return {file for file in files if file}
 
 
 def lookup(kind: str, name: str) -> Any:

@@ -15,7 +15,6 @@ from tfrun.config.keys import (
     refuse_other_encodings,
     refuse_unknown,
     require_mapping,
-    unknown_key,
 )
 from tfrun.config.optimizer_schema import optimizer_groups
 from tfrun.config.settings import (
@@ -37,7 +36,7 @@ from tfrun.config.settings import (
     field_types,
 )
 from tfrun.config.types import check_value
-from tfrun.errors import ConfigError, unknown
+from tfrun.errors import ConfigError, near_miss, unknown
 from tfrun.protocols import MAIN_OUTPUT
 
 
@@ -165,8 +164,13 @@ def _metrics(value: Any, catalog: Catalog) -> dict[str, MetricSettings]:
         check_name(f"metric.{key}", key)
         if key == "loss":
             raise ConfigError("metric.loss: the name is taken by the loss itself, which is always reported")
-        if not isinstance(metrics[key], dict):  # metric.dleta=2 with no such metric
-            raise unknown_key("metric", key, known=metrics)
+        if not isinstance(metrics[key], dict):
+            others = [other for other in metrics if other != key]
+            raise ConfigError(
+                f"metric.{key}: a metric is a mapping with a name, as +metric.{key}={{name: mae}}, or a name in "
+                f"metric=[mae]. Received: {metrics[key]!r}. Known: {', '.join(others) or 'none'}."
+                f"{near_miss(key, others)}"
+            )
     return {key: _metric(f"metric.{key}", item, catalog=catalog) for key, item in metrics.items()}
 
 

@@ -29,7 +29,7 @@ from tfrun.engine.building.together import Together
 from tfrun.engine.inference.trained import evaluate, export_run, predict
 from tfrun.engine.recording.signals import end_at_once, stop_on_signals
 from tfrun.engine.training_run import RunOptions
-from tfrun.engine.verify.checks import CheckOptions, check, check_contracts
+from tfrun.engine.verify.checks import CheckOptions, check, check_contracts, check_data_set
 from tfrun.files.runs import RunFolder
 
 log = logging.getLogger("tfrun")
@@ -40,6 +40,7 @@ __all__ = [
     "RunOptions",
     "check",
     "check_contracts",
+    "check_data_set",
     "evaluate",
     "export_run",
     "predict",

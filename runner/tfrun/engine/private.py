@@ -191,6 +191,11 @@ class _StatefulDraws:
 _stateful_draws = _StatefulDraws()
 
 
+def may_draw_statefully() -> bool:
+    """Returns whether a random op with a state of its own may have been called in this process."""
+    return _stateful_draws.seen or not _stateful_draws.is_watching
+
+
 @contextlib.contextmanager
 def keep_kernels() -> Iterator[None]:
     """Keeps TensorFlow's compiled kernels while, inside the context, it is seeded or Keras' session is cleared.

@@ -237,7 +237,7 @@ class _Training:
         examples = engine.pieces.examples
         of_data = [*warnings_of(examples), *unscaled_images(engine.pieces.parts.model, examples)]
         of_devices = devices.warnings(self._settings.trainer, self._settings.strategy)
-        for warning in [*of_devices, *of_data, *rounding, *lost]:
+        for warning in [*of_devices, *engine.pieces.parts.warnings, *of_data, *rounding, *lost]:
             say(self._console, f"warning: {warning}")
         self._run.write()
         self._write_learnt(examples)

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -180,6 +181,23 @@ def claim(output_root: str | os.PathLike[str], name: str, *, kind: str = "output
     except OSError as error:
         raise ResourceError(
             f"output_root: {parent} can't be written: {error.strerror}. Received: {output_root}"
+        ) from error
+
+
+def check_output_root(output_root: str | os.PathLike[str]) -> None:
+    """Checks that a run could make its folder, and leaves nothing behind.
+
+    Raises:
+        ResourceError: it couldn't.
+    """
+    folder = Path(output_root).expanduser().resolve()
+    while not os.path.lexists(folder):  # the folders above it would be made
+        folder = folder.parent
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".tfrun_", dir=folder))
+    except OSError as error:
+        raise ResourceError(
+            f"output_root: {folder} can't be written: {error.strerror}. Received: {output_root}"
         ) from error
 
 

@@ -46,7 +46,8 @@ def test_float16_needs_a_loss_scale(small: Any) -> None:
 
 def fake_catalog(model: Any) -> Catalog:
     """Returns a catalog of one model without parameters."""
-    return cast(Catalog, SimpleNamespace(get=lambda *_, **__: SimpleNamespace(load=lambda: model, params=())))
+    component = SimpleNamespace(load=lambda: model, params=(), origin="mine.py:1", module="mine")
+    return cast(Catalog, SimpleNamespace(get=lambda *_, **__: component))
 
 
 def test_a_model_gets_what_it_asks_for() -> None:
@@ -56,9 +57,11 @@ def test_a_model_gets_what_it_asks_for() -> None:
 
     def model(features: Any, num_outputs: int, more_outputs: dict[str, int]) -> Any:
         received.append((features, num_outputs, more_outputs))
+        return keras.Sequential([keras.layers.Dense(num_outputs)])
 
     def small_model(num_outputs: int) -> Any:
         received.append(num_outputs)
+        return keras.Sequential([keras.layers.Dense(num_outputs)])
 
     for function in (model, small_model):
         parts.build_model(ComponentSettings("m", {}), fake_catalog(function), preprocessing=preprocessing)

@@ -29,6 +29,7 @@ def test_a_loss_that_mixes_shapes_is_caught() -> None:
     assert promises == [
         "returns a value for each example",
         "in another order of the rows, each example has the same value",
+        "an example's value depends only on its own row",
     ]
 
 
@@ -116,7 +117,7 @@ def test_an_optimizer_that_climbs_is_caught() -> None:
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
             super().update_step(-gradient, variable, learning_rate)
 
-    assert broken("optimizer", lambda: Climber(0.01)) == ["20 steps reduce ‖w‖²"]
+    assert broken("optimizer", lambda learning_rate=0.01: Climber(learning_rate)) == ["20 steps reduce ‖w‖²"]
 
 
 def test_an_error_counts_as_a_broken_promise() -> None:

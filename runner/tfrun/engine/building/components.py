@@ -12,6 +12,7 @@ import keras
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings
 from tfrun.config.types import map_references
+from tfrun.engine.building.kinds import check_built, named
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.errors import ConfigError
 
@@ -36,12 +37,27 @@ def build_component(
         inputs: collects the component's floats as inputs of the program, if it accepts them as such.
 
     Raises:
-        ConfigError: the component refuses its parameters.
+        ConfigError: the component refuses its parameters, or isn't what its kind must be.
     """
     component = catalog.get(kind, settings.name, where=where).load()
     accepted = inspect.signature(component).parameters
     more = {name: value for name, value in (offered or {}).items() if name in accepted}
     params = _build_params(kind, settings, catalog=catalog, where=where, inputs=inputs)
+    built = _call(component, params, more, settings=settings, where=where, inputs=inputs)
+    check_built(kind, built, named(kind, settings, catalog, where=where))
+    return built
+
+
+def _call(
+    component: Callable[..., Any],
+    params: Mapping[str, Any],
+    more: Mapping[str, Any],
+    *,
+    settings: ComponentSettings,
+    where: str,
+    inputs: Hyperparameters | None,
+) -> Any:
+    """Calls a class or a function with its parameters, floats as inputs of the program if it accepts them as such."""
     if inputs is not None:
         try:
             return component(**inputs.wrap(where, params), **more)
@@ -63,14 +79,20 @@ def build_function(
     where: str,
     inputs: Hyperparameters | None = None,
 ) -> Callable[..., Any]:
-    """Returns a registered function with its parameters filled in, or an object of a registered class."""
+    """Returns a registered function with its parameters filled in, or an object of a registered class.
+
+    Raises:
+        ConfigError: the component refuses its parameters, or isn't what its kind must be.
+    """
     component = catalog.get(kind, settings.name, where=where).load()
     if inspect.isclass(component):
         return build_component(kind, settings, catalog=catalog, where=where, inputs=inputs)
     params = _build_params(kind, settings, catalog=catalog, where=where, inputs=inputs)
-    if not params:
-        return component  # not a partial, since Keras saves a function by its name
-    return functools.partial(component, **(params if inputs is None else inputs.wrap(where, params)))
+    built = component  # without parameters not a partial, since Keras saves a function by its name
+    if params:
+        built = functools.partial(component, **(params if inputs is None else inputs.wrap(where, params)))
+    check_built(kind, built, named(kind, settings, catalog, where=where))
+    return built
 
 
 def _build_params(

@@ -30,13 +30,18 @@ def prepare(trainer: TrainerSettings, strategy: StrategySettings, *, seed: int) 
     _choose_devices(strategy)
     if trainer.threads not in (None, tf.config.threading.get_intra_op_parallelism_threads()):
         tf.config.threading.set_intra_op_parallelism_threads(trainer.threads)
-    keras.config.set_floatx("float64" if trainer.precision == "float64" else "float32")
-    keras.config.set_dtype_policy(trainer.precision)
+    set_precision(trainer.precision)
     if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
     with private.keep_kernels():
         keras.utils.set_random_seed(seed)
     return _mirrored(strategy) if strategy.name == "mirrored" else tf.distribute.get_strategy()
+
+
+def set_precision(precision: str) -> None:
+    """Sets the precision of this process, as `trainer.precision` calls it."""
+    keras.config.set_floatx("float64" if precision == "float64" else "float32")
+    keras.config.set_dtype_policy(precision)
 
 
 def _choose_devices(strategy: StrategySettings) -> None:

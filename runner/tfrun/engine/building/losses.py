@@ -16,6 +16,7 @@ from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import build_function
+from tfrun.engine.building.kinds import ONE_VALUE_EACH, checked_values, named, to_scalar, to_tensor
 from tfrun.engine.training.epoch_metrics import EpochMetrics, restore
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.errors import ConfigError, unknown
@@ -57,9 +58,10 @@ def build_loss(
             where = "loss" if name == MAIN_OUTPUT else f"loss: of target {name!r}"
             _check_task(where, loss, task=offer.task, target_task=target_task)
     per_example = convertible(loss.call if isinstance(loss, keras.losses.Loss) else loss)
+    component = named("loss", settings, catalog, where="loss")
 
     def values(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
-        losses = tf.convert_to_tensor(per_example(y_true, y_pred))
+        losses = to_tensor(per_example(y_true, y_pred), component, expected=ONE_VALUE_EACH)
         return tf.reduce_mean(losses, axis=list(range(1, losses.shape.rank))) if losses.shape.rank > 1 else losses
 
     def call(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
@@ -121,12 +123,15 @@ def _build_metric(
     where = f"metric.{key}"
     metric = build_function("metric", chosen, catalog=catalog, where=where)
     _check_task(where, metric, task=MetricOffer.of(metric).task, target_task=target_task)
+    component = named("metric", chosen, catalog, where=where)
     if not isinstance(metric, keras.metrics.Metric):
-        metric = keras.metrics.MeanMetricWrapper(convertible(metric))
+        metric = keras.metrics.MeanMetricWrapper(checked_values(convertible(metric), component))
     metric.name = key
     private.replace_method(metric, "update_state", method=convertible(metric.update_state))
     with naming(f"{where}: {chosen.name}"):
         metric.update_state(*pair)
+    if not component.is_shipped:
+        to_scalar(metric.result(), component, expected="from result a scalar")
     metric.reset_state()
     return metric
 

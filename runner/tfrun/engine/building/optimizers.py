@@ -15,6 +15,7 @@ from tfrun.config.settings import ComponentSettings, EarlierSchedule, GroupSetti
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import build_component, build_function
+from tfrun.engine.building.kinds import checked_schedule, named
 from tfrun.engine.training.groups import Group, assign_groups
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.engine.training.plan import Plan
@@ -115,6 +116,9 @@ def build_schedule(
         filled_in |= inputs.wrap(where, {"total_steps": float(plan.last_step + extra_steps)})
     if "steps_per_epoch" in parameters:
         filled_in["steps_per_epoch"] = plan.steps_per_epoch
-    factor = convertible(functools.partial(schedule, **filled_in) if filled_in else schedule)
+    component = named("schedule", settings, catalog, where=where)
+    factor = checked_schedule(
+        convertible(functools.partial(schedule, **filled_in) if filled_in else schedule), component
+    )
     offer = ScheduleOffer.of(schedule)
     return factor, offer if offer.end_epoch is not None else None

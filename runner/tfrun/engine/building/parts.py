@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,12 @@ import tensorflow as tf
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, Settings, TrainerSettings
 from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.targets import FittedTarget
 from tfrun.engine.building.autograph import convert_layers
 from tfrun.engine.building.components import build_component
+from tfrun.engine.building.kinds import checked_algorithm, named
 from tfrun.engine.building.losses import build_loss, build_metrics, check_outputs
+from tfrun.engine.building.mixing import warn_of_mixing
 from tfrun.engine.building.optimizers import build_groups
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.epoch_metrics import EpochMetrics
@@ -35,12 +38,14 @@ class Parts:
         step: one training step over it.
         val_metrics: the validation's own mean of losses and metrics.
         inputs: the hyperparameters that are inputs of the program.
+        warnings: what is probably not as its author expects.
     """
 
     model: keras.Model
     step: Step
     val_metrics: EpochMetrics
     inputs: Hyperparameters
+    warnings: tuple[str, ...] = ()
 
 
 def build_parts(
@@ -74,10 +79,8 @@ def build_parts(
             _check_metric_name(metric.name, settings.metric)
             metric.reset_state()
         convert_layers(model)
-        algorithm = AlgorithmOffer.of(
-            build_component("algorithm", settings.algorithm, catalog=catalog, where="algorithm", inputs=inputs)
-        )
         targets = preprocessing.targets
+        algorithm = build_algorithm(settings.algorithm, catalog, targets=targets, inputs=inputs)
         tasks = {} if algorithm.own_targets else {name: target.task for name, target in targets.items()}
         weights = ModelOffer.of(model).loss_weights
         loss = build_loss(settings.loss, catalog, inputs=inputs, output_weights=weights, tasks=tasks)
@@ -89,9 +92,13 @@ def build_parts(
             build_metrics(settings.metric, catalog, y_true=y, y_pred=y_pred, targets=targets, tasks=tasks)
             for _ in range(2)
         )
+        warnings: list[str] = []
+        if not algorithm.own_targets:
+            with inputs.without_recording():
+                warnings = warn_of_mixing(settings, catalog, loss=loss, y_pred=y_pred, targets=targets)
         options = _step_options(settings.trainer, model, plan=plan, inputs=inputs)
         step = Step(strategy, model, algorithm=algorithm, loss=loss, groups=groups, metrics=metrics, options=options)
-        return Parts(model, step, val_metrics, inputs)
+        return Parts(model, step, val_metrics, inputs, tuple(warnings))
 
 
 def build_model(settings: ComponentSettings, catalog: Catalog, *, preprocessing: Preprocessing) -> keras.Model:
@@ -103,6 +110,15 @@ def build_model(settings: ComponentSettings, catalog: Catalog, *, preprocessing:
         "more_outputs": outputs,
     }
     return build_component("model", settings, catalog=catalog, where="model", offered=offered)
+
+
+def build_algorithm(
+    settings: ComponentSettings, catalog: Catalog, *, targets: Mapping[str, FittedTarget], inputs: Hyperparameters
+) -> AlgorithmOffer:
+    """Returns the algorithm, which checks what its methods return while a step is traced."""
+    algorithm = build_component("algorithm", settings, catalog=catalog, where="algorithm", inputs=inputs)
+    component = named("algorithm", settings, catalog, where="algorithm")
+    return checked_algorithm(AlgorithmOffer.of(algorithm), component, targets=targets)
 
 
 def _step_options(settings: TrainerSettings, model: keras.Model, *, plan: Plan, inputs: Hyperparameters) -> StepOptions:
@@ -128,6 +144,8 @@ def _call_model(model: keras.Model, inputs: Any) -> Any:
         shapes = tf.nest.map_structure(lambda array: tuple(array.shape), inputs)
         reason = " ".join(str(error).split())[:300]  # Keras' messages are long
         raise ConfigError(f"model: it can't take these inputs: {reason}. Received shapes: {shapes}") from error
+    if any(output is None for output in tf.nest.flatten(outputs)):
+        raise ConfigError("model: its call must return its outputs. Received: None")
     if isinstance(outputs, dict):
         if MAIN_OUTPUT not in outputs:
             raise ConfigError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 from rich.console import Console
 
 from tfrun.config.catalog import Catalog
@@ -18,6 +19,7 @@ from tfrun.config.settings import ComponentSettings, Settings
 from tfrun.console import Terminal, say
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
+from tfrun.engine.building import devices
 from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.building.parts import build_model
 from tfrun.engine.building.pieces import Pieces, build_pieces
@@ -68,7 +70,10 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
             for group in options.groups
         }
     )
+    _trace_step(pieces)
     _print_pieces(console, pieces, variable_bytes=variable_bytes)
+    for warning in pieces.parts.warnings:
+        say(console, f"warning: {warning}")
     for format in options.formats:
         with tempfile.TemporaryDirectory() as folder:
             difference = export_pieces(pieces, format=format, folder=Path(folder))
@@ -80,23 +85,66 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
     say(console, "All that can be checked without training is in order.")
 
 
-def check_contracts(components: Sequence[tuple[str, ComponentSettings]], catalog: Catalog) -> None:
+def _trace_step(pieces: Pieces) -> None:
+    """Traces a step and an evaluation, which runs neither of them: much of what components do wrong shows by then.
+
+    Raises:
+        ConfigError: a component returns something wrong, or a weight gets no gradient.
+    """
+    step = pieces.parts.step
+    data = tf.nest.map_structure(tf.convert_to_tensor, feed.sample(pieces.examples, pieces.order.batch_size))
+    rows = tf.range(pieces.order.batch_size)
+
+    def compute() -> None:
+        step(data, rows, tf.constant(0, tf.int64))
+        x, y, _ = data
+        step.evaluate(step.loss, x, y)
+
+    with pieces.strategy.scope():
+        tf.function(compute, autograph=False).get_concrete_function()
+
+
+def check_data_set(settings: Settings, catalog: Catalog) -> None:
+    """Checks a data set alone, whose rows can't be trained on. Raises ContractError."""
+    _report({f"data={settings.data.name}": collect(data_contracts.check_dataset(_loader(settings, catalog)))})
+
+
+def _loader(settings: Settings, catalog: Catalog) -> Callable[[], Table]:
+    return partial(load_table, settings.data, catalog)
+
+
+def check_contracts(
+    components: Sequence[tuple[str, ComponentSettings]], catalog: Catalog, *, precision: str = "float32"
+) -> None:
     """Checks components against their kinds' contracts and prints the findings.
 
     Args:
         components: the kind of each component, and its name and parameters.
         catalog: the components that exist.
+        precision: the config's `trainer.precision`, in which they are checked.
 
     Raises:
         ContractError: a component doesn't keep a promise.
     """
     findings: dict[str, Sequence[Finding]] = {}
+    devices.set_precision(precision)
     for kind, settings in components:
         keras.utils.set_random_seed(0)
-        build: Any = build_component if kind == "optimizer" else build_function  # other functions aren't called
-        make = partial(build, kind, settings, catalog=catalog, where=kind)
-        findings[f"{kind}={settings.name}"] = contracts.check(kind, make)
+        findings[f"{kind}={settings.name}"] = contracts.check(kind, maker(kind, settings, catalog))
     _report(findings)
+
+
+def maker(kind: str, settings: ComponentSettings, catalog: Catalog) -> Callable[..., Any]:
+    """Returns a function that makes a component anew. An optimizer's takes `learning_rate`, if it isn't the default."""
+
+    def make(**offered: Any) -> Any:
+        if kind == "optimizer":  # other functions aren't called
+            others = {name: value for name, value in settings.params.items() if name not in offered}
+            chosen = ComponentSettings(settings.name, others)
+            return build_component(kind, chosen, catalog=catalog, where=kind, offered=offered)
+        return build_function(kind, settings, catalog=catalog, where=kind)
+
+    return make
 
 
 def _findings_with_data(group: str, pieces: Pieces, *, catalog: Catalog) -> list[Finding]:
@@ -105,7 +153,7 @@ def _findings_with_data(group: str, pieces: Pieces, *, catalog: Catalog) -> list
     step = pieces.parts.step
     examples = pieces.examples
     if group == "data":
-        return collect(data_contracts.check_dataset(partial(load_table, settings.data, catalog)))
+        return collect(data_contracts.check_dataset(_loader(settings, catalog)))
     batch = feed.sample(examples, CONTRACT_ROWS)
     if group == "algorithm":
         return collect(data_contracts.check_algorithm(step, batch))

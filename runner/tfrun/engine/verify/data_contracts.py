@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -23,7 +24,9 @@ from tfrun.engine.verify.findings import (
     check_config,
     check_saved,
     compare,
+    describe,
 )
+from tfrun.errors import DataError
 
 SEED = 1
 
@@ -34,7 +37,11 @@ def check_dataset(load: Callable[[], Table]) -> Iterator[Finding]:
     Args:
         load: reads it anew.
     """
-    table = load()
+    try:
+        table = load()
+    except DataError as error:
+        yield Finding("returns a table that can be trained on", False, describe(error))
+        return
     again = load()
     num_rows = {name: len(column) for name, column in table.columns.items()}
     counts = ", ".join(f"{name}: {count}" for name, count in num_rows.items())
@@ -46,6 +53,8 @@ def check_dataset(load: Callable[[], Table]) -> Iterator[Finding]:
     dtype = "object" if table.task == "classification" else "float64"
     is_right = table.target.ndim == 1 and table.target.dtype == dtype
     yield Finding(f"the target is (N,) {dtype}", is_right, f"{table.target.shape} {table.target.dtype}")
+    is_complete = not (table.target.dtype.kind == "f" and np.isnan(table.target).any())
+    yield Finding("every row has a target", bool(is_complete))
     is_same = fingerprint(table) == fingerprint(again)
     yield Finding("read again, it is the same", is_same)
 
@@ -89,7 +98,8 @@ def check_model(make: Callable[[], keras.Model], inputs: Any, *, num_outputs: in
     pairs = zip(model.get_weights(), seeded_model().get_weights(), strict=True)
     yield Finding("the same seed gives the same initial weights", all(np.array_equal(a, b) for a, b in pairs))
     promise = "outside training, the same inputs always give the same outputs"
-    yield compare(promise, infer(x), expected=outputs, tolerance=0.0)
+    # twice, since the second of the two models above has set the seed once more
+    yield compare(promise, [infer(x), infer(x)], expected=[outputs, outputs], tolerance=0.0)
     changed = tf.nest.map_structure(lambda part: tf.concat([part[:-1], part[:1]], axis=0), x)
     promise = "an example's output depends only on its own row"
     yield compare(promise, tf.convert_to_tensor(infer(changed))[:-1], expected=outputs[:-1], tolerance=CLOSE)
@@ -111,10 +121,10 @@ def check_algorithm(step: Step, batch: Any) -> Iterator[Finding]:
     x, y, _ = tf.nest.map_structure(tf.convert_to_tensor, batch)
     has_gradient: list[bool] = []
 
-    def forward() -> dict[str, tf.Tensor]:
+    def forward(loss: Any) -> dict[str, tf.Tensor]:
         """Returns the scalars to minimize; while it is traced, notes which weights get a gradient."""
         with tf.GradientTape(persistent=True) as tape:
-            total, _ = step.algorithm.forward(step.model, step.loss, x, y)
+            total, _ = step.algorithm.forward(step.model, loss, x, y)
         totals = total if isinstance(total, dict) else {"": total}
         for name, value in totals.items():
             variables = _group_variables(step, name) if name else trained
@@ -124,7 +134,12 @@ def check_algorithm(step: Step, batch: Any) -> Iterator[Finding]:
 
     trained_before = [variable.numpy() for variable in trained]
     others_before = [variable.numpy() for variable in others]
-    run = tf.function(forward, autograph=False)
+
+    def restore() -> None:
+        for variable, before in zip(others, others_before, strict=True):
+            variable.assign(before)
+
+    run = tf.function(lambda: forward(step.loss), autograph=False)
     totals = run()
     is_scalar = all(value.shape == () and np.isfinite(value) for value in totals.values())
     numbers = ", ".join(f"{name or 'loss'} {np.asarray(value)}" for name, value in totals.items())
@@ -138,13 +153,38 @@ def check_algorithm(step: Step, batch: Any) -> Iterator[Finding]:
     pairs = zip(trained_before, trained, strict=True)
     is_unchanged = all(np.array_equal(before, variable.numpy()) for before, variable in pairs)
     yield Finding("forward doesn't change the trained weights", is_unchanged)
-    for variable, before in zip(others, others_before, strict=True):
-        variable.assign(before)
+    restore()
     yield compare("from the same state, forward returns the same again", run(), expected=totals, tolerance=0.0)
+    if step.learns_targets:
+        restore()
+        twice = tf.function(lambda: forward(lambda y, y_pred: 2.0 * step.loss(y, y_pred)), autograph=False)()
+        is_used = any(not np.array_equal(twice[name], value) for name, value in totals.items())
+        yield Finding("forward minimizes the loss of the config: twice the loss is another total", is_used)
+    restore()
+    yield _check_step(step, batch, by_group="" not in totals)
     evaluate = tf.function(lambda: step.evaluate(step.loss, x, y)[0], autograph=False)
     losses = evaluate()
     yield Finding("evaluate returns a loss for each example", losses.shape == (len(y),), f"{tuple(losses.shape)}")
     yield compare("evaluate always returns the same", evaluate(), expected=losses, tolerance=0.0)
+
+
+def _check_step(step: Step, batch: Any, *, by_group: bool) -> Finding:
+    """Checks the gradients that a step computes, with the algorithm's own `gradients` if it has this method."""
+    data = tf.nest.map_structure(tf.convert_to_tensor, batch)
+    rows = tf.range(len(tf.nest.flatten(data)[0]))
+    options = step.options
+    # the loss is scaled so that gradients only just fit into float16, and microbatches may not divide a few rows
+    step.options = replace(options, loss_scale=None, microbatches=1)
+    try:
+        compute = tf.function(lambda: step.strategy.run(step.compute, args=(data, rows)), autograph=False)
+        computed = compute()
+    finally:
+        step.options = options
+    by_replica = tf.nest.map_structure(step.strategy.experimental_local_results, computed.by_group)
+    norms = [float(tf.linalg.global_norm([values[0] for values in of_group])) for of_group in by_replica]
+    is_moved = all(norms) if by_group else any(norms)
+    numbers = ", ".join(f"{group.name} {norm:.3g}" for group, norm in zip(step.active, norms, strict=True))
+    return Finding("a step's gradients are finite and not all 0", bool(np.isfinite(norms).all() and is_moved), numbers)
 
 
 def _group_variables(step: Step, name: str) -> list[Any]:

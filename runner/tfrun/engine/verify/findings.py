@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +17,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.config import registry
-from tfrun.errors import ConfigError
+from tfrun.errors import ConfigError, TfrunError
 from tfrun.files import strict_json
-from tfrun.protocols import SavedOffer
+from tfrun.protocols import RESERVED, SavedOffer
 
 SAME = 1e-6  # tolerance: the same sums in another order
 CLOSE = 1e-5  # tolerance: other kernels
+HALF_TOLERANCES = {"float16": 4e-3, "bfloat16": 3e-2}  # a few units of the last place of these types
 DIFFERENCE = 1e-6  # the distance to either side in finite differences, float64
+DIRECTIONS = 8  # along which they are taken
 MAX_MESSAGE = 300  # characters of other people's error messages
+Make = Callable[..., Any]  # makes a component anew
+STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+ROWS = 8  # of the small inputs that contracts use
+FAR = 1e4  # at this distance from 0 formulas overflow that are right near it
 
 # Run in a new process, which has only the saved model and the modules of the registered components.
 LOADER = """
@@ -61,9 +69,18 @@ def collect(contract: Iterator[Finding]) -> list[Finding]:
     try:
         findings.extend(contract)
     except Exception as error:  # whatever a person's code raises
-        message = " ".join(str(error).split())[:MAX_MESSAGE]
-        findings.append(Finding("runs without an error", False, f"{type(error).__name__}: {message}"))
+        findings.append(Finding("runs without an error", False, describe(error)))
     return findings
+
+
+def describe(error: Exception) -> str:
+    """Returns an error in one line; tfrun's own ones speak for themselves, others get the line that raised them."""
+    message = " ".join(str(error).split())[:MAX_MESSAGE]
+    if isinstance(error, TfrunError):
+        return message
+    files = registry.plugin_files()
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    return f"{type(error).__name__}: {message}{''.join(f', {frame.filename}:{frame.lineno}' for frame in frames[-1:])}"
 
 
 def compare(promise: str, actual: Any, *, expected: Any, tolerance: float = SAME) -> Finding:
@@ -72,12 +89,20 @@ def compare(promise: str, actual: Any, *, expected: Any, tolerance: float = SAME
     Args:
         promise: the promise that is kept if they do.
         actual, expected: tensors, or nested structures of them.
-        tolerance: relative to the largest expected value, or absolute if that is below 1.
+        tolerance: relative to the largest expected value, or absolute if that is below 1. Unless it is 0, values in
+            half precision get a larger one.
     """
-    pairs = zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True)
-    arrays = [(np.asarray(a, "float64"), np.asarray(b, "float64")) for a, b in pairs]
-    off = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in arrays)
-    size = max(float(np.max(np.abs(b), initial=1.0)) for _, b in arrays)
+    pairs = [
+        (np.asarray(a), np.asarray(b)) for a, b in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True)
+    ]
+    if any(a.shape != b.shape for a, b in pairs):
+        of_shapes = ", ".join(f"{a.shape} instead of {b.shape}" for a, b in pairs if a.shape != b.shape)
+        return Finding(promise, False, f"the shape is {of_shapes}")
+    if tolerance:
+        tolerance = max([tolerance, *(HALF_TOLERANCES.get(array.dtype.name, 0.0) for pair in pairs for array in pair)])
+    doubles = [(a.astype("float64"), b.astype("float64")) for a, b in pairs]
+    off = max(float(np.max(np.abs(a - b), initial=0.0)) for a, b in doubles)
+    size = max(float(np.max(np.abs(b), initial=1.0)) for _, b in doubles)
     return Finding(promise, off <= tolerance * size, f"off by {off:.2g}, allowed {tolerance * size:.2g}")
 
 
@@ -106,23 +131,25 @@ def check_rows_apart(run: Callable[[tf.Tensor], Any], x: tf.Tensor, *, result: s
 
 
 def gradient(run: Callable[[tf.Tensor], Any], x: tf.Tensor) -> np.ndarray:
-    """Returns the gradient of the sum of a function's values, by autodiff."""
+    """Returns the gradient of the sum of a function's values, by autodiff; 0 if they don't depend on x."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         total = tf.reduce_sum(run(x))
-    return tf.convert_to_tensor(tape.gradient(total, x)).numpy()
+    slopes = tape.gradient(total, x, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return tf.convert_to_tensor(slopes).numpy()
 
 
 def check_gradient(run: Callable[[tf.Tensor], Any], x: tf.Tensor) -> Finding:
-    """Checks that autodiff agrees with central differences along each element of x, float64."""
-    differences = np.zeros(x.shape)
-    for place in np.ndindex(*x.shape):
-        offset = np.zeros(x.shape)
-        offset[place] = DIFFERENCE
-        above, below = (float(tf.reduce_sum(run(x + sign * offset))) for sign in (1.0, -1.0))
-        differences[place] = (above - below) / (2 * DIFFERENCE)
-    promise = "gradients agree with finite differences"
-    return compare(promise, gradient(run, x), expected=differences, tolerance=CLOSE)
+    """Checks that autodiff agrees with central differences along some random directions, x in float64."""
+    slopes = gradient(run, x)
+    random = np.random.default_rng(2)
+    actual, expected = [], []
+    for _ in range(DIRECTIONS):  # a wrong element shows in any of them; each element by itself would take long
+        direction = random.standard_normal(x.shape)
+        above, below = (float(tf.reduce_sum(run(x + sign * DIFFERENCE * direction))) for sign in (1.0, -1.0))
+        actual.append(np.sum(slopes * direction))
+        expected.append((above - below) / (2 * DIFFERENCE))
+    return compare("gradients agree with finite differences", actual, expected=expected, tolerance=CLOSE)
 
 
 def check_config(component: Any, outputs: Callable[[Any], Any] | None = None) -> Iterator[Finding]:
@@ -136,6 +163,8 @@ def check_config(component: Any, outputs: Callable[[Any], Any] | None = None) ->
     if get_config is None:
         return
     config = get_config()
+    if not type(component).__module__.startswith("keras."):
+        yield _check_config_is_complete(component, config)
     promise = "from_config(get_config()) makes an object with the same config"
     try:
         copy = type(component).from_config(config)
@@ -151,6 +180,14 @@ def check_config(component: Any, outputs: Callable[[Any], Any] | None = None) ->
     is_found = registered is type(component)
     advice = "" if is_found else "put @keras.saving.register_keras_serializable() above the class"
     yield Finding("Keras finds its class when it loads a model", is_found, advice)
+
+
+def _check_config_is_complete(component: Any, config: dict[str, Any]) -> Finding:
+    """Checks that each parameter is in the config: what it lacks, is made again with its default."""
+    parameters = inspect.signature(type(component)).parameters.values()
+    named = [parameter.name for parameter in parameters if parameter.kind not in STARRED]
+    missing = [name for name in named if name not in config and name not in RESERVED]
+    return Finding("get_config has every parameter", not missing, ", ".join(missing))
 
 
 def check_saved(model: keras.Model, inputs: Any, *, outputs: tf.Tensor) -> Finding:
@@ -173,6 +210,11 @@ def check_saved(model: keras.Model, inputs: Any, *, outputs: tf.Tensor) -> Findi
         if process.returncode:
             return Finding(promise, False, process.stderr.strip().splitlines()[-1][:MAX_MESSAGE])
         return compare(promise, np.load(Path(folder, "outputs.npy")), expected=outputs, tolerance=CLOSE)
+
+
+def normal(*shape: int, dtype: str | None = None) -> tf.Tensor:
+    """Returns the same normally distributed numbers at each call, as floats of the config's precision by default."""
+    return tf.constant(np.random.default_rng(0).standard_normal(shape), dtype or keras.config.floatx())
 
 
 def shapes(tensors: Any) -> str:
