@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,3 +52,49 @@ def test_only_components_are_checked_unless_a_word_is_about_a_config(run: Callab
     assert engine.calls[2][3] == {"parity_steps": 3, "groups": [], "formats": []}
     assert run("check", "model=mlp", "format=onnx")[0] == 0
     assert engine.calls[4][3] == {"parity_steps": 0, "groups": ["model"], "formats": ["onnx"]}
+
+
+def test_every_metric_that_the_words_choose(settings: Callable[..., Any]) -> None:
+    for words, names in (
+        (["metric=[mae,r2]"], ["mae", "r2"]),
+        (["metric=regression"], ["mae", "rmse"]),
+        (["+metric.far={name: rmse}"], ["rmse"]),
+        (["metric.mae.name=mae", "metric=[mae,r2]"], ["mae", "r2"]),
+    ):
+        found = components_chosen(words, settings(*words))
+        assert [(kind, component.name) for kind, component in found] == [("metric", name) for name in names]
+
+
+def test_the_schedule_of_an_optimizer_is_checked(settings: Callable[..., Any]) -> None:
+    words = ["optimizer=adam", "optimizer.schedule=cosine"]
+    found = components_chosen(words, settings(*words))
+    assert [(kind, component.name) for kind, component in found] == [("optimizer", "adam"), ("schedule", "cosine")]
+
+
+def test_components_are_checked_in_the_precision_of_the_config(run: Callable[..., Result], engine: Any) -> None:
+    assert run("check", "loss=mse", "trainer.precision=mixed_float16")[0] == 0
+    assert engine.calls[0][3] == {"precision": "mixed_float16"}
+
+
+def test_a_folder_that_can_not_be_written_is_found(run: Callable[..., Result], engine: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, error = run("check", "output_root=file/runs")
+    assert (code, "output_root: " in error, "file can't be written" in error) == (5, True, True)
+    assert run("check", "output_root=new/folder")[0] == 0
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+DATA_SET = """
+from tfrun import register
+
+@register.dataset("no_rows_of_a_check")
+def no_rows() -> None: ...
+"""
+
+
+def test_a_plugins_data_set_that_is_none_is_a_finding(run: Callable[..., Result], engine: Any, tmp_path: Path) -> None:
+    (tmp_path / "no_rows_plugin.py").write_text(DATA_SET)
+    code, _, error = run("check", "plugins=[no_rows_plugin]", "data=no_rows_of_a_check")
+    assert (code, "must return a tfrun.table.Table" in error) == (3, True)  # the real engine raises a ContractError, 2
+    assert [call[0] for call in engine.calls] == ["check_data_set"]

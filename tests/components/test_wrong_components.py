@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -80,6 +82,20 @@ CAUGHT = {
     "algorithm=no_scalar": "runs without an error",
     "algorithm=no_evaluation": "runs without an error",
     "algorithm=no_gradients": "runs without an error",
+}
+CAN_BE_TRAINED_ON = "returns a table that can be trained on"
+DATA_SETS = {  # the promise, and the numbers that show it
+    "short_column": (CAN_BE_TRAINED_ON, "column 'z': has 37 rows, and the target has 40"),
+    "tall_target": (CAN_BE_TRAINED_ON, r"target 'y': must be an array \(N,\). Received: float64 \(40, 1\)"),
+    "nan_target": (CAN_BE_TRAINED_ON, "the target is empty"),
+    "infinite": (CAN_BE_TRAINED_ON, "column 'x': not finite. Received: inf"),
+    "mixed_cells": (CAN_BE_TRAINED_ON, "column 'kind': every value must be a str. Received: 1 in row 0"),
+    "no_table": (CAN_BE_TRAINED_ON, "must return a tfrun.table.Table. Received: NoneType"),
+    "no_task": (CAN_BE_TRAINED_ON, "its task must be regression or classification. Received: 'ranking'"),
+    "no_columns": (CAN_BE_TRAINED_ON, "there are no columns to learn from"),
+    "single_precision": ("columns are float64 without infinity, str objects, or arrays of numbers", "x"),
+    "other_each_time": ("read again, it is the same", ""),
+    "numbered_classes": ("the target is (N,) object", r"\(40,\) int64"),
 }
 NOT_OF_THEIR_KIND = {  # refused as they are built; the pattern stands behind the file and the line
     "activation=no_value": "must return a tensor. Received: None",
@@ -157,6 +173,16 @@ def test_a_wrong_component_is_caught(word: str, catalog: Catalog, pieces: Pieces
     broken = [finding.promise for finding in findings_of(word, catalog, pieces) if not finding.kept]
     assert CAUGHT[word] in broken
     assert len(broken) <= 4  # it is wrong in one way
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_a_wrong_data_set_is_caught(name: str, catalog: Catalog, pieces: Pieces) -> None:
+    data = dataclasses.replace(pieces.settings.data, name=name, params={})
+    findings = collect(data_contracts.check_dataset(partial(load_table, data, catalog)))
+    (broken,) = [finding for finding in findings if not finding.kept]
+    promise, numbers = DATA_SETS[name]
+    assert broken.promise == promise
+    assert re.search(numbers, broken.numbers)
 
 
 def test_every_wrong_component_is_in_a_table(catalog: Catalog) -> None:

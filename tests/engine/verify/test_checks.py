@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import pytest
 import tensorflow as tf
 
+from tfrun.config.schema import component_alone
 from tfrun.config.settings import ComponentSettings
+from tfrun.engine.building import devices
+from tfrun.engine.training.step import Step
 from tfrun.engine.verify import checks, contracts, data_contracts, parity
 from tfrun.engine.verify.checks import CheckOptions
 from tfrun.engine.verify.findings import ContractError, Finding
+from tfrun.errors import ConfigError
 
 
 def check(small: Any, *overrides: str, **options: Any) -> None:
@@ -83,3 +88,43 @@ def test_a_broken_promise_is_an_error(
         checks.check_contracts([("loss", ComponentSettings("mse", {}))], small.catalog)
     assert capsys.readouterr().out.splitlines() == ["loss=mse", "  ok     is fast", "  FAILS  is right: 3 of 4"]
     assert tf.executing_eagerly()
+
+
+def test_components_are_checked_in_a_precision(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+    monkeypatch.setattr(contracts, "check", lambda kind, make: found.append(keras.config.dtype_policy().name) or [])
+    try:
+        for precision in ("mixed_bfloat16", "float64"):
+            checks.check_contracts([("loss", ComponentSettings("mse", {}))], small.catalog, precision=precision)
+            found.append(keras.config.floatx())
+    finally:
+        devices.set_precision("float32")
+    assert found == ["mixed_bfloat16", "float32", "float64", "float64"]
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "float64"])
+def test_contracts_hold_in_every_precision(precision: str, small: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [("loss", "huber"), ("metric", "rmse"), ("activation", "softplus"), ("schedule", "cosine")]
+    chosen = [(kind, component_alone(kind, {"name": name}, catalog=small.catalog)) for kind, name in words]
+    try:
+        checks.check_contracts(chosen, small.catalog, precision=precision)
+    finally:
+        devices.set_precision("float32")
+    assert "FAILS" not in capsys.readouterr().out
+
+
+def test_a_step_is_traced(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(step: Any, *batch: Any) -> None:
+        raise ConfigError("model: so these get no gradient")
+
+    monkeypatch.setattr(Step, "compute", refuse)
+    with pytest.raises(ConfigError, match="so these get no gradient"):
+        check(small)
+
+
+def test_a_data_set_alone_is_checked(small: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    checks.check_data_set(small.settings("data=diabetes"), small.catalog)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "data=diabetes",
+        "  ok     every column has a row for each target",
+    ]
