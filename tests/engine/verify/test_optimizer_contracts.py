@@ -22,11 +22,10 @@ def test_every_step_of_a_short_run_is_tried_and_the_ends_of_a_long_one() -> None
 
 def test_a_schedule_may_branch_on_the_step() -> None:
     def late(step: Any, total_steps: Any) -> Any:
-        if tf.cast(step, tf.float32) < 0.5 * total_steps:  # AutoGraph makes an operation of it, as in a run
-            factor = 1.0
-        else:
-            factor = 0.1
-        return tf.constant(factor) if isinstance(factor, float) else factor
+        factor = tf.constant(1.0)
+        if tf.cast(step, tf.float32) >= 0.5 * total_steps:  # AutoGraph makes an operation of it, as in a run
+            factor = tf.constant(0.1)
+        return factor
 
     assert [finding for finding in collect(optimizer_contracts.check_schedule(lambda: late)) if not finding.kept] == []
 
