@@ -56,10 +56,11 @@ def check_classes(path: str, target: str, labels: np.ndarray) -> None:
     """Raises DataError if a target has one class, or hardly any two rows of the same."""
     classes = set(labels.tolist()) - {""}
     num_rows = int(np.count_nonzero(labels != ""))
-    if not classes:
-        raise DataError(f"data.target: {target!r} of {path} is empty.")
-    if len(classes) == 1:
-        raise DataError(f"data.target: {target!r} of {path} has a single class. Received: {next(iter(classes))!r}")
+    if len(classes) < 2:
+        received = repr(next(iter(classes))) if classes else "no class"
+        others = len(labels) - num_rows
+        hint = f" {others} rows have no target; if their cells are a class: data.missing=null" if others else ""
+        raise DataError(f"data.target: {target!r} of {path} has a single class. Received: {received}.{hint}")
     if len(classes) > max(20, num_rows // 2):
         raise DataError(
             f"data.target: {target!r} of {path} has {len(classes)} classes in {num_rows} rows. "

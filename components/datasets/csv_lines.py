@@ -6,6 +6,7 @@ A row's line is that of its first cell: quoted cells may span lines, and blank l
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from tfrun.errors import DataError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 COMMENT = "#"
+SEPARATOR_HINT = re.compile("sep=.?")
 LINE_CHARACTERS = 2**24  # a longer line is no table's
 ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -51,7 +53,8 @@ class CsvLines:
     def header(self) -> Header | None:
         """Returns the first row that isn't blank and is no comment; None if there is none.
 
-        A line that begins with # is a comment if it has another number of cells than the first line that doesn't.
+        A line that begins with # is a comment if it has another number of cells than the first line that doesn't. A
+        first line such as sep=; is for spreadsheets.
 
         Raises:
             DataError: the file isn't UTF-8 text.
@@ -61,7 +64,8 @@ class CsvLines:
         for next_line, size, cells in self._rows():
             end += size
             names = [cell.strip() for cell in cells]
-            if any(names):
+            is_hint = line == 1 and SEPARATOR_HINT.fullmatch(self.separator.join(names)) is not None
+            if any(names) and not is_hint:
                 header = Header(names, line, next_line, end)
                 if not names[0].startswith(COMMENT):
                     return comments.get(len(names), header)

@@ -401,7 +401,9 @@ def test_a_target_of_0_and_1_has_two_classes(write: Any, spelling: Any) -> None:
     assert sorted(set(table.target)) == sorted(["0" if spelling == "0.0" else spelling, "1"])
 
 
-@pytest.mark.parametrize("before", ["\n", "\n\n", " \n", ",,\n", "# made by X\n", "# a, b, c\n\n", "\ufeff\n", "\r\n"])
+@pytest.mark.parametrize(
+    "before", ["\n", "\n\n", " \n", ",,\n", "# made by X\n", "# a, b, c\n\n", "\ufeff\n", "\r\n", "sep=,\n"]
+)
 @pytest.mark.parametrize("numbers", [True, False])
 def test_lines_before_the_header(write: Any, before: Any, numbers: Any) -> None:
     lines = rows(lambda k: f"{k % 5},{k % 2}" if numbers else f"{'uv'[k % 2]},{'pq'[k % 2]}", 60)
@@ -504,8 +506,10 @@ def test_missing_in_a_text_column(write: Any, caplog: Any) -> None:
 
 
 def test_every_row_without_a_target_is_an_error(write: Any) -> None:
-    with pytest.raises(DataError, match="is empty"):
+    with pytest.raises(DataError, match="single class. Received: no class. 12 rows have no target"):
         read(write("a,y\n" + rows(lambda k: f"{k},?")), missing_target="drop", task="classification")
+    with pytest.raises(DataError, match="Received: 'mild'. 6 rows have no target; if .* a class: data.missing=null"):
+        read(write("a,y\n" + rows(lambda k: f"{k},{('None', 'mild')[k % 2]}")))
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,12 @@ def test_without_annotation_the_default_says_the_type() -> None:
             "key: must be one of 'min', 'max', or null. Received: 'mix'. Did you mean 'min'?",
         ),
         ("list[Annotated[int, Ge(1)]]", [0], "key: must be a list, each a whole number >= 1. Received: [0]."),
+        (
+            "list[str]",
+            [-7, "x"],
+            "key: must be a list, each text. Received: [-7, 'x']. "
+            """Text that looks like a number needs quotes: key="['-7','x']".""",
+        ),
         ("str", 7, """key: must be text. Received: 7. Text that looks like a number needs quotes: key="'7'"."""),
     ],
 )
