@@ -87,6 +87,41 @@ def test_an_epoch_whose_steps_were_all_skipped_has_no_value(folder: Path, capsys
     assert "NaN" not in path.with_name("run.json").read_text()
 
 
+NAN_SCHEDULE = """
+import tensorflow as tf
+from tfrun import register
+
+@register.schedule("nan_later")
+def nan_later(step):
+    "1, and from step 24 on nan."
+    return tf.where(step >= 23, float("nan"), 1.0)
+"""
+SGD = ["model=mlp", "loss=mse", "optimizer=sgd", "trainer.max_epochs=3"]
+LATER = ["plugins=later", "model=linear", "loss=mse", "trainer.max_epochs=3"]
+LATER += ["optimizer.groups={all: {match: '.*', name: sgd, learning_rate: 0.01, schedule: nan_later}}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "step"),
+    [
+        (["optimizer.learning_rate=1e38", *SGD], "the update makes output/kernel (optimizer.groups.all) infinite", 0),
+        (LATER, "optimizer.groups.all: the learning rate of the schedule nan_later is nan at step 24, epoch 3", 23),
+        ([*LATER, "trainer.on_divergence=rollback"], "the learning rate of the schedule nan_later is nan", 23),
+    ],
+)
+def test_what_is_saved_is_finite_and_the_cause_is_named(
+    words: list[str], message: str, step: int, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "later.py").write_text(NAN_SCHEDULE)
+    assert cli.main(words) == 4
+    err = capsys.readouterr().err
+    assert message in err and f"The weights of step {step} are saved" in err and err.count("\n") == 1
+    (state,) = folder.glob(f"outputs/*/*/checkpoints/step-{step:09d}/state.npz")
+    arrays = np.load(state)
+    assert [key for key in arrays if key.startswith(("model", "optimizer", "learning_rate"))]
+    assert all(np.isfinite(arrays[key]).all() for key in arrays if not key.startswith("best/0000"))
+
+
 def test_a_run_may_roll_back_and_continue_at_lower_rates(folder: Path) -> None:
     words = ["model=linear", "loss=mse", "optimizer=sgd", "optimizer.learning_rate=4", "trainer.max_epochs=40"]
     assert cli.main([*words, "trainer.compile=graph", "name=stopped"]) == 4

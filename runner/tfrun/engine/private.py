@@ -138,6 +138,26 @@ def backend_neutral_optimizers(optimizers: Sequence[Any]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def before_variables(check: Callable[[tuple[int, ...], str], None]) -> Iterator[None]:
+    """Calls a function with the shape and dtype of each Keras variable that is about to get its memory.
+
+    Keras says how large a model is once it is built, which is too late for one that is larger than the memory.
+    """
+    variables, name = keras.Variable, "_initialize_with_initializer"
+    make = private_name(variables, name, library="Keras", use="refuse a model that is larger than the memory")
+
+    def check_and_make(variable: Any, initializer: Any) -> None:
+        check(tuple(variable.shape), variable.dtype)
+        make(variable, initializer)
+
+    setattr(variables, name, check_and_make)
+    try:
+        yield
+    finally:
+        setattr(variables, name, make)
+
+
+@contextlib.contextmanager
 def seeds_of_replicas() -> Iterator[None]:
     """Makes every seed generator return another seed on each replica; its state stays the same on all of them.
 

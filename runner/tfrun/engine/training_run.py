@@ -25,7 +25,7 @@ from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data.examples import Examples, warnings_of
 from tfrun.data.table import Table
-from tfrun.engine.building import devices
+from tfrun.engine.building import devices, memory
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.building.reuse import Reuse, process_reuse
@@ -130,7 +130,8 @@ def start(
         with stopping(options.console, folder) as signals:
             try:
                 training = _Training(settings, folder, run=run, options=options, signals=signals)
-                yield from training.run(catalog, table)
+                with memory.one_line_errors():
+                    yield from training.run(catalog, table)
             except Exception as error:
                 record_error(error, folder, run=run, resume=options.resume)
                 raise
@@ -200,6 +201,7 @@ class _Training:
             if restored:
                 engine.pieces.state(engine.program).restore(restored, OPTIONAL_ROLES)
                 checkpoints.remove_newer(restored)
+            engine.program.state_was_written()
         seconds = time.perf_counter() - started - engine.compile_seconds
         self._run.update(**engine.pieces.describe(), engine=engine.description)
         self._run.merge("higher_is_better", engine.pieces.own_directions)
@@ -301,15 +303,18 @@ class _Training:
             record.board.write_hparams(self._folder.run_id, self._options.hparams, metrics=columns, status=status)
 
     def _diagnosed(self, error: DivergedError, table: Table, *, engine: Engine) -> DivergedError:
-        """Returns the error with the rows and the operation that caused it."""
+        """Returns the error with the rows and the operation that caused it, if its cause isn't known yet."""
         pieces, program = engine.pieces, engine.program
-        batch = program.feed.batches(program.step, 1, length=pieces.order.batch_size)
         numbers = pieces.order.block(program.step, 1)
-        cause = diagnosis.diagnose(pieces.parts.step, batch.data, batch=batch.rows, numbers=numbers)
-        message = f"{error}. First not finite is {cause.tensor}; {_describe_rows(table, cause.rows)}"
+        message, details = str(error), error.details
+        if "cause" not in details:
+            batch = program.feed.batches(program.step, 1, length=pieces.order.batch_size)
+            cause = diagnosis.diagnose(pieces.parts.step, batch.data, batch=batch.rows, numbers=numbers)
+            message = f"{error}. First not finite is {cause.tensor}; {_describe_rows(table, cause.rows)}"
+            details = cause._asdict()
         for _, sentence in large_arrays(pieces.examples, numbers):
             message = f"{message}; {sentence}"
-        return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **cause._asdict())
+        return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **details)
 
     def _finish(self, engine: Engine, reason: loop.EndReason, *, status: str) -> None:
         """Writes `run.json` a last time and prints the summary."""

@@ -20,6 +20,7 @@ from tfrun.engine.training.order import Order
 from tfrun.engine.training.program import BlockResult, Program, XlaError, evaluation_size
 from tfrun.engine.training.state import State
 from tfrun.engine.training.step import StepOptions
+from tfrun.engine.training.tolerances import Skips
 from tfrun.engine.training.tracker import Tracker
 
 MODES = ["graph_loop", "xla_loop", "eager", "stream", "xla_stream", "narrow_stream"]
@@ -132,6 +133,51 @@ def test_rows_are_evaluated_in_parts_of_one_size_where_possible(num_rows: int, s
     size = evaluation_size(num_rows)
     num_parts, left = divmod(num_rows, size)
     assert [size] * num_parts + [left] * (left > 0) == sizes
+
+
+class Breaks(keras.optimizers.SGD):
+    """Gradient descent that at rates above 1 makes weights infinite."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate = tf.cast(learning_rate, variable.dtype)
+        variable.assign_sub(tf.where(rate > 1.0, np.inf, rate) * gradient)
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "eager", "narrow_stream"])
+def test_an_update_that_would_break_a_weight_is_not_made(build: Any, mode: str, skips: bool) -> None:
+    model = build.linear([0.5, -0.25], 0.1)
+    kernel, bias = model.trainable_variables
+    schedule = lambda step: tf.where(step == 4, 100.0, 1.0)  # noqa: E731
+    groups = [
+        build.group([kernel], 0.05, "kernel", optimizer=Breaks, schedule=schedule),
+        build.group([bias], 0.02, "bias"),
+    ]
+    options = StepOptions(skips=Skips() if skips else None)
+    program = program_of(build, build.step(model, groups, target=SCALE, options=options), mode)
+    result = program.run(0, 6)
+    expected = Numpy(6, lambda step: (0.0, 0.0) if step == 4 else (0.05, 0.02))
+    if skips:
+        close(result.losses, expected.losses)
+        close(result.val, expected.val)
+        close(weights(model.trainable_variables), expected.last)
+        assert result.finite and options.skips is not None and options.skips.total == 1
+    else:
+        close(result.losses, expected.losses[:4])
+        close(weights(model.trainable_variables), expected.path[3])
+        assert not result.finite and program.step == 4
+        assert "kernel (optimizer.groups.kernel) infinite or NaN" in result.cause and not result.is_rate
+
+
+def test_a_learning_rate_that_is_not_a_number_ends_the_run_before_the_update(build: Any) -> None:
+    schedule = lambda step: tf.where(step == 4, np.nan, 1.0)  # noqa: E731
+    program, model = make(build, "xla_loop", schedule=(schedule, None), schedule_name=("mine", None))
+    result = program.run(0, 6)
+    expected = Numpy(4, lambda step: (0.05, 0.02))
+    close(result.losses, expected.losses)
+    close(weights(model.trainable_variables), expected.last)
+    assert not result.finite and result.is_rate
+    assert result.cause == "optimizer.groups.kernel: the learning rate of the schedule mine is nan"
 
 
 def weights(variables: Sequence[Any]) -> list[float]:

@@ -91,6 +91,7 @@ def _build_group(
         first_step=settings.from_epoch * plan.steps_per_epoch,
         end_step=None if until is None else until * plan.steps_per_epoch,
         epoch_schedule=uses_epochs,
+        schedule_name=settings.schedule.name if settings.schedule else None,
     )
 
 

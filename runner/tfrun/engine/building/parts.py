@@ -13,6 +13,7 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, Settings, TrainerSettings
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
+from tfrun.engine.building import memory
 from tfrun.engine.building.autograph import convert_layers
 from tfrun.engine.building.components import build_component
 from tfrun.engine.building.kinds import checked_algorithm, named
@@ -72,7 +73,7 @@ def build_parts(
     """
     inputs = Hyperparameters()
     x, y = sample[:2]
-    with strategy.scope():
+    with strategy.scope(), memory.enough_to_build():
         model = build_model(settings.model, catalog, preprocessing=preprocessing)
         y_pred = _call_model(model, x)
         for metric in model.metrics:

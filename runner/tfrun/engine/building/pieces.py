@@ -17,7 +17,7 @@ from tfrun.config.settings import Settings, to_plain
 from tfrun.data.examples import Examples, prepare
 from tfrun.data.table import Table
 from tfrun.engine import private
-from tfrun.engine.building import devices
+from tfrun.engine.building import devices, memory
 from tfrun.engine.building.parts import Parts, build_parts
 from tfrun.engine.building.plan import build_plan
 from tfrun.engine.training import feed, replicas
@@ -323,6 +323,8 @@ def pieces_over(
         stopper = None
         if stopping:
             stopper = Tracker(stopping.monitor, stopping.mode, min_delta=stopping.min_delta, patience=stopping.patience)
+    if is_trained:
+        memory.check_training(parts.model.variables, parts.model.trainable_variables)
     if is_trained and len(examples.splits["val"]) == 0:
         _check_monitors({"checkpoint": best, "early_stopping": stopper})
     return Pieces(

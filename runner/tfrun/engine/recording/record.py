@@ -154,6 +154,7 @@ class Record(Observer):
         factor = 0.5 ** self._rollbacks[saved.step]
         self.writer.close()
         self._state.restore(saved, OPTIONAL_ROLES)
+        self._program.state_was_written()
         for group in self._pieces.parts.step.active:
             group.base_learning_rate.assign(group.base_learning_rate * factor)
         self._open(saved.extra["journals"])

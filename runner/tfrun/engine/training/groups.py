@@ -29,6 +29,7 @@ class Group:
         base_learning_rate: the rate before the schedule; a variable, so that another rate needs no new program.
         first_step, end_step: the group's stage: it updates from `first_step` on, counted from 0, and before `end_step`.
         epoch_schedule: what the schedule offers, if it uses each epoch's values, or None.
+        schedule_name: the schedule's name in the config, or None.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Group:
     first_step: int = 0
     end_step: int | None = None
     epoch_schedule: ScheduleOffer | None = None
+    schedule_name: str | None = None
 
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate at a step, a scalar float32."""

@@ -110,7 +110,8 @@ def train(
         Why training ended.
 
     Raises:
-        DivergedError: a loss or a gradient is not finite; the state is that of the step before, and saved.
+        DivergedError: a loss, a gradient, a learning rate or what an update makes of the state is not finite; the state
+            is that of the step before, and saved.
     """
     step = position.step
     started = saved = timing.clock()
@@ -126,13 +127,13 @@ def train(
         _observe(step, result, steps_per_epoch=plan.steps_per_epoch, observers=observers)
         step += len(result.losses)
 
-        if not result.finite and roll_back:
+        if not result.finite and roll_back and not result.is_rate:
             step = roll_back(step)
             continue
         if not result.finite:
             _save(step, observers)
             _end(observers)
-            raise _diverged(step, plan.steps_per_epoch)
+            raise _diverged(step, result, steps_per_epoch=plan.steps_per_epoch)
         if should_stop():
             reason = "interrupted"
         elif result.stopped:
@@ -170,8 +171,12 @@ def _end(observers: Sequence[Observer]) -> None:
         observer.on_end()
 
 
-def _diverged(step: int, steps_per_epoch: int) -> DivergedError:
+def _diverged(step: int, result: BlockResult, *, steps_per_epoch: int) -> DivergedError:
+    advice = "A schedule must give a finite factor for each step"
+    if not result.is_rate:
+        advice = "A lower learning rate or optimizer.clip_norm may help"
     return DivergedError(
-        f"the loss or its gradient is not finite at step {step + 1}, epoch {step // steps_per_epoch + 1}. "
-        f"The weights of step {step} are saved. A lower learning rate or optimizer.clip_norm may help"
+        f"{result.cause or 'the loss or its gradient is not finite'} at step {step + 1}, "
+        f"epoch {step // steps_per_epoch + 1}. The weights of step {step} are saved. {advice}",
+        **({"cause": result.cause} if result.cause else {}),
     )

@@ -18,6 +18,7 @@ from tfrun.engine.training.block import BlockGraph, BlockValues, Curves, Span, V
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.feed import Feed, Selection
+from tfrun.engine.training.guard import Guard, GuardedState, rates_not_finite
 from tfrun.engine.training.order import Order
 from tfrun.engine.training.step import Step
 from tfrun.engine.training.traces import Traces
@@ -46,10 +47,13 @@ class BlockResult:
         learning_rates: (steps, num_active_groups) float32.
         train, val: the values at the end of each epoch that ended in the block, (epochs, num_values).
         improved: whether that epoch is the best so far, (epochs,) bool.
-        finite: False if the step after the last one gave a loss or a gradient that is not finite.
+        finite: False if the step after the last one failed: its loss, its gradient, a learning rate or what its update
+            would make of the state is not finite.
         stopped: whether early stopping's patience is over.
         has_val: whether there is a validation split.
         names: of an epoch's values, the loss first.
+        cause: why the step failed, as a message; empty if its loss or its gradient is not finite.
+        is_rate: whether a learning rate is the cause, which smaller learning rates don't mend.
     """
 
     losses: np.ndarray
@@ -62,6 +66,8 @@ class BlockResult:
     stopped: bool
     has_val: bool
     names: Sequence[str] = ("loss",)
+    cause: str = ""
+    is_rate: bool = False
 
     def by_split(self, k: int) -> dict[str, dict[str, float]]:
         """Returns the values of the block's k-th ended epoch, by split and name."""
@@ -136,6 +142,7 @@ class Program:
             max_steps=self.max_steps,
             max_epochs=max_epochs,
         )
+        self._guards: dict[Alone | Lanes, Guard] = {}
         self._blocks: dict[tuple[str, Alone | Lanes], Callable[..., Any]] = {}
         self._evaluate = self._without_xla("evaluation", self._evaluate_part)
         self._begin_validation = self._without_xla("begin_validation", self._epoch_end.begin_validation)
@@ -157,6 +164,12 @@ class Program:
         self.use_feed(feed, val_rows)
         self.step_count.assign(0)
         self._epoch_end.start()
+        self.state_was_written()
+
+    def state_was_written(self) -> None:
+        """Must be called after the state was restored, so that no state from before is gone back to."""
+        for guard in self._guards.values():
+            guard.start()
 
     def release(self) -> None:
         """Releases the examples, until the next start."""
@@ -194,10 +207,12 @@ class Program:
         """Trains `num_steps` steps, at most `max_steps`, from `first_step` on."""
         results: list[BlockResult] = []
         for first, count in self.feed.blocks(first_step, num_steps):
-            results.append(self._run(first, count))
+            results += self._guard(ALONE).train(
+                lambda _, first, count: [self._run(first, count)], [True], first_step=first, num_steps=count
+            )
             if not results[-1].finite or results[-1].stopped:
                 break
-        return results[0] if len(results) == 1 else _joined(results)
+        return _joined(results)
 
     def run_lanes(
         self, lanes: Lanes, batches: Sequence[Selection], *, on: Sequence[bool], first_step: int, num_steps: int
@@ -211,9 +226,23 @@ class Program:
             first_step, num_steps: the same for all.
         """
         rows = tf.stack([selection.rows for selection in batches])
-        on_tensor = tf.constant(on)
-        values = self._call(lanes, batches[0].data, rows=rows, on=on_tensor, first_step=first_step, num_steps=num_steps)
-        return [self._result(_lane(values, k)) for k in range(lanes.count)]
+
+        def train(on: Sequence[bool], first: int, count: int) -> list[BlockResult]:
+            begin = (first - first_step) * self._graph.batch_size
+            later = tf.roll(rows, -begin, axis=1) if begin else rows
+            values = self._call(
+                lanes, batches[0].data, rows=later, on=tf.constant(on), first_step=first, num_steps=count
+            )
+            return [self._result(_lane(values, k)) for k in range(lanes.count)]
+
+        return self._guard(lanes).train(train, on, first_step=first_step, num_steps=num_steps)
+
+    def _guard(self, runs: Alone | Lanes) -> Guard:
+        """Returns the guard of this run's state, or of the lanes'."""
+        if runs not in self._guards:
+            state = GuardedState.of(self._step, self._epoch_end, self.step_count, lanes=runs)
+            self._guards[runs] = Guard(state, self._step.refused, join=_joined, may_repeat=runs is ALONE)
+        return self._guards[runs]
 
     def batches(self, feed: Feed, first_step: int, *, num_steps: int) -> Selection:
         """Returns the batches of a block's steps, their rows padded to those of the longest block."""
@@ -321,6 +350,8 @@ class Program:
     def _result(self, values: BlockValues) -> BlockResult:
         losses, norms, rates = (curve[: values.num_steps] for curve in values.curves)
         train, val, improved = (epochs[: values.num_epochs] for epochs in values.epochs)
+        has_failed = not values.ok and values.num_steps < self.max_steps
+        cause = rates_not_finite(self._step, values.curves.learning_rates[values.num_steps]) if has_failed else ""
         return BlockResult(
             losses=losses,
             norms=norms,
@@ -332,6 +363,8 @@ class Program:
             stopped=bool(values.stop),
             has_val=len(self._val_rows) > 0,
             names=self.names,
+            cause=cause,
+            is_rate=bool(cause),
         )
 
 
@@ -358,6 +391,8 @@ def _lane(values: BlockValues, k: int) -> BlockValues:
 
 
 def _joined(results: list[BlockResult]) -> BlockResult:
+    if len(results) == 1:
+        return results[0]
     arrays = ("losses", "norms", "learning_rates", "train", "val", "improved")
     joined: dict[str, Any] = {name: np.concatenate([getattr(result, name) for result in results]) for name in arrays}
     return replace(results[-1], **joined)

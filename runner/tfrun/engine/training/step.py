@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.private import seeds_of_replicas
@@ -22,6 +23,7 @@ from tfrun.engine.training.vectorize import cond
 from tfrun.errors import ConfigError
 from tfrun.protocols import AlgorithmOffer
 
+NO_STEP = -1
 MAX_SEQUENTIAL_SUM = 2048  # numbers that are added one after the other
 
 
@@ -81,8 +83,8 @@ class Step:
     """Trains on one batch; called inside the compiled program, or eagerly by a person who debugs.
 
     A batch goes through two phases. `compute` runs on each replica and changes nothing but what a forward pass
-    changes. If loss and gradients are finite, `_update` changes the weights; if not, the forward pass' changes are
-    undone too, so that the state stays that of the last good step.
+    changes. If loss, gradients and learning rates are finite, `_update` changes the weights; if not, the forward pass'
+    changes are undone too, so that the state stays that of the last good step.
 
     Args:
         strategy: the devices.
@@ -96,6 +98,7 @@ class Step:
     Attributes:
         active: the groups that aren't frozen.
         own_metrics: the metrics that the model and the algorithm update themselves, in training and in validation.
+        refused: the step, counted from 0, that must make no update, or NO_STEP. A scalar int64 variable.
     """
 
     def __init__(
@@ -118,6 +121,9 @@ class Step:
         self.metrics = metrics
         self.options = options
         self.own_metrics = [*model.metrics, *algorithm.metrics]
+        self.refused = keras.Variable(
+            NO_STEP, dtype="int64", trainable=False, aggregation="only_first_replica", name="refused"
+        )
         self._trained = [variable for group in self.active for variable in group.variables]
 
     @property
@@ -149,8 +155,10 @@ class Step:
             computed = self.strategy.run(self.compute, args=(data, rows), kwargs={"sums_by_halves": sums_by_halves})
         loss = self._sum(computed.loss)
         norm = self._one(computed.norm)
-        finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
         rates = tf.stack([group.learning_rate(step) for group in self.active])
+        may_update = tf.reduce_all(tf.math.is_finite(rates))
+        may_update &= tf.cast(step, tf.int64) != tf.convert_to_tensor(self.refused)
+        finite = tf.math.is_finite(loss) & tf.math.is_finite(norm) & may_update
 
         def update() -> tf.Tensor:
             self.synchronize()
@@ -166,7 +174,9 @@ class Step:
             return rates
 
         rates = cond(finite, update, undo_forward)
-        return StepResult(loss, norm, rates, self._is_taken(loss, finite))
+        # the loss scale isn't to blame for a learning rate, or for an update, that isn't finite
+        usable_loss = tf.where(may_update, loss, np.nan)
+        return StepResult(loss, norm, rates, self._is_taken(usable_loss, finite))
 
     def _is_taken(self, loss: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
         """Returns whether a step is taken, without an update if its numbers aren't finite; a scalar bool."""

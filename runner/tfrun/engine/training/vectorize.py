@@ -54,6 +54,11 @@ class Lanes:
         self._stacked = [tf.Variable(np.stack(of_runs), trainable=False) for of_runs in zip(*values, strict=True)]
         self._copy = tf.function(self._copy_lane, autograph=False)
 
+    @property
+    def stacked(self) -> list[tuple[Any, tf.Variable]]:
+        """Each variable of one run, and the variable with the values of all lanes."""
+        return list(zip(self._variables, self._stacked, strict=True))
+
     def write(self, values: Sequence[Sequence[np.ndarray]]) -> None:
         """Assigns each run's values to its lane."""
         for stacked, of_runs in zip(self._stacked, zip(*values, strict=True), strict=True):
