@@ -1,11 +1,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
 from tfrun.config.plain import plain, read_yaml, texts, to_yaml
+from tfrun.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("pattern", "where"),
+    [("${{a{0}}}${{a{0}}}", "a16"), ({"b": "${{a{0}}}", "c": "${{a{0}}}"}, "a17.b"), (["${{a{0}}}"] * 2, "a16")],
+)
+def test_interpolations_that_stand_for_too_much(pattern: Any, where: str) -> None:
+    def filled(pattern: Any, k: int) -> Any:
+        if isinstance(pattern, str):
+            return pattern.format(k)
+        if isinstance(pattern, list):
+            return [filled(item, k) for item in pattern]
+        return {key: filled(item, k) for key, item in pattern.items()}
+
+    config = {"a0": "x", **{f"a{k}": filled(pattern, k - 1) for k in range(1, 31)}}
+    with pytest.raises(ConfigError, match=f"{where}: its interpolations stand for more than 100,000 values"):
+        plain(OmegaConf.create(config))
+
+
+def test_interpolations_in_ordinary_use() -> None:
+    assert plain(OmegaConf.create({"a": "${b}", "b": {"c": "${d}"}, "d": 1})) == {"a": {"c": 1}, "b": {"c": 1}, "d": 1}
 
 
 def test_plain_resolves_interpolations() -> None:

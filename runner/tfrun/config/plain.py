@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from tfrun.config import hydra_private, yaml_files
+from tfrun.config.keys import flatten
+from tfrun.config.yaml_files import MAX_NODES
 from tfrun.errors import ConfigError
 
 
@@ -17,11 +20,36 @@ def plain(cfg: Any) -> dict[str, Any]:
 
     Raises:
         ValueError: the config is not a mapping.
+        ConfigError: an interpolation stands for too much.
     """
+    _check_interpolations(OmegaConf.to_container(cfg))
     config = OmegaConf.to_container(cfg, resolve=True)
     if not isinstance(config, dict):
         raise ValueError(f"must be a mapping. Received: {config!r}")
     return {str(key): value for key, value in config.items()}
+
+
+def _check_interpolations(config: Any) -> None:
+    """Raises ConfigError if an interpolation stands for too many others: 30 lines can stand for a billion."""
+    values = dict(flatten(config))
+    if not any("${" in str(value) for value in values.values()):
+        return
+    counts: dict[str, int] = {}
+
+    def leaves(key: str) -> list[str]:
+        """Returns the paths of the values that a key stands for: its own, those below it, or the list that it is in."""
+        return [path for path in values if f"{path}.".startswith(f"{key}.") or f"{key}.".startswith(f"{path}.")]
+
+    def count(path: str) -> int:
+        if path not in counts:
+            counts[path] = 1  # for a circle, which OmegaConf reports
+            keys = re.findall(r"\$\{([\w.]+)\}", str(values[path]))
+            counts[path] += sum(count(leaf) for key in keys for leaf in leaves(key))
+        return counts[path]
+
+    for path in values:
+        if count(path) > MAX_NODES:
+            raise ConfigError(f"{path}: its interpolations stand for more than {MAX_NODES:,} values")
 
 
 def texts(value: Any) -> list[str]:
