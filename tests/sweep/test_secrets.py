@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.types import RunMode
 
+from tfrun.config.compose import open_configs
 from tfrun.files.masking import masked
+from tfrun.sweep.search import Search
+from tfrun.sweep.words import hydra_words
 
 TFRUN = Path(sys.executable).with_name("tfrun")
 WORDS = (
@@ -41,37 +45,42 @@ def leaks(folder: Path, *printed: str) -> list[str]:
 
 @pytest.mark.slow
 def test_no_file_and_no_output_has_the_password(tmp_path: Path, postgresql: str) -> None:
-    """The address as an interpolation and as it is; a sweep of both kinds is resumed with the address given again."""
-    named, given = "hydra.sweeper.storage=${oc.env:DATABASE}", f"hydra.sweeper.storage={postgresql}"
-    first = command(tmp_path, *WORDS, named, "hydra.sweeper.n_trials=1", "name=named", DATABASE=postgresql)
-    second = command(tmp_path, *WORDS, given, "hydra.sweeper.n_trials=1", "name=given")
-    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-    sweeps = {path.parent.name: path for path in tmp_path.glob("multirun/*/*")}
-    headers = {name: json.loads((path / "trials.jsonl").read_text().splitlines()[0]) for name, path in sweeps.items()}
-    assert named in headers["named"]["sweep"]["overrides"]
-    assert masked(given) in headers["given"]["sweep"]["overrides"]
-
-    refused = command(tmp_path, "resume", str(sweeps["given"]), "hydra.sweeper.n_trials=2")
-    assert refused.returncode == 2 and "hydra.sweeper.storage: " in refused.stderr and "oc.env" in refused.stderr
-    unset = command(tmp_path, "resume", str(sweeps["named"]), "hydra.sweeper.n_trials=2")
-    assert unset.returncode == 2 and "'DATABASE' not found" in unset.stderr
-    resumed = command(tmp_path, "resume", str(sweeps["given"]), named, "hydra.sweeper.n_trials=2", DATABASE=postgresql)
+    """The address is given as it is, and to `resume` in an environment variable."""
+    first = command(tmp_path, *WORDS, f"hydra.sweeper.storage={postgresql}", "hydra.sweeper.n_trials=1")
+    assert first.returncode == 0, first.stderr
+    (sweep,) = tmp_path.glob("multirun/*/*")
+    header = json.loads((sweep / "trials.jsonl").read_text().splitlines()[0])["sweep"]
+    assert f"hydra.sweeper.storage={masked(postgresql)}" in header["overrides"]
+    again = ("hydra.sweeper.storage=${oc.env:DATABASE}", "hydra.sweeper.n_trials=2")
+    resumed = command(tmp_path, "resume", str(sweep), *again, DATABASE=postgresql)
     assert resumed.returncode == 0, resumed.stderr
-    assert [path.name for path in sorted(sweeps["given"].glob("[0-9]*"))] == ["0", "1"]
-
-    done = [first, second, refused, unset, resumed]
-    assert leaks(tmp_path, *(text for one in done for text in (one.stdout, one.stderr))) == []
+    assert sorted(path.name for path in sweep.glob("[0-9]*")) == ["0", "1"]
+    assert leaks(tmp_path, first.stdout, first.stderr, resumed.stdout, resumed.stderr) == []
 
 
-@pytest.mark.parametrize("full_error", ["0", "1"])
+def test_an_interpolation_is_not_resolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In what is written of a sweep and of its jobs, though its settings have the value."""
+    monkeypatch.setenv("DATABASE", "journal:secret")
+    words = (*WORDS[1:], "hydra.sweeper.storage=${oc.env:DATABASE}", "tags=['${oc.env:DATABASE}']")
+    with open_configs(words) as configs:
+        sweep = configs.compose(words, RunMode.MULTIRUN).cfg
+        assert "hydra.sweeper.storage=${oc.env:DATABASE}" in hydra_words(sweep)
+        search = Search.from_config(configs, sweep)
+    written = {name: json.dumps(content) for name, content in search.first.files.items()}
+    with_value = [name for name, text in written.items() if "journal:secret" in text]
+    assert with_value == ["config.yaml"]  # what a run trains with, as the documentation says
+    assert not any("journal:secret" in text for text in search.first.overrides)
+
+
 @pytest.mark.parametrize(
-    "address",
+    ("address", "full_error"),
     [
-        "postgresql://db_owner:pass%2Fword@127.0.0.1:1/db",
-        "postgresql://127.0.0.1:1/db?user=db_owner&password=pass%2Fword",
-        "mysql://db_owner:pass%2Fword@127.0.0.1:1/db",
-        "nonsense://db_owner:pass%2Fword@127.0.0.1:port/db",
-        "postgresql://db_owner:pass/word@127.0.0.1:1/db",
+        ("postgresql://db_owner:pass%2Fword@127.0.0.1:1/db", "0"),
+        ("postgresql://db_owner:pass%2Fword@127.0.0.1:1/db", "1"),
+        ("postgresql://127.0.0.1:1/db?user=db_owner&password=pass%2Fword", "0"),
+        ("mysql://db_owner:pass%2Fword@127.0.0.1:1/db", "0"),
+        ("nonsense://db_owner:pass%2Fword@127.0.0.1:port/db", "0"),
+        ("postgresql://db_owner:pass/word@127.0.0.1:1/db", "1"),
     ],
 )
 def test_an_address_that_can_t_be_used(
