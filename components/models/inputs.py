@@ -20,7 +20,7 @@ def symbolic_inputs(model: str, features: Features) -> Any:
     check_features(model, features)
     if features.arrays:
         ((name, shape),) = features.arrays.items()
-        return keras.Input(shape, name=name)
+        return keras.Input(shape, name=name.replace("/", "_"))  # which a layer's name may not hold
     inputs = {}
     if features.numbers:
         inputs["numbers"] = keras.Input((len(features.numbers),), name="numbers")

@@ -54,8 +54,15 @@ def multi_task(
         if dropout > 0:
             x = Dropout(dropout, name=f"dropout_{k}")(x)
     outputs = {}
+    taken = {"features", "numbers", "categories"}
+    taken |= {f"{kind}_{k}" for kind in ("shared", "dropout") for k, _ in enumerate(hidden_units, start=1)}
+    taken |= {f"tokens_{k}" for k in range(len(features.tokens) + 2)}
     for task, size in {"output": num_outputs, **more_outputs}.items():
         name = re.sub(r"[^A-Za-z0-9_.]", "_", task)  # a column's name may hold characters that a layer's may not
+        name = name if name[0] != "_" else f"target{name}"
+        while not taken.isdisjoint(layers := {name, *(f"{name}_{k}" for k, _ in enumerate(task_units, start=1))}):
+            name += "_"
+        taken |= layers
         task_x = x
         for k, units in enumerate(task_units, start=1):
             task_x = dense(task_x, units, f"{name}_{k}")

@@ -115,7 +115,7 @@ def encode_tensors(cells: Mapping[str, Any], preprocessing: Preprocessing) -> An
         cells: raw rows by column, Keras tensors: numbers (B, 1) with nan for empty, texts (B, 1), arrays (B, ...).
         preprocessing: fitted on training rows.
     """
-    inputs = {column.name: cells[column.name] for column in preprocessing.arrays}
+    inputs = {preprocessing.input_name(column): cells[column.name] for column in preprocessing.arrays}
     numbers = [cells[column.name] for column in preprocessing.numbers]
     if numbers:
         model = numbers_model(preprocessing.numbers)
@@ -127,7 +127,7 @@ def encode_tensors(cells: Mapping[str, Any], preprocessing: Preprocessing) -> An
     if categories:
         inputs["categories"] = look_up(categories, [cells[column.name] for column in categories])
     for column in preprocessing.tokens:
-        inputs[column.name] = look_up_words(column, cells[column.name])
+        inputs[preprocessing.input_name(column)] = look_up_words(column, cells[column.name])
     return _bare_if_alone(inputs, preprocessing)
 
 
@@ -148,14 +148,15 @@ def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, Any]:
     }
     dtype = keras.config.floatx()
     inputs: dict[str, np.ndarray | StoredArray] = {
-        column.name: column.encode(table.release(column.name), dtype) for column in preprocessing.arrays
+        preprocessing.input_name(column): column.encode(table.release(column.name), dtype)
+        for column in preprocessing.arrays
     }
     if preprocessing.numbers:
         inputs["numbers"] = _encode_numbers(table, preprocessing.numbers, dtype=dtype)
     if preprocessing.categories:
         inputs["categories"] = _encode_categories(table, preprocessing.categories)
     for column in preprocessing.tokens:
-        inputs[column.name] = _encode_tokens(table.release(column.name), column)
+        inputs[preprocessing.input_name(column)] = _encode_tokens(table.release(column.name), column)
     return _bare_if_alone(inputs, preprocessing), targets if table.others else targets[MAIN_OUTPUT]
 
 

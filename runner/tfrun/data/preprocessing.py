@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -99,9 +99,13 @@ class Preprocessing:
         return Features(
             numbers={column.name: column.deciles for column in self.numbers},
             categories={column.name: column.num_ids for column in self.categories},
-            arrays={column.name: column.shape for column in self.arrays},
-            tokens={column.name: (column.num_ids, column.length) for column in self.tokens},
+            arrays={self.input_name(column): column.shape for column in self.arrays},
+            tokens={self.input_name(column): (column.num_ids, column.length) for column in self.tokens},
         )
+
+    def input_name(self, column: TokensColumn | ArrayColumn) -> str:
+        """Returns the key of a column with inputs of its own: its name, unless all columns of a kind have that."""
+        return _free(column.name, taken=("numbers", "categories"), others=[column.name for column in self.columns])
 
     @property
     def target(self) -> TargetScale:
@@ -199,7 +203,16 @@ def fit(
     )
     return Preprocessing(
         columns=tuple(sorted(columns, key=lambda column: KINDS.index(type(column)))),
-        targets={MAIN_OUTPUT: main, **dict(zip(table.others, others, strict=True))},
+        targets={
+            MAIN_OUTPUT: main,
+            **dict(
+                zip(
+                    (_free(name, taken=[MAIN_OUTPUT], others=table.others) for name in table.others),
+                    others,
+                    strict=True,
+                )
+            ),
+        },
     )
 
 
@@ -212,6 +225,14 @@ def _check_encodings(table: Table, text: Mapping[str, TextEncoding]) -> None:
                 f"{table.source}: data.text: no such text column. Received: {name!r}. Known: {', '.join(known)}."
                 f"{near_miss(name, known)}"
             )
+
+
+def _free(name: str, *, taken: Collection[str], others: Collection[str]) -> str:
+    """Returns the name, with a `_` or more after it if it is taken."""
+    result = name
+    while result in taken or (result != name and result in others):
+        result += "_"
+    return result
 
 
 def _without_exact(target: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from tfrun.data import encode
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
+from tfrun.engine.inference.names import rename_litert, rename_onnx, rename_signature, tensor_names
 from tfrun.errors import ConfigError, LibraryChangedError, ResourceError
 from tfrun.files import strict_json
 from tfrun.files.runs import EXPORTS
@@ -46,23 +48,13 @@ outputs = model.serve({name: tf.constant(values) for name, values in rows.items(
 """,
     "litert": """
 from ai_edge_litert.interpreter import Interpreter
-runner = Interpreter(model_path=path)
-runner.allocate_tensors()
-given = runner.get_input_details()
-for detail, values in zip(sorted(given, key=lambda detail: detail["name"]), [rows[name] for name in sorted(rows)]):
-    runner.resize_tensor_input(detail["index"], values.shape)
-runner.allocate_tensors()
-for detail, values in zip(sorted(given, key=lambda detail: detail["name"]), [rows[name] for name in sorted(rows)]):
-    runner.set_tensor(detail["index"], values)
-runner.invoke()
-outputs = runner.get_tensor(runner.get_output_details()[0]["index"])
+rows = {"self_" if name == "self" else name: values for name, values in rows.items()}
+outputs = next(iter(Interpreter(model_path=path).get_signature_runner()(**rows).values()))
 """,
     "onnx": """
 import onnxruntime
 session = onnxruntime.InferenceSession(path)
-safe = lambda name: "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name)
-named = {safe(name): values for name, values in rows.items()}
-outputs = session.run(None, {given.name: named[given.name.partition(":")[0]] for given in session.get_inputs()})[0]
+outputs = session.run(None, {name + ":0": values for name, values in rows.items()})[0]
 """,
 }
 CHECK = """
@@ -110,13 +102,23 @@ def portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: b
         has_targets: whether the model predicts the data's target.
     """
     with encode.dtype_policy(keras.config.floatx()):  # raw numbers have more digits than half precision holds
-        return _portable(model, preprocessing, has_targets=has_targets)
+        names = tensor_names(column.name for column in preprocessing.columns)
+        try:
+            return _portable(model, preprocessing, names, has_targets=has_targets)
+        except ValueError as error:
+            if "names should be unique" not in str(error):
+                raise
+        # a column has the name of a layer, for example `concatenate`
+        numbered = {name: f"in_{k}" for k, name in enumerate(names)}
+        return _portable(model, preprocessing, numbered, has_targets=has_targets)
 
 
-def _portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: bool) -> keras.Model:
+def _portable(
+    model: keras.Model, preprocessing: Preprocessing, names: Mapping[str, str], *, has_targets: bool
+) -> keras.Model:
     rows = {
         column.name: keras.Input(
-            column.raw_shape, dtype=column.raw_dtype(keras.config.floatx()), name=_safe(column.name)
+            column.raw_shape, dtype=column.raw_dtype(keras.config.floatx()), name=names[column.name]
         )
         for column in preprocessing.columns
     }
@@ -125,7 +127,11 @@ def _portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: 
         name: _in_unit(of_output(outputs, name), target) if has_targets else of_output(outputs, name)
         for name, target in preprocessing.targets.items()
     }
-    return keras.Model(rows, y if len(y) > 1 else main_output(y), name="portable")
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "When providing `inputs` as a dict, all keys"
+        )  # not all may be tensors' names
+        return keras.Model(rows, y if len(y) > 1 else main_output(y), name="portable")
 
 
 def _in_unit(y: Any, target: FittedTarget) -> Any:
@@ -180,6 +186,7 @@ def write(model: keras.Model, format: str, *, folder: Path) -> Path:
             _save_as_onnx(model, path)
         else:
             model.export(path, format=format, verbose=False)
+            rename_litert(path, _tensor_names_of(model))
     except LibraryChangedError:
         raise
     except OSError as error:
@@ -211,6 +218,9 @@ def _save_for_serving(model: keras.Model, path: Path) -> None:
     module.tables = [layer.lookup_table for layer in layers if hasattr(layer, "lookup_table")]
     module.serve = _function_of(model)
     tf.saved_model.save(module, str(path), signatures=module.serve)
+    names = _tensor_names_of(model)
+    if any(column != name for column, name in names.items()):
+        rename_signature(path, names)
 
 
 def _save_as_onnx(model: keras.Model, path: Path) -> None:
@@ -218,12 +228,17 @@ def _save_as_onnx(model: keras.Model, path: Path) -> None:
     import tf2onnx
 
     frozen = private.freeze_variables(_function_of(model).get_concrete_function())
-    tf2onnx.convert.from_graph_def(
-        frozen.graph.as_graph_def(),
-        input_names=[tensor.name for tensor in frozen.inputs],
-        output_names=[tensor.name for tensor in frozen.outputs],
-        output_path=str(path),
+    inputs = [tensor.name for tensor in frozen.inputs]
+    onnx, _ = tf2onnx.convert.from_graph_def(
+        frozen.graph.as_graph_def(), input_names=inputs, output_names=[tensor.name for tensor in frozen.outputs]
     )
+    rename_onnx(onnx, dict(zip(inputs, sorted(model.input), strict=True)))  # TensorFlow sorts the keys of mappings
+    path.write_bytes(onnx.SerializeToString())
+
+
+def _tensor_names_of(model: keras.Model) -> dict[str, str]:
+    """Returns the name of each column's tensor in a model of raw rows."""
+    return {column: tensor.name for column, tensor in model.input.items()}
 
 
 def _function_of(model: keras.Model) -> Any:
@@ -302,8 +317,3 @@ def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[s
 def inputs_of(preprocessing: Preprocessing) -> dict[str, str]:
     """Returns the inputs of `portable` by name: type, shape and the value of an empty cell, for a person."""
     return {column.name: column.raw_type(keras.config.floatx()) for column in preprocessing.columns}
-
-
-def _safe(name: str) -> str:
-    """Returns a column's name as a layer's."""
-    return "".join(letter if letter.isalnum() or letter in "_-." else "_" for letter in name)

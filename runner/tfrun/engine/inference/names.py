@@ -1,0 +1,92 @@
+"""Names of an exported model's inputs: the columns' own, which TensorFlow's tensors can't always have."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+MOST_LETTERS = 100
+
+
+def tensor_names(columns: Iterable[str]) -> dict[str, str]:
+    """Returns a name for the tensor of each column: its own where TensorFlow accepts it, or one like it.
+
+    TensorFlow takes ASCII alone, makes parameters of Python out of the names, and ignores the case of letters.
+    """
+    columns = list(columns)
+    likes = {column: _like(column) for column in columns}
+    result: dict[str, str] = {}
+    taken: set[str] = set()
+    for column in sorted(columns, key=lambda column: likes[column] != column):  # own names first
+        name, count = likes[column], 1
+        while _parameter(name) in taken:
+            count += 1
+            name = f"{likes[column]}_{count}"
+        taken.add(_parameter(name))
+        result[column] = name
+    return {column: result[column] for column in columns}
+
+
+def _like(column: str) -> str:
+    """Returns the nearest name that TensorFlow accepts."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", column)[:MOST_LETTERS]
+    if not re.match(r"[A-Za-z0-9.]", name):
+        name = f"column{name}"
+    return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
+
+
+def _parameter(name: str) -> str:
+    """Returns the parameter that TensorFlow makes of a name, without case."""
+    parameter = re.sub(r"\W", "_", name)
+    return (parameter if parameter[0].isalpha() else f"arg_{parameter}").lower()
+
+
+def rename_signature(path: Path, names: Mapping[str, str]) -> None:
+    """Gives the inputs of a SavedModel's signature the columns' own names, as TensorFlow Serving reads them.
+
+    Args:
+        path: the folder of the SavedModel.
+        names: column -> its tensor's name.
+    """
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((path / "saved_model.pb").read_bytes())
+    inputs = saved.meta_graphs[0].signature_def["serving_default"].inputs
+    tensors = {name: type(tensor).FromString(tensor.SerializeToString()) for name, tensor in inputs.items()}
+    inputs.clear()
+    for column, name in names.items():
+        inputs[column].CopyFrom(tensors[name])
+    (path / "saved_model.pb").write_bytes(saved.SerializeToString())
+
+
+def rename_litert(path: Path, names: Mapping[str, str]) -> None:
+    """Gives the inputs of a LiteRT file's signature the columns' own names.
+
+    A column `self` is called `self_`: a signature takes its inputs as keyword arguments of a method.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(str(path))
+    columns = {name.encode(): ("self_" if column == "self" else column).encode() for column, name in names.items()}
+    for tensor in model.signatureDefs[0].inputs:
+        tensor.name = columns[tensor.name]
+    flatbuffer_utils.write_model(model, str(path))
+
+
+def rename_onnx(model: Any, names: Mapping[str, str]) -> None:
+    """Gives the inputs of an ONNX model, a proto, the columns' own names, followed by `:0`.
+
+    Args:
+        model: the proto, which is changed.
+        names: the name of an input -> that of its column.
+    """
+    for tensor in model.graph.input:
+        tensor.name = f"{names[tensor.name]}:0"
+    for node in model.graph.node:
+        for k, name in enumerate(node.input):
+            if name in names:
+                node.input[k] = f"{names[name]}:0"
