@@ -176,6 +176,9 @@ class R2(keras.metrics.Metric):
 
     def result(self) -> tf.Tensor:
         errors, spread = tf.convert_to_tensor(self.errors), tf.convert_to_tensor(self.spread)
+        # a spread that is no more than the rounding of the mean is that of a constant target
+        rounding = tf.convert_to_tensor(self.count) * tf.square(tf.convert_to_tensor(self.mean) * 2.0**-44)
+        spread = tf.where(spread > rounding, spread, tf.zeros_like(spread))
         constant = tf.where(errors > 0, tf.zeros_like(errors), tf.ones_like(errors))
         r2 = tf.where(spread > 0, 1.0 - tf.math.divide_no_nan(errors, spread), constant)
         return tf.cast(tf.where(tf.convert_to_tensor(self.count) > 0, r2, np.nan), self.dtype)
