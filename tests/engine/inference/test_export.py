@@ -143,7 +143,8 @@ def test_several_targets_of_different_tasks_are_exported(tmp_path: Path, capsys:
         "+metric.kind={name: accuracy, output: kind}", "+metric.sold={name: accuracy, output: sold}",
         "metric.matrix={name: confusion_matrix, output: kind}",
     ]  # fmt: skip
-    run = trained(tmp_path, *words, *LONG)
+    # in half precision a graph, which a SavedModel is, and single operations differ by 1 %
+    run = trained(tmp_path, *words, *LONG, "trainer.precision=mixed_bfloat16")
     metrics = json.loads((run / "run.json").read_text())["metrics"]
     assert metrics["test/mae"] < 15 and metrics["test/kind"] > 0.85 and metrics["test/sold"] > 0.95
     assert cli.main(["export", str(run), "format=saved_model"]) == 0
