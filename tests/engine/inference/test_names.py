@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,17 +73,14 @@ def serve_saved_model(path: Path, rows: dict[str, Any]) -> Any:
 
 
 def serve_litert(path: Path, rows: dict[str, Any]) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(model_path=str(path / "model.tflite")).get_signature_runner()
+    interpreter = importlib.import_module("ai_edge_litert.interpreter")
+    runner = interpreter.Interpreter(model_path=str(path / "model.tflite")).get_signature_runner()
     rows["self_"] = rows.pop("self")  # a parameter of the runner itself
     return next(iter(runner(**rows).values()))
 
 
 def serve_onnx(path: Path, rows: dict[str, Any]) -> Any:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path / "model.onnx"))
+    session = importlib.import_module("onnxruntime").InferenceSession(str(path / "model.onnx"))
     return session.run(None, {f"{name}:0": values for name, values in rows.items()})[0]
 
 
