@@ -20,7 +20,7 @@ from tfrun.data import encode
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
-from tfrun.engine.inference.names import rename_litert, rename_onnx, rename_signature, tensor_names
+from tfrun.engine.inference.names import rename, rename_litert, rename_onnx, rename_signature, tensor_names
 from tfrun.errors import ConfigError, LibraryChangedError, ResourceError
 from tfrun.files import strict_json
 from tfrun.files.runs import EXPORTS
@@ -186,7 +186,7 @@ def write(model: keras.Model, format: str, *, folder: Path) -> Path:
             _save_as_onnx(model, path)
         else:
             model.export(path, format=format, verbose=False)
-            rename_litert(path, _tensor_names_of(model))
+            rename(rename_litert, path, names=_tensor_names_of(model))
     except LibraryChangedError:
         raise
     except OSError as error:
@@ -218,9 +218,7 @@ def _save_for_serving(model: keras.Model, path: Path) -> None:
     module.tables = [layer.lookup_table for layer in layers if hasattr(layer, "lookup_table")]
     module.serve = _function_of(model)
     tf.saved_model.save(module, str(path), signatures=module.serve)
-    names = _tensor_names_of(model)
-    if any(column != name for column, name in names.items()):
-        rename_signature(path, names)
+    rename(rename_signature, path, names=_tensor_names_of(model))
 
 
 def _save_as_onnx(model: keras.Model, path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,12 @@ def _parameter(name: str) -> str:
     """Returns the parameter that TensorFlow makes of a name, without case."""
     parameter = re.sub(r"\W", "_", name)
     return (parameter if parameter[0].isalpha() else f"arg_{parameter}").lower()
+
+
+def rename(change: Callable[[Path, Mapping[str, str]], None], path: Path, *, names: Mapping[str, str]) -> None:
+    """Calls `rename_signature` or `rename_litert` if a column's tensor has another name than the column."""
+    if any(column != name for column, name in names.items()):
+        change(path, names)
 
 
 def rename_signature(path: Path, names: Mapping[str, str]) -> None:
