@@ -47,3 +47,10 @@ def test_plugins_are_known_before_composing() -> None:
     assert plugin_names(["plugins=one"], sources) == ["one"]
     assert plugin_names(["+plugins=[one,two]", "experiment=own"], sources) == ["one", "two"]
     assert plugin_names(["experiment=own"], sources) == ["a", "b"]
+
+
+def test_places_for_a_process_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sources = Sources("mine", "a", "pkg://b").absolute()
+    assert sources == Sources("mine", str(tmp_path / "a"), "pkg://b") == sources.absolute()
+    assert Sources().absolute() == Sources()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,14 @@ class Sources:
         """Returns these folders and then tfrun's own, in the order in which they are searched."""
         named = [Path(folder).absolute() for folder in (self.config_dir, self.config_path) if folder]
         return [*named, shipped_configs()]
+
+    def absolute(self) -> Sources:
+        """Returns the same places for a process in another folder."""
+        config_dir, config_path = (
+            str(Path(folder).absolute()) if folder and "://" not in folder else folder
+            for folder in (self.config_dir, self.config_path)
+        )
+        return replace(self, config_dir=config_dir, config_path=config_path)
 
     def check_config_dir(self) -> None:
         """Raises ConfigError if --config-dir is not a folder; Hydra would only leave it out."""

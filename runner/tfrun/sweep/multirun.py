@@ -173,7 +173,7 @@ def _write_header(configs: Configs, sweep: Composed, *, ledger: Ledger, composer
         {
             "overrides": [*map(masked, hydra_words(sweep.cfg)), *task_words(sweep.cfg)],
             "swept": sorted(composer.swept),
-            "sources": asdict(configs.sources),
+            "sources": asdict(configs.sources.absolute()),
             "threads": composer.threads,
         }
     )
