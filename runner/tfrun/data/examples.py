@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,13 +57,20 @@ class Examples:
         return self.inputs, self.targets, () if self.weights is None else self.weights
 
 
-def prepare(table: Table, data: DataSettings, *, fitted: Preprocessing | None = None) -> Examples:
+def prepare(
+    table: Table,
+    data: DataSettings,
+    *,
+    fitted: Preprocessing | None = None,
+    check_fingerprint: Callable[[str], None] | None = None,
+) -> Examples:
     """Splits a table, fits the preprocessing on its training rows and encodes all rows.
 
     Args:
         table: the raw rows. Its columns are released, see `Table.release`.
         data: how the rows are split and encoded.
         fitted: the preprocessing of a run that was trained on this table; nothing is fitted then.
+        check_fingerprint: called with the table's fingerprint before anything is made of it.
 
     Raises:
         DataError: too few rows, a column without any value, a number that isn't finite, a target that can't be used.
@@ -71,8 +78,10 @@ def prepare(table: Table, data: DataSettings, *, fitted: Preprocessing | None = 
     table.require_columns()
     if isinstance(data, EarlierData) and data.name == "csv":
         table = _with_earlier_labels(table)
-    splits, moved = split(table, data)
     digest = fingerprint(table)
+    if check_fingerprint is not None:
+        check_fingerprint(digest)
+    splits, moved = split(table, data)
     scale_target = data.target_scaling == "standard"
     preprocessing = fitted or fit(
         table, splits["train"], scale_target=scale_target, text=data.text, exact=not isinstance(data, EarlierData)

@@ -5,6 +5,7 @@ Each operation is a failpoint (`files.failpoints`), named after the `name` that 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -81,7 +82,8 @@ def write_atomically(path: Path, text: str) -> None:
             sync(file, path.name)
         rename(temporary, path, name=path.name)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a file system that is read-only refuses this too
+            temporary.unlink()
         raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
     reach(f"{path.name}.done")
 

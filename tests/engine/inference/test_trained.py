@@ -93,7 +93,7 @@ def test_predictions_are_written(small: Any, tmp_path: Path, capsys: pytest.Capt
     trained.predict(small.settings(*WORDS), folder, table=small.table(), **options)
     lines = out.read_text().splitlines()
     assert lines[0] == '"progression"' and len(lines) == 1 + 442
-    assert "442 rows of scikit-learn's diabetes, progression" in capsys.readouterr().out
+    assert f"{out}: 442 rows of scikit-learn's diabetes, progression" in capsys.readouterr().out
     errors = np.abs(np.array([float(line) for line in lines[1:]]) - load_diabetes(scaled=False).target)
     evaluate(small, folder, other_data=True)
     assert evaluated(capsys.readouterr().out.splitlines())["test/mae"] == pytest.approx(errors.mean(), rel=1e-5)

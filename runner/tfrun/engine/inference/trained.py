@@ -53,11 +53,11 @@ def evaluate(
     """
     saved = _saved(folder)
 
+    advice = "To evaluate on other rows, all of them, name them: data.path=FILE"
+    check = functools.partial(_check_fingerprint, saved=saved, source=table.source, advice=advice)
+
     def own_rows(table: Table) -> Examples:
-        examples = prepare(table, settings.data, fitted=fitted)
-        advice = "To evaluate on other rows, all of them, name them: data.path=FILE"
-        _check_fingerprint(examples.fingerprint, saved, source=table.source, advice=advice)
-        return examples
+        return prepare(table, settings.data, fitted=fitted, check_fingerprint=check)
 
     unseen = unseen_rows(table, fitted)
     all_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
@@ -175,12 +175,14 @@ def predict(
     columns = predictions.columns(
         pieces.parts.model, pieces.examples, names=names, learns_targets=pieces.parts.step.learns_targets
     )
+    is_replaced = out.exists()
     predictions.write(columns, out)
     console = Terminal()
     for line in describe_unseen(unseen, np.arange(pieces.examples.num_rows), settings.data.text):
         say(console, f"warning: {line}")
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
-    say(console, f"{shown(out)}: {pieces.examples.num_rows:,} rows of {table.source}, {', '.join(columns)}")
+    replaced = " (in place of an earlier file)" if is_replaced else ""
+    say(console, f"{shown(out)}{replaced}: {pieces.examples.num_rows:,} rows of {table.source}, {', '.join(columns)}")
 
 
 def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
