@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tfrun import __version__
+from tfrun import __version__, cli
+from tfrun.config import registry
 
 Result = tuple[int, str, str]
 
@@ -83,3 +84,22 @@ def test_console_script_exits_with_the_code(tfrun: Callable[..., subprocess.Comp
     result = tfrun("loss=hubber")
     assert result.returncode == 2
     assert result.stderr.startswith("tfrun: error: loss: unknown option. Received: 'hubber'.")
+
+
+@pytest.mark.parametrize("message", ["mine", "in user code:\n\n    File mine.py, line 3"])
+def test_of_an_error_in_a_plugin_its_own_lines_are_shown(
+    message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bug(command_line: object) -> int:
+        raise ZeroDivisionError(message)
+
+    monkeypatch.setattr(registry, "plugin_files", lambda: set() if "user" in message else {__file__})
+    monkeypatch.setattr(cli, "_load_command", lambda command: bug)
+    assert cli.main(["list"]) == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("tfrun: error in a plugin (HYDRA_FULL_ERROR=1 prints the whole traceback):\n")
+    assert f"ZeroDivisionError: {message}" in printed and "cli.py" not in printed
+    assert ("in bug\n    raise ZeroDivisionError(message)" in printed) == (message == "mine")
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    assert cli.main(["list"]) == 1
+    assert "cli.py" in capsys.readouterr().err

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tfrun.console import is_live, library_output_to, prefix_warnings, short_names, shown
+from tfrun.cli import prefix_warnings
+from tfrun.console import is_live, library_output_to, short_names, shown
 
 
 def test_a_log_on_a_full_disk_loses_its_lines_alone(capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -16,7 +17,6 @@ from tfrun.commands.command_line import CommandLine, Flags
 from tfrun.config import registry
 from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
-from tfrun.console import prefix_warnings
 from tfrun.errors import ConfigError, Interrupted, TfrunError, near_miss
 from tfrun.files.masking import masked
 
@@ -65,6 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         _print_bug(error)
         return 1
+
+
+def prefix_warnings() -> None:
+    """Makes warnings that are logged before there is a log, while the data are read, begin with `warning:`."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(logging.Formatter("warning: %(message)s"))
 
 
 def _print_bug(error: Exception) -> None:

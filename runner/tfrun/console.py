@@ -72,12 +72,6 @@ class _Log(logging.StreamHandler[TextIO]):
         super().close()
 
 
-def prefix_warnings() -> None:
-    """Makes warnings that are logged before there is a log, while the data are read, begin with `warning:`."""
-    if logging.lastResort is not None:
-        logging.lastResort.setFormatter(logging.Formatter("warning: %(message)s"))
-
-
 @contextlib.contextmanager
 def library_output_to(log: Path) -> Iterator[None]:
     """Redirects to `log` what libraries write: file descriptor 2 (TensorFlow's C++), Python's logging and warnings.

@@ -10,7 +10,7 @@ import pytest
 from tfrun import cli
 from tfrun.config import schema
 from tfrun.config.catalog import load_catalog
-from tfrun.engine.verify import contracts, data_contracts
+from tfrun.engine.verify import checks, contracts, data_contracts
 from tfrun.engine.verify.checks import maker
 from tfrun.engine.verify.findings import Finding
 
@@ -52,7 +52,8 @@ NAMES = [
 
 @pytest.fixture(autouse=True)
 def no_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skips loading in a fresh process, which takes seconds for each layer; the test of the command does it."""
+    """Skips loading in a fresh process and tracing a step, which take seconds; `test_checks.py` does both."""
+    monkeypatch.setattr(checks, "_trace_step", lambda pieces: None)
     for module in (contracts, data_contracts):
         monkeypatch.setattr(module, "check_saved", lambda model, inputs, *, outputs: Finding("saved", True))
 
