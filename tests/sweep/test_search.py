@@ -113,8 +113,8 @@ def test_the_study_gets_the_result_of_each_job(begin: Make, tmp_path: Path) -> N
 
 def test_a_conditional_value_is_only_given_under_its_condition(begin: Make, tmp_path: Path) -> None:
     dropout = "model.dropout: {value: 'interval(0,0.9)', when: 'model=mlp'}"
-    params = f"hydra.sweeper.params={{model: 'choice(mlp,wide_deep)', {dropout}}}"
-    search = begin(tmp_path / "s", params, "hydra.sweeper.n_trials=8", "hydra.sweeper.sampler=random")
+    words = (f"hydra.sweeper.params={{{dropout}}}", "model=choice(mlp,wide_deep)")
+    search = begin(tmp_path / "s", *words, "hydra.sweeper.n_trials=8", "hydra.sweeper.sampler=random")
     models = set()
     while (job := search.next(())) is not None:
         models.add(job.settings.model.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,19 @@ def test_the_command_line_replaces_what_a_file_searches(read: Read) -> None:
     space = read(params, "loss=huber", "seed=3", "name=given")
     assert space.dimensions == [Dimension("loss.delta", 0.5, 2.0)]
     assert [text for text in space.common if text.startswith(("seed", "name"))] == ["seed=3", "name=given"]
+
+
+def test_a_condition_about_a_key_that_the_command_line_gives(read: Read) -> None:
+    """It is known whether it holds; and a single value with a condition is for the jobs that fulfil it."""
+    delta, rate = "loss.delta: {value: 'interval(0.5,2)', when: loss=huber}", "seed: 'range(1,9)'"
+    params = f"hydra.sweeper.params={{loss: 'choice(mse,huber)', {delta}, {rate}}}"
+    seeds, deltas = Dimension("seed", 1, 8), Dimension("loss.delta", 0.5, 2.0)
+    assert read(params, "loss=huber").dimensions == [deltas, seeds]
+    assert read(params, "loss=mse").dimensions == [seeds]
+    both = Dimension("loss", choices=("mse", "huber"))
+    assert read(params).dimensions == [both, seeds, replace(deltas, when=("loss", ("huber",)))]
+    single = read(params.replace("'interval(0.5,2)'", "0.5")).dimensions[-1]
+    assert single == Dimension("loss.delta", choices=("0.5",), when=("loss", ("huber",)))
 
 
 @pytest.mark.parametrize(

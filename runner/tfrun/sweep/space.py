@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,10 @@ class Space:
             given = parser.parse_overrides(task_words(sweep))
             overridden = {item.key_or_group for item in given}
             for key, (text, when) in _texts_and_conditions(params, without=overridden).items():
-                dimension = _dimension(parser.parse_override(text), _condition(key, when))
+                item, condition = parser.parse_override(text), _condition(key, when)
+                dimension = _dimension(item, condition)
+                if dimension is None and condition:  # a single value, but not for all jobs
+                    dimension = Dimension(key, choices=(item.get_value_element_as_str(),), when=condition)
                 if dimension is None:
                     common.append(text)
                 else:
@@ -125,6 +128,8 @@ class Space:
                     common.append(str(item.input_line).lstrip("+"))
                 else:
                     dimensions[dimension.key] = dimension
+            fixed = {item.key_or_group: str(item.input_line).partition("=")[2] for item in given}
+            dimensions = _without_known_conditions(dimensions, fixed)
             options = {key: dimension.choices for key, dimension in dimensions.items() if dimension.choices}
             refuse_params(configs, sweep, options, source="a search")
         except USER_MISTAKES as error:
@@ -218,6 +223,18 @@ def _texts_and_conditions(params: Mapping[str, Any], *, without: Collection[str]
             value, when = param["value"], param.get("when")
         texts[key] = (choices_word(key, value) if isinstance(value, list) else word(key, value)), when
     return texts
+
+
+def _without_known_conditions(dimensions: Mapping[str, Dimension], fixed: Mapping[str, str]) -> dict[str, Dimension]:
+    """Returns the dimensions whose condition may hold, without the conditions about keys that have one value."""
+    kept: dict[str, Dimension] = {}
+    for key, dimension in dimensions.items():
+        other, values = dimension.when or ("", ())
+        if other not in fixed or other in dimensions:
+            kept[key] = dimension
+        elif fixed[other] in values:
+            kept[key] = replace(dimension, when=None)
+    return kept
 
 
 def _condition(key: str, when: Any) -> Condition | None:
