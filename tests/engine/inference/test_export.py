@@ -199,13 +199,3 @@ def test_predictions_of_a_regression_are_those_of_its_export(tmp_path: Path) -> 
     predictions = parquet.read_table(out)
     assert predictions.column_names == ["progression"]
     np.testing.assert_allclose(predictions["progression"].to_numpy(), expected[:, 0], rtol=1e-4)
-
-
-@pytest.mark.parametrize(("format", "module"), [("onnx", "tf2onnx"), ("litert", "ai_edge_litert")])
-def test_formats_of_other_libraries_are_exported(format: str, module: str, tmp_path: Path) -> None:
-    pytest.importorskip(module, reason=f"the extra {format} isn't installed")
-    lines = [f"{k / 7:.3f},{k % 5},{k * k / 50:.3f}" for k in range(80)]
-    (tmp_path / "odd.csv").write_text("\n".join(["a size,b/c,y", *lines]) + "\n")
-    run = trained(tmp_path, "data=csv", f"data.path={tmp_path / 'odd.csv'}", "data.target=y", "model=mlp")
-    assert cli.main(["export", str(run), f"format={format}"]) == 0
-    assert list((run / "export").iterdir())
