@@ -54,7 +54,7 @@ def test_the_command_line_replaces_what_a_file_searches(read: Read) -> None:
 
 def test_a_condition_about_a_key_that_the_command_line_gives(read: Read) -> None:
     """It is known whether it holds; and a single value with a condition is for the jobs that fulfil it."""
-    delta, rate = "loss.delta: {value: 'interval(0.5,2)', when: loss=huber}", "seed: 'range(1,9)'"
+    delta, rate = "loss.delta: {value: 'interval(0.5,2)', when: 'loss=huber'}", "seed: 'range(1,9)'"
     params = f"hydra.sweeper.params={{loss: 'choice(mse,huber)', {delta}, {rate}}}"
     seeds, deltas = Dimension("seed", 1, 8), Dimension("loss.delta", 0.5, 2.0)
     assert read(params, "loss=huber").dimensions == [deltas, seeds]
