@@ -77,6 +77,11 @@ def test_pieces_describe_the_model_and_the_data(small: Any) -> None:
     assert sum(group["parameters"] for group in described["groups"]) == described["parameters"]
 
 
+def test_metrics_that_a_model_works_out_itself_say_their_direction(small: Any) -> None:
+    assert small.pieces("model=reconstructing_regressor").own_directions == {"reconstruction_error": False}
+    assert small.pieces().own_directions == {}
+
+
 def test_rows_to_evaluate_are_encoded_as_in_training(small: Any) -> None:
     trained = small.pieces()
     settings, table = small.settings("model=linear"), small.table()
