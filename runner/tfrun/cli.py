@@ -17,6 +17,7 @@ from tfrun.commands.command_line import CommandLine, Flags
 from tfrun.config import registry
 from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
+from tfrun.console import returning_to_folder
 from tfrun.errors import ConfigError, Interrupted, TfrunError, near_miss
 from tfrun.files.masking import masked
 
@@ -50,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code."""
     prefix_warnings()
     try:
-        return _main(list(sys.argv[1:] if argv is None else argv))
+        with returning_to_folder():
+            return _main(list(sys.argv[1:] if argv is None else argv))
     except TfrunError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             print(masked(traceback.format_exc()), end="", file=sys.stderr)

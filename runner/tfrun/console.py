@@ -37,9 +37,35 @@ def say(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
+_typed_in: list[Path] = []  # the folder in which the command was typed, once `work_in` has left it
+
+
+def work_in(folder: Path) -> None:
+    """Makes a folder the current one; `typed` and `shown` keep to the folder in which the command was typed."""
+    if not _typed_in:
+        _typed_in.append(Path.cwd())
+    os.chdir(folder)
+
+
+@contextlib.contextmanager
+def returning_to_folder() -> Iterator[None]:
+    """Makes the folder in which the command was typed the current one again, when the context is left."""
+    try:
+        yield
+    finally:
+        if _typed_in:
+            os.chdir(_typed_in.pop())
+
+
+def typed(path: str | Path) -> Path:
+    """Returns a path that was typed as an absolute one."""
+    return Path(*_typed_in, Path(path).expanduser()).absolute()
+
+
 def shown(path: Path) -> str:
-    """Returns a path as a person would type it from the current folder."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    """Returns a path as a person would type it."""
+    folder = typed(".")
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

@@ -37,6 +37,7 @@ class Engine:
         self.calls.append(("train", config, folder, options))
         if self.error:
             raise self.error
+        options.get("on_begin", lambda: None)()
         return 0
 
     def evaluate(self, config: Any, folder: Any, *, catalog: Any, table: Any, **options: Any) -> None:

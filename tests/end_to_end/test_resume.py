@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tfrun import cli
 
 Tfrun = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = Path(sys.executable).with_name("tfrun")
@@ -143,7 +146,11 @@ def run(completed: Path, tmp_path: Path) -> Path:
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "tfrun.log"}
+    return {
+        str(path): path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and path.name not in ("tfrun.log", "run.lock")
+    }
 
 
 def test_a_completed_run_has_nothing_left_to_do(tfrun: Tfrun, run: Path) -> None:
@@ -151,8 +158,7 @@ def test_a_completed_run_has_nothing_left_to_do(tfrun: Tfrun, run: Path) -> None
     done = tfrun("resume", str(run))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"outputs/default/{run.name} is completed already, at step 30\n"
-    del before[str(run / "run.lock")]
-    assert before.items() <= contents(run).items()
+    assert contents(run) == before
 
 
 @pytest.mark.parametrize(
@@ -173,17 +179,16 @@ def test_what_would_not_fit_the_state_is_refused(tfrun: Tfrun, run: Path, overri
 
 
 def test_changed_data_is_refused(tfrun: Tfrun, run: Path, tmp_path: Path) -> None:
+    then = read_run(run)["data"]["fingerprint"]
     rows = (tmp_path / "rows.csv").read_text().splitlines()
     rows[100] = rows[101]
     (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
     before = contents(run)
     done = tfrun("resume", str(run), "trainer.max_epochs=5")
     assert done.returncode == 6
-    assert done.stderr == "tfrun: error: rows.csv: its contents have changed since the run was trained on it\n"
-    after = contents(run)
-    for name in ("metrics.jsonl", "config.yaml", "checkpoints/step-000000030/state.npz"):
-        assert after[str(run / name)] == before[str(run / name)]
-    assert read_run(run)["status"] == "failed" and read_run(run)["step"] == 30
+    message = "tfrun: error: rows.csv: its contents have changed since the run was trained on it. Fingerprint then: "
+    assert done.stderr.startswith(f"{message}{then}, now: ") and len(done.stderr.splitlines()) == 1
+    assert contents(run) == before
 
 
 def test_a_longer_run_goes_on_from_the_newest_whole_checkpoint(tfrun: Tfrun, run: Path) -> None:
@@ -212,3 +217,118 @@ def test_no_checkpoint_is_whole(tfrun: Tfrun, run: Path) -> None:
     done = tfrun("resume", str(run), "trainer.max_epochs=5")
     assert done.returncode == 6
     assert "no checkpoint is whole. step-000000030: " in done.stderr and "; step-000000020: " in done.stderr
+
+
+@pytest.mark.parametrize("command", ["resume", "evaluate", "predict", "export"])
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("config.yaml", "batch_size: 16", "batch_size: 8", "data.batch_size: 16 -> 8"),
+        ("config.yaml", "seed: 42", "seed: 43", "seed: 42 -> 43"),
+        ("config.yaml", "delta: 1.0", "delta: 2.0", "loss.delta: 1.0 -> 2.0"),
+        ("preprocessing.json", '"red"', '"rad"', "vocabularies.kind"),
+        ("preprocessing.json", '"target_mean": ', '"target_mean": 1', "target_mean"),
+    ],
+)
+def test_a_file_that_was_edited_is_refused(
+    run: Path, capsys: pytest.CaptureFixture[str], command: str, *, name: str, old: str, new: str, told: str
+) -> None:
+    """Before TensorFlow is imported; a run and its state would be two different things."""
+    file = run / name
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    before = contents(run)
+    more = {"predict": ["data.path=rows.csv"], "export": ["format=keras"]}.get(command, [])
+    assert cli.main([command, str(run), *more]) == 6
+    error = capsys.readouterr().err
+    assert error.startswith(f"tfrun: error: {file}: has been changed since the checkpoint of step 30 was saved, ")
+    assert f": {told}. Change that back" in error and len(error.splitlines()) == 1
+    assert contents(run) == before
+
+
+def test_what_may_change_may_be_edited_and_old_checkpoints_say_nothing(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("every_epochs: 1", "every_epochs: 2"))
+    assert cli.main(["resume", str(run)]) == 0
+    assert "is completed already" in capsys.readouterr().out
+    config.write_text(config.read_text().replace("seed: 42", "seed: 43"))
+    for path in (run / "checkpoints").glob("*/manifest.json"):
+        manifest = json.loads(path.read_text())
+        del manifest["sha256"], manifest["extra"]["config"], manifest["extra"]["preprocessing"]
+        digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+        path.write_text(json.dumps(manifest | {"sha256": digest}))
+    assert cli.main(["resume", str(run)]) == 0
+
+
+@pytest.mark.parametrize("pattern", ["checkpoints", "checkpoints/*"])
+def test_checkpoints_that_are_lost_are_no_new_beginning(
+    run: Path, capsys: pytest.CaptureFixture[str], pattern: str
+) -> None:
+    for path in run.glob(pattern):
+        shutil.rmtree(path)
+    before = contents(run)
+    assert cli.main(["resume", str(run), "trainer.max_epochs=6"]) == 6
+    assert "run.json says that step 30 was saved, and there is no checkpoint" in capsys.readouterr().err
+    assert contents(run) == before
+
+
+def test_fewer_epochs_than_are_done_change_nothing(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = contents(run)
+    assert cli.main(["resume", str(run), "trainer.max_epochs=2"]) == 0
+    assert "has nothing left to do: 3 epochs are done, trainer.max_epochs=2" in capsys.readouterr().out
+    assert contents(run) == before
+
+
+def test_a_run_belongs_to_the_folder_of_its_first_command(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "rows.csv").write_text("a\n1\n")  # it isn't meant
+    assert cli.main(["resume", str(run), "trainer.max_epochs=4"]) == 0
+    assert Path.cwd() == elsewhere
+    assert f"resuming from {run}/checkpoints/step-000000030" in capsys.readouterr().out
+    shutil.copy(tmp_path / "rows.csv", elsewhere / "the_same.csv")
+    before = (run / "config.yaml").read_bytes()
+    assert cli.main(["resume", str(run), "data.path=rows.csv", "trainer.max_epochs=5"]) == 3  # no column y
+    with (elsewhere / "rows.csv").open("w") as file:
+        file.write((tmp_path / "rows.csv").read_text() + "1,1,red,1\n")
+    capsys.readouterr()
+    assert cli.main(["resume", str(run), "data.path=rows.csv", "trainer.max_epochs=5"]) == 6
+    assert "Fingerprint then: " in capsys.readouterr().err
+    assert (run / "config.yaml").read_bytes() == before
+    assert cli.main(["resume", str(run), "data.path=the_same.csv", "trainer.max_epochs=5"]) == 0
+    assert f"path: {elsewhere}/the_same.csv\n" in (run / "config.yaml").read_text()
+    assert epochs(run)[-2:] == [(5, 50), (5, 50)]
+    assert cli.main(["predict", str(run), "data.path=the_same.csv", "out=predicted.csv"]) == 0
+    assert len((elsewhere / "predicted.csv").read_text().splitlines()) == 201
+    assert cli.main(["evaluate", str(run)]) == 0
+    assert "20 rows of " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "content", "code", "message"),
+    [
+        ("resume", "config.yaml", "a: 1", 2, "{run}: not a run folder, its config.yaml isn't one of tfrun. It lacks: "),
+        ("evaluate", "config.yaml", "a: 1", 2, "{run}: not a run folder, its config.yaml isn't one of tfrun"),
+        ("resume", "config.yaml", "a: [", 6, "{run}/config.yaml: can't be read as a config: "),
+        ("resume", "run.json", "[1]", 6, "{run}/run.json: is damaged: it must be a mapping. Received: [1]"),
+        ("evaluate", "run.json", '{"status": 3}', 6, "{run}/run.json: is damaged, or not of a run of tfrun"),
+        ("predict", "preprocessing.json", "[]", 6, "{run}/preprocessing.json: is damaged: it must be a mapping"),
+        ("predict", "preprocessing.json", "{}", 6, "{run}/preprocessing.json: has been changed"),
+        ("resume", "metrics.jsonl", "no JSON\n", 6, "{run}/metrics.jsonl:1: is damaged, and can't be read as JSON"),
+    ],
+)
+def test_a_damaged_file_is_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str], command: str, *, name: str, content: str, code: int, message: str
+) -> None:
+    (run / name).write_text(content)
+    before = contents(run)
+    more = {"predict": ["data.path=rows.csv"], "resume": ["trainer.max_epochs=6"]}.get(command, [])
+    assert cli.main([command, str(run), *more]) == code
+    error = capsys.readouterr().err
+    assert error.startswith(f"tfrun: error: {message.format(run=run)}") and len(error.splitlines()) == 1
+    assert contents(run) == before

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import shutil
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -145,9 +146,14 @@ def test_a_diverged_run_names_the_rows_and_the_operation(small: Any, caplog: pyt
 
 def test_a_run_without_a_checkpoint_starts_from_the_first_step(small: Any) -> None:
     folder = small.train("trainer.max_epochs=1")
-    for path in folder.checkpoints.iterdir():
-        path.rename(folder.path / "away")
-    folder.write_run(folder.read_run() | {"status": "failed"})
+    run = folder.read_run()
+    shutil.rmtree(folder.checkpoints)
+    folder.write_run(run | {"status": "failed"})
+    before = folder.run_json.read_bytes()
+    with pytest.raises(CheckpointError, match=r"run.json says that step 5 was saved, and there is no checkpoint"):
+        small.resume(folder, "trainer.max_epochs=1", resume=True)
+    assert folder.run_json.read_bytes() == before
+    folder.write_run(run | {"status": "failed", "step": 0, "epoch": 0})  # it failed before its first checkpoint
     out, text = console()
     small.resume(folder, "trainer.max_epochs=1", resume=True, console=out)
     assert "no checkpoint yet: starting from the first step" in text.getvalue()
@@ -168,9 +174,12 @@ def test_a_run_is_not_resumed_on_other_data(small: Any) -> None:
         extra=saved.extra | {"fingerprint": "other"},
         keep=3,
     )
-    with pytest.raises(CheckpointError, match="its contents have changed since the run was trained on it"):
+    run = folder.read_run()
+    folder.write_run(run | {"status": "stopped"})
+    before = folder.run_json.read_bytes()
+    with pytest.raises(CheckpointError, match="have changed since the run was trained on it. Fingerprint then: other"):
         small.resume(folder, resume=True)
-    assert folder.read_run()["status"] == "failed"
+    assert folder.run_json.read_bytes() == before
 
 
 def test_a_folder_in_use_is_refused(small: Any) -> None:

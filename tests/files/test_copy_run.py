@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> RunFolder:
     }
     arrays = {"model/0000": np.array([1, 2], np.float32), "learning_rate/all/0000": np.array(0.5, np.float32)}
     lengths = {"metrics.jsonl": 13, "tensorboard/train/events.out.tfevents.1.tfrun": 4}
-    extra = {"journals": lengths, "engine": {"mode": "xla"}}
+    extra = {"journals": lengths, "engine": {"mode": "xla"}, "config": {"seed": 1}}
     checkpoints.save(folder.checkpoints, 10, slots=slots, arrays=arrays, extra=extra, keep=1)
     return folder
 
@@ -36,9 +36,10 @@ def test_a_copy_has_the_state_and_the_journals_of_the_checkpoint(source: RunFold
     target = RunFolder(tmp_path / "1")
     target.path.mkdir()
     source.write_run({"run_id": source.run_id, "status": "running"} | EARLIER)
-    copy_run.begin(source, 1, step=10, target=target, rates={"all": 0.25})
+    copy_run.begin(source, 1, step=10, target=target, rates={"all": 0.25}, config={"seed": 2})
     saved = checkpoints.newest(target.checkpoints)
     assert saved is not None and saved.step == 10 and saved.extra["engine"] == {"mode": "xla"}
+    assert saved.extra["config"] == {"seed": 2}
     assert saved.arrays["model/0000"].tolist() == [1, 2]
     assert saved.arrays["learning_rate/all/0000"] == np.float32(0.25)
     assert saved.arrays["learning_rate/all/0000"].dtype == np.float32
@@ -56,5 +57,5 @@ def test_a_checkpoint_that_is_not_there_leaves_no_run(source: RunFolder, tmp_pat
     target = RunFolder(tmp_path / "1")
     target.path.mkdir()
     with pytest.raises(CheckpointError, match="the checkpoint of step 20 can't be read"):
-        copy_run.begin(source, 2, step=20, target=target, rates={})
+        copy_run.begin(source, 2, step=20, target=target, rates={}, config={})
     assert list(target.path.iterdir()) == []

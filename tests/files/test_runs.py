@@ -143,8 +143,11 @@ def test_a_second_process_ends_with_code_7(
 ) -> None:
     folder = claim(tmp_path, "trial")
     folder.config_yaml.write_text(tfrun("--cfg", "job").stdout)
+    before = {path: path.read_bytes() for path in folder.path.rglob("*")}
     with folder.held():
         refused = tfrun("resume", str(folder.path), "trainer.max_epochs=3")
+    (folder.path / "run.lock").unlink()
+    assert {path: path.read_bytes() for path in folder.path.rglob("*")} == before  # no config and no log
     assert refused.returncode == 7
     assert refused.stderr.startswith(f"tfrun: error: {folder.path} is in use by another process: pid {os.getpid()} ")
     assert len(refused.stderr.splitlines()) == 1
@@ -158,9 +161,6 @@ def test_run_json(tmp_path: Path) -> None:
     folder.run_json.write_text('{"status": "running", "metrics": {"val/loss": Infinity}}')  # an earlier version's
     assert folder.read_run() == {"status": "running", "metrics": {"val/loss": float("inf")}}
     assert json.loads((tmp_path / "run.json").read_text())["status"] == "running"
-    folder.run_json.write_text('{"status": "runn')
-    with pytest.raises(ConfigError, match="run.json: can't be read as JSON"):
-        folder.read_run()
 
 
 def test_open_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

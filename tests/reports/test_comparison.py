@@ -113,3 +113,26 @@ def test_the_last_epoch_counts_where_asked(sweep: Path, write_run: Callable[...,
     found = compare([str(sweep)], take="last")
     assert [row.folder.path.name for row in found.rows] == ["3", "2", "0", "1", "5", "4"]
     assert runs_table(found).heads[3:6] == ["val/loss last", "status", "val/loss best"]
+
+
+@pytest.mark.parametrize("content", ["[1]", '{"metrics": 3, "best": null, "timing": []}', "{", "[" * 100_000])
+def test_a_folder_that_is_damaged_is_left_out(sweep: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    bad = sweep / "other" / "q"
+    bad.mkdir(parents=True)
+    (bad / "run.json").write_text(content)
+    (bad / "config.yaml").write_bytes(b"a: \xff")
+    assert [row.folder.path.name for row in compare([str(sweep)]).rows] == ["3", "2", "0", "1", "4"]
+    out, err = capsys.readouterr()
+    assert (out, err.startswith(f"tfrun: warning: left out: {bad}/run.json: is damaged"), err.count("\n")) == (
+        "",
+        True,
+        1,
+    )
+
+
+@pytest.mark.parametrize("content", [b"a: 1", b"- 1", b"a: \xff", b"trainer: [1]\ncheckpoint: 2"])
+def test_a_config_of_another_program_is_none(sweep: Path, content: bytes) -> None:
+    (sweep / "3" / "config.yaml").write_bytes(content)
+    comparison = compare([str(sweep)])
+    has_config = {row.folder.path.name: "checkpoint.monitor" in row.config for row in comparison.rows}
+    assert has_config["3"] is False and has_config["2"] is True

@@ -309,12 +309,15 @@ def test_failed_jobs_are_run_again_on_request_and_jobs_can_be_added(sweeps: dict
     where, root, states = str(sweep.folder), sweep.folder.parents[2], sweep_command.states
     module = root / "bad.py"
     module.write_text(module.read_text().replace('raise ValueError("a bug in a loss")', "pass"))
-    again = sweep_command.call(root, "resume", where, "retry=true", "hydra.launcher.n_jobs=2")
+    # the plugin is in the folder of the first command
+    again = sweep_command.call(Path("/"), "resume", where, "retry=true", "hydra.launcher.n_jobs=2")
     assert "4 of 5 jobs are left" in again.stdout
     assert states(sweep.folder) == {0: "completed", 1: "failed", 2: "completed", 3: "failed", 4: "failed"}
 
     short, other = "trainer.max_epochs=2", "loss.how=fine,good"
     words = ("-m", *sweep_command.small, short, "plugins=[bad]", "loss=bad", other, "hydra.launcher.n_jobs=2")
+    refused = sweep_command.call(root.parent, *words, f"sweep.extend={where}")
+    assert refused.returncode == 2 and f"sweep.extend: the sweep began in {root}, and is extended" in refused.stderr
     added = sweep_command.call(root, *words, f"sweep.extend={where}")
     assert "1 of the jobs are in the sweep already" in added.stdout
     assert states(sweep.folder)[5] == "completed" and len(states(sweep.folder)) == 6

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import open_run
 from tfrun.config import schema
+from tfrun.console import typed
 from tfrun.data.samples import Samples
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
@@ -30,7 +29,7 @@ def run(command_line: CommandLine) -> int:
     existing = open_run(command_line, "export")
     existing.refuse_all_but_data("export", "a run, a format, out and data only")
     folder = existing.folder
-    out = Path(outs[-1]).expanduser().absolute() if outs else folder.exports
+    out = typed(outs[-1]) if outs else folder.exports
     export_to = Export(formats[0], out, run_id=folder.run_id, is_own_folder=out.resolve() == folder.exports)
     export_to.refuse_to_replace()
     config, catalog = existing.change(command_line)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Any
 
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from tfrun.commands import untouched
 from tfrun.commands.command_line import CommandLine
 from tfrun.config import yaml_files
 from tfrun.config.catalog import Catalog
@@ -16,15 +21,18 @@ from tfrun.config.compose import Composed, Configs, open_configs
 from tfrun.config.cross_checks import check_task
 from tfrun.config.defaults import fill_in
 from tfrun.config.overrides import parse
-from tfrun.config.plain import plain, texts
+from tfrun.config.plain import plain, read_yaml, texts
 from tfrun.config.settings import Settings
 from tfrun.config.sources import plugin_names
+from tfrun.console import typed, work_in
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
 from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files import runs
 from tfrun.files.runs import RunFolder
+
+PATH_KEYS = re.compile(r"(^|_)(path|file|folder|directory|dir)s?$")  # parameters of data sets that are paths
 
 
 def compose(command_line: CommandLine, run_mode: RunMode = RunMode.RUN) -> tuple[Configs, Composed]:
@@ -63,9 +71,29 @@ class ExistingRun:
     overrides: list[str]
 
     def change(self, command_line: CommandLine) -> tuple[dict[str, Any], Catalog]:
-        """Returns the run's config with the overrides applied, and the components, those of the run's plugins too."""
-        with open_configs(self.overrides, command_line.sources, plugins=texts(self.config.get("plugins"))) as configs:
-            return configs.change(self.config, self.overrides), configs.catalog
+        """Returns the run's config with the overrides applied, and the components, those of the run's plugins too.
+
+        Raises:
+            CheckpointError: a file of the run is not what its newest checkpoint was saved with.
+        """
+        plugins = texts(self.config.get("plugins"))
+        with open_configs(self.overrides, command_line.sources.absolute(), plugins=plugins) as configs:
+            untouched.check(self.folder, self.config, catalog=configs.catalog)
+            return self._with_typed_paths(configs.change(self.config, self.overrides)), configs.catalog
+
+    def _with_typed_paths(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Returns a config in which the relative paths that the overrides set are absolute.
+
+        Those of the run mean the folder of its first command, which is the current one now.
+        """
+        keys = {override.key_or_group for override in parse(self.overrides)}
+        before = relative_paths(self.config.get("data"))
+        new = {
+            key: str(typed(path))
+            for key, path in relative_paths(config.get("data")).items()
+            if (f"data.{key}" in keys or before.get(key) != path) and typed(path) != Path(path).absolute()
+        }
+        return {**config, "data": {**config["data"], **new}} if new else config
 
     def read_preprocessing(self) -> Preprocessing:
         """Returns what the run learnt from its training rows.
@@ -88,18 +116,64 @@ class ExistingRun:
 
 
 def open_run(command_line: CommandLine, command: str) -> ExistingRun:
-    """Opens the one run folder that a command line names.
+    """Opens the one run folder that a command line names, and works in the folder of the run's first command.
 
     Raises:
-        ConfigError: it names none or several, the folder is no run's, or its config can't be read.
+        ConfigError: the command line names none or several, or the folder is no run's.
+        CheckpointError: the run's config or `run.json` is damaged.
     """
+    folder, overrides = name_run(command_line, command)
+    existing = ExistingRun(folder, read_config(folder), overrides)
+    work_in(folder.first_folder(needed_files(existing.config)))
+    return existing
+
+
+def name_run(command_line: CommandLine, command: str) -> tuple[RunFolder, list[str]]:
+    """Returns the one run folder that a command line names, and its other words. Raises ConfigError."""
     paths = [word for word in command_line.names if not word.startswith("~")]
     if len(paths) != 1:
         raise ConfigError(f"{command}: needs one run folder, outputs/<name>/<date>_<time>_<id>. Received: {paths}")
-    folder = runs.open_run(paths[0])
+    return runs.open_run(paths[0]), [word for word in command_line.words if word != paths[0]]
+
+
+def read_config(folder: RunFolder) -> dict[str, Any]:
+    """Returns a run's `config.yaml` in plain containers, with the defaults of keys that came later.
+
+    Raises:
+        ConfigError: it is another program's.
+        CheckpointError: it can't be read as a config.
+    """
     try:
-        config = fill_in(plain(yaml_files.load_config(folder.config_yaml)))
+        config = plain(yaml_files.load_config(folder.config_yaml))
     except (YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{folder.config_yaml}: can't be read as a config: {reason}") from error
-    return ExistingRun(folder, config, [word for word in command_line.words if word != paths[0]])
+        raise CheckpointError(f"{folder.config_yaml}: can't be read as a config: {reason}") from error
+    missing = [key for key in ("data", "model", "loss") if not isinstance(config.get(key), dict)]
+    if missing:
+        raise ConfigError(
+            f"{folder.path}: not a run folder, its config.yaml isn't one of tfrun. It lacks: {', '.join(missing)}"
+        )
+    return fill_in(config)
+
+
+def needed_files(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Returns the relative paths of the files that a config names: those of its data, and the plugins' modules.
+
+    A module may be a file or a folder, so each entry has all paths of which one must be there.
+    """
+    modules = {name.partition(".")[0] for name in texts(config.get("plugins"))}
+    own = [(f"{name}.py", name) for name in sorted(modules) if PathFinder.find_spec(name) is None]
+    return [*((path,) for path in relative_paths(config.get("data")).values()), *own]
+
+
+def first_folder_of_sweep(folder: RunFolder, header: Mapping[str, Any]) -> Path:
+    """Returns the folder of the command that began a sweep, whose ledger has this header."""
+    needed = needed_files(read_yaml(folder.path / "multirun.yaml"))
+    return folder.first_folder(needed, described=header.get("folder", {}))
+
+
+def relative_paths(data: Any) -> dict[str, str]:
+    """Returns the relative paths in a config's `data`, by key: `path`, and what a data set of a plugin calls so."""
+    items = data.items() if isinstance(data, dict) else ()
+    paths = {key: value for key, value in items if PATH_KEYS.search(str(key)) and isinstance(value, str)}
+    return {key: path for key, path in paths.items() if not Path(path).expanduser().is_absolute() and "${" not in path}

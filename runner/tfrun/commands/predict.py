@@ -11,6 +11,7 @@ from typing import Any
 from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
 from tfrun.commands.inputs import open_run
 from tfrun.config import schema
+from tfrun.console import shown, typed
 from tfrun.data.sources import load_table
 from tfrun.errors import ConfigError
 
@@ -23,10 +24,10 @@ def run(command_line: CommandLine) -> int:
     existing.refuse_all_but_data("predict")
     config, catalog = existing.change(command_line)
     folder = existing.folder
-    out = Path(outs[-1]).expanduser() if outs else folder.predictions / f"{_stem(config['data'])}.csv"
+    out = typed(outs[-1]) if outs else folder.predictions / f"{_stem(config['data'])}.csv"
     _check_out(out, read=[*_files_in(existing.config["data"]), *_files_in(config["data"])])
     if outs and not overwrite and os.path.lexists(out):
-        raise ConfigError(f"out: the file exists; overwrite=true replaces it. Received: {str(out)!r}")
+        raise ConfigError(f"out: the file exists; overwrite=true replaces it. Received: {shown(out)!r}")
     settings = schema.build_settings(config, catalog, overrides=existing.overrides)
     fitted = existing.read_preprocessing()
     table = load_table(settings.data, catalog, rows_only=True, fitted=fitted)
@@ -45,12 +46,14 @@ def _stem(data: Mapping[str, Any]) -> str:
 def _check_out(out: Path, *, read: Iterable[Path]) -> None:
     """Raises ConfigError if `out` can't be a file of predictions, or is one of the files that are read."""
     if out.suffix not in (".csv", ".parquet"):
-        raise ConfigError(f"out: must be a .csv or a .parquet file. Received: {str(out)!r}")
+        raise ConfigError(f"out: must be a .csv or a .parquet file. Received: {shown(out)!r}")
     if out.is_dir():
-        raise ConfigError(f"out: must be a file, not a folder. Received: {str(out)!r}")
+        raise ConfigError(f"out: must be a file, not a folder. Received: {shown(out)!r}")
     for path in read:
         if out.exists() and out.samefile(path):  # or a link to it
-            raise ConfigError(f"out: {path} is a file of data, which predictions never replace. Received: {str(out)!r}")
+            raise ConfigError(
+                f"out: {path} is a file of data, which predictions never replace. Received: {shown(out)!r}"
+            )
 
 
 def _files_in(value: Any) -> Iterator[Path]:

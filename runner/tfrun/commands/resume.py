@@ -12,31 +12,18 @@ from omegaconf import OmegaConf
 
 from tfrun.commands import resume_sweep
 from tfrun.commands.command_line import CommandLine
-from tfrun.commands.inputs import open_run, read_data
+from tfrun.commands.inputs import ExistingRun, name_run, open_run, read_config, read_data
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
+from tfrun.config.changes import CHANGEABLE, UNSET, describe, differences, may_change
 from tfrun.config.defaults import fill_in
-from tfrun.config.keys import flatten
+from tfrun.config.lengths import nothing_left
 from tfrun.config.settings import Settings
-from tfrun.errors import CheckpointError, ConfigError, DataError, TfrunError
+from tfrun.console import Terminal, say, shown
+from tfrun.errors import CheckpointError, TfrunError
 from tfrun.files import runs
 from tfrun.files.disk import write_atomically
 from tfrun.files.runs import RunFolder
-
-# What may change when a run is resumed: how long it trains, and what it writes. A section stands for all its keys.
-CHANGEABLE = (
-    "trainer.max_epochs",
-    "trainer.max_steps",
-    "trainer.max_seconds",
-    "logger",
-    "checkpoint.every_epochs",
-    "checkpoint.every_steps",
-    "checkpoint.every_seconds",
-    "checkpoint.keep",
-    "early_stopping",
-    "tags",
-    "data.keep_samples",
-)
 
 
 def run(command_line: CommandLine) -> int:
@@ -44,23 +31,37 @@ def run(command_line: CommandLine) -> int:
     sweeps = [folder for word in command_line.names if (folder := runs.open_sweep(word))]
     if sweeps:
         return resume_sweep.run(command_line, sweeps[0])
-    existing = open_run(command_line, "resume")
+    folder, _ = name_run(command_line, "resume")
+    read_config(folder)  # before anything is written: it may be no run folder
+    with folder.held():
+        return _resume(open_run(command_line, "resume"), command_line)
+
+
+def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
+    """Resumes a run whose folder is held, and returns the exit code. Nothing is written before training begins."""
     folder, overrides = existing.folder, existing.overrides
     config, catalog = existing.change(command_line)
     settings = schema.build_settings(config, catalog, overrides=overrides)
-    if _check_changes(folder, existing.config, new=config, is_default=_defaults(config, catalog, settings=settings)):
-        with folder.held():
-            _write_config(folder, config)
+    has_changes = _check_changes(
+        folder, existing.config, new=config, is_default=_defaults(config, catalog, settings=settings)
+    )
+    before = folder.read_run()
+    folder.refuse_lost_checkpoints(before)
+    if reason := nothing_left(settings.trainer, before):
+        say(Terminal(), f"{shown(folder.path)} {reason}")
+        return 0
+    table = read_data(settings, catalog)
     from tfrun.load_engine import engine
 
-    try:
-        table = read_data(settings, catalog)
-        with engine(folder.log) as (experiment, seconds):
-            options = experiment.RunOptions(resume=True, overrides=overrides, import_seconds=seconds)
-            return experiment.train(settings, folder, catalog=catalog, table=table, options=options)
-    except (ConfigError, DataError, CheckpointError):  # nothing was trained with the new config
-        _write_config(folder, existing.config)
-        raise
+    with engine(folder.log) as (experiment, seconds):
+        options = experiment.RunOptions(
+            resume=True,
+            is_held=True,
+            overrides=overrides,
+            import_seconds=seconds,
+            on_begin=lambda: _write_config(folder, config) if has_changes else None,
+        )
+        return experiment.train(settings, folder, catalog=catalog, table=table, options=options)
 
 
 def _check_changes(
@@ -71,17 +72,15 @@ def _check_changes(
     Raises:
         CheckpointError: a key changes that the run's state depends on.
     """
-    before, after = dict(flatten(old)), dict(flatten(new))
-    changes = {
-        path: (before.get(path, "unset"), after.get(path, "unset"))
-        for path in {**before, **after}
-        if (path in before, before.get(path)) != (path in after, after.get(path))
+    changes = differences(old, new)
+    refused = {
+        path: values
+        for path, values in changes.items()
+        if not (may_change(path) or values[0] == UNSET and is_default(path))
     }
-    refused = [path for path in changes if not (_may_change(path) or path not in before and is_default(path))]
     if refused:
-        lines = "; ".join(f"{path}: {changes[path][0]!r} -> {changes[path][1]!r}" for path in refused)
         raise CheckpointError(
-            f"{folder.path}: its state would not fit the changed config. {lines}. "
+            f"{folder.path}: its state would not fit the changed config. {describe(refused)}. "
             f"Only these may change: {', '.join(CHANGEABLE)}. Anything else is a new run"
         )
     return bool(changes)
@@ -100,10 +99,6 @@ def _defaults(config: dict[str, Any], catalog: Catalog, *, settings: Settings) -
             return False
 
     return is_default
-
-
-def _may_change(path: str) -> bool:
-    return path in CHANGEABLE or path.startswith(tuple(f"{key}." for key in CHANGEABLE))
 
 
 def _write_config(folder: RunFolder, config: dict[str, Any]) -> None:

@@ -8,8 +8,9 @@ from dataclasses import fields
 from hydra.types import RunMode
 
 from tfrun.commands.command_line import CommandLine, pop_word
-from tfrun.commands.inputs import compose
+from tfrun.commands.inputs import compose, first_folder_of_sweep
 from tfrun.config.sources import Sources
+from tfrun.console import work_in
 from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files.masking import is_masked
 from tfrun.files.runs import RunFolder
@@ -36,6 +37,7 @@ def run(command_line: CommandLine, folder: RunFolder) -> int:
     missing = [key for key in ("overrides", "swept", "sources", "threads") if key not in header]
     if missing or not header["sources"].keys() <= {field.name for field in fields(Sources)}:
         raise CheckpointError(f"{folder.path}: its ledger is another program's or version's. Missing: {missing}")
+    work_in(first_folder_of_sweep(folder, header))
     words = (*header["overrides"], *command_line.settings)
     _check_masked(words, folder)
     original = CommandLine(words, command_line.flags, Sources(**header["sources"]))

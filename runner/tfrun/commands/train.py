@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict, read_write
 
 from tfrun.commands import hydra_flags
 from tfrun.commands.command_line import CommandLine, pop_word
-from tfrun.commands.inputs import compose, read_data
+from tfrun.commands.inputs import compose, first_folder_of_sweep, read_data
 from tfrun.config import schema
 from tfrun.config.compose import Composed
 from tfrun.errors import ConfigError, ResourceError
@@ -53,8 +55,14 @@ def _train_sweep(command_line: CommandLine) -> int:
     folder = runs.open_sweep(extended[-1]) if extended else None
     if extended and folder is None:
         raise ConfigError(f"sweep.extend: no sweep is there. Received: {extended[-1]!r}")
-    from tfrun.sweep import multirun
+    from tfrun.sweep import ledger, multirun
 
+    if folder is not None:
+        first = first_folder_of_sweep(folder, ledger.Ledger(folder.path).read()[0])
+        if not first.samefile("."):  # relative paths of its jobs that are left would mean other files from now on
+            raise ConfigError(
+                f"sweep.extend: the sweep began in {first}, and is extended there. Received: {Path.cwd()}"
+            )
     configs, composed = compose(command_line, RunMode.MULTIRUN)
     return multirun.run(configs, composed, extended=folder)
 

@@ -17,6 +17,7 @@ from tfrun.config.overrides import parse
 from tfrun.config.plain import read_yaml, texts
 from tfrun.config.plugins import shipped_folders
 from tfrun.config.settings import GLOBAL_GROUPS
+from tfrun.console import typed
 from tfrun.errors import ConfigError, near_miss
 
 
@@ -36,7 +37,7 @@ class Sources:
     def absolute(self) -> Sources:
         """Returns the same places for a process in another folder."""
         config_dir, config_path = (
-            str(Path(folder).absolute()) if folder and "://" not in folder else folder
+            str(typed(folder)) if folder and "://" not in folder else folder
             for folder in (self.config_dir, self.config_path)
         )
         return replace(self, config_dir=config_dir, config_path=config_path)

@@ -23,7 +23,7 @@ from tfrun.data.columns import (
 )
 from tfrun.data.table import Features, Table, TrainedColumns
 from tfrun.data.targets import EXACT_KEY, FittedTarget, TargetScale
-from tfrun.errors import DataError, near_miss
+from tfrun.errors import CheckpointError, DataError, near_miss
 from tfrun.files import strict_json
 from tfrun.protocols import MAIN_OUTPUT
 
@@ -145,7 +145,19 @@ class Preprocessing:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Preprocessing:
-        """Returns the preprocessing from the content of `preprocessing.json`, parsed; old files have fewer keys."""
+        """Returns the preprocessing from the content of `preprocessing.json`, parsed; old files have fewer keys.
+
+        Raises:
+            CheckpointError: it is damaged, or another program's.
+        """
+        try:
+            return cls._from_fields(fields)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise CheckpointError(f"preprocessing.json: is damaged, or not of a run of tfrun: {reason}") from error
+
+    @classmethod
+    def _from_fields(cls, fields: Mapping[str, Any]) -> Preprocessing:
         exact = fields.get(EXACT_KEY, False)
         main = FittedTarget(
             fields["task"],

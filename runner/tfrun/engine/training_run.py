@@ -9,6 +9,7 @@ write run.json and print the summary
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import signal
 import time
@@ -19,8 +20,10 @@ from typing import Any
 from rich.console import Console
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.changes import changed_since, describe, recorded
 from tfrun.config.directions import modes_against
 from tfrun.config.earlier_runs import as_it_began
+from tfrun.config.lengths import nothing_left
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
 from tfrun.data.examples import Examples, warnings_of
@@ -33,7 +36,7 @@ from tfrun.engine.inference.final_test import evaluate_best
 from tfrun.engine.recording import progress
 from tfrun.engine.recording.messages import Messages, Report
 from tfrun.engine.recording.record import Record
-from tfrun.engine.recording.run_fields import changes, first_fields, has_more_to_do, record_error
+from tfrun.engine.recording.run_fields import changes, first_fields, record_error
 from tfrun.engine.recording.signals import stopping_on_signals
 from tfrun.engine.recording.tensorboard import summary_metrics
 from tfrun.engine.recording.undefined_values import UndefinedValues
@@ -42,7 +45,7 @@ from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
 from tfrun.engine.verify.input_ranges import large_arrays, unscaled_images
 from tfrun.errors import CheckpointError, DivergedError, Interrupted
-from tfrun.files import checkpoints
+from tfrun.files import checkpoints, digests
 from tfrun.files.disk import write_atomically
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder, now
@@ -53,6 +56,10 @@ Stopping = Callable[[Console, RunFolder], contextlib.AbstractContextManager[list
 
 def _never() -> bool:
     return False
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class RunOptions:
         report: called after each block and each epoch, for a sweep.
         is_pruned: whether the sweep has pruned the run; asked after each block.
         pause_epoch: the epoch after which to pause, to be resumed later; None trains to the end.
+        is_held: whether the caller holds the folder already.
+        on_begin: called when everything is ready to train, before the run writes anything that a refusal would leave.
         reuse: the caches of this process.
     """
 
@@ -79,6 +88,8 @@ class RunOptions:
     report: Report | None = None
     is_pruned: Callable[[], bool] = _never
     pause_epoch: int | None = None
+    is_held: bool = False
+    on_begin: Callable[[], None] = _nothing
     reuse: Reuse = field(default_factory=process_reuse)
 
 
@@ -107,11 +118,12 @@ def start(
     Raises:
         TfrunError: as `run.json` records too.
     """
-    with folder.held():
+    with contextlib.nullcontext() if options.is_held else folder.held():
         before = folder.read_run() if options.resume else None
-        if before and before.get("status") == "completed" and not has_more_to_do(settings, before):
-            say(options.console, f"{shown(folder.path)} is completed already, at step {before['step']}")
+        if before and (reason := nothing_left(settings.trainer, before)):
+            say(options.console, f"{shown(folder.path)} {reason}")
             return 0
+        folder.refuse_lost_checkpoints(before or {})
         fields = first_fields(
             settings,
             folder,
@@ -125,15 +137,19 @@ def start(
             say(options.console, f"warning: {change}: {message}")
         for warning in modes_against(settings, catalog):
             say(options.console, f"warning: {warning}")
-        settings = as_it_began(settings, before)
-        run = RunJson.begin(folder, fields)
+        run = RunJson(folder, fields)
+        if not options.resume:
+            run.write()
         with stopping(options.console, folder) as signals:
+            training = _Training(settings, folder, run=run, options=options, signals=signals)
             try:
-                training = _Training(settings, folder, run=run, options=options, signals=signals)
                 with memory.one_line_errors():
                     yield from training.run(catalog, table)
             except Exception as error:
-                record_error(error, folder, run=run, resume=options.resume)
+                if options.resume and not training.has_begun:  # the run is as it was
+                    log.exception("the run can't be resumed")
+                else:
+                    record_error(error, folder, run=run, resume=options.resume)
                 raise
         return 0
 
@@ -147,6 +163,9 @@ class _Training:
         run: the fields of `run.json`.
         options: how the run is started.
         signals: the signals received so far.
+
+    Attributes:
+        has_begun: whether the run has written anything that a refused one would not.
     """
 
     def __init__(
@@ -159,6 +178,7 @@ class _Training:
         self._console = options.console
         self._signals = signals
         self._timing = Timing()
+        self.has_begun = False
 
     def run(self, catalog: Catalog, table: Table) -> Generator[Request, Any, None]:
         """Builds, trains, evaluates, and writes `run.json`."""
@@ -193,14 +213,14 @@ class _Training:
         """Builds the pieces, asks for the engine, and restores the newest checkpoint of a run that is resumed."""
         started = time.perf_counter()
         with progress.waiting(self._console, "building and compiling"):
-            pieces = self._options.reuse.build_pieces(self._settings, catalog, table=table)
+            settings = as_it_began(self._settings, self._run)
+            pieces = self._options.reuse.build_pieces(settings, catalog, table=table)
             restored = self._newest_checkpoint(pieces) if self._options.resume else None
             engine: Engine = yield Ready(pieces, restored.extra["engine"] if restored else {})
             self._timing.compile_seconds = engine.compile_seconds
             engine.load_variables()
             if restored:
                 engine.pieces.state(engine.program).restore(restored, OPTIONAL_ROLES)
-                checkpoints.remove_newer(restored)
             engine.program.state_was_written()
         seconds = time.perf_counter() - started - engine.compile_seconds
         self._run.update(**engine.pieces.describe(), engine=engine.description)
@@ -214,23 +234,45 @@ class _Training:
         if restored is None:
             say(self._console, "no checkpoint yet: starting from the first step")
             return None
-        if restored.extra["fingerprint"] != pieces.examples.fingerprint:
-            raise CheckpointError(f"{pieces.table.source}: its contents have changed since the run was trained on it")
+        self._check_unchanged(pieces, restored.extra)
         for line in restored.passed_over:
             say(self._console, f"passed over {line}")
         say(self._console, f"resuming from {shown(restored.path)}")
         return restored
 
+    def _check_unchanged(self, pieces: Pieces, saved: Mapping[str, Any]) -> None:
+        """Raises CheckpointError if the data, the config or the preprocessing is not what a state belongs to."""
+        old, new = saved["fingerprint"], pieces.examples.fingerprint
+        if old != new:
+            raise CheckpointError(
+                f"{pieces.table.source}: its contents have changed since the run was trained on it. "
+                f"Fingerprint then: {old}, now: {new}"
+            )
+        belongs = f"{self._folder.path}: its state belongs to another"
+        changes = changed_since(saved["config"], self._settings) if "config" in saved else {}
+        if changes:
+            raise CheckpointError(f"{belongs} config: {describe(changes)}")
+        fields = json.loads(pieces.examples.preprocessing.to_json())
+        if paths := digests.changed(saved.get("preprocessing", {}), fields):
+            raise CheckpointError(f"{belongs} preprocessing. What differs: {', '.join(paths)}")
+
     def _open_record(self, engine: Engine, restored: checkpoints.Checkpoint | None) -> Record:
         """Opens the journals and writes everything that is known before the first step."""
-        record = Record.open(
+        record = Record(
             self._folder,
             engine.pieces,
             program=engine.program,
             run=self._run,
             timing=self._timing,
-            lengths=restored.extra["journals"] if restored else {},
+            config=recorded(self._settings),
         )
+        lengths = restored.extra["journals"] if restored else {}
+        results = record.read_results(lengths)
+        self._options.on_begin()
+        self.has_begun = True
+        if restored:
+            checkpoints.remove_newer(restored)
+        record.open(lengths, results)
         lost = [f"{name} has lost lines since the checkpoint, which can't be restored" for name in record.shortened]
         rounding = [
             f"metric.{name}: can't compute in float64, and float32 has too few digits for a target so far from 0"

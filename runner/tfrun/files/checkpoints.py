@@ -9,6 +9,7 @@ What the variables are is for `engine.training.state` to say.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -39,7 +40,8 @@ class Checkpoint:
         step: the step after which it was saved.
         slots: slot → {"path", "shape", "dtype"}.
         arrays: slot → value.
-        extra: values besides the variables: lengths of the journals, the engine's mode, the data's fingerprint.
+        extra: values besides the variables: lengths of the journals, the engine's mode, the data's fingerprint, and
+            what `config.yaml` and `preprocessing.json` were.
         passed_over: newer checkpoints that are not whole, with the reasons.
     """
 
@@ -148,6 +150,14 @@ def newest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def newest_manifest(folder: Path) -> dict[str, Any] | None:
+    """Returns the manifest of the newest checkpoint whose manifest is whole, or None; `newest` reads the state too."""
+    for path in _newest_first(folder):
+        with contextlib.suppress(Exception):  # `newest` says what is wrong with it
+            return _read_manifest(path)
+    return None
+
+
 def remove_newer(checkpoint: Checkpoint) -> None:
     """Removes the damaged checkpoints that were passed over: they would count as newer than a whole one."""
     for path in itertools.takewhile(lambda path: path != checkpoint.path, _newest_first(checkpoint.path.parent)):
@@ -161,12 +171,17 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _read(path: Path, passed_over: list[str]) -> Checkpoint:
-    manifest = json.loads((path / MANIFEST).read_text())
+def _read_manifest(path: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
     if manifest.pop("sha256") != _manifest_sha256(manifest):
         raise ValueError(f"{MANIFEST} is damaged")
     if manifest["format"] != FORMAT:
         raise ValueError(f"its format is {manifest['format']}, not {FORMAT}")
+    return manifest
+
+
+def _read(path: Path, passed_over: list[str]) -> Checkpoint:
+    manifest = _read_manifest(path)
     if manifest["files"].keys() != {STATE}:
         raise ValueError(f"{MANIFEST} names other files than {STATE}")
     for name, file in manifest["files"].items():

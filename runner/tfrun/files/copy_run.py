@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,15 @@ from tfrun.files.runs import RunFolder
 COPIED_KEYS = ("schedule_end", "offsets")  # of run.json: how the source's schedules end and its numbers are scaled
 
 
-def begin(source: RunFolder, epoch: int, *, step: int, target: RunFolder, rates: Mapping[str, float]) -> None:
+def begin(
+    source: RunFolder,
+    epoch: int,
+    *,
+    step: int,
+    target: RunFolder,
+    rates: Mapping[str, float],
+    config: Mapping[str, Any],
+) -> None:
     """Copies the state and the journals that a run had at one of its checkpoints. Resuming the copy trains it.
 
     Args:
@@ -24,6 +33,7 @@ def begin(source: RunFolder, epoch: int, *, step: int, target: RunFolder, rates:
         step: the checkpoint's step.
         target: the new run's folder; `run.json` is written last, so if that is there, everything is.
         rates: the new learning rates by optimizer group; other hyperparameters are not part of the state.
+        config: the new run's config, for the manifest.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it isn't whole.
@@ -38,7 +48,8 @@ def begin(source: RunFolder, epoch: int, *, step: int, target: RunFolder, rates:
         slot = f"learning_rate/{name}/0000"
         arrays[slot] = np.asarray(rate, saved.arrays[slot].dtype)
     shutil.rmtree(target.checkpoints, ignore_errors=True)  # an earlier call may have been killed here
-    checkpoints.save(target.checkpoints, step, slots=saved.slots, arrays=arrays, extra=saved.extra, keep=1)
+    extra = {**saved.extra, "config": config}
+    checkpoints.save(target.checkpoints, step, slots=saved.slots, arrays=arrays, extra=extra, keep=1)
     try:
         for name, length in saved.extra["journals"].items():
             _copy(source.path / name, target.path / name, length=length)

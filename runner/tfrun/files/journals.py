@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from io import FileIO
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 
 from tfrun.errors import ResourceError
 from tfrun.files import disk, strict_json
+from tfrun.files.json_files import read_metrics
 
 PIECE_BYTES = 2**14  # data is collected up to this size, then written at once
 
@@ -194,17 +194,20 @@ class Results:
         self._monitor = monitor
 
     @classmethod
-    def read(cls, path: Path, *, best_step: int, monitor: str) -> Results:
+    def read(cls, path: Path, *, best_step: int, monitor: str, length: int | None = None) -> Results:
         """Returns the results of a run's epochs so far.
 
         Args:
             path: `metrics.jsonl`; a new run has none yet.
             best_step: the last step of the best epoch so far, 0 for none.
             monitor: the name of the value that decides which epoch is best.
+            length: the number of bytes that count; None for all.
+
+        Raises:
+            CheckpointError: a line is damaged.
         """
         results = cls(monitor)
-        for line in path.read_text().splitlines() if path.exists() else []:
-            entry = json.loads(line)
+        for entry in read_metrics(path, length) if path.exists() else []:
             values = {key: value for key, value in entry.items() if "/" in key}
             results._add(entry["epoch"], entry["step"], values=values, is_best=entry["step"] == best_step)
         return results

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tfrun.errors import ConfigError, FolderInUseError, ResourceError
-from tfrun.files import strict_json
+from tfrun.errors import CheckpointError, ConfigError, FolderInUseError, ResourceError
+from tfrun.files import first_folder, json_files, strict_json
 from tfrun.files.disk import open_file, remove_left_behind, write_atomically
 
 LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
@@ -81,24 +80,36 @@ class RunFolder:
         return self.path / "tfrun.log"
 
     def read_run(self) -> dict[str, Any]:
-        """Returns `run.json`, or an empty mapping if there is none."""
+        """Returns `run.json`, or an empty mapping if there is none. Raises CheckpointError if it is damaged."""
         try:
-            return json.loads(self.run_json.read_text())
+            return json_files.read_run(self.run_json)
         except FileNotFoundError:
             return {}
-        except (ValueError, OSError) as error:
-            raise ConfigError(f"{self.run_json}: can't be read as JSON: {error}") from error
+
+    def first_folder(self, needed: Sequence[Sequence[str]], *, described: Mapping[str, Any] | None = None) -> Path:
+        """Returns the folder of the command that began the run or the sweep, or the current one if it isn't there.
+
+        Args:
+            needed: the relative paths of the files that the run needs in it, each with its alternatives.
+            described: how the run's files describe it; None for `run.json`, or Hydra's file if that is too old.
+        """
+        described = self.read_run().get("folder") if described is None else described
+        return first_folder.find(self.path, described or first_folder.of_hydra(self.path), needed=needed)
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Returns the lines of `metrics.jsonl`. Raises OSError or ValueError if it isn't there or damaged."""
-        return [json.loads(line) for line in self.metrics_jsonl.read_text().splitlines()]
+        """Returns the lines of `metrics.jsonl`. Raises OSError if it isn't there, CheckpointError if it is damaged."""
+        return json_files.read_metrics(self.metrics_jsonl)
 
     def read_preprocessing(self) -> dict[str, Any]:
-        """Returns `preprocessing.json`. Raises ConfigError if the run ended before it was written."""
+        """Returns `preprocessing.json`.
+
+        Raises:
+            CheckpointError: it is damaged, or the run ended before it was written.
+        """
         try:
-            return json.loads(self.preprocessing_json.read_text())
-        except (ValueError, OSError) as error:
-            raise ConfigError(f"{self.preprocessing_json}: can't be read: {error}") from error
+            return json_files.read_object(self.preprocessing_json)
+        except FileNotFoundError as error:
+            raise CheckpointError(f"{self.preprocessing_json}: can't be read: {error.strerror}") from error
 
     def read_samples(self) -> str | None:
         """Returns the text of `samples.json`, or None if the run has stored no rows. Raises ConfigError."""
@@ -116,6 +127,18 @@ class RunFolder:
     @property
     def has_checkpoints(self) -> bool:
         return any(self.checkpoints.glob("step-*"))
+
+    def refuse_lost_checkpoints(self, run: Mapping[str, Any]) -> None:
+        """Raises CheckpointError if `run.json` says that there are checkpoints, and there is none.
+
+        Args:
+            run: the fields of `run.json`; empty if the run hasn't begun.
+        """
+        if run.get("step") and not self.has_checkpoints:
+            raise CheckpointError(
+                f"{self.checkpoints}: run.json says that step {run['step']} was saved, and there is no checkpoint. "
+                "A run never starts again from scratch: put them back, or begin a new run"
+            )
 
     def discard(self) -> None:
         """Removes the folder of a run that could not begin, and its parents if they are then empty."""

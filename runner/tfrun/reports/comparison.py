@@ -20,7 +20,7 @@ from tfrun.config.cross_checks import is_comparable
 from tfrun.config.defaults import fill_in
 from tfrun.config.directions import Mode, as_mode
 from tfrun.config.keys import flatten
-from tfrun.errors import ConfigError, unknown
+from tfrun.errors import CheckpointError, ConfigError, unknown
 from tfrun.files.runs import RunFolder
 from tfrun.files.strict_json import defined
 
@@ -201,16 +201,27 @@ def _read(path: str) -> list[Row]:
     rows = []
     damaged: list[str] = []
     for folder in map(RunFolder, folders):
-        config = None
         try:
-            if folder.config_yaml.exists():  # a job of a sweep may have failed before it had one
-                config = yaml_files.load(folder.config_yaml)
-        except (ConfigError, yaml.YAMLError) as error:
-            damaged.append(" ".join(str(error).split()))
-        run = {"status": "failed", "metrics": {}, "best": {}, "timing": {}, "epoch": 0} | folder.read_run()
-        rows.append(Row(folder, run, dict(flatten(fill_in(config) if isinstance(config, dict) else {}))))
+            run = {"status": "failed", "metrics": {}, "best": {}, "timing": {}, "epoch": 0} | folder.read_run()
+        except CheckpointError as error:  # one bad folder is no reason not to show the others
+            damaged.append(f"left out: {error}")
+        else:
+            rows.append(Row(folder, run, dict(flatten(_read_config(folder, damaged)))))
     if not any("checkpoint.monitor" in row.config for row in rows):
         raise ConfigError(damaged[0] if damaged else f"compare: no run in {path} has a config that can be read")
     for text in damaged:
         print(f"tfrun: warning: {text}", file=sys.stderr)
     return sorted(rows, key=lambda row: "checkpoint.monitor" not in row.config)
+
+
+def _read_config(folder: RunFolder, damaged: list[str]) -> dict[str, Any]:
+    """Returns a run's config; empty if there is none, or another program's, or one that `damaged` gets a line about."""
+    config = None
+    try:
+        if folder.config_yaml.exists():  # a job of a sweep may have failed before it had one
+            config = yaml_files.load(folder.config_yaml)
+    except (ConfigError, yaml.YAMLError) as error:
+        damaged.append(" ".join(str(error).split()))
+    if not isinstance(config, dict) or not isinstance(config.get("checkpoint"), dict):
+        return {}
+    return fill_in(config)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.console import Terminal, say, short_names, shown
-from tfrun.errors import ConfigError
+from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files.disk import write_atomically
 from tfrun.files.strict_json import defined
 from tfrun.reports.comparison import Comparison, Row
@@ -123,7 +123,10 @@ def _points(row: Row, metric: str) -> list[tuple[int, float | None]]:
     """Returns (epoch, value) of each epoch in which a run has the metric; None, a gap, if it isn't defined."""
     try:
         lines = row.folder.read_metrics()
-    except (OSError, ValueError):
+    except OSError:
+        return []
+    except CheckpointError as error:
+        say(Terminal(stderr=True), f"warning: no curve: {error}")
         return []
     return [(line["epoch"], defined(line[metric])) for line in lines if metric in line]
 

@@ -21,7 +21,7 @@ from tfrun.config.directions import modes_against
 from tfrun.config.hydra_private import BasicSweeper
 from tfrun.console import Terminal, say, shown
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
-from tfrun.files import runs
+from tfrun.files import first_folder, runs
 from tfrun.files.disk import write_atomically
 from tfrun.files.masking import masked
 from tfrun.files.runs import RunFolder
@@ -71,7 +71,7 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
         if extended and isinstance(source, Grid):
             header, trials = ledger.read()
             source = source.extending(header["swept"], trials)
-        _write_header(configs, sweep, ledger=ledger, composer=source.composer)
+        _write_header(configs, sweep, ledger=ledger, composer=source.composer, folder=folder)
         write_atomically(folder.path / "multirun.yaml", masked(OmegaConf.to_yaml(sweep.cfg)))
         try:
             source.begin(folder.path, ledger)
@@ -167,14 +167,15 @@ def _check_extendable(source: Source, launcher: DictConfig) -> None:
         raise ConfigError("sweep.extend: only for hydra/launcher=fork and Hydra's own sweeper")
 
 
-def _write_header(configs: Configs, sweep: Composed, *, ledger: Ledger, composer: Composer) -> None:
-    """Writes the command of the sweep and the keys that differ between its jobs, which `resume` needs."""
+def _write_header(configs: Configs, sweep: Composed, *, ledger: Ledger, composer: Composer, folder: RunFolder) -> None:
+    """Writes the command of the sweep, its folder, and the keys that differ between its jobs: `resume` needs them."""
     ledger.write_header(
         {
             "overrides": [*map(masked, hydra_words(sweep.cfg)), *task_words(sweep.cfg)],
             "swept": sorted(composer.swept),
             "sources": asdict(configs.sources.absolute()),
             "threads": composer.threads,
+            "folder": first_folder.describe(folder.path),
         }
     )
 

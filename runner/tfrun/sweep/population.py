@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from tfrun.config.changes import recorded
 from tfrun.config.compose import Configs
 from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError, DataError
@@ -279,7 +280,14 @@ class Population(Source):
             groups = member.job.settings.groups
             rates = {name: group.learning_rate for name, group in groups.items() if group.learning_rate is not None}
             member.job.folder.path.mkdir(exist_ok=True)
-            copy_run.begin(source, line["epoch"], step=line["step"], target=member.job.folder, rates=rates)
+            copy_run.begin(
+                source,
+                line["epoch"],
+                step=line["step"],
+                target=member.job.folder,
+                rates=rates,
+                config=recorded(member.job.settings),
+            )
         run = old.folder.read_run()
         if run.get("status") == "stopped":
             old.folder.write_run(run | {"status": "pruned"})

@@ -192,9 +192,20 @@ def open_record(small: Any, *words: str) -> tuple[Record, Program, RunFolder]:
     program = pieces.make_program()
     program.mode = "eager"
     folder = runs.claim(str(small.root), "record")
-    fields = {"step": 0, "epoch": 0, "timing": {}, "groups": [], "engine": {}, "metrics": {}, "best": {}}
+    fields = {
+        "status": "running",
+        "step": 0,
+        "epoch": 0,
+        "timing": {},
+        "groups": [],
+        "engine": {},
+        "metrics": {},
+        "best": {},
+    }
     run = RunJson.begin(folder, fields)
-    return Record.open(folder, pieces, program=program, run=run, timing=Timing(), lengths={}), program, folder
+    record = Record(folder, pieces, program=program, run=run, timing=Timing(), config={"seed": 42})
+    record.open({}, record.read_results({}))
+    return record, program, folder
 
 
 def test_a_rollback_restores_the_checkpoint_and_halves_the_rates(small: Any) -> None:

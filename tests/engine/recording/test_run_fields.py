@@ -11,28 +11,10 @@ import pytest
 from tfrun.config.catalog import load_catalog
 from tfrun.config.settings import Settings
 from tfrun.engine.building import devices
-from tfrun.engine.recording.run_fields import changes, first_fields, has_more_to_do, new_fields, record_error
+from tfrun.engine.recording.run_fields import changes, first_fields, new_fields, record_error
 from tfrun.errors import ConfigError, DivergedError, Interrupted, ResourceError
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder
-
-
-@pytest.mark.parametrize(
-    ("words", "more"),
-    [
-        (["trainer.max_epochs=3"], False),
-        (["trainer.max_epochs=4"], True),
-        (["trainer.max_epochs=4", "trainer.max_steps=30"], False),
-        (["trainer.max_epochs=null", "trainer.max_steps=31"], True),
-        (["trainer.max_epochs=null", "trainer.max_seconds=9"], True),
-        # only the state knows whether early stopping has ended the run
-        (["trainer.max_epochs=9", "early_stopping.patience=2"], True),
-    ],
-)
-def test_a_completed_run_has_more_to_do_if_its_limits_are_raised(
-    settings: Callable[..., Settings], words: list[str], more: bool
-) -> None:
-    assert has_more_to_do(settings(*words), {"epoch": 3, "step": 30}) is more
 
 
 def fields(settings: Settings, folder: RunFolder, before: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The background thread writes all of it, in the order of the run; the training th
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import threading
 from collections import Counter
@@ -23,7 +24,7 @@ from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import BlockResult, Program
 from tfrun.engine.training.timing import Timing
 from tfrun.errors import DivergedError, ResourceError
-from tfrun.files import checkpoints, journals
+from tfrun.files import checkpoints, digests, journals
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder
 
@@ -35,7 +36,7 @@ MAX_ROLLBACKS = 5  # to one checkpoint
 class Record(Observer):
     """Writes a run to its folder. A context manager: everything is on the disk when it is left.
 
-    `open` makes one, with its journals open.
+    `read_results` and `open` come before anything else, so that a damaged journal is found before anything is written.
 
     Args:
         folder: the run's.
@@ -43,6 +44,7 @@ class Record(Observer):
         program: the run's program.
         run: the fields of `run.json`.
         timing: the training thread's seconds.
+        config: the config, for the manifests of checkpoints.
 
     Attributes:
         results: the newest metrics and those of the best epoch.
@@ -51,7 +53,16 @@ class Record(Observer):
         shortened: the journals that have lost lines which the checkpoint knows of.
     """
 
-    def __init__(self, folder: RunFolder, pieces: Pieces, *, program: Program, run: RunJson, timing: Timing):
+    def __init__(
+        self,
+        folder: RunFolder,
+        pieces: Pieces,
+        *,
+        program: Program,
+        run: RunJson,
+        timing: Timing,
+        config: Mapping[str, Any],
+    ):
         self._folder = folder
         self._pieces = pieces
         self._program = program
@@ -60,6 +71,12 @@ class Record(Observer):
         self._earlier_timing = run["timing"]
         self._state = pieces.state(program)
         self._slots = self._state.describe()
+        preprocessing = json.loads(pieces.examples.preprocessing.to_json())
+        self._origin = {
+            "fingerprint": pieces.examples.fingerprint,
+            "config": config,
+            "preprocessing": digests.digests(preprocessing),
+        }
         self._group_names = [group.name for group in pieces.parts.step.active]
         self._rollbacks: Counter[int] = Counter()  # by the step of the checkpoint
         self._background = Background()
@@ -67,38 +84,32 @@ class Record(Observer):
         self._saved.set()
         self._refusal: ResourceError | None = None  # of the disk, at the last attempt to save
 
-    @classmethod
-    def open(
-        cls,
-        folder: RunFolder,
-        pieces: Pieces,
-        *,
-        program: Program,
-        run: RunJson,
-        timing: Timing,
-        lengths: Mapping[str, int],
-    ) -> Record:
-        """Opens the journals of a run.
+    def read_results(self, lengths: Mapping[str, int]) -> journals.Results:
+        """Returns the results of the epochs so far.
 
         Args:
-            folder, pieces, program, run, timing: as for the constructor.
             lengths: the journals' lengths at the checkpoint that the run is resumed from; empty for a new run.
-        """
-        record = cls(folder, pieces, program=program, run=run, timing=timing)
-        record._open(lengths)
-        if record.board and (not lengths or run["step"] == run.get("branch", {}).get("step")):
-            for tag, content in (("config", pieces.settings.to_dict()), ("groups", run["groups"])):
-                record.board.write_text(tag, _as_markdown(content), step=run["step"])
-        return record
 
-    def _open(self, lengths: Mapping[str, int]) -> None:
-        """Opens the journals at the lengths that a checkpoint has recorded."""
-        folder = self._folder
-        best = self._pieces.best
-        self.shortened = journals.cut_back(folder.path, lengths)
-        self.results = journals.Results.read(
-            folder.metrics_jsonl, best_step=int(best.best_step.numpy()), monitor=best.monitor
+        Raises:
+            CheckpointError: a line of `metrics.jsonl` is damaged.
+        """
+        best, path = self._pieces.best, self._folder.metrics_jsonl
+        return journals.Results.read(
+            path, best_step=int(best.best_step.numpy()), monitor=best.monitor, length=lengths.get(path.name, 0)
         )
+
+    def open(self, lengths: Mapping[str, int], results: journals.Results) -> None:
+        """Opens the journals of a run at these lengths. Raises ResourceError if the disk refuses."""
+        self._open(lengths, results)
+        run = self._run
+        if self.board and (not lengths or run["step"] == run.get("branch", {}).get("step")):
+            for tag, content in (("config", self._pieces.settings.to_dict()), ("groups", run["groups"])):
+                self.board.write_text(tag, _as_markdown(content), step=run["step"])
+
+    def _open(self, lengths: Mapping[str, int], results: journals.Results) -> None:
+        folder = self._folder
+        self.shortened = journals.cut_back(folder.path, lengths)
+        self.results = results
         self.board = TensorBoard(folder.tensorboard) if self._pieces.settings.logger else None
         lines = journals.JsonLines.open(folder.metrics_jsonl)
         self.writer = journals.MultiWriter(filter(None, [lines, self.results, self.board]))
@@ -157,7 +168,8 @@ class Record(Observer):
         self._program.state_was_written()
         for group in self._pieces.parts.step.active:
             group.base_learning_rate.assign(group.base_learning_rate * factor)
-        self._open(saved.extra["journals"])
+        lengths = saved.extra["journals"]
+        self._open(lengths, self.read_results(lengths))
         self._run.append("rollbacks", {"from": step, "to": saved.step, "rates": factor})
         return saved.step
 
@@ -186,7 +198,7 @@ class Record(Observer):
         extra = {
             "engine": self._run["engine"],
             "journals": journals.journal_lengths(self._folder.path),
-            "fingerprint": pieces.examples.fingerprint,
+            **self._origin,
         }
         checkpoints.save(
             self._folder.checkpoints,

@@ -14,20 +14,12 @@ from tfrun.config.earlier_runs import OFFSETS, SCHEDULE_END, offsets, schedule_e
 from tfrun.config.settings import Settings
 from tfrun.engine.building import devices
 from tfrun.errors import DivergedError, Interrupted, ResourceError, TfrunError
-from tfrun.files import provenance
+from tfrun.files import first_folder, provenance
 from tfrun.files.masking import masked_in
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder, now
 
 log = logging.getLogger("tfrun")
-
-
-def has_more_to_do(settings: Settings, before: Mapping[str, Any]) -> bool:
-    """Returns whether a completed run's limits have been raised."""
-    trainer = settings.trainer
-    beyond_epochs = trainer.max_epochs is None or before["epoch"] < trainer.max_epochs
-    beyond_steps = trainer.max_steps is None or before["step"] < trainer.max_steps
-    return beyond_epochs and beyond_steps
 
 
 def first_fields(
@@ -86,6 +78,7 @@ def new_fields(settings: Settings, folder: RunFolder, *, catalog: Catalog, overr
         "versions": {},
         "git": None,
         "error": None,
+        "folder": first_folder.describe(folder.path),
     }
 
 

@@ -78,6 +78,8 @@ def end_at_once(console: Console, folder: RunFolder, *, number: int) -> None:
     """Restores the terminal and writes `run.json`, before a second signal ends the process."""
     console.show_cursor()
     run = folder.read_run()
+    if run.get("status") != "running":  # it is resumed, and nothing has been written yet
+        return
     message = f"ended at once by a second signal; saved up to step {run['step']}"
     error = {"type": "Interrupted", "message": message, "exit_code": 128 + number}
     with contextlib.suppress(ResourceError):

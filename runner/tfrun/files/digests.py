@@ -1,0 +1,42 @@
+"""Digests of `preprocessing.json` by statistic and column, for the manifest of a checkpoint: they show what changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+Digests = dict[str, str | dict[str, str]]
+
+
+def digests(fields: Mapping[str, Any]) -> Digests:
+    """Returns the digest of each field, or of each of its entries if it is a mapping, by column for example."""
+    return {
+        key: {name: _digest(item) for name, item in value.items()} if isinstance(value, dict) else _digest(value)
+        for key, value in fields.items()
+    }
+
+
+def changed(saved: Mapping[str, Any], fields: Mapping[str, Any]) -> list[str]:
+    """Returns the fields and entries that are not as they were: `means.age`, `task`.
+
+    Fields that were not there then are left out: a later version of tfrun has added them.
+
+    Args:
+        saved: the digests.
+        fields: the content of the file now.
+    """
+    paths = []
+    now = digests(fields)
+    for key, old in saved.items():
+        new = now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            paths += [f"{key}.{name}" for name in {**old, **new} if old.get(name) != new.get(name)]
+        elif old != new:
+            paths.append(key)
+    return paths
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
