@@ -19,7 +19,7 @@ def test_rows_are_read_with_the_columns_of_the_run(
     columns = {column: cells.tolist() for column, cells in options["table"].columns.items()}
     assert columns == {"kind": ["7", "a"], "x": [1.0, 2.0]}
     run("predict", str(trained), "data.path=new.csv", "out=mine.parquet")
-    assert engine.calls[2][3]["out"] == Path("mine.parquet")
+    assert engine.calls[2][3]["out"] == tmp_path / "mine.parquet"
 
 
 def test_what_predict_refuses(run: Callable[..., Result], engine: Any, trained: Path) -> None:

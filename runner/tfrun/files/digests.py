@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from tfrun.files import strict_json
 
 Digests = dict[str, str | dict[str, str]]
 
@@ -39,4 +40,4 @@ def changed(saved: Mapping[str, Any], fields: Mapping[str, Any]) -> list[str]:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(strict_json.dumps(value, sort_keys=True).encode()).hexdigest()
