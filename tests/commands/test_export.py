@@ -45,6 +45,8 @@ def test_a_run_that_has_stored_rows_needs_no_data(
     assert options["table"].columns["kind"].tolist() == ["a", ""]
     assert run("export", str(trained), "format=keras", "data.path=moved.csv")[0] == 0  # who names data wants them read
     assert not engine.calls[2][3]["is_stored"]
+    code, _, err = run("export", str(trained), "format=keras", "data.path=mooved.csv")
+    assert code == 3 and "Did you mean" in err and "stored no rows" not in err
 
 
 @pytest.mark.parametrize(

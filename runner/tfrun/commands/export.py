@@ -39,6 +39,8 @@ def run(command_line: CommandLine) -> int:
         settings = schema.build_settings(config, catalog, overrides=existing.overrides, reads_data=stored is None)
         table = stored or load_table(settings.data, catalog, fitted=fitted)
     except DataError as error:
+        if existing.overrides:
+            raise
         advice = "The run has stored no rows to compare an export with, so it needs the data that it was trained on"
         raise DataError(f"{error} {advice}: data.path=FILE") from error
     from tfrun.load_engine import engine
