@@ -7,7 +7,16 @@ from typing import Any, cast
 
 import pytest
 
-from tfrun.engine.building.alone import AloneDriver, Engine, Ready, Request, drive_alone, finish_alone, respond
+from tfrun.engine.building.alone import (
+    AloneDriver,
+    Engine,
+    Ready,
+    Request,
+    block_seconds,
+    drive_alone,
+    finish_alone,
+    respond,
+)
 from tfrun.engine.building.reuse import Reuse
 from tfrun.engine.training.loop import Block
 
@@ -32,6 +41,11 @@ def test_a_run_that_ends_at_once_needs_no_engine() -> None:
         return 0
 
     assert drive_alone(run(), Reuse()) == 0
+
+
+@pytest.mark.parametrize(("num_bytes", "seconds"), [(10_000, 0.15), (2**23, 0.5)])
+def test_blocks_of_a_large_state_are_longer(num_bytes: int, seconds: float) -> None:
+    assert block_seconds(num_bytes) == seconds
 
 
 def test_an_error_on_the_way_is_raised_inside_the_run() -> None:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrun.engine.training.batches import NO_WEIGHTS, gather, has_weights, share_of_replica, weighted
+from tfrun.engine.training.batches import (
+    NO_WEIGHTS,
+    evaluation_size,
+    gather,
+    has_weights,
+    share_of_replica,
+    weighted,
+)
 
 
 def test_gather_returns_the_rows_of_every_tensor() -> None:
@@ -31,3 +38,13 @@ def test_a_batch_without_weights_has_an_empty_tuple() -> None:
 def test_weights_multiply_the_losses_of_their_rows(weights: tf.Tensor, expected: list[float]) -> None:
     loss = weighted(lambda y, y_pred: tf.square(y_pred - y), weights)
     assert loss(tf.constant([1.0, 1.0]), tf.constant([3.0, 4.0])).numpy().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "sizes"),
+    [(1, [1]), (1024, [1024]), (1025, [513, 512]), (2064, [688] * 3), (2071, [691, 691, 689]), (1501, [751, 750])],
+)
+def test_rows_are_evaluated_in_parts_of_one_size_where_possible(num_rows: int, sizes: list[int]) -> None:
+    size = evaluation_size(num_rows)
+    num_parts, left = divmod(num_rows, size)
+    assert [size] * num_parts + [left] * (left > 0) == sizes

@@ -17,7 +17,7 @@ from tfrun.data.targets import TargetScale
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.feed import Resident, Stream
 from tfrun.engine.training.order import Order
-from tfrun.engine.training.program import BlockResult, Program, XlaError, evaluation_size
+from tfrun.engine.training.program import BlockResult, Program, XlaError
 from tfrun.engine.training.state import State
 from tfrun.engine.training.step import StepOptions
 from tfrun.engine.training.tolerances import Skips
@@ -123,16 +123,6 @@ def program_of(
     program = Program(step, order, feed=feed, val_rows=val, val_metrics=metrics, best=best, stopper=stopper)
     program.mode = {"stream": "graph_loop", "narrow_stream": "graph_loop", "xla_stream": "xla_loop"}.get(mode, mode)
     return program
-
-
-@pytest.mark.parametrize(
-    ("num_rows", "sizes"),
-    [(1, [1]), (1024, [1024]), (1025, [513, 512]), (2064, [688] * 3), (2071, [691, 691, 689]), (1501, [751, 750])],
-)
-def test_rows_are_evaluated_in_parts_of_one_size_where_possible(num_rows: int, sizes: list[int]) -> None:
-    size = evaluation_size(num_rows)
-    num_parts, left = divmod(num_rows, size)
-    assert [size] * num_parts + [left] * (left > 0) == sizes
 
 
 class Breaks(keras.optimizers.SGD):

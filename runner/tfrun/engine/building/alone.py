@@ -20,6 +20,8 @@ from tfrun.engine.training.loop import Block, BlockSizer
 from tfrun.engine.training.program import BlockResult, Program
 
 BLOCK_SECONDS = 0.15  # so that the display moves several times a second
+LARGE_BLOCK_SECONDS = 0.5  # of a large state, whose check after each block takes a few milliseconds
+LARGE_STATE_BYTES = 2**23
 FIRST_BLOCK_STEPS = 1
 VECTORIZED = "vectorized"  # the mode of runs that are trained together
 
@@ -101,6 +103,11 @@ def respond(run: Run, compute: Callable[[], Any]) -> Request:
     return run.send(answer)
 
 
+def block_seconds(state_bytes: int) -> float:
+    """Returns how long a block should take, for a state of this size."""
+    return BLOCK_SECONDS if state_bytes < LARGE_STATE_BYTES else LARGE_BLOCK_SECONDS
+
+
 class AloneDriver:
     """Answers the requests of one run.
 
@@ -159,6 +166,6 @@ class AloneDriver:
             pieces=pieces,
             program=program,
             description=description | {"devices": devices.device_names()},
-            sizer=BlockSizer(BLOCK_SECONDS, FIRST_BLOCK_STEPS, max_steps=program.max_steps),
+            sizer=BlockSizer(block_seconds(program.state_bytes), FIRST_BLOCK_STEPS, max_steps=program.max_steps),
             compile_seconds=choice.compile_seconds,
         )

@@ -16,7 +16,7 @@ from tfrun.data import arrays
 from tfrun.data.examples import Examples
 from tfrun.engine.inference import export
 from tfrun.engine.training import feed
-from tfrun.engine.training.program import EVALUATION_ROWS
+from tfrun.engine.training.batches import EVALUATION_ROWS
 from tfrun.errors import ResourceError
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+EVALUATION_ROWS = 1024  # evaluated at once
 NO_WEIGHTS = ()  # not None, which TensorFlow's nested structures would take for a tensor
 
 
@@ -35,6 +36,18 @@ def shares_of_replicas(strategy: tf.distribute.Strategy, rows: tf.Tensor) -> Any
     return strategy.experimental_distribute_values_from_function(
         lambda context: parts[context.replica_id_in_sync_group]
     )
+
+
+def evaluation_size(num_rows: int) -> int:
+    """Returns how many rows are evaluated at once: equal parts of all rows, as then one shape is compiled, not two.
+
+    If no suitable number of parts divides the rows, the last part is a little smaller than the others.
+    """
+    fewest = max(1, -(-num_rows // EVALUATION_ROWS))
+    for num_parts in range(fewest, 2 * fewest):  # parts of half as many rows are about as fast
+        if num_rows % num_parts == 0:
+            return max(1, num_rows // num_parts)
+    return -(-num_rows // fewest)
 
 
 def has_weights(weights: Any) -> bool:

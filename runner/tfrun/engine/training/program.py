@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrun.engine.training.batches import evaluation_size
 from tfrun.engine.training.block import BlockGraph, BlockValues, Curves, Span, Validation
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
 from tfrun.engine.training.epoch_metrics import EpochMetrics
@@ -31,7 +32,6 @@ from tfrun.protocols import MetricOffer
 
 MAX_STEPS = 4096  # of a block: the arrays that it returns have this length
 MAX_ORDER_BYTES = 32 * 2**20  # of the row numbers that a block gets
-EVALUATION_ROWS = 1024  # evaluated at once
 
 
 class XlaError(ConfigError):
@@ -186,6 +186,11 @@ class Program:
     def step(self) -> int:
         """The number of steps done; the host waits for the device here."""
         return int(self.step_count.numpy())
+
+    @property
+    def state_bytes(self) -> int:
+        """The memory of everything that a block changes."""
+        return self._guard(ALONE).state.num_bytes
 
     @property
     def best_weights(self) -> list[keras.Variable]:
@@ -366,18 +371,6 @@ class Program:
             cause=cause,
             is_rate=bool(cause),
         )
-
-
-def evaluation_size(num_rows: int) -> int:
-    """Returns how many rows are evaluated at once: equal parts of all rows, as then one shape is compiled, not two.
-
-    If no suitable number of parts divides the rows, the last part is a little smaller than the others.
-    """
-    fewest = max(1, -(-num_rows // EVALUATION_ROWS))
-    for num_parts in range(fewest, 2 * fewest):  # parts of half as many rows are about as fast
-        if num_rows % num_parts == 0:
-            return max(1, num_rows // num_parts)
-    return -(-num_rows // fewest)
 
 
 def _lane(values: BlockValues, k: int) -> BlockValues:
