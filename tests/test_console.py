@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tfrun.cli import prefix_warnings
-from tfrun.console import is_live, library_output_to, short_names, shown
+from tfrun.console import Terminal, is_live, library_output_to, say, short_names, shown
+from tfrun.streams import complain
 
 
 def test_a_log_on_a_full_disk_loses_its_lines_alone(capfd: pytest.CaptureFixture[str]) -> None:
@@ -61,3 +62,11 @@ def test_a_display_moves_on_a_terminal_only(
     monkeypatch.setenv(variable, value)
     assert is_live(Tty()) is expected
     assert not is_live(io.StringIO())
+
+
+def test_a_terminal_that_cannot_be_written_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        monkeypatch.setattr("sys.stderr", full)
+        say(Terminal(), "lost")
+        complain("lost too")

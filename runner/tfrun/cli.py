@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,9 +20,10 @@ from tfrun.commands.command_line import CommandLine, Flags
 from tfrun.config import registry
 from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
-from tfrun.console import returning_to_folder
-from tfrun.errors import ConfigError, Interrupted, TfrunError, near_miss
+from tfrun.errors import STOP_SIGNALS, ConfigError, Interrupted, ResourceError, Stopped, TfrunError, near_miss
 from tfrun.files.masking import masked
+from tfrun.folders import returning_to_folder
+from tfrun.streams import complain, is_refused_output, open_closed_streams
 
 # Each is a file in `tfrun.commands`.
 COMMANDS = ("train", "resume", "evaluate", "predict", "export", "compare", "list", "show", "check")
@@ -49,24 +53,49 @@ ACTIONS = ("hydra_help", "run", "multirun", "shell_completion", "cfg", "info")  
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code."""
+    open_closed_streams()
     prefix_warnings()
     try:
-        with returning_to_folder():
-            return _main(list(sys.argv[1:] if argv is None else argv))
+        with returning_to_folder(), _signals_raised():
+            exit_code = _main(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
+            return exit_code
     except TfrunError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            print(masked(traceback.format_exc()), end="", file=sys.stderr)
-        print(f"tfrun: {'' if isinstance(error, Interrupted) else 'error: '}{masked(str(error))}", file=sys.stderr)
+            complain(masked(traceback.format_exc()))
+        complain(f"tfrun: {'' if isinstance(error, Interrupted) else 'error: '}{masked(str(error))}")
         return error.exit_code
-    except KeyboardInterrupt:
-        print("tfrun: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # `tfrun list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, Stopped) else signal.SIGINT
+        complain("tfrun: interrupted" if number == signal.SIGINT else f"tfrun: ended by {signal.Signals(number).name}")
+        return 128 + number
     except Exception as error:
-        _print_bug(error)
+        if isinstance(error, OSError) and is_refused_output(error):  # `tfrun list | head`, `tfrun list >/dev/full`
+            if isinstance(error, BrokenPipeError):
+                return 0
+            complain(f"tfrun: error: standard output can't be written: {error.strerror}")
+            return ResourceError.exit_code
+        with contextlib.suppress(OSError):
+            _print_bug(error)
         return 1
+
+
+@contextlib.contextmanager
+def _signals_raised() -> Iterator[None]:
+    """Raises Stopped for a signal that would end the process at once, until something else handles it."""
+
+    def stop(number: int, _: object) -> NoReturn:
+        raise Stopped(number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [number for number in STOP_SIGNALS if is_main and signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def prefix_warnings() -> None:

@@ -8,9 +8,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import IO, TextIO, cast
 
 from rich.console import Console
+
+from tfrun.folders import typed
+from tfrun.streams import Tolerant
 
 UNDEFINED = "–"  # is shown for a value that isn't defined
 
@@ -25,41 +28,20 @@ def is_live(stream: object = None) -> bool:
 
 
 class Terminal(Console):
-    """Rich's console, which a closed pipe (`tfrun | head -1`) only silences, so that the run continues."""
+    """Rich's console, which falls silent when it can't be written (`tfrun | head -1`), so that the run continues."""
 
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+    @property
+    def file(self) -> IO[str]:
+        return cast(IO[str], Tolerant(super().file))
+
+    @file.setter
+    def file(self, new: IO[str]) -> None:
+        Console.file.fset(self, new)  # type: ignore[attr-defined]
 
 
 def say(console: Console, text: str) -> None:
     """Prints a line unchanged: without markup, and not wrapped, so that paths can be copied from a narrow window."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-_typed_in: list[Path] = []  # the folder in which the command was typed, once `work_in` has left it
-
-
-def work_in(folder: Path) -> None:
-    """Makes a folder the current one; `typed` and `shown` keep to the folder in which the command was typed."""
-    if not _typed_in:
-        _typed_in.append(Path.cwd())
-    os.chdir(folder)
-
-
-@contextlib.contextmanager
-def returning_to_folder() -> Iterator[None]:
-    """Makes the folder in which the command was typed the current one again, when the context is left."""
-    try:
-        yield
-    finally:
-        if _typed_in:
-            os.chdir(_typed_in.pop())
-
-
-def typed(path: str | Path) -> Path:
-    """Returns a path that was typed as an absolute one."""
-    return Path(*_typed_in, Path(path).expanduser()).absolute()
 
 
 def shown(path: Path) -> str:
@@ -104,7 +86,8 @@ def library_output_to(log: Path) -> Iterator[None]:
 
     Our own `sys.stderr` still writes to the terminal. Enter this context before TensorFlow is imported.
     """
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     terminal = os.dup(2)
     file = open_log(log)
     os.dup2(file, 2)
@@ -121,7 +104,8 @@ def library_output_to(log: Path) -> Iterator[None]:
         logging.captureWarnings(False)
         logging.getLogger().removeHandler(handler)
         handler.close()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
         sys.stderr = stderr
         os.dup2(terminal, 2)
         os.close(terminal)

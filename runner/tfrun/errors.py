@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator
+import signal
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 
@@ -63,8 +64,37 @@ class SweepError(TfrunError):
     exit_code = 8
 
 
+# Each ends a run with its state saved: Ctrl-C, `kill`, and a terminal that is closed.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def stop_signals() -> list[signal.Signals]:
+    """Returns the signals that stop this process: all of them, but for SIGHUP under `nohup`, which ignores it."""
+    return [
+        number
+        for number in STOP_SIGNALS
+        if number != signal.SIGHUP or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    ]
+
+
+def is_repeated(number: int, received: Sequence[int]) -> bool:
+    """Returns whether a signal is the same event as one before: a terminal that is closed sends SIGHUP twice."""
+    return number == signal.SIGHUP and signal.SIGHUP in received
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal arrived where nothing handles it yet, while TensorFlow is imported for example.
+
+    Like Ctrl-C, it is no Exception, so that nobody catches it by mistake.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
 class Interrupted(TfrunError):
-    """SIGINT or SIGTERM ended the run, its state saved."""
+    """A signal ended the run, its state saved."""
 
     def __init__(self, signal_number: int, message: str):
         super().__init__(message)

@@ -221,3 +221,24 @@ def test_california_housing(tfrun: Tfrun, tmp_path: Path, housing_csv: Path) -> 
     told = read_run(one_run(tmp_path, "housing"))
     assert told["epoch"] == 20 and told["data"]["rows"] == 20_640
     assert 30_000 < told["metrics"]["test/mae"] < 40_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streams", [">&- 2>&-", ">/dev/full 2>/dev/full"])
+def test_a_run_needs_no_output(tmp_path: Path, streams: str) -> None:
+    words = f"'{SCRIPT}' model=linear trainer.max_epochs=1 trainer.compile=eager {streams}"
+    assert subprocess.run(words, shell=True, cwd=tmp_path, timeout=300).returncode == 0
+    (run,) = tmp_path.glob("outputs/default/*/run.json")
+    assert json.loads(run.read_text())["status"] == "completed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_the_import_leaves_no_folder(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen([SCRIPT], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("outputs/default/*/tfrun.log")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+    assert list(tmp_path.iterdir()) == []

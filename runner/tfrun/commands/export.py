@@ -7,7 +7,6 @@ import numpy as np
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import open_run
 from tfrun.config import schema
-from tfrun.console import typed
 from tfrun.data.samples import Samples
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
@@ -15,6 +14,7 @@ from tfrun.errors import ConfigError, DataError, unknown
 from tfrun.files import runs
 from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
+from tfrun.folders import typed
 
 
 def run(command_line: CommandLine) -> int:

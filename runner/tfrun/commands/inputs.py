@@ -24,13 +24,13 @@ from tfrun.config.overrides import parse
 from tfrun.config.plain import plain, read_yaml, texts
 from tfrun.config.settings import Settings
 from tfrun.config.sources import plugin_names
-from tfrun.console import typed, work_in
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
 from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files import runs
 from tfrun.files.runs import RunFolder
+from tfrun.folders import typed, work_in
 
 PATH_KEYS = re.compile(r"(^|_)(path|file|folder|directory|dir)s?$")  # parameters of data sets that are paths
 

@@ -11,9 +11,10 @@ from typing import Any
 from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
 from tfrun.commands.inputs import open_run
 from tfrun.config import schema
-from tfrun.console import shown, typed
+from tfrun.console import shown
 from tfrun.data.sources import load_table
 from tfrun.errors import ConfigError
+from tfrun.folders import typed
 
 
 def run(command_line: CommandLine) -> int:

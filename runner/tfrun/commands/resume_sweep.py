@@ -10,10 +10,10 @@ from hydra.types import RunMode
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import compose, first_folder_of_sweep
 from tfrun.config.sources import Sources
-from tfrun.console import work_in
 from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files.masking import is_masked
 from tfrun.files.runs import RunFolder
+from tfrun.folders import work_in
 
 
 def run(command_line: CommandLine, folder: RunFolder) -> int:

@@ -43,7 +43,7 @@ def run(command_line: CommandLine) -> int:
             written = [masked(word) if word.startswith("hydra.") else word for word in words]
             options = experiment.RunOptions(overrides=written, import_seconds=seconds)
             return experiment.train(settings, folder, catalog=configs.catalog, table=table, options=options)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # Ctrl-C, or another signal that stops a run
         if not folder.run_json.exists():  # while TensorFlow was imported: there is nothing to resume
             folder.discard()
         raise

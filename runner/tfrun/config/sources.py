@@ -17,8 +17,8 @@ from tfrun.config.overrides import parse
 from tfrun.config.plain import read_yaml, texts
 from tfrun.config.plugins import shipped_folders
 from tfrun.config.settings import GLOBAL_GROUPS
-from tfrun.console import typed
 from tfrun.errors import ConfigError, near_miss
+from tfrun.folders import typed
 
 
 @dataclass(frozen=True)

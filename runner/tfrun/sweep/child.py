@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tfrun.console import library_output_to, open_log
+from tfrun.errors import STOP_SIGNALS, stop_signals
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
@@ -90,7 +90,8 @@ def _run_as_child(run: Callable[[], int], log: Path, parent: int) -> NoReturn:
         _die_with(parent)
         redirect_output(log)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in set(stop_signals()) - {signal.SIGINT}:
+            signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         exit_code = run()
     except SystemExit as error:

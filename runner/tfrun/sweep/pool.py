@@ -20,9 +20,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from tfrun.config.catalog import Catalog
-from tfrun.errors import Interrupted
+from tfrun.errors import Interrupted, is_repeated, stop_signals
 from tfrun.sweep.board import Board
-from tfrun.sweep.child import STOP_SIGNALS
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.messages import Done, Progress
@@ -199,9 +198,15 @@ def visible_gpus() -> list[str]:
 @contextlib.contextmanager
 def _signals_appended_to(received: list[int]) -> Iterator[list[int]]:
     """Appends stop signals to a list instead of ending the process."""
-    earlier = [signal.signal(number, lambda number, _: received.append(number)) for number in STOP_SIGNALS]
+
+    def receive(number: int, _: object) -> None:
+        if not is_repeated(number, received):
+            received.append(number)
+
+    numbers = stop_signals()
+    earlier = [signal.signal(number, receive) for number in numbers]
     try:
         yield received
     finally:
-        for number, handler in zip(STOP_SIGNALS, earlier, strict=True):
+        for number, handler in zip(numbers, earlier, strict=True):
             signal.signal(number, handler)

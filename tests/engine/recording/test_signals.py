@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from tfrun.engine.recording.signals import end_at_once, stop_on_signals, stopping_on_signals
+from tfrun.errors import STOP_SIGNALS
 from tfrun.files.runs import RunFolder
 
 TWICE = """
@@ -30,7 +31,7 @@ with stop_on_signals(lambda number: say("first", number), lambda number: say("en
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_the_first_signal_is_reported(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     reported: list[int] = []
@@ -69,3 +70,21 @@ def test_the_second_signal_is_recorded(tmp_path: Path) -> None:
     assert (run["status"], run["error"]["exit_code"]) == ("stopped", 130)
     assert run["error"]["message"] == "ended at once by a second signal; saved up to step 40"
     assert run["ended"] is not None
+
+
+def test_a_terminal_that_is_closed_sends_sighup_twice_and_nohup_ignores_it() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    reported: list[int] = []
+    with stop_on_signals(reported.append, before_end=lambda number: None) as received:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.2)
+    assert received == reported == [signal.SIGHUP]
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with stop_on_signals(reported.append, before_end=lambda number: None) as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.1)
+        assert received == []
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first one asks the run to save and stop, the second one ends the process at once."""
+"""SIGINT, SIGTERM and SIGHUP: the first one asks the run to save and stop, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from functools import partial
 from rich.console import Console
 
 from tfrun.console import say
-from tfrun.errors import ResourceError
+from tfrun.errors import ResourceError, is_repeated, stop_signals
 from tfrun.files.runs import RunFolder, now
-
-STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -30,13 +28,14 @@ def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int],
         before_end: called with the second signal's number, in that thread, before it ends the process.
     """
     received: list[int] = []
+    numbers = stop_signals()
     reader, writer = socket.socketpair()
     writer.setblocking(False)
 
     def watch() -> None:
         while data := reader.recv(1):
             number = data[0]
-            if number in STOPPING:
+            if number in numbers and not is_repeated(number, received):
                 received.append(number)
                 if len(received) > 1:
                     before_end(number)
@@ -47,11 +46,11 @@ def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int],
     thread.start()
     earlier_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     # Python writes to the descriptor only those signals that have a handler in Python, which need do nothing itself
-    earlier_handlers = [signal.signal(number, lambda *_: None) for number in STOPPING]
+    earlier_handlers = [signal.signal(number, lambda *_: None) for number in numbers]
     try:
         yield received
     finally:
-        for number, handler in zip(STOPPING, earlier_handlers, strict=True):
+        for number, handler in zip(numbers, earlier_handlers, strict=True):
             signal.signal(number, handler)
         signal.set_wakeup_fd(earlier_fd)
         writer.close()  # ends the thread

@@ -1,0 +1,32 @@
+"""The folder in which a command was typed, for commands that work in another one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_typed_in: list[Path] = []  # the folder in which the command was typed, once `work_in` has left it
+
+
+def work_in(folder: Path) -> None:
+    """Makes a folder the current one; `typed` and `shown` keep to the folder in which the command was typed."""
+    if not _typed_in:
+        _typed_in.append(Path.cwd())
+    os.chdir(folder)
+
+
+@contextlib.contextmanager
+def returning_to_folder() -> Iterator[None]:
+    """Makes the folder in which the command was typed the current one again, when the context is left."""
+    try:
+        yield
+    finally:
+        if _typed_in:
+            os.chdir(_typed_in.pop())
+
+
+def typed(path: str | Path) -> Path:
+    """Returns a path that was typed as an absolute one."""
+    return Path(*_typed_in, Path(path).expanduser()).absolute()
