@@ -81,6 +81,7 @@ class Tfrun:
         overrides: of the model and the rows.
         mode: the compile mode of the check: its single epoch is too short for `auto` to pick the same as for a run.
         epochs: of a run.
+        is_quick: whether runs use that mode too, instead of compiling several to choose one.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Tfrun:
     _: KW_ONLY
     mode: str
     epochs: int
+    is_quick: bool
 
     def difference(self, expected: Reference) -> float:
         overrides = [*expected.overrides, f"trainer.compile={self.mode}", "trainer.max_epochs=1"]
@@ -112,7 +114,8 @@ class Tfrun:
 
     def _run(self) -> Run:
         length = [f"trainer.max_epochs={self.epochs}", f"checkpoint.every_epochs={self.epochs // 2}"]
-        return run_tfrun([*self.overrides, *length])
+        mode = [f"trainer.compile={self.mode}"] if self.is_quick else []
+        return run_tfrun([*self.overrides, *length, *mode])
 
 
 @dataclass
@@ -268,7 +271,9 @@ def missing() -> dict[str, str]:
     }
 
 
-def all_contenders(case: Case, overrides: Sequence[str], *, epochs: int, seconds: float) -> list[Contender]:
+def all_contenders(
+    case: Case, overrides: Sequence[str], *, epochs: int, seconds: float, quick: bool = False
+) -> list[Contender]:
     """Returns the contenders in the order of the table.
 
     Args:
@@ -276,6 +281,7 @@ def all_contenders(case: Case, overrides: Sequence[str], *, epochs: int, seconds
         overrides: the case's, with those of the data set.
         epochs: of tfrun's run.
         seconds: about how long a round of each other contender trains.
+        quick: whether tfrun compiles one mode only.
     """
     own_optimizers = list(overrides)
     one_adam = [*overrides, *ONE_ADAM]
@@ -293,9 +299,9 @@ def all_contenders(case: Case, overrides: Sequence[str], *, epochs: int, seconds
         full_name = f"fit() {steps_per_call} steps/call{name}"
         return loop(full_name, keras_loops.fit, steps_per_execution=steps_per_call, **options)
 
-    contenders: list[Contender] = [Tfrun("tfrun", own_optimizers, mode=mode, epochs=epochs)]
+    contenders: list[Contender] = [Tfrun("tfrun", own_optimizers, mode=mode, epochs=epochs, is_quick=quick)]
     if case.groups:
-        contenders.append(Tfrun("tfrun, one Adam", one_adam, mode=mode, epochs=epochs))
+        contenders.append(Tfrun("tfrun, one Adam", one_adam, mode=mode, epochs=epochs, is_quick=quick))
     contenders += [loop(BASE, keras_loops.fit), loop(f"{BASE}, once more", keras_loops.fit)]
     if case.groups:
         name = f"{BASE}, MultiOptimizer"

@@ -67,7 +67,7 @@ def measure_case(case: Case, *, rounds: int, quick: bool, patience: float) -> di
         overrides = [*case.write(folder), *case.overrides]
         epochs = max(2, case.epochs // 50) if quick else case.epochs
         seconds = QUICK_SECONDS if quick else SECONDS
-        contenders = all_contenders(case, overrides, epochs=epochs, seconds=seconds)
+        contenders = all_contenders(case, overrides, epochs=epochs, seconds=seconds, quick=quick)
         differences = check_same_work(case, contenders)
         results = measure(contenders, rounds=rounds, quick=quick, patience=patience)
         for contender in contenders:
