@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrun.data.targets import WHOLE_NUMBER, shortened
+from tfrun.data.labels import WHOLE_NUMBER, shortened
 from tfrun.errors import DataError, ResourceError, near_miss
 
 # The cells that stand for no value, in number columns and in targets. In a text column only the empty cell does, and

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tfrun.config.earlier_runs import as_it_began, offsets, schedule_end, with_schedules_of
-from tfrun.config.settings import EarlierData, EarlierSchedule, Settings
+from tfrun.config.earlier_runs import EarlierData, EarlierSchedule, as_it_began, meanings
+from tfrun.config.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ from tfrun.config.settings import EarlierData, EarlierSchedule, Settings
     ],
 )
 def test_a_run_keeps_the_end_that_its_schedules_began_with(before: dict[str, Any] | None, end: str) -> None:
-    assert schedule_end(before) == end
+    assert meanings(before)["schedule_end"] == end
 
 
 def test_only_schedules_whose_end_has_moved_are_those_of_earlier_runs(settings: Callable[..., Settings]) -> None:
     words = ["model=wide_deep", "optimizer.groups.wide.schedule=cosine", "optimizer.groups.deep.schedule=piecewise"]
     chosen = settings(*words)
-    assert with_schedules_of(chosen, "last step") is chosen
-    groups = with_schedules_of(chosen, "step after the last").groups
+    assert as_it_began(chosen, {"step": 30, "schedule_end": "last step", "offsets": "float64"}) is chosen
+    groups = as_it_began(chosen, {"step": 30, "offsets": "float64"}).groups
     wide, deep = groups["wide"].schedule, groups["deep"].schedule
     assert wide == EarlierSchedule("cosine", {"final": 0.0, "warmup_steps": 0}) and wide.extra_steps == 1
     assert deep == chosen.groups["deep"].schedule
@@ -39,7 +39,7 @@ def test_a_run_keeps_the_precision_that_its_numbers_were_scaled_in(settings: Cal
     chosen = settings()
     for before in (None, {"step": 30, "schedule_end": "last step", "offsets": "float64"}, {"status": "failed"}):
         assert as_it_began(chosen, before) is chosen
-    assert offsets({"step": 30}) == "float32"  # an earlier version's, which has no such key
+    assert meanings({"step": 30})["offsets"] == "float32"  # an earlier version's, which has no such key
     earlier = as_it_began(chosen, {"step": 30}).data
     assert isinstance(earlier, EarlierData)
     assert earlier.to_dict() == chosen.data.to_dict() | {"exact_offsets": False}

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfrun.config.settings import DataSettings, EarlierData
+from tfrun.config.earlier_runs import EarlierData
+from tfrun.config.settings import DataSettings
 from tfrun.data.arrays import StoredArray
 from tfrun.data.columns import NumberColumn
 from tfrun.data.encode import encode

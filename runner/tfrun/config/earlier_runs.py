@@ -1,64 +1,72 @@
-"""What runs of earlier versions mean by the same config, so that a resumed one gives the same numbers."""
+"""What runs of earlier versions mean by the same config, so that a resumed one gives the same numbers.
+
+`run.json` says what a run means; an earlier version has written none of these keys. Two keys of `preprocessing.json`
+say the same of what such a run has learnt: `spelt_as_read` (`data.labels`) and `exact_offsets` (`data.columns`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from tfrun.config.settings import EarlierData, EarlierSchedule, Settings
+from tfrun.config.settings import ComponentSettings, DataSettings, Settings
+from tfrun.files.run_json import OFFSETS, SCHEDULE_END
 
-SCHEDULE_END = "schedule_end"  # the key of run.json that says at which step schedules reach their `final`
 AT_LAST_STEP, AFTER_LAST_STEP = "last step", "step after the last"
-OFFSETS = "offsets"  # the key of run.json for the precision in which columns and targets far from 0 are scaled
 IN_FLOAT64, IN_FLOAT32 = "float64", "float32"
 ENDED_LATER = ("cosine", "linear", "one_cycle")  # the schedules that reached `final` one step after the last one
 
 
-def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Settings:
-    """Returns the settings with what they meant when a run began.
+@dataclass(frozen=True)
+class EarlierSchedule(ComponentSettings):
+    """A schedule of a run that began when schedules reached their `final` one step after the last one.
 
-    Args:
-        settings: of the run.
-        before: `run.json` of a run that is resumed, or None for a new one.
+    Attributes:
+        extra_steps: added to the run's steps, so that the factors are the same as then.
     """
-    return with_offsets_of(with_schedules_of(settings, schedule_end(before)), offsets(before))
+
+    extra_steps: int = 1
 
 
-def offsets(before: Mapping[str, Any] | None) -> str:
-    """Returns the precision in which a run scales columns and targets far from 0.
+@dataclass(frozen=True)
+class EarlierData(DataSettings):
+    """The data of a run that began when all columns and targets were scaled in float32, however far from 0.
 
-    Args:
-        before: `run.json` of a run that is resumed, or None for a new one.
+    Attributes:
+        exact_offsets: False; a field, so that encoded rows aren't kept for runs that need others.
     """
-    if before is None or "step" not in before:
-        return IN_FLOAT64
-    return str(before.get(OFFSETS, IN_FLOAT32))
+
+    exact_offsets: bool = False
 
 
-def with_offsets_of(settings: Settings, precision: str) -> Settings:
-    """Returns the settings with the data as they were encoded for runs whose `offsets` are the given ones."""
-    if precision == IN_FLOAT64:
-        return settings
-    shared = {field.name: getattr(settings.data, field.name) for field in fields(settings.data)}
-    return replace(settings, data=EarlierData(**shared))
+def meanings(before: Mapping[str, Any] | None) -> dict[str, str]:
+    """Returns the entries of `run.json` that say what a run means by its config.
 
-
-def schedule_end(before: Mapping[str, Any] | None) -> str:
-    """Returns at which step a run's schedules reach their `final`.
+    `schedule_end` is the step at which its schedules reach their `final`, `offsets` the precision in which it scales
+    columns and targets far from 0.
 
     Args:
         before: `run.json` of a run that is resumed, or None for a new one.
     """
     if before is None or "step" not in before:  # a job that couldn't start has written no step
-        return AT_LAST_STEP
-    return str(before.get(SCHEDULE_END, AFTER_LAST_STEP))
+        return {SCHEDULE_END: AT_LAST_STEP, OFFSETS: IN_FLOAT64}
+    return {
+        SCHEDULE_END: str(before.get(SCHEDULE_END, AFTER_LAST_STEP)),
+        OFFSETS: str(before.get(OFFSETS, IN_FLOAT32)),
+    }
 
 
-def with_schedules_of(settings: Settings, end: str) -> Settings:
-    """Returns the settings with the schedules as they were for runs whose `schedule_end` is the given one."""
-    if end == AT_LAST_STEP:
-        return settings
+def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Settings:
+    """Returns the settings with what they meant when a run began; `before` as for `meanings`."""
+    meant = meanings(before)
+    if meant[OFFSETS] != IN_FLOAT64:
+        shared = {field.name: getattr(settings.data, field.name) for field in fields(settings.data)}
+        settings = replace(settings, data=EarlierData(**shared))
+    return settings if meant[SCHEDULE_END] == AT_LAST_STEP else _with_earlier_schedules(settings)
+
+
+def _with_earlier_schedules(settings: Settings) -> Settings:
     groups = {
         name: replace(group, schedule=EarlierSchedule(group.schedule.name, group.schedule.params))
         if group.schedule is not None and group.schedule.name in ENDED_LATER

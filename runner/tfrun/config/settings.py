@@ -32,17 +32,6 @@ class ComponentSettings:
 
 
 @dataclass(frozen=True)
-class EarlierSchedule(ComponentSettings):
-    """A schedule of a run that began when schedules reached their `final` one step after the last one.
-
-    Attributes:
-        extra_steps: added to the run's steps, so that the factors are the same as then.
-    """
-
-    extra_steps: int = 1
-
-
-@dataclass(frozen=True)
 class VocabularyEncoding:
     """A text column whose values get ids by frequency."""
 
@@ -96,17 +85,6 @@ class DataSettings(ComponentSettings):
 
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"text": self.text_encodings}
-
-
-@dataclass(frozen=True)
-class EarlierData(DataSettings):
-    """The data of a run that began when all columns and targets were scaled in float32, however far from 0.
-
-    Attributes:
-        exact_offsets: False; a field, so that encoded rows aren't kept for runs that need others.
-    """
-
-    exact_offsets: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ import tensorflow as tf
 from tfrun.components.layers.impute import Impute
 from tfrun.data.arrays import StoredArray, aligned_empty, blocks, give_back, load
 from tfrun.data.columns import CategoryColumn, HashedColumn, NumberColumn, TokensColumn
+from tfrun.data.labels import label
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
-from tfrun.data.targets import FittedTarget, label
+from tfrun.data.targets import FittedTarget
 from tfrun.errors import DataError
 from tfrun.protocols import MAIN_OUTPUT
 

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.config.settings import DataSettings, EarlierData
+from tfrun.config.earlier_runs import EarlierData
+from tfrun.config.settings import DataSettings
 from tfrun.data.arrays import give_back
 from tfrun.data.encode import encode, encode_weights
 from tfrun.data.fingerprint import fingerprint
+from tfrun.data.labels import with_earlier_labels
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.samples import Samples
 from tfrun.data.split import cover_classes, split_rows
 from tfrun.data.table import Table, Target
-from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, labels_as_numbers, main_output
+from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, main_output
 from tfrun.errors import DataError
 from tfrun.protocols import MAIN_OUTPUT
 
@@ -77,7 +79,7 @@ def prepare(
     """
     table.require_columns()
     if isinstance(data, EarlierData) and data.name == "csv":
-        table = _with_earlier_labels(table)
+        table = with_earlier_labels(table)
     digest = fingerprint(table)
     if check_fingerprint is not None:
         check_fingerprint(digest)
@@ -123,15 +125,6 @@ def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
     # an order of training rows needs one, though nobody trains on it
     splits = {"train": np.arange(1), "val": np.arange(0), "test": np.arange(len(table.target))}
     return _examples(table, splits, preprocessing=preprocessing, digest=fingerprint(table))
-
-
-def _with_earlier_labels(table: Table) -> Table:
-    """Returns a table with the classes that a run of an earlier version read: 007 was 7."""
-    main, *others = (
-        Target(labels_as_numbers(target.values), target.task) if target.task == "classification" else target
-        for target in table.targets.values()
-    )
-    return replace(table, target=main.values, others=dict(zip(table.others, others, strict=True)))
 
 
 def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Preprocessing, digest: str) -> Examples:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 
+from tfrun.data.labels import as_number, label, shortened
 from tfrun.errors import DataError
 from tfrun.protocols import MAIN_OUTPUT
 
 MAX_CLASSES = 1000
-WHOLE_NUMBER = re.compile(r"[+-]?\d+(\.0*)?")
 EXACT_KEY = "exact_offsets"  # in preprocessing.json; missing in the folders of earlier versions
 FAR = 256  # standard deviations from 0; float32 keeps 2⁻²⁴ of a number, there 2⁻¹⁶ of a standard deviation
 
@@ -120,33 +119,6 @@ class FittedTarget:
     @property
     def scale(self) -> TargetScale:
         return TargetScale(self.mean, self.standard_deviation, self.exact)
-
-
-def label(value: Any) -> str:
-    """Returns the label of a class, given as text or as a number."""
-    return f"{value:.17g}" if isinstance(value, float) else str(value)
-
-
-def shortened(text: str) -> str:
-    """Returns the label of a whole number without `.0`: programs write 1 as 1.0 where another number is missing."""
-    return text.partition(".")[0] if WHOLE_NUMBER.fullmatch(text) else text
-
-
-def as_number(text: str) -> str:
-    """Returns a label as versions wrote it that read the class 007 as the number 7."""
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return str(int(number)) if number.is_integer() else text
-
-
-def labels_as_numbers(labels: np.ndarray) -> np.ndarray:
-    """Returns labels, (N,) object of str, as versions read them from a CSV file that took whole numbers for numbers."""
-    numbers = {text: as_number(text) for text in set(labels.tolist())}
-    if not all(WHOLE_NUMBER.fullmatch(number) for number in numbers.values()):
-        return labels
-    return np.array([numbers[text] for text in labels.tolist()], dtype=object)
 
 
 def of_output(values: Any, name: str) -> Any:

@@ -137,9 +137,7 @@ def start(
             say(options.console, f"warning: {change}: {message}")
         for warning in modes_against(settings, catalog):
             say(options.console, f"warning: {warning}")
-        run = RunJson(folder, fields)
-        if not options.resume:
-            run.write()
+        run = RunJson(folder, fields) if options.resume else RunJson.begin(folder, fields)
         with stopping(options.console, folder) as signals:
             training = _Training(settings, folder, run=run, options=options, signals=signals)
             try:

@@ -11,9 +11,8 @@ import numpy as np
 
 from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import checkpoints, disk
+from tfrun.files.run_json import MEANINGS
 from tfrun.files.runs import RunFolder
-
-COPIED_KEYS = ("schedule_end", "offsets")  # of run.json: how the source's schedules end and its numbers are scaled
 
 
 def begin(
@@ -58,7 +57,7 @@ def begin(
     branch = {"run_id": source.run_id, "epoch": epoch, "step": step}
     fields = {"run_id": target.run_id, "status": "stopped", "epoch": epoch, "step": step, "branch": branch}
     run = source.read_run()
-    target.write_run(fields | {key: run[key] for key in COPIED_KEYS if key in run})
+    target.write_run(fields | {key: run[key] for key in MEANINGS if key in run})
 
 
 def _copy(source: Path, target: Path, *, length: int) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 
 from tfrun.files.runs import RunFolder
 
+# the keys that say what a run means by its config (`config.earlier_runs`); a copy of its state means the same
+MEANINGS = SCHEDULE_END, OFFSETS = "schedule_end", "offsets"
+
 
 class RunJson(Mapping[str, Any]):
     """The fields of a run's `run.json`, read like a mapping; `docs/run-folder.md` explains the keys.

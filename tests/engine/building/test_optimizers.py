@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tfrun.config.catalog import load_catalog
-from tfrun.config.settings import ComponentSettings, EarlierSchedule, GroupSettings
+from tfrun.config.earlier_runs import EarlierSchedule
+from tfrun.config.settings import ComponentSettings, GroupSettings
 from tfrun.engine.building import optimizers
 from tfrun.engine.building.optimizers import build_groups, build_schedule
 from tfrun.engine.training.groups import Group

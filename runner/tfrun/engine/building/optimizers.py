@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings, EarlierSchedule, GroupSettings
+from tfrun.config.earlier_runs import EarlierSchedule
+from tfrun.config.settings import ComponentSettings, GroupSettings
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import build_component, build_function

@@ -10,7 +10,7 @@ from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.directions import higher_is_better
-from tfrun.config.earlier_runs import OFFSETS, SCHEDULE_END, offsets, schedule_end
+from tfrun.config.earlier_runs import meanings
 from tfrun.config.settings import Settings
 from tfrun.engine.building import devices
 from tfrun.errors import DivergedError, Interrupted, ResourceError, TfrunError
@@ -43,7 +43,7 @@ def first_fields(
     """
     fields = new_fields(settings, folder, catalog=catalog, overrides=overrides) | dict(before or {})
     fields |= {"status": "running", "ended": None, "error": None}
-    fields |= {SCHEDULE_END: schedule_end(before), OFFSETS: offsets(before)}
+    fields |= meanings(before)
     fields |= {"versions": provenance.versions(), "git": provenance.git()}
     if before is not None:
         resumed = {"at": now(), "step": fields["step"], "overrides": list(overrides)}
@@ -68,8 +68,7 @@ def new_fields(settings: Settings, folder: RunFolder, *, catalog: Catalog, overr
         "metrics": {},
         "best": {},
         "higher_is_better": higher_is_better(settings.metric, catalog),
-        SCHEDULE_END: schedule_end(None),
-        OFFSETS: offsets(None),
+        **meanings(None),
         "timing": {},
         "engine": {},
         "groups": [],
