@@ -14,7 +14,7 @@ from tfrun.config import schema
 from tfrun.config.compose import Composed
 from tfrun.errors import ConfigError, ResourceError
 from tfrun.files import runs
-from tfrun.files.disk import write_atomically
+from tfrun.files.disk import refusals, write_atomically
 from tfrun.files.masking import masked
 from tfrun.files.runs import RunFolder
 
@@ -78,13 +78,11 @@ def _write_config(folder: RunFolder, composed: Composed) -> None:
         ".hydra/overrides.yaml": composed.cfg.hydra.overrides.task,
     }
     try:
-        (folder.path / ".hydra").mkdir(exist_ok=True)
+        with refusals(folder.path):
+            (folder.path / ".hydra").mkdir(exist_ok=True)
         for name, content in files.items():
             text = OmegaConf.to_yaml(content)
             write_atomically(folder.path / name, masked(text) if name == ".hydra/hydra.yaml" else text)
-    except OSError as error:
-        folder.discard()
-        raise ResourceError(f"{folder.path}: can't be written: {error.strerror}") from error
     except ResourceError:
         folder.discard()
         raise

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.errors import CheckpointError, ResourceError
+from tfrun.errors import CheckpointError
 from tfrun.files import checkpoints, disk
 from tfrun.files.run_json import MEANINGS
 from tfrun.files.runs import RunFolder
@@ -49,11 +49,9 @@ def begin(
     shutil.rmtree(target.checkpoints, ignore_errors=True)  # an earlier call may have been killed here
     extra = {**saved.extra, "config": config}
     checkpoints.save(target.checkpoints, step, slots=saved.slots, arrays=arrays, extra=extra, keep=1)
-    try:
+    with disk.refusals(target.path):
         for name, length in saved.extra["journals"].items():
             _copy(source.path / name, target.path / name, length=length)
-    except OSError as error:
-        raise ResourceError(f"{target.path}: can't be written: {error.strerror or error}") from error
     branch = {"run_id": source.run_id, "epoch": epoch, "step": step}
     fields = {"run_id": target.run_id, "status": "stopped", "epoch": epoch, "step": step, "branch": branch}
     run = source.read_run()

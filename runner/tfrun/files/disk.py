@@ -8,11 +8,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tfrun.errors import ResourceError
 from tfrun.files.failpoints import reach
+
+
+@contextlib.contextmanager
+def refusals(path: object) -> Iterator[None]:
+    """Raises ResourceError for an OSError: the disk refuses to write a file."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
 
 
 def open_file(path: Path, mode: str, *, buffering: int = -1) -> Any:

@@ -60,10 +60,8 @@ class Journal:
         Raises:
             ResourceError: the disk refuses, or the file is a link.
         """
-        try:
+        with disk.refusals(path):
             return cls(disk.open_file(path, "ab", buffering=0), name)
-        except OSError as error:
-            raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
 
     def write(self, data: bytes) -> int:
         """Appends data, in memory until there is enough for a piece."""
@@ -254,14 +252,12 @@ def cut_back(root: Path, lengths: Mapping[str, int]) -> list[str]:
     """
     for path in _journals(root):
         length = lengths.get(str(path.relative_to(root)), 0)
-        try:
+        with disk.refusals(path):
             if length == 0:
                 path.unlink()
             elif path.stat().st_size > length:
                 with disk.open_file(path, "r+b") as file:
                     file.truncate(length)
-        except OSError as error:
-            raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
     sizes = journal_lengths(root)
     return [name for name, length in lengths.items() if sizes.get(name, 0) < length]
 

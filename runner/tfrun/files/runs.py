@@ -17,7 +17,7 @@ from typing import Any
 
 from tfrun.errors import CheckpointError, ConfigError, FolderInUseError, ResourceError
 from tfrun.files import first_folder, json_files, strict_json
-from tfrun.files.disk import open_file, remove_left_behind, write_atomically
+from tfrun.files.disk import open_file, refusals, remove_left_behind, write_atomically
 
 LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
 EXPORTS = {  # format → the name of what `tfrun export` writes into the run's folder `export/`
@@ -156,10 +156,8 @@ class RunFolder:
             ResourceError: nothing can be written there.
         """
         path = self.path / "run.lock"
-        try:
+        with refusals(path):
             lock = open_file(path, "a+b", buffering=0)
-        except OSError as error:
-            raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

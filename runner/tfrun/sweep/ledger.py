@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfrun.console import shown
-from tfrun.errors import CheckpointError, ResourceError
+from tfrun.errors import CheckpointError
 from tfrun.files import disk, strict_json
 from tfrun.files.runs import LEDGER, RunFolder, now
 
@@ -106,13 +106,10 @@ class Ledger:
         return header, [trials[number] for number in sorted(trials)]
 
     def _write(self, entries: Sequence[dict[str, Any]]) -> None:
-        try:
-            with self._opened() as file:
-                lines = [strict_json.dumps(entry).encode() + b"\n" for entry in entries]
-                disk.write(file, b"".join(lines), name="trials")
-                disk.sync(file, "trials")
-        except OSError as error:
-            raise ResourceError(f"{self._path}: can't be written: {error.strerror or error}") from error
+        lines = [strict_json.dumps(entry).encode() + b"\n" for entry in entries]
+        with disk.refusals(self._path), self._opened() as file:
+            disk.write(file, b"".join(lines), name="trials")
+            disk.sync(file, "trials")
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
