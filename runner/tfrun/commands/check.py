@@ -57,7 +57,7 @@ def _read_data(settings: Settings, catalog: Catalog, *, is_chosen: bool) -> Tabl
         return read_data(settings, catalog)
     except DataError:
         component = catalog.get("dataset", settings.data.name, where="data.name")
-        if not is_chosen or component.module.startswith("tfrun."):
+        if not is_chosen or component.is_shipped:
             raise  # it is about a file
         from tfrun.load_engine import engine
 

@@ -73,6 +73,11 @@ class Component:
         """Returns an attribute that `protocols` lists as a literal, or its default. Raises KeyError for another one."""
         return self.attributes.get(attribute, literals(self.kind)[attribute])
 
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is tfrun's own, not a plugin's."""
+        return self.module.startswith("tfrun.")
+
     def load(self) -> Any:
         """Imports the module and returns the class or function.
 
@@ -80,8 +85,7 @@ class Component:
             ConfigError: importing the plugin failed, or registered nothing under this name, or a metric that says
                 something else of its direction than its source does.
         """
-        ours = self.module.startswith("tfrun.")
-        if not ours:
+        if not self.is_shipped:
             plugin_files.make_importable()
         try:
             importlib.import_module(self.module)
@@ -90,7 +94,7 @@ class Component:
                 f"{self._fault(error)}: sys.exit({error.code}) while importing plugin {self.module}"
             ) from error
         except Exception as error:
-            if ours:
+            if self.is_shipped:
                 raise
             reason = f"{type(error).__name__}: {error}"
             raise ConfigError(f"{self._fault(error)}: importing plugin {self.module} failed. {reason}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -72,6 +73,12 @@ def plugin_files() -> set[str]:
     """Returns the files of people's own modules that have registered something in this process."""
     files = (sys.modules[name].__file__ for name in modules() if not name.startswith("tfrun.") and name in sys.modules)
     return {file for file in files if file}
+
+
+def plugin_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Returns the lines of an error's traceback that are in `plugin_files`."""
+    files = plugin_files()
+    return [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
 
 
 def lookup(kind: str, name: str) -> Any:

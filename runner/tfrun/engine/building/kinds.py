@@ -61,7 +61,7 @@ def _describe(value: Any) -> str:
 def named(kind: str, settings: ComponentSettings, catalog: Catalog, *, where: str) -> Named:
     """Returns how messages name a component."""
     component = catalog.get(kind, settings.name, where=where)
-    return Named(where, settings.name, component.origin, is_shipped=component.module.startswith("tfrun."))
+    return Named(where, settings.name, component.origin, is_shipped=component.is_shipped)
 
 
 @dataclass(frozen=True)

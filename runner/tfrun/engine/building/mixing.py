@@ -69,7 +69,7 @@ def is_shipped(kind: str, settings: ComponentSettings, catalog: Catalog) -> bool
     """Returns whether a component is tfrun's own, and so are those of its kind that its parameters name."""
     names = [settings.name, *(value for value in tf.nest.flatten(settings.params) if isinstance(value, str))]
     components = [catalog.find(kind, name) for name in names]
-    return all(component is None or component.module.startswith("tfrun.") for component in components)
+    return all(component is None or component.is_shipped for component in components)
 
 
 def mixes_rows(function: Callable[..., Any], y: Any, y_pred: Any) -> bool:

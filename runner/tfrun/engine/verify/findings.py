@@ -6,7 +6,6 @@ import inspect
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,9 +77,8 @@ def describe(error: Exception) -> str:
     message = " ".join(str(error).split())[:MAX_MESSAGE]
     if isinstance(error, TfrunError):
         return message
-    files = registry.plugin_files()
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
-    return f"{type(error).__name__}: {message}{''.join(f', {frame.filename}:{frame.lineno}' for frame in frames[-1:])}"
+    where = "".join(f", {frame.filename}:{frame.lineno}" for frame in registry.plugin_frames(error)[-1:])
+    return f"{type(error).__name__}: {message}{where}"
 
 
 def compare(promise: str, actual: Any, *, expected: Any, tolerance: float = SAME) -> Finding:
