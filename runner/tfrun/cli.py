@@ -20,9 +20,10 @@ from tfrun.commands.command_line import CommandLine, Flags
 from tfrun.config import registry
 from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
-from tfrun.errors import STOP_SIGNALS, ConfigError, Interrupted, ResourceError, Stopped, TfrunError, near_miss
+from tfrun.errors import ConfigError, Interrupted, ResourceError, Stopped, TfrunError, near_miss
 from tfrun.files.masking import masked
 from tfrun.folders import returning_to_folder
+from tfrun.stop_signals import STOP_SIGNALS
 from tfrun.streams import complain, is_refused_output, open_closed_streams
 
 # Each is a file in `tfrun.commands`.
@@ -109,8 +110,7 @@ def _print_bug(error: Exception) -> None:
 
     HYDRA_FULL_ERROR=1 prints all of it, and the log of a run has it too.
     """
-    files = registry.plugin_files()
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    frames = registry.plugin_frames(error)
     if os.environ.get("HYDRA_FULL_ERROR") == "1" or not (frames or str(error).startswith(BY_AUTOGRAPH)):
         print(masked("".join(traceback.format_exception(error))), end="", file=sys.stderr)
         return

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -62,24 +61,6 @@ class SweepError(TfrunError):
     """A sweep ended with failed trials."""
 
     exit_code = 8
-
-
-# Each ends a run with its state saved: Ctrl-C, `kill`, and a terminal that is closed.
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def stop_signals() -> list[signal.Signals]:
-    """Returns the signals that stop this process: all of them, but for SIGHUP under `nohup`, which ignores it."""
-    return [
-        number
-        for number in STOP_SIGNALS
-        if number != signal.SIGHUP or signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    ]
-
-
-def is_repeated(number: int, received: Sequence[int]) -> bool:
-    """Returns whether a signal is the same event as one before: a terminal that is closed sends SIGHUP twice."""
-    return number == signal.SIGHUP and signal.SIGHUP in received
 
 
 class Stopped(KeyboardInterrupt):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tfrun.console import library_output_to, open_log
-from tfrun.errors import STOP_SIGNALS, stop_signals
+from tfrun.stop_signals import STOP_SIGNALS, stop_signals
 
 PR_SET_PDEATHSIG = 1  # of Linux' prctl
 

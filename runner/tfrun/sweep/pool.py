@@ -20,7 +20,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from tfrun.config.catalog import Catalog
-from tfrun.errors import Interrupted, is_repeated, stop_signals
+from tfrun.errors import Interrupted
+from tfrun.stop_signals import is_repeated, stop_signals
 from tfrun.sweep.board import Board
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger

@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 
 from tfrun.engine.recording.signals import end_at_once, stop_on_signals, stopping_on_signals
-from tfrun.errors import STOP_SIGNALS
 from tfrun.files.runs import RunFolder
+from tfrun.stop_signals import STOP_SIGNALS
 
 TWICE = """
 import os, signal, time

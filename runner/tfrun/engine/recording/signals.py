@@ -13,8 +13,9 @@ from functools import partial
 from rich.console import Console
 
 from tfrun.console import say
-from tfrun.errors import ResourceError, is_repeated, stop_signals
+from tfrun.errors import ResourceError
 from tfrun.files.runs import RunFolder, now
+from tfrun.stop_signals import is_repeated, stop_signals
 
 
 @contextlib.contextmanager
