@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,11 @@ def shown(path: Path) -> str:
     """Returns a path as a person would type it."""
     folder = typed(".")
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def shown_number(value: float | None, *, digits: int = 6) -> str:
+    """Returns a number as text, `UNDEFINED` if it isn't defined."""
+    return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 from rich.table import Table
 
-from tfrun.console import UNDEFINED, Terminal, say, short_names, shown
+from tfrun.console import UNDEFINED, Terminal, say, short_names, shown, shown_number
 from tfrun.reports.comparison import NOT_COMPARED, Comparison
 from tfrun.reports.importance import importances
 
@@ -39,10 +39,10 @@ def runs_table(comparison: Comparison) -> TextTable:
     for row in rows:
         line = [row.folder.path.name if has_one_parent else row.folder.run_id]
         line += [_text(row.config.get(key)) for key in comparison.keys]
-        line += [_number(comparison.value(row)), row.run["status"], _number(row.value(metric, other_take))]
-        line += [_number(row.run["metrics"].get(key)) for key in test_metrics]
+        line += [shown_number(comparison.value(row)), row.run["status"], shown_number(row.value(metric, other_take))]
+        line += [shown_number(row.run["metrics"].get(key)) for key in test_metrics]
         line += [str(row.run["best"].get("epoch", row.run["epoch"]))]
-        line += [_number(row.run["timing"].get("steps_per_second"))]
+        line += [shown_number(row.run["timing"].get("steps_per_second"))]
         lines.append(line)
     return TextTable(heads, lines)
 
@@ -64,12 +64,12 @@ def seeds_table(comparison: Comparison) -> TextTable | None:
 
 def _statistics(values: Sequence[float]) -> list[str]:
     """Returns the number of values, their mean, and their deviation and the mean's confidence if there are several."""
-    mean = _number(statistics.fmean(values))
+    mean = shown_number(statistics.fmean(values))
     if len(values) < 2:
         return [str(len(values)), mean, "", ""]
     deviation = statistics.stdev(values)
     confidence = _t_95(len(values) - 1) * deviation / math.sqrt(len(values))
-    return [str(len(values)), mean, _number(deviation), f"± {confidence:.3g}"]
+    return [str(len(values)), mean, shown_number(deviation), f"± {confidence:.3g}"]
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -121,7 +121,7 @@ def print_differences(comparison: Comparison) -> None:
     for take in ("best", "last"):
         for key in dict.fromkeys(key for row in rows for key in row.run["metrics"] if "/" in key):
             if take == "last" or not key.startswith("test/"):
-                table.add_row(f"{key} {take}", *(_number(row.value(key, take)) for row in rows))
+                table.add_row(f"{key} {take}", *(shown_number(row.value(key, take)) for row in rows))
     Terminal().print(table)
     _print_best(comparison)
 
@@ -169,10 +169,6 @@ def as_markdown(table: TextTable) -> str:
 def _text(value: Any) -> str:
     """Returns a config's value as YAML on one line."""
     return "" if value is None else yaml.safe_dump(value, default_flow_style=True, width=10**6).partition("\n")[0]
-
-
-def _number(value: float | None) -> str:
-    return UNDEFINED if value is None else f"{value:.6g}"
 
 
 def _t_95(degrees: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tfrun.console import UNDEFINED, Terminal, is_live, say, shown
+from tfrun.console import Terminal, is_live, say, shown, shown_number
 from tfrun.sweep.estimate import duration
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.messages import Progress
@@ -124,7 +123,7 @@ class Board:
             else:
                 bar = ProgressBar(progress.last_step, progress.step, width=16) if progress.last_step else None
                 value = progress.values.get(running.job.settings.checkpoint.monitor)
-                text = "" if value is None else f"{value:.5g}" if math.isfinite(value) else UNDEFINED
+                text = "" if value is None else shown_number(value, digits=5)
                 cells += [bar or f"step {progress.step:,}", text]
             table.add_row(*cells, f"{self._clock() - running.started:.0f} s")
         if len(self._running) > MAX_ROWS:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tfrun.console import UNDEFINED, Terminal, say, short_names, shown
+from tfrun.console import Terminal, say, short_names, shown, shown_number
 from tfrun.sweep.outcome import Outcome, best_of
 
 
@@ -61,6 +61,6 @@ def _table(title: str, outcomes: Sequence[Outcome], *, best: Outcome | None) -> 
         notes += ["best"] if outcome is best else []
         notes += [f"from #{outcome.source}"] if outcome.source else []
         notes += [f"repeats #{first}"] if first != number else []
-        value = UNDEFINED if outcome.value is None else f"{outcome.value:.5g}"
+        value = shown_number(outcome.value, digits=5)
         table.add_row(number, *(outcome.swept.get(key, "") for key in keys), value, ", ".join(notes))
     return table
