@@ -85,10 +85,7 @@ def csv(
         raise DataError(f"data.columns: no column of {path} is left to learn from except the target {target!r}.")
     as_text = {*(text_columns or []), *text_encodings, *(targets if task == "classification" else [])}
     num_rows, cells = file.read([*names, *([] if rows_only else targets)], as_text, numbers)
-    if num_rows < (1 if rows_only else MIN_ROWS):
-        rows = "a header but no rows" if num_rows == 0 else f"{num_rows} rows"
-        raise DataError(f"data.path: {path} has {rows}; at least {1 if rows_only else MIN_ROWS} are needed.")
-
+    _check_num_rows(path, num_rows, least=1 if rows_only else MIN_ROWS)
     inputs: dict[str, np.ndarray] = {}
     for name in names:
         column = cells.pop(name)  # popped, so that the cells and the array made of them aren't both kept
@@ -138,8 +135,7 @@ def _further_rows(
     classes = dict(zip(targets, trained.targets if targets else (), strict=True))
     labels = [name for name in targets if classes[name] is not None]
     num_rows, cells = file.read([*names, *targets], {*trained.texts, *labels}, numbers)
-    if num_rows == 0:
-        raise DataError(f"data.path: {file.path} has a header but no rows; at least 1 is needed.")
+    _check_num_rows(file.path, num_rows, least=1)
     columns: dict[str, np.ndarray] = {}
     for name in [*names, *targets]:
         column = cells.pop(name)
@@ -158,6 +154,13 @@ def _further_rows(
     main, *others = [Target(columns[name], "classification" if name in labels else "regression") for name in targets]
     others_by_name = dict(zip(targets[1:], others, strict=True))
     return table(target=main.values, target_name=targets[0], task=main.task, others=others_by_name)
+
+
+def _check_num_rows(path: str, num_rows: int, *, least: int) -> None:
+    """Raises DataError if a file has too few rows."""
+    if num_rows < least:
+        rows = "a header but no rows" if num_rows == 0 else f"{num_rows} rows"
+        raise DataError(f"data.path: {path} has {rows}; at least {least} {'is' if least == 1 else 'are'} needed.")
 
 
 def _check_further_targets(file: CsvFile, targets: Sequence[str], trained: TrainedColumns) -> None:

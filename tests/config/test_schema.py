@@ -83,6 +83,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "limit_rows": None,
             "sample_weight": None,
             "missing_target": "error",
+            "keep_samples": True,
             "text": {},
         },
         "model": {"name": "net"},

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from hydra.types import RunMode
 
-from tfrun.commands.command_line import CommandLine, pop_word
+from tfrun.commands.command_line import CommandLine, pop_flag
 from tfrun.commands.inputs import compose, first_folder_of_sweep
 from tfrun.config.sources import Sources
 from tfrun.errors import CheckpointError, ConfigError
@@ -21,9 +21,7 @@ def run(command_line: CommandLine, folder: RunFolder) -> int:
 
     Its config is the one that it began with; what may change is how its jobs run, and whether failed ones are retried.
     """
-    retry, command_line = pop_word(command_line, "retry")
-    if any(value not in ("true", "false") for value in retry):
-        raise ConfigError(f"retry: must be true or false. Received: {retry[-1]!r}")
+    retry, command_line = pop_flag(command_line, "retry")
     for word in command_line.settings:
         if not word.startswith(("hydra.launcher.", "hydra.sweeper.n_trials=", "hydra.sweeper.storage=")):
             raise ConfigError(
@@ -42,7 +40,7 @@ def run(command_line: CommandLine, folder: RunFolder) -> int:
     _check_masked(words, folder)
     original = CommandLine(words, command_line.flags, Sources(**header["sources"]))
     configs, composed = compose(original, RunMode.MULTIRUN)
-    return multirun.resume(configs, composed, folder=folder, retry=retry[-1:] == ["true"])
+    return multirun.resume(configs, composed, folder=folder, retry=retry)
 
 
 def _check_masked(words: Sequence[str], folder: RunFolder) -> None:

@@ -300,7 +300,7 @@ def fit_column(
         rows: the numbers of the training rows.
         source: where the rows come from, for messages.
         encoding: how texts become ids; None gives each text its own.
-        exact: False to go on as a run of an earlier version, see `NumberColumn`.
+        exact: False for a run of an earlier version, see `NumberColumn`.
 
     Raises:
         DataError: the training rows have no value.

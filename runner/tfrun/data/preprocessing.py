@@ -83,7 +83,7 @@ class Preprocessing:
         return [column.name for column in self.columns if column.is_text]
 
     def trained_columns(self, weight: str | None) -> TrainedColumns:
-        """Returns what a data set is told of further rows; `weight` is the config's data.sample_weight."""
+        """Returns what a data set gets to read further rows; `weight` is the config's data.sample_weight."""
         return TrainedColumns(
             numbers=tuple(column.name for column in self.numbers),
             texts=tuple(self.text_names),
@@ -137,6 +137,11 @@ class Preprocessing:
         fields["others"] = {name: _without_exact(asdict(target)) for name, target in self.others.items()}
         fields[EXACT_KEY] = main.exact
         return strict_json.dumps({key: fields[key] for key in JSON_KEYS}, indent=1) + "\n"
+
+    def to_fields(self) -> dict[str, Any]:
+        """Returns the content of `preprocessing.json`, parsed."""
+        fields: dict[str, Any] = json.loads(self.to_json())
+        return fields
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:
@@ -192,7 +197,7 @@ def fit(
         rows: the numbers of the training rows.
         scale_target: whether a number target is standardized.
         text: text column -> how its texts become ids; a column that isn't named gives each text its own.
-        exact: False to go on as a run of an earlier version, see `NumberColumn` and `TargetScale`.
+        exact: False for a run of an earlier version, see `NumberColumn` and `TargetScale`.
 
     Raises:
         DataError: a column without any value, no such text column, a target that can't be used.
@@ -213,17 +218,12 @@ def fit(
         )
         for name, target in table.targets.items()
     )
+    outputs = [_free(name, taken=[MAIN_OUTPUT], others=table.others) for name in table.others]
     return Preprocessing(
         columns=tuple(sorted(columns, key=lambda column: KINDS.index(type(column)))),
         targets={
             MAIN_OUTPUT: main,
-            **dict(
-                zip(
-                    (_free(name, taken=[MAIN_OUTPUT], others=table.others) for name in table.others),
-                    others,
-                    strict=True,
-                )
-            ),
+            **dict(zip(outputs, others, strict=True)),
         },
     )
 

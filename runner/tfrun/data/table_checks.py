@@ -71,9 +71,8 @@ def _check_column(table: Table, name: str, column: Any) -> None:
         raise DataError(f"{where}: must be numbers, or an object array of str. Received: {_described(column)}")
     elif math.prod(column.shape[1:]) == 0:
         raise DataError(f"{where}: its rows have no values. Received: {_described(column)}")
-    elif (
-        isinstance(column, np.ndarray) and column.ndim == 1 and np.isinf(column).any()
-    ):  # arrays are checked when all of their rows are read
+    elif isinstance(column, np.ndarray) and column.ndim == 1 and np.isinf(column).any():
+        # arrays of several values are checked when all of their rows are read
         row = int(np.argmax(np.isinf(column)))
         raise DataError(f"{table.find(row)[0]}, column {name!r}: not finite. Received: {column[row]}")
 

@@ -9,7 +9,6 @@ write run.json and print the summary
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import signal
 import time
@@ -250,7 +249,7 @@ class _Training:
         changes = changed_since(saved["config"], self._settings) if "config" in saved else {}
         if changes:
             raise CheckpointError(f"{belongs} config: {describe(changes)}")
-        fields = json.loads(pieces.examples.preprocessing.to_json())
+        fields = pieces.examples.preprocessing.to_fields()
         if paths := digests.changed(saved.get("preprocessing", {}), fields):
             raise CheckpointError(f"{belongs} preprocessing. What differs: {', '.join(paths)}")
 

@@ -128,9 +128,8 @@ def _portable(
         for name, target in preprocessing.targets.items()
     }
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "When providing `inputs` as a dict, all keys"
-        )  # not all may be tensors' names
+        # not every column's name may be a tensor's
+        warnings.filterwarnings("ignore", "When providing `inputs` as a dict, all keys")
         return keras.Model(rows, y if len(y) > 1 else main_output(y), name="portable")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
-from tfrun.console import UNDEFINED, Terminal, say, shown
+from tfrun.console import Terminal, say, shown, shown_number
 from tfrun.data.examples import Examples, prepare, prepare_evaluation, split, with_any_targets
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
@@ -73,7 +72,7 @@ def evaluate(
         say(console, f"warning: {line}")
     values = program.evaluate(rows)
     for name, value in values.items():
-        say(console, f"test/{name:15s} {f'{value:.6g}' if math.isfinite(value) else UNDEFINED}")
+        say(console, f"test/{name:15s} {shown_number(value)}")
     UndefinedValues(pieces, console).report({f"test/{name}": value for name, value in values.items()})
 
 

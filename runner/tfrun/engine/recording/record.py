@@ -6,7 +6,6 @@ The background thread writes all of it, in the order of the run; the training th
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import threading
 from collections import Counter
@@ -71,11 +70,10 @@ class Record(Observer):
         self._earlier_timing = run["timing"]
         self._state = pieces.state(program)
         self._slots = self._state.describe()
-        preprocessing = json.loads(pieces.examples.preprocessing.to_json())
         self._origin = {
             "fingerprint": pieces.examples.fingerprint,
             "config": config,
-            "preprocessing": digests.digests(preprocessing),
+            "preprocessing": digests.digests(pieces.examples.preprocessing.to_fields()),
         }
         self._group_names = [group.name for group in pieces.parts.step.active]
         self._rollbacks: Counter[int] = Counter()  # by the step of the checkpoint

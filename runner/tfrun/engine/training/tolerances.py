@@ -79,7 +79,7 @@ class Skips:
         return self._consecutive < self._max_consecutive
 
     def is_diverged(self, num_steps: int) -> bool:
-        """Returns whether a run of so many steps has skipped most of them."""
+        """Returns whether a run has skipped most of its `num_steps` steps."""
         return 2 * self.total > num_steps
 
     def update(self, finite: tf.Tensor, taken: tf.Tensor) -> None:
