@@ -248,55 +248,64 @@ def checked_algorithm(
         component: for messages.
         targets: those that it learns, by the model's output; not used if it has targets of its own.
     """
+    checked = _CheckedAlgorithm(algorithm, component, targets)
+    return replace(
+        algorithm,
+        forward=checked.forward,
+        evaluate=None if algorithm.evaluate is None else checked.evaluate,
+        gradients=None if algorithm.gradients is None else checked.gradients,
+    )
 
-    def check_predictions(y: Any, y_pred: Any) -> None:
-        if algorithm.own_targets:
+
+@dataclass(frozen=True)
+class _CheckedAlgorithm:
+    """The methods of an algorithm, each of which checks what the algorithm's own one returns."""
+
+    algorithm: AlgorithmOffer
+    component: Named
+    targets: Mapping[str, FittedTarget]
+
+    def forward(self, model: Any, loss: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        returned = self.algorithm.forward(model, loss, x, y)
+        total, y_pred = _unpack(returned, ("total", "y_pred"), component=self.component, method="forward")
+        expected = "from forward a scalar to minimize, or one for each optimizer group"
+        for value in total.values() if isinstance(total, dict) else [total]:
+            to_scalar(value, self.component, expected=expected)
+        self._check_predictions(y, y_pred)
+        return total, y_pred
+
+    def evaluate(self, model: Any, loss: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        assert self.algorithm.evaluate is not None
+        returned = self.algorithm.evaluate(model, loss, x, y)
+        losses, y_pred = _unpack(returned, ("losses", "y_pred"), component=self.component, method="evaluate")
+        expected = "from evaluate a loss for each example, (B,)"
+        shape = to_tensor(losses, self.component, expected=expected).shape
+        if not shape.is_compatible_with((main_output(y).shape[0],)):
+            raise self.component.refuse(f"must return {expected}", f"the shape {tuple(shape)}")
+        self._check_predictions(y, y_pred)
+        return losses, y_pred
+
+    def gradients(self, differentiate: Any, variables: Sequence[Any]) -> tuple[Any, Any, Any]:
+        assert self.algorithm.gradients is not None
+        returned = self.algorithm.gradients(differentiate, variables)
+        names = ("loss", "y_pred", "gradients")
+        loss, y_pred, by_variable = _unpack(returned, names, component=self.component, method="gradients")
+        to_scalar(loss, self.component, expected="from gradients a scalar loss")
+        if not isinstance(by_variable, list | tuple) or len(by_variable) != len(variables):
+            rule = f"must return from gradients a list of {len(variables)}, one for each trained variable"
+            raise self.component.refuse(rule, by_variable)
+        return loss, y_pred, list(by_variable)
+
+    def _check_predictions(self, y: Any, y_pred: Any) -> None:
+        if self.algorithm.own_targets:
             return
         num_rows = main_output(y).shape[0]
         for name, output in y_pred.items() if isinstance(y_pred, dict) else [("y_pred", y_pred)]:
-            tensor = to_tensor(output, component, expected="y_pred, a prediction for each example")
-            needed = (num_rows, of_output(dict(targets), name).num_outputs)
+            tensor = to_tensor(output, self.component, expected="y_pred, a prediction for each example")
+            needed = (num_rows, of_output(dict(self.targets), name).num_outputs)
             if not tensor.shape.is_compatible_with(needed):
                 rule = f"must return predictions of the shape (batch, {needed[1]})"
-                raise component.refuse(rule, f"{tuple(tensor.shape)} for a batch of {num_rows}")
-
-    def forward(model: Any, loss: Any, x: Any, y: Any) -> tuple[Any, Any]:
-        returned = algorithm.forward(model, loss, x, y)
-        total, y_pred = _unpack(returned, ("total", "y_pred"), component=component, method="forward")
-        expected = "from forward a scalar to minimize, or one for each optimizer group"
-        for value in total.values() if isinstance(total, dict) else [total]:
-            to_scalar(value, component, expected=expected)
-        check_predictions(y, y_pred)
-        return total, y_pred
-
-    def evaluate(model: Any, loss: Any, x: Any, y: Any) -> tuple[Any, Any]:
-        assert algorithm.evaluate is not None
-        returned = algorithm.evaluate(model, loss, x, y)
-        losses, y_pred = _unpack(returned, ("losses", "y_pred"), component=component, method="evaluate")
-        expected = "from evaluate a loss for each example, (B,)"
-        shape = to_tensor(losses, component, expected=expected).shape
-        if not shape.is_compatible_with((main_output(y).shape[0],)):
-            raise component.refuse(f"must return {expected}", f"the shape {tuple(shape)}")
-        check_predictions(y, y_pred)
-        return losses, y_pred
-
-    def gradients(differentiate: Any, variables: Sequence[Any]) -> tuple[Any, Any, Any]:
-        assert algorithm.gradients is not None
-        returned = algorithm.gradients(differentiate, variables)
-        names = ("loss", "y_pred", "gradients")
-        loss, y_pred, by_variable = _unpack(returned, names, component=component, method="gradients")
-        to_scalar(loss, component, expected="from gradients a scalar loss")
-        if not isinstance(by_variable, list | tuple) or len(by_variable) != len(variables):
-            rule = f"must return from gradients a list of {len(variables)}, one for each trained variable"
-            raise component.refuse(rule, by_variable)
-        return loss, y_pred, list(by_variable)
-
-    return replace(
-        algorithm,
-        forward=forward,
-        evaluate=None if algorithm.evaluate is None else evaluate,
-        gradients=None if algorithm.gradients is None else gradients,
-    )
+                raise self.component.refuse(rule, f"{tuple(tensor.shape)} for a batch of {num_rows}")
 
 
 def _unpack(returned: Any, names: Sequence[str], *, component: Named, method: str) -> Sequence[Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -120,17 +121,7 @@ def check_algorithm(step: Step, batch: Any) -> Iterator[Finding]:
     others = [*step.model.non_trainable_variables, *step.algorithm.variables]
     x, y, _ = tf.nest.map_structure(tf.convert_to_tensor, batch)
     has_gradient: list[bool] = []
-
-    def forward(loss: Any) -> dict[str, tf.Tensor]:
-        """Returns the scalars to minimize; while it is traced, notes which weights get a gradient."""
-        with tf.GradientTape(persistent=True) as tape:
-            total, _ = step.algorithm.forward(step.model, loss, x, y)
-        totals = total if isinstance(total, dict) else {"": total}
-        for name, value in totals.items():
-            variables = _group_variables(step, name) if name else trained
-            gradients = tape.gradient(value, [variable.value for variable in variables])
-            has_gradient.extend(gradient is not None for gradient in gradients)
-        return totals
+    forward = partial(_forward, step, x=x, y=y, has_gradient=has_gradient)
 
     trained_before = [variable.numpy() for variable in trained]
     others_before = [variable.numpy() for variable in others]
@@ -162,6 +153,24 @@ def check_algorithm(step: Step, batch: Any) -> Iterator[Finding]:
         yield Finding("forward minimizes the loss of the config: twice the loss is another total", is_used)
     restore()
     yield _check_step(step, batch, by_group="" not in totals)
+    yield from _check_evaluate(step, x, y)
+
+
+def _forward(step: Step, loss: Any, *, x: Any, y: Any, has_gradient: list[bool]) -> dict[str, tf.Tensor]:
+    """Returns the scalars to minimize; while it is traced, adds to `has_gradient` which weights get one."""
+    with tf.GradientTape(persistent=True) as tape:
+        total, _ = step.algorithm.forward(step.model, loss, x, y)
+    totals = total if isinstance(total, dict) else {"": total}
+    trained = [variable for group in step.active for variable in group.variables]
+    for name, value in totals.items():
+        variables = _group_variables(step, name) if name else trained
+        gradients = tape.gradient(value, [variable.value for variable in variables])
+        has_gradient.extend(gradient is not None for gradient in gradients)
+    return totals
+
+
+def _check_evaluate(step: Step, x: Any, y: Any) -> Iterator[Finding]:
+    """Checks an algorithm's evaluation of a few examples."""
     evaluate = tf.function(lambda: step.evaluate(step.loss, x, y)[0], autograph=False)
     losses = evaluate()
     yield Finding("evaluate returns a loss for each example", losses.shape == (len(y),), f"{tuple(losses.shape)}")

@@ -122,12 +122,6 @@ def check_metric(make: Make) -> Iterator[Finding]:
             return keras.metrics.MeanMetricWrapper(convertible(metric))
         return metric
 
-    def result(*batches: tuple[Any, ...]) -> float:
-        metric = new_metric()
-        for y, y_pred, weights in batches:
-            metric.update_state(y, y_pred, sample_weight=weights)
-        return float(metric.result())
-
     given = make()
     is_function = not isinstance(given, keras.metrics.Metric)
     call = given if is_function else lambda y, y_pred: new_metric().update_state(y, y_pred)
@@ -142,26 +136,40 @@ def check_metric(make: Make) -> Iterator[Finding]:
         yield Finding("result is a finite number", is_number, f"{value!s}")
         if not is_number:
             return
-        whole = result((y, y_pred, None))
-        batches = [(y[start:end], y_pred[start:end], None) for start, end in ((0, 1), (1, 4), (4, ROWS))]
-        yield compare("the result doesn't depend on how the rows are batched", result(*batches), expected=whole)
-        with_ones = result((y, y_pred, tf.ones([ROWS])))
-        yield compare("sample weights of 1 change nothing", with_ones, expected=whole)
-        weighted = result((y, y_pred, tf.constant([2.0, 0.0] + [1.0] * (ROWS - 2))))
-        rows = [0, 0, *range(2, ROWS)]
-        repeated = result((tf.gather(y, rows), tf.gather(y_pred, rows), None))
-        yield compare("a sample weight of 2 counts a row twice, 0 leaves it out", weighted, expected=repeated)
-        metric = new_metric()
-        metric.update_state(y[:4], y_pred[:4])
-        metric.reset_state()
-        metric.update_state(y, y_pred)
-        yield compare("reset_state() forgets all rows", metric.result(), expected=whole)
-        metric = new_metric()
-        tf.function(convertible(metric.update_state), jit_compile=True, autograph=False)(y, y_pred)
-        promise = "compiled by XLA, it returns the same as in Python"
-        yield compare(promise, metric.result(), expected=whole, tolerance=CLOSE)
+        yield from _check_metric_values(new_metric, y, y_pred=y_pred)
     if not is_function:
         yield from check_config(make())
+
+
+def _check_metric_values(
+    new_metric: Callable[[], keras.metrics.Metric], y: tf.Tensor, *, y_pred: tf.Tensor
+) -> Iterator[Finding]:
+    """Checks what a metric makes of rows, their weights and their batches."""
+
+    def result(*batches: tuple[Any, ...]) -> float:
+        metric = new_metric()
+        for y, y_pred, weights in batches:
+            metric.update_state(y, y_pred, sample_weight=weights)
+        return float(metric.result())
+
+    whole = result((y, y_pred, None))
+    batches = [(y[start:end], y_pred[start:end], None) for start, end in ((0, 1), (1, 4), (4, ROWS))]
+    yield compare("the result doesn't depend on how the rows are batched", result(*batches), expected=whole)
+    with_ones = result((y, y_pred, tf.ones([ROWS])))
+    yield compare("sample weights of 1 change nothing", with_ones, expected=whole)
+    weighted = result((y, y_pred, tf.constant([2.0, 0.0] + [1.0] * (ROWS - 2))))
+    rows = [0, 0, *range(2, ROWS)]
+    repeated = result((tf.gather(y, rows), tf.gather(y_pred, rows), None))
+    yield compare("a sample weight of 2 counts a row twice, 0 leaves it out", weighted, expected=repeated)
+    metric = new_metric()
+    metric.update_state(y[:4], y_pred[:4])
+    metric.reset_state()
+    metric.update_state(y, y_pred)
+    yield compare("reset_state() forgets all rows", metric.result(), expected=whole)
+    metric = new_metric()
+    tf.function(convertible(metric.update_state), jit_compile=True, autograph=False)(y, y_pred)
+    promise = "compiled by XLA, it returns the same as in Python"
+    yield compare(promise, metric.result(), expected=whole, tolerance=CLOSE)
 
 
 def _accepted(call: Callable[..., Any], task: str) -> list[tuple[tf.Tensor, tf.Tensor]]:
