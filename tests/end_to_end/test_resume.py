@@ -1,7 +1,8 @@
-"""Runs that are killed, damaged or changed, and gone on with: the real command in processes of its own."""
+"""Runs that are killed, damaged or changed, and then resumed. What is killed is the real command in its own process."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -134,8 +135,8 @@ def completed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("completed")
     write_csv(root / "rows.csv", 200)
     args = [*DATA, "trainer.max_epochs=3", "checkpoint.every_epochs=1", "data.batch_size=16"]
-    done = subprocess.run([SCRIPT, *args], cwd=root, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    with contextlib.chdir(root):
+        assert cli.main(args) == 0
     return root
 
 
@@ -143,6 +144,18 @@ def completed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(completed: Path, tmp_path: Path) -> Path:
     shutil.copytree(completed, tmp_path, dirs_exist_ok=True)
     return one_run(tmp_path)
+
+
+@pytest.fixture
+def resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Tfrun:
+    """Runs `tfrun resume` in this process, which has TensorFlow already, and in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_command(*words: str) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        return subprocess.CompletedProcess(words, cli.main(["resume", *words]), *capsys.readouterr())
+
+    return run_command
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -153,9 +166,9 @@ def contents(run: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_completed_run_has_nothing_left_to_do(tfrun: Tfrun, run: Path) -> None:
+def test_a_completed_run_has_nothing_left_to_do(resume: Tfrun, run: Path) -> None:
     before = contents(run)
-    done = tfrun("resume", str(run))
+    done = resume(str(run))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"outputs/default/{run.name} is completed already, at step 30\n"
     assert contents(run) == before
@@ -169,34 +182,34 @@ def test_a_completed_run_has_nothing_left_to_do(tfrun: Tfrun, run: Path) -> None
         ("data.batch_size=8", "data.batch_size: 16 -> 8"),
     ],
 )
-def test_what_would_not_fit_the_state_is_refused(tfrun: Tfrun, run: Path, override: str, told: str) -> None:
+def test_what_would_not_fit_the_state_is_refused(resume: Tfrun, run: Path, override: str, told: str) -> None:
     before = contents(run)
-    done = tfrun("resume", str(run), override, "trainer.max_epochs=9")
+    done = resume(str(run), override, "trainer.max_epochs=9")
     assert done.returncode == 6
     assert told in done.stderr and "trainer.max_epochs: " not in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert contents(run) == before
 
 
-def test_changed_data_is_refused(tfrun: Tfrun, run: Path, tmp_path: Path) -> None:
+def test_changed_data_is_refused(resume: Tfrun, run: Path, tmp_path: Path) -> None:
     then = read_run(run)["data"]["fingerprint"]
     rows = (tmp_path / "rows.csv").read_text().splitlines()
     rows[100] = rows[101]
     (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n")
     before = contents(run)
-    done = tfrun("resume", str(run), "trainer.max_epochs=5")
+    done = resume(str(run), "trainer.max_epochs=5")
     assert done.returncode == 6
     message = "tfrun: error: rows.csv: its contents have changed since the run was trained on it. Fingerprint then: "
     assert done.stderr.startswith(f"{message}{then}, now: ") and len(done.stderr.splitlines()) == 1
     assert contents(run) == before
 
 
-def test_a_longer_run_goes_on_from_the_newest_whole_checkpoint(tfrun: Tfrun, run: Path) -> None:
+def test_a_longer_run_goes_on_from_the_newest_whole_checkpoint(resume: Tfrun, run: Path) -> None:
     assert epochs(run) == [(1, 10), (2, 20), (3, 30), (3, 30)]  # three epochs and the test
     first_lines = (run / "metrics.jsonl").read_bytes().splitlines()[:3]
     damaged = run / "checkpoints" / "step-000000030" / "state.npz"
     os.truncate(damaged, damaged.stat().st_size // 2)
-    done = tfrun("resume", str(run), "trainer.max_epochs=5")
+    done = resume(str(run), "trainer.max_epochs=5")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == "passed over step-000000030: state.npz is damaged"
@@ -211,10 +224,10 @@ def test_a_longer_run_goes_on_from_the_newest_whole_checkpoint(tfrun: Tfrun, run
     assert "trainer.max_epochs=3" in told["overrides"]  # what it was started with
 
 
-def test_no_checkpoint_is_whole(tfrun: Tfrun, run: Path) -> None:
+def test_no_checkpoint_is_whole(resume: Tfrun, run: Path) -> None:
     for path in (run / "checkpoints").iterdir():
         (path / "manifest.json").write_text("{")
-    done = tfrun("resume", str(run), "trainer.max_epochs=5")
+    done = resume(str(run), "trainer.max_epochs=5")
     assert done.returncode == 6
     assert "no checkpoint is whole. step-000000030: " in done.stderr and "; step-000000020: " in done.stderr
 
