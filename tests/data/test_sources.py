@@ -11,6 +11,7 @@ import pytest
 
 from tfrun.config.settings import DataSettings, HashEncoding
 from tfrun.data.columns import NumberColumn
+from tfrun.data.labels import label
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table, Target
@@ -125,7 +126,7 @@ def test_columns_without_a_value_are_of_the_kind_they_were(homes: Callable[..., 
 def test_labels_are_the_run_s_classes(homes: Callable[..., Table], fitted: Preprocessing) -> None:
     for kinds in (np.ones(10), np.array(["1.0"] * 10, dtype=object)):
         target = read_again(homes, fitted, kinds=kinds).others["kind"]
-        assert (target.task, target.values.tolist()) == ("classification", ["1"] * 10)
+        assert (target.task, [label(value) for value in target.values]) == ("classification", ["1"] * 10)
 
 
 @pytest.mark.parametrize(

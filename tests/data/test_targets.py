@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrun.data.labels import label
 from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.errors import DataError
 
@@ -88,7 +89,12 @@ def test_too_few_and_too_many_classes_are_an_error() -> None:
 )
 def test_labels_are_spelt_as_the_classes(classes: list[str], given: list[Any], spelt: list[str]) -> None:
     labels = FittedTarget("classification", classes).spell(np.array(given, dtype=object))
-    assert labels.tolist() == spelt
+    assert [label(value) for value in labels.tolist()] == spelt
+
+
+@pytest.mark.parametrize("given", [np.arange(3), np.array([2.0, 0.0]), np.array(["0", "2"], dtype=object)])
+def test_labels_that_are_classes_stay_the_array_that_they_are(given: np.ndarray) -> None:
+    assert FittedTarget("classification", ["0", "1", "2"]).spell(given) is given  # for the rows' fingerprint
 
 
 def test_labels_of_an_earlier_version_were_numbers() -> None:

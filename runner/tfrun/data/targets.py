@@ -98,7 +98,8 @@ class FittedTarget:
     def spell(self, labels: np.ndarray) -> np.ndarray:
         """Returns labels, (N,) object of str, as the classes are spelt: 1.0 where the class is 1, and vice versa.
 
-        Programs that write tables turn whole numbers into such fractions. A label that is no class stays as it is.
+        Programs that write tables turn whole numbers into such fractions. A label that is no class stays as it is, and
+        so does an array in which nothing is to change: numbers stay numbers, as the rows' fingerprint was of these.
         """
         value_of = shortened if self.spelt_as_read else as_number
         by_value: dict[str, list[str]] = {}
@@ -109,6 +110,8 @@ class FittedTarget:
             text = label(given)
             same = by_value.get(value_of(text), [])
             spelt[given] = same[0] if len(same) == 1 and text not in self.classes else text
+        if all(text == label(given) for given, text in spelt.items()):
+            return labels
         return np.array([spelt[given] for given in labels.tolist()], dtype=object)
 
     @property
