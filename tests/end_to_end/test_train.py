@@ -19,7 +19,8 @@ import yaml
 Tfrun = Callable[..., subprocess.CompletedProcess[str]]
 SCRIPT = Path(sys.executable).with_name("tfrun")
 KEYS = """run_id, name, status, started, ended, argv, overrides, seed, epoch, step, metrics, best, higher_is_better,
-    schedule_end, offsets, timing, engine, groups, parameters, data, versions, git, error"""  # as DESIGN.md has them
+    schedule_end, offsets, timing, engine, groups, parameters, data, versions, git, error,
+    folder"""  # as docs/run-folder.md has them
 TIMES = """import_seconds, build_seconds, compile_seconds, train_seconds, eval_seconds, checkpoint_seconds,
     steps_per_second"""
 FILES = {
