@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def check_categories(path: str, name: str, text: TextColumn, *, num_rows: int, max_categories: int) -> None:
-    """Raises DataError if a text column has so many different values that they can hardly be categories."""
+    """Raises DataError if a text column has more different values than categories would have."""
     num_different = len(text.values)
     half = max(20, num_rows // 2)
     if num_different > min(max_categories, half):

@@ -14,7 +14,7 @@ DATES = re.compile(
     rf"|{DAY}[-. ]+{MONTH}[-., ]+{YEAR}|{MONTH}\.? {DAY},? {YEAR}|{MONTH}[- ]\d{{4}}){TIME}",
     re.IGNORECASE,
 )
-LEAST_SHARE = 0.9  # of a column's different values
+LEAST_SHARE = 0.9  # this share of a column's different values must be dates
 
 
 def are_dates(values: Sequence[str]) -> bool:

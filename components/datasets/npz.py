@@ -19,7 +19,7 @@ from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, ResourceError, near_miss
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-LABEL_CHARACTERS = 1000  # of the longest text that may be a class
+LABEL_CHARACTERS = 1000  # the length of the longest text that may be a class
 
 
 @register.dataset("npz")

@@ -87,7 +87,7 @@ def _check_changes(
 
 
 def _defaults(config: dict[str, Any], catalog: Catalog, *, settings: Settings) -> Callable[[str], bool]:
-    """Returns a function that says whether the value of a key in a config is the one it has if it isn't set."""
+    """Returns a function that says whether a key has its default in a config."""
 
     def is_default(path: str) -> bool:
         without = copy.deepcopy(config)

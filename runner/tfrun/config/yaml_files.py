@@ -105,4 +105,4 @@ def _check_expanded(text: str, file: Path) -> None:
                 where = f"{file}:{line}"
                 raise ConfigError(f"{where}: too large: its aliases stand for more than {MAX_NODES:,} nodes")
     except yaml.YAMLError:
-        return  # who loads the text reports it
+        return  # it is reported where the text is loaded

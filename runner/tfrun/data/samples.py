@@ -18,7 +18,7 @@ from tfrun.data.table import Table
 from tfrun.files import strict_json
 
 MAX_ROWS = 64
-MAX_BYTES = 2**22  # of all rows together: images may be large, and a sweep has many runs
+MAX_BYTES = 2**22  # for all rows together: images may be large, and a sweep has many runs
 
 
 @dataclass(frozen=True)

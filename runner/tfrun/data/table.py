@@ -30,7 +30,7 @@ class Table:
     """Rows as they were read: nothing imputed, scaled or encoded yet.
 
     A table is encoded once. Encoding releases its columns one after the other (see `release`), so that the raw rows
-    are not in memory beside the encoded ones; whoever needs raw rows later copies them before (`samples.py`).
+    are not in memory beside the encoded ones. Raw rows that are needed later are copied before (`samples.py`).
 
     Attributes:
         columns: each of N rows. A number column is (N,) float64 with nan for an empty cell; a text column is (N,)

@@ -39,7 +39,7 @@ METHODS_FOR_STRATEGIES = (
     "_var_key",
 )
 
-SEEDS_APART = 40_503_001  # of two neighbouring replicas, far beyond the seeds that people choose
+SEEDS_APART = 40_503_001  # between two neighbouring replicas: far beyond the seeds that people choose
 
 
 def keep_gradients_unsummed(optimizer: Any) -> None:

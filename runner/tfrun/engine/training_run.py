@@ -291,7 +291,7 @@ class _Training:
         if self._settings.data.keep_samples and examples.samples.may_be_kept:
             write_atomically(self._folder.samples_json, examples.samples.to_json())
         else:
-            self._folder.samples_json.unlink(missing_ok=True)  # of a run that is resumed
+            self._folder.samples_json.unlink(missing_ok=True)  # a run that is resumed may have one
 
     def _train(
         self, engine: Engine, record: Record, undefined: UndefinedValues

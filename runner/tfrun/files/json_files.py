@@ -45,7 +45,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-RUN_KEYS: Mapping[str, Check] = {  # of run.json, those that something reads; earlier versions have fewer
+RUN_KEYS: Mapping[str, Check] = {  # those keys of run.json that something reads; earlier versions have fewer
     "run_id": _is_text,
     "status": _is_text,
     "epoch": _is_whole_number,

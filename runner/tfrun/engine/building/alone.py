@@ -20,7 +20,7 @@ from tfrun.engine.training.loop import Block, BlockSizer
 from tfrun.engine.training.program import BlockResult, Program
 
 BLOCK_SECONDS = 0.15  # so that the display moves several times a second
-LARGE_BLOCK_SECONDS = 0.5  # of a large state, whose check after each block takes a few milliseconds
+LARGE_BLOCK_SECONDS = 0.5  # a large state takes a few milliseconds to check after each block
 LARGE_STATE_BYTES = 2**23
 FIRST_BLOCK_STEPS = 1
 VECTORIZED = "vectorized"  # the mode of runs that are trained together

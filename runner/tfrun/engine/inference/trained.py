@@ -51,7 +51,6 @@ def evaluate(
         DataError: the run's own data have changed.
     """
     saved = _saved(folder)
-
     advice = "To evaluate on other rows, all of them, name them: data.path=FILE"
     check = functools.partial(_check_fingerprint, saved=saved, source=table.source, advice=advice)
 

@@ -56,7 +56,7 @@ class EpochEnd:
         ]
         self._step = step
         self._step_count = step_count
-        self._weight = keras.metrics.Sum("weight")  # of the rows evaluated so far
+        self._weight = keras.metrics.Sum("weight")  # the total of the rows evaluated so far
 
     def start(self) -> None:
         """Forgets an earlier run: the model's weights count as the best ones, and all metrics are empty."""

@@ -28,7 +28,7 @@ DIRECTIONS = 8  # along which they are taken
 MAX_MESSAGE = 300  # characters of other people's error messages
 Make = Callable[..., Any]  # makes a component anew
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-ROWS = 8  # of the small inputs that contracts use
+ROWS = 8  # in the small inputs that contracts use
 FAR = 1e4  # at this distance from 0 formulas overflow that are right near it
 
 # Run in a new process, which has only the saved model and the modules of the registered components.

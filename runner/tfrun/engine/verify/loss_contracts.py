@@ -28,7 +28,7 @@ from tfrun.engine.verify.findings import (
 from tfrun.errors import ConfigError
 from tfrun.protocols import LossOffer, MetricOffer
 
-FIRST_ROWS = 4  # of ROWS, that the others are left out beside
+FIRST_ROWS = 4  # their values must stay the same when the other rows are left out
 
 
 def check_loss(make: Make) -> Iterator[Finding]:

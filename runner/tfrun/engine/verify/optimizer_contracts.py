@@ -21,10 +21,10 @@ FEW_STEPS = 3
 RATE = 0.0123  # no optimizer's default
 START = ((3.0, -2.0), (1.0, 0.5))  # the weights to begin with
 
-SCHEDULE_STEPS = 1000  # of a run of which every step is looked at
-LONG_SCHEDULE_STEPS = 1_000_000  # of a run of which SAMPLED_STEPS are
+SCHEDULE_STEPS = 1000  # the length of a run whose steps are all looked at
+LONG_SCHEDULE_STEPS = 1_000_000  # the length of a run of which SAMPLED_STEPS are looked at
 SAMPLED_STEPS = 2000
-COMPILED_STEPS = 50  # that are compared with those of XLA
+COMPILED_STEPS = 50  # these are compared with those of XLA
 
 
 class _Descent:
@@ -98,7 +98,7 @@ def _check_learning_rate(make: Make) -> Iterator[Finding]:
 
 
 def _check_state(make: Make) -> Finding:
-    """Checks that a new optimizer with the same variables goes on the same, as in a run that is resumed."""
+    """Checks that a new optimizer with the same variables takes the same step, as in a run that is resumed."""
     descent, resumed = _Descent(make()), _Descent(make())
     descent.after(FEW_STEPS)
     for variable, saved in zip(resumed.variables, descent.variables, strict=True):
