@@ -1,9 +1,22 @@
 from __future__ import annotations
 
+import shlex
+from typing import Any
+
 import pytest
 
 from tfrun import errors
-from tfrun.errors import Interrupted, LibraryChangedError, TfrunError, near_miss, private_imports, private_name, unknown
+from tfrun.config.overrides import parse
+from tfrun.errors import (
+    Interrupted,
+    LibraryChangedError,
+    TfrunError,
+    as_typed,
+    near_miss,
+    private_imports,
+    private_name,
+    unknown,
+)
 
 
 def test_each_kind_of_error_has_its_exit_code() -> None:
@@ -25,6 +38,47 @@ def test_details_are_for_run_json() -> None:
 )
 def test_the_near_miss(name: object, hint: str) -> None:
     assert near_miss(name, ["huber", "mse"]) == hint
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kind",
+        "sepal length (cm)",
+        "",
+        "007",
+        "-999",
+        "null",
+        "NaN",
+        ",",
+        ";",
+        ".",
+        "größe",
+        "a=b",
+        '"q"',
+        "o'k",
+        "a\\",
+        "?",
+    ],
+)
+def test_advice_can_be_typed_as_it_is(name: str) -> None:
+    (word,) = shlex.split(as_typed("data.exclude", [name, "b"]))
+    assert parse([word])[0].value() == [name, "b"]
+    (word,) = shlex.split(as_typed("data.separator", name))
+    assert str(parse([word])[0].value()) == name
+
+
+@pytest.mark.parametrize("name", ["kind", "sepal length (cm)", "a=b", "a: {b}", "007"])
+def test_advice_of_a_mapping_can_be_typed_as_it_is(name: str) -> None:
+    (word,) = shlex.split(as_typed("data.text", {name: "tokens"}))
+    value: Any = parse([word])[0].value()
+    assert {str(key): kind for key, kind in value.items()} == {name: "tokens"}
+
+
+def test_advice_is_quoted_only_where_need_be() -> None:
+    assert as_typed("data.exclude", ["id", "b-1"]) == "data.exclude=[id,b-1]"
+    assert as_typed("data.text", {"id": "tokens"}) == "'data.text={id: tokens}'"
+    assert as_typed("data.decimal", ",") == """'data.decimal=","'"""
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:

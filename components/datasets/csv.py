@@ -213,7 +213,7 @@ def _target(file: CsvFile, name: str, column: np.ndarray | TextColumn, task: str
     """
     values: np.ndarray | None = None
     if not isinstance(column, TextColumn):
-        values = file.check_numbers(name, column)
+        values = file.check_finite(name, column)
     elif task == "regression":
         values = file.all_numbers(name, column, numbers)
     elif task == "auto":

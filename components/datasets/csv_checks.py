@@ -9,7 +9,7 @@ import numpy as np
 from tfrun.components.datasets.checks import MISSING
 from tfrun.components.datasets.csv_file import TextColumn
 from tfrun.components.datasets.dates import are_dates
-from tfrun.errors import DataError
+from tfrun.errors import DataError, as_typed
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,8 @@ def check_categories(path: str, name: str, text: TextColumn, *, num_rows: int, m
         kind = "dates, or other texts" if are_dates(text.values) else "ids or free text"
         raise DataError(
             f"data.path: text column {name!r} of {path} has {num_different} different values in {num_rows} rows: "
-            f"{kind}? Leave it out with data.exclude=[{name}]{more}, or read its words: "
-            f"'data.text={{{name}: tokens}}'."
+            f"{kind}? Leave it out with {as_typed('data.exclude', [name])}{more}, or read its words: "
+            f"{as_typed('data.text', {name: 'tokens'})}."
         )
 
 
@@ -33,22 +33,22 @@ def warn_of_texts(path: str, name: str, text: TextColumn) -> None:
     if are_dates(text.values):
         log.warning(
             "column %r of %s: dates are read as categories: a date that the training rows don't have means nothing to "
-            "the model. Leave it out with data.exclude=[%s], or write numbers such as the month; "
-            "if it is right: data.text_columns=[%s]",
+            "the model. Leave it out with %s, or write numbers such as the month; "
+            "if it is right: %s",
             name,
             path,
-            name,
-            name,
+            as_typed("data.exclude", [name]),
+            as_typed("data.text_columns", [name]),
         )
     counts = dict(zip(text.values, text.counts().tolist(), strict=True))
-    spellings = [repr(spelling) for spelling in MISSING if spelling and spelling in counts]
+    spellings = [spelling for spelling in MISSING if spelling and spelling in counts]
     if spellings:
         log.warning(
-            "column %r of %s: %s is a category here. If it means that there is no value: data.missing=[%s]",
+            "column %r of %s: %s is a category here. If it means that there is no value: %s",
             name,
             path,
-            ", ".join(spellings),
-            ",".join(spellings),
+            ", ".join(map(repr, spellings)),
+            as_typed("data.missing", spellings),
         )
 
 
@@ -71,6 +71,8 @@ def check_classes(path: str, target: str, labels: np.ndarray) -> None:
 def warn_of_target(path: str, target: str, numbers: np.ndarray) -> None:
     """Warns of a target of numbers that may be classes, or always the same."""
     values = np.unique(numbers[~np.isnan(numbers)])
+    if len(values) == 0:
+        return  # no row has a target, which is an error for every data set
     if len(values) == 1:
         log.warning("data.target: %r of %s is always %g: there is nothing to learn", target, path, values[0])
     elif len(values) <= 20 and (values == np.round(values)).all():

@@ -18,7 +18,7 @@ from tfrun.components.datasets.checks import existing_file
 from tfrun.components.datasets.csv_lines import COMMENT, CsvLines, Header
 from tfrun.components.datasets.csv_numbers import SIGNS, NumberFormat
 from tfrun.data.arrays import give_back
-from tfrun.errors import DataError, near_miss
+from tfrun.errors import DataError, as_typed, near_miss
 
 BLOCK_BYTES = 2**20  # the size of the blocks that a file is read in
 
@@ -101,8 +101,9 @@ class CsvFile:
                 continue
             separators = [character for character in ",;\t|" if character in self.header[0]]
             if len(self.header) == 1 and separators and not self.header[0].startswith(COMMENT):
-                shown = "\\t" if separators[0] == "\t" else separators[0]
-                raise DataError(f"{where}: columns are separated by '{shown}': try data.separator='{shown}'")
+                shown = "tab" if separators[0] == "\t" else separators[0]
+                remedy = as_typed("data.separator", shown)
+                raise DataError(f"{where}: columns are separated by '{shown}': try {remedy}")
             known = ", ".join(self.header)
             hint = near_miss(name, self.header)
             if self.header[0].startswith(COMMENT):
@@ -241,7 +242,7 @@ class CsvFile:
             raise DataError(f"{where}, column {name!r}: {_two_ways(cell, numbers, may_be_grouped)}")
         num_wrong = int(counts[~is_number].sum())
         if np.count_nonzero(~is_number) == 1:
-            hint = f" If it means that there is no value: data.missing=[{cell!r}].{hint}"
+            hint = f" If it means that there is no value: {as_typed('data.missing', [cell])}.{hint}"
         raise DataError(
             f"{where}, column {name!r}: not a number. Received: {cell!r} "
             f"({num_wrong} such cells, {num_filled - num_wrong} numbers).{hint}"
@@ -251,7 +252,8 @@ class CsvFile:
         """Returns the numbers. Raises DataError if one of them is infinite or all are nan."""
         if np.isnan(numbers).all() and len(numbers):
             raise DataError(
-                f"data.path: column {name!r} of {self.path} is empty. Leave it out with data.exclude=[{name}]"
+                f"data.path: column {name!r} of {self.path} is empty. "
+                f"Leave it out with {as_typed('data.exclude', [name])}"
             )
         return self.check_finite(name, numbers)
 
@@ -290,10 +292,10 @@ def _two_ways(cell: str, numbers: NumberFormat, may_be_grouped: bool) -> str:
     if may_be_grouped or decimal == ",":
         parts.append(f"If the {sign} separates thousands, remove it from the column ({cell.replace(other, '')}).")
     if decimal not in cell and cell.count(other) == 1:
-        as_comma = f"write a comma ({cell.replace(other, ',')}), or data.decimal='.'"
+        as_comma = f"write a comma ({cell.replace(other, ',')}), or {as_typed('data.decimal', '.')}"
         parts.append(
             f"If it is the decimal sign, {as_comma}"
             if decimal == ","
-            else "If it is the decimal sign: data.decimal=','"
+            else f"If it is the decimal sign: {as_typed('data.decimal', ',')}"
         )
     return " ".join(parts)

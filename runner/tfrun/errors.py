@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+# words that mean the same quoted and unquoted, for a shell as for Hydra
+PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[A-Za-z_][A-Za-z0-9_.-]*", re.IGNORECASE)
 
 
 class TfrunError(Exception):
@@ -117,6 +122,22 @@ def near_miss(name: object, known: Iterable[str]) -> str:
     by_lower = {other.lower(): other for other in known}
     close = difflib.get_close_matches(str(name).lower(), list(by_lower), n=1, cutoff=0.6)
     return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
+
+
+def as_typed(key: str, value: str | list[str] | dict[str, str]) -> str:
+    """Returns the override `key=value` as it is typed in a shell, for messages that advise it: quoted where need be."""
+
+    def quoted(text: str) -> str:
+        escaped = re.sub(r'(\\*)("|$)', lambda end: end[1] * 2 + ("\\" + end[2] if end[2] else ""), text)
+        return text if PLAIN.fullmatch(text) else f'"{escaped}"'
+
+    if isinstance(value, dict):  # Hydra's grammar allows no quotes around the keys of a mapping
+        names = {name: re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", name) for name in value}
+        return shlex.quote(f"{key}={{{', '.join(f'{names[name]}: {text}' for name, text in value.items())}}}")
+    texts = value if isinstance(value, list) else [value]
+    written = ",".join(map(quoted, texts))
+    word = f"{key}=[{written}]" if isinstance(value, list) else f"{key}={written}"
+    return word if all(map(PLAIN.fullmatch, texts)) else shlex.quote(word)
 
 
 def unknown(where: str, what: str, *, name: object, known: Iterable[str]) -> ConfigError:

@@ -114,8 +114,8 @@ def test_the_task_is_guessed_from_the_target(write: Any, caplog: Any) -> None:
         ("y,y\n" + GOOD, r":1: two columns have the same name\. Received: 'y'"),
         ("a,y,\n" + GOOD, ":1: column 3 of the header has no name"),
         ("a,yy\n" + GOOD, r"data\.target: no such column .*Known: a, yy\. Did you mean 'yy'\?"),
-        ("a;y\n" + GOOD, r"try data\.separator=';'"),
-        ("a\ty\n" + GOOD, r"try data\.separator='\\t'"),
+        ("a;y\n" + GOOD, r"try 'data\.separator=\";\""),
+        ("a\ty\n" + GOOD, r"try data\.separator=tab"),
         ("a,y\n" + GOOD + "1,2,3\n", ":14: 3 cells where the header has 2"),
         ("a,y\n\n" + GOOD + "\n1\n", ":16: 1 cells where the header has 2"),
         ("a,y\n" + GOOD + "x,1\n", r":14, column 'a': not a number\. Received: 'x' \(1 such cells, 12 numbers\)"),
@@ -127,8 +127,10 @@ def test_the_task_is_guessed_from_the_target(write: Any, caplog: Any) -> None:
         ("a,y\n" + rows(lambda k: f",{k}"), "column 'a' .* is empty"),
         ("a,y\n" + rows(lambda k: f"id{k},{k}", 50), r"50 different values in 50 rows.*data\.exclude=\[a\]"),
         ("a,y\n" + rows(lambda k: f"{k},id{k}", 50), r"50 classes in 50 rows"),
+        ("a (b),y\n" + rows(lambda k: f"id{k},{k}", 50), r"Leave it out with 'data\.exclude=\[\"a \(b\)\"\]', or read"),
+        ("a,y\n" + rows(lambda k: f"{k},NA"), r":2, column 'y': the target is empty\. Received: 'NA' \(all rows\)\.$"),
         ("a,y\n" + rows(lambda k: f"{k},one"), "a single class"),
-        ("a,y\n" + rows(lambda k: f'"{k},5",1'), r":2, column 'a': numbers with a comma.*data\.decimal=','"),
+        ("a,y\n" + rows(lambda k: f'"{k},5",1'), r":2, column 'a': numbers with a comma.*data\.decimal=\",\""),
         ("a,y\n" + GOOD + '1,"2\n3,4\n', ":14: a quote is opened and never closed"),
         (b"a,y\n" + GOOD.encode() + b"\xe9,1\n", r":14: not UTF-8 text\. Received: byte 0xe9 at offset 86"),
         (("a,y\n" + GOOD).encode("utf-16"), ":1: not UTF-8 text"),
@@ -189,7 +191,7 @@ def test_faults_in_later_batches(write: Any, cells: Any, message: Any) -> None:
 @pytest.mark.usefixtures("small_blocks")
 def test_faults_of_the_target_in_later_batches(write: Any) -> None:
     path = write("a,y\n" + "".join(f"{k},{'' if k == 90 else k}\n" for k in range(100)))
-    with pytest.raises(DataError, match=r":92, column 'y': the target is empty\. Received: '' \(1 such rows\)"):
+    with pytest.raises(DataError, match=r":92, column 'y': the target is empty\. Received: '' \(1 such row\)"):
         read(path)
     path = write("a,y\n" + "".join(f"{k},{'x' if k == 90 else k}\n" for k in range(100)))
     with pytest.raises(DataError, match=r":92, column 'y': not a number\. Received: 'x' \(1 such cells, 99 numbers"):
@@ -449,15 +451,23 @@ def test_columns_that_are_left_out_need_no_name(write: Any) -> None:
 @pytest.mark.parametrize(
     ("decimal", "cells", "message"),
     [
-        (",", ["1.201"], r"Received: '1\.201'\. .*remove it .*\(1201\)\. .*a comma \(1,201\), or data\.decimal='\.'"),
+        (
+            ",",
+            ["1.201"],
+            r"Received: '1\.201'\. .*remove it .*\(1201\)\. .*a comma \(1,201\), or 'data\.decimal=\"\.\"",
+        ),
         (",", ["900,5", "1.201"], r":3, column 'a': numbers with a point\. Received: '1\.201'"),
         (",", ["1,5", "2.5"], r":3, column 'a': numbers with a point\. Received: '2\.5'"),
         (",", ["1.100,50"], r"remove it from the column \(1100,50\)\.$"),
-        (".", ["1,234"], r"separates thousands, remove it .*\(1234\)\. If it is the decimal sign: data\.decimal=','"),
-        (".", ["1,234", "12,5"], r"Received: '1,234'\. If it is the decimal sign: data\.decimal=','"),
+        (
+            ".",
+            ["1,234"],
+            r"separates thousands, remove it .*\(1234\)\. If it is the decimal sign: 'data\.decimal=\",\"",
+        ),
+        (".", ["1,234", "12,5"], r"Received: '1,234'\. If it is the decimal sign: 'data\.decimal=\",\""),
         (".", ["1,234,567", "1"], r":2, .*Received: '1,234,567'.*\(1234567\)\.$"),
         (".", ["1,234.5"], r"\(1234\.5\)\.$"),
-        (".", [".", "1", "2", "3"], r"not a number\. Received: '\.'.*no value: data\.missing=\['\.'\]"),
+        (".", [".", "1", "2", "3"], r"not a number\. Received: '\.'.*no value: 'data\.missing=\[\"\.\"\]"),
     ],
 )
 @pytest.mark.parametrize("is_target", [True, False])

@@ -118,9 +118,10 @@ def without_missing_targets(table: Table, action: str) -> Table:
         where, cell = table.find(row, name)
         value = table.targets[name].values[row] if cell is None else cell
         is_class = f" If {cell!r} is a class: data.missing=null." if cell and table.task == "classification" else ""
+        which = "all rows" if count == len(without) else f"{count} such {'row' if count == 1 else 'rows'}"
+        leave_out = "" if count == len(without) else " To leave them out: data.missing_target=drop."
         raise DataError(
-            f"{where}, column {name!r}: the target is empty. Received: {str(value)!r} ({count} such rows). "
-            f"To leave them out: data.missing_target=drop.{is_class}"
+            f"{where}, column {name!r}: the target is empty. Received: {str(value)!r} ({which}).{leave_out}{is_class}"
         )
     log.warning("%s: %d of %d rows have no target and are left out", table.source, count, len(without))
     return table.select(np.flatnonzero(~without))
