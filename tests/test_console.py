@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tfrun.cli import prefix_warnings
-from tfrun.console import Terminal, is_live, library_output_to, say, short_names, shown
+from tfrun.console import Results, Terminal, is_live, library_output_to, say, short_names, shown
 from tfrun.streams import complain
 
 
@@ -70,3 +71,18 @@ def test_a_terminal_that_cannot_be_written_falls_silent(monkeypatch: pytest.Monk
         monkeypatch.setattr("sys.stderr", full)
         say(Terminal(), "lost")
         complain("lost too")
+
+
+def test_a_result_that_cannot_be_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(OSError, match="No space left"):
+            say(Results(), "lost")
+
+
+def test_a_result_may_be_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        say(Results(), "read by nobody")

@@ -31,13 +31,21 @@ def is_live(stream: object = None) -> bool:
 class Terminal(Console):
     """Rich's console, which falls silent when it can't be written (`tfrun | head -1`), so that the run continues."""
 
+    is_result = False
+
     @property
     def file(self) -> IO[str]:
-        return cast(IO[str], Tolerant(super().file))
+        return cast(IO[str], Tolerant(super().file, is_result=self.is_result))
 
     @file.setter
     def file(self, new: IO[str]) -> None:
         Console.file.fset(self, new)  # type: ignore[attr-defined]
+
+
+class Results(Terminal):
+    """The terminal for a command whose result is what it prints: a full disk is an error, which OSError tells."""
+
+    is_result = True
 
 
 def say(console: Console, text: str) -> None:

@@ -40,10 +40,17 @@ def is_refused_output(error: Exception) -> bool:
 
 
 class Tolerant:
-    """A stream that falls silent when it can't be written: a full disk, a closed pipe, a terminal that is gone."""
+    """A stream that falls silent when it can't be written: a full disk, a closed pipe, a terminal that is gone.
 
-    def __init__(self, stream: IO[str]):
+    Args:
+        stream: what to write to.
+        is_result: whether the text is what the command is for; then only a closed pipe, whose reader has read enough,
+            is no error.
+    """
+
+    def __init__(self, stream: IO[str], *, is_result: bool = False):
         self._stream = stream
+        self._is_result = is_result
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -51,15 +58,20 @@ class Tolerant:
     def write(self, text: str) -> int:
         try:
             return self._stream.write(text)
-        except OSError:
-            silence(self._stream)
+        except OSError as error:
+            self._refused(error)
             return len(text)
 
     def flush(self) -> None:
         try:
             self._stream.flush()
-        except OSError:
-            silence(self._stream)
+        except OSError as error:
+            self._refused(error)
+
+    def _refused(self, error: OSError) -> None:
+        silence(self._stream)
+        if self._is_result and not isinstance(error, BrokenPipeError):
+            raise error
 
 
 def complain(text: str) -> None:

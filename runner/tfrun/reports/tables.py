@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 from rich.table import Table
 
-from tfrun.console import UNDEFINED, Terminal, say, short_names, shown, shown_number
+from tfrun.console import UNDEFINED, Results, Terminal, say, short_names, shown, shown_number
 from tfrun.reports.comparison import NOT_COMPARED, Comparison
 from tfrun.reports.importance import importances
 
@@ -74,7 +74,7 @@ def _statistics(values: Sequence[float]) -> list[str]:
 
 def print_comparison(comparison: Comparison) -> None:
     """Prints the tables, the importances and the best run's folder."""
-    console = Terminal()
+    console = Results()
     for title, table in (("", runs_table(comparison)), ("over seeds", seeds_table(comparison))):
         if table is not None:
             console.print(_fitting(console, comparison.keys, title=title, table=table))

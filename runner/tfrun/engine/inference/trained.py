@@ -10,7 +10,7 @@ import numpy as np
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
-from tfrun.console import Terminal, say, shown, shown_number
+from tfrun.console import Results, Terminal, say, shown, shown_number
 from tfrun.data.examples import Examples, prepare, prepare_evaluation, split, with_any_targets
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
@@ -64,7 +64,7 @@ def evaluate(
     rows = pieces.examples.splits["test"]
     if len(rows) == 0:
         raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
-    console = Terminal()
+    console = Results()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     say(console, f"{len(rows)} rows of {pieces.table.source}")
     for line in describe_unseen(unseen, rows, settings.data.text):
