@@ -46,7 +46,7 @@ def test_float16_needs_a_loss_scale(small: Any) -> None:
 
 def fake_catalog(model: Any) -> Catalog:
     """Returns a catalog of one model without parameters."""
-    component = SimpleNamespace(load=lambda: model, params=(), origin="mine.py:1", module="mine")
+    component = SimpleNamespace(load=lambda: model, params=(), origin="mine.py:1", is_shipped=False)
     return cast(Catalog, SimpleNamespace(get=lambda *_, **__: component))
 
 
