@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfrun import cli
+from tfrun.files.runs import EXPORTS
 
 FAR = 1_700_000_000
 # A metric of Keras' kind, and a function whose constant is a float32.
@@ -83,11 +85,16 @@ def test_a_metric_that_cannot_compute_in_float64_is_warned_of(
     assert out.count("can't compute in float64") == 1
 
 
-def test_an_export_takes_and_gives_all_digits(runs: dict[int, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["export", str(runs[FAR]), "format=saved_model"]) == 0
+@pytest.mark.parametrize("format", ["saved_model", "keras"])
+def test_an_export_takes_and_gives_all_digits(
+    format: str, runs: dict[int, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["export", str(runs[FAR]), f"format={format}"]) == 0
     assert "t: float64 (batch, 1), nan for empty" in capsys.readouterr().out
-    model = tf.saved_model.load(str(runs[FAR] / "export" / "saved_model"))
-    y = model.serve({"t": tf.constant(FAR + np.arange(3.0)[:, None], tf.float64)})
+    path = runs[FAR] / "export" / EXPORTS[format]
+    model = tf.saved_model.load(str(path)) if format == "saved_model" else keras.saving.load_model(path)
+    rows = {"t": tf.constant(FAR + np.arange(3.0)[:, None], tf.float64)}
+    y = model.serve(rows) if format == "saved_model" else model(rows)
     assert y.dtype == tf.float64
     first, second = np.diff(y[:, 0])  # one second, on a line; its slope is 0.5
     assert first == pytest.approx(second, rel=1e-4) and 0.4 < first < 0.7

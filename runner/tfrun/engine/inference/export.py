@@ -137,8 +137,9 @@ def _in_unit(y: Any, target: FittedTarget) -> Any:
     """Returns a Keras tensor of predictions or probabilities."""
     if target.task == "regression":
         dtype = "float64" if target.scale.needs_float64 else keras.config.floatx()
-        # arrays, since Keras makes a float32 of a Python number before it becomes a float64
-        scale, offset = (np.array(value, dtype) for value in (target.standard_deviation, target.mean))
+        # arrays, since Keras makes a float32 of a Python number before it becomes a float64. They have an axis: one
+        # without any is a Python number again once it has been saved and loaded
+        scale, offset = (np.array([value], dtype) for value in (target.standard_deviation, target.mean))
         return keras.layers.Rescaling(scale, offset, dtype=dtype)(y)
     if target.num_outputs > 1:
         return keras.layers.Softmax()(y)
