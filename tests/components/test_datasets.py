@@ -265,7 +265,7 @@ def test_npz_in_every_format(tmp_path: Any, kind: Any) -> None:
 
 
 def test_npz_written_piece_by_piece(tmp_path: Any) -> None:
-    """Writes the file as docs/config.md explains for data that don't fit into memory."""
+    """Writes the file as docs/data.md explains for data that don't fit into memory."""
     path, x = tmp_path / "a.npz", np.random.default_rng(0).integers(0, 256, (20, 4), dtype=np.uint8)
     with zipfile.ZipFile(path, "w") as archive:
         with archive.open("x.npy", "w", force_zip64=True) as file:
