@@ -24,6 +24,7 @@ import numpy as np
 
 from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import disk, strict_json
+from tfrun.files.digests import file_sha256
 from tfrun.files.failpoints import reach
 
 FORMAT = 1
@@ -91,7 +92,7 @@ def save(
                 "step": step,
                 "slots": slots,
                 "extra": dict(extra),
-                "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": _sha256(temporary / STATE)}},
+                "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": file_sha256(temporary / STATE)}},
             }
         )
         with disk.open_file(temporary / MANIFEST, "wb") as file:
@@ -185,7 +186,7 @@ def _read(path: Path, passed_over: list[str]) -> Checkpoint:
     if manifest["files"].keys() != {STATE}:
         raise ValueError(f"{MANIFEST} names other files than {STATE}")
     for name, file in manifest["files"].items():
-        if (path / name).stat().st_size != file["bytes"] or _sha256(path / name) != file["sha256"]:
+        if (path / name).stat().st_size != file["bytes"] or file_sha256(path / name) != file["sha256"]:
             raise ValueError(f"{name} is damaged")
     with np.load(path / STATE, allow_pickle=False) as archive:
         arrays = {slot: _typed(archive[slot], entry["dtype"]) for slot, entry in manifest["slots"].items()}
@@ -215,11 +216,6 @@ def _remove(path: Path) -> None:
     disk.rename(path, doomed, name="old_checkpoint")
     reach("old_checkpoint.removal")
     shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _manifest_sha256(manifest: Mapping[str, Any]) -> str:

@@ -1,9 +1,13 @@
-"""Digests of `preprocessing.json` by statistic and column, for the manifest of a checkpoint: they show what changed."""
+"""SHA-256 digests: of a file, and of `preprocessing.json` by statistic and column.
+
+Those of `preprocessing.json` are for the manifest of a checkpoint: they show what changed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tfrun.files import strict_json
@@ -37,6 +41,12 @@ def changed(saved: Mapping[str, Any], fields: Mapping[str, Any]) -> list[str]:
         elif old != new:
             paths.append(key)
     return paths
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's contents, in hexadecimal. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from tfrun.errors import ConfigError, ResourceError
 from tfrun.files import strict_json
+from tfrun.files.digests import file_sha256
 from tfrun.files.disk import write_atomically
 from tfrun.files.runs import EXPORTS
 
@@ -56,7 +57,7 @@ class Export:
             return
         if recorded is None or (recorded["run_id"] != self.run_id and not self.is_own_folder):  # it may be renamed
             raise ConfigError(f"out: {self.path} exists, and is no export of this run. {remedy}")
-        if self.path.is_symlink() or recorded["sha256"] != sha256(self.path):
+        if self.path.is_symlink() or recorded["sha256"] != _sha256(self.path):
             raise ConfigError(f"out: {self.path} has been changed since it was exported. {remedy}")
 
     @contextlib.contextmanager
@@ -74,7 +75,7 @@ class Export:
         try:
             temporary.mkdir(parents=True)
             yield temporary
-            recorded = {"run_id": self.run_id, "step": step, "sha256": sha256(written)}
+            recorded = {"run_id": self.run_id, "step": step, "sha256": _sha256(written)}
             if self.path.is_dir():
                 os.replace(self.path, temporary / "replaced")
             os.replace(written, self.path)
@@ -98,12 +99,11 @@ class Export:
         return recorded if is_record else {}
 
 
-def sha256(path: Path) -> str:
+def _sha256(path: Path) -> str:
     """Returns the SHA-256 of a file's contents, or of the names and contents of a folder's files."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
-            with open(file, "rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
+            digest.update(bytes.fromhex(file_sha256(file)))
     return digest.hexdigest()
