@@ -257,6 +257,13 @@ def test_all_json_is_written_without_nan(root: Path) -> None:
     assert {line.partition(":")[0] for line in found} == {"strict_json.py", "checkpoints.py"} and len(found) == 3
 
 
+def test_warnings_begin_alike(root: Path) -> None:
+    """With `warning: `, on both streams; only what ends a command has the name of the program before it."""
+    texts = {file: file.read_text() for file in [*files(root, PACKAGE), *files(root, "components")]}
+    assert [str(file) for file, text in texts.items() if re.search(r"tfrun: warn|[\"']Warning: ", text)] == []
+    assert sum("warning: " in text for text in texts.values()) > 5
+
+
 @pytest.mark.parametrize("wing", MIRRORED)
 def test_tests_mirror_the_modules(wing: str, root: Path) -> None:
     """`engine/training/loop.py` is tested in `tests/engine/training/test_loop.py`; no test file is of another name."""

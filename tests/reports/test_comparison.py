@@ -99,7 +99,7 @@ def test_the_catalog_tells_the_direction_of_earlier_runs(
 def test_a_mode_against_the_metric_is_warned_of(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     note(sweep, higher_is_better={"loss": False, "hits": True})
     compare([str(sweep)], "val/hits", mode="min")
-    assert capsys.readouterr().err == "tfrun: warning: mode=min, but a greater val/hits is better\n"
+    assert capsys.readouterr().err == "warning: mode=min, but a greater val/hits is better\n"
     compare([str(sweep)], "val/hits", mode="max")
     assert capsys.readouterr().err == ""
 
@@ -123,7 +123,7 @@ def test_a_folder_that_is_damaged_is_left_out(sweep: Path, capsys: pytest.Captur
     (bad / "config.yaml").write_bytes(b"a: \xff")
     assert [row.folder.path.name for row in compare([str(sweep)]).rows] == ["3", "2", "0", "1", "4"]
     out, err = capsys.readouterr()
-    assert (out, err.startswith(f"tfrun: warning: left out: {bad}/run.json: is damaged"), err.count("\n")) == (
+    assert (out, err.startswith(f"warning: left out: {bad}/run.json: is damaged"), err.count("\n")) == (
         "",
         True,
         1,

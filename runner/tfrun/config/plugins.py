@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from tfrun.errors import ConfigError, near_miss
+from tfrun.streams import complain
 
 ENTRY_POINT_GROUP = "tfrun.plugins"
 
@@ -57,10 +58,7 @@ def find_plugins(names: Sequence[str]) -> Plugins:
         name = entry.value.partition(":")[0].strip()
         location = _locate(name)
         if location is None:
-            print(
-                f"tfrun: warning: entry point {entry.name!r} of {ENTRY_POINT_GROUP}: no module {name!r}",
-                file=sys.stderr,
-            )
+            complain(f"warning: entry point {entry.name!r} of {ENTRY_POINT_GROUP}: no module {name!r}")
             continue
         modules.update((module.file, module) for module in _modules(name, location))
         if (location / "conf").is_dir():

@@ -35,7 +35,7 @@ from tfrun.engine.inference.final_test import evaluate_best
 from tfrun.engine.recording import progress
 from tfrun.engine.recording.messages import Messages, Report
 from tfrun.engine.recording.record import Record
-from tfrun.engine.recording.run_fields import changes, first_fields, record_error
+from tfrun.engine.recording.run_fields import changes, first_fields, log_end, record_error
 from tfrun.engine.recording.signals import stopping_on_signals
 from tfrun.engine.recording.tensorboard import summary_metrics
 from tfrun.engine.recording.undefined_values import UndefinedValues
@@ -144,7 +144,7 @@ def start(
                     yield from training.run(catalog, table)
             except Exception as error:
                 if options.resume and not training.has_begun:  # the run is as it was
-                    log.exception("the run can't be resumed")
+                    log_end(error, "it can't be resumed")
                 else:
                     record_error(error, folder, run=run, resume=options.resume)
                 raise

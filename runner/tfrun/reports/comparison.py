@@ -6,7 +6,6 @@ It needs the folders alone: their `config.yaml` and `run.json`.
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from tfrun.config.keys import flatten
 from tfrun.errors import CheckpointError, ConfigError, unknown
 from tfrun.files.runs import RunFolder
 from tfrun.files.strict_json import defined
+from tfrun.streams import complain
 
 NOT_COMPARED = ("output_root", "tags", "plugins")  # keys that don't change what is trained
 
@@ -109,7 +109,7 @@ def compare(
         raise unknown("mode", "mode", name=mode, known=["min", "max"])
     elif _mode_of(metric, rows[0]) not in (mode, None):
         better = "smaller" if mode == "max" else "greater"
-        print(f"tfrun: warning: mode={mode}, but a {better} {metric} is better", file=sys.stderr)
+        complain(f"warning: mode={mode}, but a {better} {metric} is better")
     if take not in ("best", "last"):
         raise unknown("take", "epoch", name=take, known=["best", "last"])
     sign = 1.0 if mode == "min" else -1.0
@@ -210,7 +210,7 @@ def _read(path: str) -> list[Row]:
     if not any("checkpoint.monitor" in row.config for row in rows):
         raise ConfigError(damaged[0] if damaged else f"compare: no run in {path} has a config that can be read")
     for text in damaged:
-        print(f"tfrun: warning: {text}", file=sys.stderr)
+        complain(f"warning: {text}")
     return sorted(rows, key=lambda row: "checkpoint.monitor" not in row.config)
 
 

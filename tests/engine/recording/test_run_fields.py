@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,18 @@ def test_changed_versions_and_devices_are_named() -> None:
         (ZeroDivisionError("a bug"), "failed", 1),
     ],
 )
-def test_an_error_is_recorded(error: Exception, status: str, exit_code: int, tmp_path: Path) -> None:
+def test_an_error_is_recorded(
+    error: Exception, status: str, exit_code: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = RunFolder(tmp_path)
     (folder.checkpoints / "step-000000001").mkdir(parents=True)
     run = RunJson.begin(folder, {"status": "running", "engine": {"mode": "eager"}, "error": None})
-    record_error(error, folder, run=run, resume=False)
+    with caplog.at_level(logging.INFO, "tfrun"):
+        record_error(error, folder, run=run, resume=False)
+    (line,) = caplog.records
+    is_signal = isinstance(error, Interrupted)
+    assert (line.levelname, line.exc_info is None) == (("INFO", True) if is_signal else ("ERROR", False))
+    assert line.getMessage() == f"the run ended: {status}" + (": stopped by SIGTERM" if is_signal else "")
     recorded = folder.read_run()
     assert recorded["status"] == status and recorded["ended"] is not None
     assert recorded["error"]["exit_code"] == exit_code

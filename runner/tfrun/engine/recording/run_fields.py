@@ -102,4 +102,12 @@ def record_error(error: Exception, folder: RunFolder, *, run: RunJson, resume: b
     run.update(status=status, ended=now(), error=fields | details)
     with contextlib.suppress(ResourceError):  # the disk itself may be the cause
         run.write()
-    log.exception("the run ended: %s", status)
+    log_end(error, status)
+
+
+def log_end(error: Exception, status: str) -> None:
+    """Writes to the log how a run ended: with the traceback of an error, but not of a signal, which is none."""
+    if isinstance(error, Interrupted):
+        log.info("the run ended: %s: %s", status, error)
+    else:
+        log.error("the run ended: %s", status, exc_info=error)
