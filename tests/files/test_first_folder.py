@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tfrun.errors import CheckpointError
 from tfrun.files import first_folder
 
 
@@ -50,6 +51,25 @@ def test_a_run_of_an_earlier_version_has_the_folder_in_hydra_s_file(project: Pat
     (run / ".hydra").mkdir()
     (run / ".hydra" / "hydra.yaml").write_text("hydra:\n  runtime:\n    cwd: /somewhere\n")
     assert first_folder.of_hydra(run) == {"path": "/somewhere"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("hydra: {runtime: {cwd: [", "hydra.yaml"),
+        ("a: &a [x, x]\n" + "".join(f"{chr(98 + k)}: &{chr(98 + k)} [{f'*{chr(97 + k)}, ' * 9}]\n" for k in range(9)),
+         "hydra.yaml:.*: too large: its aliases stand for more than 100,000 nodes"),
+        ("[" * 200 + "]" * 200, "hydra.yaml:1: more than 100 levels of YAML"),
+        ("#" * (10 * 2**20 + 1), "hydra.yaml: a YAML file may have at most 10,485,760 bytes"),
+    ],
+)  # fmt: skip
+def test_hydra_s_file_has_the_limits_of_every_yaml_file(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "hydra.yaml").write_text(text)
+    with pytest.raises(CheckpointError, match=reason):
+        first_folder.of_hydra(tmp_path)
+    (tmp_path / ".hydra" / "hydra.yaml").write_text("another: program\n")
+    assert first_folder.of_hydra(tmp_path) == {}
 
 
 def test_a_module_is_a_file_or_a_folder(project: Path) -> None:

@@ -15,7 +15,6 @@ from yaml import YAMLError
 
 from tfrun.commands import untouched
 from tfrun.commands.command_line import CommandLine
-from tfrun.config import yaml_files
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Composed, Configs, open_configs
 from tfrun.config.cross_checks import check_task
@@ -28,7 +27,7 @@ from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
 from tfrun.errors import CheckpointError, ConfigError
-from tfrun.files import runs
+from tfrun.files import runs, yaml_files
 from tfrun.files.runs import RunFolder
 from tfrun.folders import typed, work_in
 

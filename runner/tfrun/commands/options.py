@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tfrun.config import yaml_files
 from tfrun.config.catalog import Component
 from tfrun.config.catalog_source import KIND_OF_GROUP
 from tfrun.config.compose import Configs
 from tfrun.config.registry import KINDS
 from tfrun.config.settings import SECTIONS
 from tfrun.errors import ConfigError
+from tfrun.files import yaml_files
 
 
 def groups_and_kinds(configs: Configs) -> list[str]:

@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.options import find_component, find_file, groups_and_kinds, names_in, summary
-from tfrun.config import yaml_files
 from tfrun.config.catalog import NOT_LITERAL, Component, Param
 from tfrun.config.compose import Configs, open_configs
 from tfrun.errors import ConfigError, unknown
+from tfrun.files import yaml_files
 
 
 def run(command_line: CommandLine) -> int:

@@ -21,8 +21,8 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.plugin import Plugin
 from omegaconf import DictConfig
 
-from tfrun.config import yaml_files
 from tfrun.errors import private_imports, private_name
+from tfrun.files import yaml_files
 
 with private_imports("Hydra"):
     from hydra._internal.config_loader_impl import ConfigLoaderImpl

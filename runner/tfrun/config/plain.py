@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from tfrun.config import hydra_private, yaml_files
+from tfrun.config import hydra_private
 from tfrun.config.keys import flatten
-from tfrun.config.yaml_files import MAX_NODES
 from tfrun.errors import ConfigError
+from tfrun.files import yaml_files
+from tfrun.files.yaml_files import MAX_NODES
 
 
 def plain(cfg: Any) -> dict[str, Any]:

@@ -92,7 +92,9 @@ def save(
                 "step": step,
                 "slots": slots,
                 "extra": dict(extra),
-                "files": {STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": file_sha256(temporary / STATE)}},
+                "files": {
+                    STATE: {"bytes": (temporary / STATE).stat().st_size, "sha256": file_sha256(temporary / STATE)}
+                },
             }
         )
         with disk.open_file(temporary / MANIFEST, "wb") as file:

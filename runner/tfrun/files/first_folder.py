@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
+from tfrun.errors import CheckpointError, ConfigError
+from tfrun.files import yaml_files
 
 
 def describe(run: Path) -> dict[str, str]:
@@ -18,13 +19,19 @@ def describe(run: Path) -> dict[str, str]:
 
 
 def of_hydra(run: Path) -> dict[str, str]:
-    """Returns the folder that Hydra's file of a run, or of a sweep, names; empty if there is none."""
-    for name in (".hydra/hydra.yaml", "multirun.yaml"):
-        try:
-            content = yaml.load((run / name).read_bytes(), Loader=_Loader)
-            return {"path": content["hydra"]["runtime"]["cwd"]}
-        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-            continue
+    """Returns the folder that Hydra's file of a run, or of a sweep, names; empty if there is none.
+
+    Raises:
+        CheckpointError: the file can't be read as YAML.
+    """
+    for file in (run / ".hydra" / "hydra.yaml", run / "multirun.yaml"):
+        if file.exists():
+            try:
+                return {"path": yaml_files.load(file)["hydra"]["runtime"]["cwd"]}
+            except (KeyError, TypeError):  # of another program
+                continue
+            except (yaml.YAMLError, ConfigError) as error:
+                raise CheckpointError(" ".join(str(error).split())) from error
     return {}
 
 

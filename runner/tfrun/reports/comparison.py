@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from tfrun.config import yaml_files
 from tfrun.config.catalog import Catalog, load_catalog
 from tfrun.config.cross_checks import is_comparable
 from tfrun.config.defaults import fill_in
 from tfrun.config.directions import Mode, as_mode
 from tfrun.config.keys import flatten
 from tfrun.errors import CheckpointError, ConfigError, unknown
+from tfrun.files import yaml_files
 from tfrun.files.runs import RunFolder
 from tfrun.files.strict_json import defined
 from tfrun.streams import complain

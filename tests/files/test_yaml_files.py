@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tfrun.config import yaml_files
 from tfrun.config.compose import open_configs
 from tfrun.config.sources import Sources
 from tfrun.errors import ConfigError
+from tfrun.files import yaml_files
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]\n" for k in range(1, 9)
