@@ -61,6 +61,17 @@ def test_several_values_are_for_a_sweep_only() -> None:
         ("hydra.run.dir=x", r"^hydra\.run\.dir: tfrun names and claims run folders itself"),
         ("x={", r"^'x=\{': not an override at character 4: .*Quote special characters"),
         ("loss", "^'loss': not an override: expected key=value$"),
+        (
+            "data.limit_rows=choice(null, 30)",
+            r"^data\.limit_rows: choice takes no null. Received: 'choice\(null, 30\)'. "
+            "Write the values without it: data.limit_rows=null,30$",
+        ),
+        ("+a=tag(x,sort(1,null))", "^a: sort takes no null. .*: a=1,null$"),
+        ("a=choise(1,2)", "^a: unknown function. Received: 'choise'. Known: bool, choice, .*Did you mean 'choice'"),
+        ("a=hello (world)", "^a: unknown function. .*Text with parentheses needs quotes"),
+        ("a=interval(1)", r"^a: interval\(start, end\): missing a required argument: 'end'. Received: 'interval\(1\)'"),
+        ("a=interval(x,2)", r"^a: interval\(start, end\): start can't be text. Received: 'interval\(x,2\)'"),
+        ("a=float(null)", r"^a: float\(\.\.\., value\): its argument can't be converted"),
     ],
 )
 def test_what_is_refused(text: str, message: str) -> None:

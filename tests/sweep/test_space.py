@@ -52,6 +52,13 @@ def test_the_command_line_replaces_what_a_file_searches(read: Read) -> None:
     assert [text for text in space.common if text.startswith(("seed", "name"))] == ["seed=3", "name=given"]
 
 
+def test_null_is_one_of_several_values_but_none_of_a_function(read: Read) -> None:
+    limits = Dimension("data.limit_rows", choices=("null", "30"))
+    assert limits in read("data.limit_rows=null,30").dimensions
+    with pytest.raises(ConfigError, match=r"^data\.limit_rows: choice takes no null.* data\.limit_rows=null,30$"):
+        read("hydra.sweeper.params={data.limit_rows: 'choice(null, 30)'}")
+
+
 def test_a_condition_about_a_key_that_the_command_line_gives(read: Read) -> None:
     """It is known whether it holds; and a single value with a condition is for the jobs that fulfil it."""
     delta, rate = "loss.delta: {value: 'interval(0.5,2)', when: 'loss=huber'}", "seed: 'range(1,9)'"

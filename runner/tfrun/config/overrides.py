@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from tfrun.config.override_errors import not_an_override
 from tfrun.config.settings import GLOBAL_GROUPS, SECTIONS
 from tfrun.errors import ConfigError, unknown
 
@@ -35,8 +37,12 @@ class Groups(Protocol):
         """Returns the names that a config group offers."""
 
 
-def parse(overrides: Sequence[str]) -> list[Override]:
+def parse(overrides: Sequence[str], config_loader: ConfigLoader | None = None) -> list[Override]:
     """Parses overrides with Hydra's grammar.
+
+    Args:
+        overrides: as a person types them.
+        config_loader: knows the options that a `glob` stands for, if the overrides may hold one.
 
     Raises:
         ConfigError: a text is not an override; the message says at which character.
@@ -48,21 +54,10 @@ def parse(overrides: Sequence[str]) -> list[Override]:
             if not override.key_or_group:
                 raise HydraException("no key")
         except HydraException as error:
-            raise _not_an_override(text, error) from error
+            raise not_an_override(text, error) from error
+        override.config_loader = config_loader
         parsed.append(override)
     return parsed
-
-
-def _not_an_override(text: str, error: HydraException) -> ConfigError:
-    cause: Any = error.__cause__
-    token = getattr(cause, "offendingToken", None)
-    column = token.column if token else getattr(cause, "startIndex", None)
-    place = "" if column is None else f" at character {column + 1}"
-    reason = "expected key=value"
-    if "=" in text:
-        first_line = str(error).partition("\n")[0]
-        reason = f"{first_line}. Quote special characters, as in 'key=\"a,b\"'"
-    return ConfigError(f"{text!r}: not an override{place}: {reason}")
 
 
 def rewrite(overrides: Sequence[str], groups: Groups, *, is_sweep: bool = False) -> list[str]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from omegaconf import DictConfig
 
@@ -16,6 +15,7 @@ from tfrun.config.compose import Configs
 from tfrun.config.cross_checks import is_comparable
 from tfrun.config.explain import USER_MISTAKES
 from tfrun.config.keys import refuse_unknown
+from tfrun.config.overrides import parse
 from tfrun.errors import ConfigError, unknown
 from tfrun.sweep.swept_files import refuse_params
 from tfrun.sweep.words import choices_word, task_words, word
@@ -107,14 +107,14 @@ class Space:
         Raises:
             ConfigError: the space is empty, or an interval, a range or a condition is wrong.
         """
-        parser = OverridesParser.create(config_loader=configs.hydra.config_loader)
+        loader = configs.hydra.config_loader
         common: list[str] = []
         dimensions: dict[str, Dimension] = {}
         try:
-            given = parser.parse_overrides(task_words(sweep))
+            given = parse(task_words(sweep), loader)
             overridden = {item.key_or_group for item in given}
             for key, (text, when) in _texts_and_conditions(params, without=overridden).items():
-                item, condition = parser.parse_override(text), _condition(key, when)
+                (item,), condition = parse([text], loader), _condition(key, when)
                 dimension = _dimension(item, condition)
                 if dimension is None and condition:  # a single value, but not for all jobs
                     dimension = Dimension(key, choices=(item.get_value_element_as_str(),), when=condition)

@@ -31,12 +31,12 @@ def parse_sweep(configs: Configs, sweep: DictConfig) -> tuple[list[str], list[Ov
 
     A key of the command line replaces that of `hydra.sweeper.params`.
     """
-    parser = OverridesParser.create(config_loader=configs.hydra.config_loader)
+    loader = configs.hydra.config_loader
     words = task_words(sweep)
-    given = parser.parse_overrides(words)
+    given = parse(words, loader)
     keys = {item.key_or_group for item in given}
     params = [word(key, value) for key, value in sweeper_params(sweep).items() if key.lstrip("+") not in keys]
-    return [*params, *words], [*parser.parse_overrides(params), *given]
+    return [*params, *words], [*parse(params, loader), *given]
 
 
 def sweeper_params(sweep: DictConfig) -> dict[str, Any]:
