@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from tfrun import register
+from tfrun import host_memory, register
 from tfrun.components.datasets.checks import MIN_ROWS, existing_file, missing_spellings
 from tfrun.data import arrays
 from tfrun.data.table import Table, TrainedColumns
@@ -179,7 +178,7 @@ class _Stored:
             return np.lib.format.read_array(file, allow_pickle=False)  # a pickle could run code
 
     def _check_memory(self) -> None:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        memory = host_memory.total_bytes()
         if self.num_bytes > memory:
             raise ResourceError(
                 f"data.{self.option}: {self.path} unpacks to {self.num_bytes / 2**30:,.1f} GiB, and the memory has "

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any
-
 import pytest
 import tensorflow as tf
 
+from tfrun import host_memory
 from tfrun.engine import private
 from tfrun.engine.training import residency
 
@@ -28,7 +26,7 @@ def test_reasons_to_stream(setting: str, num_bytes: int, reason: str | None, mon
 
 def test_examples_may_use_half_of_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
-    monkeypatch.setattr(residency, "free_bytes", lambda: 1000.0)
+    monkeypatch.setattr(host_memory, "free_bytes", lambda: 1000.0)
     assert residency.available_bytes() == 500
 
 
@@ -36,22 +34,3 @@ def test_examples_may_use_half_of_the_smallest_gpu(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["GPU:0", "GPU:1"])
     monkeypatch.setattr(private, "gpu_memory_limits", lambda: [400, 200])
     assert residency.available_bytes() == 100
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("MemTotal: 9 kB\nMemAvailable:     3 kB\n", 3 * 1024.0), ("MemTotal: 9 kB\n", float("inf"))]
-)
-def test_the_kernel_reports_free_memory(text: str, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_text(path: Any) -> io.StringIO:
-        return io.StringIO(text)
-
-    monkeypatch.setattr(residency, "open", open_text, raising=False)
-    assert residency.free_bytes() == expected
-
-
-def test_memory_is_not_limited_if_the_kernel_does_not_report_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Any) -> io.StringIO:
-        raise FileNotFoundError(path)
-
-    monkeypatch.setattr(residency, "open", refuse, raising=False)
-    assert residency.free_bytes() == float("inf")

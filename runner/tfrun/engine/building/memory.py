@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrun import host_memory
 from tfrun.engine import private
-from tfrun.engine.training import residency
 from tfrun.errors import ResourceError
 
 ALWAYS_THERE = 2**26  # bytes, for which the kernel isn't asked
@@ -69,7 +69,7 @@ def _num_bytes(shape: Sequence[int], dtype: Any) -> int:
 
 def _free_bytes() -> float:
     """Returns the host's free memory; inf with a GPU, whose allocator raises an error in time."""
-    return math.inf if tf.config.list_logical_devices("GPU") else residency.free_bytes()
+    return math.inf if tf.config.list_logical_devices("GPU") else host_memory.free_bytes()
 
 
 def _gib(num_bytes: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfrun import host_memory
 from tfrun.engine import private
 
 
@@ -24,13 +25,4 @@ def reason_to_stream(residency: str, bytes_to_load: int) -> str | None:
 def available_bytes() -> float:
     """Returns how much of the device's memory examples may use: half of the smallest GPU's, or of the free memory."""
     limits = private.gpu_memory_limits() if tf.config.list_logical_devices("GPU") else []
-    return 0.5 * min(limits, default=free_bytes())
-
-
-def free_bytes() -> float:
-    """Returns the host's free memory, as the kernel reports it, or inf if it doesn't."""
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return float("inf")
+    return 0.5 * min(limits, default=host_memory.free_bytes())
