@@ -26,6 +26,7 @@ from tfrun.engine.verify.findings import (
     check_saved,
     compare,
     describe,
+    shapes,
 )
 from tfrun.errors import DataError
 
@@ -91,6 +92,9 @@ def check_model(make: Callable[[], keras.Model], inputs: Any, *, num_outputs: in
 
     outputs = tf.convert_to_tensor(infer(x))
     num_rows = len(tf.nest.flatten(x)[0])
+    if outputs.shape[:1] != (num_rows,):
+        yield Finding("returns an output for each example", False, f"{shapes(outputs)} for {num_rows} examples")
+        return  # all other promises are about the outputs of examples
     if num_outputs is not None:
         shape = tuple(outputs.shape)
         needed = (num_rows, num_outputs)

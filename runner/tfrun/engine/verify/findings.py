@@ -125,6 +125,8 @@ def check_rows_apart(run: Callable[[tf.Tensor], Any], x: tf.Tensor, *, result: s
     changed = tf.convert_to_tensor(run(tf.concat([x[:-1], last], axis=0)))
     unchanged = tf.convert_to_tensor(run(x))
     promise = f"an example's {result} depends only on its own row"
+    if unchanged.shape[:1] != x.shape[:1]:
+        return Finding(promise, False, f"{shapes(x)} give {shapes(unchanged)}")
     return compare(promise, changed[:-1], expected=unchanged[:-1], tolerance=CLOSE)
 
 

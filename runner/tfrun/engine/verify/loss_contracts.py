@@ -41,6 +41,10 @@ def check_loss(make: Make) -> Iterator[Finding]:
             yield Finding("returns a value for each example", False, "None")
             return
         values = tf.convert_to_tensor(returned)
+        numbers = f"{shapes(y)} and {shapes(y_pred)} give {shapes(values)}"
+        yield Finding("returns a value for each example", values.shape in ((ROWS,), y_pred.shape), numbers)
+        if values.shape[:1] != (ROWS,):
+            return  # all other promises are about the values of examples
         yield from _check_loss_values(call, y=y, y_pred=y_pred, values=values)
         if isinstance(loss, keras.losses.Loss):
             yield from _check_loss_object(loss, y=y, y_pred=y_pred, values=values)
@@ -52,8 +56,6 @@ def _check_loss_values(call: Callable[..., Any], *, y: tf.Tensor, y_pred: tf.Ten
     def loss_of(y_pred: tf.Tensor) -> tf.Tensor:
         return call(tf.cast(y, y_pred.dtype) if y.dtype.is_floating else y, y_pred)
 
-    numbers = f"{shapes(y)} and {shapes(y_pred)} give {shapes(values)}"
-    yield Finding("returns a value for each example", values.shape in ((ROWS,), y_pred.shape), numbers)
     rolled = tf.roll(call(tf.roll(y, 1, axis=0), tf.roll(y_pred, 1, axis=0)), -1, axis=0)
     promise = "in another order of the rows, each example has the same value"
     yield compare(promise, rolled, expected=values, tolerance=CLOSE)
