@@ -50,13 +50,33 @@ def test_a_run_that_has_stored_rows_needs_no_data(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[1]", '{"rows": [0], "columns": {"x": [1, 2]}}', '{"rows": [0], "columns": {"x": 3}}']
-)
-def test_damaged_rows_are_an_error(text: str, run: Callable[..., Result], engine: Any, trained: Path) -> None:
+    ("text", "reason"),
+    [
+        ("", "Expecting value: line 1 column 1 (char 0)"),
+        ("[1]", "list indices must be integers"),
+        ("[" * 100_000, "maximum recursion depth"),
+        ('{"rows": [0], "columns": {"x": [1, 2]}}', "its columns have different lengths"),
+        ('{"rows": [0], "columns": {"x": 3}}', "'int' object is not iterable"),
+        ('{"rows": [0], "columns": {"x": [1' + "0" * 400 + "]}}", "int too large to convert to float"),
+        ('{"rows": [0], "columns": {"x": [1]}}', "it lacks 'kind'"),
+        ('{"rows": [0], "columns": {"x": ["1"], "kind": ["a"]}}', "the cells of 'x' aren't those of such a column"),
+        ('{"rows": [0, 1], "columns": {"x": [1, 2], "kind": ["a", 2]}}', "the cells of 'kind' aren't"),
+        ('{"rows": [0], "columns": {"x": {"dtype": "<f4", "shape": [1, 1], "base64": "AAAAAA=="}}}', "of 'x' aren't"),
+    ],
+)  # fmt: skip
+def test_damaged_rows_are_an_error(
+    text: str, reason: str, run: Callable[..., Result], engine: Any, trained: Path
+) -> None:
     (trained / "samples.json").write_text(text)
     code, _, err = run("export", str(trained), "format=keras")
-    assert code == 2 and f"{trained / 'samples.json'}: can't be read: " in err
-    assert "Remove it to compare with the run's data" in err
+    assert code == 6 and err.startswith(f"tfrun: error: {trained / 'samples.json'}: is damaged: ")
+    assert reason in err and err.endswith(". Remove it to compare with the run's data\n") and err.count("\n") == 1
+
+
+def test_rows_that_are_no_text_are_an_error(run: Callable[..., Result], engine: Any, trained: Path) -> None:
+    (trained / "samples.json").write_bytes(b"\xff")
+    code, _, err = run("export", str(trained), "format=keras")
+    assert code == 6 and err.startswith(f"tfrun: error: {trained / 'samples.json'}: can't be read: ")
 
 
 def test_out_is_a_folder(run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path) -> None:

@@ -328,19 +328,38 @@ def test_a_run_belongs_to_the_folder_of_its_first_command(
         ("resume", "config.yaml", "a: 1", 2, "{run}: not a run folder, its config.yaml isn't one of tfrun. It lacks: "),
         ("evaluate", "config.yaml", "a: 1", 2, "{run}: not a run folder, its config.yaml isn't one of tfrun"),
         ("resume", "config.yaml", "a: [", 6, "{run}/config.yaml: can't be read as a config: "),
+        (
+            "evaluate",
+            "config.yaml",
+            "\0",
+            6,
+            "{run}/config.yaml: can't be read as a config: a YAML file must be in UTF-8",
+        ),
+        (
+            "predict",
+            "config.yaml",
+            "[" * 101 + "]" * 101,
+            6,
+            "{run}/config.yaml: can't be read as a config: {run}/config.yaml:1: more",
+        ),
         ("resume", "run.json", "[1]", 6, "{run}/run.json: is damaged: it must be a mapping. Received: [1]"),
         ("evaluate", "run.json", '{"status": 3}', 6, "{run}/run.json: is damaged, or not of a run of tfrun"),
         ("predict", "preprocessing.json", "[]", 6, "{run}/preprocessing.json: is damaged: it must be a mapping"),
         ("predict", "preprocessing.json", "{}", 6, "{run}/preprocessing.json: has been changed"),
+        ("export", "samples.json", '{"rows": [', 6, "{run}/samples.json: is damaged: "),
+        ("export", "export/tfrun-export.json", "[]", 6, "{run}/export/tfrun-export.json: is damaged. "),
         ("resume", "metrics.jsonl", "no JSON\n", 6, "{run}/metrics.jsonl:1: is damaged, and can't be read as JSON"),
     ],
 )
 def test_a_damaged_file_is_one_line(
     run: Path, capsys: pytest.CaptureFixture[str], command: str, *, name: str, content: str, code: int, message: str
 ) -> None:
+    (run / name).parent.mkdir(exist_ok=True)
     (run / name).write_text(content)
     before = contents(run)
-    more = {"predict": ["data.path=rows.csv"], "resume": ["trainer.max_epochs=6"]}.get(command, [])
+    more = {"predict": ["data.path=rows.csv"], "resume": ["trainer.max_epochs=6"], "export": ["format=keras"]}.get(
+        command, []
+    )
     assert cli.main([command, str(run), *more]) == code
     error = capsys.readouterr().err
     assert error.startswith(f"tfrun: error: {message.format(run=run)}") and len(error.splitlines()) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tfrun.errors import ConfigError, ResourceError
+from tfrun.errors import CheckpointError, ConfigError, ResourceError
 from tfrun.files.exports import RECORD, Export
 
 
@@ -75,6 +75,12 @@ def test_links_and_files_stay(tmp_path: Path) -> None:
     (tmp_path / "b" / RECORD).write_text('{"mine": 1}')
     with pytest.raises(ConfigError, match="exists, and isn't what tfrun writes"):
         write(elsewhere(tmp_path / "b"))
+
+
+def test_a_damaged_record_of_the_run_s_own_exports(tmp_path: Path) -> None:
+    (tmp_path / RECORD).write_text('{"mod')
+    with pytest.raises(CheckpointError, match=f"^{tmp_path / RECORD}: is damaged. Remove it, or name another folder"):
+        write(Export("keras", tmp_path, run_id="run", is_own_folder=True))
 
 
 def test_an_export_of_an_earlier_version_has_no_record(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import numpy as np
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import open_run
 from tfrun.config import schema
+from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.samples import Samples
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
-from tfrun.errors import ConfigError, DataError, unknown
+from tfrun.errors import CheckpointError, ConfigError, DataError, unknown
 from tfrun.files import runs
 from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
@@ -34,7 +35,7 @@ def run(command_line: CommandLine) -> int:
     export_to.refuse_to_replace()
     config, catalog = existing.change(command_line)
     fitted = existing.read_preprocessing()
-    stored = None if existing.overrides else stored_rows(folder)
+    stored = None if existing.overrides else stored_rows(folder, fitted)
     try:
         settings = schema.build_settings(config, catalog, overrides=existing.overrides, reads_data=stored is None)
         table = stored or load_table(settings.data, catalog, fitted=fitted)
@@ -51,19 +52,18 @@ def run(command_line: CommandLine) -> int:
     return 0
 
 
-def stored_rows(folder: RunFolder) -> Table | None:
-    """Returns the raw rows that a run has stored, if any. Raises ConfigError if they can't be read."""
+def stored_rows(folder: RunFolder, fitted: Preprocessing) -> Table | None:
+    """Returns the raw rows that a run has stored, if any. Raises CheckpointError if the file is damaged."""
     text = folder.read_samples()
     if text is None:
         return None
     path = folder.samples_json
     try:
         samples = Samples.from_json(text)
-        num_rows = {len(samples.rows), *map(len, samples.columns.values())}
-        if len(num_rows) > 1:
-            raise ValueError("its columns have different lengths")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}. Remove it to compare with the run's data") from error
+        samples.check_fits(fitted.columns)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise CheckpointError(f"{path}: is damaged: {reason}. Remove it to compare with the run's data") from error
     return Table(samples.columns, np.zeros(len(samples.rows)), "target", "regression", str(path), first_line=0)
 
 

@@ -103,7 +103,7 @@ class ExistingRun:
         """
         if not self.folder.has_checkpoints:
             raise CheckpointError(f"{self.folder.checkpoints}: the run has no checkpoint yet")
-        return Preprocessing.from_fields(self.folder.read_preprocessing())
+        return Preprocessing.from_fields(self.folder.read_preprocessing(), source=str(self.folder.preprocessing_json))
 
     def refuse_all_but_data(self, command: str, takes: str = "other data only") -> None:
         """Raises ConfigError if an override changes anything else than the data; `takes` is what the command takes."""
@@ -144,8 +144,8 @@ def read_config(folder: RunFolder) -> dict[str, Any]:
     """
     try:
         config = plain(yaml_files.load_config(folder.config_yaml))
-    except (YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
+    except (ConfigError, YAMLError, OmegaConfBaseException, ValueError, OSError) as error:
+        reason = " ".join(str(error).split()).removeprefix(f"{folder.config_yaml}: ")
         raise CheckpointError(f"{folder.config_yaml}: can't be read as a config: {reason}") from error
     missing = [key for key in ("data", "model", "loss") if not isinstance(config.get(key), dict)]
     if missing:

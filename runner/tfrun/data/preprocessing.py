@@ -149,17 +149,17 @@ class Preprocessing:
         return cls.from_fields(json.loads(text))
 
     @classmethod
-    def from_fields(cls, fields: Mapping[str, Any]) -> Preprocessing:
+    def from_fields(cls, fields: Mapping[str, Any], source: str = "preprocessing.json") -> Preprocessing:
         """Returns the preprocessing from the content of `preprocessing.json`, parsed; old files have fewer keys.
 
         Raises:
-            CheckpointError: it is damaged, or another program's.
+            CheckpointError: it is damaged, or another program's; the message begins with `source`, the file.
         """
         try:
             return cls._from_fields(fields)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise CheckpointError(f"preprocessing.json: is damaged, or not of a run of tfrun: {reason}") from error
+            raise CheckpointError(f"{source}: is damaged, or not of a run of tfrun: {reason}") from error
 
     @classmethod
     def _from_fields(cls, fields: Mapping[str, Any]) -> Preprocessing:

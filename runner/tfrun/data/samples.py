@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tfrun.data.columns import ArrayColumn, Column, TextColumn
 from tfrun.data.table import Table
 from tfrun.files import strict_json
 
@@ -54,6 +55,22 @@ class Samples:
     def may_be_kept(self) -> bool:
         """Whether there are any, small enough to be written."""
         return len(self.rows) > 0 and _bytes_of_rows(self.columns, np.arange(len(self.rows))).sum() <= MAX_BYTES
+
+    def check_fits(self, columns: Iterable[Column]) -> None:
+        """Raises ValueError or KeyError if these aren't rows of a run that has learnt these columns."""
+        lengths = {len(self.rows), *map(len, self.columns.values())}
+        if len(lengths) > 1:
+            raise ValueError("its columns have different lengths")
+        for column in columns:
+            cells = self.columns[column.name]
+            is_right = (
+                all(isinstance(cell, str) for cell in cells)
+                if isinstance(column, TextColumn)
+                else cells.dtype != object
+                and cells.shape[1:] == (column.shape if isinstance(column, ArrayColumn) else ())
+            )
+            if not is_right:
+                raise ValueError(f"the cells of {column.name!r} aren't those of such a column")
 
     def to_json(self) -> str:
         """Returns the text of `samples.json`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfrun.errors import ConfigError, ResourceError
+from tfrun.errors import CheckpointError, ConfigError, ResourceError
 from tfrun.files import strict_json
 from tfrun.files.digests import file_sha256
 from tfrun.files.disk import write_atomically
@@ -43,12 +43,19 @@ class Export:
         return self.folder / EXPORTS[self.format]
 
     def refuse_to_replace(self) -> None:
-        """Raises ConfigError if there is something else than an unchanged export of the same run."""
+        """Raises an error if there is something else than an unchanged export of the same run.
+
+        Raises:
+            ConfigError: it is a file that tfrun hasn't written, or that was changed since.
+            CheckpointError: it is the record in the run's own folder, damaged.
+        """
         if self.folder.exists() and not self.folder.is_dir():
             raise ConfigError(f"out: must be a folder. Received: {str(self.folder)!r}")
         remedy = "Remove it, or name another folder with out="
         record = self.folder / RECORD
         if os.path.lexists(record) and not self._recorded():
+            if self.is_own_folder:
+                raise CheckpointError(f"{record}: is damaged. {remedy}")
             raise ConfigError(f"out: {record} exists, and isn't what tfrun writes. {remedy}")
         if not os.path.lexists(self.path):
             return

@@ -112,13 +112,13 @@ class RunFolder:
             raise CheckpointError(f"{self.preprocessing_json}: can't be read: {error.strerror}") from error
 
     def read_samples(self) -> str | None:
-        """Returns the text of `samples.json`, or None if the run has stored no rows. Raises ConfigError."""
+        """Returns the text of `samples.json`, or None if the run has stored no rows. Raises CheckpointError."""
         try:
             return self.samples_json.read_text()
         except FileNotFoundError:
             return None
         except (ValueError, OSError) as error:
-            raise ConfigError(f"{self.samples_json}: can't be read: {error}") from error
+            raise CheckpointError(f"{self.samples_json}: can't be read: {error}") from error
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replaces `run.json` atomically."""
