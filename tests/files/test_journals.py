@@ -158,14 +158,29 @@ def test_journals_are_cut_back_to_their_lengths(tmp_path: Path) -> None:
     for path in (events, later):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"0123456789")
-    (tmp_path / "metrics.jsonl").write_bytes(b"abc")
+    line = b'{"epoch": 1, "step": 2}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(line + b'{"epoch":')
     (tmp_path / "tfrun.log").write_bytes(b"is no journal")
     name = "tensorboard/train/events.out.tfevents.1.tfrun"
     assert journal_lengths(tmp_path)[name] == 10 and len(journal_lengths(tmp_path)) == 3
-    shorter = cut_back(tmp_path, {name: 4, "metrics.jsonl": 5, "tensorboard/test/events.out.tfevents.3.tfrun": 1})
-    assert shorter == ["metrics.jsonl", "tensorboard/test/events.out.tfevents.3.tfrun"]
+    shorter = cut_back(tmp_path, {name: 4, "metrics.jsonl": 99, "tensorboard/test/events.out.tfevents.3.tfrun": 1})
+    lost = "has lost lines since the checkpoint, which can't be restored"
+    assert shorter == [f"metrics.jsonl {lost}", f"tensorboard/test/events.out.tfevents.3.tfrun {lost}"]
     assert events.read_bytes() == b"0123" and not later.exists()
-    assert (tmp_path / "tfrun.log").exists() and (tmp_path / "metrics.jsonl").read_bytes() == b"abc"
+    assert (tmp_path / "tfrun.log").exists() and (tmp_path / "metrics.jsonl").read_bytes() == line
+
+
+@pytest.mark.parametrize(
+    ("after", "warned"), [(b'{"epoch": 2, "step": 4}\n', False), (b'{"epoch": 2, "st', False), (b"no JSON\n", True)]
+)
+def test_a_damaged_line_that_is_cut_off_is_told(after: bytes, warned: bool, tmp_path: Path) -> None:
+    line = b'{"epoch": 1, "step": 2}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(line + after)
+    warnings = cut_back(tmp_path, {"metrics.jsonl": len(line)})
+    assert [f"{tmp_path}/metrics.jsonl:2: is damaged, and can't be read as JSON" in text for text in warnings] == (
+        [True] if warned else []
+    )
+    assert (tmp_path / "metrics.jsonl").read_bytes() == line
 
 
 def test_a_disk_that_refuses_is_one_line() -> None:

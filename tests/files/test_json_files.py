@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tfrun.errors import CheckpointError
+from tfrun.files.json_files import read_metrics
 from tfrun.files.runs import RunFolder
 
 RUN = {"run_id": "a", "status": "completed", "epoch": 1, "step": 2, "metrics": {"val/loss": None, "val/mae": 1.5}}
@@ -57,6 +58,23 @@ def test_a_damaged_line_of_metrics_jsonl(tmp_path: Path, line: str, reason: str)
     folder.metrics_jsonl.write_text(f"{first}\n{line}\n{first}\n")
     with pytest.raises(CheckpointError, match=rf"^{folder.metrics_jsonl}:2: .*{reason}"):
         folder.read_metrics()
+
+
+def test_a_line_that_a_crash_has_torn_is_left_out(tmp_path: Path) -> None:
+    """It has no newline; a damaged one that has is no torn one, wherever it is."""
+    folder = RunFolder(tmp_path)
+    first = json.dumps(LINE)
+    for rest in ("", "{", first):
+        folder.metrics_jsonl.write_text(f"{first}\n{rest}")
+        assert folder.read_metrics() == [LINE]
+    folder.metrics_jsonl.write_text(f"{first}\nno JSON\n")
+    with pytest.raises(CheckpointError, match=r"metrics.jsonl:2: is damaged, and can't be read as JSON"):
+        folder.read_metrics()
+    length = len(first) + 1
+    assert read_metrics(folder.metrics_jsonl, length) == [LINE]
+    for wrong in (length - 1, length + 3):
+        with pytest.raises(CheckpointError, match=rf":{1 + (wrong > length)}: is damaged: .* {wrong} bytes were whole"):
+            read_metrics(folder.metrics_jsonl, wrong)
 
 
 def test_preprocessing_json(tmp_path: Path) -> None:

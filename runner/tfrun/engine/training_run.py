@@ -270,7 +270,6 @@ class _Training:
         if restored:
             checkpoints.remove_newer(restored)
         record.open(lengths, results)
-        lost = [f"{name} has lost lines since the checkpoint, which can't be restored" for name in record.shortened]
         rounding = [
             f"metric.{name}: can't compute in float64, and float32 has too few digits for a target so far from 0"
             for name in engine.pieces.parts.step.metrics.rounding
@@ -278,7 +277,7 @@ class _Training:
         examples = engine.pieces.examples
         of_data = [*warnings_of(examples), *unscaled_images(engine.pieces.parts.model, examples)]
         of_devices = devices.warnings(self._settings.trainer, self._settings.strategy)
-        for warning in [*of_devices, *engine.pieces.parts.warnings, *of_data, *rounding, *lost]:
+        for warning in [*of_devices, *engine.pieces.parts.warnings, *of_data, *rounding, *record.warnings]:
             say(self._console, f"warning: {warning}")
         self._run.write()
         self._write_learnt(examples)

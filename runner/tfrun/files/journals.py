@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Protocol
 
-from tfrun.errors import ResourceError
+from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import disk, strict_json
 from tfrun.files.json_files import read_metrics
 
@@ -245,11 +245,13 @@ def cut_back(root: Path, lengths: Mapping[str, int]) -> list[str]:
     """Truncates the journals of a run to the given lengths; one that isn't named is removed.
 
     Returns:
-        The journals that are shorter than that, or missing: something else than tfrun has changed them.
+        What something else than tfrun has changed, a line each: a journal that is shorter than that, or missing, and
+        a damaged line among those that are cut off.
 
     Raises:
         ResourceError: the disk refuses, or a journal is a link.
     """
+    damaged = _damaged_line(root / "metrics.jsonl")
     for path in _journals(root):
         length = lengths.get(str(path.relative_to(root)), 0)
         with disk.refusals(path):
@@ -258,8 +260,24 @@ def cut_back(root: Path, lengths: Mapping[str, int]) -> list[str]:
             elif path.stat().st_size > length:
                 with disk.open_file(path, "r+b") as file:
                     file.truncate(length)
+            elif path.stat().st_size < length and path.suffix == ".jsonl":
+                with disk.open_file(path, "r+b") as file:
+                    file.truncate(file.read().rfind(b"\n") + 1)  # the next line must not continue half a line
     sizes = journal_lengths(root)
-    return [name for name, length in lengths.items() if sizes.get(name, 0) < length]
+    shorter = [name for name, length in lengths.items() if sizes.get(name, 0) < length]
+    lost = [f"{name} has lost lines since the checkpoint, which can't be restored" for name in shorter]
+    return lost + [f"{line}. It is newer than the checkpoint: its steps are trained again" for line in damaged]
+
+
+def _damaged_line(path: Path) -> list[str]:
+    """Returns what is wrong with a `metrics.jsonl`, if anything."""
+    try:
+        read_metrics(path)
+    except FileNotFoundError:
+        return []
+    except CheckpointError as error:
+        return [str(error)]
+    return []
 
 
 def _journals(root: Path) -> list[Path]:

@@ -113,12 +113,18 @@ def read_run(path: Path) -> dict[str, Any]:
 def read_metrics(path: Path, length: int | None = None) -> list[dict[str, Any]]:
     """Returns the lines of a `metrics.jsonl`, those of its first `length` bytes alone if it is given.
 
+    A last line without a newline is left out: it is being written, or a crash has torn it.
+
     Raises:
         OSError: it can't be read.
         CheckpointError: a line is damaged.
     """
     with open(path, "rb") as file:
-        lines = file.read(-1 if length is None else length).splitlines()
+        content = file.read(-1 if length is None else length)
+    *lines, rest = content.split(b"\n")
+    if rest and len(content) == length:
+        where = f"{path}:{len(lines) + 1}"
+        raise CheckpointError(f"{where}: is damaged: a checkpoint was saved when {length} bytes were whole lines")
     entries = []
     for number, line in enumerate(lines, start=1):
         where = f"{path}:{number}"

@@ -49,7 +49,7 @@ class Record(Observer):
         results: the newest metrics and those of the best epoch.
         board: TensorBoard's event files, or None without a logger.
         writer: all journals together.
-        shortened: the journals that have lost lines which the checkpoint knows of.
+        warnings: what something else than tfrun has changed in the journals.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Record(Observer):
 
     def _open(self, lengths: Mapping[str, int], results: journals.Results) -> None:
         folder = self._folder
-        self.shortened = journals.cut_back(folder.path, lengths)
+        self.warnings = journals.cut_back(folder.path, lengths)
         self.results = results
         self.board = TensorBoard(folder.tensorboard) if self._pieces.settings.logger else None
         lines = journals.JsonLines.open(folder.metrics_jsonl)
