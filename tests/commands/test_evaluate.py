@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +34,27 @@ def test_rows_that_are_read_otherwise_are_other_data(
 
 
 def test_a_run_without_a_checkpoint_needs_no_engine(run: Callable[..., Result], engine: Any, trained: Path) -> None:
-    shutil.rmtree(trained / "checkpoints")
-    for words in (["evaluate"], ["predict"]):
+    checkpoints = trained / "checkpoints"
+    shutil.rmtree(checkpoints)
+    for words in (["evaluate"], ["predict"], ["export", "format=keras"]):
         code, _, err = run(*words, str(trained))
-        assert code == 6 and "the run has no checkpoint yet" in err
+        resume = f"tfrun resume {trained.relative_to(Path.cwd())}"
+        assert (code, err) == (
+            6,
+            f"tfrun: error: {checkpoints}: the run has no checkpoint yet. Train it with: {resume}\n",
+        )
+    assert len(engine.calls) == 1
+
+
+def test_checkpoints_that_are_gone_are_told_as_that(run: Callable[..., Result], engine: Any, trained: Path) -> None:
+    (trained / "run.json").write_text(json.dumps({"status": "completed", "step": 30}))
+    folder = trained / "checkpoints"
+    for remove, what in (
+        (folder / "step-000000001", "the folder has no checkpoint any more"),
+        (folder, "the folder is gone"),
+    ):
+        remove.rmdir()
+        for words in (["evaluate"], ["predict"], ["export", "format=keras"], ["resume"]):
+            code, _, err = run(*words, str(trained))
+            assert code == 6 and f"{folder}: {what}, though run.json says that step 30 was saved. Put the" in err
     assert len(engine.calls) == 1

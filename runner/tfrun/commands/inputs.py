@@ -98,11 +98,9 @@ class ExistingRun:
         """Returns what the run learnt from its training rows.
 
         Raises:
-            CheckpointError: the run has no checkpoint yet, so there is nothing to use.
-            ConfigError: the file can't be read.
+            CheckpointError: the run has no checkpoint, so there is nothing to use, or the file is damaged.
         """
-        if not self.folder.has_checkpoints:
-            raise CheckpointError(f"{self.folder.checkpoints}: the run has no checkpoint yet")
+        self.folder.require_checkpoints()
         return Preprocessing.from_fields(self.folder.read_preprocessing(), source=str(self.folder.preprocessing_json))
 
     def refuse_all_but_data(self, command: str, takes: str = "other data only") -> None:

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tfrun.console import shown
 from tfrun.errors import CheckpointError, ConfigError, FolderInUseError, ResourceError
 from tfrun.files import first_folder, json_files, strict_json
 from tfrun.files.disk import open_file, refusals, remove_left_behind, write_atomically
@@ -135,10 +136,18 @@ class RunFolder:
             run: the fields of `run.json`; empty if the run hasn't begun.
         """
         if run.get("step") and not self.has_checkpoints:
+            what = "the folder has no checkpoint any more" if self.checkpoints.is_dir() else "the folder is gone"
             raise CheckpointError(
-                f"{self.checkpoints}: run.json says that step {run['step']} was saved, and there is no checkpoint. "
-                "A run never starts again from scratch: put them back, or begin a new run"
+                f"{self.checkpoints}: {what}, though run.json says that step {run['step']} was saved. "
+                "Put the checkpoints back, or train a new run: none starts again from scratch by itself"
             )
+
+    def require_checkpoints(self) -> None:
+        """Raises CheckpointError if the run has no checkpoint, whether it had one before or not."""
+        self.refuse_lost_checkpoints(self.read_run())
+        if not self.has_checkpoints:
+            resume = f"tfrun resume {shown(self.path)}"
+            raise CheckpointError(f"{self.checkpoints}: the run has no checkpoint yet. Train it with: {resume}")
 
     def discard(self) -> None:
         """Removes the folder of a run that could not begin, and its parents if they are then empty."""

@@ -22,7 +22,7 @@ from tfrun.engine.inference import export, predictions
 from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
-from tfrun.errors import CheckpointError, ConfigError, DataError
+from tfrun.errors import ConfigError, DataError
 from tfrun.files import checkpoints
 from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
@@ -184,9 +184,9 @@ def predict(
 
 
 def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
+    folder.require_checkpoints()
     saved = checkpoints.newest(folder.checkpoints)
-    if saved is None:
-        raise CheckpointError(f"{folder.checkpoints}: the run has no checkpoint yet")
+    assert saved is not None
     return saved
 
 

@@ -150,8 +150,10 @@ class Record(Observer):
 
         Raises:
             DivergedError: it has been tried from there often enough.
+            CheckpointError: someone has removed the checkpoints.
         """
         self.on_end()
+        self._folder.require_checkpoints()
         saved = checkpoints.newest(self._folder.checkpoints)
         assert saved is not None
         if self._rollbacks[saved.step] == MAX_ROLLBACKS:
