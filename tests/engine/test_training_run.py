@@ -182,6 +182,20 @@ def test_a_run_is_not_resumed_on_other_data(small: Any) -> None:
     assert folder.run_json.read_bytes() == before
 
 
+def test_a_run_without_a_checkpoint_is_not_resumed_on_other_data_either(small: Any) -> None:
+    folder = small.train("trainer.max_epochs=1")
+    shutil.rmtree(folder.checkpoints)
+    run = folder.read_run() | {"status": "failed", "step": 0, "epoch": 0}
+    folder.write_run(run | {"data": run["data"] | {"fingerprint": "other"}})
+    before = folder.run_json.read_bytes()
+    with pytest.raises(CheckpointError, match=f"Fingerprint then: other, now: {run['data']['fingerprint']}. Other"):
+        small.resume(folder, "trainer.max_epochs=1", resume=True)
+    assert folder.run_json.read_bytes() == before
+    folder.write_run(run | {"data": {}})  # a mistake in the config ended it before it read its data
+    small.resume(folder, "trainer.max_epochs=1", resume=True)
+    assert folder.read_run()["data"]["fingerprint"] == run["data"]["fingerprint"]
+
+
 def test_a_folder_in_use_is_refused(small: Any) -> None:
     folder = runs.claim(str(small.root), "a")
     with folder.held(), pytest.raises(FolderInUseError):

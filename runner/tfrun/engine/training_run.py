@@ -229,6 +229,7 @@ class _Training:
         checkpoints.sweep(self._folder.checkpoints)
         restored = checkpoints.newest(self._folder.checkpoints)
         if restored is None:
+            self._check_data(pieces, self._run["data"].get("fingerprint"))
             say(self._console, "no checkpoint yet: starting from the first step")
             return None
         self._check_unchanged(pieces, restored.extra)
@@ -239,12 +240,7 @@ class _Training:
 
     def _check_unchanged(self, pieces: Pieces, saved: Mapping[str, Any]) -> None:
         """Raises CheckpointError if the data, the config or the preprocessing is not what a state belongs to."""
-        old, new = saved["fingerprint"], pieces.examples.fingerprint
-        if old != new:
-            raise CheckpointError(
-                f"{pieces.table.source}: its contents have changed since the run was trained on it. "
-                f"Fingerprint then: {old}, now: {new}"
-            )
+        self._check_data(pieces, saved["fingerprint"])
         belongs = f"{self._folder.path}: its state belongs to another"
         changes = changed_since(saved["config"], self._settings) if "config" in saved else {}
         if changes:
@@ -252,6 +248,15 @@ class _Training:
         fields = pieces.examples.preprocessing.to_fields()
         if paths := digests.changed(saved.get("preprocessing", {}), fields):
             raise CheckpointError(f"{belongs} preprocessing. What differs: {', '.join(paths)}")
+
+    def _check_data(self, pieces: Pieces, trained_on: str | None) -> None:
+        """Raises CheckpointError if the data isn't what the run began with; None if it has never read its data."""
+        fingerprint = pieces.examples.fingerprint
+        if trained_on not in (None, fingerprint):
+            raise CheckpointError(
+                f"{pieces.table.source}: its contents have changed since the run was trained on it. "
+                f"Fingerprint then: {trained_on}, now: {fingerprint}. Other data need a new run"
+            )
 
     def _open_record(self, engine: Engine, restored: checkpoints.Checkpoint | None) -> Record:
         """Opens the journals and writes everything that is known before the first step."""
