@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.table import Table
 
 from tfrun.cli import prefix_warnings
 from tfrun.console import Results, Terminal, is_live, library_output_to, say, short_names, shown
@@ -86,3 +87,14 @@ def test_a_result_may_be_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     with open(writing, "w") as pipe:
         monkeypatch.setattr("sys.stdout", pipe)
         say(Results(), "read by nobody")
+
+
+def test_texts_are_no_markup_and_no_emoji(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr("sys.stdout", out)
+    table = Table("key", title="[bold]runs")
+    table.add_row("[id, sold_on]")  # a list in a config
+    table.add_row("[/a, :cat:]")  # a closing tag without an opening one is an error in Rich's markup
+    Terminal().print(table)
+    text = out.getvalue()
+    assert "[bold]runs" in text and "[id, sold_on]" in text and "[/a, :cat:]" in text

@@ -29,9 +29,15 @@ def is_live(stream: object = None) -> bool:
 
 
 class Terminal(Console):
-    """Rich's console, which falls silent when it can't be written (`tfrun | head -1`), so that the run continues."""
+    """Rich's console, which falls silent when it can't be written (`tfrun | head -1`), so that the run continues.
+
+    Texts are shown as they are: Rich would take `[id, sold_on]`, a list in a config, for its own markup.
+    """
 
     is_result = False
+
+    def __init__(self, *, stderr: bool = False):
+        super().__init__(stderr=stderr, markup=False, emoji=False)
 
     @property
     def file(self) -> IO[str]:
