@@ -65,8 +65,10 @@ def csv(
         DataError: the file or a cell in it can't be used; the message names the line and the column.
         ResourceError: the file may not be read.
     """
-    file = CsvFile.open(path, separator)
     targets = [target] if isinstance(target, str) else target
+    named = [*targets, *(columns or []), *(exclude or []), *(text_columns or []), *text_encodings]
+    named += [*trained_columns.numbers, *trained_columns.texts] if trained_columns else []
+    file = CsvFile.open(path, separator, wanted=named)
     numbers = NumberFormat(decimal, missing_spellings(missing))
     if trained_columns is not None:
         order, also_missing = columns or file.header, missing or []

@@ -64,21 +64,22 @@ class CsvFile:
         first_line: the line after the header.
     """
 
-    def __init__(self, path: str, separator: str, header: Header):
-        self.path = path
+    def __init__(self, lines: CsvLines, header: Header):
+        self.path = lines.path
         self.header = header.names
         self.first_line = header.first_line
-        self._separator = separator
+        self._separator = lines.separator
         self._header = header
-        self._lines = CsvLines(path, separator)
+        self._lines = lines
 
     @classmethod
-    def open(cls, path: str, separator: str) -> CsvFile:
+    def open(cls, path: str, separator: str, *, wanted: Collection[str] = ()) -> CsvFile:
         r"""Reads a file's header.
 
         Args:
             path: the file.
             separator: the character between cells; a tab may be written as \t or tab.
+            wanted: names of columns, which tell the header from comments.
 
         Raises:
             DataError: the file isn't there, is empty or isn't UTF-8.
@@ -88,10 +89,11 @@ class CsvFile:
         character = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
         if len(character) != 1:
             raise DataError(f"data.separator: must be one character. Received: {separator!r}")
-        header = CsvLines(real_path, character).header()
+        lines = CsvLines(real_path, character, wanted)
+        header = lines.header()
         if header is None:
             raise DataError(f"data.path: {path} is empty.")
-        return cls(real_path, character, header)
+        return cls(lines, header)
 
     def check_known(self, option: str, names: Sequence[str]) -> None:
         """Raises DataError for a name that the header lacks; `option` is the config key that holds the names."""

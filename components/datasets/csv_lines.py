@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -44,22 +44,25 @@ class CsvLines:
     Args:
         path: a file that can be opened.
         separator: the character between cells.
+        wanted: names of columns, of which the header has some if it is the right one.
     """
 
-    def __init__(self, path: str, separator: str):
+    def __init__(self, path: str, separator: str, wanted: Collection[str] = ()):
         self.path = path
         self.separator = separator
+        self._wanted = set(wanted)
 
     def header(self) -> Header | None:
         """Returns the first row that isn't blank and is no comment; None if there is none.
 
-        A line that begins with # is a comment if it has another number of cells than the first line that doesn't. A
-        first line such as sep=; is for spreadsheets.
+        A line that begins with # is a comment if it has another number of cells than the first line that doesn't. Of
+        lines with the same number, the header is the one with the most wanted names. If none has any, it is the first
+        of them, but in a file of one column the first without a #. A first line such as sep=; is for spreadsheets.
 
         Raises:
             DataError: the file isn't UTF-8 text.
         """
-        comments: dict[int, Header] = {}  # by number of cells: a header may begin with # too
+        comments: list[Header] = []  # a header may begin with # too
         line, end = 1, len(BYTE_ORDER_MARK) if self._begins_with(BYTE_ORDER_MARK) else 0
         for next_line, size, cells in self._rows():
             end += size
@@ -68,10 +71,22 @@ class CsvLines:
             if any(names) and not is_hint:
                 header = Header(names, line, next_line, end)
                 if not names[0].startswith(COMMENT):
-                    return comments.get(len(names), header)
-                comments.setdefault(len(names), header)
+                    alike = [comment for comment in comments if len(comment.names) == len(names)]
+                    unnamed = alike[0] if alike and len(names) > 1 else header
+                    return self._wanted_of([*alike, header]) or unnamed
+                # of the others, only the first of each number of cells can be the header
+                if self._num_wanted(header) or all(len(comment.names) != len(names) for comment in comments):
+                    comments.append(header)
             line = next_line
-        return next(iter(comments.values()), None)
+        return self._wanted_of(comments) or next(iter(comments), None)
+
+    def _wanted_of(self, headers: Sequence[Header]) -> Header | None:
+        """Returns the header that has the most wanted names, the first of several such; None if none has any."""
+        best = max(headers, key=self._num_wanted, default=None)
+        return best if best is not None and self._num_wanted(best) else None
+
+    def _num_wanted(self, header: Header) -> int:
+        return len(self._wanted.intersection(header.names))
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yields (line, cells) of each row after the header. In a file of one column, an empty line is a row too.

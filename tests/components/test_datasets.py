@@ -11,6 +11,7 @@ import pytest
 
 from tfrun.components.datasets import csv_file
 from tfrun.components.datasets.csv import csv
+from tfrun.components.datasets.csv_file import CsvFile
 from tfrun.components.datasets.dates import are_dates
 from tfrun.components.datasets.embedded import diabetes, digits
 from tfrun.components.datasets.npz import npz
@@ -419,8 +420,33 @@ def test_lines_before_the_header(write: Any, before: Any, numbers: Any) -> None:
 
 def test_a_header_may_begin_with_the_sign_of_comments(write: Any) -> None:
     assert list(read(write("#k,y\n" + GOOD)).columns) == ["#k"]
+    assert list(read(write("# k, z\nk,y\n" + GOOD)).columns) == ["k"]  # the line that has the target
     with pytest.raises(DataError, match=r"Known: # k, z\. If line 1 is a comment, remove it"):
-        read(write("# k, z\nk,y\n" + GOOD))
+        read(write("# k, z\nk,y\n" + GOOD), "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "numbers", "names", "line"),
+    [
+        ("# made by X\na\n1\n2\n", ("a",), ["a"], 2),
+        ("# made by X\n# in March\n\na\n1\n2\n", ("a",), ["a"], 4),
+        ("#a\n1\n2\n", ("#a",), ["#a"], 1),
+        ("# made by X\n#a\n1\n2\n", ("#a",), ["#a"], 2),
+        ("#b,a\n1,1\n2,2\n", ("a",), ["#b", "a"], 1),
+        ("# made by X\n# b,a\nb,a\n1,1\n2,2\n", ("b", "a"), ["b", "a"], 3),
+        ("# made by X\nb\n1\n2\n", ("a",), ["b"], 2),
+        ("# b,a\nc,d\n1,1\n2,2\n", ("x",), ["# b", "a"], 1),
+    ],
+)
+def test_the_header_is_told_from_comments_by_its_names(
+    content: str, numbers: tuple[str, ...], names: list[str], line: int, write: Any
+) -> None:
+    path = write(content)
+    file = CsvFile.open(path, ",", wanted=numbers)
+    assert (file.header, file.first_line) == (names, line + 1)
+    if names == list(numbers):
+        table = csv(path, "y", rows_only=True, trained_columns=TrainedColumns(numbers, (), ()))
+        np.testing.assert_array_equal(table.columns[names[0]], [1, 2])
 
 
 def test_an_error_names_the_cell_that_is_wrong(write: Any) -> None:
