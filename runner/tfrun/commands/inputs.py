@@ -13,8 +13,8 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from tfrun.commands import untouched
 from tfrun.commands.command_line import CommandLine
+from tfrun.config import untouched
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Composed, Configs, open_configs
 from tfrun.config.cross_checks import check_task
@@ -77,7 +77,7 @@ class ExistingRun:
         """
         plugins = texts(self.config.get("plugins"))
         with open_configs(self.overrides, command_line.sources.absolute(), plugins=plugins) as configs:
-            untouched.check(self.folder, self.config, catalog=configs.catalog)
+            untouched.check_files(self.folder, self.config, catalog=configs.catalog)
             return self._with_typed_paths(configs.change(self.config, self.overrides)), configs.catalog
 
     def _with_typed_paths(self, config: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from typing import Any
 
 from rich.console import Console
 
+from tfrun.config import untouched
 from tfrun.config.catalog import Catalog
-from tfrun.config.changes import changed_since, describe, recorded
+from tfrun.config.changes import recorded
 from tfrun.config.directions import modes_against
 from tfrun.config.earlier_runs import as_it_began
 from tfrun.config.lengths import nothing_left
@@ -44,7 +45,7 @@ from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
 from tfrun.engine.verify.input_ranges import large_arrays, unscaled_images
 from tfrun.errors import CheckpointError, DivergedError, Interrupted
-from tfrun.files import checkpoints, digests
+from tfrun.files import checkpoints
 from tfrun.files.disk import write_atomically
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder, now
@@ -232,22 +233,17 @@ class _Training:
             self._check_data(pieces, self._run["data"].get("fingerprint"))
             say(self._console, "no checkpoint yet: starting from the first step")
             return None
-        self._check_unchanged(pieces, restored.extra)
+        self._check_unchanged(pieces, restored)
         for line in restored.passed_over:
             say(self._console, f"passed over {line}")
         say(self._console, f"resuming from {shown(restored.path)}")
         return restored
 
-    def _check_unchanged(self, pieces: Pieces, saved: Mapping[str, Any]) -> None:
+    def _check_unchanged(self, pieces: Pieces, saved: checkpoints.Checkpoint) -> None:
         """Raises CheckpointError if the data, the config or the preprocessing is not what a state belongs to."""
-        self._check_data(pieces, saved["fingerprint"])
-        belongs = f"{self._folder.path}: its state belongs to another"
-        changes = changed_since(saved["config"], self._settings) if "config" in saved else {}
-        if changes:
-            raise CheckpointError(f"{belongs} config: {describe(changes)}")
+        self._check_data(pieces, saved.extra["fingerprint"])
         fields = pieces.examples.preprocessing.to_fields()
-        if paths := digests.changed(saved.get("preprocessing", {}), fields):
-            raise CheckpointError(f"{belongs} preprocessing. What differs: {', '.join(paths)}")
+        untouched.check(saved.extra, self._folder, step=saved.step, settings=self._settings, preprocessing=fields)
 
     def _check_data(self, pieces: Pieces, trained_on: str | None) -> None:
         """Raises CheckpointError if the data isn't what the run began with; None if it has never read its data."""
