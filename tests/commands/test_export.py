@@ -79,6 +79,27 @@ def test_rows_that_are_no_text_are_an_error(run: Callable[..., Result], engine: 
     assert code == 6 and err.startswith(f"tfrun: error: {trained / 'samples.json'}: can't be read: ")
 
 
+def test_nothing_is_written_through_a_link_of_the_run(
+    run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    for name in ("export", "predictions"):
+        (trained / name).symlink_to(tmp_path / "outside")
+    for words in (
+        ["export", "format=keras"],
+        ["export", "format=keras", f"out={trained}/export"],
+        ["predict"],
+        ["predict", f"out={trained}/predictions/mine.csv"],
+    ):
+        code, _, err = run(words[0], str(trained), *words[1:])
+        name = "export" if words[0] == "export" else "predictions"
+        assert code == 5 and err == (
+            f"tfrun: error: {trained / name}: can't be written: it is a link, and tfrun writes through none\n"
+        )
+    assert len(engine.calls) == 1
+    assert run("export", str(trained), "format=keras", "out=outside")[0] == 0
+
+
 def test_out_is_a_folder(run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path) -> None:
     assert run("export", str(trained), "format=keras", "out=models/new")[0] == 0
     assert engine.calls[1][3]["export_to"].path == tmp_path / "models" / "new" / "model.keras"

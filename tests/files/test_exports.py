@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,14 @@ def test_an_export_that_fails_leaves_the_earlier_one(tmp_path: Path) -> None:
         raise ConfigError("off by 3")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", RECORD]
     assert (tmp_path / "model.keras").read_text() == "model"
+
+
+def test_what_a_killed_export_has_left_is_removed(tmp_path: Path) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    (tmp_path / f".export.{killed.pid}" / "saved_model" / "variables").mkdir(parents=True)
+    write(elsewhere(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", RECORD]
 
 
 def test_a_folder_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tfrun.data.sources import load_table
 from tfrun.data.table import Table
 from tfrun.errors import CheckpointError, ConfigError, DataError, unknown
 from tfrun.files import runs
+from tfrun.files.disk import refuse_links_inside
 from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
 from tfrun.folders import typed
@@ -31,6 +32,7 @@ def run(command_line: CommandLine) -> int:
     existing.refuse_all_but_data("export", "a run, a format, out and data only")
     folder = existing.folder
     out = typed(outs[-1]) if outs else folder.exports
+    refuse_links_inside(folder.path, out)
     export_to = Export(formats[0], out, run_id=folder.run_id, is_own_folder=out.resolve() == folder.exports)
     export_to.refuse_to_replace()
     config, catalog = existing.change(command_line)

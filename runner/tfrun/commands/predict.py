@@ -14,6 +14,7 @@ from tfrun.config import schema
 from tfrun.console import shown
 from tfrun.data.sources import load_table
 from tfrun.errors import ConfigError
+from tfrun.files.disk import refuse_links_inside
 from tfrun.folders import typed
 
 
@@ -26,6 +27,7 @@ def run(command_line: CommandLine) -> int:
     config, catalog = existing.change(command_line)
     folder = existing.folder
     out = typed(outs[-1]) if outs else folder.predictions / f"{_stem(config['data'])}.csv"
+    refuse_links_inside(folder.path, out)
     _check_out(out, read=[*_files_in(existing.config["data"]), *_files_in(config["data"])])
     if outs and not overwrite and os.path.lexists(out):
         raise ConfigError(f"out: the file exists; overwrite=true replaces it. Received: {shown(out)!r}")

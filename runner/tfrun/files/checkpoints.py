@@ -76,6 +76,7 @@ def save(
     Raises:
         ResourceError: the disk refuses; the earlier checkpoints are untouched.
     """
+    disk.refuse_link(folder)
     temporary = folder / f".tmp-{step:09d}-{os.getpid()}"
     final = _path(folder, step)
     if final.exists():  # the same step has the same state
@@ -127,7 +128,8 @@ def remove_old(folder: Path, keep: int) -> None:
 
 def pin(folder: Path, step: int) -> None:
     """Protects the checkpoint of a step from `remove_old`."""
-    (_path(folder, step) / PINNED).touch()
+    with disk.refusals(folder), disk.open_file(_path(folder, step) / PINNED, "ab"):
+        pass
 
 
 def unpin(folder: Path, step: int) -> None:

@@ -60,6 +60,7 @@ def begin(
 
 def _copy(source: Path, target: Path, *, length: int) -> None:
     """Copies the first `length` bytes of a file that only grows."""
+    disk.refuse_link(target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(source, "rb") as old, disk.open_file(target, "wb") as new:
         new.write(old.read(length))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,20 @@ def _open_no_link(path: str, flags: int) -> int:
 
 
 def refuse_link(path: Path) -> None:
-    """Raises ResourceError if a file of a run folder that a library will write is a link."""
+    """Raises ResourceError if a folder of a run, or a file of it that a library will write, is a link."""
     if path.is_symlink():
         raise ResourceError(f"{path}: can't be written: it is a link, and tfrun writes through none")
+
+
+def refuse_links_inside(folder: Path, path: Path) -> None:
+    """Raises ResourceError if a path inside a run folder is a link, or leads through one; others may be anything."""
+    inside: list[Path] = []
+    for above in (path, *path.parents):
+        if above.resolve() == folder.resolve():
+            for link in inside:
+                refuse_link(link)
+            return
+        inside.append(above)
 
 
 def write(file: Any, data: bytes, *, name: str) -> None:
@@ -85,7 +97,7 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         ResourceError: the disk refuses; the old file is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_path(path)
     try:
         with open_file(temporary, "wb") as file:
             write(file, text.encode(), name=path.name)
@@ -98,8 +110,36 @@ def write_atomically(path: Path, text: str) -> None:
     reach(f"{path.name}.done")
 
 
-def remove_left_behind(folder: Path) -> None:
-    """Removes the temporary files of killed calls of `write_atomically`; no other process may be writing there."""
+def temporary_path(path: Path) -> Path:
+    """Returns the path beside a file or a folder where this process writes what will take its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def remove_left_behind(folder: Path, name: str | None = None) -> None:
+    """Removes what killed processes have written at the paths that `temporary_path` gave them.
+
+    Args:
+        folder: the folder in which they wrote.
+        name: what they would have replaced; a process that is running may be at it, and its path stays. None for all
+            files in a folder that this process holds, so that no other is writing there.
+    """
     for path in folder.glob(".*.*[0-9]"):
-        if path.is_file():
-            path.unlink()
+        stem, _, pid = path.name[1:].rpartition(".")
+        if not pid.isdecimal() or (name is not None and (stem != name or _is_another(int(pid)))):
+            continue
+        with contextlib.suppress(OSError):  # a file system that is read-only
+            if path.is_symlink() or path.is_file():
+                path.unlink()
+            elif name is not None:
+                shutil.rmtree(path)
+
+
+def _is_another(pid: int) -> bool:
+    """Returns whether another process than this one has the id."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return pid != os.getpid()

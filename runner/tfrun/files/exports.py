@@ -15,10 +15,12 @@ from typing import Any
 from tfrun.errors import CheckpointError, ConfigError, ResourceError
 from tfrun.files import strict_json
 from tfrun.files.digests import file_sha256
-from tfrun.files.disk import write_atomically
+from tfrun.files.disk import remove_left_behind, temporary_path, write_atomically
 from tfrun.files.runs import EXPORTS
 
 RECORD = "tfrun-export.json"  # says which exports the folder holds, by name: the run, and the SHA-256 of the contents
+
+TEMPORARY = "export"  # the name of the temporary folder beside an export, for `files.disk`
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Export:
         Raises:
             ResourceError: the disk refuses.
         """
-        temporary = self.folder / f".export.{os.getpid()}"
+        temporary = temporary_path(self.folder / TEMPORARY)
+        remove_left_behind(self.folder, TEMPORARY)
         written = temporary / self.path.name
         try:
             temporary.mkdir(parents=True)

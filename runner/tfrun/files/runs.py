@@ -18,9 +18,11 @@ from typing import Any
 from tfrun.console import shown
 from tfrun.errors import CheckpointError, ConfigError, FolderInUseError, ResourceError
 from tfrun.files import first_folder, json_files, strict_json
-from tfrun.files.disk import open_file, refusals, remove_left_behind, write_atomically
+from tfrun.files.disk import open_file, refusals, refuse_link, remove_left_behind, write_atomically
 
 LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
+# Folders into which a run, or a sweep with its numbered jobs, writes, those above first.
+FOLDERS = ("checkpoints", "tensorboard", ".hydra", "[0-9]*", "checkpoints/step-*", "tensorboard/*")
 EXPORTS = {  # format → the name of what `tfrun export` writes into the run's folder `export/`
     "saved_model": "saved_model",
     "keras": "model.keras",
@@ -156,14 +158,22 @@ class RunFolder:
             self.path.parent.rmdir()
             self.path.parent.parent.rmdir()
 
+    def _refuse_linked_folders(self) -> None:
+        """Raises ResourceError if a folder that is written into is a link, which could lead to any place."""
+        for pattern in FOLDERS:
+            for path in self.path.glob(pattern):
+                if pattern != "[0-9]*" or path.name.isdecimal():
+                    refuse_link(path)
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Locks the folder for this process; the kernel unlocks it when the process ends, however it ends.
 
         Raises:
             FolderInUseError: another process holds it.
-            ResourceError: nothing can be written there.
+            ResourceError: nothing can be written there, or a folder in it is a link.
         """
+        self._refuse_linked_folders()
         path = self.path / "run.lock"
         with refusals(path):
             lock = open_file(path, "a+b", buffering=0)

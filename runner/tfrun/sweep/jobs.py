@@ -14,7 +14,7 @@ from tfrun.config.settings import Settings
 from tfrun.console import open_log
 from tfrun.errors import TfrunError
 from tfrun.files import runs, strict_json
-from tfrun.files.disk import write_atomically
+from tfrun.files.disk import refuse_link, write_atomically
 from tfrun.files.runs import RunFolder
 
 ENDED = ("completed", "stopped", "failed", "diverged", "pruned")  # statuses of a run that recorded its own end
@@ -109,6 +109,7 @@ class Job:
 
     def write_files(self) -> None:
         """Writes the config files that a single run's folder has too. Raises ResourceError if the disk refuses."""
+        refuse_link(self.folder.path / ".hydra")
         (self.folder.path / ".hydra").mkdir(exist_ok=True)
         hydra = self.files[".hydra/hydra.yaml"]["hydra"]
         hydra["sweep"]["dir"] = str(self.folder.path.parent)

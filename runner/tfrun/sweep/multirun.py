@@ -22,7 +22,7 @@ from tfrun.config.hydra_private import BasicSweeper
 from tfrun.console import Terminal, say, shown
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
 from tfrun.files import first_folder, runs
-from tfrun.files.disk import write_atomically
+from tfrun.files.disk import temporary_path, write_atomically
 from tfrun.files.masking import masked
 from tfrun.files.runs import RunFolder
 from tfrun.load_engine import engine
@@ -225,7 +225,7 @@ def _swept_keys(source: Source, folder: RunFolder) -> set[str]:
 def _link_best(folder: RunFolder, best: Outcome | None) -> None:
     """Makes `best` in the sweep's folder a link to the best job."""
     if best is not None:
-        new = folder.path / f".best.{os.getpid()}"
+        new = temporary_path(folder.path / "best")
         with contextlib.suppress(OSError):  # a file system without links
             new.symlink_to(best.folder.path.name)
             os.replace(new, folder.path / "best")

@@ -11,6 +11,7 @@ from tfrun.config.cross_checks import check_task
 from tfrun.config.earlier_runs import as_it_began
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
+from tfrun.errors import ResourceError
 from tfrun.load_engine import engine
 from tfrun.sweep.jobs import Job
 
@@ -89,7 +90,7 @@ def write_hparams_row(job: Job, status: str) -> None:
 
     run = job.folder.read_run()
     board = TensorBoard(job.folder.tensorboard)
-    with contextlib.suppress(OSError):  # the disk itself may be the cause of the failure
+    with contextlib.suppress(OSError, ResourceError):  # the disk itself may be the cause of the failure
         board.write_hparams(
             job.folder.run_id, job.hparams, metrics=summary_metrics(run["metrics"], run["best"]), status=status
         )

@@ -18,6 +18,7 @@ from tfrun.engine.inference import export
 from tfrun.engine.training import feed
 from tfrun.engine.training.batches import EVALUATION_ROWS
 from tfrun.errors import ResourceError
+from tfrun.files.disk import remove_left_behind, temporary_path
 
 
 def columns(model: keras.Model, examples: Examples, *, names: Sequence[str], learns_targets: bool) -> dict[str, Any]:
@@ -64,7 +65,8 @@ def write(by_column: Mapping[str, Any], path: Path) -> None:
     from pyarrow import csv, parquet
 
     table = pa.table(dict(by_column))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = temporary_path(path)
+    remove_left_behind(path.parent, path.name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         (parquet.write_table if path.suffix == ".parquet" else csv.write_csv)(table, str(temporary))

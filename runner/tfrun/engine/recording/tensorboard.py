@@ -11,6 +11,7 @@ from typing import Any
 import google_crc32c
 
 from tfrun.errors import private_imports
+from tfrun.files.disk import refuse_links_inside
 from tfrun.files.journals import Journal
 from tfrun.files.strict_json import defined
 
@@ -113,6 +114,7 @@ class TensorBoard:
 
     def _open(self, split: str) -> Journal:
         folder = self._folder / split
+        refuse_links_inside(self._folder.parent, folder)
         folder.mkdir(parents=True, exist_ok=True)
         # one file for the life of the run: TensorBoard reads several in a folder only when told to
         existing = sorted(folder.glob("events.out.tfevents.*"))
