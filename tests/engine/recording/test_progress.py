@@ -122,6 +122,21 @@ def test_a_terminal_has_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     assert drawn.count("\x1b[?25l") == drawn.count("\x1b[?25h") == 1  # the cursor is visible again
 
 
+@pytest.mark.parametrize("width", [80, 40])
+def test_no_value_stands_apart_from_its_name(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TERM": "xterm", "NO_COLOR": ""}.items():
+        monkeypatch.setenv(name, value)
+    values = {"train/loss": 0.2009, "train/mae": 39.25, "train/rmse": 49.75, "val/loss": 0.2514, "val/mae": 45.57}
+    result = block(50, 0.5)
+    monkeypatch.setattr(BlockResult, "newest_values", lambda _: values)
+    out = Console(file=Terminal(), width=width, force_terminal=True)
+    with Display(Plan(10, 100), out, timing=Timing()) as display:
+        display.on_block(0, result)
+    drawn = text(out)
+    for name, value in values.items():
+        assert f"{name} {value}" in drawn
+
+
 def test_a_dumb_terminal_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     out = Console(file=Terminal(), width=80)

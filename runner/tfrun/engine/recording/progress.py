@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -56,11 +57,11 @@ class Display(Observer):
         )
         self._epoch_bar = self._bars.add_task("epoch", total=self._total_epochs)
         self._step_bar = self._bars.add_task("step", total=last_step)
-        self._text = Text()
+        self._shown_values = Columns(padding=(0, 2))  # a name and its value are never on two lines
 
     def __enter__(self) -> Display:
         if is_live(self._console.file):
-            self._live = Live(Group(self._bars, self._text), console=self._console, refresh_per_second=10)
+            self._live = Live(Group(self._bars, self._shown_values), console=self._console, refresh_per_second=10)
             self._live.start()
         return self
 
@@ -76,7 +77,7 @@ class Display(Observer):
         if self._live is not None:
             self._bars.update(self._epoch_bar, completed=self._step // self._plan.steps_per_epoch)
             self._bars.update(self._step_bar, completed=self._step)
-            self._text.plain = self._line()
+            self._shown_values.renderables = [Text(part) for part in self._parts()]
         elif self._clock() - self._last_line >= LINE_SECONDS:
             self._print_line(self._step)
 
@@ -84,12 +85,12 @@ class Display(Observer):
         self._last_line = self._clock()
         self._shown_step = step
         epoch = f"epoch {step // self._plan.steps_per_epoch}/{self._total_epochs or '…'}"
-        say(self._console, f"{epoch}  step {step}/{self._plan.last_step or '…'}  {self._line()}")
+        say(self._console, f"{epoch}  step {step}/{self._plan.last_step or '…'}  {'  '.join(self._parts())}")
 
-    def _line(self) -> str:
+    def _parts(self) -> list[str]:
         rate = self._timing.steps_per_second
         parts = [f"{name} {format_value(value)}" for name, value in self._values.items()]
-        return "  ".join([*parts, f"{rate:,.0f} steps/s"] if rate else parts)
+        return [*parts, f"{rate:,.0f} steps/s"] if rate else parts
 
 
 def waiting(console: Console, what: str) -> AbstractContextManager[object]:
@@ -125,7 +126,7 @@ def print_summary(console: Console, run: Mapping[str, Any], *, folder: Path, che
         ("test, best weights" if best else "test", last, "test"),
     ]
     names = list(dict.fromkeys(key.partition("/")[2] for key in [*best, *last] if "/" in key))
-    table = Table("", *[Column(name, justify="right") for name in names])
+    table = Table("", *[Column(name, justify="right", overflow="fold") for name in names])
     for head, values, split in rows:
         cells = [format_value(values.get(f"{split}/{name}")) for name in names]
         if any(f"{split}/{name}" in values for name in names):
