@@ -10,7 +10,7 @@ import pytest
 from rich.table import Table
 
 from tfrun.cli import prefix_warnings
-from tfrun.console import Results, Terminal, is_live, library_output_to, say, short_names, shown
+from tfrun.console import Results, Terminal, is_live, library_output_to, say, short_names, shown, tensorboard_command
 from tfrun.streams import complain
 
 
@@ -64,6 +64,20 @@ def test_a_display_moves_on_a_terminal_only(
     monkeypatch.setenv(variable, value)
     assert is_live(Tty()) is expected
     assert not is_live(io.StringIO())
+
+
+def test_the_command_of_tensorboard_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    monkeypatch.setattr("sys.executable", str(programs / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder = tmp_path / "my runs"
+    assert tensorboard_command(folder) == "tensorboard --logdir 'my runs'"  # it isn't in the environment either
+    (programs / "tensorboard").touch(mode=0o755)
+    assert tensorboard_command(folder) == ".venv/bin/tensorboard --logdir 'my runs'"
+    monkeypatch.setenv("PATH", str(programs))
+    assert tensorboard_command(folder) == "tensorboard --logdir 'my runs'"
 
 
 def test_a_terminal_that_cannot_be_written_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:

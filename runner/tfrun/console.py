@@ -6,6 +6,8 @@ import contextlib
 import logging
 import math
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,6 +65,17 @@ def shown(path: Path) -> str:
     """Returns a path as a person would type it."""
     folder = typed(".")
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
+
+
+def tensorboard_command(folder: Path) -> str:
+    """Returns the command that shows the curves in a folder, as a person can type it here.
+
+    With `scripts/tfrun` the environment isn't activated: then it names the program in it.
+    """
+    installed = Path(sys.executable).with_name("tensorboard")
+    is_found = shutil.which("tensorboard") or not installed.exists()
+    program = "tensorboard" if is_found else shown(installed)
+    return shlex.join([program, "--logdir", shown(folder)])
 
 
 def shown_number(value: float | None, *, digits: int = 6) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tfrun.console import tensorboard_command
 from tfrun.files.runs import RunFolder
 from tfrun.sweep.outcome import Outcome
 from tfrun.sweep.summary import print_sweep
@@ -39,7 +40,7 @@ def test_the_table_names_values_ends_the_best_and_repeats() -> None:
     ]
     assert lines[-3:] == [
         f"sweep      {SWEEP}",
-        f"curves     tensorboard --logdir {SWEEP}",
+        f"curves     {tensorboard_command(SWEEP)}",
         f"compare    tfrun compare {SWEEP}",
     ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tfrun.console import Terminal, say, short_names, shown, shown_number
+from tfrun.console import Terminal, say, short_names, shown, shown_number, tensorboard_command
 from tfrun.sweep.outcome import Outcome, best_of
 
 
@@ -37,7 +37,7 @@ def print_sweep(
             say(console, f"{outcome.label}  {outcome.status}: {outcome.error}")
             say(console, f"   {shown(outcome.folder.log)}")
     say(console, f"sweep      {shown(sweep)}")
-    say(console, f"curves     tensorboard --logdir {shown(sweep)}")
+    say(console, f"curves     {tensorboard_command(sweep)}")
     say(console, f"compare    tfrun compare {shown(sweep)}")
     if is_interrupted or any(outcome.status == "stopped" for outcome in outcomes):
         say(console, f"resume     tfrun resume {shown(sweep)}")

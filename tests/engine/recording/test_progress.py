@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tfrun.console import shown
+from tfrun.console import shown, tensorboard_command
 from tfrun.engine.recording.progress import Display, format_bytes, format_value, print_summary, waiting
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import BlockResult
@@ -167,7 +167,7 @@ def test_the_summary_is_a_table_and_paths(tmp_path: Path) -> None:
     assert lines[-3:] == [
         f"run         {folder}",
         f"checkpoint  {folder}/checkpoints/step-000012345",
-        f"curves      tensorboard --logdir {tmp_path / 'outputs'}",
+        f"curves      {tensorboard_command(tmp_path / 'outputs')}",
     ]
 
 

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from tfrun.console import UNDEFINED, is_live, say, shown
+from tfrun.console import UNDEFINED, is_live, say, shown, tensorboard_command
 from tfrun.engine.training.loop import Observer
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import BlockResult
@@ -137,4 +137,4 @@ def print_summary(console: Console, run: Mapping[str, Any], *, folder: Path, che
     say(console, f"run         {shown(folder)}")
     say(console, f"checkpoint  {shown(checkpoint)}")
     if (folder / "tensorboard").is_dir():
-        say(console, f"curves      tensorboard --logdir {shown(folder.parent.parent)}")
+        say(console, f"curves      {tensorboard_command(folder.parent.parent)}")
