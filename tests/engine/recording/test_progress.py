@@ -133,8 +133,8 @@ def test_no_value_stands_apart_from_its_name(width: int, monkeypatch: pytest.Mon
     with Display(Plan(10, 100), out, timing=Timing()) as display:
         display.on_block(0, result)
     drawn = text(out)
-    for name, value in values.items():
-        assert f"{name} {value}" in drawn
+    for metric, number in values.items():
+        assert f"{metric} {number}" in drawn
 
 
 def test_a_dumb_terminal_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
