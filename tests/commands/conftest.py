@@ -45,6 +45,8 @@ class Engine:
 
     def predict(self, config: Any, folder: Any, *, catalog: Any, table: Any, **options: Any) -> None:
         self.calls.append(("predict", config, folder, options | {"table": table}))
+        options["out"].parent.mkdir(exist_ok=True)
+        options["out"].write_text("predictions")
 
     def export_run(self, config: Any, folder: Any, *, catalog: Any, **options: Any) -> None:
         self.calls.append(("export_run", config, folder, options))

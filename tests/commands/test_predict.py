@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,3 +75,24 @@ def test_a_rerun_replaces_its_own_file(run: Callable[..., Result], engine: Any, 
     (trained / "predictions" / "rows.csv").write_text("earlier predictions")
     assert run("predict", str(trained))[0] == 0
     assert engine.calls[1][3]["out"] == trained / "predictions" / "rows.csv"
+
+
+def test_files_of_one_name_in_two_folders_share_no_file(
+    run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path
+) -> None:
+    for month in ("jan", "feb"):
+        (tmp_path / month).mkdir()
+        (tmp_path / month / "rows.csv").write_text("kind,x\na,1\n")
+    assert run("predict", str(trained), "data.path=jan/rows.csv")[0] == 0
+    assert run("predict", str(trained), f"data.path={tmp_path}/feb/../jan/rows.csv")[0] == 0  # the same once more
+    code, _, err = run("predict", str(trained), "data.path=feb/rows.csv")
+    assert code == 2 and err == (
+        f"tfrun: error: out: {trained.relative_to(tmp_path)}/predictions/rows.csv has the predictions for "
+        f"{tmp_path}/jan/rows.csv. Received: {tmp_path}/feb/rows.csv. Name another file with out=FILE.csv, or replace "
+        "it with overwrite=true\n"
+    )
+    assert run("predict", str(trained), "data.path=feb/rows.csv", "overwrite=true")[0] == 0
+    assert run("predict", str(trained), "data.path=jan/rows.csv")[0] == 2  # now it is that of the other
+    assert run("predict", str(trained), "data.path=jan/rows.csv", f"out={trained}/predictions/jan.csv")[0] == 0
+    sources = json.loads((trained / "predictions" / "sources.json").read_text())
+    assert sources == {"rows.csv": f"{tmp_path}/feb/rows.csv", "jan.csv": f"{tmp_path}/jan/rows.csv"}

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
-from tfrun.commands.inputs import open_run
+from tfrun.commands.inputs import PATH_KEYS, open_run
 from tfrun.config import schema
 from tfrun.console import shown
 from tfrun.data.sources import load_table
 from tfrun.errors import ConfigError
 from tfrun.files.disk import refuse_links_inside
+from tfrun.files.prediction_sources import record_source, refuse_other_source
 from tfrun.folders import typed
 
 
@@ -29,8 +30,11 @@ def run(command_line: CommandLine) -> int:
     out = typed(outs[-1]) if outs else folder.predictions / f"{_stem(config['data'])}.csv"
     refuse_links_inside(folder.path, out)
     _check_out(out, read=[*_files_in(existing.config["data"]), *_files_in(config["data"])])
+    source = _source(config["data"])
     if outs and not overwrite and os.path.lexists(out):
         raise ConfigError(f"out: the file exists; overwrite=true replaces it. Received: {shown(out)!r}")
+    if not outs and not overwrite:
+        refuse_other_source(out, source)
     settings = schema.build_settings(config, catalog, overrides=existing.overrides)
     fitted = existing.read_preprocessing()
     table = load_table(settings.data, catalog, rows_only=True, fitted=fitted)
@@ -38,12 +42,20 @@ def run(command_line: CommandLine) -> int:
 
     with engine(folder.log) as (experiment, _):
         experiment.predict(settings, folder, catalog=catalog, table=table, fitted=fitted, out=out)
+    if out.parent == folder.predictions:
+        record_source(out, source)
     return 0
 
 
 def _stem(data: Mapping[str, Any]) -> str:
     """Returns the name of the file of predictions, without its ending; a rerun replaces the file of this name."""
     return Path(str(data["path"])).stem if data.get("path") else str(data.get("name"))
+
+
+def _source(data: Mapping[str, Any]) -> str:
+    """Returns the absolute paths that a config's data name, or the name of the data set if there are none."""
+    paths = [value for key, value in data.items() if PATH_KEYS.search(str(key)) and isinstance(value, str)]
+    return ", ".join(os.path.abspath(Path(path).expanduser()) for path in paths) or str(data.get("name"))
 
 
 def _check_out(out: Path, *, read: Iterable[Path]) -> None:
