@@ -128,10 +128,11 @@ def fork(function: Callable[[], object]) -> None:
     assert status == 0
 
 
-def run(*words: str) -> None:
-    """Runs a command in a child."""
+def run(*words: str, before: list[str] | None = None) -> None:
+    """Runs a command in a child, and another one before it in the same process, if any."""
 
     def call() -> None:
+        assert before is None or cli.main(before) == 0
         assert cli.main([*words]) == 0
 
     fork(call)
@@ -140,7 +141,8 @@ def run(*words: str) -> None:
 def main(folder: str) -> None:
     os.chdir(folder)
     words = json.loads(Path("words.json").read_text())
-    run(*MIRRORED, *words["compared"], "name=two")
+    other = [*MIRRORED, "model=linear", "trainer.max_steps=1", "name=before"]
+    run(*MIRRORED, *words["compared"], "name=two", before=other)
     run(*MIRRORED, *words["resumed"], "name=straight", "trainer.max_steps=22")
     run(*MIRRORED, *words["resumed"], "name=parts", "trainer.max_steps=15")  # in the middle of an epoch
     run("resume", str(next(Path("outputs", "parts").iterdir())), "trainer.max_steps=22")

@@ -47,6 +47,8 @@ def lines(folder: Path, name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.slow
 def test_two_replicas_equal_one_device(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although a run whose model has other shapes was trained in the process before."""
+    assert lines(trained, "before")[-1]["step"] == 1
     monkeypatch.chdir(tmp_path)
     assert cli.main([*COMPARED, "name=one"]) == 0
     one, two = lines(tmp_path, "one"), lines(trained, "two")

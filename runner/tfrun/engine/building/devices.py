@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -74,6 +76,16 @@ def _mirrored(strategy: StrategySettings) -> tf.distribute.Strategy:
             f"strategy: mirrored needs two devices or more. Received: {', '.join(devices) or 'none'} "
             f"of {device_names()}. strategy.logical_cpus=2 splits the CPU to try it out"
         )
+    return _strategy_over(tuple(devices))
+
+
+@functools.cache
+def _strategy_over(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    """Returns this process' strategy over some devices.
+
+    A strategy numbers the sums over its replicas from the same start, and TensorFlow remembers the shape of each number
+    for as long as the process lives: a second strategy would end a run whose model has other shapes.
+    """
     return tf.distribute.MirroredStrategy(devices)
 
 
