@@ -34,6 +34,7 @@ class Gan:
     """
 
     own_targets = True
+    is_adversarial = True
 
     def __init__(self, gradient_penalty: Annotated[float, Ge(0)] = 0.0):
         self.gradient_penalty = gradient_penalty

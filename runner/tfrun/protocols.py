@@ -107,6 +107,7 @@ class AlgorithmOffer(Offer):
         gradients: (differentiate, variables) → the loss, y_pred and the gradient of each variable. It calls
             `differentiate()`, which returns the same of one pass, as often as it needs.
         own_targets: whether it doesn't learn the target of the data.
+        is_adversarial: whether networks are trained against each other, so that a smaller loss isn't a better one.
         metrics: Keras metrics that it updates itself, reported under their names.
         variables: variables of its own that a checkpoint must contain.
     """
@@ -116,6 +117,7 @@ class AlgorithmOffer(Offer):
     evaluate: Callable[..., tuple[Any, Any]] | None = None
     gradients: Callable[..., tuple[Any, Any, Any]] | None = None
     own_targets: bool = literal(False)
+    is_adversarial: bool = literal(False)
 
     @property
     def metrics(self) -> Sequence[Any]:

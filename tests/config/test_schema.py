@@ -43,6 +43,8 @@ class R2:
 def gain(y_true, y_pred): ...
 @register.algorithm("supervised")
 class Supervised: ...
+@register.algorithm("duel", is_adversarial=True)
+class Duel: ...
 @register.optimizer("adam")
 def adam(learning_rate: Annotated[float, Gt(0)] = 0.001, beta_1: Annotated[float, Ge(0), Lt(1)] = 0.9): ...
 @register.optimizer("sgd")
@@ -283,6 +285,10 @@ def test_modes_against_their_metrics_give_one_warning(config: dict[str, Any], ca
     assert modes_against(build_settings(config, catalog), catalog) == [
         "checkpoint.mode=min, but a greater val/fit is better; "
         "early_stopping.mode=max, but a smaller val/loss is better"
+    ]
+    config["algorithm"] = {"name": "duel"}  # of its loss no direction is better
+    assert modes_against(build_settings(config, catalog), catalog) == [
+        "checkpoint.mode=min, but a greater val/fit is better"
     ]
 
 

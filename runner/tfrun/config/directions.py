@@ -92,11 +92,17 @@ def with_mode(
 
 
 def modes_against(settings: Settings, catalog: Catalog) -> list[str]:
-    """Returns a warning if modes of a config call those values better that the monitored metric calls worse."""
+    """Returns a warning if modes of a config call those values better that the monitored metric calls worse.
+
+    The loss of an adversarial algorithm, the critic's in `gan`, is no better if it is smaller.
+    """
+    algorithm = catalog.get("algorithm", settings.algorithm.name, where="algorithm")
+    is_adversarial = algorithm.declared("is_adversarial")
     against = [
         f"{where}.mode={mode}, but {contradiction(monitor, mode, settings.metric, catalog)}"
         for where, monitor, mode in _monitors(settings)
         if contradiction(monitor, mode, settings.metric, catalog)
+        and not (is_adversarial and monitor.partition("/")[2] == "loss")
     ]
     return ["; ".join(against)] if against else []
 
