@@ -95,7 +95,7 @@ def csv(
             if name not in as_text:
                 file.numbers(name, column, numbers)  # for its errors only: the column isn't all numbers
             if name not in text_encodings and not rows_only:
-                check_categories(path, name, column, num_rows=num_rows, max_categories=max_categories)
+                check_categories(path, name, column, num_rows=num_rows, max_categories=max_categories, numbers=numbers)
                 if name not in as_text:
                     warn_of_texts(path, name, column)
             inputs[name] = column.array(missing or [])
@@ -227,7 +227,7 @@ def _target(file: CsvFile, name: str, column: np.ndarray | TextColumn, task: str
         column = file.read([name], [name], numbers)[1][name]  # classes are spelt as in the file
     assert isinstance(column, TextColumn)
     labels = short_labels(column.array(numbers.missing))
-    check_classes(file.path, name, labels)
+    check_classes(file.path, name, labels, numbers=numbers)
     return Target(labels, "classification")
 
 

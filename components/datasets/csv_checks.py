@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
 from tfrun.components.datasets.checks import MISSING
 from tfrun.components.datasets.csv_file import TextColumn
+from tfrun.components.datasets.csv_numbers import NumberFormat
+from tfrun.components.datasets.csv_units import describe_signs, signs_of_numbers
 from tfrun.components.datasets.dates import are_dates
 from tfrun.errors import DataError, as_typed
 
 log = logging.getLogger(__name__)
 
 
-def check_categories(path: str, name: str, text: TextColumn, *, num_rows: int, max_categories: int) -> None:
-    """Raises DataError if a text column has more different values than categories would have."""
+def check_categories(
+    path: str, name: str, text: TextColumn, *, num_rows: int, max_categories: int, numbers: NumberFormat
+) -> None:
+    """Raises DataError if a text column has more different values than categories would have.
+
+    Args:
+        path: the file.
+        name: the column's name.
+        text: its cells.
+        num_rows: how many rows the file has.
+        max_categories: data.max_categories.
+        numbers: how numbers are written, for a column whose cells are numbers with a unit.
+    """
     num_different = len(text.values)
     half = max(20, num_rows // 2)
     if num_different > min(max_categories, half):
+        has = f"text column {name!r} of {path} has {num_different} different values in {num_rows} rows"
+        _refuse_written_numbers(
+            has, text.values, numbers, remedy=f"leave it out with {as_typed('data.exclude', [name])}"
+        )
         more = f", or raise data.max_categories ({max_categories})" if max_categories < half else ""
         kind = "dates, or other texts" if are_dates(text.values) else "ids or free text"
         raise DataError(
-            f"data.path: text column {name!r} of {path} has {num_different} different values in {num_rows} rows: "
-            f"{kind}? Leave it out with {as_typed('data.exclude', [name])}{more}, or read its words: "
+            f"data.path: {has}: {kind}? Leave it out with {as_typed('data.exclude', [name])}{more}, or read its words: "
             f"{as_typed('data.text', {name: 'tokens'})}."
         )
 
@@ -52,8 +69,8 @@ def warn_of_texts(path: str, name: str, text: TextColumn) -> None:
         )
 
 
-def check_classes(path: str, target: str, labels: np.ndarray) -> None:
-    """Raises DataError if a target has one class, or hardly any two rows of the same."""
+def check_classes(path: str, target: str, labels: np.ndarray, *, numbers: NumberFormat) -> None:
+    """Raises DataError if a target has one class, or hardly any two rows of the same; `numbers` as above."""
     classes = set(labels.tolist()) - {""}
     num_rows = int(np.count_nonzero(labels != ""))
     if len(classes) < 2:
@@ -62,9 +79,30 @@ def check_classes(path: str, target: str, labels: np.ndarray) -> None:
         hint = f" {others} rows have no target; if their cells are a class: data.missing=null" if others else ""
         raise DataError(f"data.target: {target!r} of {path} has a single class. Received: {received}.{hint}")
     if len(classes) > max(20, num_rows // 2):
+        has = f"{target!r} of {path} has {len(classes)} classes in {num_rows} rows"
+        _refuse_written_numbers(has, sorted(classes), numbers, where="data.target")
+        raise DataError(f"data.target: {has}. For numbers: data.task=regression")
+
+
+def _refuse_written_numbers(
+    has: str, texts: Sequence[str], numbers: NumberFormat, *, where: str = "data.path", remedy: str = ""
+) -> None:
+    """Raises DataError if texts are numbers with a unit or with thousands separators, which aren't read as numbers.
+
+    Args:
+        has: a clause that says which texts they are, and how many.
+        texts: different ones.
+        numbers: how numbers are written.
+        where: the config path.
+        remedy: what else can be done than to change the file.
+    """
+    filled = [text for text in texts if text not in numbers.missing]
+    signs = signs_of_numbers(filled, numbers.decimal)
+    if signs:
+        example = next(text for text in filled if any(sign in text for sign in signs))
         raise DataError(
-            f"data.target: {target!r} of {path} has {len(classes)} classes in {num_rows} rows. "
-            "For numbers: data.task=regression"
+            f"{where}: {has}: numbers with {describe_signs(signs)}? Received: {example!r}. "
+            f"Remove such signs in the file{remedy and f', or {remedy}'}."
         )
 
 

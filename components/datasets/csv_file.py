@@ -17,6 +17,7 @@ import pyarrow.csv as arrow_csv
 from tfrun.components.datasets.checks import existing_file
 from tfrun.components.datasets.csv_lines import COMMENT, CsvLines, Header
 from tfrun.components.datasets.csv_numbers import SIGNS, NumberFormat
+from tfrun.components.datasets.csv_units import describe_signs, signs_of_numbers
 from tfrun.data.arrays import give_back
 from tfrun.errors import DataError, as_typed, near_miss
 
@@ -245,6 +246,9 @@ class CsvFile:
         num_wrong = int(counts[~is_number].sum())
         if np.count_nonzero(~is_number) == 1:
             hint = f" If it means that there is no value: {as_typed('data.missing', [cell])}.{hint}"
+        signs = signs_of_numbers([cell], numbers.decimal)
+        if signs:
+            hint = f" It looks like a number with {describe_signs(signs)}; remove such signs in the file.{hint}"
         raise DataError(
             f"{where}, column {name!r}: not a number. Received: {cell!r} "
             f"({num_wrong} such cells, {num_filled - num_wrong} numbers).{hint}"

@@ -449,6 +449,48 @@ def test_the_header_is_told_from_comments_by_its_names(
         np.testing.assert_array_equal(table.columns[names[0]], [1, 2])
 
 
+@pytest.mark.parametrize(
+    ("cell", "signs", "decimal"),
+    [
+        ("{}%", "'%'", "."),
+        ("{}.5 %", "'%'", "."),
+        ("$1,{}", "'$' and ','", "."),
+        ("1 {}", "a space", "."),
+        ("1\u202f{}", "a space", "."),
+        ("1_{}", "'_'", "."),
+        ("1'{}.5", '"\'"', "."),
+        ("{},5 kg", "'kg'", ","),
+        ("-{} m/s²", "'m/s²'", "."),
+        ("EUR {}", "'EUR'", "."),
+        ("A{}", None, "."),
+        ("{} Main Street", None, "."),
+    ],
+)
+def test_numbers_with_units_are_told_as_that(write: Any, cell: str, signs: str | None, decimal: Any) -> None:
+    cells = [cell.format(100 + k) for k in range(40)]
+    column = write("a;y\n" + rows(lambda k: f"{cells[k]};{k}", 40))
+    target = write("a;y\n" + rows(lambda k: f"{k};{cells[k]}", 40), "target.csv")
+    options: Any = {"separator": ";", "decimal": decimal}
+    if signs is None:
+        with pytest.raises(
+            DataError, match="text column 'a' of .* has 40 different values in 40 rows: ids or free text"
+        ):
+            read(column, **options)
+        with pytest.raises(DataError, match="'y' of .* has 40 classes in 40 rows. For numbers: data.task=regression"):
+            read(target, **options)
+        return
+    said = re.escape(f"40 rows: numbers with {signs}? Received: {cells[0]!r}. Remove such signs in the file")
+    with pytest.raises(DataError, match=rf"^data.path: .*{said}, or leave the column out with data.exclude=\[a\]\.$"):
+        read(column, **options)
+    with pytest.raises(DataError, match=rf"^data.target: 'y' of .* has 40 classes in {said}\.$"):
+        read(target, **options)
+    said = re.escape(
+        f":2, column 'y': not a number. Received: {cells[0]!r} (40 such cells, 0 numbers). If it is one of"
+    )
+    with pytest.raises(DataError, match=said):
+        read(target, **options, task="regression")
+
+
 def test_an_error_names_the_cell_that_is_wrong(write: Any) -> None:
     """The line is right after blank lines, and after cells with line breaks."""
     path = write('\n# x\n"a\nb",y\n' + GOOD + '\n"1\n\n",1\nx,1\n')

@@ -1,0 +1,39 @@
+"""Finds cells that a person reads as numbers and tfrun doesn't: with a unit, a currency or thousands separators."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+SPACES = " \u00a0\u2009\u202f"  # the usual one, and three that programs write between thousands
+CURRENCY = "[$€£¥₹]|USD|EUR|GBP|CHF|JPY"
+UNIT = r"[^\W\d_]{1,4}[²³]?"  # a few letters
+WRITTEN = re.compile(
+    rf"[+-]?(?P<before>{CURRENCY})?[{SPACES}]?[+-]?"
+    rf"(?:\d{{1,3}}(?:(?P<between>[{SPACES}_'’.,])\d{{3}})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
+    rf"[{SPACES}]?(?P<after>{CURRENCY}|[%‰]|°?{UNIT}(?:/{UNIT})?)?"
+)
+MOST_SIGNS = 3  # cells with more different ones are names of something
+LEAST_SHARE = 0.9  # of the texts, that look like numbers
+
+
+def signs_of_numbers(texts: Collection[str], decimal: str) -> list[str]:
+    """Returns the signs with which texts are numbers: ["%"] for 12%, ["$", ","] for $1,200.
+
+    The list is empty if most texts aren't numbers in any such way.
+
+    Args:
+        texts: different cells of a column, none of which stands for no value.
+        decimal: the character before a number's fraction, which is no such sign.
+    """
+    matches = [match for text in texts if (match := WRITTEN.fullmatch(text))]
+    if len(matches) < LEAST_SHARE * len(texts):
+        return []
+    found = (match[part] for part in ("before", "between", "after") for match in matches)
+    signs = dict.fromkeys(sign for sign in found if sign not in (None, decimal))
+    return list(signs) if len(signs) <= MOST_SIGNS else []
+
+
+def describe_signs(signs: Collection[str]) -> str:
+    """Returns signs for messages: `'$' and ','`."""
+    return " and ".join("a space" if sign in SPACES else repr(sign) for sign in signs)
