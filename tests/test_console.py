@@ -10,7 +10,17 @@ import pytest
 from rich.table import Table
 
 from tfrun.cli import prefix_warnings
-from tfrun.console import Results, Terminal, is_live, library_output_to, say, short_names, shown, tensorboard_command
+from tfrun.console import (
+    Results,
+    Terminal,
+    fitted,
+    is_live,
+    library_output_to,
+    say,
+    short_names,
+    shown,
+    tensorboard_command,
+)
 from tfrun.streams import complain
 
 
@@ -64,6 +74,21 @@ def test_a_display_moves_on_a_terminal_only(
     monkeypatch.setenv(variable, value)
     assert is_live(Tty()) is expected
     assert not is_live(io.StringIO())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("short", "short"),
+        ("one two three four five six", "one two three\nfour five six"),
+        ("  list  one two three", "  list  one two\n        three"),
+        ("  a wider name  one two", "  a wider name\n      one two"),
+        ("  in a sentence of words", "  in a sentence\n  of words"),
+        ("outputs/a/path/that/is/whole", "outputs/a/path/that/is/whole"),
+    ],
+)
+def test_lines_are_broken_between_words(line: str, expected: str) -> None:
+    assert fitted(f"{line}\n", 16) == f"{expected}\n"
 
 
 def test_the_command_of_tensorboard_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.options import groups_and_kinds, names_in
 from tfrun.config.catalog_source import KIND_OF_GROUP
 from tfrun.config.compose import Configs, open_configs
 from tfrun.config.registry import KINDS
+from tfrun.console import fitted, reading_width
 
 HELP = """tfrun trains TensorFlow and Keras models: name the components, and say on one line what to run.
 
@@ -56,17 +57,16 @@ Where to look next: tfrun list, tfrun show loss=huber, tfrun --cfg job, and docs
 def run(command_line: CommandLine) -> int:
     """Prints the help and returns the exit code."""
     with open_configs(command_line.settings, command_line.sources) as configs:
-        print(help_text(configs))
+        print(help_text(configs, reading_width()))
     return 0
 
 
-def help_text(configs: Configs) -> str:
-    """Returns the help, with the config groups and their options filled in."""
+def help_text(configs: Configs, width: int) -> str:
+    """Returns the help, with the config groups and their options filled in, at most `width` columns wide."""
     lines = []
     for group in groups_and_kinds(configs):
         names = names_in(configs, group)
         if names and group not in KINDS or group in KIND_OF_GROUP:
-            lines.append(
-                textwrap.fill(", ".join(names), 100, initial_indent=f"  {group:<16}", subsequent_indent=" " * 18)
-            )
-    return HELP.format(groups="\n".join(lines))
+            lines.append(f"  {group:<14}  {', '.join(names)}")
+    whole_lines = re.sub(r"\n {20,}", " ", HELP)
+    return fitted(whole_lines.format(groups="\n".join(lines)), width)

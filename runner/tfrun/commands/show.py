@@ -11,6 +11,7 @@ from tfrun.commands.command_line import CommandLine
 from tfrun.commands.options import find_component, find_file, groups_and_kinds, names_in, summary
 from tfrun.config.catalog import NOT_LITERAL, Component, Param
 from tfrun.config.compose import Configs, open_configs
+from tfrun.console import fitted, reading_width
 from tfrun.errors import ConfigError, unknown
 from tfrun.files import yaml_files
 
@@ -21,12 +22,15 @@ def run(command_line: CommandLine) -> int:
     if not words:
         raise ConfigError("show: needs GROUP=NAME, for example loss=huber")
     with open_configs(command_line.settings, command_line.sources) as configs:
-        print("\n\n".join(show_text(configs, word) for word in words))
+        print("\n\n".join(show_text(configs, word, width=reading_width()) for word in words))
     return 0
 
 
-def show_text(configs: Configs, word: str) -> str:
-    """Returns a YAML file's text, or a component's parameters, documentation, source and YAML."""
+def show_text(configs: Configs, word: str, *, width: int) -> str:
+    """Returns a YAML file's text, or a component's parameters, documentation, source and YAML.
+
+    Sentences are broken between words where they are longer than `width` columns.
+    """
     group, equals, name = word.partition("=")
     if not equals:
         raise ConfigError(f"show: needs GROUP=NAME, for example loss=huber. Received: {word!r}")
@@ -41,23 +45,23 @@ def show_text(configs: Configs, word: str) -> str:
         return f"# {file}\n{yaml_files.read_text(file).rstrip()}"
     component = find_component(configs, group, name=name)
     if component is not None:
-        return _component_text(component)
+        return _component_text(component, width)
     node = OmegaConf.create({group: configs.load(group, name)})
     return f"# {summary(configs, group, name=name)}\n{OmegaConf.to_yaml(node).rstrip()}"
 
 
-def _component_text(component: Component) -> str:
+def _component_text(component: Component, width: int) -> str:
     doc = re.sub(r"^Args:\n(?:[ \t]+.*\n?|\n)+", "", component.doc, flags=re.MULTILINE).strip()
     lines = [
         f"{component.kind}={component.name}  {component.module}.{component.qualname}",
         component.origin,
         "",
-        doc,
+        fitted(doc, width),
         "",
     ]
     for param in component.params:
         lines.append(_signature(param))
-        lines += textwrap.wrap(param.doc, 100, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        lines += textwrap.wrap(param.doc, min(width, 100), initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join([*lines, "", _yaml_text(component)])
 
 
