@@ -35,7 +35,7 @@ def check_categories(
     if num_different > min(max_categories, half):
         has = f"text column {name!r} of {path} has {num_different} different values in {num_rows} rows"
         _refuse_written_numbers(
-            has, text.values, numbers, remedy=f"leave it out with {as_typed('data.exclude', [name])}"
+            has, text.values, numbers, remedy=f"leave the column out with {as_typed('data.exclude', [name])}"
         )
         more = f", or raise data.max_categories ({max_categories})" if max_categories < half else ""
         kind = "dates, or other texts" if are_dates(text.values) else "ids or free text"
