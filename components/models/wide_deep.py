@@ -104,24 +104,32 @@ class WideDeep(SavedWithArguments):
             "wide": wide,
             "deep": deep,
         }
-        # Outputs are added in the variables' dtype: half precision would round a regression's result.
-        output_dtype = self.variable_dtype
         self.loss_weights = {"output": 1.0 - auxiliary_weight, "auxiliary": auxiliary_weight}
         self.wide: Wide | None = None
         self.deep: Deep | None = None
-        if wide:
-            cross = feature_cross(features, crosses, max_cross_cells)
-            self.wide = Wide(features, num_outputs, cross, name="wide", dtype=output_dtype)
-            self.wide.build()  # not at the first call, since then the paths would start with this model's name
-        if deep:
+        self._add_parts(features, hidden)
+
+    def _add_parts(self, features: Features, hidden: HiddenLayers) -> None:
+        """Makes the parts that `arguments` asks for.
+
+        They are built now, not at the first call: their paths would then start with this model's name.
+        """
+        chosen = self.arguments
+        # Outputs are added in the variables' dtype: half precision would round a regression's result.
+        output_dtype = self.variable_dtype
+        if chosen["wide"]:
+            cross = feature_cross(features, chosen["crosses"], chosen["max_cross_cells"])
+            self.wide = Wide(features, chosen["num_outputs"], cross, name="wide", dtype=output_dtype)
+            self.wide.build()
+        if chosen["deep"]:
             self.deep = Deep(
                 features,
-                num_outputs,
+                chosen["num_outputs"],
                 hidden=hidden,
-                embedding_dim=embedding_dim,
-                dropout=dropout,
-                use_bias=not wide,  # one bias is enough
-                auxiliary=auxiliary_output,
+                embedding_dim=chosen["embedding_dim"],
+                dropout=chosen["dropout"],
+                use_bias=not chosen["wide"],  # one bias is enough
+                auxiliary=chosen["auxiliary_output"],
                 output_dtype=output_dtype,
                 name="deep",
                 dtype=self.dtype_policy,

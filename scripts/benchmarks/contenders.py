@@ -271,6 +271,21 @@ def missing() -> dict[str, str]:
     }
 
 
+def of_other_libraries(case: Case, overrides: Sequence[str], *, seconds: float, on_gpu: bool) -> list[Contender]:
+    """Returns the contenders of the libraries that are installed; PyTorch's on a CPU for several numbers of threads."""
+    absent = missing()
+    contenders: list[Contender] = []
+    if "Orbit" not in absent:
+        from benchmarks import orbit_loop
+
+        contenders.append(Loop("Orbit", overrides, make_loop=orbit_loop.controlled, seconds=seconds))
+    if "PyTorch" not in absent:
+        for num_threads in [1] if on_gpu else sorted({1, min(2, os.cpu_count() or 1)}):
+            name = "PyTorch" if on_gpu else f"PyTorch, threads: {num_threads}"
+            contenders.append(Torch(name, overrides, case=case, num_threads=num_threads, seconds=seconds))
+    return contenders
+
+
 def all_contenders(
     case: Case, overrides: Sequence[str], *, epochs: int, seconds: float, quick: bool = False
 ) -> list[Contender]:
@@ -289,7 +304,6 @@ def all_contenders(
     xla = on_gpu or not case.convolves
     mode = "xla" if xla else "graph"
     steps_per_call = min(128, build(one_adam).steps_per_epoch)
-    absent = missing()
 
     def loop(name: str, function: Callable[..., Train], max_steps: int | None = None, **options: Any) -> Loop:
         make_loop = functools.partial(function, **options)
@@ -315,13 +329,6 @@ def all_contenders(
         loop("tf.function per step", keras_loops.per_step),
         loop("tf.range over tf.data", keras_loops.stream),
     ]
-    if "Orbit" not in absent:
-        from benchmarks import orbit_loop
-
-        contenders.append(loop("Orbit", orbit_loop.controlled))
-    if "PyTorch" not in absent:
-        for num_threads in [1] if on_gpu else sorted({1, min(2, os.cpu_count() or 1)}):
-            name = "PyTorch" if on_gpu else f"PyTorch, threads: {num_threads}"
-            contenders.append(Torch(name, one_adam, case=case, num_threads=num_threads, seconds=seconds))
+    contenders += of_other_libraries(case, one_adam, seconds=seconds, on_gpu=on_gpu)
     contenders.append(loop(f"{LIMIT}, {'XLA' if xla else 'graph'}", keras_loops.bare, xla=xla))
     return contenders

@@ -90,6 +90,11 @@ def rows(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
         target = f"to < {MAX_STREAM_BYTES / 1e6:,.0f} MB"
         yield peak(what, overrides, data_bytes=npz_bytes(count), target=target)
 
+    yield from growth_rows(folder, quick)
+
+
+def growth_rows(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
+    """Yields the rows of what grows while a run or a process trains on."""
     overrides = [*write_numbers(folder), *WIDE_DEEP, f"output_root={folder}"]
     growth_target = f"ratio ≤ {MAX_GROWTH}"
     epochs = 200 if quick else 1000

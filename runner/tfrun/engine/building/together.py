@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,26 +108,9 @@ class Together:
 
         for k, run in enumerate(runs):
             advance(k, functools.partial(self._start, run, k, lanes))
-        try:
-            self._choose()
-        except LibraryChangedError:
-            raise
-        except Exception as error:
-            self._lanes = None
-            self.why = f"can't be trained together: {_first_line(error)}"
+        self._choose_or_say_why()
         if self._lanes is not None:
-            sizer = BlockSizer(BLOCK_SECONDS, FIRST_BLOCK_STEPS, max_steps=self._program.max_steps)
-            for k, lane in lanes.items():
-                advance(k, functools.partial(runs[k].send, self._engine(lane, sizer)))
-            while blocks := {k: block for k, block in requests.items() if isinstance(block, Block)}:
-                try:
-                    results = self._train_block(blocks, lanes, sizer=sizer)
-                except Exception as error:  # raised in each of the runs, which records it in its folder
-                    for k in blocks:
-                        advance(k, functools.partial(runs[k].throw, error))
-                else:
-                    for k in blocks:
-                        advance(k, functools.partial(runs[k].send, results[lanes[k]]))
+            self._drive_lanes(runs, lanes, requests=requests, advance=advance)
         for k, request in list(requests.items()):
             try:
                 with context(k):
@@ -136,6 +119,35 @@ class Together:
                 on_end(k, error)
             else:
                 on_end(k, None)
+
+    def _drive_lanes(
+        self,
+        runs: Sequence[Run],
+        lanes: Mapping[int, int],
+        *,
+        requests: Mapping[int, Request],
+        advance: Callable[[int, Callable[[], Request]], None],
+    ) -> None:
+        """Trains the runs that have a lane together, until none asks for a block any more.
+
+        Args:
+            runs: all of them, started.
+            lanes: a run's index → its lane.
+            requests: a run's index → what it asks for; `advance` changes it.
+            advance: lets the run of an index work up to its next request.
+        """
+        sizer = BlockSizer(BLOCK_SECONDS, FIRST_BLOCK_STEPS, max_steps=self._program.max_steps)
+        for k, lane in lanes.items():
+            advance(k, functools.partial(runs[k].send, self._engine(lane, sizer)))
+        while blocks := {k: block for k, block in requests.items() if isinstance(block, Block)}:
+            try:
+                results = self._train_block(blocks, lanes, sizer=sizer)
+            except Exception as error:  # raised in each of the runs, which records it in its folder
+                for k in blocks:
+                    advance(k, functools.partial(runs[k].throw, error))
+            else:
+                for k in blocks:
+                    advance(k, functools.partial(runs[k].send, results[lanes[k]]))
 
     @property
     def _program(self) -> Program:
@@ -166,7 +178,9 @@ class Together:
             load_variables=lambda: self._load(lane),
         )
 
-    def _train_block(self, blocks: dict[int, Block], lanes: dict[int, int], *, sizer: BlockSizer) -> list[BlockResult]:
+    def _train_block(
+        self, blocks: dict[int, Block], lanes: Mapping[int, int], *, sizer: BlockSizer
+    ) -> list[BlockResult]:
         """Trains the block that all of the runs ask for, and returns the results by lane."""
         (block,) = set(blocks.values())  # there is one: all began at the first step, with the same plan
         on = [False] * len(self._members)
@@ -209,6 +223,16 @@ class Together:
     def _variables(self, pieces: Pieces) -> list[Any]:
         program = self._program
         return [*pieces.state(program).variables, *pieces.parts.inputs.variables, *program.val_variables]
+
+    def _choose_or_say_why(self) -> None:
+        """Chooses whether to train together, which isn't done if the program can't be compiled for it."""
+        try:
+            self._choose()
+        except LibraryChangedError:
+            raise
+        except Exception as error:
+            self._lanes = None
+            self.why = f"can't be trained together: {_first_line(error)}"
 
     def _choose(self) -> None:
         """Chooses whether to train together, and compiles the program if so."""

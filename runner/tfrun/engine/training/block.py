@@ -7,6 +7,7 @@ for each epoch of the block:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -107,22 +108,7 @@ class BlockGraph:
             validation: how an epoch ends inside the block; None if the host ends it.
             sums_by_halves: how the step computes sums of squares.
         """
-        lanes = list(on.shape)
-        batch_shape = [*lanes, self.batch_size]
-
-        def train_on(batch: tf.Tensor) -> StepResult:
-            result = self.step(data, batch, self.step_count, sums_by_halves=sums_by_halves)
-            self.step_count.assign_add(tf.cast(result.taken, tf.int64))
-            return result
-
-        def train_step(i: Any, at: Any, num_steps: Any, ok: Any, curves: Curves) -> tuple[Any, ...]:
-            begin = [*(0 for _ in lanes), at * self.batch_size]
-            batch = tf.reshape(tf.slice(rows, begin, batch_shape), batch_shape)
-            result = runs.each(train_on, ok, batch)
-            ok &= result.taken
-            num_steps += tf.cast(ok, tf.int32)
-            values = Curves(result.loss, result.norm, result.learning_rates)
-            return i + 1, at + 1, num_steps, ok, _written(curves, at, values)
+        train_step = self._step_of(runs, data, rows=rows, lanes=list(on.shape), sums_by_halves=sums_by_halves)
 
         def train_epoch(k: Any, at: Any, values: BlockValues) -> tuple[Any, ...]:
             curves, epochs, num_steps, num_epochs, ok, stop = values
@@ -150,6 +136,33 @@ class BlockGraph:
             (tf.constant(0), tf.constant(0), self._empty(on)),
         )
         return values
+
+    def _step_of(
+        self, runs: Alone | Lanes, data: Any, *, rows: tf.Tensor, lanes: list[int], sums_by_halves: bool
+    ) -> Callable[..., tuple[Any, ...]]:
+        """Returns the body of the loop over an epoch's steps.
+
+        Args:
+            runs, data, rows, sums_by_halves: as for `run`.
+            lanes: the leading axes of `rows`.
+        """
+        batch_shape = [*lanes, self.batch_size]
+
+        def train_on(batch: tf.Tensor) -> StepResult:
+            result = self.step(data, batch, self.step_count, sums_by_halves=sums_by_halves)
+            self.step_count.assign_add(tf.cast(result.taken, tf.int64))
+            return result
+
+        def train_step(i: Any, at: Any, num_steps: Any, ok: Any, curves: Curves) -> tuple[Any, ...]:
+            begin = [*(0 for _ in lanes), at * self.batch_size]
+            batch = tf.reshape(tf.slice(rows, begin, batch_shape), batch_shape)
+            result = runs.each(train_on, ok, batch)
+            ok &= result.taken
+            num_steps += tf.cast(ok, tf.int32)
+            values = Curves(result.loss, result.norm, result.learning_rates)
+            return i + 1, at + 1, num_steps, ok, _written(curves, at, values)
+
+        return train_step
 
     def _end_epoch(
         self,
