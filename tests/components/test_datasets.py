@@ -484,10 +484,10 @@ def test_numbers_with_units_are_told_as_that(write: Any, cell: str, signs: str |
         read(column, **options)
     with pytest.raises(DataError, match=rf"^data.target: 'y' of .* has 40 classes in {said}\.$"):
         read(target, **options)
-    said = re.escape(
-        f":2, column 'y': not a number. Received: {cells[0]!r} (40 such cells, 0 numbers). If it is one of"
+    said = (
+        f":2, column 'y': not a number. Received: {cells[0]!r} (40 such cells, 0 numbers). It looks like a number with"
     )
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=re.escape(f"{said} {signs}; remove such signs in the file.")):
         read(target, **options, task="regression")
 
 
