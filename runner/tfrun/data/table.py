@@ -44,6 +44,7 @@ class Table:
         first_line: the line of row 0 in `source`, for messages; the others follow line by line, unless `locate` is set.
         weights: each row's weight, (N,) float64 >= 0, or None if all rows have the same.
         others: further targets by name, for a model of several tasks.
+        rows_left_out: how many rows of the source are none of these, since they have no target.
         locate: (row, column) -> what `find` returns, for files in which rows and lines differ.
     """
 
@@ -55,6 +56,7 @@ class Table:
     first_line: int = 1
     weights: np.ndarray | None = None
     others: dict[str, Target] = field(default_factory=dict)
+    rows_left_out: int = 0
     locate: Callable[[int, str | None], tuple[str, str | None]] | None = field(default=None, repr=False, compare=False)
     _released: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,7 @@ def without_missing_targets(table: Table, action: str) -> Table:
             f"{where}, column {name!r}: the target is empty. Received: {str(value)!r} ({which}).{leave_out}{is_class}"
         )
     log.warning("%s: %d of %d rows have no target and are left out", table.source, count, len(without))
-    return table.select(np.flatnonzero(~without))
+    return replace(table.select(np.flatnonzero(~without)), rows_left_out=count)
 
 
 def _is_missing(values: np.ndarray) -> np.ndarray:

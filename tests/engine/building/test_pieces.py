@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -70,9 +71,12 @@ def test_the_structure_is_that_of_the_program(small: Any) -> None:
 
 
 def test_pieces_describe_the_model_and_the_data(small: Any) -> None:
-    described = small.pieces("data.validation_split=0.25", "data.test_split=0.25").describe()
+    pieces = small.pieces("data.validation_split=0.25", "data.test_split=0.25")
+    described = pieces.describe()
     data = described["data"]
-    assert (data["task"], data["rows"]) == ("regression", 442)
+    assert (data["task"], data["rows"], data["rows_left_out"]) == ("regression", 442, 0)
+    fewer = replace(pieces, table=replace(pieces.table, rows_left_out=3))
+    assert fewer.describe()["data"]["rows_left_out"] == 3
     assert data["train"] + data["val"] + data["test"] == 442
     assert sum(group["parameters"] for group in described["groups"]) == described["parameters"]
 

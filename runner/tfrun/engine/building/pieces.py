@@ -260,6 +260,7 @@ class Pieces:
                 "source": self.table.source,
                 "task": self.table.task,
                 "rows": len(self.table.target),
+                "rows_left_out": self.table.rows_left_out,
                 **self._num_rows,
                 "fingerprint": self.examples.fingerprint,
             },
