@@ -88,19 +88,27 @@ def csv(
     as_text = {*(text_columns or []), *text_encodings, *(targets if task == "classification" else [])}
     num_rows, cells = file.read([*names, *([] if rows_only else targets)], as_text, numbers)
     _check_num_rows(path, num_rows, least=1 if rows_only else MIN_ROWS)
+    excluded = exclude or []
+    categories = {
+        name: column for name in names if name not in text_encodings and isinstance(column := cells[name], TextColumn)
+    }
+    doubtful = [name for name in categories if name not in as_text]
+    for name in doubtful:
+        file.numbers(name, categories[name], numbers)  # for its errors only: the column isn't all numbers
+    if not rows_only:
+        check_categories(
+            path, categories, num_rows=num_rows, max_categories=max_categories, excluded=excluded, numbers=numbers
+        )
+        for name in doubtful:
+            warn_of_texts(path, name, categories[name], excluded=excluded)
+    del categories  # so that the cells and the arrays made of them aren't both kept
     inputs: dict[str, np.ndarray] = {}
     for name in names:
-        column = cells.pop(name)  # popped, so that the cells and the array made of them aren't both kept
+        column = cells.pop(name)  # popped for the same reason
         if isinstance(column, TextColumn):
-            if name not in as_text:
-                file.numbers(name, column, numbers)  # for its errors only: the column isn't all numbers
-            if name not in text_encodings and not rows_only:
-                check_categories(path, name, column, num_rows=num_rows, max_categories=max_categories, numbers=numbers)
-                if name not in as_text:
-                    warn_of_texts(path, name, column)
             inputs[name] = column.array(missing or [])
         else:
-            inputs[name] = file.check_numbers(name, column)
+            inputs[name] = file.check_numbers(name, column, excluded=excluded)
 
     table = partial(Table, inputs, target_name=targets[0], source=path, first_line=file.first_line, locate=file.find)
     if rows_only:

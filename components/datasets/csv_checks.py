@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,35 +18,46 @@ log = logging.getLogger(__name__)
 
 
 def check_categories(
-    path: str, name: str, text: TextColumn, *, num_rows: int, max_categories: int, numbers: NumberFormat
+    path: str,
+    texts: Mapping[str, TextColumn],
+    *,
+    num_rows: int,
+    max_categories: int,
+    excluded: Sequence[str],
+    numbers: NumberFormat,
 ) -> None:
-    """Raises DataError if a text column has more different values than categories would have.
+    """Raises DataError if text columns have more different values than categories would have; it names all of them.
 
     Args:
         path: the file.
-        name: the column's name.
-        text: its cells.
+        texts: the cells of the columns, by name.
         num_rows: how many rows the file has.
         max_categories: data.max_categories.
+        excluded: data.exclude, which an advice to leave out more columns repeats, so that it can be typed as it stands.
         numbers: how numbers are written, for a column whose cells are numbers with a unit.
     """
-    num_different = len(text.values)
     half = max(20, num_rows // 2)
-    if num_different > min(max_categories, half):
-        has = f"text column {name!r} of {path} has {num_different} different values in {num_rows} rows"
-        _refuse_written_numbers(
-            has, text.values, numbers, remedy=f"leave the column out with {as_typed('data.exclude', [name])}"
-        )
-        more = f", or raise data.max_categories ({max_categories})" if max_categories < half else ""
+    doubtful = {name: text for name, text in texts.items() if len(text.values) > min(max_categories, half)}
+    if not doubtful:
+        return
+    questions = []
+    for name, text in doubtful.items():
+        has = f"text column {name!r} of {path} has {len(text.values)} different values in {num_rows} rows"
+        remedy = f"leave the column out with {as_typed('data.exclude', [*excluded, name])}"
+        _refuse_written_numbers(has, text.values, numbers, remedy=remedy)
         kind = "dates, or other texts" if are_dates(text.values) else "ids or free text"
-        raise DataError(
-            f"data.path: {has}: {kind}? Leave it out with {as_typed('data.exclude', [name])}{more}, or read its words: "
-            f"{as_typed('data.text', {name: 'tokens'})}."
-        )
+        questions.append(f"{has}: {kind}?")
+    them, their = ("it", "its") if len(doubtful) == 1 else ("them", "their")
+    more = f", or raise data.max_categories ({max_categories})" if max_categories < half else ""
+    raise DataError(
+        f"data.path: {' And '.join(questions)} Leave {them} out with "
+        f"{as_typed('data.exclude', [*excluded, *doubtful])}{more}, or read {their} words: "
+        f"{as_typed('data.text', dict.fromkeys(doubtful, 'tokens'))}."
+    )
 
 
-def warn_of_texts(path: str, name: str, text: TextColumn) -> None:
-    """Warns of a text column whose cells seem to mean something else than categories."""
+def warn_of_texts(path: str, name: str, text: TextColumn, *, excluded: Sequence[str]) -> None:
+    """Warns of a text column whose cells seem to mean something else than categories; `excluded` as above."""
     if are_dates(text.values):
         log.warning(
             "column %r of %s: dates are read as categories: a date that the training rows don't have means nothing to "
@@ -54,7 +65,7 @@ def warn_of_texts(path: str, name: str, text: TextColumn) -> None:
             "if it is right: %s",
             name,
             path,
-            as_typed("data.exclude", [name]),
+            as_typed("data.exclude", [*excluded, name]),
             as_typed("data.text_columns", [name]),
         )
     counts = dict(zip(text.values, text.counts().tolist(), strict=True))

@@ -254,12 +254,15 @@ class CsvFile:
             f"({num_wrong} such cells, {num_filled - num_wrong} numbers).{hint}"
         )
 
-    def check_numbers(self, name: str, numbers: np.ndarray) -> np.ndarray:
-        """Returns the numbers. Raises DataError if one of them is infinite or all are nan."""
+    def check_numbers(self, name: str, numbers: np.ndarray, *, excluded: Sequence[str] = ()) -> np.ndarray:
+        """Returns the numbers. Raises DataError if one of them is infinite or all are nan.
+
+        `excluded` is data.exclude, which the advice to leave out this column too repeats.
+        """
         if np.isnan(numbers).all() and len(numbers):
             raise DataError(
                 f"data.path: column {name!r} of {self.path} is empty. "
-                f"Leave it out with {as_typed('data.exclude', [name])}"
+                f"Leave it out with {as_typed('data.exclude', [*excluded, name])}"
             )
         return self.check_finite(name, numbers)
 

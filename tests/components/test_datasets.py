@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -581,6 +582,22 @@ def test_missing_in_a_text_column(write: Any, caplog: Any) -> None:
     assert read(path, missing=["None", "?"]).columns["a"].tolist()[:4] == ["", "good", "", ""]
     path = write("a,y\n" + rows(lambda k: f"{k},{('None', 'mild')[k % 2]}"))
     assert read(path, missing=None).target.tolist()[:2] == ["None", "mild"]
+
+
+def test_advice_to_leave_columns_out_names_all_of_them_and_keeps_those_left_out(write: Any) -> None:
+    lines = rows(lambda k: f"a{k},{date(2024, 1, 1) + timedelta(k)},b{k},,{k},{k}", 40)
+    path = write(f"id,day,code,empty,n,y\n{lines}")
+    said = (
+        f"text column 'day' of {path} has 40 different values in 40 rows: dates, or other texts? And "
+        f"text column 'code' of {path} has 40 different values in 40 rows: ids or free text? Leave them out with "
+        "data.exclude=[id,day,code], or read their words: 'data.text={day: tokens, code: tokens}'."
+    )
+    with pytest.raises(DataError, match=f"^data.path: {re.escape(said)}$"):
+        read(path, exclude=["id"])
+    with pytest.raises(
+        DataError, match=r"'empty' of .* is empty\. Leave it out with data\.exclude=\[id,day,code,empty\]"
+    ):
+        read(path, exclude=["id", "day", "code"])
 
 
 def test_every_row_without_a_target_is_an_error(write: Any) -> None:
