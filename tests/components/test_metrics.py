@@ -73,7 +73,8 @@ def binary_rows() -> Any:
 
 
 def in_batches(metric: Any, y: Any, p: Any, w: Any, sizes: Any) -> Any:
-    update = tf.function(metric.update_state, jit_compile=True)
+    """Returns the result after one batch, compiled by XLA, or after several, as one graph for all their sizes."""
+    update = tf.function(metric.update_state, jit_compile=len(sizes) == 1, reduce_retracing=True)
     start = 0
     for size in sizes:
         rows = slice(start, start + size)
