@@ -29,9 +29,9 @@ def _shipped_components() -> Iterator[None]:
     from tfrun.config import catalog, plugins
 
     read_module, (shipped,) = catalog.read_module, plugins.shipped_folders("components")
-    parsed: dict[catalog.Module, list[catalog.Component]] = {}
+    parsed: dict[plugins.Module, list[catalog.Component]] = {}
 
-    def read_once(module: catalog.Module) -> list[catalog.Component]:
+    def read_once(module: plugins.Module) -> list[catalog.Component]:
         if not module.file.is_relative_to(shipped):
             return read_module(module)
         if module not in parsed:
