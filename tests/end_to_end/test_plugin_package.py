@@ -100,9 +100,11 @@ def test_module_in_the_current_folder_trains_by_name(tfrun: Run, tmp_path: Path)
     assert the_run(tmp_path)["status"] == "completed"
 
 
-def test_wrong_parameter_of_a_plugin_is_refused_with_the_near_miss(tfrun: Run, tmp_path: Path) -> None:
+def test_wrong_parameter_of_a_plugin_is_refused_with_the_near_miss(
+    run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
     (tmp_path / "my_losses.py").write_text(MY_LOSSES)
-    result = tfrun("plugins=[my_losses]", "loss=asymmetric", "+loss.undr=2.0")
-    assert result.returncode == 2
-    assert "undr" in result.stderr and "under" in result.stderr
-    assert "Traceback" not in result.stderr
+    code, _, err = run("plugins=[my_losses]", "loss=asymmetric", "+loss.undr=2.0")
+    assert code == 2
+    assert "undr" in err and "under" in err
+    assert "Traceback" not in err

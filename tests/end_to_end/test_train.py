@@ -1,4 +1,4 @@
-"""The real command, in processes of its own; few of them, since each loads TensorFlow."""
+"""The real command; few of them in a process of their own, since each of those loads TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 Tfrun = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., tuple[int, str, str]]
 SCRIPT = Path(sys.executable).with_name("tfrun")
 KEYS = """run_id, name, status, started, ended, argv, overrides, seed, epoch, step, metrics, best, higher_is_better,
     schedule_end, offsets, timing, engine, groups, parameters, data, versions, git, error,
@@ -161,25 +162,24 @@ def test_evaluate_finds_the_same_test_metrics(twice: Any) -> None:
     assert {key: float(value) for key, value in shown.items()} == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_run_that_diverges(tfrun: Tfrun, tmp_path: Path) -> None:
-    done = tfrun("model=linear", "loss=mse", "optimizer=sgd", "optimizer.learning_rate=1e10", "trainer.max_epochs=5")
-    assert done.returncode == 4
-    assert re.fullmatch(
-        r"tfrun: error: the loss or its gradient is not finite at step \d+, epoch 1\. .*\n", done.stderr
-    )
-    run = one_run(tmp_path)
-    told = read_run(run)
+def test_a_run_that_diverges(run: Run, tmp_path: Path) -> None:
+    words = ("model=linear", "loss=mse", "optimizer=sgd", "optimizer.learning_rate=1e10", "trainer.max_epochs=5")
+    code, _, err = run(*words)
+    assert code == 4
+    assert re.fullmatch(r"tfrun: error: the loss or its gradient is not finite at step \d+, epoch 1\. .*\n", err)
+    folder = one_run(tmp_path)
+    told = read_run(folder)
     assert told["status"] == "diverged" and told["ended"]
     assert told["error"]["type"] == "DivergedError" and told["error"]["exit_code"] == 4
-    assert (run / "checkpoints" / f"step-{told['step']:09d}" / "state.npz").is_file()
+    assert (folder / "checkpoints" / f"step-{told['step']:09d}" / "state.npz").is_file()
 
 
-def test_a_pattern_that_matches_nothing_leaves_no_folder(tfrun: Tfrun, tmp_path: Path) -> None:
-    done = tfrun("optimizer.groups.wide.match='^wdie/'")
-    assert done.returncode == 2
-    assert "optimizer.groups.wide.match: '^wdie/' matches no variable" in done.stderr
-    assert "wide/kernel is matched by no group" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_a_pattern_that_matches_nothing_leaves_no_folder(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("optimizer.groups.wide.match='^wdie/'")
+    assert code == 2
+    assert "optimizer.groups.wide.match: '^wdie/' matches no variable" in err
+    assert "wide/kernel is matched by no group" in err
+    assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
 

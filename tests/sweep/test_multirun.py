@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -62,7 +63,8 @@ def test_jobs_of_one_structure_share_a_process_and_equal_single_runs(
     processes = [(sweep.folder / str(number) / "run.lock").read_text().split()[1] for number in range(4)]
     assert processes[0] == processes[1] != processes[2] == processes[3]
     words = [*sweep_command.small[:-1], short, "model.hidden_units=[4]", "optimizer.learning_rate=0.01", "name=alone"]
-    sweep_command.call(sweep.folder, *words).check_returncode()
+    with contextlib.chdir(sweep.folder):
+        assert cli.main(words) == 0
     (alone,) = sweep.folder.glob("outputs/alone/*")
     for key in ("metrics", "best", "groups", "data"):
         assert json.loads((alone / "run.json").read_text())[key] == sweep.run(1)[key]
@@ -304,7 +306,9 @@ def test_a_killed_sweep_is_resumed(
         assert newest[0].read_bytes() == newest[1].read_bytes()
 
 
-def test_failed_jobs_are_run_again_on_request_and_jobs_can_be_added(sweeps: dict[str, Any], sweep_command: Any) -> None:
+def test_failed_jobs_are_run_again_on_request_and_jobs_can_be_added(
+    sweeps: dict[str, Any], sweep_command: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     sweep = sweeps["failing"]
     where, root, states = str(sweep.folder), sweep.folder.parents[2], sweep_command.states
     module = root / "bad.py"
@@ -316,8 +320,9 @@ def test_failed_jobs_are_run_again_on_request_and_jobs_can_be_added(sweeps: dict
 
     short, other = "trainer.max_epochs=2", "loss.how=fine,good"
     words = ("-m", *sweep_command.small, short, "plugins=[bad]", "loss=bad", other, "hydra.launcher.n_jobs=2")
-    refused = sweep_command.call(root.parent, *words, f"sweep.extend={where}")
-    assert refused.returncode == 2 and f"sweep.extend: the sweep began in {root}, and is extended" in refused.stderr
+    monkeypatch.chdir(root.parent)
+    assert cli.main([*words, f"sweep.extend={where}"]) == 2
+    assert f"sweep.extend: the sweep began in {root}, and is extended" in capsys.readouterr().err
     added = sweep_command.call(root, *words, f"sweep.extend={where}")
     assert "1 of the jobs are in the sweep already" in added.stdout
     assert states(sweep.folder)[5] == "completed" and len(states(sweep.folder)) == 6
