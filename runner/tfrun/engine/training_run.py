@@ -43,7 +43,7 @@ from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training import loop
 from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
-from tfrun.engine.verify.input_ranges import large_arrays, unscaled_images
+from tfrun.engine.verify.input_ranges import unscaled_images
 from tfrun.errors import CheckpointError, DivergedError, Interrupted
 from tfrun.files import checkpoints
 from tfrun.files.disk import write_atomically
@@ -194,7 +194,9 @@ class _Training:
         except DivergedError as error:
             engine.load_variables()
             self._skipped_steps(engine)
-            raise self._diagnosed(error, table, engine=engine) from error
+            explained = diagnosis.explained(error, engine.pieces, program=engine.program, table=table)
+            message = f"{explained}. Its folder: {shown(self._folder.path)}"
+            raise DivergedError(message, **explained.details) from error
         finally:
             record.close()
             engine.program.release()
@@ -341,20 +343,6 @@ class _Training:
             columns = summary_metrics(record.results.metrics, record.results.best)
             record.board.write_hparams(self._folder.run_id, self._options.hparams, metrics=columns, status=status)
 
-    def _diagnosed(self, error: DivergedError, table: Table, *, engine: Engine) -> DivergedError:
-        """Returns the error with the rows and the operation that caused it, if its cause isn't known yet."""
-        pieces, program = engine.pieces, engine.program
-        numbers = pieces.order.block(program.step, 1)
-        message, details = str(error), error.details
-        if "cause" not in details:
-            batch = program.feed.batches(program.step, 1, length=pieces.order.batch_size)
-            cause = diagnosis.diagnose(pieces.parts.step, batch.data, batch=batch.rows, numbers=numbers)
-            message = f"{error}. First not finite is {cause.tensor}; {_describe_rows(table, cause.rows)}"
-            details = cause._asdict()
-        for _, sentence in large_arrays(pieces.examples, numbers):
-            message = f"{message}; {sentence}"
-        return DivergedError(f"{message}. Its folder: {shown(self._folder.path)}", **details)
-
     def _finish(self, engine: Engine, reason: loop.EndReason, *, status: str) -> None:
         """Writes `run.json` a last time and prints the summary."""
         traces = engine.program.traces
@@ -379,13 +367,3 @@ class _LoadBeforeSave(loop.Observer):
 
     def on_save(self, step: int) -> None:
         self._load()
-
-
-def _describe_rows(table: Table, rows: Sequence[int]) -> str:
-    """Returns where rows are: `in the row rows.csv:14`, or the first one and how many more."""
-    first = table.find(rows[0])[0]
-    return (
-        f"in the row {first}"
-        if len(rows) == 1
-        else f"in {len(rows)} rows of the batch, {first} and {len(rows) - 1} more"
-    )

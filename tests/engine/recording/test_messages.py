@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tfrun.engine.recording.messages import Messages
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.plan import Plan
-from tfrun.engine.training.program import BlockResult
 
 
 def block(losses: list[float], epochs: list[float]) -> BlockResult:

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from tfrun.console import shown, tensorboard_command
 from tfrun.engine.recording.progress import Display, format_bytes, format_value, print_summary, waiting
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.plan import Plan
-from tfrun.engine.training.program import BlockResult
 from tfrun.engine.training.timing import Timing
 
 RUN: dict[str, Any] = {

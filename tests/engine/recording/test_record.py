@@ -13,8 +13,9 @@ import pytest
 
 from tfrun.engine.recording.progress import Display
 from tfrun.engine.recording.record import MAX_ROLLBACKS, Record, write_block
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.plan import Plan
-from tfrun.engine.training.program import BlockResult, Program
+from tfrun.engine.training.program import Program
 from tfrun.engine.training.timing import Timing
 from tfrun.errors import DivergedError, ResourceError
 from tfrun.files import checkpoints, runs

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tfrun.engine.training import loop
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.loop import Block, BlockSizer, Observer
 from tfrun.engine.training.plan import Plan
-from tfrun.engine.training.program import BlockResult
 from tfrun.engine.training.timing import Timing
 from tfrun.errors import DivergedError
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 import keras
@@ -17,7 +16,7 @@ from tfrun.data.targets import TargetScale
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.feed import Resident, Stream
 from tfrun.engine.training.order import Order
-from tfrun.engine.training.program import BlockResult, Program, XlaError
+from tfrun.engine.training.program import Program, XlaError
 from tfrun.engine.training.state import State
 from tfrun.engine.training.step import StepOptions
 from tfrun.engine.training.tolerances import Skips
@@ -377,28 +376,6 @@ def test_the_longest_block_contains_whole_epochs(build: Any) -> None:
     program, _ = make(build, "graph_loop")
     assert program.max_steps % 3 == 0
     assert 3 <= program.max_steps <= 4096
-
-
-def test_a_result_names_the_values_of_its_epochs() -> None:
-    empty = np.zeros((0, 2))
-    result = BlockResult(
-        losses=np.array([4.0, 3.0]),
-        norms=np.zeros(2),
-        learning_rates=np.zeros((2, 1)),
-        train=np.array([[1.0, 2.0], [0.5, 1.5]]),
-        val=np.array([[3.0, 4.0], [2.5, 3.5]]),
-        improved=np.array([True, False]),
-        finite=True,
-        stopped=False,
-        has_val=True,
-        names=["loss", "mae"],
-    )
-    assert result.by_split(1) == {"train": {"loss": 0.5, "mae": 1.5}, "val": {"loss": 2.5, "mae": 3.5}}
-    assert result.newest_values() == {"train/loss": 0.5, "train/mae": 1.5, "val/loss": 2.5, "val/mae": 3.5}
-    assert replace(result, has_val=False).values(0) == {"train/loss": 1.0, "train/mae": 2.0}
-    inside = replace(result, train=empty, val=empty)
-    assert inside.newest_values() == {"train/loss": 3.0}
-    assert replace(inside, losses=np.zeros(0)).newest_values() == {}
 
 
 def test_another_run_starts_from_step_0(build: Any) -> None:

@@ -16,8 +16,9 @@ from tfrun.engine.building import devices
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.building.reuse import Reuse
 from tfrun.engine.training import modes, residency
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.loop import Block, BlockSizer
-from tfrun.engine.training.program import BlockResult, Program
+from tfrun.engine.training.program import Program
 
 BLOCK_SECONDS = 0.15  # so that the display moves several times a second
 LARGE_BLOCK_SECONDS = 0.5  # a large state takes a few milliseconds to check after each block

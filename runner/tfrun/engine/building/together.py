@@ -33,10 +33,11 @@ from tfrun.engine.building.alone import (
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.building.reuse import KeptProgram, Reuse
 from tfrun.engine.training import modes, residency
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.feed import Feed
 from tfrun.engine.training.loop import Block, BlockSizer
 from tfrun.engine.training.mode_cache import ModeCache
-from tfrun.engine.training.program import BlockResult, Program
+from tfrun.engine.training.program import Program
 from tfrun.engine.training.vectorize import Lanes
 from tfrun.errors import LibraryChangedError
 

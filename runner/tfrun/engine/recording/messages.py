@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.loop import Observer
 from tfrun.engine.training.plan import Plan
-from tfrun.engine.training.program import BlockResult
 
 
 class Report(Protocol):

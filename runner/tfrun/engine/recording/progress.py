@@ -16,9 +16,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tfrun.console import UNDEFINED, is_live, say, shown, tensorboard_command
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.loop import Observer
 from tfrun.engine.training.plan import Plan
-from tfrun.engine.training.program import BlockResult
 from tfrun.engine.training.timing import Timing
 from tfrun.files.strict_json import defined
 

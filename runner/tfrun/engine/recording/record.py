@@ -18,9 +18,10 @@ import yaml
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.recording.background import Background
 from tfrun.engine.recording.tensorboard import TensorBoard
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.loop import Observer
 from tfrun.engine.training.plan import Plan
-from tfrun.engine.training.program import BlockResult, Program
+from tfrun.engine.training.program import Program
 from tfrun.engine.training.timing import Timing
 from tfrun.errors import DivergedError, ResourceError
 from tfrun.files import checkpoints, digests, journals

@@ -48,6 +48,15 @@ class BlockValues(NamedTuple):
     ok: tf.Tensor
     stop: tf.Tensor
 
+    def lane(self, k: int) -> BlockValues:
+        """Returns the values of one lane, which the host has already."""
+        curves, epochs, *others = self
+        return BlockValues(
+            Curves(*(curve[:, k] for curve in curves)),
+            Epochs(*(value[:, k] for value in epochs)),
+            *(value[k] for value in others),
+        )
+
 
 class Span(NamedTuple):
     """The steps of a block: from step `first` of the first epoch up to step `last` of the last one. Scalar int32."""

@@ -15,8 +15,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.plan import Plan
-from tfrun.engine.training.program import BlockResult
 from tfrun.engine.training.timing import Timing
 from tfrun.errors import DivergedError
 from tfrun.files import failpoints

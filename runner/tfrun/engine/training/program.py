@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -15,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.training.batches import evaluation_size
-from tfrun.engine.training.block import BlockGraph, BlockValues, Curves, Span, Validation
+from tfrun.engine.training.block import BlockGraph, BlockValues, Span, Validation
+from tfrun.engine.training.block_result import BlockResult, joined
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.feed import Feed, Selection
@@ -36,57 +36,6 @@ MAX_ORDER_BYTES = 32 * 2**20  # of the row numbers that a block gets
 
 class XlaError(ConfigError):
     """The step uses something that XLA lacks."""
-
-
-@dataclass(frozen=True)
-class BlockResult:
-    """The result of a block, as NumPy arrays.
-
-    Attributes:
-        losses, norms: the loss and the gradients' global norm of each step, (steps,) float32.
-        learning_rates: (steps, num_active_groups) float32.
-        train, val: the values at the end of each epoch that ended in the block, (epochs, num_values).
-        improved: whether that epoch is the best so far, (epochs,) bool.
-        finite: False if the step after the last one failed: its loss, its gradient, a learning rate or what its update
-            would make of the state is not finite.
-        stopped: whether early stopping's patience is over.
-        has_val: whether there is a validation split.
-        names: of an epoch's values, the loss first.
-        cause: why the step failed, as a message; empty if its loss or its gradient is not finite.
-        is_rate: whether a learning rate is the cause, which smaller learning rates don't mend.
-    """
-
-    losses: np.ndarray
-    norms: np.ndarray
-    learning_rates: np.ndarray
-    train: np.ndarray
-    val: np.ndarray
-    improved: np.ndarray
-    finite: bool
-    stopped: bool
-    has_val: bool
-    names: Sequence[str] = ("loss",)
-    cause: str = ""
-    is_rate: bool = False
-
-    def by_split(self, k: int) -> dict[str, dict[str, float]]:
-        """Returns the values of the block's k-th ended epoch, by split and name."""
-        splits = {"train": dict(zip(self.names, self.train[k].tolist(), strict=True))}
-        if self.has_val:
-            splits["val"] = dict(zip(self.names, self.val[k].tolist(), strict=True))
-        return splits
-
-    def values(self, k: int) -> dict[str, float]:
-        """Returns the values of the block's k-th ended epoch, by full name: `val/loss`."""
-        return {
-            f"{split}/{name}": value for split, values in self.by_split(k).items() for name, value in values.items()
-        }
-
-    def newest_values(self) -> dict[str, float]:
-        """Returns the newest values that a person who watches wants to see, by full name."""
-        if len(self.train):
-            return self.values(len(self.train) - 1)
-        return {"train/loss": float(self.losses[-1])} if len(self.losses) else {}
 
 
 class Program:
@@ -217,7 +166,7 @@ class Program:
             )
             if not results[-1].finite or results[-1].stopped:
                 break
-        return _joined(results)
+        return joined(results)
 
     def run_lanes(
         self, lanes: Lanes, batches: Sequence[Selection], *, on: Sequence[bool], first_step: int, num_steps: int
@@ -238,7 +187,7 @@ class Program:
             values = self._call(
                 lanes, batches[0].data, rows=later, on=tf.constant(on), first_step=first, num_steps=count
             )
-            return [self._result(_lane(values, k)) for k in range(lanes.count)]
+            return [self._result(values.lane(k)) for k in range(lanes.count)]
 
         return self._guard(lanes).train(train, on, first_step=first_step, num_steps=num_steps)
 
@@ -246,7 +195,7 @@ class Program:
         """Returns the guard of this run's state, or of the lanes'."""
         if runs not in self._guards:
             state = GuardedState.of(self._step, self._epoch_end, self.step_count, lanes=runs)
-            self._guards[runs] = Guard(state, self._step.refused, join=_joined, may_repeat=runs is ALONE)
+            self._guards[runs] = Guard(state, self._step.refused, join=joined, may_repeat=runs is ALONE)
         return self._guards[runs]
 
     def batches(self, feed: Feed, first_step: int, *, num_steps: int) -> Selection:
@@ -371,21 +320,3 @@ class Program:
             cause=cause,
             is_rate=bool(cause),
         )
-
-
-def _lane(values: BlockValues, k: int) -> BlockValues:
-    """Returns the values of one lane."""
-    curves, epochs, *others = values
-    return BlockValues(
-        Curves(*(curve[:, k] for curve in curves)),
-        Epochs(*(value[:, k] for value in epochs)),
-        *(value[k] for value in others),
-    )
-
-
-def _joined(results: list[BlockResult]) -> BlockResult:
-    if len(results) == 1:
-        return results[0]
-    arrays = ("losses", "norms", "learning_rates", "train", "val", "improved")
-    joined: dict[str, Any] = {name: np.concatenate([getattr(result, name) for result in results]) for name in arrays}
-    return replace(results[-1], **joined)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrun.data.table import Table
+from tfrun.engine.building.pieces import Pieces
+from tfrun.engine.training.program import Program
 from tfrun.engine.training.step import Step
+from tfrun.engine.verify.input_ranges import large_arrays
+from tfrun.errors import DivergedError
 
 # a person's own code is everywhere else
 LIBRARIES = [*(Path(module.__file__).parent for module in (tf, keras)), Path(__file__).parents[1]]
@@ -28,6 +33,37 @@ class Diagnosis(NamedTuple):
 
     rows: list[int]
     tensor: str
+
+
+def explained(error: DivergedError, pieces: Pieces, *, program: Program, table: Table) -> DivergedError:
+    """Returns the error with the rows and the operation that caused it, if its cause isn't known yet.
+
+    Args:
+        error: says that the step after the last one failed.
+        pieces: the run's.
+        program: has the state before that step.
+        table: the raw rows.
+    """
+    numbers = pieces.order.block(program.step, 1)
+    message, details = str(error), error.details
+    if "cause" not in details:
+        batch = program.feed.batches(program.step, 1, length=pieces.order.batch_size)
+        cause = diagnose(pieces.parts.step, batch.data, batch=batch.rows, numbers=numbers)
+        message = f"{error}. First not finite is {cause.tensor}; {_describe_rows(table, cause.rows)}"
+        details = cause._asdict()
+    for _, sentence in large_arrays(pieces.examples, numbers):
+        message = f"{message}; {sentence}"
+    return DivergedError(message, **details)
+
+
+def _describe_rows(table: Table, rows: Sequence[int]) -> str:
+    """Returns where rows are: `in the row rows.csv:14`, or the first one and how many more."""
+    first = table.find(rows[0])[0]
+    return (
+        f"in the row {first}"
+        if len(rows) == 1
+        else f"in {len(rows)} rows of the batch, {first} and {len(rows) - 1} more"
+    )
 
 
 def diagnose(step: Step, data: Any, *, batch: tf.Tensor, numbers: np.ndarray) -> Diagnosis:
