@@ -1,7 +1,7 @@
 """tfrun: a command-line experiment runner for TensorFlow and Keras.
 
 Importing this package never imports TensorFlow or Keras. Only modules of `tfrun.engine` and `tfrun.components` (except
-`tfrun.components.datasets`) and `tfrun.data.encode` do, and `tfrun.data.examples`, which imports the latter.
+`tfrun.components.datasets`) do, and `tfrun.data.layers`, `tfrun.data.encode` and `tfrun.data.examples`.
 """
 
 if __name__ != "tfrun":  # `import runner` would make a second registry beside the real one

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding
-from tfrun.data import columns, encode
+from tfrun.data import encode, layers
 from tfrun.data.arrays import blocks, load
-from tfrun.data.columns import NumberColumn
+from tfrun.data.kinds import NumberColumn
+from tfrun.data.kinds.inputs import EPSILON
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.table import Table, Target
 from tfrun.errors import DataError
@@ -46,12 +47,12 @@ def test_numbers_are_imputed_and_standardized(homes: Callable[..., Table]) -> No
 
 
 def test_the_least_deviation_is_keras_own() -> None:
-    assert keras.config.epsilon() == columns.EPSILON
+    assert keras.config.epsilon() == EPSILON
 
 
 def test_numbers_are_standardized_in_full_precision() -> None:
-    with encode.dtype_policy("mixed_bfloat16"):
-        model = encode.numbers_model([NumberColumn("a", 0.0, 100.123, 2.5, ())])
+    with layers.dtype_policy("mixed_bfloat16"):
+        model = layers.numbers_model([NumberColumn("a", 0.0, 100.123, 2.5, ())])
         numbers = model(np.array([[101.2345]], "float32"))
     assert float(numbers[0, 0]) == pytest.approx((101.2345 - 100.123) / 2.5**0.5, rel=1e-5)
 
@@ -236,7 +237,7 @@ def test_cells_inside_an_exported_model_give_what_the_table_gives(reviews: Calla
         column.name: keras.Input(column.raw_shape, dtype=column.raw_dtype("float32"), name=column.name)
         for column in preprocessing.columns
     }
-    model = keras.Model(cells, encode.encode_tensors(cells, preprocessing))
+    model = keras.Model(cells, layers.encode_tensors(cells, preprocessing))
     raw = {column.name: column.raw(both.columns[column.name], "float32") for column in preprocessing.columns}
     outputs = model({name: keras.ops.convert_to_tensor(values) for name, values in raw.items()})
     inputs, _ = encode.encode(both, preprocessing)

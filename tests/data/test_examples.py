@@ -12,10 +12,10 @@ import pytest
 from tfrun.config.earlier_runs import EarlierData
 from tfrun.config.settings import DataSettings
 from tfrun.data.arrays import StoredArray
-from tfrun.data.columns import NumberColumn
 from tfrun.data.encode import encode
 from tfrun.data.examples import prepare, prepare_evaluation, with_any_targets
 from tfrun.data.fingerprint import fingerprint
+from tfrun.data.kinds import NumberColumn
 from tfrun.data.preprocessing import fit
 from tfrun.data.split import split_rows
 from tfrun.data.table import Table, Target

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding
-from tfrun.data.columns import ArrayColumn, CategoryColumn, HashedColumn, NumberColumn, TokensColumn
+from tfrun.data.kinds import ArrayColumn, CategoryColumn, HashedColumn, NumberColumn, TokensColumn
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.table import Features, Table, Target, TrainedColumns
 from tfrun.data.targets import FittedTarget, TargetScale

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tfrun.config.settings import DataSettings, HashEncoding
-from tfrun.data.columns import NumberColumn
+from tfrun.data.kinds import NumberColumn
 from tfrun.data.labels import label
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.sources import load_table

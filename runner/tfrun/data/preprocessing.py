@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from tfrun.config.settings import TextEncoding
-from tfrun.data.columns import (
+from tfrun.data.kinds import (
     KINDS,
     ArrayColumn,
     CategoryColumn,
     Column,
     HashedColumn,
     NumberColumn,
+    NumberInput,
+    RawColumn,
     TokensColumn,
     fit_column,
     is_text,
@@ -52,7 +54,7 @@ class Preprocessing:
     """Everything that encoding further rows needs.
 
     Attributes:
-        columns: the fitted columns: kind after kind in the order of `columns.KINDS`, each kind's in the table's order.
+        columns: the fitted columns: kind after kind in the order of `kinds.KINDS`, each kind's in the table's order.
         targets: all targets, by the model's output that predicts them, the main one first.
     """
 
@@ -61,8 +63,13 @@ class Preprocessing:
 
     @property
     def numbers(self) -> list[NumberColumn]:
-        """The number columns, in the order of `inputs["numbers"]`."""
+        """The columns that become numbers, in the order of `inputs["numbers"]`."""
         return [column for column in self.columns if isinstance(column, NumberColumn)]
+
+    @property
+    def number_inputs(self) -> list[NumberInput]:
+        """The columns of `inputs["numbers"]`, of which a column of the data may have several."""
+        return [number for column in self.numbers for number in column.inputs]
 
     @property
     def categories(self) -> list[CategoryColumn | HashedColumn]:
@@ -97,7 +104,7 @@ class Preprocessing:
     def features(self) -> Features:
         """A description of the inputs, which a model gets when it is built."""
         return Features(
-            numbers={column.name: column.deciles for column in self.numbers},
+            numbers={number.name: number.deciles for number in self.number_inputs},
             categories={column.name: column.num_ids for column in self.categories},
             arrays={self.input_name(column): column.shape for column in self.arrays},
             tokens={self.input_name(column): (column.num_ids, column.length) for column in self.tokens},
@@ -197,7 +204,7 @@ def fit(
         rows: the numbers of the training rows.
         scale_target: whether a number target is standardized.
         text: text column -> how its texts become ids; a column that isn't named gives each text its own.
-        exact: False for a run of an earlier version, see `NumberColumn` and `TargetScale`.
+        exact: False for a run of an earlier version, see `NumberInput` and `TargetScale`.
 
     Raises:
         DataError: a column without any value, no such text column, a target that can't be used.
@@ -205,7 +212,7 @@ def fit(
     text = text or {}
     _check_encodings(table, text)
     columns = [
-        fit_column(name, column, rows=rows, source=table.source, encoding=text.get(name), exact=exact)
+        fit_column(RawColumn(name, column, rows, table.source), encoding=text.get(name), exact=exact)
         for name, column in table.columns.items()
     ]
     main, *others = (

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.data.columns import ArrayColumn, Column, TextColumn
+from tfrun.data.kinds import ArrayColumn, Column, TextColumn
 from tfrun.data.table import Table
 from tfrun.files import strict_json
 

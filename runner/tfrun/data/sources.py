@@ -10,7 +10,7 @@ import numpy as np
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings
-from tfrun.data.columns import ArrayColumn, Column
+from tfrun.data.kinds import ArrayColumn, Column
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table, Target
 from tfrun.data.table_checks import check_table, check_weights, without_missing_targets

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from tfrun.config.settings import TextEncoding, VocabularyEncoding
-from tfrun.data.columns import CategoryColumn
+from tfrun.data.kinds import CategoryColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from tfrun.data.columns import ArrayColumn
 from tfrun.data.examples import Examples
+from tfrun.data.kinds import ArrayColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
 from tfrun.engine.verify.input_ranges import large_arrays, unscaled_images

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.config import registry
-from tfrun.data import encode
+from tfrun.data import layers as column_layers
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
@@ -101,7 +101,7 @@ def portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: b
         preprocessing: fitted on the run's training rows.
         has_targets: whether the model predicts the data's target.
     """
-    with encode.dtype_policy(keras.config.floatx()):  # raw numbers have more digits than half precision holds
+    with column_layers.dtype_policy(keras.config.floatx()):  # raw numbers have more digits than half precision holds
         names = tensor_names(column.name for column in preprocessing.columns)
         try:
             return _portable(model, preprocessing, names, has_targets=has_targets)
@@ -122,7 +122,7 @@ def _portable(
         )
         for column in preprocessing.columns
     }
-    outputs = model(encode.encode_tensors(rows, preprocessing), training=False)
+    outputs = model(column_layers.encode_tensors(rows, preprocessing), training=False)
     y = {
         name: _in_unit(of_output(outputs, name), target) if has_targets else of_output(outputs, name)
         for name, target in preprocessing.targets.items()

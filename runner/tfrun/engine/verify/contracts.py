@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrun.data.encode import dtype_policy
+from tfrun.data.layers import dtype_policy
 from tfrun.engine.verify.findings import (
     FAR,
     ROWS,

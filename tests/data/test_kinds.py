@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 
 from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding, VocabularyEncoding
-from tfrun.data import columns
 from tfrun.data.arrays import StoredArray
-from tfrun.data.columns import (
+from tfrun.data.kinds import (
     KINDS,
     ArrayColumn,
     CategoryColumn,
     Column,
     HashedColumn,
     NumberColumn,
+    RawColumn,
     TokensColumn,
     fit_column,
 )
+from tfrun.data.kinds.inputs import EPSILON
 from tfrun.errors import DataError
 
 TRAIN = np.arange(6)
@@ -38,7 +39,7 @@ COLUMNS: list[Column] = [
 
 
 def fit(cells: np.ndarray, encoding: TextEncoding | None = None) -> Any:
-    return fit_column("own", cells, rows=TRAIN, source="homes.csv", encoding=encoding)
+    return fit_column(RawColumn("own", cells, TRAIN, "homes.csv"), encoding=encoding)
 
 
 def test_numbers_have_a_median_and_with_it_in_the_empty_cells_a_mean_and_a_variance() -> None:
@@ -52,7 +53,7 @@ def test_numbers_have_a_median_and_with_it_in_the_empty_cells_a_mean_and_a_varia
 
 def test_deciles_are_standardized_and_different() -> None:
     # of 0 10 20 … 100 they are 10 … 90; the mean is 50, and the variance 1000
-    column = fit_column("own", np.arange(0.0, 101.0, 10.0), rows=np.arange(11), source="homes.csv")
+    column = fit_column(RawColumn("own", np.arange(0.0, 101.0, 10.0), np.arange(11), "homes.csv"))
     assert isinstance(column, NumberColumn)
     np.testing.assert_allclose(column.deciles, (np.arange(10, 91, 10) - 50) / np.sqrt(1000))
     # of 1 2 4 4 5 9 they are 1.5 2 3 4 4 4 4.5 5 7
@@ -91,7 +92,7 @@ def test_numbers_far_from_0_need_float64(mean: float, deviation: float, needs_fl
 def test_a_constant_is_divided_by_1_and_small_numbers_by_their_own_deviation() -> None:
     assert NumberColumn("own", 0.1, 0.1, 1e-34, ()).divisor == 1.0
     assert NumberColumn("own", 0.0, 0.0, 1e-24, ()).divisor == pytest.approx(1e-12)
-    assert NumberColumn("own", 0.0, 0.0, 1e-24, (), exact=False).divisor == columns.EPSILON
+    assert NumberColumn("own", 0.0, 0.0, 1e-24, (), exact=False).divisor == EPSILON
 
 
 def test_fitting_leaves_the_cells_as_they_are() -> None:
@@ -164,7 +165,7 @@ def test_the_kinds_are_told_apart_by_their_json() -> None:
 def test_numbers_must_stay_numbers() -> None:
     column = COLUMNS[0]
     assert isinstance(column, NumberColumn)
-    encoded = column.encode(np.array([1.5, np.nan]), "float32", source="more.csv")
+    (encoded,) = column.encode(np.array([1.5, np.nan]), "float32", source="more.csv")
     assert encoded.dtype == np.float32
     np.testing.assert_array_equal(encoded, [1.5, np.nan])
     with pytest.raises(DataError, match="more.csv: column 'size' must hold numbers, as it did in training"):
