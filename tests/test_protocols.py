@@ -52,6 +52,7 @@ def test_what_a_component_does_not_have_is_the_default() -> None:
     assert offer.forward(None, None, 5, None) == (1.0, 5)
     model = ModelOffer.of(object())
     assert (model.loss_weights, model.optimizer_groups, model.generate, model.example_shape) == ({}, None, None, ())
+    assert model.samples is None
     assert InitializerOffer.of(object()).seed is ABSENT
     assert SavedOffer.of(object()).get_config is None
 

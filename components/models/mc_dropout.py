@@ -22,7 +22,8 @@ class MonteCarloDropout(Subclassed):
     """Predicts the mean of `num_samples` networks, which are one mlp with different units dropped.
 
     The networks are the same for every example and every call, so that predictions can be repeated. `samples` returns
-    the prediction of each: their spread shows how certain the model is. It takes the same inputs as `mlp`.
+    the prediction of each: their spread, which `tfrun predict` writes as `<target>_std`, shows how certain the model
+    is. It takes the same inputs as `mlp`.
 
     Source: Gal and Ghahramani, "Dropout as a Bayesian approximation", 2015, arXiv:1506.02142; Géron, chapter 11
     (MCDropout).

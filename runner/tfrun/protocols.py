@@ -138,6 +138,7 @@ class ModelOffer(Offer):
         values: (inputs) → the inputs as one tensor, (B, …). For algorithms that compare with them.
         generate: (count, training=False) → generated examples, (count, …). For algorithms that generate.
         example_shape: the shape of a generated example. Those of images are written to TensorBoard.
+        samples: (inputs) → the main output as each of S networks predicts it, (B, S, num_outputs).
         metrics: Keras metrics that it updates in `call`, reported under their names.
     """
 
@@ -147,6 +148,7 @@ class ModelOffer(Offer):
     values: Callable[..., Any] | None = None
     generate: Callable[..., Any] | None = None
     example_shape: tuple[int, ...] = ()
+    samples: Callable[..., Any] | None = None
 
     @property
     def metrics(self) -> Sequence[Any]:

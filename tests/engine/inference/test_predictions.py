@@ -30,12 +30,33 @@ def columns(model: Any, names: list[str], inputs: Any, *, learns_targets: bool =
         assert not training
         return model(x)
 
+    call.__dict__.update({name: getattr(model, name) for name in ("samples",) if hasattr(model, name)})
     return predictions.columns(cast(Any, call), examples, names=names, learns_targets=learns_targets)
 
 
 def test_a_number_is_in_the_unit_of_its_target() -> None:
     predicted = columns(lambda x: x, ["price"], [[0.0], [0.5], [-1.0]], output=NUMBER)
     assert predicted["price"].tolist() == [10.0, 12.0, 6.0]
+
+
+def test_samples_of_a_number_have_a_standard_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "EVALUATION_ROWS", 2)
+    drawn = np.random.default_rng(0).normal(size=(5, 7, 1))
+
+    class Sampled:
+        def __call__(self, x: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_mean(self.samples(x), axis=1)
+
+        def samples(self, x: tf.Tensor) -> tf.Tensor:
+            return tf.gather(tf.constant(drawn), tf.cast(x[:, 0], tf.int32))
+
+    rows = [[0.0], [1.0], [2.0], [3.0], [4.0]]
+    predicted = columns(Sampled(), ["price"], rows, output=NUMBER)
+    assert list(predicted) == ["price", "price_std"]
+    np.testing.assert_allclose(predicted["price"], 10.0 + 4.0 * drawn[:, :, 0].mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(predicted["price_std"], 4.0 * drawn[:, :, 0].std(axis=1), rtol=1e-12)
+    assert list(columns(Sampled(), ["sold"], rows, output=TWO)) == ["sold", "sold=no", "sold=yes"]
+    assert list(columns(Sampled(), ["price"], rows, learns_targets=False, output=NUMBER)) == ["output_0"]
 
 
 def test_a_class_has_its_probabilities() -> None:

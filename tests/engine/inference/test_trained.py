@@ -101,6 +101,21 @@ def test_predictions_are_written(small: Any, tmp_path: Path, capsys: pytest.Capt
     assert evaluated(capsys.readouterr().out.splitlines())["test/mae"] == pytest.approx(errors.mean(), rel=1e-5)
 
 
+def test_the_spread_of_a_model_s_samples_is_written(small: Any, tmp_path: Path) -> None:
+    words = ["model=mc_dropout", "model.hidden_units=[8]", "model.num_samples=3"]
+    texts = []
+    for name in ("first", "second"):  # of the same seed
+        folder, out = small.train(*words, "trainer.max_epochs=1", f"name={name}"), tmp_path / f"{name}.csv"
+        options = {"catalog": small.catalog, "fitted": fitted(folder), "out": out}
+        trained.predict(small.settings(*words), folder, table=small.table(), **options)
+        texts.append(out.read_text())
+    lines = texts[0].splitlines()
+    assert lines[0] == '"progression","progression_std"' and len(lines) == 1 + 442
+    spreads = [float(line.split(",")[1]) for line in lines[1:]]  # 0 where only inactive units are dropped
+    assert min(spreads) >= 0 and np.mean(spreads) > 1
+    assert texts[1] == texts[0]
+
+
 def test_an_export_is_compared_with_the_run(
     small: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tfrun.engine.training import feed
 from tfrun.engine.training.batches import EVALUATION_ROWS
 from tfrun.errors import ResourceError
 from tfrun.files.disk import remove_left_behind, temporary_path
+from tfrun.protocols import MAIN_OUTPUT, ModelOffer
 
 
 def columns(model: keras.Model, examples: Examples, *, names: Sequence[str], learns_targets: bool) -> dict[str, Any]:
@@ -29,11 +30,14 @@ def columns(model: keras.Model, examples: Examples, *, names: Sequence[str], lea
         examples: encoded rows.
         names: of the targets, the main one first.
         learns_targets: whether the model predicts them; else its outputs are numbered.
+
+    Returns:
+        The predictions of each target. If the model offers samples and its main target is a number, there is also
+        `<target>_std`, the standard deviation of each row's samples in the unit of the target.
     """
     call = tf.function(lambda inputs: model(inputs, training=False), autograph=False, reduce_retracing=True)
     parts: dict[str, list[np.ndarray]] = {}
-    for start in range(0, examples.num_rows, EVALUATION_ROWS):
-        rows = np.arange(start, min(start + EVALUATION_ROWS, examples.num_rows))
+    for rows in _row_blocks(examples):
         outputs = call(_inputs_of(examples, rows))
         for output, values in export.predictions(outputs, examples.preprocessing, has_targets=learns_targets).items():
             parts.setdefault(output, []).append(values)
@@ -47,7 +51,28 @@ def columns(model: keras.Model, examples: Examples, *, names: Sequence[str], lea
         else:
             result[name] = np.array(fitted.classes, dtype=object)[values.argmax(axis=1)]
             result |= {f"{name}={label}": values[:, k] for k, label in enumerate(fitted.classes)}
+    spread = f"{names[0]}_std"
+    samples = ModelOffer.of(model).samples
+    main = examples.preprocessing.targets[MAIN_OUTPUT]
+    if samples is not None and learns_targets and main.task == "regression" and spread not in result:
+        result[spread] = main.standard_deviation * _spread(samples, examples)
     return result
+
+
+def _spread(samples: Callable[..., Any], examples: Examples) -> np.ndarray:
+    """Returns the standard deviation over a model's samples of each row's output, (N,) float64."""
+    call = tf.function(samples, autograph=False, reduce_retracing=True)
+    parts = [
+        np.asarray(tf.cast(call(_inputs_of(examples, rows)), tf.float64))[:, :, 0].std(axis=1)
+        for rows in _row_blocks(examples)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _row_blocks(examples: Examples) -> Iterator[np.ndarray]:
+    """Yields the numbers of all rows, as many at a time as are evaluated."""
+    for start in range(0, examples.num_rows, EVALUATION_ROWS):
+        yield np.arange(start, min(start + EVALUATION_ROWS, examples.num_rows))
 
 
 def _inputs_of(examples: Examples, rows: np.ndarray) -> Any:

@@ -149,8 +149,8 @@ def predict(
 ) -> None:
     """Writes what a run's best weights predict for rows that may have no target.
 
-    A regression's file has a column with the target's name; a classification's has one with the likeliest class, and
-    one with the probability of each class, `<target>=<class>`.
+    A regression's file has a column with the target's name, and `<target>_std` if the model offers samples; a
+    classification's has one with the likeliest class, and one with the probability of each class, `<target>=<class>`.
 
     Args:
         settings: the config, with the data to predict.
