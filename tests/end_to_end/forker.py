@@ -13,7 +13,10 @@ import os
 import resource
 import sys
 
+import sklearn.datasets  # noqa: F401 (what reads the data sets that ship)
+
 from tfrun import cli
+from tfrun.config.compose import open_configs
 from tfrun.engine import experiment  # noqa: F401 (imports TensorFlow, once)
 from tfrun.engine.recording import tensorboard
 from tfrun.files import failpoints, runs
@@ -31,6 +34,8 @@ def set_clock_back() -> None:
     tensorboard.TensorBoard.__init__.__defaults__ = (lambda: Backwards.now().timestamp(),)
 
 
+with open_configs([]) as configs:  # loads Hydra's plugins, once
+    configs.compose([])
 for line in sys.stdin:
     job = json.loads(line)
     child = os.fork()
