@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from sklearn.datasets import load_diabetes
 
 from tfrun import cli
 from tfrun.engine.inference import export
+from tfrun.engine.verify import checks, data_contracts
+from tfrun.engine.verify.findings import Finding
 
 TRAIN = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=2"]
 LONG = ["trainer.max_epochs=60", "data.batch_size=16", "optimizer.learning_rate=0.01"]
@@ -26,8 +30,26 @@ def trained(root: Path, *words: str) -> Path:
     return run
 
 
-def test_a_table_with_numbers_and_text_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = trained(tmp_path)
+@pytest.fixture(scope="module")
+def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default run, which tests may add files to."""
+    return trained(tmp_path_factory.mktemp("regression"))
+
+
+def test_a_format_that_can_not_hold_the_model_is_refused(regression: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", str(regression), "format=savedmodel"]) == 2
+    assert "Did you mean 'saved_model'" in capsys.readouterr().err
+    assert cli.main(["export", str(regression)]) == 2
+    assert cli.main(["export", str(regression), "format=keras", "seed=3"]) == 2
+    assert cli.main(["export", str(regression), "format=onnx"]) == 2
+    assert not (regression / "export").exists()
+
+
+def test_a_table_with_numbers_and_text_is_exported(
+    regression: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its export also gives the predictions of `predict`."""
+    run = regression
     capsys.readouterr()
     assert cli.main(["export", str(run), "format=saved_model"]) == 0
     said = capsys.readouterr().out
@@ -40,35 +62,37 @@ def test_a_table_with_numbers_and_text_is_exported(tmp_path: Path, capsys: pytes
     )
     assert 0 < float(outputs[0, 0]) < 350  # in the unit of the target, although values are empty or unseen
 
+    out = tmp_path / "predictions.parquet"
+    assert cli.main(["predict", str(run), f"out={out}"]) == 0
+    data = load_diabetes(scaled=False)
+    rows: dict[str, Any] = {
+        name: tf.constant(data.data[:, k : k + 1], tf.float32) for k, name in enumerate(data.feature_names)
+    }
+    rows["sex"] = tf.constant([[str(int(value))] for value in data.data[:, 1]])
+    predictions = parquet.read_table(out)
+    assert predictions.column_names == ["progression"]
+    np.testing.assert_allclose(predictions["progression"].to_numpy(), model.serve(rows)[:, 0], rtol=1e-4)
+
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "formats"),
     [
-        [*DIGITS, "model=cnn", "model.filters=[4]"],
-        ["model=reconstructing_regressor", "model.activation=softplus", "trainer.precision=mixed_bfloat16"],
+        ([*DIGITS, "model=cnn", "model.filters=[4]"], ["keras"]),
+        (  # a class with a metric of its own
+            ["model=reconstructing_regressor", "model.activation=softplus", "trainer.precision=mixed_bfloat16"],
+            ["keras", "saved_model"],
+        ),
     ],
     ids=["array", "subclassed"],
 )
-def test_models_are_exported_for_keras(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_are_exported(
+    words: list[str], formats: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = trained(tmp_path, *words)
-    assert cli.main(["export", str(run), "format=keras"]) == 0
-    assert "predictions at most" in capsys.readouterr().out
+    for format in formats:
+        assert cli.main(["export", str(run), f"format={format}"]) == 0
+        assert "predictions at most" in capsys.readouterr().out
     assert (run / "export" / "model.keras").is_file()
-
-
-def test_a_model_with_a_metric_is_exported(tmp_path: Path) -> None:
-    run = trained(tmp_path, "model=reconstructing_regressor")
-    assert cli.main(["export", str(run), "format=saved_model"]) == 0
-
-
-def test_a_format_that_can_not_hold_the_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = trained(tmp_path)
-    assert cli.main(["export", str(run), "format=savedmodel"]) == 2
-    assert "Did you mean 'saved_model'" in capsys.readouterr().err
-    assert cli.main(["export", str(run)]) == 2
-    assert cli.main(["export", str(run), "format=keras", "seed=3"]) == 2
-    assert cli.main(["export", str(run), "format=onnx"]) == 2
-    assert not (run / "export").exists()
 
 
 def test_predictions_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,17 +120,29 @@ def write_reviews(path: Path) -> list[str]:
     return ["data=csv", f"data.path={path}", "data.target=sold", text, "metric=[accuracy]", "loss=binary_crossentropy"]
 
 
+@pytest.fixture(scope="module")
+def of_reviews(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Returns the run of a model that has learnt from reviews.csv; each is trained once."""
+    root = tmp_path_factory.mktemp("reviews")
+    words = write_reviews(root / "reviews.csv")
+
+    @functools.cache
+    def run(model: str) -> Path:
+        return trained(root / model, *words, f"model={model}", *LONG)
+
+    return run
+
+
 @pytest.mark.parametrize("model", ["wide_deep", "mlp"])
-def test_words_and_hashed_texts_are_exported(model: str, tmp_path: Path) -> None:
-    words = write_reviews(tmp_path / "reviews.csv")
-    run = trained(tmp_path, *words, f"model={model}", *LONG)
+def test_words_and_hashed_texts_are_exported(model: str, of_reviews: Callable[[str], Path]) -> None:
+    run = of_reviews(model)
     assert json.loads((run / "run.json").read_text())["metrics"]["test/accuracy"] > 0.9
     assert cli.main(["export", str(run), "format=saved_model"]) == 0
     loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
     row = {"size": tf.zeros([2, 1]), "city": tf.constant([["Ulm"], ["Nowhere"]])}
     p = loaded.serve({**row, "words": tf.constant([["red good new"], ["red bad new"]])})[:, 1]
     assert p[0] > 0.5 > p[1]
-    assert cli.main(["evaluate", str(run), f"data.path={tmp_path / 'reviews.csv'}"]) == 0
+    assert cli.main(["evaluate", str(run), f"data.path={run.parents[3] / 'reviews.csv'}"]) == 0
 
 
 def test_a_sequence_of_words_is_exported(tmp_path: Path) -> None:
@@ -119,7 +155,11 @@ def test_a_sequence_of_words_is_exported(tmp_path: Path) -> None:
     assert cli.main(["export", str(run), "format=keras"]) == 0
 
 
-def test_check_says_whether_a_format_can_hold_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_says_whether_a_format_can_hold_the_model(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checks, "_trace_step", lambda pieces: None)  # `test_checks.py` does both
+    monkeypatch.setattr(data_contracts, "check_saved", lambda model, inputs, *, outputs: Finding("saved", True))
     assert cli.main(["check", "model=autoencoder", *DIGITS[:1], "algorithm=reconstruct", "loss=mse", "metric=none",
                      "format=saved_model"]) == 0  # fmt: skip
     assert "saved_model holds this model" in capsys.readouterr().out
@@ -168,9 +208,10 @@ def test_several_targets_of_different_tasks_are_exported(tmp_path: Path, capsys:
         assert message in capsys.readouterr().err
 
 
-def test_rows_without_a_target_are_predicted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = write_reviews(tmp_path / "reviews.csv")
-    run = trained(tmp_path, *words, "model=wide_deep", *LONG)
+def test_rows_without_a_target_are_predicted(
+    of_reviews: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = of_reviews("wide_deep")
     new = tmp_path / "new.csv"
     new.write_text("note,words,size,city\nfree text,good red,0.5,Ulm\nmore,bad,?,\n")
     assert cli.main(["predict", str(run), f"data.path={new}"]) == 0
@@ -183,19 +224,3 @@ def test_rows_without_a_target_are_predicted(tmp_path: Path, capsys: pytest.Capt
     new.write_text("words,size\ngood,1\n")
     assert cli.main(["predict", str(run), f"data.path={new}"]) == 3
     assert "data.columns: no such column" in capsys.readouterr().err
-
-
-def test_predictions_of_a_regression_are_those_of_its_export(tmp_path: Path) -> None:
-    run, out = trained(tmp_path), tmp_path / "predictions.parquet"
-    assert cli.main(["predict", str(run), f"out={out}"]) == 0
-    assert cli.main(["export", str(run), "format=saved_model"]) == 0
-    data = load_diabetes(scaled=False)
-    rows: dict[str, Any] = {
-        name: tf.constant(data.data[:, k : k + 1], tf.float32) for k, name in enumerate(data.feature_names)
-    }
-    rows["sex"] = tf.constant([[str(int(value))] for value in data.data[:, 1]])
-    loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
-    expected = loaded.serve(rows)
-    predictions = parquet.read_table(out)
-    assert predictions.column_names == ["progression"]
-    np.testing.assert_allclose(predictions["progression"].to_numpy(), expected[:, 0], rtol=1e-4)
