@@ -4,5 +4,6 @@ A function may take `rows_only`, with which it reads rows without a target, `tra
 that the rows are for, and `text_encodings`, the config's data.text.
 
 csv.py: csv. npz.py: npz. embedded.py: diabetes, digits, episodes, sinusoids. csv_file.py, csv_lines.py,
-csv_numbers.py: read CSV files. dates.py: recognizes dates. checks.py: what csv and npz share.
+csv_numbers.py: read CSV files. columns.py, column_checks.py, texts.py: what all files of columns share. dates.py:
+recognizes dates. checks.py: what all data sets share that are read from files.
 """

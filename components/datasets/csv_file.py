@@ -15,48 +15,18 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from tfrun.components.datasets.checks import existing_file
+from tfrun.components.datasets.columns import ColumnFile
 from tfrun.components.datasets.csv_lines import COMMENT, CsvLines, Header
 from tfrun.components.datasets.csv_numbers import SIGNS, NumberFormat
 from tfrun.components.datasets.csv_units import describe_signs, signs_of_numbers
+from tfrun.components.datasets.texts import TextColumn
 from tfrun.data.arrays import give_back
-from tfrun.errors import DataError, as_typed, near_miss
+from tfrun.errors import DataError, as_typed
 
 BLOCK_BYTES = 2**20  # the size of the blocks that a file is read in
 
 
-class TextColumn:
-    """Stores a column's cells as indices into its different texts, so that equal cells share one string."""
-
-    def __init__(self) -> None:
-        self._index_of: dict[str, int] = {}
-        self._blocks: list[np.ndarray] = []
-
-    def add(self, cells: pa.StringArray) -> None:
-        """Appends the cells of a block."""
-        encoded = cells.dictionary_encode()
-        indices = [self._index_of.setdefault(text, len(self._index_of)) for text in encoded.dictionary.to_pylist()]
-        self._blocks.append(np.array(indices, dtype=np.int32)[encoded.indices.to_numpy()])
-
-    @property
-    def values(self) -> list[str]:
-        """The different texts, in the order of their first cells."""
-        return list(self._index_of)
-
-    def indices(self) -> np.ndarray:
-        """Returns the index in `values` of each cell's text, (N,) int32."""
-        return np.concatenate(self._blocks) if self._blocks else np.zeros(0, np.int32)
-
-    def array(self, missing: Collection[str] = ()) -> np.ndarray:
-        """Returns the cells, (N,) object of str, with "" for those that are one of `missing`."""
-        texts = ["" if text in missing else text for text in self.values]
-        return np.array(texts, dtype=object)[self.indices()]
-
-    def counts(self) -> np.ndarray:
-        """Returns the number of cells with each of `values`."""
-        return np.bincount(self.indices(), minlength=len(self._index_of))
-
-
-class CsvFile:
+class CsvFile(ColumnFile):
     """A CSV file whose header has been read; `open` creates one.
 
     Attributes:
@@ -65,21 +35,23 @@ class CsvFile:
         first_line: the line after the header.
     """
 
-    def __init__(self, lines: CsvLines, header: Header):
+    def __init__(self, lines: CsvLines, header: Header, *, numbers: NumberFormat):
         self.path = lines.path
         self.header = header.names
         self.first_line = header.first_line
         self._separator = lines.separator
         self._header = header
         self._lines = lines
+        self.number_format = numbers
 
     @classmethod
-    def open(cls, path: str, separator: str, *, wanted: Collection[str] = ()) -> CsvFile:
+    def open(cls, path: str, separator: str, *, numbers: NumberFormat, wanted: Collection[str] = ()) -> CsvFile:
         r"""Reads a file's header.
 
         Args:
             path: the file.
             separator: the character between cells; a tab may be written as \t or tab.
+            numbers: how numbers are written.
             wanted: names of columns, which tell the header from comments.
 
         Raises:
@@ -94,7 +66,7 @@ class CsvFile:
         header = lines.header()
         if header is None:
             raise DataError(f"data.path: {path} is empty.")
-        return cls(lines, header)
+        return cls(lines, header, numbers=numbers)
 
     def check_known(self, option: str, names: Sequence[str]) -> None:
         """Raises DataError for a name that the header lacks; `option` is the config key that holds the names."""
@@ -107,11 +79,9 @@ class CsvFile:
                 shown = "tab" if separators[0] == "\t" else separators[0]
                 remedy = as_typed("data.separator", shown)
                 raise DataError(f"{where}: columns are separated by '{shown}': try {remedy}")
-            known = ", ".join(self.header)
-            hint = near_miss(name, self.header)
-            if self.header[0].startswith(COMMENT):
-                hint += f" If line {self._header.line} is a comment, remove it."
-            raise DataError(f"data.{option}: no such column in {self.path}. Received: {name!r}. Known: {known}.{hint}")
+            is_comment = self.header[0].startswith(COMMENT)
+            hint = f" If line {self._header.line} is a comment, remove it." if is_comment else ""
+            raise self.no_such_column(option, name, hint)
 
     def check_used(self, names: Sequence[str]) -> None:
         """Raises DataError if a column that is read has no name, or the name of another one."""
@@ -125,9 +95,7 @@ class CsvFile:
             if self.header.count(name) > 1:
                 raise DataError(f"{where}: two columns have the same name. Received: {name!r}")
 
-    def read(
-        self, names: Sequence[str], as_text: Collection[str], numbers: NumberFormat
-    ) -> tuple[int, dict[str, np.ndarray | TextColumn]]:
+    def read(self, names: Sequence[str], as_text: Collection[str]) -> tuple[int, dict[str, np.ndarray | TextColumn]]:
         """Returns the number of rows, and the columns `names` by name.
 
         A column whose cells are all numbers or missing is (N,) float64, with nan for missing cells; all other columns,
@@ -149,7 +117,7 @@ class CsvFile:
                 if isinstance(column, TextColumn):
                     column.add(cells)
                 elif name not in late_text:
-                    values = numbers.read(cells)
+                    values = self.number_format.read(cells)
                     if values is not None:
                         column[rows] = values
                     elif num_rows == 0:
@@ -166,7 +134,7 @@ class CsvFile:
         for name, column in columns.items():
             columns[name] = column if isinstance(column, TextColumn) else column[:num_rows]
         if late_text:  # read again, since cells that became numbers have lost their text
-            columns |= self.read(late_text, late_text, numbers)[1]
+            columns |= self.read(late_text, late_text)[1]
         return num_rows, columns
 
     def _count_lines(self) -> int:
@@ -205,28 +173,19 @@ class CsvFile:
             except pa.ArrowInvalid as error:
                 self._explain(error)
 
-    def all_numbers(self, name: str, text: TextColumn, numbers: NumberFormat) -> np.ndarray:
-        """Returns a text column as numbers, (N,) float64. Raises DataError if it holds any text."""
-        read = self.numbers(name, text, numbers, require=True)
-        assert read is not None
-        return read
-
-    def numbers(
-        self, name: str, text: TextColumn, numbers: NumberFormat, *, require: bool = False, hint: str = ""
-    ) -> np.ndarray | None:
+    def numbers(self, name: str, text: TextColumn, *, require: bool = False, hint: str = "") -> np.ndarray | None:
         """Returns a text column as numbers, (N,) float64, or None if it holds text.
 
         Args:
             name: the column's name.
             text: its cells.
-            numbers: how numbers are written.
             require: whether any text is an error.
             hint: a sentence for the message about a cell that isn't a number.
 
         Raises:
             DataError: the column is mostly numbers, in this or another way of writing them.
         """
-        values = pa.array(text.values, pa.string())
+        numbers, values = self.number_format, pa.array(text.values, pa.string())
         indices, counts = text.indices(), text.counts()
         read = numbers.read(values)
         if read is not None:
@@ -253,26 +212,6 @@ class CsvFile:
             f"{where}, column {name!r}: not a number. Received: {cell!r} "
             f"({num_wrong} such cells, {num_filled - num_wrong} numbers).{hint}"
         )
-
-    def check_numbers(self, name: str, numbers: np.ndarray, *, excluded: Sequence[str] = ()) -> np.ndarray:
-        """Returns the numbers. Raises DataError if one of them is infinite or all are nan.
-
-        `excluded` is data.exclude, which the advice to leave out this column too repeats.
-        """
-        if np.isnan(numbers).all() and len(numbers):
-            raise DataError(
-                f"data.path: column {name!r} of {self.path} is empty. "
-                f"Leave it out with {as_typed('data.exclude', [*excluded, name])}"
-            )
-        return self.check_finite(name, numbers)
-
-    def check_finite(self, name: str, numbers: np.ndarray) -> np.ndarray:
-        """Returns the numbers, nan for empty cells. Raises DataError if one of them is infinite."""
-        infinite = np.isinf(numbers)
-        if infinite.any():
-            where, cell = self.find(int(np.argmax(infinite)), name)
-            raise DataError(f"{where}, column {name!r}: not finite. Received: {cell!r}")
-        return numbers
 
     def find(self, row: int, name: str | None = None) -> tuple[str, str]:
         """Returns `file:line` of a row, and the row's cell in column `name`."""

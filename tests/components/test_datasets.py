@@ -13,6 +13,7 @@ import pytest
 from tfrun.components.datasets import csv_file
 from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.csv_file import CsvFile
+from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.dates import are_dates
 from tfrun.components.datasets.embedded import diabetes, digits
 from tfrun.components.datasets.npz import npz
@@ -443,7 +444,7 @@ def test_the_header_is_told_from_comments_by_its_names(
     content: str, numbers: tuple[str, ...], names: list[str], line: int, write: Any
 ) -> None:
     path = write(content)
-    file = CsvFile.open(path, ",", wanted=numbers)
+    file = CsvFile.open(path, ",", numbers=NumberFormat(".", [""]), wanted=numbers)
     assert (file.header, file.first_line) == (names, line + 1)
     if names == list(numbers):
         table = csv(path, "y", rows_only=True, trained_columns=TrainedColumns(numbers, (), ()))

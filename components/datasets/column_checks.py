@@ -1,4 +1,4 @@
-"""Checks whether the columns of a CSV file mean what they are read as."""
+"""Checks whether the columns of a file mean what they are read as."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tfrun.components.datasets.checks import MISSING
-from tfrun.components.datasets.csv_file import TextColumn
 from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.csv_units import describe_signs, signs_of_numbers
 from tfrun.components.datasets.dates import are_dates
+from tfrun.components.datasets.texts import TextColumn
 from tfrun.errors import DataError, as_typed
 
 log = logging.getLogger(__name__)
