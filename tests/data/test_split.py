@@ -51,7 +51,7 @@ def test_limit_rows_cuts_the_training_rows_alone() -> None:
 
 
 def test_a_split_without_training_rows_is_an_error() -> None:
-    with pytest.raises(DataError, match="no rows are left for training. Received: 3 rows, 1 val, 2 test"):
+    with pytest.raises(DataError, match="Received: 3 rows, of which 1 are for validation and 2 for the test. Lower"):
         split_rows(3, **SPLIT | {"validation_split": 0.4, "test_split": 0.59})
 
 

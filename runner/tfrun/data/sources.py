@@ -93,9 +93,10 @@ def _cells(table: Table, column: Column) -> Any:
     if column.is_text and not is_text:
         return np.full(len(cells), "", dtype=object)
     if is_text and not column.is_text:
-        text = next(filter(None, cells), None)
-        if text is not None:
-            raise DataError(f"{where} must hold numbers, as it did in training. Received: {text!r}")
+        row = next((row for row, text in enumerate(cells) if text), None)
+        if row is not None:
+            place = f"{table.find(row)[0]}, column {column.name!r}"
+            raise DataError(f"{place}: must be a number, as in training. Received: {cells[row]!r}")
         return np.full(len(cells), np.nan)
     return cells
 

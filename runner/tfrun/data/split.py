@@ -31,7 +31,8 @@ def split_rows(
     test, val, train = np.split(order, [num_test, num_test + num_val])
     if len(train) == 0:
         raise DataError(
-            f"data: no rows are left for training. Received: {num_rows} rows, {num_val} val, {num_test} test"
+            f"data: no rows are left for training. Received: {num_rows} rows, of which {num_val} are for validation "
+            f"and {num_test} for the test. Lower data.validation_split or data.test_split"
         )
     return {"train": train[:limit_rows], "val": val, "test": test}
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfrun.data.arrays import StoredArray
-from tfrun.errors import DataError
+from tfrun.errors import DataError, as_typed
 
 BLOCK_ROWS = 2**16  # texts that are looked at together: a column of texts may be larger than the memory
 
@@ -46,7 +46,10 @@ class RawColumn:
 
     def no_value(self) -> DataError:
         """Returns the error for a column of which nothing can be learnt."""
-        return DataError(f"{self.source}: column {self.name!r} has no value in the training rows; leave it out")
+        return DataError(
+            f"{self.source}: column {self.name!r} has no value in the training rows. "
+            f"Leave it out, with data=csv by {as_typed('data.exclude', [self.name])}"
+        )
 
 
 def is_text(cells: np.ndarray | StoredArray) -> bool:
