@@ -12,6 +12,9 @@ import pytest
 import tensorflow as tf
 
 from tfrun import cli
+from tfrun.config import earlier_runs
+from tfrun.engine.recording import run_fields
+from tfrun.files.run_json import OFFSETS, SCHEDULE_END
 from tfrun.files.runs import EXPORTS
 
 FAR = 1_700_000_000
@@ -104,3 +107,43 @@ def test_a_format_without_float64_names_the_columns(runs: dict[int, Path], capsy
     pytest.importorskip("ai_edge_litert", reason="the extra litert isn't installed")
     assert cli.main(["export", str(runs[FAR]), "format=litert"]) == 2
     assert "can't compute in float64, which these need: t, the target. Use saved_model" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def earlier(runs: dict[int, Path]) -> Path:
+    """Returns a run far from 0 that began as one of an earlier version did, in float32."""
+    folder = runs[FAR].parents[3]
+    meant = {SCHEDULE_END: earlier_runs.AFTER_LAST_STEP, OFFSETS: earlier_runs.IN_FLOAT32}
+    root = folder / "earlier"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for module in (earlier_runs, run_fields):
+            patch.setattr(module, "meanings", lambda before: meant)
+        words = [word for word in WORDS if not word.startswith("metric=")]
+        assert cli.main([*words, f"data.path={folder}/{FAR}.csv", f"output_root={root}"]) == 0
+    (run,) = root.glob("outputs/*/*")
+    return run
+
+
+@pytest.mark.parametrize("words", [["evaluate"], ["resume", "trainer.max_epochs=4"]])
+def test_what_an_earlier_run_rounds_is_warned_of(
+    words: list[str], earlier: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([words[0], str(earlier), *words[1:]]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert out.count("warning: t, the target: too far from 0 for the digits of float32") == 1
+
+
+def test_an_earlier_run_is_exported_with_the_digits_that_it_predicts(earlier: Path) -> None:
+    assert cli.main(["export", str(earlier), "format=keras"]) == 0  # it was refused: 64 off from what `predict` gives
+    assert keras.saving.load_model(earlier / "export" / EXPORTS["keras"]).output.dtype == "float64"
+
+
+def test_an_unscaled_target_that_float32_makes_constant_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "near.csv").write_text("\n".join(["a,y", *(f"{k % 7},{FAR + k % 9}" for k in range(60))]) + "\n")
+    words = ["data=csv", f"data.path={tmp_path}/near.csv", "data.target=y", "data.target_scaling=none", "model=linear"]
+    assert cli.main([*words, "trainer.max_epochs=1", "trainer.compile=graph", f"output_root={tmp_path}"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "warning: data.target_scaling: float32 has too few digits for a target so far from 0" in out

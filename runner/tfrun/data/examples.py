@@ -18,9 +18,8 @@ from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.samples import Samples
 from tfrun.data.split import cover_classes, split_rows
 from tfrun.data.table import Table, Target
-from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, main_output
+from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, main_output, spread_is_rounding
 from tfrun.errors import DataError
-from tfrun.protocols import MAIN_OUTPUT
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class Examples:
         splits: "train", "val" and "test" -> row numbers, int32.
         preprocessing: fitted on the training rows.
         fingerprint: SHA-256 over the raw columns and the target.
-        moved: a sentence for each row that was moved to the training rows, where its class had none.
+        warnings: sentences about rows that were moved to the training rows, where their class had none, and about
+            numbers that lose digits in float32.
         samples: a few raw rows.
     """
 
@@ -46,7 +46,7 @@ class Examples:
     preprocessing: Preprocessing
     fingerprint: str
     weights: np.ndarray | None = None
-    moved: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     samples: Samples = field(default_factory=Samples.none)
 
     @property
@@ -91,7 +91,10 @@ def prepare(
     examples = _examples(table, splits, preprocessing=preprocessing, digest=digest)
     if examples.weights is not None and not examples.weights[splits["train"]].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
-    return replace(examples, moved=moved)
+    encoded = examples.targets.values() if isinstance(examples.targets, dict) else [examples.targets]
+    is_float32 = any(values.dtype == np.float32 for values in encoded)
+    unscaled = describe_unscaled(table, splits["train"], preprocessing) if is_float32 else []
+    return replace(examples, warnings=(*moved, *unscaled, *describe_rounding(preprocessing)))
 
 
 def split(table: Table, data: DataSettings) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
@@ -134,22 +137,37 @@ def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Pre
     return Examples(inputs, targets, splits, preprocessing, digest, encode_weights(table.weights), samples=samples)
 
 
-def warnings_of(examples: Examples) -> list[str]:
-    """Returns warnings of rows that were moved, and of targets that aren't scaled and lose their digits in float32."""
-    targets = examples.targets if isinstance(examples.targets, dict) else {MAIN_OUTPUT: examples.targets}
-    result = list(examples.moved)
-    for name, values in targets.items():
-        fitted = examples.preprocessing.targets[name]
-        if fitted.task != "regression" or fitted.scale != TargetScale() or values.dtype != np.float32:
+def describe_unscaled(table: Table, rows: np.ndarray, preprocessing: Preprocessing) -> list[str]:
+    """Returns a warning for each target that isn't scaled and loses its digits in float32.
+
+    Args:
+        table: the raw rows: in the encoded ones, the digits are lost already.
+        rows: the numbers of the training rows.
+        preprocessing: fitted on them.
+    """
+    result = []
+    for fitted, target in zip(preprocessing.targets.values(), table.targets.values(), strict=True):
+        if fitted.task != "regression" or fitted.scale != TargetScale(exact=fitted.exact):
             continue
-        rows = values[examples.splits["train"]].astype("float64")
-        if rows.std() > 0 and is_far_from_zero(float(rows.mean()), float(rows.std())):
+        values = target.values[rows].astype("float64")
+        mean, spread = float(values.mean()), float(values.std())
+        if not spread_is_rounding(mean, spread) and is_far_from_zero(mean, spread):
             result.append(
                 "data.target_scaling: float32 has too few digits for a target so far from 0. "
-                f"Received: none, for a mean of {rows.mean():.6g} and a standard deviation of {rows.std():.6g}. "
+                f"Received: none, for a mean of {mean:.6g} and a standard deviation of {spread:.6g}. "
                 "Use standard, or trainer.precision=float64"
             )
     return result
+
+
+def describe_rounding(preprocessing: Preprocessing) -> list[str]:
+    """Returns a warning if a run of an earlier version rounds numbers far from 0, or no sentence."""
+    if not preprocessing.rounded:
+        return []
+    return [
+        f"{', '.join(preprocessing.rounded)}: too far from 0 for the digits of float32, in which the earlier version "
+        "that began this run scales columns and computes metrics. A new run keeps all digits"
+    ]
 
 
 def with_any_targets(table: Table, preprocessing: Preprocessing, *, names: Sequence[str]) -> Table:

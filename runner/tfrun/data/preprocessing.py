@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,15 @@ class Preprocessing:
     def others(self) -> dict[str, FittedTarget]:
         """The targets other than the main one, by output."""
         return {name: target for name, target in self.targets.items() if name != MAIN_OUTPUT}
+
+    @property
+    def rounded(self) -> list[str]:
+        """The columns and targets, for a person, whose digits a run of an earlier version loses in float32."""
+        far = [column.name for column in self.numbers if replace(column, exact=True).needs_float64]
+        for name, target in self.targets.items():
+            if target.scale.is_far:
+                far.append("the target" if name == MAIN_OUTPUT else name)
+        return [] if self.targets[MAIN_OUTPUT].exact else far
 
     @property
     def num_outputs(self) -> int:

@@ -39,9 +39,14 @@ class TargetScale:
     exact: bool = True
 
     @property
-    def needs_float64(self) -> bool:
+    def is_far(self) -> bool:
         """Whether float32 loses digits of the differences between numbers in the target's own unit."""
-        return self.exact and is_far_from_zero(self.mean, self.standard_deviation)
+        return is_far_from_zero(self.mean, self.standard_deviation)
+
+    @property
+    def needs_float64(self) -> bool:
+        """Whether metrics are computed in float64."""
+        return self.exact and self.is_far
 
     def restore(self, values: Any) -> Any:
         """Returns standardized targets or predictions in the target's own unit and in the type that they have.

@@ -26,7 +26,7 @@ from tfrun.config.earlier_runs import as_it_began
 from tfrun.config.lengths import nothing_left
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, shown
-from tfrun.data.examples import Examples, warnings_of
+from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.engine.building import devices, memory
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
@@ -278,7 +278,7 @@ class _Training:
             for name in engine.pieces.parts.step.metrics.rounding
         ]
         examples = engine.pieces.examples
-        of_data = [*warnings_of(examples), *unscaled_images(engine.pieces.parts.model, examples)]
+        of_data = [*examples.warnings, *unscaled_images(engine.pieces.parts.model, examples)]
         of_devices = devices.warnings(self._settings.trainer, self._settings.strategy)
         for warning in [*of_devices, *engine.pieces.parts.warnings, *of_data, *rounding, *record.warnings]:
             say(self._console, f"warning: {warning}")

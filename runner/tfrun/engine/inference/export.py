@@ -136,7 +136,8 @@ def _portable(
 def _in_unit(y: Any, target: FittedTarget) -> Any:
     """Returns a Keras tensor of predictions or probabilities."""
     if target.task == "regression":
-        dtype = "float64" if target.scale.needs_float64 else keras.config.floatx()
+        # of a run of an earlier version too: its metrics are float32, but what it predicts is not
+        dtype = "float64" if target.scale.is_far else keras.config.floatx()
         # arrays, since Keras makes a float32 of a Python number before it becomes a float64. They have an axis: one
         # without any is a Python number again once it has been saved and loaded
         scale, offset = (np.array([value], dtype) for value in (target.standard_deviation, target.mean))

@@ -11,7 +11,7 @@ import numpy as np
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
 from tfrun.console import Results, Terminal, say, shown, shown_number
-from tfrun.data.examples import Examples, prepare, prepare_evaluation, split, with_any_targets
+from tfrun.data.examples import Examples, describe_rounding, prepare, prepare_evaluation, split, with_any_targets
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.samples import Samples
@@ -67,7 +67,7 @@ def evaluate(
     console = Results()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     say(console, f"{len(rows)} rows of {pieces.table.source}")
-    for line in describe_unseen(unseen, rows, settings.data.text):
+    for line in [*describe_rounding(fitted), *describe_unseen(unseen, rows, settings.data.text)]:
         say(console, f"warning: {line}")
     values = program.evaluate(rows)
     for name, value in values.items():
