@@ -1,4 +1,7 @@
-"""Lines that a person types, each trained in this process at once and in two parts: both leave the same."""
+"""Lines that a person types, each trained in this process at once and in two parts: both leave the same.
+
+The recipes of test_faults.py are not repeated here: several of them are killed, and resumed in another process.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +19,26 @@ DIGITS = ["data=digits", "metric=[accuracy]", "loss=sparse_categorical_crossentr
 RECIPES: dict[str, list[str]] = {
     "residual_regressor": ["model=residual_regressor", "optimizer=nadam"],
     "reconstructing_regressor": ["model=reconstructing_regressor", "model.activation=softplus"],
-    "auxiliary": ["model.auxiliary_output=true", "model.auxiliary_weight=0.3"],
+    "auxiliary, hashed": [
+        "model.auxiliary_output=true", "model.auxiliary_weight=0.3", "data.text={sex: {name: hash, bins: 5}}",
+    ],
     "per_output": [
         "model.auxiliary_output=true", "loss=per_output", "loss.losses={output: huber, auxiliary: {name: mae}}",
         "loss.weights={auxiliary: 0.1}",
     ],
-    "weighted_sum": ["loss=weighted_sum", "loss.losses={near: {name: huber, delta: 0.5}, far: mse}"],
+    "weighted_sum, ema": [
+        "loss=weighted_sum", "loss.losses={near: {name: huber, delta: 0.5}, far: mse}", "trainer.ema_decay=0.9",
+        "optimizer=adamw", "model.dropout=0.1",
+    ],
     "sequential": [
         "model=sequential", "optimizer=momentum",
         "model.layers=[{name: dense, units: 8, activation: softplus, kernel_initializer: he}, layer_normalization, "
         "BatchNormalization, residual_block, {name: gaussian_noise, stddev: 0.2}, {name: Dense, units: 4}]",
     ],
-    "small components": [
+    "small components, sample weights": [
         "model=mlp", "model.hidden_units=[16]", "model.activation=leaky_relu", "model.kernel_initializer=glorot",
         "model.kernel_regularizer=orthogonal", "model.kernel_constraint=max_norm", "model.dropout=0.2",
+        "data.sample_weight=bmi", "metric=[mae,r2]",
     ],
     "sam": ["algorithm=sam", "model.dropout=0.1"],
     "gradient_penalty": ["algorithm=gradient_penalty", "optimizer=muon", "model=mlp", "model.hidden_units=[16]"],
@@ -37,8 +46,6 @@ RECIPES: dict[str, list[str]] = {
         "optimizer.groups.deep.schedule={name: plateau, patience: 1, min_delta: 0.5}",
         "optimizer.groups.wide.schedule=one_cycle", "optimizer.groups.wide.from_epoch=1",
     ],
-    "focal": [*DIGITS, "model=cnn", "model.filters=[4]", "loss=focal", "metric=[confusion_matrix,calibration_error]"],
-    "sample weights": ["data.sample_weight=bmi", "metric=[mae,r2]"],
     "gan": ["experiment=gan_digits", "optimizer.groups.generator.every=3", "algorithm.gradient_penalty=1"],
     "lower_upper": ["experiment=lower_upper", "model.hidden_units=[16,16,16]"],
     "maml": ["experiment=maml_sinusoids", "data.rows=400", "model.hidden_units=[8]"],
@@ -50,19 +57,15 @@ RECIPES: dict[str, list[str]] = {
     "sequence": [*DIGITS, "model=sequence", "optimizer=lamb", "model.dropout=0.2"],
     "autoencoder": ["experiment=autoencoder_digits"],
     "autoencoder of a table": ["model=autoencoder", "algorithm=reconstruct", "loss=mse", "metric=none"],
-    "ema": ["trainer.ema_decay=0.9", "optimizer=adamw", "model.dropout=0.1"],
     "microbatches": ["trainer.microbatches=4", "algorithm=sam", "model=mlp", "model.dropout=0.2"],
-    "float16": [
-        "trainer.precision=mixed_float16", "trainer.microbatches=2", "model=mlp", "model.batch_normalization=true",
-    ],
     "multi_task": [
         "data=csv", "data.path={houses}", "data.target=[price,sold]", "model=multi_task", "loss=per_output",
         "loss.losses={output: huber, sold: binary_crossentropy}", "+metric.sold={name: accuracy, output: sold}",
         "data.sample_weight=weight", "data.text={words: {name: tokens, length: 3}}", "model.dropout=0.1",
     ],
-    "hashed": ["data.text={sex: {name: hash, bins: 5}}"],
-    "attention": [
-        *DIGITS, "model=sequential", "model.flatten=false", "optimizer=adafactor",
+    "attention, focal": [
+        *DIGITS, "model=sequential", "model.flatten=false", "optimizer=adafactor", "loss=focal",
+        "metric=[confusion_matrix,calibration_error]",
         "model.layers=[{name: attention_block, num_heads: 2}]",
     ],
 }  # fmt: skip
