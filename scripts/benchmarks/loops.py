@@ -65,7 +65,7 @@ def measure_case(case: Case, *, rounds: int, quick: bool, patience: float) -> di
     folder = Path(tempfile.mkdtemp())
     try:
         overrides = [*case.write(folder), *case.overrides]
-        epochs = max(2, case.epochs // 50) if quick else case.epochs
+        epochs = max(4, case.epochs // 250) if quick else case.epochs
         seconds = QUICK_SECONDS if quick else SECONDS
         contenders = all_contenders(case, overrides, epochs=epochs, seconds=seconds, quick=quick)
         differences = check_same_work(case, contenders)
