@@ -100,7 +100,12 @@ class ColumnFile(ABC):
         """Returns where a row is, and its cell in column `name` as it is written, if that is known."""
 
     def check_known(self, option: str, names: Sequence[str]) -> None:
-        """Raises DataError for a name that the file lacks; `option` is the config key that holds the names."""
+        """Raises DataError for a name that the file lacks.
+
+        Args:
+            option: the config key that holds the names; "path" for the columns of a trained run, which no key holds.
+            names: of columns.
+        """
         for name in names:
             if name not in self.header:
                 raise self.no_such_column(option, name)
@@ -108,9 +113,8 @@ class ColumnFile(ABC):
     def no_such_column(self, option: str, name: str, hint: str = "") -> DataError:
         """Returns the error for a name that the file lacks."""
         known, near = ", ".join(self.header), near_miss(name, self.header)
-        return DataError(
-            f"data.{option}: no such column in {self.path}. Received: {name!r}. Known: {known}.{near}{hint}"
-        )
+        what = "the run learnt from a column that isn't in" if option == "path" else "no such column in"
+        return DataError(f"data.{option}: {what} {self.path}. Received: {name!r}. Known: {known}.{near}{hint}")
 
     def check_used(self, names: Sequence[str]) -> None:
         """Raises DataError if a column that is read has no name, or the name of another one."""
@@ -232,7 +236,7 @@ def _further_rows(file: ColumnFile, options: ColumnOptions, trained: TrainedColu
     """
     targets = [] if options.rows_only else options.targets
     wanted = [*trained.numbers, *trained.texts]
-    file.check_known("columns", wanted)
+    file.check_known("path", wanted)
     _check_further_targets(file, targets, trained)
     wanted += [trained.weight] if trained.weight in file.header else []
     names = [name for name in dict.fromkeys([*(options.columns or file.header), *wanted]) if name in wanted]

@@ -69,7 +69,7 @@ class CsvFile(ColumnFile):
         return cls(lines, header, numbers=numbers)
 
     def check_known(self, option: str, names: Sequence[str]) -> None:
-        """Raises DataError for a name that the header lacks; `option` is the config key that holds the names."""
+        """Raises DataError for a name that the header lacks; `option` as for `ColumnFile.check_known`."""
         where = f"{self.path}:{self._header.line}"
         for name in names:
             if name in self.header:

@@ -663,7 +663,7 @@ def test_rows_for_a_trained_run_are_read_as_in_training(write: Any) -> None:
         ("code,n,y\na,1,0\nb,big,1\n", "y", ":3, column 'n': not a number. Received: 'big'"),
         ("code,n,y\na,1,0\nb,inf,1\n", "y", ":3, column 'n': not"),
         ("code,n,y\na,1,\n", "y", ":2, column 'y': the target is empty"),
-        ("code,y\na,1\n", "y", "data.columns: no such column in .* Received: 'n'"),
+        ("code,y\na,1\n", "y", "data.path: the run learnt from a column that isn.t in .* Received: 'n'"),
         ("code,n,z\na,1,1\n", "y", "data.target: no such column in .* Received: 'y'"),
         ("code,n,y\n", "y", "has a header but no rows; at least 1 is needed"),
         ("code,n,y\na,1,1\n", "n", "data.target: the run learnt from this column. Received: 'n'"),

@@ -223,4 +223,4 @@ def test_rows_without_a_target_are_predicted(
     assert cli.main(["predict", str(run), f"data.path={new}", "out=new.txt"]) == 2
     new.write_text("words,size\ngood,1\n")
     assert cli.main(["predict", str(run), f"data.path={new}"]) == 3
-    assert "data.columns: no such column" in capsys.readouterr().err
+    assert "data.path: the run learnt from a column that isn't in" in capsys.readouterr().err
