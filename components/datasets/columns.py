@@ -57,7 +57,7 @@ class ColumnOptions:
     def named(self) -> list[str]:
         """All columns that the config or the run names."""
         named = [*self.targets, *(self.columns or []), *(self.exclude or []), *(self.text_columns or [])]
-        trained = [*self.trained.numbers, *self.trained.texts] if self.trained else []
+        trained = [*self.trained.numbers, *self.trained.texts, *self.trained.arrays] if self.trained else []
         return [*named, *self.text_encodings, *trained]
 
     @property
@@ -221,7 +221,7 @@ def _check_texts(file: ColumnFile, columns: Mapping[str, Any], *, options: Colum
 def _input(file: ColumnFile, name: str, column: Any, *, options: ColumnOptions) -> Any:
     """Returns a column to learn from as a table has it."""
     if isinstance(column, TextColumn):
-        return column.array(options.missing or [])
+        return column.column(options.missing or [])
     return file.check_numbers(name, column, excluded=options.exclude or []) if column.ndim == 1 else column
 
 
@@ -235,7 +235,7 @@ def _further_rows(file: ColumnFile, options: ColumnOptions, trained: TrainedColu
         trained: the columns of the run.
     """
     targets = [] if options.rows_only else options.targets
-    wanted = [*trained.numbers, *trained.texts]
+    wanted = [*trained.numbers, *trained.texts, *trained.arrays]
     file.check_known("path", wanted)
     _check_further_targets(file, targets, trained)
     wanted += [trained.weight] if trained.weight in file.header else []
@@ -253,7 +253,7 @@ def _further_rows(file: ColumnFile, options: ColumnOptions, trained: TrainedColu
         elif name in labels:
             columns[name] = column.array(missing_spellings(options.missing))
         elif name in trained.texts:
-            columns[name] = column.array(options.missing or [])
+            columns[name] = column.column(options.missing or [])
         else:
             columns[name] = file.numbers(name, column, require=True)
     inputs = {name: columns[name] for name in names}
@@ -278,7 +278,7 @@ def _check_further_targets(file: ColumnFile, targets: Sequence[str], trained: Tr
     if targets and len(set(targets)) != len(trained.targets):
         raise DataError(f"data.target: the run has {len(trained.targets)} targets. Received: {list(targets)}")
     for name in targets:
-        if name in (*trained.numbers, *trained.texts):
+        if name in (*trained.numbers, *trained.texts, *trained.arrays):
             raise DataError(f"data.target: the run learnt from this column. Received: {name!r}")
 
 
@@ -314,6 +314,8 @@ def _target(file: ColumnFile, name: str, column: Any, *, options: ColumnOptions)
     """
     task, values = options.task, None
     if not isinstance(column, TextColumn):
+        if column.ndim > 1:
+            raise DataError(f"data.target: {name!r} of {file.path} holds arrays; a target must be one number or text")
         values = file.check_finite(name, column)
     elif task == "regression":
         values = file.numbers(name, column, require=True)

@@ -683,3 +683,56 @@ def test_arrays_for_a_trained_run(tmp_path: Any) -> None:
     assert npz(path, trained_columns=TrainedColumns((), (), targets=(None,))).target.tolist() == [1.0, 1.0, 1.0]
     with pytest.raises(DataError, match="has 0 rows; at least 1 are needed"):
         npz(path, x="none", rows_only=True)
+
+
+def test_arrays_of_an_npz_file_as_columns(tmp_path: Any) -> None:
+    images = np.arange(24, dtype=np.uint8).reshape(12, 2)
+    columns = {
+        "n": np.where(np.arange(12) == 3, np.nan, np.arange(12)),
+        "whole": np.arange(12, dtype=">i4"),
+        "flag": np.arange(12) % 2 == 0,
+        "town": np.array(["Bonn", "", "Ulm"] * 4),
+        "image": images,
+    }
+    path = str(tmp_path / "rows.npz")
+    np.savez(path, **columns, y=np.arange(12.0)[:, None], kind=np.arange(12) % 3)
+    table = check_table(npz(path, list(columns)), "npz")
+    np.testing.assert_array_equal(table.columns["n"], columns["n"])
+    assert (table.columns["whole"].dtype, table.columns["whole"][5]) == (np.float64, 5)
+    assert table.columns["flag"][:2].tolist() == ["true", "false"]
+    assert table.columns["town"][:3].tolist() == ["Bonn", "", "Ulm"]
+    assert isinstance(table.columns["image"], StoredArray)
+    np.testing.assert_array_equal(table.columns["image"][:], images)
+    assert (table.task, table.target.tolist()) == ("regression", list(range(12)))
+    table = npz(path, ["town", "n"], "kind", exclude=["n"])
+    assert (table.task, list(table.columns), table.target[:3].tolist()) == ("classification", ["town"], ["0", "1", "2"])
+    assert npz(path, ["whole"], text_columns=["whole"]).columns["whole"][:2].tolist() == ["0", "1"]
+    trained = TrainedColumns(numbers=("n",), texts=("town",), targets=(None,), arrays=("image",))
+    further = npz(path, ["image", "town", "n"], rows_only=True, trained_columns=trained)
+    assert list(further.columns) == ["image", "town", "n"]
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        ([], "data.x: must name at least one array"),
+        (["n", "no"], "data.x: no such array in .*Received: 'no'"),
+        (
+            ["n", "short"],
+            r"data.x: numbers or texts are needed, with a row for each of 'n', \(12,\). Received: 'short'",
+        ),
+        (["n", "complex"], "Received: 'complex', complex128"),
+        (["large"], "rows.npz: row 0, column 'large': float64 lacks the digits of whole numbers beyond"),
+        (["n", "infinite"], "rows.npz: row 11, column 'infinite': not finite"),
+        (["n", "ids"], "has 26 different values"),
+    ],
+)
+def test_arrays_that_can_not_be_columns(x: Any, says: str, tmp_path: Any) -> None:
+    num_rows = 26 if "ids" in x else 12
+    n = np.arange(num_rows, dtype="float64")
+    arrays: dict[str, Any] = {"n": n, "short": n[:-1], "complex": n + 1j, "large": np.full(num_rows, 2**60), "y": n}
+    arrays |= {"infinite": np.where(n == 11, np.inf, n), "ids": np.array([f"q{k}" for k in range(num_rows)])}
+    path = str(tmp_path / "rows.npz")
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=says):
+        npz(path, x)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -21,6 +23,15 @@ ARCHIVES: dict[str, Callable[[], dict[str, Any]]] = {
     "nan.npz": lambda: {"x": np.where(X == 15, np.nan, X), "y": Y},
     "flat.npz": lambda: {"x": Y, "y": Y},
 }
+PARQUET: dict[str, Callable[[], dict[str, Any]]] = {
+    "nested.parquet": lambda: {"s": [{"a": k} for k in range(20)], "y": Y},
+    "ragged.parquet": lambda: {"a": [[1, 2]] * 19 + [[1]], "y": Y},
+    "large.parquet": lambda: {"id": [2**53 + k for k in range(20)], "y": Y},
+    "nulls.parquet": lambda: {"n": pa.nulls(20), "y": Y},
+    "holes.parquet": lambda: {"n": Y, "y": pa.array([None, *range(19)], pa.int32())},
+    "shards/1.parquet": lambda: {"n": Y, "t": ["a", "b"] * 10, "y": Y},
+    "shards/2.parquet": lambda: {"n": ["1"] * 20, "t": ["a", "b"] * 10, "y": Y},
+}
 
 
 def write_files(folder: Path, line: str) -> None:
@@ -31,6 +42,10 @@ def write_files(folder: Path, line: str) -> None:
     for name, arrays in ARCHIVES.items():
         if name in line:
             np.savez(folder / name, **arrays())
+    for name, columns in PARQUET.items():
+        if name.partition("/")[0] in line:
+            (folder / name).parent.mkdir(exist_ok=True)
+            pq.write_table(pa.table(columns()), folder / name)
 
 
 def test_the_table_is_long_enough() -> None:
@@ -48,7 +63,7 @@ def test_bad_input_is_told_in_a_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path, line)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     words = [word.removesuffix(".py") if word.startswith("plugins=") else word for word in shlex.split(line)]
     status = cli.main(words)
     told = capsys.readouterr().err

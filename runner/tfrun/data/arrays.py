@@ -10,7 +10,7 @@ import ctypes
 import math
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -190,7 +190,16 @@ def load(array: np.ndarray | StoredArray, dtype: Any) -> np.ndarray:
     return loaded
 
 
-def blocks(array: np.ndarray | StoredArray, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+class Rows(Protocol):
+    """What has rows of a size: an array, in memory or on disk, or texts on disk."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+def blocks(array: Rows, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
     """Yields slices that cover an array's rows in order, of about `block_bytes` each."""
     at_once = max(1, block_bytes // max(1, array.nbytes // max(1, len(array))))
     for start in range(0, len(array), at_once):

@@ -98,6 +98,7 @@ class Preprocessing:
                 tuple(target.classes) if target.task == "classification" else None for target in self.targets.values()
             ),
             weight=weight,
+            arrays=tuple(column.name for column in self.arrays),
         )
 
     @property

@@ -105,12 +105,14 @@ class TrainedColumns:
         texts: the names of the columns of texts.
         targets: for each target, the main one first, its classes; None for a target of numbers.
         weight: the name of the column of weights, or None.
+        arrays: the names of the columns of arrays.
     """
 
     numbers: tuple[str, ...]
     texts: tuple[str, ...]
     targets: tuple[tuple[str, ...] | None, ...]
     weight: str | None = None
+    arrays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

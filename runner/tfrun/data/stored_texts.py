@@ -1,0 +1,56 @@
+"""A column of texts that stays on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from tfrun.data.arrays import StoredArray, blocks
+
+
+class StoredTexts:
+    """A column of texts whose different texts are in memory, and on disk for each row the place of its text in them.
+
+    It can be indexed like an array (N,) object of str.
+
+    Args:
+        codes: the place in `values` of each row's text, (N,) int32.
+        values: texts; equal ones may be there more than once.
+    """
+
+    ndim = 1
+    dtype = np.dtype(object)
+
+    def __init__(self, codes: StoredArray, values: Sequence[str]):
+        self.codes = codes
+        self.values = list(values)
+        self._texts = np.empty(len(self.values), object)
+        self._texts[:] = self.values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.codes.shape
+
+    @property
+    def nbytes(self) -> int:
+        """The size in memory of an array of references to the texts."""
+        return 8 * len(self)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Returns the texts of a slice without a step, or of the rows with the given numbers, (R,) object of str."""
+        return self._texts[self.codes[rows]]
+
+    def __iter__(self) -> Iterator[str]:
+        for rows in blocks(self):
+            yield from self[rows]
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return self[:]
+
+    def select(self, rows: np.ndarray) -> StoredTexts:
+        """Returns the column of the rows with the given numbers, (R,), which stays on disk too."""
+        return StoredTexts(self.codes.select(rows), self.values)
