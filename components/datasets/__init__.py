@@ -3,9 +3,10 @@
 A function may take `rows_only`, with which it reads rows without a target, `trained_columns`, the columns of the run
 that the rows are for, and `text_encodings`, the config's data.text.
 
-csv.py: csv. npz.py: npz. parquet.py: parquet. embedded.py: diabetes, digits, episodes, sinusoids. csv_file.py,
-csv_lines.py, csv_numbers.py, csv_units.py: read CSV files. arrow_file.py, arrow_types.py, arrow_shards.py: read columns
-of Arrow's types. npz_archive.py, npz_columns.py: read .npz files. columns.py, column_checks.py, texts.py: what all
+csv.py: csv. npz.py: npz. parquet.py: parquet. tfrecord.py: tfrecord. embedded.py: diabetes, digits,
+episodes, sinusoids. csv_file.py, csv_lines.py, csv_numbers.py, csv_units.py: read CSV files. arrow_file.py,
+arrow_types.py, arrow_shards.py: read columns of Arrow's types. npz_archive.py, npz_columns.py: read .npz files.
+tfrecord_file.py, tf_example.py, tf_features.py: read TFRecord files. columns.py, column_checks.py, texts.py: what all
 files of columns share. paths.py: finds files. dates.py: recognizes dates. checks.py: what all data sets share that are
 read from files.
 """

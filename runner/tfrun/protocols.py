@@ -50,8 +50,13 @@ FILLED_IN: dict[str, dict[str, str]] = {  # kind -> parameter that tfrun fills i
 }
 FROM_PYTHON = ("self", "args", "kwargs")
 FROM_KERAS = ("name", "dtype", "reduction")
-# parameters that are never config keys, whatever the kind
+# parameters that are filled in for a component of some kind
 RESERVED = frozenset({*FROM_PYTHON, *FROM_KERAS, *(name for names in FILLED_IN.values() for name in names)})
+
+
+def reserved(kind: str) -> frozenset[str]:
+    """Returns the names of the parameters that are never config keys of a component of a kind."""
+    return frozenset({*FROM_PYTHON, *FROM_KERAS, *FILLED_IN.get(kind, ())})
 
 
 def literal(default: Any) -> Any:

@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tfrun.config import registry
 from tfrun.config.keras_names import KERAS_METRICS
 from tfrun.config.plugins import Module
 from tfrun.errors import ConfigError, TfrunError, unknown
-from tfrun.protocols import RESERVED, MetricOffer, literals
+from tfrun.protocols import MetricOffer, literals, reserved
 
 # functions that are called with a tensor or a shape, whatever its name: that one has no default
 CALLED_WITH_OTHERS = ("activation", "constraint", "initializer", "regularizer")
@@ -232,7 +232,7 @@ class _Reader:
         docs = _parameter_docs(doc) or _parameter_docs(
             inspect.cleandoc((function and ast.get_docstring(function)) or "")
         )
-        params = tuple(self._params(function, docs)) if function else ()
+        params = tuple(self._params(function, docs, reserved(kind))) if function else ()
         if kind in CALLED_WITH_OTHERS and function is node:
             params = tuple(param for param in params if not param.required)
         attributes = (self._attributes(kind, node) if isinstance(node, ast.ClassDef) else {}) | keywords
@@ -269,7 +269,8 @@ class _Reader:
                         attributes.setdefault("higher_is_better", KERAS_METRICS[name])
         return attributes
 
-    def _params(self, function: ast.FunctionDef, docs: dict[str, str]) -> Iterator[Param]:
+    def _params(self, function: ast.FunctionDef, docs: dict[str, str], outside: Collection[str]) -> Iterator[Param]:
+        """Yields a function's parameters; those in `outside` are no config keys."""
         arguments = function.args
         positional = [*arguments.posonlyargs, *arguments.args]
         defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
@@ -277,7 +278,7 @@ class _Reader:
             *zip(positional, defaults, strict=True),
             *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
         ]:
-            if argument.arg not in RESERVED:
+            if argument.arg not in outside:
                 annotation = ast.unparse(self._inlined(argument.annotation)) if argument.annotation else None
                 value = None if default is None else self._literal(default)
                 yield Param(argument.arg, annotation, value, default is None, docs.get(argument.arg, ""))

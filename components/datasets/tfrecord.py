@@ -1,0 +1,195 @@
+"""Defines `tfrecord`, a data set in files of TFRecord with `tf.train.Example`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from annotated_types import Gt
+
+from tfrun import register
+from tfrun.components.datasets.arrow_file import ArrowFile
+from tfrun.components.datasets.arrow_types import Kind, UnusableError
+from tfrun.components.datasets.columns import ColumnOptions, read_table
+from tfrun.components.datasets.paths import files_of
+from tfrun.components.datasets.tf_example import DecodeError, example_class
+from tfrun.components.datasets.tf_features import Feature, guess
+from tfrun.components.datasets.tfrecord_file import Record, read_records
+from tfrun.data.table import Table, TrainedColumns
+from tfrun.errors import DataError, as_typed
+
+ENDINGS = (".tfrecord", ".tfrecords", ".tfrec", ".gz")  # of the files in a folder
+GUESSED_RECORDS = 100
+BATCH_BYTES = 2**22
+MAX_BATCH_RECORDS = 4096
+
+
+@register.dataset("tfrecord")
+def tfrecord(
+    path: str | list[str],
+    target: str | list[str],
+    features: dict[str, Any] | None = None,
+    task: Literal["auto", "regression", "classification"] = "auto",
+    columns: list[str] | None = None,
+    exclude: list[str] | None = None,
+    text_columns: list[str] | None = None,
+    max_categories: Annotated[int, Gt(0)] = 1000,
+    missing: list[str] | None = [],  # noqa: B006 (the catalog reads literal defaults; never changed)
+    text_encodings: Mapping[str, Mapping[str, Any]] = {},  # noqa: B006
+    rows_only: bool = False,
+    trained_columns: TrainedColumns | None = None,
+) -> Table:
+    """Reads TFRecord files of `tf.train.Example`, compressed by gzip or not; the checksum of every record is checked.
+
+    A feature of one value is a column of numbers or texts, in which an example without the feature is missing. One of
+    several is an array.
+
+    Args:
+        path: the file, relative to the folder that the command runs in; or a folder of files, a pattern such as
+            'train-*.tfrecord', or a list of these. The rows of several files follow each other by the files' names.
+        target: the feature to predict, or several for model=multi_task, the main one first. For examples without a
+            target see data.missing_target.
+        features: what each feature holds, for example {x: {dtype: float32, shape: [8]}, town: {dtype: string}}; others
+            aren't read. The types are string, bool, float32, float64, and int8 to uint64; numbers may be written as
+            their bytes. null guesses from the first 100 records.
+        task: "auto" is classification for a target of texts or bools and for one of only 0 and 1, and regression for
+            other numbers (whole numbers may be counts or grades as well as classes).
+        columns: the features to learn from; null takes all except the target.
+        exclude: features to leave out.
+        text_columns: features that are numbers and names of something, for example postal codes.
+        max_categories: the largest number of different values of a feature of texts that data.text doesn't name.
+        missing: more values that count as missing, for example ['-999', x]; null: in a target of texts, only the empty
+            one does.
+        text_encodings: the config's data.text; set by the engine.
+        rows_only: whether to read rows without a target; set by the engine.
+        trained_columns: the columns of the run that the rows are for; set by the engine. Then the files may have
+            further features, and columns, exclude, text_columns, max_categories and task don't matter.
+
+    Raises:
+        DataError: a file or a record of it can't be used; the message names the file, the record and the feature.
+        ResourceError: a file may not be read.
+    """
+    options = ColumnOptions(
+        target=target,
+        task=task,
+        columns=columns,
+        exclude=exclude,
+        text_columns=text_columns,
+        max_categories=max_categories,
+        missing=missing,
+        text_encodings=text_encodings,
+        rows_only=rows_only,
+        trained=trained_columns,
+    )
+    return read_table(TfRecordFiles.open(path, features, options=options), options)
+
+
+class TfRecordFiles(ArrowFile):
+    """The examples of several files, one after the other; `open` creates one.
+
+    Args:
+        path: data.path.
+        files: the files.
+        features: what the features hold.
+        not_guessed: for each feature that can't be guessed why not.
+        options: the config's.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        files: Sequence[str],
+        *,
+        features: Mapping[str, Feature],
+        not_guessed: Mapping[str, str],
+        options: ColumnOptions,
+    ):
+        super().__init__(path, pa.schema([(name, feature.type) for name, feature in features.items()]), options)
+        self.header = sorted([*features, *not_guessed]) if not_guessed else list(features)
+        self._files = files
+        self._features = features
+        self._not_guessed = not_guessed
+        self._starts = [0]  # the first row of each file that has been read so far
+
+    @classmethod
+    def open(
+        cls, path: str | list[str], features: Mapping[str, Any] | None, *, options: ColumnOptions
+    ) -> TfRecordFiles:
+        """Finds the files, and guesses their features if those aren't given.
+
+        Raises:
+            DataError: there is no such file, a record is corrupt, or `features` isn't a description of features.
+            ResourceError: a file may not be read.
+        """
+        files = files_of(path, ENDINGS)
+        not_guessed: dict[str, str] = {}
+        if features is not None:
+            known = {name: Feature.from_config(name, value) for name, value in features.items()}
+        else:
+            records = itertools.islice((pair for file in files for pair in _records(file)), GUESSED_RECORDS)
+            known, not_guessed = guess([_parse(file, record) for file, record in records])
+        name = files[0] if len(files) == 1 else path if isinstance(path, str) else ", ".join(path)
+        return cls(name, files, features=known, not_guessed=not_guessed, options=options)
+
+    def kind(self, name: str, schema: pa.Schema | None = None) -> Kind:
+        if name in self._not_guessed:
+            raise DataError(
+                f"{self.path}, column {name!r}: can't be guessed: {self._not_guessed[name]}. Describe the features in "
+                f"data.features, such as {{{name}: {{dtype: uint8, shape: [28, 28]}}}}, or leave it out: "
+                f"{as_typed('data.exclude', [name])}"
+            )
+        return super().kind(name, schema)
+
+    def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        self._starts = [0]
+        for file in self._files:
+            num_rows = 0
+            for records in _blocks(file):
+                examples = [_parse(file, record) for record in records]
+                cells = [self._column(name, examples, file=file, first=num_rows) for name in names]
+                num_rows += len(records)
+                yield pa.RecordBatch.from_arrays(cells, names=list(names))
+            self._starts.append(self._starts[-1] + num_rows)
+
+    def _column(self, name: str, examples: Sequence[Mapping[str, Any]], *, file: str, first: int) -> pa.Array:
+        """Returns a feature of a block of examples, the first of which is the file's record `first`."""
+        try:
+            return self._features[name].column([example.get(name) for example in examples])
+        except UnusableError as error:
+            where = f"{file}: record {first + (error.row or 0)}"
+            hint = " Describe the features in data.features" if first + (error.row or 0) >= GUESSED_RECORDS else ""
+            raise DataError(f"{where}, column {name!r}: {error}.{hint}") from None
+
+    def find(self, row: int, name: str | None = None) -> tuple[str, str | None]:
+        place = max(k for k, start in enumerate(self._starts[: len(self._files)]) if start <= row)
+        return f"{self._files[place]}: record {row - self._starts[place]}", None
+
+
+def _records(file: str) -> Iterator[tuple[str, Record]]:
+    for record in read_records(file):
+        yield file, record
+
+
+def _blocks(file: str) -> Iterator[list[Record]]:
+    """Yields the records of a file, some at a time."""
+    block: list[Record] = []
+    size = 0
+    for record in read_records(file):
+        block.append(record)
+        size += len(record.content)
+        if size >= BATCH_BYTES or len(block) >= MAX_BATCH_RECORDS:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
+
+
+def _parse(file: str, record: Record) -> Mapping[str, Any]:
+    """Returns the features of an example by name."""
+    try:
+        features: Mapping[str, Any] = example_class().FromString(record.content).features.feature
+    except DecodeError:
+        raise DataError(f"{file}: record {record.number} is no tf.train.Example") from None
+    return features
