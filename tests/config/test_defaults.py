@@ -7,6 +7,7 @@ import pytest
 
 from tfrun.config.compose import open_configs
 from tfrun.config.defaults import fill_in
+from tfrun.config.earlier_runs import BEFORE_THE_KEY
 from tfrun.config.settings import config_keys
 
 
@@ -24,6 +25,8 @@ def test_a_missing_key_has_the_default_of_conf(composed: dict[str, Any], key: st
     section, _, name = key.rpartition(".")
     del (older[section] if section else older)[name]
     expected = copy.deepcopy(composed)
+    if name in BEFORE_THE_KEY.get(section, {}):
+        expected[section][name] = BEFORE_THE_KEY[section][name]
     if key == "strategy.name":
         expected["strategy"]["name"] = "auto"
     assert fill_in(older) == expected

@@ -17,7 +17,7 @@ from tfrun.data.examples import prepare, prepare_evaluation, with_any_targets
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.kinds import NumberColumn
 from tfrun.data.preprocessing import fit
-from tfrun.data.split import split_rows
+from tfrun.data.splitting.split import split
 from tfrun.data.table import Table, Target
 from tfrun.errors import DataError
 
@@ -35,7 +35,7 @@ DATA = DataSettings(
     missing_target="error",
     text={},
 )
-TRAINING_ROWS = [7, 3, 5, 9, 0, 8, 1]  # those that `split_rows` gives for DATA
+TRAINING_ROWS = [7, 3, 5, 9, 0, 8, 1]  # those that `split` gives for DATA
 
 
 def test_the_preprocessing_is_fitted_on_the_training_split(homes: Callable[..., Table]) -> None:
@@ -50,7 +50,7 @@ def test_the_preprocessing_is_fitted_on_the_training_split(homes: Callable[..., 
 def test_all_splits_lie_in_one_array(homes: Callable[..., Table]) -> None:
     examples = prepare(homes(), DATA)
     assert examples.num_rows == len(examples.targets) == len(examples.inputs["numbers"]) == 10
-    splits = split_rows(10, validation_split=0.2, test_split=0.1, seed=0)
+    splits = split(homes(), DATA).rows
     assert {name: rows.tolist() for name, rows in examples.splits.items()} == {
         name: rows.tolist() for name, rows in splits.items()
     }

@@ -122,6 +122,20 @@ def test_export(run: Path) -> None:
     assert (run / "export" / "model.keras").is_file()
 
 
+def test_rows_of_a_run_of_classes_are_split_as_then(
+    copied: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows of classes are stratified since; the test rows of this run are those of a random split."""
+    folder = copied("old_classes")
+    assert cli.main(["evaluate", str(folder)]) == 0
+    words = [line.split() for line in capsys.readouterr().out.splitlines()]
+    shown = {pair[0]: float(pair[1]) for pair in words if pair and pair[0].startswith("test/")}
+    then = {key: value for key, value in read_run(folder)["metrics"].items() if key.startswith("test/")}
+    assert shown == pytest.approx(then, rel=2 * ROUNDING)
+    assert cli.main(["resume", str(folder), "trainer.max_epochs=3"]) == 0
+    assert read_run(folder)["data"]["split"] == {"by": "random"}
+
+
 def test_a_job_that_has_completed_takes_more_epochs(copied: Callable[[str], Path], undisturbed: dict[str, Any]) -> None:
     job = copied("old_sweep") / "0"
     assert cli.main(["resume", str(job), "trainer.max_epochs=14"]) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfrun.commands.command_line import CommandLine
-from tfrun.commands.inputs import open_run
+from tfrun.commands.inputs import open_run, without_splits
 from tfrun.config import schema
 from tfrun.config.overrides import parse
 from tfrun.data.sources import load_table
@@ -15,11 +15,13 @@ def run(command_line: CommandLine) -> int:
     """Runs the command and returns the exit code."""
     existing = open_run(command_line, "evaluate")
     existing.refuse_all_but_data("evaluate")
+    existing.refuse_splits("evaluate")
     config, catalog = existing.change(command_line)
+    other_data = any(override.key_or_group not in SAME_DATA for override in parse(existing.overrides))
+    config = without_splits(config) if other_data else config
     settings = schema.build_settings(config, catalog, overrides=existing.overrides)
     fitted = existing.read_preprocessing()
     table = load_table(settings.data, catalog, fitted=fitted)
-    other_data = any(override.key_or_group not in SAME_DATA for override in parse(existing.overrides))
     from tfrun.load_engine import engine
 
     folder = existing.folder

@@ -33,6 +33,8 @@ from tfrun.folders import typed, work_in
 
 PATH_KEYS = re.compile(r"(^|_)(path|file|folder|directory|dir)s?$")  # parameters of data sets that are paths
 
+SPLIT_KEYS = ("data.split", "data.validation_path", "data.test_path")
+
 
 def compose(command_line: CommandLine, run_mode: RunMode = RunMode.RUN) -> tuple[Configs, Composed]:
     """Composes the config of a command line whose words are all overrides."""
@@ -111,6 +113,16 @@ class ExistingRun:
                     f"{override.key_or_group}: {command} takes {takes}. Received: {override.input_line!r}"
                 )
 
+    def refuse_splits(self, command: str) -> None:
+        """Raises ConfigError if an override changes how the run's own rows are split."""
+        for override in parse(self.overrides):
+            key = override.key_or_group
+            if key in SPLIT_KEYS or key.startswith("data.split."):
+                raise ConfigError(
+                    f"{key}: {command} takes the rows as the run has split them, or all rows of another file: "
+                    f"data.path=FILE. Received: {override.input_line!r}"
+                )
+
 
 def open_run(command_line: CommandLine, command: str) -> ExistingRun:
     """Opens the one run folder that a command line names, and works in the folder of the run's first command.
@@ -161,6 +173,12 @@ def needed_files(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
     modules = {name.partition(".")[0] for name in texts(config.get("plugins"))}
     own = [(f"{name}.py", name) for name in sorted(modules) if PathFinder.find_spec(name) is None]
     return [*((path,) for path in relative_paths(config.get("data")).values()), *own]
+
+
+def without_splits(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config whose rows are all used, so that no column and no further file is needed to split them."""
+    whole = {"split": {"by": "random", "column": None}, "validation_path": None, "test_path": None}
+    return {**config, "data": {**config["data"], **whole}}
 
 
 def first_folder_of_sweep(folder: RunFolder, header: Mapping[str, Any]) -> Path:

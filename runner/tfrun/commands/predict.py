@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
-from tfrun.commands.inputs import PATH_KEYS, open_run
+from tfrun.commands.inputs import PATH_KEYS, open_run, without_splits
 from tfrun.config import schema
 from tfrun.console import shown
 from tfrun.data.sources import load_table
@@ -25,7 +25,9 @@ def run(command_line: CommandLine) -> int:
     overwrite, command_line = pop_flag(command_line, "overwrite")
     existing = open_run(command_line, "predict")
     existing.refuse_all_but_data("predict")
+    existing.refuse_splits("predict")
     config, catalog = existing.change(command_line)
+    config = without_splits(config)
     folder = existing.folder
     out = typed(outs[-1]) if outs else folder.predictions / f"{_stem(config['data'])}.csv"
     refuse_links_inside(folder.path, out)

@@ -9,6 +9,8 @@ from hydra.types import RunMode
 
 from tfrun.commands.command_line import CommandLine, pop_flag
 from tfrun.commands.inputs import compose, first_folder_of_sweep
+from tfrun.config.earlier_runs import words_of_earlier
+from tfrun.config.plain import read_yaml
 from tfrun.config.sources import Sources
 from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files.masking import is_masked
@@ -36,7 +38,8 @@ def run(command_line: CommandLine, folder: RunFolder) -> int:
     if missing or not header["sources"].keys() <= {field.name for field in fields(Sources)}:
         raise CheckpointError(f"{folder.path}: its ledger is another program's or version's. Missing: {missing}")
     work_in(first_folder_of_sweep(folder, header))
-    words = (*header["overrides"], *command_line.settings)
+    earlier = words_of_earlier(read_yaml(folder.path / "multirun.yaml"))
+    words = (*earlier, *header["overrides"], *command_line.settings)
     _check_masked(words, folder)
     original = CommandLine(words, command_line.flags, Sources(**header["sources"]))
     configs, composed = compose(original, RunMode.MULTIRUN)

@@ -25,6 +25,8 @@ CHANGEABLE = (
     "early_stopping",
     "tags",
     "data.path",
+    "data.validation_path",
+    "data.test_path",
     "data.keep_samples",
 )
 WITHOUT_EFFECT = ("name", "output_root")  # keys that a state doesn't depend on, though `resume` doesn't change them

@@ -1,17 +1,14 @@
-"""Checks what no key shows alone: keys against each other, against the data's task and against the disk."""
+"""Checks what no key shows alone: keys against each other and against the data's task."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
-from pathlib import Path
-from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.keys import check_name
 from tfrun.config.settings import ComponentSettings, Settings
-from tfrun.config.types import check_value
-from tfrun.errors import ConfigError, DataError, near_miss
+from tfrun.config.split_checks import check_split, has_validation_rows
+from tfrun.errors import ConfigError, near_miss
 from tfrun.protocols import MAIN_OUTPUT
 
 
@@ -19,17 +16,13 @@ def check_together(settings: Settings, catalog: Catalog) -> None:
     """Raises ConfigError if keys that are right alone are wrong together."""
     check_name("name", settings.name)
     data, trainer = settings.data, settings.trainer
-    if data.validation_split + data.test_split >= 1:
-        raise ConfigError(
-            "data.validation_split + data.test_split: must be < 1, or nothing is left to train on. "
-            f"Received: {data.validation_split} + {data.test_split}"
-        )
     if trainer.max_epochs is None and trainer.max_steps is None and trainer.max_seconds is None:
         raise ConfigError(
             "trainer: one of max_epochs, max_steps and max_seconds must be set. Received: null for all three"
         )
     _check_monitors(settings)
     dataset = catalog.get("dataset", data.name, where="data.name")
+    check_split(data, dataset)
     check_task(settings, catalog, task=data.params.get("task") or dataset.declared("task"))
 
 
@@ -49,7 +42,7 @@ def _check_monitors(settings: Settings) -> None:
                 f"{near_miss(monitor, known)}"
             )
         # without validation rows there is no best checkpoint to choose, which is no mistake
-        has_rows = settings.data.validation_split > 0 or where == "checkpoint"
+        has_rows = has_validation_rows(settings.data) or where == "checkpoint"
         if monitor.startswith("val/") and not has_rows:
             raise ConfigError(f"{where}.monitor: {monitor} needs validation rows. Received: data.validation_split=0")
 
@@ -96,23 +89,3 @@ def check_task(settings: Settings, catalog: Catalog, *, task: str | None) -> Non
                 f"{where}: {chosen.name} is for {its_task}, and the target of data={settings.data.name} is for {task}. "
                 f"Known {kind} for {task}: {', '.join(fitting)}; metric={task} sets fitting metrics"
             )
-
-
-def check_path(data: Any, catalog: Catalog) -> None:
-    """Raises DataError if the data's file doesn't exist; the data set itself checks everything else.
-
-    Args:
-        data: the config's `data`, not checked yet: a typo in a path is reported before anything else.
-        catalog: the components that exist.
-    """
-    dataset = catalog.find("dataset", data.get("name")) if isinstance(data, dict) else None
-    for param in dataset.params if dataset else ():
-        if param.name == "path" and "str" in (param.type or "") and data.get("path") not in (None, "???"):
-            check_value(param.type, data["path"], where="data.path")
-            path = Path(data["path"]).expanduser()
-            if not path.exists():
-                folder = path.parent
-                siblings = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
-                close = difflib.get_close_matches(path.name, siblings, n=1)
-                hint = f" Did you mean '{folder / close[0]}'?" if close else ""
-                raise DataError(f"data.path: no such file. Received: {data['path']!r}, in {folder.resolve()}.{hint}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from tfrun.config.earlier_runs import BEFORE_THE_KEY
 from tfrun.config.plain import read_yaml
 from tfrun.config.settings import OPTIONAL_SECTIONS, PLAIN_SECTIONS, SHARED_KEYS, TOP_LEVEL_KEYS, field_types
 from tfrun.config.sources import shipped_configs
@@ -14,12 +15,13 @@ def fill_in(config: dict[str, Any]) -> dict[str, Any]:
     """Returns the config of an older run with the keys that it lacks, because they came later, at their defaults.
 
     The parameters of components and the keys of optimizer groups aren't filled in: the schema knows their defaults.
-    A section that may be null stays out.
+    A section that may be null stays out. A key whose default means something else than what runs did before it existed
+    has the value of `earlier_runs.BEFORE_THE_KEY`.
     """
     primary = _shipped("config")
     filled = {key: primary[key] for key in TOP_LEVEL_KEYS if key not in config and key in primary}
     if isinstance(data := config.get("data"), dict):
-        filled["data"] = {**_only(primary["data"], SHARED_KEYS["data"]), **data}
+        filled["data"] = {**_only(primary["data"], SHARED_KEYS["data"]), **BEFORE_THE_KEY["data"], **data}
     for section, settings in PLAIN_SECTIONS.items():
         value = config.get(section, None if section in OPTIONAL_SECTIONS else {})
         if isinstance(value, dict):

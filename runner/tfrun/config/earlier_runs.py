@@ -10,12 +10,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from tfrun.config.keys import flatten
 from tfrun.config.settings import ComponentSettings, DataSettings, Settings
 from tfrun.files.run_json import OFFSETS, SCHEDULE_END
 
 AT_LAST_STEP, AFTER_LAST_STEP = "last step", "step after the last"
 IN_FLOAT64, IN_FLOAT32 = "float64", "float32"
+# what keys meant before they existed, where that isn't their default in `conf/`
+BEFORE_THE_KEY: dict[str, dict[str, Any]] = {"data": {"split": {"by": "random", "column": None}}}
 ENDED_LATER = ("cosine", "linear", "one_cycle")  # the schedules that reached `final` one step after the last one
+
+
+def words_of_earlier(config: Mapping[str, Any]) -> list[str]:
+    """Returns the overrides with which the config of a sweep of an earlier version means what it did then."""
+    return [
+        f"{section}.{path}={'null' if value is None else value}"
+        for section, keys in BEFORE_THE_KEY.items()
+        for key, meant in keys.items()
+        if isinstance(config.get(section), dict) and key not in config[section]
+        for path, value in flatten(meant, key)
+    ]
 
 
 @dataclass(frozen=True)

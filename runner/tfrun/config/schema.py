@@ -7,7 +7,8 @@ from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.component_schema import component
-from tfrun.config.cross_checks import check_path, check_together
+from tfrun.config.cross_checks import check_together
+from tfrun.config.data_paths import check_paths
 from tfrun.config.directions import require_mode, with_mode
 from tfrun.config.keys import (
     check_name,
@@ -24,6 +25,7 @@ from tfrun.config.settings import (
     PLAIN_SECTIONS,
     SECTIONS,
     SHARED_KEYS,
+    SPLIT_KEYS,
     TEXT_ENCODINGS,
     TOP_LEVEL_KEYS,
     CheckpointSettings,
@@ -32,6 +34,7 @@ from tfrun.config.settings import (
     EarlyStoppingSettings,
     MetricSettings,
     Settings,
+    SplitSettings,
     TextEncoding,
     field_types,
 )
@@ -62,7 +65,7 @@ def build_settings(
     refuse_unknown("", config, known=known)
     _refuse_chosen_by_name(overrides)
     if reads_data:
-        check_path(config.get("data"), catalog)  # before missing values: a typo in the path is the likelier mistake
+        check_paths(config.get("data"), catalog)  # before missing values: a typo in the path is the likelier mistake
     refuse_missing(config)
     refuse_other_encodings(config)
     fields: dict[str, Any] = {}
@@ -136,7 +139,22 @@ def _checked(section: str, value: Any, *, keys: Mapping[str, str]) -> dict[str, 
 def _data(value: Any, catalog: Catalog) -> DataSettings:
     shared = _checked("data", value, keys=SHARED_KEYS["data"])
     dataset = component("data", "dataset", value=value, catalog=catalog, shared=shared)
-    return DataSettings(dataset.name, dataset.params, **shared | {"text": _text_encodings(shared["text"])})
+    shared |= {"text": _text_encodings(shared["text"]), "split": _split(shared["split"])}
+    return DataSettings(dataset.name, dataset.params, **shared)
+
+
+def _split(value: Any) -> SplitSettings:
+    """Returns the rule that splits the rows."""
+    if isinstance(value, str):
+        raise ConfigError(
+            f"data.split: must be a mapping with the keys under it: data.split.by={value}. Received: {value!r}"
+        )
+    refuse_unknown("data.split", require_mapping("data.split", value), known=SPLIT_KEYS)
+    if "by" not in value:
+        raise ConfigError(
+            f"data.split.by: must be given, for example data.split.by=group. Received: data.split={value}"
+        )
+    return SplitSettings(**_checked("data.split", value, keys=SPLIT_KEYS))
 
 
 def _text_encodings(columns: Mapping[str, Any]) -> dict[str, TextEncoding]:

@@ -61,8 +61,26 @@ TEXT_ENCODINGS = {kind.name: kind for kind in (VocabularyEncoding, HashEncoding,
 
 
 @dataclass(frozen=True)
+class SplitSettings:
+    """The rule that splits the rows.
+
+    Attributes:
+        by: the rule; "auto" is stratified for classification and random for regression.
+        column: the column that the rules `group`, `time` and `column` go by.
+    """
+
+    by: Literal["auto", "random", "stratified", "group", "time", "column"] = "auto"
+    column: str | None = None
+
+
+@dataclass(frozen=True)
 class DataSettings(ComponentSettings):
-    """The data set, how its rows are split and how its columns are encoded."""
+    """The data set, how its rows are split and how its columns are encoded.
+
+    Attributes:
+        validation_path, test_path: files of the data set with the validation and the test rows; None cuts them from
+            the rows of `path`.
+    """
 
     batch_size: Annotated[int, Ge(1)]
     validation_split: Annotated[float, Ge(0), Lt(1)]
@@ -75,6 +93,9 @@ class DataSettings(ComponentSettings):
     missing_target: Literal["error", "drop"]
     text: dict[str, Any]
     keep_samples: bool = True
+    split: SplitSettings = SplitSettings()
+    validation_path: str | list[str] | None = None
+    test_path: str | list[str] | None = None
 
     @property
     def text_encodings(self) -> dict[str, dict[str, Any]]:
@@ -84,7 +105,7 @@ class DataSettings(ComponentSettings):
         }
 
     def to_dict(self) -> dict[str, Any]:
-        return super().to_dict() | {"text": self.text_encodings}
+        return super().to_dict() | {"text": self.text_encodings, "split": dataclasses.asdict(self.split)}
 
 
 @dataclass(frozen=True)
@@ -248,6 +269,7 @@ def field_types(kind: type) -> dict[str, str]:
     return {name: str(text) for name, text in kind.__annotations__.items() if not str(text).startswith("ClassVar")}
 
 
+SPLIT_KEYS = field_types(SplitSettings)  # of `data.split`
 SHARED_KEYS = {"data": field_types(DataSettings), "metric": field_types(MetricSettings)}  # beside a component's own
 PLAIN_SECTIONS = {
     "trainer": TrainerSettings,

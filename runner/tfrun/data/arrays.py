@@ -9,7 +9,7 @@ import copy
 import ctypes
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -154,6 +154,39 @@ class StoredArray:
         raise DataError(f"{self.path}: the file ends within the array {self.shape} of {self.dtype}: it isn't whole")
 
 
+class JoinedArray(StoredArray):
+    """Arrays one after the other, at least one of them on disk.
+
+    Args:
+        parts: (N, ...) each; their rows have one shape.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray | StoredArray]):
+        self._parts = list(parts)
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.path = next(part.path for part in parts if isinstance(part, StoredArray))
+        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+        self.dtype = np.result_type(*(part.dtype for part in parts))
+        self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Returns rows start to stop - 1, aligned."""
+        return self.take(np.arange(start, stop))
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the rows with the given numbers, as `StoredArray.take`."""
+        rows = np.asarray(rows)
+        if self._whole is not None and self._rows is not None:
+            return self._whole.take(self._rows[rows])
+        taken = aligned_empty((len(rows), *self.shape[1:]), self.dtype)
+        part_of = np.searchsorted(self._starts, rows, side="right") - 1
+        for number, part in enumerate(self._parts):
+            places = np.flatnonzero(part_of == number)
+            if len(places):
+                taken[places] = part[rows[places] - self._starts[number]]
+        return taken
+
+
 def take(array: np.ndarray | StoredArray, rows: np.ndarray, *, dtype: Any) -> np.ndarray:
     """Returns rows of an array, (R, ...) of the given dtype, aligned.
 
@@ -176,6 +209,13 @@ def take(array: np.ndarray | StoredArray, rows: np.ndarray, *, dtype: Any) -> np
 def select(array: np.ndarray | StoredArray, rows: np.ndarray) -> np.ndarray | StoredArray:
     """Returns the rows of an array with the given numbers; those of an array on disk stay there."""
     return array.select(rows) if isinstance(array, StoredArray) else array[rows]
+
+
+def join(arrays: Sequence[np.ndarray | StoredArray]) -> np.ndarray | StoredArray:
+    """Returns the rows of several arrays of one shape, one after the other; rows that lie on disk stay there."""
+    if any(isinstance(array, StoredArray) for array in arrays):
+        return JoinedArray(arrays)
+    return np.concatenate([np.asarray(array) for array in arrays])
 
 
 def load(array: np.ndarray | StoredArray, dtype: Any) -> np.ndarray:

@@ -16,7 +16,7 @@ from tfrun.data.fingerprint import fingerprint
 from tfrun.data.labels import with_earlier_labels
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.samples import Samples
-from tfrun.data.split import cover_classes, split_rows
+from tfrun.data.splitting.split import split
 from tfrun.data.table import Table, Target
 from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, main_output, spread_is_rounding
 from tfrun.errors import DataError
@@ -35,8 +35,9 @@ class Examples:
         splits: "train", "val" and "test" -> row numbers, int32.
         preprocessing: fitted on the training rows.
         fingerprint: SHA-256 over the raw columns and the target.
-        warnings: sentences about rows that were moved to the training rows, where their class had none, and about
-            numbers that lose digits in float32.
+        warnings: sentences about how the rows were split, about rows that were moved to the training rows, where their
+            class had none, and about numbers that lose digits in float32.
+        split_rule: how the rows were split, as `run.json` records it.
         samples: a few raw rows.
     """
 
@@ -47,6 +48,7 @@ class Examples:
     fingerprint: str
     weights: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
+    split_rule: dict[str, Any] = field(default_factory=dict)
     samples: Samples = field(default_factory=Samples.none)
 
     @property
@@ -83,35 +85,21 @@ def prepare(
     digest = fingerprint(table)
     if check_fingerprint is not None:
         check_fingerprint(digest)
-    splits, moved = split(table, data)
+    splits = split(table, data)
     scale_target = data.target_scaling == "standard"
     preprocessing = fitted or fit(
-        table, splits["train"], scale_target=scale_target, text=data.text, exact=not isinstance(data, EarlierData)
+        table, splits.rows["train"], scale_target=scale_target, text=data.text, exact=not isinstance(data, EarlierData)
     )
-    examples = _examples(table, splits, preprocessing=preprocessing, digest=digest)
-    if examples.weights is not None and not examples.weights[splits["train"]].any():
+    examples = _examples(table, splits.rows, preprocessing=preprocessing, digest=digest)
+    if examples.weights is not None and not examples.weights[splits.rows["train"]].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
     encoded = examples.targets.values() if isinstance(examples.targets, dict) else [examples.targets]
     is_float32 = any(values.dtype == np.float32 for values in encoded)
-    unscaled = describe_unscaled(table, splits["train"], preprocessing) if is_float32 else []
-    return replace(examples, warnings=(*moved, *unscaled, *describe_rounding(preprocessing)))
+    unscaled = describe_unscaled(table, splits.rows["train"], preprocessing) if is_float32 else []
+    warnings = (*splits.notes, *unscaled, *describe_rounding(preprocessing))
+    return replace(examples, warnings=warnings, split_rule=splits.rule)
 
 
-def split(table: Table, data: DataSettings) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Returns the row numbers of "train", "val" and "test", and which rows were moved for their classes.
-
-    Raises:
-        DataError: no row is left for training, or too few are for all classes.
-    """
-    splits = split_rows(
-        len(table.target),
-        validation_split=data.validation_split,
-        test_split=data.test_split,
-        seed=data.split_seed,
-        limit_rows=data.limit_rows,
-    )
-    labels = {name: target.values for name, target in table.targets.items() if target.task == "classification"}
-    return cover_classes(splits, labels, source=table.source)
 
 
 def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:

@@ -12,7 +12,7 @@ from tfrun.errors import DataError
 
 
 def fingerprint(table: Table) -> str:
-    """Returns the SHA-256 of a table's columns, targets and weights, in hexadecimal.
+    """Returns the SHA-256 of a table's columns, targets and weights, and of what splits its rows, in hexadecimal.
 
     Raises:
         DataError: an array column holds nan or inf. This is the one place that reads every row of a file, so it is
@@ -21,7 +21,9 @@ def fingerprint(table: Table) -> str:
     digest = hashlib.sha256()
     targets = [(name, target.values) for name, target in table.targets.items()]
     weights = [] if table.weights is None else [("", table.weights)]
-    for name, column in [*table.columns.items(), *targets, *weights]:
+    splits = [(f"rows of {name}", np.asarray(rows, "int64")) for name, rows in (table.given or {}).items()]
+    split_cells = [] if table.split_cells is None else [("split", table.split_cells)]
+    for name, column in [*table.columns.items(), *targets, *weights, *splits, *split_cells]:
         digest.update(name.encode())
         for rows in blocks(column):
             block = column[rows]

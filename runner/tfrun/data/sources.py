@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +9,13 @@ import numpy as np
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings
+from tfrun.data.cell_kinds import CellKind, as_kind
+from tfrun.data.data_set import DataSet
+from tfrun.data.given_splits import with_given_splits
 from tfrun.data.kinds import ArrayColumn, Column
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table, Target
-from tfrun.data.table_checks import check_table, check_weights, without_missing_targets
+from tfrun.data.table_checks import check_weights, without_missing_targets
 from tfrun.data.targets import FittedTarget
 from tfrun.errors import DataError, near_miss
 
@@ -21,7 +23,7 @@ from tfrun.errors import DataError, near_miss
 def load_table(
     data: DataSettings, catalog: Catalog, *, rows_only: bool = False, fitted: Preprocessing | None = None
 ) -> Table:
-    """Reads a data set, with the rows' weights if the config names a column of them.
+    """Reads a data set, with the rows' weights and what splits them, if the config names columns or files of these.
 
     Args:
         data: the config's `data`.
@@ -33,19 +35,12 @@ def load_table(
     Raises:
         DataError: the data can't be read, the table can't be used, or a column isn't what it was in training.
     """
-    component = catalog.get("dataset", data.name, where="data.name")
-    read = component.load()
-    params = {param.name: data.params[param.name] for param in component.params if param.name in data.params}
+    data_set = DataSet.of(data, catalog)
     weight = None if rows_only else data.sample_weight
-    offered = {
-        "text_encodings": data.text_encodings,
-        "rows_only": rows_only,
-        "trained_columns": fitted and fitted.trained_columns(weight),
-    }
-    accepted = inspect.signature(read).parameters
-    given = {**params, **{name: value for name, value in offered.items() if name in accepted}}
-    table = check_table(read(**given), data.name)
+    trained = None if fitted is None else fitted.trained_columns(weight)
+    table = data_set.read(trained=trained, rows_only=rows_only)
     if not rows_only:
+        table = with_given_splits(table, data_set)
         table = without_missing_targets(table, data.missing_target)
     if weight is not None:
         table = _with_weights(table, weight)
@@ -79,26 +74,9 @@ def _as_in_training(table: Table, fitted: Preprocessing, *, rows_only: bool) -> 
 
 
 def _cells(table: Table, column: Column) -> Any:
-    """Returns the cells of a column. One without any value may be of the wrong kind, as nobody can tell its kind."""
-    cells = table.columns[column.name]
-    where = f"{table.source}: column {column.name!r}"
-    if isinstance(column, ArrayColumn):
-        if cells.shape[1:] != column.shape:
-            shapes = f"{cells.shape[1:]}. In training: {column.shape}"
-            raise DataError(f"{where} must hold arrays of the shape that it had in training. Received: {shapes}")
-        return cells
-    is_text = cells.ndim == 1 and cells.dtype == object
-    if cells.ndim > 1 or (column.is_text and not is_text and not np.isnan(cells).all()):
-        raise DataError(f"{where} must hold {'texts' if column.is_text else 'numbers'}, as it did in training")
-    if column.is_text and not is_text:
-        return np.full(len(cells), "", dtype=object)
-    if is_text and not column.is_text:
-        row = next((row for row, text in enumerate(cells) if text), None)
-        if row is not None:
-            place = f"{table.find(row)[0]}, column {column.name!r}"
-            raise DataError(f"{place}: must be a number, as in training. Received: {cells[row]!r}")
-        return np.full(len(cells), np.nan)
-    return cells
+    """Returns the cells of a column, of the kind that it was in training. Raises DataError."""
+    kind = CellKind(column.is_text, column.shape if isinstance(column, ArrayColumn) else None)
+    return as_kind(table, column.name, kind, then="in training")
 
 
 def _target(target: Target, fitted: FittedTarget, *, where: str) -> Target:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,9 @@ class Table:
         weights: each row's weight, (N,) float64 >= 0, or None if all rows have the same.
         others: further targets by name, for a model of several tasks.
         rows_left_out: how many rows of the source are none of these, since they have no target.
+        given: splits that the source gives, "val" and "test" -> row numbers; the rows of neither are trained on, or
+            cut into what is missing. None if it gives none.
+        split_cells: the cells of data.split.column, (N,), if the rows are split by one.
         locate: (row, column) -> what `find` returns, for files in which rows and lines differ.
     """
 
@@ -57,6 +60,8 @@ class Table:
     weights: np.ndarray | None = None
     others: dict[str, Target] = field(default_factory=dict)
     rows_left_out: int = 0
+    given: Mapping[str, np.ndarray] | None = None
+    split_cells: Any = None
     locate: Callable[[int, str | None], tuple[str, str | None]] | None = field(default=None, repr=False, compare=False)
     _released: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -86,12 +91,17 @@ class Table:
 
     def select(self, rows: np.ndarray) -> Table:
         """Returns the rows with the given numbers, (R,). The columns are released from this table one by one."""
+        places = np.full(len(self.target), -1)
+        places[rows] = np.arange(len(rows))
+        given = {name: places[numbers][places[numbers] >= 0] for name, numbers in (self.given or {}).items()}
         return replace(
             self,
             columns={name: select(self.release(name), rows) for name in list(self.columns)},
             target=self.target[rows],
             weights=None if self.weights is None else self.weights[rows],
             others={name: Target(target.values[rows], target.task) for name, target in self.others.items()},
+            given=given or None,
+            split_cells=None if self.split_cells is None else select(self.split_cells, rows),
             locate=lambda row, name: self.find(int(rows[row]), name),
         )
 

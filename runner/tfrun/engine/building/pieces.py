@@ -262,6 +262,7 @@ class Pieces:
                 "rows": len(self.table.target),
                 "rows_left_out": self.table.rows_left_out,
                 **self._num_rows,
+                "split": self.examples.split_rule,
                 "fingerprint": self.examples.fingerprint,
             },
         }

@@ -11,12 +11,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.data_paths import version_of
 from tfrun.config.settings import DataSettings, Settings
 from tfrun.data.examples import Examples, prepare
 from tfrun.data.table import Table
@@ -85,16 +85,15 @@ class Reuse:
 
     _program: KeptProgram | None = None
     _examples: tuple[Table, str, Examples] | None = None
-    _table: tuple[Any, Table] | None = None
+    _table: tuple[str, Table] | None = None
 
     def table(self, settings: Settings, read: Callable[[], Table]) -> Table:
-        """Returns a run's raw rows: those of the last run, if neither the config nor the file has changed.
+        """Returns a run's raw rows: those of the last run, if neither the config nor the files have changed.
 
         Encoding releases the columns of a table, so it is used again only for runs that need no other encoding of it.
         """
         data = settings.data
-        path = Path(str(data.params.get("path", ""))).expanduser()
-        key = (_to_json([data.to_dict(), settings.trainer.precision]), _version_of(path))
+        key = _to_json([data.to_dict(), settings.trainer.precision, version_of(data.to_dict())])
         if self._table is None or self._table[0] != key:
             self._table = (key, read())
         return self._table[1]
@@ -165,14 +164,6 @@ def _begins_with(settings: Settings, examples: Examples) -> str:
         for name, group in settings.groups.items()
     }
     return _to_json([config | {"optimizer": groups}, examples.fingerprint])
-
-
-def _version_of(path: Path) -> tuple[int, int, int] | None:
-    """Returns what changes when a file is written or replaced, or None if there is no such file."""
-    if not path.is_file():
-        return None
-    file = path.stat()
-    return file.st_mtime_ns, file.st_size, file.st_ino
 
 
 def _to_json(value: Any) -> str:

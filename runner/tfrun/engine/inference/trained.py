@@ -11,10 +11,11 @@ import numpy as np
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
 from tfrun.console import Results, Terminal, say, shown, shown_number
-from tfrun.data.examples import Examples, describe_rounding, prepare, prepare_evaluation, split, with_any_targets
+from tfrun.data.examples import Examples, describe_rounding, prepare, prepare_evaluation, with_any_targets
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.samples import Samples
+from tfrun.data.splitting.split import split
 from tfrun.data.table import Table
 from tfrun.data.unseen import describe_unseen, unseen_rows
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces, build_pieces
@@ -122,7 +123,7 @@ def _checked_rows(settings: Settings, saved: checkpoints.Checkpoint, *, table: T
     """Returns the rows of a run's data that an export is compared with. Raises DataError if the data have changed."""
     advice = "An export is compared on the data that the run was trained on, or on rows that it has stored"
     _check_fingerprint(fingerprint(table), saved, source=table.source, advice=advice)
-    samples = Samples.take(table, split(table, settings.data)[0])
+    samples = Samples.take(table, split(table, settings.data).rows)
     return replace(table, columns=samples.columns, target=np.zeros(len(samples.rows)))
 
 

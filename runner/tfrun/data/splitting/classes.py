@@ -1,4 +1,4 @@
-"""Splits a table's rows into training, validation and test rows."""
+"""Every class needs a training row: what is not trained on can't be predicted."""
 
 from __future__ import annotations
 
@@ -7,56 +7,31 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tfrun.data.table import Table
 from tfrun.errors import DataError
 
 
-def split_rows(
-    num_rows: int, *, validation_split: float, test_split: float, seed: int, limit_rows: int | None = None
-) -> dict[str, np.ndarray]:
-    """Returns the row numbers of "train", "val" and "test", int32: all rows shuffled once by `seed`, then cut.
-
-    Args:
-        num_rows: the table's number of rows.
-        validation_split, test_split: the share of the rows in each, from 0 to below 1.
-        seed: of the shuffling.
-        limit_rows: the most training rows to use; None uses all.
-
-    Raises:
-        DataError: no row is left for training.
-    """
-    order = np.arange(num_rows, dtype=np.int32)
-    np.random.default_rng(seed).shuffle(order)
-    num_test = round(num_rows * test_split)
-    num_val = round(num_rows * validation_split)
-    test, val, train = np.split(order, [num_test, num_test + num_val])
-    if len(train) == 0:
-        raise DataError(
-            f"data: no rows are left for training. Received: {num_rows} rows, of which {num_val} are for validation "
-            f"and {num_test} for the test. Lower data.validation_split or data.test_split"
-        )
-    return {"train": train[:limit_rows], "val": val, "test": test}
-
-
 def cover_classes(
-    splits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], *, source: str
+    splits: Mapping[str, np.ndarray], targets: Mapping[str, np.ndarray], *, source: str, rows: np.ndarray
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Returns the splits with every class among the training rows, and a sentence for each row that was moved for it.
 
     A class without training rows gets one: it trades places with the last training row whose classes all have others.
 
     Args:
-        splits: what `split_rows` returns.
+        splits: the row numbers of "train", and of the other splits whose rows may be moved.
         targets: the labels of all rows by target, (N,) each.
         source: where the rows come from, for messages.
+        rows: the numbers of the rows that may be trained on, those that data.limit_rows leaves out too.
 
     Raises:
         DataError: there are more classes than training rows.
     """
-    changed = {name: rows.copy() for name, rows in splits.items()}
+    changed = {name: numbers.copy() for name, numbers in splits.items()}
     moved: list[str] = []
     counts = {name: Counter(labels[changed["train"]].tolist()) for name, labels in targets.items()}
     for name, labels in targets.items():
-        missing = set(labels.tolist()) - counts[name].keys()
+        missing = set(labels[rows].tolist()) - counts[name].keys()
         for label in sorted(missing):
             if counts[name][label]:  # a row that was moved for another target's class
                 continue
@@ -67,9 +42,10 @@ def cover_classes(
                     "than there are classes. Give them more with data.validation_split, data.test_split and "
                     "data.limit_rows, or join the rarest classes"
                 )
-            rows = np.flatnonzero(labels == label)
-            unused = np.setdiff1d(rows, np.concatenate([changed["val"], changed["test"]]))  # because of data.limit_rows
-            _trade(changed, int(unused[0] if len(unused) else rows[0]), place=place)
+            of_class = rows[labels[rows] == label]
+            held_out = [numbers for split, numbers in changed.items() if split != "train"]
+            unused = np.setdiff1d(of_class, np.concatenate([np.arange(0), *held_out]))  # because of data.limit_rows
+            _trade(changed, int(unused[0] if len(unused) else of_class[0]), place=place)
             for other, its_labels in targets.items():
                 counts[other][its_labels[changed["train"][place]]] += 1
             moved.append(
@@ -93,6 +69,30 @@ def _replaceable(
 
 def _trade(splits: Mapping[str, np.ndarray], row: int, *, place: int) -> None:
     """Puts a row to a place of the training rows, and the row that was there where it came from."""
-    for rows in (splits["val"], splits["test"]):
-        rows[rows == row] = splits["train"][place]
+    for split, rows in splits.items():
+        if split != "train":
+            rows[rows == row] = splits["train"][place]
     splits["train"][place] = row
+
+
+def require_classes(splits: Mapping[str, np.ndarray], table: Table, targets: Mapping[str, np.ndarray]) -> None:
+    """Raises DataError if a class of the validation or test rows has no training row.
+
+    Args:
+        splits: the row numbers of "train", "val" and "test".
+        table: the raw rows.
+        targets: the labels of all rows by target, (N,) each.
+    """
+    for name, labels in targets.items():
+        known = set(labels[splits["train"]].tolist())
+        for split in ("val", "test"):
+            rows = splits[split]
+            unknown = set(labels[rows].tolist()) - known
+            if unknown:
+                row = next(row for row in rows if labels[row] in unknown)
+                raise DataError(
+                    f"{table.find(int(row))[0]}: target {name!r}: class {labels[row]!r} has rows in the {split} split "
+                    "and none to train on, and this split moves no rows. Leave the rows of such classes out, join "
+                    f"them with others, or split in another way (data.split.by). In training: "
+                    f"{', '.join(map(str, sorted(known)[:20]))}"
+                )

@@ -1,0 +1,89 @@
+"""The rule `stratified`: each class has about the same share in every split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tfrun.data.splitting.parts import Parts, Rule, codes_of
+
+MAX_NAMES = 5  # of classes in a message
+
+
+@dataclass(frozen=True)
+class Stratified(Rule):
+    """Cuts rows so that each part has its share of each class, as near as whole rows allow.
+
+    The last part, the training rows, keeps one row of each class at least.
+
+    Attributes:
+        labels: the class of each row of the table, (N,).
+        where: what has the classes, for messages.
+    """
+
+    labels: np.ndarray
+    where: str
+    why_sizes_differ: ClassVar[str] = "classes of a single row stay in the training rows"
+
+    def cut(self, rows: np.ndarray, sizes: Sequence[int], random: np.random.Generator) -> Parts:
+        """Returns the parts; see `Rule`. They are smaller than wanted if too many classes have a single row."""
+        order = rows.copy()
+        random.shuffle(order)
+        codes, labels = codes_of(self.labels, order)
+        counts = np.bincount(codes, minlength=len(labels))
+        ties = random.permutation(len(labels))
+        ends = np.zeros((len(sizes), len(labels)), np.int64)  # of each class' rows that are in a part or an earlier one
+        given = np.zeros(len(labels), np.int64)
+        for part, size in enumerate(sizes):
+            # what earlier parts have got too much or too little of a class counts, so that the rest has its share
+            quotas = counts * sum(sizes[: part + 1]) / max(1, len(rows)) - given
+            given = given + apportion(quotas, size, most=np.maximum(0, counts - given - 1), ties=ties)
+            ends[part] = given
+        part_of = (ends[:, codes] <= _ranks(codes)).sum(axis=0)
+        single = [str(label) for label, count in zip(labels, counts, strict=True) if count == 1]
+        notes = (self._note(single),) if single and sum(sizes) else ()
+        return Parts([order[part_of == part] for part in range(len(sizes) + 1)], notes)
+
+    def limit(self, rows: np.ndarray, num_rows: int, random: np.random.Generator) -> np.ndarray:
+        """Returns training rows in which each class has its share; see `Rule`."""
+        return self.cut(np.sort(rows), [len(rows) - num_rows], random).rows[-1][:num_rows]
+
+    def _note(self, single: Sequence[str]) -> str:
+        named = ", ".join(map(repr, single[:MAX_NAMES])) + (", …" if len(single) > MAX_NAMES else "")
+        have = f"class {named} has one row" if len(single) == 1 else f"classes {named} have one row each"
+        return f"{self.where}: {have}, which stays in the training rows"
+
+
+def apportion(quotas: np.ndarray, total: int, *, most: np.ndarray, ties: np.ndarray) -> np.ndarray:
+    """Returns whole numbers near the quotas that add up to a total, by the largest remainders.
+
+    Source: Hamilton's method of apportionment.
+
+    Args:
+        quotas: (C,) real numbers.
+        total: the wanted sum; a smaller one is returned if `most` doesn't allow it.
+        most: the upper bound of each number, (C,) whole numbers.
+        ties: (C,) different numbers; of equal remainders, the one with the smaller of these goes first.
+    """
+    numbers = np.clip(np.floor(quotas).astype(np.int64), 0, most)
+    while missing := total - int(numbers.sum()):
+        step = 1 if missing > 0 else -1
+        may_change = numbers < most if step > 0 else numbers > 0
+        order = np.lexsort((ties, -step * (quotas - numbers)))
+        chosen = order[may_change[order]][: abs(missing)]
+        if len(chosen) == 0:
+            break
+        numbers[chosen] += step
+    return numbers
+
+
+def _ranks(codes: np.ndarray) -> np.ndarray:
+    """Returns for each row how many rows of its class come before it, (R,)."""
+    order = np.argsort(codes, kind="stable")
+    counts = np.bincount(codes) if len(codes) else np.zeros(0, np.int64)
+    ranks = np.empty(len(codes), np.int64)
+    ranks[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return ranks

@@ -1,0 +1,129 @@
+"""The rule `time`: the oldest rows are trained on, newer ones validate, the newest test."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tfrun.data.splitting.parts import Parts, Rule, codes_of, is_empty
+from tfrun.errors import DataError
+
+MONTH = re.compile(r"\d{4}-\d{2}")
+EPOCH = datetime(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Times(Rule):
+    """Cuts rows at moments, the newest rows first. Rows of one time stay together.
+
+    Attributes:
+        times: of each row of the table, (N,) numbers; see `as_numbers`.
+        column: its name, for messages.
+    """
+
+    times: np.ndarray
+    column: str
+    why_sizes_differ: ClassVar[str] = "the rows of one time stay together"
+
+    def cut(self, rows: np.ndarray, sizes: Sequence[int], random: np.random.Generator) -> Parts:
+        """Returns the parts, each from old to new; see `Rule`. Raises DataError if there are too few times."""
+        order = rows[np.argsort(self.times[rows], kind="stable")]
+        times = self.times[order]
+        edges = np.flatnonzero(times[1:] != times[:-1]) + 1  # the first row of each time but the oldest
+        num_cuts = sum(size > 0 for size in sizes)
+        if len(edges) < num_cuts:
+            raise DataError(
+                f"data.split.column: the training rows and each other split need a time of {self.column!r}. "
+                f"Received: {len(edges) + 1} {'time' if len(edges) == 0 else 'times'}"
+            )
+        cuts, end = [], len(order)
+        for part, size in enumerate(sizes):
+            if size:
+                num_cuts -= 1
+                # each later part needs a time of its own
+                possible = edges[num_cuts:][edges[num_cuts:] < end]
+                end = int(possible[np.argmin(np.abs(possible - (len(order) - sum(sizes[: part + 1]))))])
+            cuts.append(end)
+        return Parts(np.split(order, cuts[::-1])[::-1])
+
+    def limit(self, rows: np.ndarray, num_rows: int, random: np.random.Generator) -> np.ndarray:
+        """Returns the newest training rows; see `Rule`."""
+        return rows[-num_rows:]
+
+    def check(self, splits: Mapping[str, np.ndarray], find: Callable[[int], str]) -> None:
+        """Raises DataError if a validation or test row is older than a training row; see `Rule`."""
+        train = splits["train"]
+        for name in ("val", "test"):
+            rows = splits[name]
+            if not len(rows) or not len(train):
+                continue
+            newest, oldest = int(train[np.argmax(self.times[train])]), int(rows[np.argmin(self.times[rows])])
+            if self.times[oldest] < self.times[newest]:
+                raise DataError(
+                    f"{find(oldest)}, column {self.column!r}: no row of the {name} split may be older than a training "
+                    f"row, with data.split.by=time. Received: an older one than {find(newest)}"
+                )
+
+
+def as_numbers(cells: Any, *, find: Callable[[int], str], where: str) -> np.ndarray:
+    """Returns times as numbers in their order, (N,) float64, or (N,) int64 of microseconds since 1970.
+
+    Args:
+        cells: a column, (N,): numbers, or texts that are all numbers, or all ISO dates with or without a time of day,
+            with a UTC offset or all without one.
+        find: returns where a row is, for messages.
+        where: the column, for messages.
+
+    Raises:
+        DataError: a cell is empty or is no time, or only some have a UTC offset.
+    """
+    if cells.dtype != object:
+        times = np.asarray(cells, "float64")
+        if np.isnan(times).any():
+            raise DataError(f"{find(int(np.argmax(np.isnan(times))))}, {where}: is empty")
+        return times
+    codes, values = codes_of(cells, np.arange(len(cells)))
+    read = np.array([_number(value) for value in values])
+    if np.isnan(read).any():
+        dates = [_microseconds(value) for value in values]
+        for code, (value, date) in enumerate(zip(values, dates, strict=True)):
+            if date is None:
+                place = find(int(np.argmax(codes == code)))
+                what = "is empty" if is_empty(value) else "must be a number, or a date such as 2024-01-31"
+                raise DataError(f"{place}, {where}: {what}. Received: {value!r}")
+        has_offset = [date is not None and date[1] for date in dates]
+        if any(has_offset) != all(has_offset):
+            code = has_offset.index(not has_offset[0])
+            place = find(int(np.argmax(codes == code)))
+            raise DataError(
+                f"{place}, {where}: either all times have a UTC offset or none. "
+                f"Received: {values[0]!r} and {values[code]!r}"
+            )
+        read = np.array([date[0] for date in dates if date is not None], dtype="int64")
+    return read[codes]
+
+
+def _number(cell: Any) -> float:
+    """Returns a cell as a number, nan if it is none."""
+    try:
+        number = float(cell)
+    except ValueError:
+        return np.nan
+    return number if np.isfinite(number) else np.nan
+
+
+def _microseconds(cell: Any) -> tuple[int, bool] | None:
+    """Returns the microseconds since 1970 of an ISO date, and whether it has a UTC offset; None for other cells."""
+    text = str(cell)
+    try:
+        date = datetime.fromisoformat(f"{text}-01" if MONTH.fullmatch(text) else text)
+    except ValueError:
+        return None
+    has_offset = date.tzinfo is not None
+    since = (date.astimezone(UTC).replace(tzinfo=None) if has_offset else date) - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds, has_offset
