@@ -236,7 +236,7 @@ def _further_rows(file: ColumnFile, options: ColumnOptions, trained: TrainedColu
     """
     targets = [] if options.rows_only else options.targets
     wanted = [*trained.numbers, *trained.texts, *trained.arrays]
-    file.check_known("path", wanted)
+    file.check_known(trained.option, wanted)
     _check_further_targets(file, targets, trained)
     wanted += [trained.weight] if trained.weight in file.header else []
     names = [name for name in dict.fromkeys([*(options.columns or file.header), *wanted]) if name in wanted]

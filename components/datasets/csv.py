@@ -17,7 +17,7 @@ from tfrun.data.table import Table, TrainedColumns
 
 @register.dataset("csv")
 def csv(
-    path: str,
+    path: str | list[str],
     target: str | list[str],
     task: Literal["auto", "regression", "classification"] = "auto",
     separator: str = ",",
@@ -39,7 +39,8 @@ def csv(
     category.
 
     Args:
-        path: the file, relative to the folder that the command runs in.
+        path: the file, relative to the folder that the command runs in; or several files of the same header, as a list
+            or a pattern such as 'rows/*.csv'. It may be compressed with gzip, bzip2, xz or zstd.
         target: the column to predict, or several for model=multi_task, the main one first. For rows without a target
             see data.missing_target. Classes are the cells' own texts; if all are whole numbers, 1.0 is the class 1.
         task: "auto" is classification for a text target and for one of only 0 and 1, and regression for other numbers

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from typing import NoReturn
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,9 @@ from tfrun.components.datasets.columns import ColumnFile
 from tfrun.components.datasets.csv_lines import COMMENT, CsvLines, Header
 from tfrun.components.datasets.csv_numbers import SIGNS, NumberFormat
 from tfrun.components.datasets.csv_units import describe_signs, signs_of_numbers
+from tfrun.components.datasets.packed import unpacked
 from tfrun.components.datasets.texts import TextColumn
+from tfrun.config.data_paths import expand
 from tfrun.data.arrays import give_back
 from tfrun.errors import DataError, as_typed
 
@@ -27,50 +29,62 @@ BLOCK_BYTES = 2**20  # the size of the blocks that a file is read in
 
 
 class CsvFile(ColumnFile):
-    """A CSV file whose header has been read; `open` creates one.
+    """A CSV file, or several of the same columns, whose headers have been read; `open` creates one.
 
     Attributes:
-        path: the file, with ~ replaced by the home folder.
+        path: the file, with ~ replaced by the home folder; of several the first one, and how many more there are.
         header: the names of the columns; "" for a column without one.
-        first_line: the line after the header.
+        first_line: the line after the header of the first file.
     """
 
-    def __init__(self, lines: CsvLines, header: Header, *, numbers: NumberFormat):
-        self.path = lines.path
+    def __init__(self, files: Sequence[tuple[CsvLines, Header]], *, numbers: NumberFormat):
+        lines, header = files[0]
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        self.path = f"{lines.path}{more}"
         self.header = header.names
         self.first_line = header.first_line
-        self._separator = lines.separator
+        self._where = f"{lines.path}:{header.line}"
         self._header = header
-        self._lines = lines
+        self._files = files
         self.number_format = numbers
 
     @classmethod
-    def open(cls, path: str, separator: str, *, numbers: NumberFormat, wanted: Collection[str] = ()) -> CsvFile:
-        r"""Reads a file's header.
+    def open(
+        cls, path: str | list[str], separator: str, *, numbers: NumberFormat, wanted: Collection[str] = ()
+    ) -> CsvFile:
+        r"""Reads a file's header, or those of several files.
 
         Args:
-            path: the file.
+            path: the file, or several; see `data_paths.expand`.
             separator: the character between cells; a tab may be written as \t or tab.
             numbers: how numbers are written.
             wanted: names of columns, which tell the header from comments.
 
         Raises:
-            DataError: the file isn't there, is empty or isn't UTF-8.
+            DataError: a file isn't there, is empty, isn't UTF-8, or has another header than the first one.
             ResourceError: the file may not be read.
         """
-        real_path = existing_file(path)
         character = {"\\t": "\t", "tab": "\t"}.get(separator, separator)
         if len(character) != 1:
             raise DataError(f"data.separator: must be one character. Received: {separator!r}")
-        lines = CsvLines(real_path, character, wanted)
-        header = lines.header()
-        if header is None:
-            raise DataError(f"data.path: {path} is empty.")
-        return cls(lines, header, numbers=numbers)
+        files: list[tuple[CsvLines, Header]] = []
+        for name in expand(path):
+            if Path(name).is_dir():
+                pattern = as_typed("data.path", str(Path(name) / "*.csv"))
+                raise DataError(
+                    f"data.path: must be a file, not a folder. Received: {name!r}. For its files: {pattern}"
+                )
+            lines = CsvLines(existing_file(name), character, wanted)
+            header = lines.header()
+            if header is None:
+                raise DataError(f"data.path: {name} is empty.")
+            files.append((lines, header))
+            _check_same_header(files)
+        return cls(files, numbers=numbers)
 
     def check_known(self, option: str, names: Sequence[str]) -> None:
         """Raises DataError for a name that the header lacks; `option` as for `ColumnFile.check_known`."""
-        where = f"{self.path}:{self._header.line}"
+        where = self._where
         for name in names:
             if name in self.header:
                 continue
@@ -85,7 +99,7 @@ class CsvFile(ColumnFile):
 
     def check_used(self, names: Sequence[str]) -> None:
         """Raises DataError if a column that is read has no name, or the name of another one."""
-        where = f"{self.path}:{self._header.line}"
+        where = self._where
         for name in names:
             if name == "":
                 raise DataError(
@@ -109,7 +123,6 @@ class CsvFile(ColumnFile):
         }
         num_rows = 0
         late_text: list[str] = []  # columns that begin with numbers and turn out to be text
-        last_row = ""
         for batch in self._batches(names):
             rows = slice(num_rows, num_rows + len(batch))
             for name, raw in zip(names, batch.columns, strict=True):
@@ -126,11 +139,8 @@ class CsvFile(ColumnFile):
                     else:
                         late_text.append(name)
             num_rows = rows.stop
-            last_row = "".join(cells[-1].as_py() for cells in batch.columns) if len(batch) else last_row
         pa.default_memory_pool().release_unused()
         give_back()  # before TensorFlow needs memory too
-        if "\n" in last_row and self._lines.has_open_quote():
-            raise DataError(f"{self.find(num_rows - 1)[0]}: a quote is opened and never closed.")
         for name, column in columns.items():
             columns[name] = column if isinstance(column, TextColumn) else column[:num_rows]
         if late_text:  # read again, since cells that became numbers have lost their text
@@ -138,28 +148,39 @@ class CsvFile(ColumnFile):
         return num_rows, columns
 
     def _count_lines(self) -> int:
-        """Returns the number of lines, the largest number of rows that the file may have."""
-        count = 1
-        with open(self.path, "rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                count += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
+        """Returns the number of lines, the largest number of rows that the files may have."""
+        count = len(self._files)
+        for lines, _ in self._files:
+            with unpacked(lines.path) as file:
+                while block := file.read(BLOCK_BYTES):
+                    count += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
         return count
 
     def _batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yields the rows of the columns block by block, as text."""
+        """Yields the rows of the columns block by block, as text, file after file."""
+        for lines, header in self._files:
+            last_row = ""
+            for batch in self._batches_of(lines, header, names=names):
+                yield batch
+                last_row = "".join(cells[-1].as_py() for cells in batch.columns) if len(batch) else last_row
+            if "\n" in last_row and lines.has_open_quote():
+                *_, (line, _) = lines.rows()
+                raise DataError(f"{lines.path}:{line}: a quote is opened and never closed.")
+
+    def _batches_of(self, lines: CsvLines, header: Header, *, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         all_columns = [f"column {k}" for k in range(len(self.header))]
         used = [all_columns[self.header.index(name)] for name in names]
-        with pa.OSFile(self.path) as file:
-            if file.size() <= self._header.end:
-                return
+        with unpacked(lines.path) as file:
             # Arrow begins after the header: it doesn't know blank lines and comments before it
-            file.seek(self._header.end)
+            file.read(header.end)
+            if not file.peek(1):  # type: ignore[attr-defined] # all of them are buffered
+                return
             try:
                 yield from arrow_csv.open_csv(
                     file,
                     read_options=arrow_csv.ReadOptions(column_names=all_columns, block_size=BLOCK_BYTES),
                     parse_options=arrow_csv.ParseOptions(
-                        delimiter=self._separator,
+                        delimiter=lines.separator,
                         newlines_in_values=True,
                         # in a file of one column, an empty line is a row whose cell is empty
                         ignore_empty_lines=len(all_columns) > 1,
@@ -171,7 +192,8 @@ class CsvFile(ColumnFile):
                     ),
                 )
             except pa.ArrowInvalid as error:
-                self._explain(error)
+                lines.explain_cells(len(header.names))  # with the line, which Arrow doesn't name
+                raise DataError(f"data.path: {lines.path} can't be read: {error}") from None
 
     def numbers(self, name: str, text: TextColumn, *, require: bool = False, hint: str = "") -> np.ndarray | None:
         """Returns a text column as numbers, (N,) float64, or None if it holds text.
@@ -215,14 +237,20 @@ class CsvFile(ColumnFile):
 
     def find(self, row: int, name: str | None = None) -> tuple[str, str]:
         """Returns `file:line` of a row, and the row's cell in column `name`."""
-        for line, cells in itertools.islice(self._lines.rows(), row, row + 1):
-            return f"{self.path}:{line}", cells[self.header.index(name)].strip() if name else ""
+        rows = ((lines.path, line, cells) for lines, _ in self._files for line, cells in lines.rows())
+        for path, line, cells in itertools.islice(rows, row, row + 1):
+            return f"{path}:{line}", cells[self.header.index(name)].strip() if name else ""
         return self.path, ""
 
-    def _explain(self, error: pa.ArrowInvalid) -> NoReturn:
-        """Raises the DataError for rows that Arrow can't parse, with the line, which Arrow doesn't name."""
-        self._lines.explain_cells(len(self.header))
-        raise DataError(f"data.path: {self.path} can't be read: {error}") from None
+
+def _check_same_header(files: Sequence[tuple[CsvLines, Header]]) -> None:
+    """Raises DataError if the last file has other columns than the first one."""
+    (first, known), (last, header) = files[0], files[-1]
+    if header.names != known.names:
+        raise DataError(
+            f"{last.path}:{header.line}: must have the header of {first.path}, {', '.join(known.names)}. "
+            f"Received: {', '.join(header.names)}"
+        )
 
 
 def _two_ways(cell: str, numbers: NumberFormat, may_be_grouped: bool) -> str:

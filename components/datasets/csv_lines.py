@@ -6,19 +6,20 @@ A row's line is that of its first cell: quoted cells may span lines, and blank l
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
+from tfrun.components.datasets.packed import unpacked
 from tfrun.errors import DataError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 COMMENT = "#"
 SEPARATOR_HINT = re.compile("sep=.?")
 LINE_CHARACTERS = 2**24  # a longer line is no table's
-ARCHIVES = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+BLOCK_BYTES = 2**20  # to read at once
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class CsvLines:
 
         def lines() -> Iterator[str]:
             nonlocal size
-            with open(self.path, encoding="utf-8-sig", newline="") as file:
+            with unpacked(self.path) as content, io.TextIOWrapper(content, "utf-8-sig", newline="") as file:
                 while text := file.readline(LINE_CHARACTERS):
                     if len(text) == LINE_CHARACTERS:
                         raise DataError(f"{self.path}:{line}: a line of more than {LINE_CHARACTERS:,} characters")
@@ -129,15 +130,13 @@ class CsvLines:
             raise DataError(f"{self.path}:{line}: {error}") from None
 
     def _begins_with(self, start: bytes) -> bool:
-        with open(self.path, "rb") as file:
+        with unpacked(self.path) as file:
             return file.read(len(start)) == start
 
     def _explain_encoding(self) -> NoReturn:
         """Raises the DataError that names the first byte which isn't UTF-8."""
-        for start, kind in ARCHIVES.items():
-            if self._begins_with(start):
-                raise DataError(f"data.path: {self.path} is compressed ({kind}); unpack it first") from None
-        data = Path(self.path).read_bytes()
+        with unpacked(self.path) as file:
+            data = file.read()
         try:
             data.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -150,7 +149,8 @@ class CsvLines:
 
     def has_open_quote(self) -> bool:
         """Returns whether the file has an odd number of quotes."""
-        return Path(self.path).read_bytes().count(b'"') % 2 == 1
+        with unpacked(self.path) as file:
+            return sum(block.count(b'"') for block in iter(lambda: file.read(BLOCK_BYTES), b"")) % 2 == 1
 
     def explain_cells(self, num_columns: int) -> None:
         """Raises the DataError for the first row with another number of cells, if any."""

@@ -17,6 +17,7 @@ from tfrun.data.fingerprint import fingerprint
 from tfrun.data.given_splits import with_given_splits
 from tfrun.data.sources import load_table
 from tfrun.data.splitting.split import split
+from tfrun.data.stored_texts import StoredTexts, join_texts
 from tfrun.data.table import Table
 from tfrun.errors import DataError
 
@@ -104,7 +105,7 @@ def test_the_training_file_decides_what_columns_are(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("kind,size\n1,7\n", r"^data\.columns: no such column in .*test\.csv\. Received: 'city'"),
+        ("kind,size\n1,7\n", r"^data\.test_path: .* a column that isn't in .*test\.csv\. Received: 'city'"),
         ("kind,size,city\n1,big,a\n", r"test\.csv:2, column 'size': not a number. Received: 'big'"),
         ("size,city\n1,a\n", r"^data\.target: no such column in .*test\.csv"),
         ("kind,size,city\n", r"^data\.test_path: .*test\.csv has a header but no rows"),
@@ -200,6 +201,18 @@ def test_a_data_set_of_a_plugin_has_the_column_in_its_table(
     alone = {"city": homes().columns["city"]}
     with pytest.raises(DataError, match="is the only column to learn from. Received: 'city'"):
         data_set(lambda: homes(columns=alone), settings({}, split=SplitSettings("group", "city"))).read()
+
+
+def test_texts_on_disk_are_joined(tmp_path: Path) -> None:
+    np.array([1, 0, 1], np.int32).tofile(tmp_path / "codes")
+    stored = StoredTexts(StoredArray(str(tmp_path / "codes"), 0, shape=(3,), dtype="int32"), ["a", "b"])
+    memory = np.array(["c", "", "a"], dtype=object)
+    cases: list[tuple[list[np.ndarray | StoredTexts], str]] = [
+        ([stored, memory, stored], "babc_abab"),
+        ([memory, stored], "c_abab"),
+    ]
+    for columns, expected in cases:
+        assert join_texts(columns)[:].tolist() == [text.replace("_", "") for text in expected]
 
 
 def test_arrays_on_disk_stay_there(

@@ -18,6 +18,7 @@ from tfrun.config import untouched
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Composed, Configs, open_configs
 from tfrun.config.cross_checks import check_task
+from tfrun.config.data_paths import fixed_part
 from tfrun.config.defaults import fill_in
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain, read_yaml, texts
@@ -89,11 +90,12 @@ class ExistingRun:
         """
         keys = {override.key_or_group for override in parse(self.overrides)}
         before = relative_paths(self.config.get("data"))
-        new = {
-            key: str(typed(path))
-            for key, path in relative_paths(config.get("data")).items()
-            if (f"data.{key}" in keys or before.get(key) != path) and typed(path) != Path(path).absolute()
-        }
+        new = {}
+        for key, paths in relative_paths(config.get("data")).items():
+            is_moved = any(typed(path) != Path(path).absolute() for path in paths)
+            if is_moved and (f"data.{key}" in keys or before.get(key) != paths):
+                value = config["data"][key]
+                new[key] = str(typed(value)) if isinstance(value, str) else [str(typed(path)) for path in value]
         return {**config, "data": {**config["data"], **new}} if new else config
 
     def read_preprocessing(self) -> Preprocessing:
@@ -172,7 +174,8 @@ def needed_files(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """
     modules = {name.partition(".")[0] for name in texts(config.get("plugins"))}
     own = [(f"{name}.py", name) for name in sorted(modules) if PathFinder.find_spec(name) is None]
-    return [*((path,) for path in relative_paths(config.get("data")).values()), *own]
+    paths = [path for paths in relative_paths(config.get("data")).values() for path in paths]
+    return [*((fixed_part(path),) for path in paths), *own]
 
 
 def without_splits(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,8 +190,16 @@ def first_folder_of_sweep(folder: RunFolder, header: Mapping[str, Any]) -> Path:
     return folder.first_folder(needed, described=header.get("folder", {}))
 
 
-def relative_paths(data: Any) -> dict[str, str]:
-    """Returns the relative paths in a config's `data`, by key: `path`, and what a data set of a plugin calls so."""
+def paths_in(data: Any) -> dict[str, list[str]]:
+    """Returns the paths in a config's `data`, by key: `path`, and what a data set of a plugin calls so."""
     items = data.items() if isinstance(data, dict) else ()
-    paths = {key: value for key, value in items if PATH_KEYS.search(str(key)) and isinstance(value, str)}
-    return {key: path for key, path in paths.items() if not Path(path).expanduser().is_absolute() and "${" not in path}
+    return {key: texts(value) for key, value in items if PATH_KEYS.search(str(key)) and texts(value)}
+
+
+def relative_paths(data: Any) -> dict[str, list[str]]:
+    """Returns the paths in a config's `data` that are relative, by key."""
+    relative = {
+        key: [path for path in paths if not Path(path).expanduser().is_absolute() and "${" not in path]
+        for key, paths in paths_in(data).items()
+    }
+    return {key: paths for key, paths in relative.items() if paths}

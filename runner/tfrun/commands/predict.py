@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
-from tfrun.commands.inputs import PATH_KEYS, open_run, without_splits
+from tfrun.commands.inputs import open_run, paths_in, without_splits
 from tfrun.config import schema
+from tfrun.config.data_paths import matching
 from tfrun.console import shown
 from tfrun.data.sources import load_table
 from tfrun.errors import ConfigError
@@ -51,12 +52,16 @@ def run(command_line: CommandLine) -> int:
 
 def _stem(data: Mapping[str, Any]) -> str:
     """Returns the name of the file of predictions, without its ending; a rerun replaces the file of this name."""
-    return Path(str(data["path"])).stem if data.get("path") else str(data.get("name"))
+    paths = paths_in(data).get("path")
+    if not paths:
+        return str(data.get("name"))
+    first = next(iter(matching(paths[0])), paths[0])  # of the files of a pattern
+    return Path(first).stem.removesuffix(".csv")  # of rows.csv.gz too
 
 
 def _source(data: Mapping[str, Any]) -> str:
     """Returns the absolute paths that a config's data name, or the name of the data set if there are none."""
-    paths = [value for key, value in data.items() if PATH_KEYS.search(str(key)) and isinstance(value, str)]
+    paths = [path for paths in paths_in(data).values() for path in paths]
     return ", ".join(os.path.abspath(Path(path).expanduser()) for path in paths) or str(data.get("name"))
 
 
@@ -76,10 +81,8 @@ def _check_out(out: Path, *, read: Iterable[Path]) -> None:
 def _files_in(value: Any) -> Iterator[Path]:
     """Yields the files that any value in a section of a config names."""
     if isinstance(value, str):
-        path = Path(value).expanduser()
         with contextlib.suppress(OSError, ValueError):  # a text that can't be a path
-            if path.is_file():
-                yield path
+            yield from (path for path in map(Path, matching(value)) if path.is_file())
     elif isinstance(value, dict | list):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _files_in(item)

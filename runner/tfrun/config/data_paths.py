@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import glob
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ PATTERN_CHARACTERS = frozenset("*?[")
 
 
 def expand(path: str | list[str], *, key: str = "data.path") -> list[str]:
-    """Returns the files, or folders, that a path stands for, ordered by name, with ~ replaced by the home folder.
+    """Returns the files, or folders, that a path stands for, those of a pattern by name, with ~ for the home folder.
 
     Args:
         path: a path, or a pattern with * (** for any folders), ? or [...]; or several of them.
@@ -29,22 +30,37 @@ def expand(path: str | list[str], *, key: str = "data.path") -> list[str]:
     """
     expanded: list[str] = []
     for text in [path] if isinstance(path, str) else path:
-        file = Path(text).expanduser()
-        if file.exists() or not PATTERN_CHARACTERS & set(text):
-            _check_exists(file, text, key=key)
-            expanded.append(str(file))
-            continue
-        matching = glob.glob(str(file), recursive=True)
-        if not matching:
-            raise DataError(f"{key}: no file has such a name. Received: {text!r}, in {Path.cwd()}")
-        expanded += matching
+        found = matching(text)
+        if not found and is_pattern(text):
+            raise DataError(f"{key}: no file has a name of this pattern. Received: {text!r}, in {Path.cwd()}")
+        if not found:
+            raise _no_such_file(text, key=key)
+        expanded += found
     if not expanded:
         raise DataError(f"{key}: must name at least one file. Received: {path}")
-    expanded.sort()
-    for name, following in itertools.pairwise(expanded):
-        if name == following:
-            raise DataError(f"{key}: names a file twice. Received: {name!r}")
+    if twice := [name for name, count in Counter(expanded).items() if count > 1]:
+        raise DataError(f"{key}: names a file twice. Received: {twice[0]!r}")
     return expanded
+
+
+def is_pattern(path: str) -> bool:
+    """Returns whether a path stands for the files whose names it describes, unless there is a file of just its name."""
+    return bool(PATTERN_CHARACTERS & set(path))
+
+
+def matching(path: str) -> list[str]:
+    """Returns the file or folder of a path, with ~ replaced by the home folder, or those of a pattern by name."""
+    file = Path(path).expanduser()
+    if file.exists():
+        return [str(file)]
+    return sorted(glob.glob(str(file), recursive=True)) if is_pattern(path) else []
+
+
+def fixed_part(path: str) -> str:
+    """Returns the path up to the last folder before the first one that is a pattern."""
+    parts = Path(path).parts
+    fixed = list(itertools.takewhile(lambda part: not is_pattern(part), parts))
+    return path if len(fixed) == len(parts) else str(Path(*fixed))
 
 
 def check_paths(data: Any, catalog: Catalog) -> None:
@@ -76,17 +92,19 @@ def version_of(data: Mapping[str, Any]) -> list[Any]:
         except (DataError, TypeError):  # of a data set of a plugin, which may mean anything by its path
             files = []
         for path in map(Path, files):
-            if path.is_file():
-                file = path.stat()
-                versions.append([name, str(path), file.st_mtime_ns, file.st_size, file.st_ino])
+            for inside in path.rglob("*") if path.is_dir() else [path]:
+                if inside.is_file():
+                    file = inside.stat()
+                    versions.append([name, str(inside), file.st_mtime_ns, file.st_size, file.st_ino])
     return versions
 
 
-def _check_exists(file: Path, text: str, *, key: str) -> None:
-    if file.exists():
-        return
+def _no_such_file(text: str, *, key: str) -> DataError:
+    file = Path(text).expanduser()
     folder = file.parent
-    siblings = sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+    if not folder.is_dir():
+        return DataError(f"{key}: no such file or folder. Received: {text!r}. There is no folder {str(folder)!r}")
+    siblings = sorted(item.name for item in folder.iterdir())
     close = difflib.get_close_matches(file.name, siblings, n=1)
     hint = f" Did you mean '{folder / close[0]}'?" if close else ""
-    raise DataError(f"{key}: no such file. Received: {text!r}, in {folder.resolve()}.{hint}")
+    return DataError(f"{key}: no such file. Received: {text!r}, in {folder.resolve()}.{hint}")

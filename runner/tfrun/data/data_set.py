@@ -61,11 +61,8 @@ class DataSet:
         if not {"exclude", "trained_columns"} <= set(self.accepted):
             return _with_split_cells(self._call(params, trained=trained), column, is_input=is_input)
         # read as text and by itself, since what a column of names is isn't to be guessed, and their number is no matter
-        alone = TrainedColumns(numbers=(), texts=(column,), targets=())
-        try:
-            split_cells = self._call(params, trained=alone, rows_only=True).columns[column]
-        except DataError as error:
-            raise DataError(str(error).replace("data.columns:", "data.split.column:")) from error
+        alone = TrainedColumns(numbers=(), texts=(column,), targets=(), option="split.column")
+        split_cells = self._call(params, trained=alone, rows_only=True).columns[column]
         if not is_input:
             params = {**params, "exclude": [*(params.get("exclude") or ()), column]}
         return replace(self._call(params, trained=trained), split_cells=split_cells)

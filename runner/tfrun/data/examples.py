@@ -100,8 +100,6 @@ def prepare(
     return replace(examples, warnings=warnings, split_rule=splits.rule)
 
 
-
-
 def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
     """Encodes a table with a trained run's preprocessing: all rows are test rows, and none is trained on.
 

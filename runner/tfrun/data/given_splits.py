@@ -13,6 +13,7 @@ from tfrun.data.arrays import join
 from tfrun.data.cell_kinds import CellKind, as_kind
 from tfrun.data.data_set import DataSet
 from tfrun.data.labels import label
+from tfrun.data.stored_texts import StoredTexts, join_texts
 from tfrun.data.table import Table, Target, TrainedColumns
 from tfrun.data.targets import FittedTarget
 from tfrun.errors import DataError
@@ -63,6 +64,7 @@ def _trained_columns(table: Table, *, weight: str | None) -> TrainedColumns:
             tuple(_classes(target)) if target.task == "classification" else None for target in table.targets.values()
         ),
         weight=weight,
+        arrays=tuple(name for name, column in table.columns.items() if column.ndim > 1),
     )
 
 
@@ -111,6 +113,8 @@ def _joined(tables: Sequence[Table]) -> Table:
         return tables[part].find(row - starts[part], name)
 
     def joined(values: Sequence[Any]) -> Any:
+        if any(isinstance(column, StoredTexts) for column in values):
+            return join_texts(values)
         return None if values[0] is None else join(values)
 
     return replace(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfrun.data.arrays import StoredArray, blocks
+from tfrun.data.arrays import StoredArray, blocks, join, load
 
 
 class StoredTexts:
@@ -54,3 +54,20 @@ class StoredTexts:
     def select(self, rows: np.ndarray) -> StoredTexts:
         """Returns the column of the rows with the given numbers, (R,), which stays on disk too."""
         return StoredTexts(self.codes.select(rows), self.values)
+
+
+def join_texts(columns: Sequence[np.ndarray | StoredTexts]) -> np.ndarray | StoredTexts:
+    """Returns the rows of several columns of texts, one after the other; the places of the first one stay on disk."""
+    values: list[str] = []
+    codes: list[np.ndarray | StoredArray] = []
+    for column in columns:
+        if isinstance(column, StoredTexts):
+            places = load(column.codes, np.int32) + np.int32(len(values)) if values else column.codes
+            texts = column.values
+        else:
+            different, inverse = np.unique(column, return_inverse=True)
+            places, texts = inverse.astype(np.int32) + np.int32(len(values)), different.tolist()
+        codes.append(places)
+        values += texts
+    joined = join(codes)
+    return StoredTexts(joined, values) if isinstance(joined, StoredArray) else np.array(values, dtype=object)[joined]

@@ -116,6 +116,7 @@ class TrainedColumns:
         targets: for each target, the main one first, its classes; None for a target of numbers.
         weight: the name of the column of weights, or None.
         arrays: the names of the columns of arrays.
+        option: the config key that names the columns, for messages; "path" if the run learnt from them.
     """
 
     numbers: tuple[str, ...]
@@ -123,6 +124,7 @@ class TrainedColumns:
     targets: tuple[tuple[str, ...] | None, ...]
     weight: str | None = None
     arrays: tuple[str, ...] = ()
+    option: str = "path"
 
 
 @dataclass(frozen=True)
