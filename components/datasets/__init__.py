@@ -1,7 +1,8 @@
 """Data sets: functions that return a `tfrun.data.table.Table`. Nothing here imports TensorFlow.
 
 A function may take `rows_only`, with which it reads rows without a target, `trained_columns`, the columns of the run
-that the rows are for, and `text_encodings`, the config's data.text.
+that the rows are for, `text_encodings`, the encodings of the columns that the config makes texts, and `column_kinds`,
+the names of all kinds that it names.
 
 csv.py: csv. npz.py: npz. parquet.py: parquet. tfrecord.py: tfrecord. embedded.py: diabetes, digits,
 episodes, sinusoids. csv_file.py, csv_lines.py, csv_numbers.py, csv_units.py: read CSV files. arrow_file.py,

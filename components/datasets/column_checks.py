@@ -9,8 +9,8 @@ import numpy as np
 
 from tfrun.components.datasets.checks import MISSING
 from tfrun.components.datasets.csv_numbers import NumberFormat
-from tfrun.components.datasets.csv_units import describe_signs, signs_of_numbers
-from tfrun.components.datasets.dates import are_dates
+from tfrun.components.datasets.csv_units import describe_signs, options_for, signs_of_numbers
+from tfrun.components.datasets.dates import are_dates, date_option
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.errors import DataError, as_typed
 
@@ -40,17 +40,18 @@ def check_categories(
     doubtful = {name: text for name, text in texts.items() if len(text.values) > min(max_categories, half)}
     if not doubtful:
         return
-    questions = []
+    questions, dates = [], ""
     for name, text in doubtful.items():
         has = f"text column {name!r} of {path} has {len(text.values)} different values in {num_rows} rows"
         remedy = f"leave the column out with {as_typed('data.exclude', [*excluded, name])}"
         _refuse_written_numbers(has, text.values, numbers, remedy=remedy)
         kind = "dates, or other texts" if are_dates(text.values) else "ids or free text"
+        dates += f" Read dates with {date_option(name, text.values)}." if are_dates(text.values) else ""
         questions.append(f"{has}: {kind}?")
     them, their = ("it", "its") if len(doubtful) == 1 else ("them", "their")
     more = f", or raise data.max_categories ({max_categories})" if max_categories < half else ""
     raise DataError(
-        f"data.path: {' And '.join(questions)} Leave {them} out with "
+        f"data.path: {' And '.join(questions)}{dates} Leave {them} out with "
         f"{as_typed('data.exclude', [*excluded, *doubtful])}{more}, or read {their} words: "
         f"{as_typed('data.text', dict.fromkeys(doubtful, 'tokens'))}."
     )
@@ -61,10 +62,10 @@ def warn_of_texts(path: str, name: str, text: TextColumn, *, excluded: Sequence[
     if are_dates(text.values):
         log.warning(
             "column %r of %s: dates are read as categories: a date that the training rows don't have means nothing to "
-            "the model. Leave it out with %s, or write numbers such as the month; "
-            "if it is right: %s",
+            "the model. Say how they are written, for example %s, or leave the column out with %s; if it is right: %s",
             name,
             path,
+            date_option(name, text.values),
             as_typed("data.exclude", [*excluded, name]),
             as_typed("data.text_columns", [name]),
         )
@@ -113,7 +114,7 @@ def _refuse_written_numbers(
         example = next(text for text in filled if any(sign in text for sign in signs))
         raise DataError(
             f"{where}: {has}: numbers with {describe_signs(signs)}? Received: {example!r}. "
-            f"Remove such signs in the file{remedy and f', or {remedy}'}."
+            f"Remove such signs, with data=csv by {options_for(signs)}{remedy and f', or {remedy}'}."
         )
 
 

@@ -18,8 +18,12 @@ from tfrun.components.datasets.checks import MIN_ROWS, MISSING, missing_spelling
 from tfrun.components.datasets.column_checks import check_categories, check_classes, warn_of_target, warn_of_texts
 from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.texts import TextColumn
+from tfrun.config.column_kinds import BooleanKind, DateKind, NumberKind
+from tfrun.data.kinds import are_iso_dates
 from tfrun.data.table import Table, Target, TrainedColumns
 from tfrun.errors import DataError, as_typed, near_miss
+
+WITHOUT_WORDS = (BooleanKind.name, DateKind.name)  # kinds of texts of which NA can't be one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,8 @@ class ColumnOptions:
         columns, exclude, text_columns: names of columns; None if the key isn't set.
         max_categories: the largest number of different texts in a column that has no encoding.
         missing: data.missing.
-        text_encodings: data.text.
+        text_encodings: data.text, and those of data.kinds that are texts.
+        kinds: column -> the name of its kind: those of data.kinds, or all of a trained run.
         rows_only: whether to read rows without a target.
         trained: the columns of the run that the rows are for, or None.
     """
@@ -45,6 +50,7 @@ class ColumnOptions:
     max_categories: int = 1000
     missing: Sequence[str] | None = ()
     text_encodings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
     rows_only: bool = False
     trained: TrainedColumns | None = None
 
@@ -58,13 +64,17 @@ class ColumnOptions:
         """All columns that the config or the run names."""
         named = [*self.targets, *(self.columns or []), *(self.exclude or []), *(self.text_columns or [])]
         trained = [*self.trained.numbers, *self.trained.texts, *self.trained.arrays] if self.trained else []
-        return [*named, *self.text_encodings, *trained]
+        return [*named, *self.text_encodings, *self.kinds, *trained]
 
     @property
     def as_text(self) -> set[str]:
         """The columns that are text whatever their cells look like."""
         classes = self.targets if self.task == "classification" else []
         return {*(self.text_columns or []), *self.text_encodings, *classes}
+
+    def missing_texts(self, name: str) -> Collection[str]:
+        """Returns the texts that stand for no value in a column of texts; in most of them NA may be a category."""
+        return missing_spellings(self.missing) if self.kinds.get(name) in WITHOUT_WORDS else self.missing or ()
 
     @property
     def min_rows(self) -> int:
@@ -189,6 +199,8 @@ def read_table(file: ColumnFile, options: ColumnOptions) -> Table:
 def _check_texts(file: ColumnFile, columns: Mapping[str, Any], *, options: ColumnOptions, num_rows: int) -> None:
     """Raises DataError for columns of texts that can't be categories, and warns of those that may mean another thing.
 
+    Columns of ISO dates are no categories, unless the config says so.
+
     Args:
         file: for messages.
         columns: the columns to learn from; only those of texts without an encoding are checked.
@@ -198,7 +210,9 @@ def _check_texts(file: ColumnFile, columns: Mapping[str, Any], *, options: Colum
     texts = {
         name: column
         for name, column in columns.items()
-        if isinstance(column, TextColumn) and name not in options.text_encodings
+        if isinstance(column, TextColumn)
+        and name not in (*options.text_encodings, *options.kinds)
+        and not (name not in options.as_text and are_iso_dates(np.array(column.values, dtype=object)))
     }
     doubtful = [name for name in texts if name not in options.as_text]
     for name in doubtful:
@@ -220,8 +234,10 @@ def _check_texts(file: ColumnFile, columns: Mapping[str, Any], *, options: Colum
 
 def _input(file: ColumnFile, name: str, column: Any, *, options: ColumnOptions) -> Any:
     """Returns a column to learn from as a table has it."""
+    if isinstance(column, TextColumn) and options.kinds.get(name) == NumberKind.name:
+        column = file.numbers(name, column, require=True)
     if isinstance(column, TextColumn):
-        return column.column(options.missing or [])
+        return column.column(options.missing_texts(name))
     return file.check_numbers(name, column, excluded=options.exclude or []) if column.ndim == 1 else column
 
 
@@ -253,7 +269,7 @@ def _further_rows(file: ColumnFile, options: ColumnOptions, trained: TrainedColu
         elif name in labels:
             columns[name] = column.array(missing_spellings(options.missing))
         elif name in trained.texts:
-            columns[name] = column.column(options.missing or [])
+            columns[name] = column.column(options.missing_texts(name))
         else:
             columns[name] = file.numbers(name, column, require=True)
     inputs = {name: columns[name] for name in names}

@@ -27,15 +27,18 @@ def csv(
     text_columns: list[str] | None = None,
     max_categories: Annotated[int, Gt(0)] = 1000,
     missing: list[str] | None = [],  # noqa: B006 (the catalog reads literal defaults; never changed)
+    thousands: Literal[",", ".", " ", "_", "'"] | None = None,
+    strip: list[str] = [],  # noqa: B006
     text_encodings: Mapping[str, Mapping[str, Any]] = {},  # noqa: B006
+    column_kinds: Mapping[str, str] = {},  # noqa: B006
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
 ) -> Table:
     r"""Reads a CSV file in UTF-8 with a header line.
 
-    A column whose cells are all numbers or missing is a number column; all other columns, dates and true/false
-    included, are text. In a number column and in a target, NA, N/A, n/a, #N/A, nan, NaN, null, NULL, None, ? and -
-    count as missing, as an empty cell does. In a text column only the empty cell does, so that "None" can be a
+    A column whose cells are all numbers or missing is a number column; all other columns are text, of which those of
+    ISO dates are read as dates. In a number column and in a target, NA, N/A, n/a, #N/A, nan, NaN, null, NULL, None, ?
+    and - count as missing, as an empty cell does. In a text column only the empty cell does, so that "None" can be a
     category.
 
     Args:
@@ -47,14 +50,18 @@ def csv(
             (whole numbers may be counts or grades as well as classes).
         separator: the character between cells; \t for tabs.
         decimal: the character before a number's fraction. A number with the other one is an error, since it could
-            separate thousands too.
+            separate thousands too, unless `thousands` says so.
         columns: the columns to learn from; null takes all except the target.
         exclude: columns to leave out; '' is a column without a name.
         text_columns: columns of numbers that are names of something, for example postal codes.
-        max_categories: the largest number of different values of a text column that data.text doesn't name.
+        max_categories: the largest number of different values of a text column that the config doesn't name elsewhere.
         missing: more cells that count as missing, in text columns too, spelt as in the file, for example ['-999', x];
             null: only the empty cell does.
-        text_encodings: the config's data.text; set by the engine.
+        thousands: the character between thousands, as in 1,234,567; null: there is none. A space is also one at which
+            no line breaks.
+        strip: texts to remove from the cells of number columns, for example ['%', $, EUR].
+        text_encodings: the encodings of the columns that the config makes texts; set by the engine.
+        column_kinds: the kinds of the columns that the config names; set by the engine.
         rows_only: whether to read rows without a target; set by the engine.
         trained_columns: the columns of the run that the rows are for; set by the engine. Then the file may have further
             columns, and columns, exclude, text_columns, max_categories and task don't matter.
@@ -72,8 +79,9 @@ def csv(
         max_categories=max_categories,
         missing=missing,
         text_encodings=text_encodings,
+        kinds=column_kinds,
         rows_only=rows_only,
         trained=trained_columns,
     )
-    numbers = NumberFormat(decimal, missing_spellings(missing))
+    numbers = NumberFormat(decimal, missing_spellings(missing), thousands=thousands, strip=strip)
     return read_table(CsvFile.open(path, separator, numbers=numbers, wanted=options.named), options)

@@ -18,7 +18,7 @@ from tfrun.components.datasets.checks import existing_file
 from tfrun.components.datasets.columns import ColumnFile
 from tfrun.components.datasets.csv_lines import COMMENT, CsvLines, Header
 from tfrun.components.datasets.csv_numbers import SIGNS, NumberFormat
-from tfrun.components.datasets.csv_units import describe_signs, signs_of_numbers
+from tfrun.components.datasets.csv_units import describe_signs, options_for, signs_of_numbers
 from tfrun.components.datasets.packed import unpacked
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.config.data_paths import expand
@@ -229,7 +229,8 @@ class CsvFile(ColumnFile):
             hint = f" If it means that there is no value: {as_typed('data.missing', [cell])}.{hint}"
         signs = signs_of_numbers([cell], numbers.decimal)
         if signs:
-            hint = f" It looks like a number with {describe_signs(signs)}; remove such signs in the file.{hint}"
+            said = f"It looks like a number with {describe_signs(signs)}; remove such signs with {options_for(signs)}."
+            hint = f" {said}{hint}"
         raise DataError(
             f"{where}, column {name!r}: not a number. Received: {cell!r} "
             f"({num_wrong} such cells, {num_filled - num_wrong} numbers).{hint}"
@@ -266,7 +267,7 @@ def _two_ways(cell: str, numbers: NumberFormat, may_be_grouped: bool) -> str:
     if decimal == ",":
         parts.append("data.decimal is ','.")
     if may_be_grouped or decimal == ",":
-        parts.append(f"If the {sign} separates thousands, remove it from the column ({cell.replace(other, '')}).")
+        parts.append(f"If the {sign} separates thousands: {as_typed('data.thousands', other)}.")
     if decimal not in cell and cell.count(other) == 1:
         as_comma = f"write a comma ({cell.replace(other, ',')}), or {as_typed('data.decimal', '.')}"
         parts.append(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfrun.errors import ConfigError
+
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+SPACES = " \u00a0\u2009\u202f"  # the usual one, and three that programs write between thousands
 SIGNS = {".": "point", ",": "comma"}
 
 
@@ -18,10 +22,24 @@ class NumberFormat:
     Args:
         decimal: the character before a number's fraction, a point or a comma.
         missing: the cells that stand for no value.
+        thousands: the character between groups of three digits, if any. A space is also one that doesn't break.
+        strip: texts that are removed from cells before they are read.
+
+    Raises:
+        ConfigError: thousands are separated by the decimal sign, or an empty text is to be removed.
     """
 
-    def __init__(self, decimal: str, missing: Iterable[str]):
+    def __init__(
+        self, decimal: str, missing: Iterable[str], *, thousands: str | None = None, strip: Sequence[str] = ()
+    ):
+        if thousands == decimal:
+            raise ConfigError(f"data.thousands: must be another character than data.decimal. Received: {thousands!r}")
+        if "" in strip:
+            raise ConfigError(f"data.strip: must be texts to remove. Received: {list(strip)}")
         self.decimal = decimal
+        self._thousands = SPACES if thousands == " " else thousands or ""
+        # the longest first, so that none is cut by a part of it
+        self._strip = "|".join(re.escape(text) for text in sorted(strip, key=len, reverse=True))
         self.other = "," if decimal == "." else "."
         self._missing = pa.array(list(missing), pa.string())
 
@@ -66,8 +84,18 @@ class NumberFormat:
         return _matches(cells, rf"^[+-]?\d*\{self.other}\d+([eE][+-]?\d+)?$")
 
     def _filled(self, cells: pa.StringArray) -> pa.StringArray:
-        """Returns the cells with null for those that stand for no value."""
-        return pc.if_else(pc.is_in(cells, value_set=self._missing), pa.scalar(None, pa.string()), cells)
+        """Returns the cells with null for those that stand for no value, and without signs that aren't read."""
+        is_missing = pc.is_in(cells, value_set=self._missing)
+        if self._strip:
+            cells = pc.utf8_trim_whitespace(pc.replace_substring_regex(cells, self._strip, ""))
+            # what is left of a cell may be missing too, but a cell of such signs alone isn't
+            is_missing = pc.or_(is_missing, pc.and_(pc.is_in(cells, value_set=self._missing), pc.not_equal(cells, "")))
+        if self._thousands:
+            between = f"[{self._thousands}]"
+            is_grouped = pc.match_substring_regex(cells, rf"^[+-]?\d{{1,3}}({between}\d{{3}})+(\{self.decimal}\d*)?$")
+            # other cells keep the character, with which they are no numbers
+            cells = pc.if_else(is_grouped, pc.replace_substring_regex(cells, between, ""), cells)
+        return pc.if_else(is_missing, pa.scalar(None, pa.string()), cells)
 
 
 def _matches(cells: pa.StringArray, pattern: str) -> np.ndarray:

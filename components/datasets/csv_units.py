@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-SPACES = " \u00a0\u2009\u202f"  # the usual one, and three that programs write between thousands
+from tfrun.components.datasets.csv_numbers import SPACES
+from tfrun.errors import as_typed
+
 CURRENCY = "[$€£¥₹]|USD|EUR|GBP|CHF|JPY"
 UNIT = r"[^\W\d_]{1,4}[²³]?"  # a few letters
 WRITTEN = re.compile(
@@ -13,6 +15,7 @@ WRITTEN = re.compile(
     rf"(?:\d{{1,3}}(?:(?P<between>[{SPACES}_'’.,])\d{{3}})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
     rf"[{SPACES}]?(?P<after>{CURRENCY}|[%‰]|°?{UNIT}(?:/{UNIT})?)?"
 )
+THOUSANDS = f"{SPACES}_',."
 MOST_SIGNS = 3  # cells with more different ones are names of something
 LEAST_SHARE = 0.9  # of the texts, that look like numbers
 
@@ -32,6 +35,14 @@ def signs_of_numbers(texts: Collection[str], decimal: str) -> list[str]:
     found = (match[part] for part in ("before", "between", "after") for match in matches)
     signs = dict.fromkeys(sign for sign in found if sign not in (None, decimal))
     return list(signs) if len(signs) <= MOST_SIGNS else []
+
+
+def options_for(signs: Collection[str]) -> str:
+    """Returns the words that make data=csv read numbers with such signs, as they are typed in a shell."""
+    thousands = [sign for sign in signs if sign in THOUSANDS]
+    others = [sign for sign in signs if sign not in THOUSANDS]
+    words = [as_typed("data.strip", others)] if others else []
+    return " ".join([*words, *(as_typed("data.thousands", " " if sign in SPACES else sign) for sign in thousands[:1])])
 
 
 def describe_signs(signs: Collection[str]) -> str:

@@ -29,6 +29,7 @@ def npz(
     max_categories: Annotated[int, Gt(0)] = 1000,
     missing: list[str] | None = [],  # noqa: B006 (the catalog reads literal defaults; never changed)
     text_encodings: Mapping[str, Mapping[str, Any]] = {},  # noqa: B006
+    column_kinds: Mapping[str, str] = {},  # noqa: B006
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
 ) -> Table:
@@ -47,7 +48,8 @@ def npz(
         max_categories: the largest number of different values of a text column that data.text doesn't name.
         missing: more texts that count as missing in `y`, beside those of data=csv, and in columns; null: only the empty
             one does.
-        text_encodings: the config's data.text; set by the engine.
+        text_encodings: the encodings of the columns that the config makes texts; set by the engine.
+        column_kinds: the kinds of the columns that the config names; set by the engine.
         rows_only: whether to read rows without a target; set by the engine.
         trained_columns: the columns of the run that the rows are for; set by the engine. Then exclude, text_columns,
             max_categories and task don't matter.
@@ -66,6 +68,7 @@ def npz(
             max_categories=max_categories,
             missing=missing,
             text_encodings=text_encodings,
+            kinds=column_kinds,
             rows_only=rows_only,
             trained=trained_columns,
         )

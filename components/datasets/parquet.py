@@ -33,6 +33,7 @@ def parquet(
     max_categories: Annotated[int, Gt(0)] = 1000,
     missing: list[str] | None = [],  # noqa: B006 (the catalog reads literal defaults; never changed)
     text_encodings: Mapping[str, Mapping[str, Any]] = {},  # noqa: B006
+    column_kinds: Mapping[str, str] = {},  # noqa: B006
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
 ) -> Table:
@@ -54,7 +55,8 @@ def parquet(
         max_categories: the largest number of different values of a text column that data.text doesn't name.
         missing: more cells that count as missing, for example ['-999', x]; null: in a target of texts, only the empty
             one does.
-        text_encodings: the config's data.text; set by the engine.
+        text_encodings: the encodings of the columns that the config makes texts; set by the engine.
+        column_kinds: the kinds of the columns that the config names; set by the engine.
         rows_only: whether to read rows without a target; set by the engine.
         trained_columns: the columns of the run that the rows are for; set by the engine. Then the files may have
             further columns, and columns, exclude, text_columns, max_categories and task don't matter.
@@ -72,6 +74,7 @@ def parquet(
         max_categories=max_categories,
         missing=missing,
         text_encodings=text_encodings,
+        kinds=column_kinds,
         rows_only=rows_only,
         trained=trained_columns,
     )

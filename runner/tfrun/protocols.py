@@ -27,7 +27,8 @@ SET_BY_TFRUN = "set by tfrun"  # likewise
 
 FILLED_IN: dict[str, dict[str, str]] = {  # kind -> parameter that tfrun fills in -> what it gets
     "dataset": {
-        "text_encodings": "the encoding of each text column that `data.text` names, by column",
+        "text_encodings": "the encoding of each column that `data.text` or `data.kinds` makes texts, by column",
+        "column_kinds": "the name of each column's kind, of those that the config names or, for further rows, of all",
         "rows_only": "whether the targets are not needed, as `tfrun predict` doesn't",
         "trained_columns": "the columns of the run that the rows are for, as `tfrun.table.TrainedColumns`, or None",
     },

@@ -20,6 +20,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "layer=dropout": {"rate": 0.5},
     "layer=embedding_bag": {"num_ids": 5},
     "layer=impute": {"values": [0.0] * 6},
+    "layer=quantiles": {"points": [[[0.0, -1.0], [0.5, 0.0], [2.0, 1.0]], *[[[0.0, 0.0], [1.0, 1.0]]] * 5]},
     "loss=per_output": {"losses": {"output": "huber"}},
     "loss=weighted_sum": {"losses": {"near": {"name": "huber", "delta": 0.5}, "far": "mae"}, "weights": {"far": 0.1}},
     "schedule=piecewise": {"boundaries": [2], "factors": [1.0, 0.1], "unit": "epoch"},

@@ -14,13 +14,13 @@ from tfrun.components.datasets import csv_file
 from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.csv_file import CsvFile
 from tfrun.components.datasets.csv_numbers import NumberFormat
-from tfrun.components.datasets.dates import are_dates
+from tfrun.components.datasets.dates import are_dates, date_option
 from tfrun.components.datasets.embedded import diabetes, digits
 from tfrun.components.datasets.npz import npz
 from tfrun.data.arrays import StoredArray
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.data.table_checks import check_table, without_missing_targets
-from tfrun.errors import DataError
+from tfrun.errors import ConfigError, DataError
 
 GOOD = "".join(f"{k},{k * 2.5}\n" for k in range(12))  # lines 2 to 13
 
@@ -481,7 +481,8 @@ def test_numbers_with_units_are_told_as_that(write: Any, cell: str, signs: str |
         with pytest.raises(DataError, match="'y' of .* has 40 classes in 40 rows. For numbers: data.task=regression"):
             read(target, **options)
         return
-    said = re.escape(f"40 rows: numbers with {signs}? Received: {cells[0]!r}. Remove such signs in the file")
+    said = re.escape(f"40 rows: numbers with {signs}? Received: {cells[0]!r}. Remove such signs, with data=csv by ")
+    said += r".?data\.(strip|thousands)=.*"
     with pytest.raises(DataError, match=rf"^data.path: .*{said}, or leave the column out with data.exclude=\[a\]\.$"):
         read(column, **options)
     with pytest.raises(DataError, match=rf"^data.target: 'y' of .* has 40 classes in {said}\.$"):
@@ -489,7 +490,7 @@ def test_numbers_with_units_are_told_as_that(write: Any, cell: str, signs: str |
     said = (
         f":2, column 'y': not a number. Received: {cells[0]!r} (40 such cells, 0 numbers). It looks like a number with"
     )
-    with pytest.raises(DataError, match=re.escape(f"{said} {signs}; remove such signs in the file.")):
+    with pytest.raises(DataError, match=re.escape(f"{said} {signs}; remove such signs with ")):
         read(target, **options, task="regression")
 
 
@@ -524,19 +525,20 @@ def test_columns_that_are_left_out_need_no_name(write: Any) -> None:
         (
             ",",
             ["1.201"],
-            r"Received: '1\.201'\. .*remove it .*\(1201\)\. .*a comma \(1,201\), or 'data\.decimal=\"\.\"",
+            r"Received: '1\.201'\. .*separates thousands: 'data\.thousands=\"\.\"'\. "
+            r".*a comma \(1,201\), or 'data\.decimal=\"\.\"",
         ),
         (",", ["900,5", "1.201"], r":3, column 'a': numbers with a point\. Received: '1\.201'"),
         (",", ["1,5", "2.5"], r":3, column 'a': numbers with a point\. Received: '2\.5'"),
-        (",", ["1.100,50"], r"remove it from the column \(1100,50\)\.$"),
+        (",", ["1.100,50"], r"separates thousands: 'data\.thousands=\"\.\"'\.$"),
         (
             ".",
             ["1,234"],
-            r"separates thousands, remove it .*\(1234\)\. If it is the decimal sign: 'data\.decimal=\",\"",
+            r"separates thousands: 'data\.thousands=\",\"'\. If it is the decimal sign: 'data\.decimal=\",\"",
         ),
         (".", ["1,234", "12,5"], r"Received: '1,234'\. If it is the decimal sign: 'data\.decimal=\",\""),
-        (".", ["1,234,567", "1"], r":2, .*Received: '1,234,567'.*\(1234567\)\.$"),
-        (".", ["1,234.5"], r"\(1234\.5\)\.$"),
+        (".", ["1,234,567", "1"], r":2, .*Received: '1,234,567'.*data\.thousands=\",\"'\.$"),
+        (".", ["1,234.5"], r"data\.thousands=\",\"'\.$"),
         (".", [".", "1", "2", "3"], r"not a number\. Received: '\.'.*no value: 'data\.missing=\[\"\.\"\]"),
     ],
 )
@@ -586,11 +588,12 @@ def test_missing_in_a_text_column(write: Any, caplog: Any) -> None:
 
 
 def test_advice_to_leave_columns_out_names_all_of_them_and_keeps_those_left_out(write: Any) -> None:
-    lines = rows(lambda k: f"a{k},{date(2024, 1, 1) + timedelta(k)},b{k},,{k},{k}", 40)
+    lines = rows(lambda k: f"a{k},{date(2024, 1, 1) + timedelta(k):%d.%m.%Y},b{k},,{k},{k}", 40)
     path = write(f"id,day,code,empty,n,y\n{lines}")
     said = (
         f"text column 'day' of {path} has 40 different values in 40 rows: dates, or other texts? And "
-        f"text column 'code' of {path} has 40 different values in 40 rows: ids or free text? Leave them out with "
+        f"text column 'code' of {path} has 40 different values in 40 rows: ids or free text? Read dates with "
+        """'data.kinds={day: {name: date, format: "%d.%m.%Y"}}'. Leave them out with """
         "data.exclude=[id,day,code], or read their words: 'data.text={day: tokens, code: tokens}'."
     )
     with pytest.raises(DataError, match=f"^data.path: {re.escape(said)}$"):
@@ -611,7 +614,6 @@ def test_every_row_without_a_target_is_an_error(write: Any) -> None:
 @pytest.mark.parametrize(
     "dates",
     [
-        ["2024-01-31", "2024-02-01"],
         ["31.1.2024", "1.2.24"],
         ["01/31/2024", "02/01/2024"],
         ["2024/01/31 12:30", "2024-01-31T12:30:01Z"],
@@ -625,6 +627,20 @@ def test_dates_are_warned_of(write: Any, caplog: Any, dates: Any) -> None:
     read(write("day,y\n" + rows(lambda k: f'"{dates[k % len(dates)]}",{k}')))
     assert "column 'day'" in caplog.text
     assert "dates are read as categories" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("dates", "format"),
+    [
+        (["31.12.2024", ""], "%d.%m.%Y"),
+        (["12/31/2024", "1/2/2024"], "%m/%d/%Y"),
+        (["31/12/2024"], "%d/%m/%Y"),
+        (["31 Jan 2024", "1 february 2024"], "%d %b %Y"),
+        (["12/31/2024 11:30 PM"], "%m/%d/%Y %I:%M %p"),
+    ],
+)
+def test_the_advice_for_dates_has_their_format(dates: list[str], format: str) -> None:
+    assert date_option("day", dates) == f"""'data.kinds={{day: {{name: date, format: "{format}"}}}}'"""
 
 
 def test_other_texts_are_no_dates() -> None:
@@ -736,3 +752,62 @@ def test_arrays_that_can_not_be_columns(x: Any, says: str, tmp_path: Any) -> Non
     np.savez(path, **arrays)
     with pytest.raises(DataError, match=says):
         npz(path, x)
+
+
+@pytest.mark.parametrize(
+    ("options", "cells", "numbers"),
+    [
+        ({"thousands": ","}, ["1,234,567.5", "-1,000", "12", "NA"], [1234567.5, -1000, 12, np.nan]),
+        ({"thousands": ".", "decimal": ","}, ["1.234,5", "+1.000", "0,25"], [1234.5, 1000, 0.25]),
+        ({"thousands": " "}, ["1 234", "1\u00a0234\u202f567"], [1234, 1234567]),
+        ({"thousands": "'"}, ["1'234'567"], [1234567]),
+        ({"thousands": "_"}, ["1_000"], [1000]),
+        ({"strip": ["%"]}, ["12.5%", "3 %", "-%"], [12.5, 3, np.nan]),
+        ({"strip": ["$", "USD"], "thousands": ","}, ["$1,200.50", "-$3", "USD 7", "8USD"], [1200.5, -3, 7, 8]),
+        ({"strip": ["EUR", "E"]}, ["5EUR", "5E"], [5, 5]),
+    ],
+)
+def test_signs_in_numbers_are_removed_by_an_option(
+    options: dict[str, Any], cells: list[str], numbers: list[float], write: Any
+) -> None:
+    path = write("a;y\n" + rows(lambda k: f"{cells[k % len(cells)]};{cells[0]}"))
+    table = read(path, separator=";", **options)
+    np.testing.assert_array_equal(table.columns["a"][: len(cells)], numbers)
+    assert table.target[0] == numbers[0]  # in a target too
+
+
+@pytest.mark.parametrize("cell", ["1,23", "1,2345", ",123", "12,34,567", "1,234,", "1.234,567"])
+def test_thousands_are_groups_of_three_digits(cell: str, write: Any) -> None:
+    path = write("a;y\n" + rows(lambda k: f"{cell if k == 3 else k};{k}"))
+    with pytest.raises(DataError, match=f"rows.csv:5, column 'a': .*Received: '{cell}'"):
+        read(path, separator=";", thousands=",")
+
+
+def test_signs_are_removed_from_numbers_alone(write: Any) -> None:
+    path = write("unit,sign,y\n" + rows(lambda k: f"{('5%', 'few', 'many')[k % 3]},%,{k}"))
+    table = read(path, strip=["%"])
+    assert table.columns["unit"][:3].tolist() == ["5%", "few", "many"]
+    assert table.columns["sign"].tolist() == ["%"] * 12  # nothing is left, but that is no missing number
+    with pytest.raises(ConfigError, match=r"^data.thousands: must be another character than data.decimal"):
+        read(path, thousands=".")
+    with pytest.raises(ConfigError, match=r"^data.strip: must be texts to remove. Received: \['%', ''\]"):
+        read(path, strip=["%", ""])
+
+
+def test_the_kinds_of_the_config_decide_how_cells_are_read(write: Any, caplog: Any) -> None:
+    def line(k: int) -> str:
+        return f"{('NA', 'yes', 'no')[k % 3]},{('NA', f'{k + 1}.1.2024')[k % 2]},id{k},2024-01-{k % 22 + 10},{k}"
+
+    lines = rows(line, 30)
+    path = write(f"member,day,id,iso,y\n{lines}")
+    kinds = {"member": "boolean", "day": "date", "id": "category"}
+    encodings: Any = {"day": {"name": "date"}, "id": {"name": "category"}}
+    table = read(path, column_kinds=kinds, text_encodings=encodings)
+    assert table.columns["member"][:3].tolist() == ["", "yes", "no"]  # NA is neither
+    assert table.columns["day"][:2].tolist() == ["", "2.1.2024"]
+    assert table.columns["iso"][0] == "2024-01-10" and "iso" not in caplog.text
+    trained = TrainedColumns((), ("member", "day", "id", "iso"), targets=(None,))
+    further = read(path, column_kinds=kinds | {"iso": "date"}, trained_columns=trained)
+    assert further.columns["member"][:3].tolist() == ["", "yes", "no"]
+    with pytest.raises(DataError, match=r"rows.csv:2, column 'id': not a number. Received: 'id0'"):
+        read(path, column_kinds=kinds | {"id": "number"}, text_encodings={"day": {"name": "date"}})

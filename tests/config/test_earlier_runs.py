@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from tfrun.config.earlier_runs import EarlierData, EarlierSchedule, as_it_began, meanings
+from tfrun.config.earlier_runs import (
+    EarlierData,
+    EarlierSchedule,
+    as_it_began,
+    guesses_dates,
+    has_exact_offsets,
+    meanings,
+)
 from tfrun.config.settings import Settings
 
 
@@ -28,7 +35,9 @@ def test_a_run_keeps_the_end_that_its_schedules_began_with(before: dict[str, Any
 def test_only_schedules_whose_end_has_moved_are_those_of_earlier_runs(settings: Callable[..., Settings]) -> None:
     words = ["model=wide_deep", "optimizer.groups.wide.schedule=cosine", "optimizer.groups.deep.schedule=piecewise"]
     chosen = settings(*words)
-    assert as_it_began(chosen, {"step": 30, "schedule_end": "last step", "offsets": "float64"}) is chosen
+    assert (
+        as_it_began(chosen, {"step": 30, "schedule_end": "last step", "offsets": "float64", "dates": "date"}) is chosen
+    )
     groups = as_it_began(chosen, {"step": 30, "offsets": "float64"}).groups
     wide, deep = groups["wide"].schedule, groups["deep"].schedule
     assert wide == EarlierSchedule("cosine", {"final": 0.0, "warmup_steps": 0}) and wide.extra_steps == 1
@@ -37,9 +46,21 @@ def test_only_schedules_whose_end_has_moved_are_those_of_earlier_runs(settings: 
 
 def test_a_run_keeps_the_precision_that_its_numbers_were_scaled_in(settings: Callable[..., Settings]) -> None:
     chosen = settings()
-    for before in (None, {"step": 30, "schedule_end": "last step", "offsets": "float64"}, {"status": "failed"}):
+    now = {"step": 30, "schedule_end": "last step", "offsets": "float64", "dates": "date"}
+    for before in (None, now, {"status": "failed"}):
         assert as_it_began(chosen, before) is chosen
     assert meanings({"step": 30})["offsets"] == "float32"  # an earlier version's, which has no such key
     earlier = as_it_began(chosen, {"step": 30}).data
     assert isinstance(earlier, EarlierData)
-    assert earlier.to_dict() == chosen.data.to_dict() | {"exact_offsets": False}
+    assert earlier.to_dict() == chosen.data.to_dict() | {"exact_offsets": False, "guesses_dates": False}
+
+
+def test_a_run_keeps_the_kind_that_its_dates_were_of(settings: Callable[..., Settings]) -> None:
+    chosen = settings()
+    assert meanings(None)["dates"] == meanings({"status": "failed"})["dates"] == "date"
+    before = {"step": 30, "schedule_end": "last step", "offsets": "float64"}  # an earlier version's
+    assert meanings(before)["dates"] == "category"
+    earlier = as_it_began(chosen, before).data
+    assert isinstance(earlier, EarlierData)
+    assert (has_exact_offsets(earlier), guesses_dates(earlier)) == (True, False)
+    assert has_exact_offsets(chosen.data) and guesses_dates(chosen.data)

@@ -90,6 +90,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "missing_target": "error",
             "keep_samples": True,
             "text": {},
+            "kinds": {},
         },
         "model": {"name": "net"},
         "loss": {"name": "huber", "delta": 2},

@@ -52,7 +52,7 @@ def test_columns_are_kept_kind_after_kind(reviews: Callable[..., Table], train: 
     assert [column.name for column in fitted.columns] == ["size", "street", "city", "review", "image"]
     assert [column.name for column in fitted.categories] == ["street", "city"]  # vocabularies, then hashed ones
     assert fitted.text_names == ["street", "city", "review"]
-    expected = TrainedColumns(("size",), ("street", "city", "review"), targets=(None,), weight="w")
+    expected = TrainedColumns(("size",), ("street", "city", "review"), targets=(None,), weight="w", arrays=("image",))
     assert fitted.trained_columns("w") == expected
 
 
@@ -119,4 +119,4 @@ def test_a_file_from_before_there_were_words_and_further_targets() -> None:
     assert [column.name for column in fitted.columns] == ["size", "flat", "city", "image"]
     target = FittedTarget("classification", ["no", "yes"], spelt_as_read=False, exact=False)
     assert fitted.targets == {"output": target}
-    assert not any(column.exact for column in fitted.numbers)
+    assert not any(column.exact for column in fitted.number_inputs)

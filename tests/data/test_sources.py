@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tfrun.config.column_kinds import CategoryKind, ImageKind, NumberKind
 from tfrun.config.settings import DataSettings, HashEncoding
 from tfrun.data.kinds import NumberColumn
 from tfrun.data.labels import label
@@ -58,13 +59,48 @@ def test_a_data_set_gets_its_own_parameters(homes: Callable[..., Table]) -> None
 def test_a_data_set_gets_the_encodings_and_the_need_for_targets_if_it_accepts_them(homes: Callable[..., Table]) -> None:
     received: dict[str, Any] = {}
 
-    def read(text_encodings: dict[str, Any], rows_only: bool, trained_columns: Any) -> Table:
-        received.update(text_encodings=text_encodings, rows_only=rows_only, trained_columns=trained_columns)
+    def read(text_encodings: Any, column_kinds: Any, rows_only: bool, trained_columns: Any) -> Table:
+        received.update(text_encodings=text_encodings, column_kinds=column_kinds)
+        received.update(rows_only=rows_only, trained_columns=trained_columns)
         return homes()
 
-    load_table(settings(text={"city": HashEncoding(bins=4)}), catalog(read), rows_only=True)
-    encodings = {"city": {"name": "hash", "bins": 4}}
-    assert received == {"text_encodings": encodings, "rows_only": True, "trained_columns": None}
+    kinds = {"size": NumberKind(scale="none"), "flat": CategoryKind()}
+    load_table(settings(text={"city": HashEncoding(bins=4)}, kinds=kinds), catalog(read), rows_only=True)
+    assert received == {
+        "text_encodings": {
+            "city": {"name": "hash", "bins": 4},
+            "flat": {"name": "category", "max_ids": None, "min_count": 1},
+        },
+        "column_kinds": {"city": "hashed", "size": "number", "flat": "category"},
+        "rows_only": True,
+        "trained_columns": None,
+    }
+
+
+def test_numbers_are_texts_if_their_kind_needs_texts(homes: Callable[..., Table]) -> None:
+    size = np.array([1.0, 2.5, np.nan, -0.0, 80331.0, 1e20, 0.1, 3.0, 3.0, 3.0])
+    table = homes(columns={"size": size, "flat": size})
+    kinds = {"size": CategoryKind()}
+    read = load_table(settings(kinds=kinds), catalog(lambda: table))
+    as_in_csv = ["1", "2.5", "", "0", "80331", "100000000000000000000", "0.1", "3", "3", "3"]
+    assert read.columns["size"].tolist() == as_in_csv and read.columns["flat"] is size
+    fitted = fit(read, np.arange(10), scale_target=False, kinds=kinds)
+    assert load_table(settings(kinds=kinds), catalog(lambda: table), fitted=fitted).columns["size"][4] == "80331"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        ({"citi": CategoryKind()}, r"homes.csv: data.kinds: no such column. .*'citi'. Known: size, .*mean 'city'"),
+        ({"city": NumberKind()}, "^homes.csv:2, column 'city': data.kinds.city: the kind number needs numbers. .*'b'"),
+        ({"size": ImageKind()}, "^homes.csv: data.kinds.size: the kind image needs arrays. Received: numbers"),
+    ],
+)
+def test_kinds_that_columns_can_not_be_of_are_an_error(
+    kinds: dict[str, Any], message: str, homes: Callable[..., Table]
+) -> None:
+    with pytest.raises(DataError, match=message):
+        load_table(settings(kinds=kinds), catalog(homes))
 
 
 def test_the_column_of_weights_is_no_input(homes: Callable[..., Table]) -> None:

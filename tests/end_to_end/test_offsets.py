@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfrun import cli
 from tfrun.config import earlier_runs
 from tfrun.engine.recording import run_fields
-from tfrun.files.run_json import OFFSETS, SCHEDULE_END
+from tfrun.files.run_json import DATES, OFFSETS, SCHEDULE_END
 from tfrun.files.runs import EXPORTS
 
 FAR = 1_700_000_000
@@ -113,7 +113,11 @@ def test_a_format_without_float64_names_the_columns(runs: dict[int, Path], capsy
 def earlier(runs: dict[int, Path]) -> Path:
     """Returns a run far from 0 that began as one of an earlier version did, in float32."""
     folder = runs[FAR].parents[3]
-    meant = {SCHEDULE_END: earlier_runs.AFTER_LAST_STEP, OFFSETS: earlier_runs.IN_FLOAT32}
+    meant = {
+        SCHEDULE_END: earlier_runs.AFTER_LAST_STEP,
+        OFFSETS: earlier_runs.IN_FLOAT32,
+        DATES: earlier_runs.AS_CATEGORIES,
+    }
     root = folder / "earlier"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.column_kinds import COLUMN_KINDS, check_kind
 from tfrun.config.component_schema import component
 from tfrun.config.cross_checks import check_together
 from tfrun.config.data_paths import check_paths
@@ -35,7 +37,6 @@ from tfrun.config.settings import (
     MetricSettings,
     Settings,
     SplitSettings,
-    TextEncoding,
     field_types,
 )
 from tfrun.config.types import check_value
@@ -139,8 +140,22 @@ def _checked(section: str, value: Any, *, keys: Mapping[str, str]) -> dict[str, 
 def _data(value: Any, catalog: Catalog) -> DataSettings:
     shared = _checked("data", value, keys=SHARED_KEYS["data"])
     dataset = component("data", "dataset", value=value, catalog=catalog, shared=shared)
-    shared |= {"text": _text_encodings(shared["text"]), "split": _split(shared["split"])}
-    return DataSettings(dataset.name, dataset.params, **shared)
+    text = {
+        column: _of_column(f"data.text.{column}", value, what="encoding", known=TEXT_ENCODINGS)
+        for column, value in shared["text"].items()
+    }
+    kinds = {
+        column: _of_column(f"data.kinds.{column}", value, what="kind", known=COLUMN_KINDS)
+        for column, value in shared["kinds"].items()
+    }
+    shared |= {"text": text, "kinds": kinds, "split": _split(shared["split"])}
+    data = DataSettings(dataset.name, dataset.params, **shared)
+    for column, kind in kinds.items():
+        check_kind(f"data.kinds.{column}", kind)
+        for key, columns in (("data.text", data.text), ("data.text_columns", data.text_columns)):
+            if column in columns:
+                raise ConfigError(f"data.kinds.{column}: {key} names the column too. Received: {kind.name!r}")
+    return data
 
 
 def _split(value: Any) -> SplitSettings:
@@ -157,23 +172,21 @@ def _split(value: Any) -> SplitSettings:
     return SplitSettings(**_checked("data.split", value, keys=SPLIT_KEYS))
 
 
-def _text_encodings(columns: Mapping[str, Any]) -> dict[str, TextEncoding]:
-    """Returns the encoding of each text column that `data.text` names."""
-    encodings: dict[str, TextEncoding] = {}
-    for column, value in columns.items():
-        where = f"data.text.{column}"
-        given = {"name": value} if isinstance(value, str) else require_mapping(where, value)
-        name = given.get("name")
-        if not isinstance(name, str) or name not in TEXT_ENCODINGS:
-            raise unknown(where, "encoding", name=str(name), known=TEXT_ENCODINGS)
-        kind = TEXT_ENCODINGS[name]
-        keys = field_types(kind)
-        refuse_unknown(where, given, known=["name", *keys])
-        params = {
-            key: check_value(text, given[key], where=f"{where}.{key}") for key, text in keys.items() if key in given
-        }
-        encodings[column] = kind(**params)
-    return encodings
+def _of_column(where: str, value: Any, *, what: str, known: Mapping[str, Any]) -> Any:
+    """Returns what a config says of a column: one of the classes that are known, with its parameters."""
+    given = {"name": value} if isinstance(value, str) else require_mapping(where, value)
+    name = given.get("name")
+    if not isinstance(name, str) or name not in known:
+        raise unknown(where, what, name=str(name), known=known)
+    chosen = known[name]
+    keys = field_types(chosen)
+    refuse_unknown(where, given, known=["name", *keys])
+    for field in dataclasses.fields(chosen):
+        if field.default is dataclasses.MISSING and field.name not in given:
+            raise ConfigError(f"{where}.{field.name}: must be given for the {what} {name!r}")
+    return chosen(
+        **{key: check_value(text, given[key], where=f"{where}.{key}") for key, text in keys.items() if key in given}
+    )
 
 
 def _metrics(value: Any, catalog: Catalog) -> dict[str, MetricSettings]:

@@ -12,6 +12,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from tfrun.config.column_kinds import (
+    TEXT_KINDS,
+    CategoryKind,
+    ColumnKind,
+    HashedKind,
+    TokensKind,
+    kinds_to_dict,
+)
+
 
 @dataclass(frozen=True)
 class ComponentSettings:
@@ -38,6 +47,11 @@ class VocabularyEncoding:
     name: ClassVar[str] = "vocabulary"
     max_ids: Annotated[int, Ge(1)] | None = None
 
+    @property
+    def kind(self) -> CategoryKind:
+        """The kind of column that `data.kinds` would name."""
+        return CategoryKind(self.max_ids)
+
 
 @dataclass(frozen=True)
 class HashEncoding:
@@ -45,6 +59,11 @@ class HashEncoding:
 
     name: ClassVar[str] = "hash"
     bins: Annotated[int, Ge(1)] = 1000
+
+    @property
+    def kind(self) -> HashedKind:
+        """The kind of column that `data.kinds` would name."""
+        return HashedKind(self.bins)
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,11 @@ class TokensEncoding:
     name: ClassVar[str] = "tokens"
     length: Annotated[int, Ge(1)] = 32
     max_ids: Annotated[int, Ge(1)] | None = 10000
+
+    @property
+    def kind(self) -> TokensKind:
+        """The kind of column that `data.kinds` would name."""
+        return TokensKind(self.length, self.max_ids)
 
 
 TextEncoding = VocabularyEncoding | HashEncoding | TokensEncoding
@@ -92,20 +116,32 @@ class DataSettings(ComponentSettings):
     sample_weight: str | None
     missing_target: Literal["error", "drop"]
     text: dict[str, Any]
+    kinds: dict[str, Any] = dataclasses.field(default_factory=dict)
     keep_samples: bool = True
     split: SplitSettings = SplitSettings()
     validation_path: str | list[str] | None = None
     test_path: str | list[str] | None = None
 
     @property
+    def text_columns(self) -> list[str]:
+        """The columns of numbers that are names of something, if the data set has such a parameter."""
+        return self.params.get("text_columns") or []
+
+    @property
+    def column_kinds(self) -> dict[str, ColumnKind]:
+        """The kind of each column that `data.kinds`, `data.text` or `data.text_columns` name."""
+        of_text = {column: encoding.kind for column, encoding in self.text.items()}
+        return {**dict.fromkeys(self.text_columns, CategoryKind()), **of_text, **self.kinds}
+
+    @property
     def text_encodings(self) -> dict[str, dict[str, Any]]:
-        """The encoding of each text column that `data.text` names, as plain containers."""
-        return {
-            column: {"name": encoding.name, **dataclasses.asdict(encoding)} for column, encoding in self.text.items()
-        }
+        """The encoding of each text column that `data.text` or `data.kinds` names, as plain containers."""
+        of_kinds = {column: kind for column, kind in self.kinds.items() if isinstance(kind, TEXT_KINDS)}
+        return kinds_to_dict(self.text | of_kinds)
 
     def to_dict(self) -> dict[str, Any]:
-        return super().to_dict() | {"text": self.text_encodings, "split": dataclasses.asdict(self.split)}
+        columns = {"text": kinds_to_dict(self.text), "kinds": kinds_to_dict(self.kinds)}
+        return super().to_dict() | columns | {"split": dataclasses.asdict(self.split)}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tfrun.config.catalog import Catalog
@@ -23,12 +23,14 @@ class DataSet:
         component: returns a Table.
         params: the arguments that the config has.
         accepted: the names of the component's parameters.
+        kinds: column -> the name of its kind, of those that are known: the config's, or all of a trained run.
     """
 
     data: DataSettings
     component: Callable[..., Table]
     params: Mapping[str, Any]
     accepted: Collection[str]
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, data: DataSettings, catalog: Catalog) -> DataSet:
@@ -36,7 +38,8 @@ class DataSet:
         component = catalog.get("dataset", data.name, where="data.name")
         read = component.load()
         params = {param.name: data.params[param.name] for param in component.params if param.name in data.params}
-        return cls(data, read, params, inspect.signature(read).parameters.keys())
+        kinds = {column: kind.name for column, kind in data.column_kinds.items()}
+        return cls(data, read, params, inspect.signature(read).parameters.keys(), kinds)
 
     def read(
         self, *, path: str | list[str] | None = None, trained: TrainedColumns | None = None, rows_only: bool = False
@@ -70,6 +73,7 @@ class DataSet:
     def _call(self, params: Mapping[str, Any], *, trained: TrainedColumns | None, rows_only: bool = False) -> Table:
         offered = {
             "text_encodings": self.data.text_encodings,
+            "column_kinds": self.kinds,
             "rows_only": rows_only,
             "trained_columns": trained,
         }

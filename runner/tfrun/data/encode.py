@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.data.arrays import StoredArray, aligned_empty, blocks, give_back, load
-from tfrun.data.kinds import CategoryColumn, HashedColumn, TokensColumn
+from tfrun.data.kinds import IdColumn, TokensColumn
 from tfrun.data.labels import label
 from tfrun.data.layers import bare_if_alone, categories_model, numbers_model, tokens_model
 from tfrun.data.preprocessing import Preprocessing
@@ -79,7 +79,7 @@ def _encode_numbers(table: Table, preprocessing: Preprocessing, *, dtype: str) -
     return _side_by_side(numbers, lambda rows: model(tf.convert_to_tensor(rows)).numpy(), dtype=dtype)
 
 
-def _encode_categories(table: Table, columns: Sequence[CategoryColumn | HashedColumn]) -> np.ndarray:
+def _encode_categories(table: Table, columns: Sequence[IdColumn]) -> np.ndarray:
     """Returns (N, num_columns) int32."""
     places, ids = _look_up_once((table.release(column.name) for column in columns), categories_model(columns))
     return _side_by_side(places, lambda rows: np.take_along_axis(ids, rows, axis=0), dtype=np.int32)

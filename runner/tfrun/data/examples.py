@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.config.earlier_runs import EarlierData
+from tfrun.config.earlier_runs import guesses_dates, has_exact_offsets
 from tfrun.config.settings import DataSettings
 from tfrun.data.arrays import give_back
 from tfrun.data.encode import encode, encode_weights
@@ -80,7 +80,8 @@ def prepare(
         DataError: too few rows, a column without any value, a number that isn't finite, a target that can't be used.
     """
     table.require_columns()
-    if isinstance(data, EarlierData) and data.name == "csv":
+    exact = has_exact_offsets(data)
+    if not exact and data.name == "csv":
         table = with_earlier_labels(table)
     digest = fingerprint(table)
     if check_fingerprint is not None:
@@ -88,7 +89,13 @@ def prepare(
     splits = split(table, data)
     scale_target = data.target_scaling == "standard"
     preprocessing = fitted or fit(
-        table, splits.rows["train"], scale_target=scale_target, text=data.text, exact=not isinstance(data, EarlierData)
+        table,
+        splits.rows["train"],
+        scale_target=scale_target,
+        text=data.text,
+        kinds={name: kind for name, kind in data.column_kinds.items() if name not in data.text},
+        exact=exact,
+        guesses_dates=guesses_dates(data),
     )
     examples = _examples(table, splits.rows, preprocessing=preprocessing, digest=digest)
     if examples.weights is not None and not examples.weights[splits.rows["train"]].any():

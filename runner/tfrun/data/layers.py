@@ -13,7 +13,21 @@ import keras
 import numpy as np
 
 from tfrun.components.layers.impute import Impute
-from tfrun.data.kinds import CategoryColumn, HashedColumn, NumberColumn, NumberInput, TokensColumn
+from tfrun.components.layers.raw_cells import Cycles, Dates, Quantiles, TextNumbers
+from tfrun.config.date_formats import DateFormat
+from tfrun.data.kinds import (
+    ArrayColumn,
+    BooleanColumn,
+    CategoryColumn,
+    DateColumn,
+    IdColumn,
+    ImageColumn,
+    NumberInput,
+    NumericColumn,
+    OrderedColumn,
+    TokensColumn,
+)
+from tfrun.data.kinds.boolean import SPELLINGS
 from tfrun.data.preprocessing import Preprocessing
 
 
@@ -35,22 +49,30 @@ def numbers_model(columns: Sequence[NumberInput]) -> keras.Model:
     takes float64, and computes only such columns in it: the numbers of the others don't depend on what is beside them.
     """
     floatx = keras.config.floatx()
-    near, far = ([k for k, column in enumerate(columns) if column.needs_float64 is needs] for needs in (False, True))
+    groups: dict[tuple[bool, bool], list[int]] = {}  # (in float64, by quantiles) -> the places of its columns
+    for k, column in enumerate(columns):
+        groups.setdefault((column.needs_float64, bool(column.quantiles)), []).append(k)
+    has_far = any(is_far for is_far, _ in groups)
     with dtype_policy(floatx):
-        numbers = keras.Input((len(columns),), dtype="float64" if far else None)
-        if not far:
-            return keras.Model(numbers, _standardized(numbers, columns))
-        parts = [_standardized_in_float64(keras.ops.take(numbers, far, axis=1), [columns[k] for k in far])]
-        if near:
-            cells = keras.ops.cast(keras.ops.take(numbers, near, axis=1), floatx)
-            parts.insert(0, _standardized(cells, [columns[k] for k in near]))
-        together = keras.ops.concatenate(parts, axis=1)
-        places = [[*near, *far].index(k) for k in range(len(columns))]
-        return keras.Model(numbers, keras.ops.take(together, places, axis=1))
+        numbers = keras.Input((len(columns),), dtype="float64" if has_far else None)
+        if len(groups) == 1 and not has_far:
+            return keras.Model(numbers, _scaled(numbers, columns))
+        parts = []
+        for (is_far, _), places in sorted(groups.items()):
+            cells = keras.ops.take(numbers, places, axis=1)
+            cells = cells if is_far or not has_far else keras.ops.cast(cells, floatx)
+            of_group = [columns[k] for k in places]
+            parts.append(_scaled_in_float64(cells, of_group) if is_far else _scaled(cells, of_group))
+        together = keras.ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        order = [k for _, places in sorted(groups.items()) for k in places]
+        return keras.Model(numbers, keras.ops.take(together, np.argsort(order), axis=1))
 
 
-def _standardized(numbers: Any, columns: Sequence[NumberInput]) -> Any:
-    """Returns Keras tensors."""
+def _scaled(numbers: Any, columns: Sequence[NumberInput]) -> Any:
+    """Returns the numbers, Keras tensors (B, num_columns), filled and scaled: all of them by quantiles, or none."""
+    if columns[0].quantiles:
+        filled = Impute([column.median for column in columns])(numbers)
+        return Quantiles([column.quantiles for column in columns])(filled)
     standardize = keras.layers.Normalization(
         mean=np.array([column.mean for column in columns]),
         variance=np.array([1.0 if column.exact and column.is_constant else column.variance for column in columns]),
@@ -58,21 +80,44 @@ def _standardized(numbers: Any, columns: Sequence[NumberInput]) -> Any:
     return standardize(Impute([column.median for column in columns])(numbers))
 
 
-def _standardized_in_float64(numbers: Any, columns: Sequence[NumberInput]) -> Any:
-    """Returns Keras tensors of floatx; what comes before the last cast is float64."""
+def _scaled_in_float64(numbers: Any, columns: Sequence[NumberInput]) -> Any:
+    """Returns the same as `_scaled`, of floatx; what comes before the last cast is float64."""
     cells = Impute([column.median for column in columns], dtype="float64")(numbers)
+    if columns[0].quantiles:
+        by_quantiles = Quantiles([column.quantiles for column in columns], dtype="float64")(cells)
+        return keras.ops.cast(by_quantiles, keras.config.floatx())
     # arrays, since Keras makes a float32 of a Python number before it becomes a float64
     centred = keras.layers.Rescaling(1.0, np.array([-column.mean for column in columns]), dtype="float64")(cells)
     scaled = keras.layers.Rescaling(np.array([1.0 / column.divisor for column in columns]), dtype="float64")(centred)
     return keras.ops.cast(scaled, keras.config.floatx())
 
 
-def number_tensors(column: NumberColumn, cells: Any) -> list[Any]:
-    """Returns a column's inputs before they are standardized, (B, 1) each, of its raw cells, Keras tensors."""
+def number_tensors(column: NumericColumn, cells: Any) -> list[Any]:
+    """Returns a column's inputs before they are scaled, (B, 1) each, of its raw cells, Keras tensors."""
+    if isinstance(column, BooleanColumn):
+        return [TextNumbers(SPELLINGS, lower=True)(cells) if column.is_text else cells]
+    if isinstance(column, OrderedColumn):
+        return [TextNumbers({text: k for k, text in enumerate(column.values)})(cells)]
+    if isinstance(column, DateColumn):
+        format = DateFormat.of(column.format)
+        seconds = Dates(format.pattern, format.parts)(cells)
+        if not column.cycles:
+            return [seconds]
+        circles = Cycles(list(column.cycles))(seconds)
+        return [seconds, *(circles[:, k : k + 1] for k in range(2 * len(column.cycles)))]
+    if column.indicator:
+        return [cells, keras.ops.cast(keras.ops.isnan(cells), keras.config.floatx())]
     return [cells]
 
 
-def categories_model(columns: Sequence[CategoryColumn | HashedColumn]) -> keras.Model:
+def array_tensor(column: ArrayColumn, cells: Any) -> Any:
+    """Returns an array as the model gets it, of raw cells, Keras tensors."""
+    if isinstance(column, ImageColumn) and column.is_scaled:
+        return keras.layers.Rescaling(column.factors, column.offsets)(cells)
+    return cells
+
+
+def categories_model(columns: Sequence[IdColumn]) -> keras.Model:
     """Returns a model from (B, num_columns) strings to their ids, (B, num_columns) int32."""
     text = keras.Input((len(columns),), dtype="string")
     return keras.Model(text, look_up(columns, [text[:, k : k + 1] for k in range(len(columns))]))
@@ -84,7 +129,7 @@ def tokens_model(column: TokensColumn) -> keras.Model:
     return keras.Model(text, look_up_words(column, text))
 
 
-def look_up(columns: Sequence[CategoryColumn | HashedColumn], cells: Sequence[Any]) -> Any:
+def look_up(columns: Sequence[IdColumn], cells: Sequence[Any]) -> Any:
     """Returns the ids, (B, num_columns) int32, of columns of texts, each a Keras tensor (B, 1) of strings."""
     layers = [
         keras.layers.StringLookup(vocabulary=list(column.values), num_oov_indices=1)
@@ -111,7 +156,9 @@ def encode_tensors(cells: Mapping[str, Any], preprocessing: Preprocessing) -> An
         cells: raw rows by column, Keras tensors: numbers (B, 1) with nan for empty, texts (B, 1), arrays (B, ...).
         preprocessing: fitted on training rows.
     """
-    inputs = {preprocessing.input_name(column): cells[column.name] for column in preprocessing.arrays}
+    inputs = {
+        preprocessing.input_name(column): array_tensor(column, cells[column.name]) for column in preprocessing.arrays
+    }
     numbers = [tensor for column in preprocessing.numbers for tensor in number_tensors(column, cells[column.name])]
     if numbers:
         model = numbers_model(preprocessing.number_inputs)

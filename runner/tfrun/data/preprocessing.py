@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from tfrun.config.column_kinds import ColumnKind
 from tfrun.config.settings import TextEncoding
 from tfrun.data.kinds import (
     KINDS,
+    KINDS_KEY,
     ArrayColumn,
-    CategoryColumn,
     Column,
-    HashedColumn,
-    NumberColumn,
+    DateColumn,
+    IdColumn,
     NumberInput,
+    NumericColumn,
     RawColumn,
     TokensColumn,
     fit_column,
@@ -25,10 +28,11 @@ from tfrun.data.kinds import (
 )
 from tfrun.data.table import Features, Table, TrainedColumns
 from tfrun.data.targets import EXACT_KEY, FittedTarget, TargetScale
-from tfrun.errors import CheckpointError, DataError, near_miss
+from tfrun.errors import CheckpointError, DataError, as_typed, near_miss
 from tfrun.files import strict_json
 from tfrun.protocols import MAIN_OUTPUT
 
+log = logging.getLogger(__name__)
 JSON_KEYS = (  # of preprocessing.json, in its order
     "medians",
     "means",
@@ -46,6 +50,7 @@ JSON_KEYS = (  # of preprocessing.json, in its order
     "others",
     "spelt_as_read",
     EXACT_KEY,
+    KINDS_KEY,
 )
 
 
@@ -62,19 +67,28 @@ class Preprocessing:
     targets: dict[str, FittedTarget]
 
     @property
-    def numbers(self) -> list[NumberColumn]:
+    def numbers(self) -> list[NumericColumn]:
         """The columns that become numbers, in the order of `inputs["numbers"]`."""
-        return [column for column in self.columns if isinstance(column, NumberColumn)]
+        return [column for column in self.columns if isinstance(column, NumericColumn)]
 
     @property
     def number_inputs(self) -> list[NumberInput]:
-        """The columns of `inputs["numbers"]`, of which a column of the data may have several."""
-        return [number for column in self.numbers for number in column.inputs]
+        """The columns of `inputs["numbers"]`, each with a name of its own; a column of the data may have several."""
+        taken = {column.name for column in self.columns}
+        inputs: list[NumberInput] = []
+        for column in self.numbers:
+            for number in column.inputs:
+                name = number.name
+                if name != column.name:
+                    name = _free(name, taken=taken, others=())
+                    taken.add(name)
+                inputs.append(number if name == number.name else replace(number, name=name))
+        return inputs
 
     @property
-    def categories(self) -> list[CategoryColumn | HashedColumn]:
+    def categories(self) -> list[IdColumn]:
         """The columns with one id per row, in the order of `inputs["categories"]`."""
-        return [column for column in self.columns if isinstance(column, CategoryColumn | HashedColumn)]
+        return [column for column in self.columns if isinstance(column, IdColumn)]
 
     @property
     def tokens(self) -> list[TokensColumn]:
@@ -92,7 +106,7 @@ class Preprocessing:
     def trained_columns(self, weight: str | None) -> TrainedColumns:
         """Returns what a data set gets to read further rows; `weight` is the config's data.sample_weight."""
         return TrainedColumns(
-            numbers=tuple(column.name for column in self.numbers),
+            numbers=tuple(column.name for column in self.numbers if not column.is_text),
             texts=tuple(self.text_names),
             targets=tuple(
                 tuple(target.classes) if target.task == "classification" else None for target in self.targets.values()
@@ -128,7 +142,7 @@ class Preprocessing:
     @property
     def rounded(self) -> list[str]:
         """The columns and targets, for a person, whose digits a run of an earlier version loses in float32."""
-        far = [column.name for column in self.numbers if replace(column, exact=True).needs_float64]
+        far = [column.name for column in self.number_inputs if replace(column, exact=True).needs_float64]
         for name, target in self.targets.items():
             if target.scale.is_far:
                 far.append("the target" if name == MAIN_OUTPUT else name)
@@ -141,7 +155,7 @@ class Preprocessing:
 
     def to_json(self) -> str:
         """Returns the text of `preprocessing.json`: for each statistic the values of all columns that have it."""
-        fields: dict[str, Any] = {key: {} for kind in KINDS for key in kind.json_keys}
+        fields: dict[str, Any] = {key: {} for key in (KINDS_KEY, *(key for kind in KINDS for key in kind.json_keys))}
         for column in self.columns:
             for key, value in column.to_json().items():
                 fields[key][column.name] = value
@@ -153,7 +167,9 @@ class Preprocessing:
         fields["spelt_as_read"] = main.spelt_as_read
         fields["others"] = {name: _without_exact(asdict(target)) for name, target in self.others.items()}
         fields[EXACT_KEY] = main.exact
-        return strict_json.dumps({key: fields[key] for key in JSON_KEYS}, indent=1) + "\n"
+        if not fields[KINDS_KEY]:
+            del fields[KINDS_KEY]  # the file of the oldest kinds is what it always was
+        return strict_json.dumps({key: fields[key] for key in JSON_KEYS if key in fields}, indent=1) + "\n"
 
     def to_fields(self) -> dict[str, Any]:
         """Returns the content of `preprocessing.json`, parsed."""
@@ -194,7 +210,7 @@ class Preprocessing:
             for name, target in fields.get("others", {}).items()
         }
         return cls(
-            columns=tuple(kind.from_json(name, fields) for kind in KINDS for name in fields.get(kind.json_keys[0], {})),
+            columns=tuple(kind.from_json(name, fields) for kind in KINDS for name in kind.names_in(fields)),
             targets={MAIN_OUTPUT: main, **others},
         )
 
@@ -205,7 +221,9 @@ def fit(
     *,
     scale_target: bool,
     text: Mapping[str, TextEncoding] | None = None,
+    kinds: Mapping[str, ColumnKind] | None = None,
     exact: bool = True,
+    guesses_dates: bool = True,
 ) -> Preprocessing:
     """Learns the columns and targets of a table from its training rows.
 
@@ -214,17 +232,34 @@ def fit(
         rows: the numbers of the training rows.
         scale_target: whether a number target is standardized.
         text: text column -> how its texts become ids; a column that isn't named gives each text its own.
+        kinds: column -> its kind; that of a column that neither this nor `text` names is guessed.
         exact: False for a run of an earlier version, see `NumberInput` and `TargetScale`.
+        guesses_dates: False for a run of an earlier version: text columns of ISO dates are categories.
 
     Raises:
         DataError: a column without any value, no such text column, a target that can't be used.
     """
     text = text or {}
     _check_encodings(table, text)
+    chosen = {**{name: encoding.kind for name, encoding in text.items()}, **(kinds or {})}
     columns = [
-        fit_column(RawColumn(name, column, rows, table.source), encoding=text.get(name), exact=exact)
+        fit_column(
+            RawColumn(name, column, rows, table.source, table.find),
+            chosen.get(name),
+            exact=exact,
+            guesses_dates=guesses_dates,
+        )
         for name, column in table.columns.items()
     ]
+    for column in columns:
+        if isinstance(column, DateColumn) and column.name not in chosen:
+            log.warning(
+                "column %r of %s: all values are ISO dates, so the model gets %s. To read it as a category: %s",
+                column.name,
+                table.source,
+                ", ".join(number.name for number in column.inputs),
+                as_typed("data.kinds", {column.name: "category"}),
+            )
     main, *others = (
         FittedTarget.fit(
             target.values[rows],

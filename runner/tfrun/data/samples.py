@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.data.kinds import ArrayColumn, Column, TextColumn
+from tfrun.data.kinds import ArrayColumn, Column
 from tfrun.data.table import Table
 from tfrun.files import strict_json
 
@@ -65,7 +65,7 @@ class Samples:
             cells = self.columns[column.name]
             is_right = (
                 all(isinstance(cell, str) for cell in cells)
-                if isinstance(column, TextColumn)
+                if column.is_text
                 else cells.dtype != object
                 and cells.shape[1:] == (column.shape if isinstance(column, ArrayColumn) else ())
             )

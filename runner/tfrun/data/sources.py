@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.column_kinds import TEXT_KINDS, ColumnKind
 from tfrun.config.settings import DataSettings
 from tfrun.data.cell_kinds import CellKind, as_kind
 from tfrun.data.data_set import DataSet
 from tfrun.data.given_splits import with_given_splits
-from tfrun.data.kinds import ArrayColumn, Column
+from tfrun.data.kinds import ArrayColumn, Column, RawColumn, check_cells
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table, Target
 from tfrun.data.table_checks import check_weights, without_missing_targets
@@ -38,13 +40,49 @@ def load_table(
     data_set = DataSet.of(data, catalog)
     weight = None if rows_only else data.sample_weight
     trained = None if fitted is None else fitted.trained_columns(weight)
+    if fitted is not None:
+        data_set = replace(data_set, kinds={column.name: column.kind.name for column in fitted.columns})
     table = data_set.read(trained=trained, rows_only=rows_only)
     if not rows_only:
         table = with_given_splits(table, data_set)
         table = without_missing_targets(table, data.missing_target)
     if weight is not None:
         table = _with_weights(table, weight)
-    return table if fitted is None else _as_in_training(table, fitted, rows_only=rows_only)
+    if fitted is None:
+        return _with_kinds(table, data.kinds)
+    return _as_in_training(_with_texts(table, data.kinds), fitted, rows_only=rows_only)
+
+
+def _with_kinds(table: Table, kinds: Mapping[str, ColumnKind]) -> Table:
+    """Returns a table whose columns can be of the kinds that the config names. Raises DataError if one can't."""
+    for name in kinds:
+        if name not in table.columns:
+            known = ", ".join(table.columns)
+            raise DataError(
+                f"{table.source}: data.kinds: no such column. Received: {name!r}. Known: {known}."
+                f"{near_miss(name, table.columns)}"
+            )
+    table = _with_texts(table, kinds)
+    for name, kind in kinds.items():
+        check_cells(RawColumn(name, table.columns[name], np.arange(0), table.source, table.find), kind)
+    return table
+
+
+def _with_texts(table: Table, kinds: Mapping[str, ColumnKind]) -> Table:
+    """Returns a table in which columns of numbers are texts if their kind needs texts, as in a CSV file."""
+    texts = {
+        name: _as_texts(cells)
+        for name, cells in table.columns.items()
+        if isinstance(kinds.get(name), TEXT_KINDS) and cells.ndim == 1 and cells.dtype != object
+    }
+    return replace(table, columns=table.columns | texts) if texts else table
+
+
+def _as_texts(numbers: Any) -> np.ndarray:
+    """Returns numbers as texts, (N,) object of str: whole ones without a fraction, and "" for nan."""
+    different, places = np.unique(numbers[:], return_inverse=True)
+    texts = [str(int(x)) if float(x).is_integer() else "" if x != x else repr(float(x)) for x in different.tolist()]
+    return np.array(texts, dtype=object)[places]
 
 
 def _as_in_training(table: Table, fitted: Preprocessing, *, rows_only: bool) -> Table:

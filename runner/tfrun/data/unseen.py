@@ -1,4 +1,4 @@
-"""Counts the rows whose texts a trained run knows nothing of."""
+"""Counts the rows whose cells a trained run knows nothing of."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tfrun.config.settings import TextEncoding, VocabularyEncoding
-from tfrun.data.kinds import CategoryColumn
+from tfrun.config.column_kinds import CategoryKind, ColumnKind
+from tfrun.data.kinds import BooleanColumn, CategoryColumn, DateColumn, OrderedColumn, is_text
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 
+COUNTED = (CategoryColumn, BooleanColumn, OrderedColumn, DateColumn)
+
 
 def unseen_rows(table: Table, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
-    """Returns for each category column which rows have a value without an id, (N,) bool; an empty cell is no value.
+    """Returns for each column which rows have a value that the run can't read, (N,) bool; an empty cell is no value.
+
+    Of a category that is one without an id, of a date one that is none. Numbers, hashed texts and words have no such.
 
     To be called before the table is encoded.
 
@@ -24,27 +28,33 @@ def unseen_rows(table: Table, preprocessing: Preprocessing) -> dict[str, np.ndar
     unseen = {}
     for column in preprocessing.columns:
         cells = table.columns.get(column.name)
-        if isinstance(column, CategoryColumn) and cells is not None and cells.dtype == object:
-            known = {*column.values, ""}
-            unseen[column.name] = np.fromiter((text not in known for text in cells), bool, len(cells))
+        if isinstance(column, COUNTED) and cells is not None and is_text(cells) == column.is_text:
+            unseen[column.name] = column.unknown(cells)
     return unseen
 
 
 def describe_unseen(
-    unseen: Mapping[str, np.ndarray], rows: np.ndarray, text: Mapping[str, TextEncoding]
+    unseen: Mapping[str, np.ndarray],
+    rows: np.ndarray,
+    *,
+    preprocessing: Preprocessing,
+    kinds: Mapping[str, ColumnKind],
 ) -> Iterator[str]:
-    """Yields a sentence for each column that has values without an id.
+    """Yields a sentence for each column that has values that a run can't read.
 
     Args:
         unseen: what `unseen_rows` returns.
         rows: the numbers of the rows to count.
-        text: the encodings of columns, data.text, of which some may keep only the most frequent values.
+        preprocessing: the run's.
+        kinds: the kinds that its config names, of which some may keep only the most frequent values.
     """
+    columns = {column.name: column for column in preprocessing.columns}
     for name, is_unseen in unseen.items():
         count = int(is_unseen[rows].sum())
-        if count:
-            encoding = text.get(name)
-            limited = isinstance(encoding, VocabularyEncoding) and encoding.max_ids is not None
+        column = columns[name]
+        if count and isinstance(column, COUNTED):
+            kind = kinds.get(name)
+            limited = isinstance(kind, CategoryKind) and (kind.max_ids is not None or kind.min_count > 1)
             of = "that aren't among the most frequent of the training rows"
-            which = of if limited else "that the training rows don't have"
+            which = of if limited else column.unknown_are
             yield f"column {name!r}: {count:,} of {len(rows):,} rows have values {which}: they count as empty"

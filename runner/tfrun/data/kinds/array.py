@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from tfrun.config.column_kinds import ArrayKind
 from tfrun.data.arrays import StoredArray, load
 from tfrun.data.kinds.raw import RawColumn
 
@@ -23,11 +24,12 @@ class ArrayColumn:
     name: str
     shape: tuple[int, ...]
 
+    kind: ClassVar[Any] = ArrayKind
     json_keys: ClassVar = ("arrays",)
     is_text: ClassVar = False
 
     @classmethod
-    def fit(cls, raw: RawColumn) -> Self:
+    def fit(cls, raw: RawColumn, kind: Any) -> Self:
         """Returns the column, which learns nothing but the shape of an example."""
         return cls(raw.name, tuple(raw.cells.shape[1:]))
 
@@ -53,6 +55,11 @@ class ArrayColumn:
 
     def to_json(self) -> dict[str, Any]:
         return {"arrays": list(self.shape)}
+
+    @classmethod
+    def names_in(cls, fields: Mapping[str, Any]) -> Iterable[str]:
+        """Returns the names of the columns of this kind in `preprocessing.json`."""
+        return fields.get("arrays", ())
 
     @classmethod
     def from_json(cls, name: str, fields: Mapping[str, Any]) -> Self:

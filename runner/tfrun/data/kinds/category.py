@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
+from tfrun.config.column_kinds import CategoryKind
 from tfrun.data.kinds.raw import RawColumn
-from tfrun.data.kinds.texts import TextColumn, most_frequent
+from tfrun.data.kinds.texts import TextColumn, most_frequent, unknown_texts
+from tfrun.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,28 @@ class CategoryColumn(TextColumn):
     name: str
     values: tuple[str, ...]
 
+    kind: ClassVar[Any] = CategoryKind
+    unknown_are: ClassVar = "that the training rows don't have"
     json_keys: ClassVar = ("vocabularies",)
 
     @classmethod
-    def fit(cls, raw: RawColumn, *, max_ids: int | None = None) -> Self:
-        """Learns the texts of the training rows, at most `max_ids`. Raises DataError if all are empty."""
+    def fit(cls, raw: RawColumn, kind: CategoryKind) -> Self:
+        """Learns the texts of the training rows. Raises DataError if all are empty, or rarer than they may be."""
         counts: Counter[str] = Counter()
         for texts in raw.training_blocks():
             counts.update(texts.tolist())
-        return cls(raw.name, most_frequent(counts, max_ids, raw=raw))
+        frequent = Counter({text: count for text, count in counts.items() if count >= kind.min_count})
+        most = max((count for text, count in counts.items() if text), default=0)
+        if 0 < most < kind.min_count:
+            raise DataError(
+                f"{raw.source}: data.kinds.{raw.name}.min_count: no value is in that many training rows. "
+                f"Received: {kind.min_count}; the most frequent one is in {most}"
+            )
+        return cls(raw.name, most_frequent(frequent, kind.max_ids, raw=raw))
+
+    def unknown(self, cells: np.ndarray) -> np.ndarray:
+        """Returns which cells have no id, (N,) bool; an empty one isn't counted."""
+        return unknown_texts(cells, dict.fromkeys(self.values, 0.0).get)
 
     @property
     def num_ids(self) -> int:
@@ -38,6 +55,11 @@ class CategoryColumn(TextColumn):
 
     def to_json(self) -> dict[str, Any]:
         return {"vocabularies": list(self.values)}
+
+    @classmethod
+    def names_in(cls, fields: Mapping[str, Any]) -> Iterable[str]:
+        """Returns the names of the columns of this kind in `preprocessing.json`."""
+        return fields.get("vocabularies", ())
 
     @classmethod
     def from_json(cls, name: str, fields: Mapping[str, Any]) -> Self:

@@ -2,35 +2,106 @@
 
 from __future__ import annotations
 
-from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding
+from typing import Any
+
+from tfrun.config.column_kinds import (
+    TEXT_KINDS,
+    ArrayKind,
+    BooleanKind,
+    CategoryKind,
+    ColumnKind,
+    DateKind,
+    ImageKind,
+    NumberKind,
+)
+from tfrun.config.date_formats import DateFormat
+from tfrun.data.arrays import blocks
 from tfrun.data.kinds.array import ArrayColumn
+from tfrun.data.kinds.boolean import BooleanColumn
 from tfrun.data.kinds.category import CategoryColumn
+from tfrun.data.kinds.date import DateColumn
 from tfrun.data.kinds.hashed import HashedColumn
+from tfrun.data.kinds.image import ImageColumn
 from tfrun.data.kinds.number import NumberColumn
+from tfrun.data.kinds.ordered import OrderedColumn
 from tfrun.data.kinds.raw import RawColumn
+from tfrun.data.kinds.texts import unknown_texts
 from tfrun.data.kinds.tokens import TokensColumn
+from tfrun.errors import DataError
 
-Column = NumberColumn | CategoryColumn | HashedColumn | TokensColumn | ArrayColumn
-KINDS: tuple[type[Column], ...] = (NumberColumn, CategoryColumn, HashedColumn, TokensColumn, ArrayColumn)
+NumericColumn = NumberColumn | BooleanColumn | OrderedColumn | DateColumn  # each becomes columns of inputs["numbers"]
+IdColumn = CategoryColumn | HashedColumn  # each becomes a column of inputs["categories"]
+Column = NumericColumn | IdColumn | TokensColumn | ArrayColumn
+KINDS: tuple[type[Column], ...] = (  # in the order in which a model gets them
+    NumberColumn,
+    BooleanColumn,
+    OrderedColumn,
+    DateColumn,
+    CategoryColumn,
+    HashedColumn,
+    TokensColumn,
+    ArrayColumn,
+    ImageColumn,
+)
+FIRST_ROWS = 1000
+COLUMN_OF = {column.kind.name: column for column in KINDS}
 
 
-def fit_column(raw: RawColumn, *, encoding: TextEncoding | None = None, exact: bool = True) -> Column:
-    """Learns a column from the training rows; its kind follows from its type, and that of texts from `encoding`.
+def fit_column(
+    raw: RawColumn, kind: ColumnKind | None = None, *, exact: bool = True, guesses_dates: bool = True
+) -> Column:
+    """Learns a column from the training rows.
 
     Args:
         raw: its cells.
-        encoding: how texts become ids; None gives each text its own.
+        kind: its kind with the options of the config; None guesses it.
         exact: False for a run of an earlier version, see `NumberInput`.
+        guesses_dates: False for a run of an earlier version: a text column of dates is a category.
 
     Raises:
-        DataError: the training rows have no value.
+        DataError: the training rows have no value, or the cells aren't of this kind.
     """
+    if kind is None:
+        kind = guess(raw, guesses_dates=guesses_dates)
+    check_cells(raw, kind)
+    if isinstance(kind, NumberKind):
+        return NumberColumn.fit(raw, kind, exact=exact)
+    return COLUMN_OF[kind.name].fit(raw, kind)  # type: ignore[arg-type] # the kind of this very class
+
+
+def guess(raw: RawColumn, *, guesses_dates: bool = True) -> ColumnKind:
+    """Returns the kind of a column that the config doesn't name, by its cells."""
     if raw.cells.ndim > 1:
-        return ArrayColumn.fit(raw)
+        return ArrayKind()
     if not raw.is_text:
-        return NumberColumn.fit(raw, exact=exact)
-    if isinstance(encoding, HashEncoding):
-        return HashedColumn.fit(raw, bins=encoding.bins)
-    if isinstance(encoding, TokensEncoding):
-        return TokensColumn.fit(raw, length=encoding.length, max_ids=encoding.max_ids)
-    return CategoryColumn.fit(raw, max_ids=None if encoding is None else encoding.max_ids)
+        return NumberKind()
+    return DateKind() if guesses_dates and are_iso_dates(raw.cells) else CategoryKind()
+
+
+def are_iso_dates(texts: Any) -> bool:
+    """Returns whether all of a column's texts, (N,) object of str, that aren't empty are ISO dates, and one is."""
+    parse = DateFormat.of(None).seconds
+    first = next((text for text in texts[:FIRST_ROWS] if text), "")
+    if first and parse(first) is None:
+        return False  # without looking at each text of a large column
+    return not unknown_texts(texts, parse).any() and any(text for rows in blocks(texts) for text in texts[rows])
+
+
+def check_cells(raw: RawColumn, kind: ColumnKind) -> None:
+    """Raises DataError if a kind can't take the cells of a column."""
+    if isinstance(kind, ArrayKind | ImageKind):
+        fits, needed = raw.cells.ndim > 1, "arrays"
+    elif isinstance(kind, TEXT_KINDS):
+        fits, needed = raw.is_text, "texts"
+    elif isinstance(kind, BooleanKind):
+        fits, needed = raw.cells.ndim == 1, "texts or numbers"
+    else:
+        fits, needed = raw.cells.ndim == 1 and not raw.is_text, "numbers"
+    if fits:
+        return
+    where = f"data.kinds.{raw.name}: the kind {kind.name} needs {needed}"
+    if raw.is_text and needed == "numbers":
+        is_filled = unknown_texts(raw.cells, lambda text: None)
+        raw.refuse(is_filled, f"{where}")
+    received = f"arrays {tuple(raw.cells.shape[1:])}" if raw.cells.ndim > 1 else "texts" if raw.is_text else "numbers"
+    raise DataError(f"{raw.source}: {where}. Received: {received}")

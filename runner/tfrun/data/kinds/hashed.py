@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from tfrun.config.column_kinds import HashedKind
 from tfrun.data.kinds.raw import RawColumn
 from tfrun.data.kinds.texts import TextColumn
 
@@ -21,12 +22,13 @@ class HashedColumn(TextColumn):
     name: str
     bins: int
 
+    kind: ClassVar[Any] = HashedKind
     json_keys: ClassVar = ("bins",)
 
     @classmethod
-    def fit(cls, raw: RawColumn, *, bins: int) -> Self:
+    def fit(cls, raw: RawColumn, kind: HashedKind) -> Self:
         """Returns the column, which learns nothing from its rows."""
-        return cls(raw.name, bins)
+        return cls(raw.name, kind.bins)
 
     @property
     def num_ids(self) -> int:
@@ -34,6 +36,11 @@ class HashedColumn(TextColumn):
 
     def to_json(self) -> dict[str, Any]:
         return {"bins": self.bins}
+
+    @classmethod
+    def names_in(cls, fields: Mapping[str, Any]) -> Iterable[str]:
+        """Returns the names of the columns of this kind in `preprocessing.json`."""
+        return fields.get("bins", ())
 
     @classmethod
     def from_json(cls, name: str, fields: Mapping[str, Any]) -> Self:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from tfrun.config.column_kinds import TokensKind
 from tfrun.data.kinds.raw import RawColumn
 from tfrun.data.kinds.texts import TextColumn, most_frequent
 
@@ -24,17 +25,18 @@ class TokensColumn(TextColumn):
     words: tuple[str, ...]
     length: int
 
+    kind: ClassVar[Any] = TokensKind
     json_keys: ClassVar = ("tokens", "lengths")
 
     @classmethod
-    def fit(cls, raw: RawColumn, *, length: int, max_ids: int | None = None) -> Self:
-        """Learns the words of the training rows, at most `max_ids`. Raises DataError if there are none."""
+    def fit(cls, raw: RawColumn, kind: TokensKind) -> Self:
+        """Learns the words of the training rows. Raises DataError if there are none."""
         counts: Counter[str] = Counter()
         for texts in raw.training_blocks():
             for text in texts:
                 # as bytes, Python splits at ASCII's white space alone, which is where TensorFlow splits
                 counts.update(word.decode() for word in text.encode().split())
-        return cls(raw.name, most_frequent(counts, max_ids, raw=raw), length)
+        return cls(raw.name, most_frequent(counts, kind.max_ids, raw=raw), kind.length)
 
     @property
     def num_ids(self) -> int:
@@ -42,6 +44,11 @@ class TokensColumn(TextColumn):
 
     def to_json(self) -> dict[str, Any]:
         return {"tokens": list(self.words), "lengths": self.length}
+
+    @classmethod
+    def names_in(cls, fields: Mapping[str, Any]) -> Iterable[str]:
+        """Returns the names of the columns of this kind in `preprocessing.json`."""
+        return fields.get("tokens", ())
 
     @classmethod
     def from_json(cls, name: str, fields: Mapping[str, Any]) -> Self:

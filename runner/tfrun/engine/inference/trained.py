@@ -68,7 +68,8 @@ def evaluate(
     console = Results()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     say(console, f"{len(rows)} rows of {pieces.table.source}")
-    for line in [*describe_rounding(fitted), *describe_unseen(unseen, rows, settings.data.text)]:
+    unseen_lines = describe_unseen(unseen, rows, preprocessing=fitted, kinds=settings.data.column_kinds)
+    for line in [*describe_rounding(fitted), *unseen_lines]:
         say(console, f"warning: {line}")
     values = program.evaluate(rows)
     for name, value in values.items():
@@ -177,7 +178,8 @@ def predict(
     is_replaced = out.exists()
     predictions.write(columns, out)
     console = Terminal()
-    for line in describe_unseen(unseen, np.arange(pieces.examples.num_rows), settings.data.text):
+    all_rows = np.arange(pieces.examples.num_rows)
+    for line in describe_unseen(unseen, all_rows, preprocessing=fitted, kinds=settings.data.column_kinds):
         say(console, f"warning: {line}")
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     replaced = " (in place of an earlier file)" if is_replaced else ""
