@@ -135,6 +135,21 @@ class AlgorithmOffer(Offer):
 
 
 @dataclass(frozen=True)
+class AugmentationOffer(Offer):
+    """An augmentation: (values, draws) → changed values of the same shape and dtype.
+
+    Attributes:
+        takes: "images", arrays (B, height, width, channels), or "values", all numbers and arrays.
+        mixes: whether it is called with (values, others, draws), `others` being other rows of the batch, and returns
+            the mixed values and the share of each row's own, (B,).
+    """
+
+    kind = "augmentation"
+    takes: str = "images"
+    mixes: bool = literal(False)
+
+
+@dataclass(frozen=True)
 class ModelOffer(Offer):
     """A model.
 
@@ -283,6 +298,7 @@ OFFERS: dict[str, type[Offer]] = {
     for offer in (
         ActivationOffer,
         AlgorithmOffer,
+        AugmentationOffer,
         DatasetOffer,
         InitializerOffer,
         LayerOffer,

@@ -91,6 +91,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "keep_samples": True,
             "text": {},
             "kinds": {},
+            "augment": [],
         },
         "model": {"name": "net"},
         "loss": {"name": "huber", "delta": 2},

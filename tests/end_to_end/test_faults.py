@@ -36,6 +36,10 @@ RECIPES: dict[str, list[str]] = {
     "streamed": [*STREAM, "model.dropout=0.1", "optimizer.groups.wide.every=2", "early_stopping.patience=3"],
     "gan": ["experiment=gan_digits", "data.limit_rows=352", "optimizer.groups.generator.every=3"],
     "convolved": [*DIGITS, "model=cnn", "model.filters=[4]", "optimizer=nadam"],
+    "augmented": [
+        *DIGITS, "model=mlp", "model.hidden_units=[8]", "trainer.microbatches=2",
+        "data.augment=[random_flip,{name: random_rotate, degrees: 10},{name: mixup, alpha: 1.0}]",
+    ],
 }  # fmt: skip
 # one after another: the run is killed at the first place, and the resumed runs at the others
 PLACES: dict[str, list[str]] = {
@@ -45,6 +49,7 @@ PLACES: dict[str, list[str]] = {
     "streamed": ["run.json.done:3", "checkpoint.sync_folder:2"],
     "gan": ["metrics.jsonl.write:2", "checkpoint.rename:2"],
     "convolved": ["events.write:3", "checkpoints.sync_folder:3"],
+    "augmented": ["block:3", "checkpoint.rename:3"],
 }
 
 

@@ -21,7 +21,7 @@ from tfrun.files import runs
 
 PARITY_STEPS = 3  # that `parity=true` compares
 # Kinds of components that are no config group, so that only `check` can name one by itself.
-KINDS_WITHOUT_GROUP = ("activation", "constraint", "initializer", "layer", "regularizer", "schedule")
+KINDS_WITHOUT_GROUP = ("activation", "augmentation", "constraint", "initializer", "layer", "regularizer", "schedule")
 
 
 def run(command_line: CommandLine) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -76,7 +77,9 @@ def _signature(param: Param) -> str:
 def _yaml_text(component: Component) -> str:
     """Returns the component at its place in a config, with its defaults."""
     places = {"dataset": "data", "metric": f"metric.{component.name}", "schedule": "optimizer.schedule"}
-    node = {"name": component.name, **component.defaults()}
+    node: Any = {"name": component.name, **component.defaults()}
+    if component.kind == "augmentation":
+        places, node = {"augmentation": "data.augment"}, [node]
     for key in reversed(places.get(component.kind, component.kind).split(".")):
         node = {key: node}
     return OmegaConf.to_yaml(OmegaConf.create(node)).rstrip()

@@ -21,9 +21,28 @@ def check_together(settings: Settings, catalog: Catalog) -> None:
             "trainer: one of max_epochs, max_steps and max_seconds must be set. Received: null for all three"
         )
     _check_monitors(settings)
+    _check_augmentations(settings, catalog)
     dataset = catalog.get("dataset", data.name, where="data.name")
     check_split(data, dataset)
     check_task(settings, catalog, task=data.params.get("task") or dataset.declared("task"))
+
+
+def _check_augmentations(settings: Settings, catalog: Catalog) -> None:
+    """Raises ConfigError for augmentations that mix targets, if the algorithm doesn't learn those."""
+    algorithm = catalog.get("algorithm", settings.algorithm.name, where="algorithm.name")
+    for k, augmentation in enumerate(settings.data.augment):
+        where = f"data.augment.{k}"
+        mixes = catalog.get("augmentation", augmentation.name, where=where).declared("mixes")
+        if mixes and algorithm.declared("own_targets"):
+            raise ConfigError(
+                f"{where}: an augmentation that mixes rows mixes their targets too, which algorithm={algorithm.name} "
+                f"doesn't learn. Received: {augmentation.name}"
+            )
+        if mixes and augmentation.column is not None:
+            raise ConfigError(
+                f"{where}.column: {augmentation.name} mixes whole rows, so it changes all columns. "
+                f"Received: {augmentation.column!r}"
+            )
 
 
 def _check_monitors(settings: Settings) -> None:

@@ -12,6 +12,7 @@ from tfrun.errors import ConfigError
 KINDS = (
     "activation",
     "algorithm",
+    "augmentation",
     "constraint",
     "dataset",
     "initializer",

@@ -30,6 +30,7 @@ from tfrun.config.settings import (
     SPLIT_KEYS,
     TEXT_ENCODINGS,
     TOP_LEVEL_KEYS,
+    AugmentationSettings,
     CheckpointSettings,
     ComponentSettings,
     DataSettings,
@@ -148,7 +149,8 @@ def _data(value: Any, catalog: Catalog) -> DataSettings:
         column: _of_column(f"data.kinds.{column}", value, what="kind", known=COLUMN_KINDS)
         for column, value in shared["kinds"].items()
     }
-    shared |= {"text": text, "kinds": kinds, "split": _split(shared["split"])}
+    augment = [_augmentation(f"data.augment.{k}", item, catalog) for k, item in enumerate(shared["augment"])]
+    shared |= {"text": text, "kinds": kinds, "split": _split(shared["split"]), "augment": augment}
     data = DataSettings(dataset.name, dataset.params, **shared)
     for column, kind in kinds.items():
         check_kind(f"data.kinds.{column}", kind)
@@ -187,6 +189,14 @@ def _of_column(where: str, value: Any, *, what: str, known: Mapping[str, Any]) -
     return chosen(
         **{key: check_value(text, given[key], where=f"{where}.{key}") for key, text in keys.items() if key in given}
     )
+
+
+def _augmentation(where: str, value: Any, catalog: Catalog) -> AugmentationSettings:
+    given = {"name": value} if isinstance(value, str) else require_mapping(where, value)
+    keys = SHARED_KEYS["augment"]
+    shared = {key: check_value(text, given.get(key), where=f"{where}.{key}") for key, text in keys.items()}
+    chosen = component(where, "augmentation", value=given, catalog=catalog, shared=shared)
+    return AugmentationSettings(chosen.name, chosen.params, **shared)
 
 
 def _metrics(value: Any, catalog: Catalog) -> dict[str, MetricSettings]:

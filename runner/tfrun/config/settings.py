@@ -98,6 +98,13 @@ class SplitSettings:
 
 
 @dataclass(frozen=True)
+class AugmentationSettings(ComponentSettings):
+    """An augmentation, and the column that it changes; None means all columns that it can change."""
+
+    column: str | None
+
+
+@dataclass(frozen=True)
 class DataSettings(ComponentSettings):
     """The data set, how its rows are split and how its columns are encoded.
 
@@ -121,6 +128,7 @@ class DataSettings(ComponentSettings):
     split: SplitSettings = SplitSettings()
     validation_path: str | list[str] | None = None
     test_path: str | list[str] | None = None
+    augment: list[Any] = dataclasses.field(default_factory=list)
 
     @property
     def text_columns(self) -> list[str]:
@@ -141,7 +149,8 @@ class DataSettings(ComponentSettings):
 
     def to_dict(self) -> dict[str, Any]:
         columns = {"text": kinds_to_dict(self.text), "kinds": kinds_to_dict(self.kinds)}
-        return super().to_dict() | columns | {"split": dataclasses.asdict(self.split)}
+        augment = [augmentation.to_dict() for augmentation in self.augment]
+        return super().to_dict() | columns | {"split": dataclasses.asdict(self.split), "augment": augment}
 
 
 @dataclass(frozen=True)
@@ -306,7 +315,11 @@ def field_types(kind: type) -> dict[str, str]:
 
 
 SPLIT_KEYS = field_types(SplitSettings)  # of `data.split`
-SHARED_KEYS = {"data": field_types(DataSettings), "metric": field_types(MetricSettings)}  # beside a component's own
+SHARED_KEYS = {  # beside a component's own
+    "data": field_types(DataSettings),
+    "metric": field_types(MetricSettings),
+    "augment": field_types(AugmentationSettings),
+}
 PLAIN_SECTIONS = {
     "trainer": TrainerSettings,
     "strategy": StrategySettings,

@@ -22,7 +22,7 @@ from tfrun.config.settings import ComponentSettings
 from tfrun.data.targets import FittedTarget, main_output, of_output
 from tfrun.engine.building import random_state
 from tfrun.errors import ConfigError
-from tfrun.protocols import AlgorithmOffer
+from tfrun.protocols import AlgorithmOffer, AugmentationOffer
 
 MAX_RECEIVED = 100  # characters of a value in a message
 ONE_VALUE_EACH = "a value for each example, (B,)"
@@ -113,6 +113,9 @@ ALGORITHM = {
 }
 
 
+AUGMENTATION, MIXING = ("values", "draws"), ("values", "others", "draws")
+
+
 def check_built(kind: str, built: Any, component: Named) -> None:
     """Checks that an object or a function is what its kind must be, and takes the arguments that it is called with.
 
@@ -121,6 +124,11 @@ def check_built(kind: str, built: Any, component: Named) -> None:
     """
     if kind == "algorithm":
         _check_algorithm(built, component)
+        return
+    if kind == "augmentation":
+        if not callable(built) or inspect.isclass(built):
+            raise component.refuse("must be a class whose objects can be called with (values, draws)", built)
+        _check_arguments(built, MIXING if AugmentationOffer.of(built).mixes else AUGMENTATION, component=component)
         return
     needed = KINDS[kind]
     if needed.base is not None and isinstance(built, needed.base):
@@ -238,6 +246,28 @@ def checked_values(function: Callable[..., Any], component: Named) -> Callable[.
     return values
 
 
+def checked_augmentation(augmentation: Callable[..., Any], component: Named, *, mixes: bool) -> Callable[..., Any]:
+    """Returns an augmentation whose results are checked while the step is traced."""
+
+    def like(values: tf.Tensor, changed: Any) -> tf.Tensor:
+        expected = "values of the shape and dtype of those that it gets"
+        tensor = to_tensor(changed, component, expected=expected)
+        if (tensor.shape, tensor.dtype) != (values.shape, values.dtype):
+            received = f"{tensor.dtype.name} {tuple(tensor.shape)} for {values.dtype.name} {tuple(values.shape)}"
+            raise component.refuse(f"must return {expected}", received)
+        return tensor
+
+    def mix(values: tf.Tensor, others: tf.Tensor, draws: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        mixed, share = _unpack(augmentation(values, others, draws), ("values", "share"), component=component)
+        expected = "the share of each row's own values, (B,)"
+        tensor = to_tensor(share, component, expected=expected)
+        if tensor.shape != values.shape[:1]:
+            raise component.refuse(f"must return {expected}", f"the shape {tuple(tensor.shape)}")
+        return like(values, mixed), tensor
+
+    return mix if mixes else lambda values, draws: like(values, augmentation(values, draws))
+
+
 def checked_algorithm(
     algorithm: AlgorithmOffer, component: Named, *, targets: Mapping[str, FittedTarget]
 ) -> AlgorithmOffer:
@@ -308,8 +338,9 @@ class _CheckedAlgorithm:
                 raise self.component.refuse(rule, f"{tuple(tensor.shape)} for a batch of {num_rows}")
 
 
-def _unpack(returned: Any, names: Sequence[str], *, component: Named, method: str) -> Sequence[Any]:
-    """Returns the results of an algorithm's method. Raises ConfigError if their number is wrong."""
+def _unpack(returned: Any, names: Sequence[str], *, component: Named, method: str | None = None) -> Sequence[Any]:
+    """Returns what a component, or a method of it, has returned. Raises ConfigError if the number is wrong."""
     if not isinstance(returned, list | tuple) or len(returned) != len(names):
-        raise component.refuse(f"must return from {method} ({', '.join(names)})", returned)
+        place = "" if method is None else f"from {method} "
+        raise component.refuse(f"must return {place}({', '.join(names)})", returned)
     return returned

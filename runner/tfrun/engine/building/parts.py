@@ -14,12 +14,14 @@ from tfrun.config.settings import ComponentSettings, Settings, TrainerSettings
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
 from tfrun.engine.building import memory
+from tfrun.engine.building.augmentations import build_augmenter
 from tfrun.engine.building.autograph import convert_layers
 from tfrun.engine.building.components import build_component
 from tfrun.engine.building.kinds import checked_algorithm, named
 from tfrun.engine.building.losses import build_loss, build_metrics, check_outputs
 from tfrun.engine.building.mixing import warn_of_mixing
 from tfrun.engine.building.optimizers import build_groups
+from tfrun.engine.training.augmentation import Augmenter
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.hyperparameters import Hyperparameters
@@ -97,7 +99,8 @@ def build_parts(
         if not algorithm.own_targets:
             with inputs.without_recording():
                 warnings = warn_of_mixing(settings, catalog, loss=loss, y_pred=y_pred, targets=targets)
-        options = _step_options(settings.trainer, model, plan=plan, inputs=inputs)
+        augmenter = build_augmenter(settings, catalog, preprocessing=preprocessing, x=x, inputs=inputs)
+        options = _step_options(settings.trainer, model, plan=plan, inputs=inputs, augmenter=augmenter)
         step = Step(strategy, model, algorithm=algorithm, loss=loss, groups=groups, metrics=metrics, options=options)
         return Parts(model, step, val_metrics, inputs, tuple(warnings))
 
@@ -122,13 +125,21 @@ def build_algorithm(
     return checked_algorithm(AlgorithmOffer.of(algorithm), component, targets=targets)
 
 
-def _step_options(settings: TrainerSettings, model: keras.Model, *, plan: Plan, inputs: Hyperparameters) -> StepOptions:
+def _step_options(
+    settings: TrainerSettings,
+    model: keras.Model,
+    *,
+    plan: Plan,
+    inputs: Hyperparameters,
+    augmenter: Augmenter | None,
+) -> StepOptions:
     decay = inputs.wrap("trainer", {"ema_decay": settings.ema_decay})["ema_decay"]
     return StepOptions(
         microbatches=settings.microbatches,
         loss_scale=LossScale() if settings.precision == "mixed_float16" else None,
         averages=None if decay is None else AveragedWeights(model.trainable_variables, decay),
         skips=Skips(min(MAX_CONSECUTIVE_SKIPS, plan.steps_per_epoch)) if settings.on_divergence == "skip" else None,
+        augmenter=augmenter,
     )
 
 

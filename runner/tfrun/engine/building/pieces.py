@@ -143,6 +143,7 @@ class Pieces:
                 "average": options.averages.variables if options.averages else [],
                 "skips": options.skips.variables if options.skips else [],
                 "loss_scale": options.loss_scale.variables if options.loss_scale else [],
+                "augmentation": options.augmenter.variables if options.augmenter else [],
                 "best": [*self.best.variables, *(program.best_weights if program else [])],
                 "early_stopping": self.stopper.variables if self.stopper else [],
                 "position": [program.step_count] if program else [],
@@ -196,6 +197,10 @@ class Pieces:
             "groups": {name: self._group_structure(name) for name in settings.groups},
             "monitor": [settings.checkpoint.monitor, settings.checkpoint.mode],
             "trainer": inputs.structure("trainer", trainer),
+            "augment": [
+                inputs.structure(f"data.augment.{k}", augmentation.to_dict())
+                for k, augmentation in enumerate(settings.data.augment)
+            ],
             "preprocessing": self.examples.preprocessing.to_json(),
             "inputs": tf.nest.map_structure(lambda array: (array.shape, str(array.dtype)), self.examples.inputs),
             "rows": self._num_rows,
@@ -225,6 +230,7 @@ class Pieces:
         The description names what their speed mostly depends on.
         """
         step = self.parts.step
+        augment = self.settings.data.augment
         return ModeCache(
             {
                 "layers": [type(layer).__name__ for layer in private.layers_of(self.parts.model)],
@@ -243,6 +249,8 @@ class Pieces:
                 "devices": devices.device_names(),
                 "processor": processor(),
                 "versions": provenance.versions(),
+                # so that what was measured without augmentations is still known
+                **({"augment": [chosen.name for chosen in augment]} if augment else {}),
             }
         )
 

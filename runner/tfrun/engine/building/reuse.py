@@ -93,7 +93,7 @@ class Reuse:
         Encoding releases the columns of a table, so it is used again only for runs that need no other encoding of it.
         """
         data = settings.data
-        key = _to_json([data.to_dict(), settings.trainer.precision, version_of(data.to_dict())])
+        key = _to_json([_rows_of(data), settings.trainer.precision, version_of(data.to_dict())])
         if self._table is None or self._table[0] != key:
             self._table = (key, read())
         return self._table[1]
@@ -139,7 +139,7 @@ class Reuse:
 
     def _encoded(self, table: Table, data: DataSettings) -> Examples:
         """Returns the encoded rows: those of the last run, if they are of the same table and encoded alike."""
-        key = _to_json([data.to_dict(), keras.config.floatx()])
+        key = _to_json([_rows_of(data), keras.config.floatx()])
         if self._examples is not None and self._examples[0] is table and self._examples[1] == key:
             return self._examples[2]
         self._examples = None  # before there are others in memory
@@ -164,6 +164,11 @@ def _begins_with(settings: Settings, examples: Examples) -> str:
         for name, group in settings.groups.items()
     }
     return _to_json([config | {"optimizer": groups}, examples.fingerprint])
+
+
+def _rows_of(data: DataSettings) -> dict[str, Any]:
+    """Returns what encoded rows depend on; augmentations change those of a batch only."""
+    return {key: value for key, value in data.to_dict().items() if key != "augment"}
 
 
 def _to_json(value: Any) -> str:

@@ -20,10 +20,12 @@ def gather(examples: Any, rows: tf.Tensor) -> Any:
 
 
 def share_of_replica(rows: tf.Tensor) -> tf.Tensor:
-    """Returns this replica's equal share of a batch's leading axis."""
+    """Returns this replica's equal share of a batch's leading axis, (B, …)."""
     context = tf.distribute.get_replica_context()
     share = rows.shape[0] // context.num_replicas_in_sync
-    return tf.reshape(tf.slice(rows, [context.replica_id_in_sync_group * share], [share]), [share])
+    others = rows.shape[1:]
+    begin = [context.replica_id_in_sync_group * share, *(0 for _ in others)]
+    return tf.reshape(tf.slice(rows, begin, [share, *others]), [share, *others])
 
 
 def shares_of_replicas(strategy: tf.distribute.Strategy, rows: tf.Tensor) -> Any:

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from tfrun.engine.private import seeds_of_replicas
 from tfrun.engine.training import replicas
+from tfrun.engine.training.augmentation import Augmenter, Batch, mixed_loss
 from tfrun.engine.training.averages import AveragedWeights
-from tfrun.engine.training.batches import gather, has_weights, share_of_replica, weighted
+from tfrun.engine.training.batches import gather, has_weights, share_of_replica
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.tolerances import LossScale, Skips
@@ -37,12 +38,14 @@ class StepOptions:
         loss_scale: for gradients in float16, or None.
         averages: the moving averages of the weights, or None.
         skips: counts the steps that are taken without an update; None ends the run at such a step.
+        augmenter: changes the batches at random, or None.
     """
 
     microbatches: int = 1
     loss_scale: LossScale | None = None
     averages: AveragedWeights | None = None
     skips: Skips | None = None
+    augmenter: Augmenter | None = None
 
 
 class StepResult(NamedTuple):
@@ -152,7 +155,9 @@ class Step:
             sums_by_halves: how sums of squares are computed; `_sum_of_squares` explains it.
         """
         with seeds_of_replicas() if self.strategy.num_replicas_in_sync > 1 else contextlib.nullcontext():
-            computed = self.strategy.run(self.compute, args=(data, rows), kwargs={"sums_by_halves": sums_by_halves})
+            computed = self.strategy.run(
+                self.compute, args=(data, rows, step), kwargs={"sums_by_halves": sums_by_halves}
+            )
         loss = self._sum(computed.loss)
         norm = self._one(computed.norm)
         rates = tf.stack([group.learning_rate(step) for group in self.active])
@@ -191,11 +196,12 @@ class Step:
             skips.update(explained, taken)
         return taken
 
-    def compute(self, data: Any, rows: tf.Tensor, *, sums_by_halves: bool = False) -> Gradients:
-        """Computes a batch's loss and gradients, on one replica."""
+    def compute(self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, sums_by_halves: bool = False) -> Gradients:
+        """Computes a batch's loss and gradients, on one replica. The arguments are those of a call."""
         before = [tf.identity(tf.convert_to_tensor(variable)) for variable in self._changed_by_forward]
-        x, y, weights = gather(data, share_of_replica(rows))
-        differentiate = functools.partial(self._differentiate_parts, x, y, weights)
+        augmenter = self.options.augmenter
+        batch = Batch(*gather(data, share_of_replica(rows))) if augmenter is None else augmenter.batch(data, rows, step)
+        differentiate = functools.partial(self._differentiate_parts, *batch)
         if self.algorithm.gradients is not None:
             loss, y_pred, gradients = self.algorithm.gradients(differentiate, self._trained)
         else:
@@ -204,6 +210,7 @@ class Step:
             gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         by_group, norms = self._clip(gradients, sums_by_halves=sums_by_halves)
         norm = tf.sqrt(tf.add_n([tf.square(group_norm) for group_norm in norms]))
+        y, weights = batch.for_metrics
         return Gradients(loss, tf.cast(norm, tf.float32), by_group, (y, y_pred, weights), before)
 
     def synchronize(self) -> None:
@@ -250,12 +257,14 @@ class Step:
         outputs = tf.nest.map_structure(lambda tensor: tf.reshape(tensor, [-1, *tensor.shape[2:]]), outputs)
         return loss / count, outputs, [gradient / count for gradient in gradients]
 
-    def _differentiate(self, x: Any, y: tf.Tensor, weights: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
+    def _differentiate(
+        self, x: Any, y: tf.Tensor, weights: Any, parts: tuple[Any, ...]
+    ) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
         """Returns this replica's share of the loss, a scalar float32, y_pred, and each trained variable's gradient."""
         scale = self.options.loss_scale
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([variable.value for variable in self._trained])
-            total, y_pred = self.algorithm.forward(self.model, weighted(self.loss, weights), x, y)
+            total, y_pred = self.algorithm.forward(self.model, mixed_loss(self.loss, weights, parts), x, y)
             totals = total if isinstance(total, dict) else {"": total}
             count = self.strategy.num_replicas_in_sync
             totals = {name: tf.cast(value, tf.float32) / count for name, value in totals.items()}

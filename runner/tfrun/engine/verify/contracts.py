@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.data.layers import dtype_policy
+from tfrun.engine.training.augmentation import Augmentation, Draws
 from tfrun.engine.verify.findings import (
     FAR,
     ROWS,
@@ -33,8 +34,9 @@ from tfrun.engine.verify.findings import (
 )
 from tfrun.engine.verify.loss_contracts import check_loss, check_metric
 from tfrun.engine.verify.optimizer_contracts import check_optimizer, check_schedule
-from tfrun.protocols import ABSENT, InitializerOffer, LayerOffer
+from tfrun.protocols import ABSENT, AugmentationOffer, InitializerOffer, LayerOffer
 
+IMAGE = (12, 10, 3)  # that augmentations are tried on
 DRAWN_SHAPE = (400, 600)  # of an initializer's values: large enough to estimate their variance
 VARIANCE_TOLERANCE = 0.05  # relative
 
@@ -166,8 +168,37 @@ def _check_constraint(make: Make) -> Iterator[Finding]:
     yield from check_config(constraint, lambda constraint: constraint(weights))
 
 
+def _check_augmentation(make: Make) -> Iterator[Finding]:
+    augmentation = make()
+    mixes = AugmentationOffer.of(augmentation).mixes
+    change = Augmentation(augmentation, mixes)
+    images = tf.nn.sigmoid(normal(ROWS, *IMAGE))  # from 0 to 1, as they are scaled
+
+    def changed(seed: tf.Tensor, images: tf.Tensor = images) -> Any:
+        values, share = change(images, lambda: Draws(tf.cast(seed, tf.uint32), ROWS, share=lambda tensor: tensor))
+        return (values, share) if mixes else values
+
+    seed = tf.constant([1, 2], tf.int64)
+    expected = changed(seed)
+    values = expected[0] if mixes else expected
+    is_like = (values.shape, values.dtype) == (images.shape, images.dtype)
+    yield Finding("keeps shape and dtype", is_like, f"{values.dtype.name} {shapes(values)}")
+    yield Finding("values are finite", bool(np.isfinite(values).all()))
+    yield compare("the same draws give the same values", changed(seed), expected=expected, tolerance=0.0)
+    others = tf.nest.flatten(changed(seed + 2))[0]
+    yield Finding("other draws give other values", not np.array_equal(others, values))
+    if mixes:
+        share = expected[1].numpy()
+        is_share = share.shape == (ROWS,) and ((share >= 0) & (share <= 1)).all()
+        yield Finding("a share from 0 to 1 for each row", bool(is_share), shapes(share))
+    else:
+        yield check_rows_apart(lambda images: changed(seed, images), images, result="augmented copy")
+    yield from check_compiled(changed, seed)
+
+
 CONTRACTS: dict[str, Callable[[Make], Iterator[Finding]]] = {
     "activation": _check_activation,
+    "augmentation": _check_augmentation,
     "constraint": _check_constraint,
     "initializer": _check_initializer,
     "layer": _check_layer,

@@ -48,7 +48,7 @@ def explained(error: DivergedError, pieces: Pieces, *, program: Program, table: 
     message, details = str(error), error.details
     if "cause" not in details:
         batch = program.feed.batches(program.step, 1, length=pieces.order.batch_size)
-        cause = diagnose(pieces.parts.step, batch.data, batch=batch.rows, numbers=numbers)
+        cause = diagnose(pieces.parts.step, batch.data, batch=batch.rows, numbers=numbers, position=program.step)
         message = f"{error}. First not finite is {cause.tensor}; {_describe_rows(table, cause.rows)}"
         details = cause._asdict()
     for _, sentence in large_arrays(pieces.examples, numbers):
@@ -66,7 +66,7 @@ def _describe_rows(table: Table, rows: Sequence[int]) -> str:
     )
 
 
-def diagnose(step: Step, data: Any, *, batch: tf.Tensor, numbers: np.ndarray) -> Diagnosis:
+def diagnose(step: Step, data: Any, *, batch: tf.Tensor, numbers: np.ndarray, position: int = 0) -> Diagnosis:
     """Repeats a step's first phase and returns the cause. The state is left unchanged.
 
     Args:
@@ -74,6 +74,7 @@ def diagnose(step: Step, data: Any, *, batch: tf.Tensor, numbers: np.ndarray) ->
         data: examples, (inputs, targets, weights).
         batch: the batch's row numbers in them.
         numbers: the same rows' numbers in the data set.
+        position: the number of steps done before it.
     """
     changed = [*step.model.non_trainable_variables, *step.algorithm.variables]
     before = [variable.numpy() for variable in changed]
@@ -87,7 +88,7 @@ def diagnose(step: Step, data: Any, *, batch: tf.Tensor, numbers: np.ndarray) ->
 
     def compute() -> None:
         try:
-            step.strategy.run(step.compute, args=(data, batch))
+            step.strategy.run(step.compute, args=(data, batch, tf.constant(position, tf.int64)))
         finally:
             for variable, value in zip(changed, before, strict=True):
                 variable.assign(value)
