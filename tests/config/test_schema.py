@@ -82,6 +82,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "split": {"by": "auto", "column": None},
             "validation_path": None,
             "test_path": None,
+            "class_weight": None,
             "split_seed": 0,
             "target_scaling": "standard",
             "residency": "auto",

@@ -91,6 +91,11 @@ def check_task(settings: Settings, catalog: Catalog, *, task: str | None) -> Non
                 f"metric: algorithm={algorithm.name} doesn't learn the data's target, which metrics compare with. "
                 f"Received: {', '.join(settings.metric)}. Use metric=none"
             )
+        if settings.data.class_weight is not None:
+            raise ConfigError(
+                f"data.class_weight: algorithm={algorithm.name} doesn't learn the data's target. "
+                f"Received: {settings.data.class_weight}"
+            )
         return
     used: dict[str, tuple[str, ComponentSettings]] = {"loss": ("loss", settings.loss)}
     used |= {

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.class_weight import class_weight
 from tfrun.config.column_kinds import COLUMN_KINDS, check_kind
 from tfrun.config.component_schema import component
 from tfrun.config.cross_checks import check_together
@@ -151,6 +152,7 @@ def _data(value: Any, catalog: Catalog) -> DataSettings:
     }
     augment = [_augmentation(f"data.augment.{k}", item, catalog) for k, item in enumerate(shared["augment"])]
     shared |= {"text": text, "kinds": kinds, "split": _split(shared["split"]), "augment": augment}
+    shared["class_weight"] = class_weight(shared["class_weight"])
     data = DataSettings(dataset.name, dataset.params, **shared)
     for column, kind in kinds.items():
         check_kind(f"data.kinds.{column}", kind)

@@ -129,6 +129,7 @@ class DataSettings(ComponentSettings):
     validation_path: str | list[str] | None = None
     test_path: str | list[str] | None = None
     augment: list[Any] = dataclasses.field(default_factory=list)
+    class_weight: Literal["balanced"] | dict[str, Any] | None = None
 
     @property
     def text_columns(self) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from tfrun.config.earlier_runs import guesses_dates, has_exact_offsets
 from tfrun.config.settings import DataSettings
 from tfrun.data.arrays import give_back
+from tfrun.data.class_weights import class_weights
 from tfrun.data.encode import encode, encode_weights
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.labels import with_earlier_labels
@@ -38,6 +39,8 @@ class Examples:
         warnings: sentences about how the rows were split, about rows that were moved to the training rows, where their
             class had none, and about numbers that lose digits in float32.
         split_rule: how the rows were split, as `run.json` records it.
+        class_weights: the weights of a target's classes in training, in the order of their ids, by the model's output
+            that predicts it; of the targets that have any.
         samples: a few raw rows.
     """
 
@@ -49,6 +52,7 @@ class Examples:
     weights: np.ndarray | None = None
     warnings: tuple[str, ...] = ()
     split_rule: dict[str, Any] = field(default_factory=dict)
+    class_weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
     samples: Samples = field(default_factory=Samples.none)
 
     @property
@@ -97,6 +101,7 @@ def prepare(
         exact=exact,
         guesses_dates=guesses_dates(data),
     )
+    weights = class_weights(table, splits.rows["train"], preprocessing, chosen=data.class_weight)
     examples = _examples(table, splits.rows, preprocessing=preprocessing, digest=digest)
     if examples.weights is not None and not examples.weights[splits.rows["train"]].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
@@ -104,7 +109,7 @@ def prepare(
     is_float32 = any(values.dtype == np.float32 for values in encoded)
     unscaled = describe_unscaled(table, splits.rows["train"], preprocessing) if is_float32 else []
     warnings = (*splits.notes, *unscaled, *describe_rounding(preprocessing))
-    return replace(examples, warnings=warnings, split_rule=splits.rule)
+    return replace(examples, warnings=warnings, split_rule=splits.rule, class_weights=weights)
 
 
 def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:

@@ -17,6 +17,7 @@ from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import build_function
 from tfrun.engine.building.kinds import ONE_VALUE_EACH, checked_values, named, to_scalar, to_tensor
+from tfrun.engine.training.class_weights import ClassWeights
 from tfrun.engine.training.epoch_metrics import EpochMetrics, restore
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.errors import ConfigError, unknown
@@ -32,6 +33,7 @@ def build_loss(
     inputs: Hyperparameters | None = None,
     output_weights: Mapping[str, float] | None = None,
     tasks: Mapping[str, str] | None = None,
+    class_weights: ClassWeights | None = None,
 ) -> Loss:
     """Returns a function (y_true, y_pred) → loss of each example, (B,); the engine averages it.
 
@@ -41,9 +43,10 @@ def build_loss(
         inputs: collects its floats as inputs of the program.
         output_weights: the factors of the losses of a model's several outputs; 1 for an output without one.
         tasks: of the targets, by output.
+        class_weights: of the rows' classes, in training.
 
     Raises:
-        ConfigError: the loss is for another task than a target's.
+        ConfigError: the loss can't be weighed by the classes of each output, or is for another task than a target's.
     """
     loss = build_function("loss", settings, catalog=catalog, where="loss", inputs=inputs)
     offer = LossOffer.of(loss)
@@ -53,6 +56,8 @@ def build_loss(
         for name, part in offer.losses.items():
             target_task = tasks.get(name, tasks.get(MAIN_OUTPUT))
             _check_task(f"loss.losses.{name}", part, task=LossOffer.of(part).task, target_task=target_task)
+        if class_weights is not None:
+            _weigh_parts(settings.name, offer, class_weights, tasks=tasks)
     else:
         for name, target_task in tasks.items():
             where = "loss" if name == MAIN_OUTPUT else f"loss: of target {name!r}"
@@ -60,9 +65,12 @@ def build_loss(
     per_example = convertible(loss.call if isinstance(loss, keras.losses.Loss) else loss)
     component = named("loss", settings, catalog, where="loss")
 
-    def values(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
+    def values(y_true: tf.Tensor, y_pred: Any, output: str = MAIN_OUTPUT) -> tf.Tensor:
         losses = to_tensor(per_example(y_true, y_pred), component, expected=ONE_VALUE_EACH)
-        return tf.reduce_mean(losses, axis=list(range(1, losses.shape.rank))) if losses.shape.rank > 1 else losses
+        losses = tf.reduce_mean(losses, axis=list(range(1, losses.shape.rank))) if losses.shape.rank > 1 else losses
+        if class_weights is None or offer.takes_all_outputs:
+            return losses
+        return class_weights.weigh(losses, y_true, target=output if output in tasks else MAIN_OUTPUT)
 
     def call(y_true: tf.Tensor, y_pred: Any) -> tf.Tensor:
         # mixed precision ends at the model's output
@@ -70,10 +78,26 @@ def build_loss(
         if not isinstance(y_pred, dict) or offer.takes_all_outputs:
             return values(y_true, y_pred)
         return tf.add_n(
-            [weights.get(name, 1.0) * values(of_output(y_true, name), part) for name, part in y_pred.items()]
+            [weights.get(name, 1.0) * values(of_output(y_true, name), part, name) for name, part in y_pred.items()]
         )
 
     return call
+
+
+def _weigh_parts(name: str, offer: LossOffer, class_weights: ClassWeights, *, tasks: Mapping[str, str]) -> None:
+    """Weighs each loss that a loss of all outputs consists of. Raises ConfigError if it doesn't say which these are."""
+    if not isinstance(offer.losses, dict) or not offer.losses:
+        raise ConfigError(
+            f"data.class_weight: can't weigh the classes of each output in loss={name}, which takes all outputs at "
+            "once. Use a loss for one output, or per_output"
+        )
+
+    def weighed(part: Any, output: str) -> Loss:
+        per_example = part.call if isinstance(part, keras.losses.Loss) else part
+        target = output if output in tasks else MAIN_OUTPUT
+        return lambda y_true, y_pred: class_weights.weigh(per_example(y_true, y_pred), y_true, target=target)
+
+    offer.losses.update({output: weighed(part, output) for output, part in offer.losses.items()})
 
 
 def build_metrics(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from tfrun.engine.building.mixing import warn_of_mixing
 from tfrun.engine.building.optimizers import build_groups
 from tfrun.engine.training.augmentation import Augmenter
 from tfrun.engine.training.averages import AveragedWeights
+from tfrun.engine.training.class_weights import ClassWeights
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.engine.training.plan import Plan
@@ -59,6 +60,7 @@ def build_parts(
     preprocessing: Preprocessing,
     sample: tuple[Any, Any],
     plan: Plan,
+    class_weights: Mapping[str, Sequence[float]] | None = None,
 ) -> Parts:
     """Builds model, loss, metrics, optimizers and the step over them.
 
@@ -69,6 +71,7 @@ def build_parts(
         preprocessing: describes the data set.
         sample: a few encoded examples (inputs, targets), to build and check shapes with.
         plan: the run's length, for schedules and stages.
+        class_weights: of the classes of targets, by output.
 
     Raises:
         ConfigError: a component refuses its parameters, or shapes don't fit.
@@ -86,7 +89,10 @@ def build_parts(
         algorithm = build_algorithm(settings.algorithm, catalog, targets=targets, inputs=inputs)
         tasks = {} if algorithm.own_targets else {name: target.task for name, target in targets.items()}
         weights = ModelOffer.of(model).loss_weights
-        loss = build_loss(settings.loss, catalog, inputs=inputs, output_weights=weights, tasks=tasks)
+        of_classes = ClassWeights(class_weights) if class_weights else None
+        loss = build_loss(
+            settings.loss, catalog, inputs=inputs, output_weights=weights, tasks=tasks, class_weights=of_classes
+        )
         if not algorithm.own_targets:
             with inputs.without_recording():
                 check_outputs(loss, f"loss: {settings.loss.name}", y_true=y, y_pred=y_pred, targets=targets)
@@ -100,7 +106,9 @@ def build_parts(
             with inputs.without_recording():
                 warnings = warn_of_mixing(settings, catalog, loss=loss, y_pred=y_pred, targets=targets)
         augmenter = build_augmenter(settings, catalog, preprocessing=preprocessing, x=x, inputs=inputs)
-        options = _step_options(settings.trainer, model, plan=plan, inputs=inputs, augmenter=augmenter)
+        options = _step_options(
+            settings.trainer, model, plan=plan, inputs=inputs, augmenter=augmenter, class_weights=of_classes
+        )
         step = Step(strategy, model, algorithm=algorithm, loss=loss, groups=groups, metrics=metrics, options=options)
         return Parts(model, step, val_metrics, inputs, tuple(warnings))
 
@@ -132,6 +140,7 @@ def _step_options(
     plan: Plan,
     inputs: Hyperparameters,
     augmenter: Augmenter | None,
+    class_weights: ClassWeights | None,
 ) -> StepOptions:
     decay = inputs.wrap("trainer", {"ema_decay": settings.ema_decay})["ema_decay"]
     return StepOptions(
@@ -140,6 +149,7 @@ def _step_options(
         averages=None if decay is None else AveragedWeights(model.trainable_variables, decay),
         skips=Skips(min(MAX_CONSECUTIVE_SKIPS, plan.steps_per_epoch)) if settings.on_divergence == "skip" else None,
         augmenter=augmenter,
+        class_weights=class_weights,
     )
 
 

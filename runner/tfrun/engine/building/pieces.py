@@ -204,6 +204,7 @@ class Pieces:
             "preprocessing": self.examples.preprocessing.to_json(),
             "inputs": tf.nest.map_structure(lambda array: (array.shape, str(array.dtype)), self.examples.inputs),
             "rows": self._num_rows,
+            "class_weights": self.examples.class_weights,
             "batch_size": self.order.batch_size,
             "streams": streams,
         }
@@ -223,6 +224,18 @@ class Pieces:
     @property
     def _num_rows(self) -> dict[str, int]:
         return {split: len(rows) for split, rows in self.examples.splits.items()}
+
+    @property
+    def _class_weights(self) -> dict[str, Any]:
+        """The entry of `run.json` with the weights of the classes, by target; empty if there are none."""
+        weights = {
+            name: dict(zip(target.classes, self.examples.class_weights[output], strict=True))
+            for name, (output, target) in zip(
+                self.table.targets, self.examples.preprocessing.targets.items(), strict=True
+            )
+            if output in self.examples.class_weights
+        }
+        return {"class_weight": weights} if weights else {}
 
     def mode_cache(self, num_runs: int = 1) -> ModeCache:
         """Returns where this program's mode is remembered, or that of several runs trained together.
@@ -271,6 +284,7 @@ class Pieces:
                 "rows_left_out": self.table.rows_left_out,
                 **self._num_rows,
                 "split": self.examples.split_rule,
+                **self._class_weights,
                 "fingerprint": self.examples.fingerprint,
             },
         }
@@ -326,6 +340,7 @@ def pieces_over(
         preprocessing=examples.preprocessing,
         sample=feed.sample(examples),
         plan=plan,
+        class_weights=examples.class_weights,
     )
     with strategy.scope():
         best = Tracker(settings.checkpoint.monitor, settings.checkpoint.mode)

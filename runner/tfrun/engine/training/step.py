@@ -17,6 +17,7 @@ from tfrun.engine.training import replicas
 from tfrun.engine.training.augmentation import Augmenter, Batch, mixed_loss
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.batches import gather, has_weights, share_of_replica
+from tfrun.engine.training.class_weights import ClassWeights
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.tolerances import LossScale, Skips
@@ -39,6 +40,7 @@ class StepOptions:
         averages: the moving averages of the weights, or None.
         skips: counts the steps that are taken without an update; None ends the run at such a step.
         augmenter: changes the batches at random, or None.
+        class_weights: the weights of the classes in the loss, which apply to training alone, or None.
     """
 
     microbatches: int = 1
@@ -46,6 +48,7 @@ class StepOptions:
     averages: AveragedWeights | None = None
     skips: Skips | None = None
     augmenter: Augmenter | None = None
+    class_weights: ClassWeights | None = None
 
 
 class StepResult(NamedTuple):
@@ -261,10 +264,11 @@ class Step:
         self, x: Any, y: tf.Tensor, weights: Any, parts: tuple[Any, ...]
     ) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
         """Returns this replica's share of the loss, a scalar float32, y_pred, and each trained variable's gradient."""
-        scale = self.options.loss_scale
+        scale, of_classes = self.options.loss_scale, self.options.class_weights
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([variable.value for variable in self._trained])
-            total, y_pred = self.algorithm.forward(self.model, mixed_loss(self.loss, weights, parts), x, y)
+            with contextlib.nullcontext() if of_classes is None else of_classes.applied():
+                total, y_pred = self.algorithm.forward(self.model, mixed_loss(self.loss, weights, parts), x, y)
             totals = total if isinstance(total, dict) else {"": total}
             count = self.strategy.num_replicas_in_sync
             totals = {name: tf.cast(value, tf.float32) / count for name, value in totals.items()}
