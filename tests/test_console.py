@@ -13,14 +13,14 @@ from tfrun.cli import prefix_warnings
 from tfrun.console import (
     Results,
     Terminal,
-    fitted,
     is_live,
     library_output_to,
     say,
     short_names,
-    shown,
     tensorboard_command,
 )
+from tfrun.folders import shown
+from tfrun.line_breaks import fitted
 from tfrun.streams import complain
 
 

@@ -6,21 +6,18 @@ import contextlib
 import logging
 import math
 import os
-import re
 import shlex
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TextIO, cast
 
 from rich.console import Console
 
-from tfrun.folders import typed
+from tfrun.folders import shown
 from tfrun.streams import Tolerant
 
-READING_WIDTH = 120  # columns
 UNDEFINED = "–"  # is shown for a value that isn't defined
 
 
@@ -62,35 +59,6 @@ class Results(Terminal):
 def say(console: Console, text: str) -> None:
     """Prints a line unchanged: without markup, and not wrapped, so that paths can be copied from a narrow window."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)
-
-
-def shown(path: Path) -> str:
-    """Returns a path as a person would type it."""
-    folder = typed(".")
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)
-
-
-def reading_width() -> int:
-    """Returns the columns that a text for people may have: those of the terminal, at most `READING_WIDTH`."""
-    return min(shutil.get_terminal_size().columns if sys.stdout.isatty() else READING_WIDTH, READING_WIDTH)
-
-
-def fitted(text: str, width: int) -> str:
-    """Returns a text whose lines are broken between words, where they are longer than `width` columns.
-
-    A broken line continues below its last column (`  name    text`) if half the width is left for it, or else a
-    little further in than it begins. Words, and with them paths, are never broken.
-    """
-    return "\n".join(part for line in text.split("\n") for part in _broken(line, width))
-
-
-def _broken(line: str, width: int) -> list[str]:
-    if len(line) <= width:
-        return [line]
-    indent = len(line) - len(line.lstrip())
-    column = re.match(r" *\S+(?: \S+)* {2,}(?=\S)", line)
-    below = len(column[0]) if column and len(column[0]) <= width // 2 else indent + 4 * bool(column)
-    return textwrap.wrap(line, width, subsequent_indent=" " * below, break_long_words=False, break_on_hyphens=False)
 
 
 def tensorboard_command(folder: Path) -> str:

@@ -30,3 +30,9 @@ def returning_to_folder() -> Iterator[None]:
 def typed(path: str | Path) -> Path:
     """Returns a path that was typed as an absolute one."""
     return Path(*_typed_in, Path(path).expanduser()).absolute()
+
+
+def shown(path: Path) -> str:
+    """Returns a path as a person would type it."""
+    folder = typed(".")
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

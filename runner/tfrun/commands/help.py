@@ -9,7 +9,7 @@ from tfrun.commands.options import groups_and_kinds, names_in
 from tfrun.config.catalog_source import KIND_OF_GROUP
 from tfrun.config.compose import Configs, open_configs
 from tfrun.config.registry import KINDS
-from tfrun.console import fitted, reading_width
+from tfrun.line_breaks import fitted, reading_width
 
 HELP = """tfrun trains TensorFlow and Keras models: name the components, and say on one line what to run.
 

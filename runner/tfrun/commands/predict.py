@@ -12,12 +12,11 @@ from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
 from tfrun.commands.inputs import open_run, paths_in, without_splits
 from tfrun.config import schema
 from tfrun.config.data_paths import matching
-from tfrun.console import shown
 from tfrun.data.sources import load_table
 from tfrun.errors import ConfigError
 from tfrun.files.disk import refuse_links_inside
 from tfrun.files.prediction_sources import record_source, refuse_other_source
-from tfrun.folders import typed
+from tfrun.folders import shown, typed
 
 
 def run(command_line: CommandLine) -> int:

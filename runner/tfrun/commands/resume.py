@@ -19,11 +19,12 @@ from tfrun.config.changes import CHANGEABLE, UNSET, describe, differences, may_c
 from tfrun.config.defaults import fill_in
 from tfrun.config.lengths import nothing_left
 from tfrun.config.settings import Settings
-from tfrun.console import Terminal, say, shown
+from tfrun.console import Terminal, say
 from tfrun.errors import CheckpointError, TfrunError
 from tfrun.files import runs
 from tfrun.files.disk import write_atomically
 from tfrun.files.runs import RunFolder
+from tfrun.folders import shown
 
 
 def run(command_line: CommandLine) -> int:

@@ -12,9 +12,9 @@ from tfrun.commands.command_line import CommandLine
 from tfrun.commands.options import find_component, find_file, groups_and_kinds, names_in, summary
 from tfrun.config.catalog import NOT_LITERAL, Component, Param
 from tfrun.config.compose import Configs, open_configs
-from tfrun.console import fitted, reading_width
 from tfrun.errors import ConfigError, unknown
 from tfrun.files import yaml_files
+from tfrun.line_breaks import fitted, reading_width
 
 
 def run(command_line: CommandLine) -> int:

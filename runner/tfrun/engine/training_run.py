@@ -25,7 +25,7 @@ from tfrun.config.directions import modes_against
 from tfrun.config.earlier_runs import as_it_began
 from tfrun.config.lengths import nothing_left
 from tfrun.config.settings import Settings
-from tfrun.console import Terminal, say, shown
+from tfrun.console import Terminal, say
 from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.engine.building import devices, memory
@@ -49,6 +49,7 @@ from tfrun.files import checkpoints
 from tfrun.files.disk import write_atomically
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder, now
+from tfrun.folders import shown
 
 log = logging.getLogger("tfrun")
 Stopping = Callable[[Console, RunFolder], contextlib.AbstractContextManager[list[int]]]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfrun.console import shown
 from tfrun.errors import ConfigError
 from tfrun.files import json_files, strict_json
 from tfrun.files.disk import write_atomically
+from tfrun.folders import shown
 
 RECORD = "sources.json"  # by the name of the file
 

@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tfrun.console import shown
 from tfrun.errors import CheckpointError, ConfigError, FolderInUseError, ResourceError
 from tfrun.files import first_folder, json_files, strict_json
 from tfrun.files.disk import open_file, refusals, refuse_link, remove_left_behind, write_atomically
+from tfrun.folders import shown
 
 LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
 # Folders into which a run, or a sweep with its numbered jobs, writes, those above first.

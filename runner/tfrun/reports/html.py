@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tfrun.console import Terminal, say, short_names, shown
+from tfrun.console import Terminal, say, short_names
 from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files.disk import write_atomically
 from tfrun.files.strict_json import defined
+from tfrun.folders import shown
 from tfrun.reports.comparison import Comparison, Row
 from tfrun.reports.importance import importances, is_logarithmic
 from tfrun.reports.tables import TextTable, runs_table, seeds_table

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import yaml
 from rich.table import Table
 
-from tfrun.console import UNDEFINED, Results, Terminal, say, short_names, shown, shown_number
+from tfrun.console import UNDEFINED, Results, Terminal, say, short_names, shown_number
+from tfrun.folders import shown
 from tfrun.reports.comparison import NOT_COMPARED, Comparison
 from tfrun.reports.importance import importances
 

@@ -14,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tfrun.console import Terminal, is_live, say, shown, shown_number
+from tfrun.console import Terminal, is_live, say, shown_number
+from tfrun.folders import shown
 from tfrun.sweep.estimate import duration
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.messages import Progress

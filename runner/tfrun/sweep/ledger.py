@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tfrun.console import shown
 from tfrun.errors import CheckpointError
 from tfrun.files import disk, strict_json
 from tfrun.files.runs import LEDGER, RunFolder, now
+from tfrun.folders import shown
 
 
 @dataclass(frozen=True)

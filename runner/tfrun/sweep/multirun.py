@@ -19,12 +19,13 @@ from omegaconf import DictConfig, OmegaConf
 from tfrun.config.compose import Composed, Configs
 from tfrun.config.directions import modes_against
 from tfrun.config.hydra_private import BasicSweeper
-from tfrun.console import Terminal, say, shown
+from tfrun.console import Terminal, say
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
 from tfrun.files import first_folder, runs
 from tfrun.files.disk import temporary_path, write_atomically
 from tfrun.files.masking import masked
 from tfrun.files.runs import RunFolder
+from tfrun.folders import shown
 from tfrun.load_engine import engine
 from tfrun.sweep.composer import Composer
 from tfrun.sweep.grid import Grid, differing_keys

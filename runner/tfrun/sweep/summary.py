@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tfrun.console import Terminal, say, short_names, shown, shown_number, tensorboard_command
+from tfrun.console import Terminal, say, short_names, shown_number, tensorboard_command
+from tfrun.folders import shown
 from tfrun.sweep.outcome import Outcome, best_of
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tfrun.console import shown, tensorboard_command
+from tfrun.console import tensorboard_command
 from tfrun.engine.recording.progress import Display, format_bytes, format_value, print_summary, waiting
 from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.timing import Timing
+from tfrun.folders import shown
 
 RUN: dict[str, Any] = {
     "name": "trial",

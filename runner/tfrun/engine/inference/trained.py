@@ -10,7 +10,7 @@ import numpy as np
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
-from tfrun.console import Results, Terminal, say, shown, shown_number
+from tfrun.console import Results, Terminal, say, shown_number
 from tfrun.data.examples import Examples, describe_rounding, prepare, prepare_evaluation, with_any_targets
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
@@ -27,6 +27,7 @@ from tfrun.errors import ConfigError, DataError
 from tfrun.files import checkpoints
 from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
+from tfrun.folders import shown
 
 
 def evaluate(

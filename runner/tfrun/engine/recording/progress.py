@@ -15,12 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 from rich.text import Text
 
-from tfrun.console import UNDEFINED, is_live, say, shown, tensorboard_command
+from tfrun.console import UNDEFINED, is_live, say, tensorboard_command
 from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.loop import Observer
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.timing import Timing
 from tfrun.files.strict_json import defined
+from tfrun.folders import shown
 
 LINE_SECONDS = 2.0  # between plain lines, so that epochs of milliseconds don't flood a log
 
