@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfrun.config.catalog import Catalog, load_catalog
+from tfrun.config.column_kinds import CategoryKind
 from tfrun.config.settings import DataSettings, SplitSettings
 from tfrun.data.arrays import StoredArray
 from tfrun.data.data_set import DataSet
@@ -157,6 +158,8 @@ def test_a_column_that_splits_is_no_input_unless_it_is_named(
     ):
         table = load_table(settings(params, split=SplitSettings("group", "id")), catalog)
         assert (list(table.columns), table.split_cells.tolist()) == (columns, ids)
+    as_category = settings(kinds={"id": CategoryKind()}, split=SplitSettings("group", "id"))
+    assert list(load_table(as_category, catalog).columns) == ["size", "city"]
     with pytest.raises(DataError, match="^data.split.column: is the target. Received: 'kind'"):
         load_table(settings(split=SplitSettings("group", "kind")), catalog)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tfrun.config.column_kinds import DateKind
 from tfrun.config.settings import DataSettings, SplitSettings
 from tfrun.data.splitting.classes import cover_classes
 from tfrun.data.splitting.groups import Groups, nearest_sum
@@ -396,7 +397,7 @@ def test_times_are_ordered_by_what_they_mean(cells: list[str]) -> None:
         (["2024-01-31", "inf"], "^rows.csv:3, column 'day': must be a number"),
         (
             ["2024-01-31", "2024-02-01T00:00:00Z"],
-            "^rows.csv:3, .* UTC offset or none. Received: '2024-01-31' and '2024-0",
+            "^rows.csv:3, .*: must have a UTC offset if '2024-01-31' has one, .* Received: '2024-02-01T",
         ),
     ],
 )
@@ -404,6 +405,16 @@ def test_cells_that_are_no_times_are_an_error(cells: list[Any], message: str) ->
     column = texts(*cells) if isinstance(cells[0], str) else np.array(cells)
     with pytest.raises(DataError, match=message):
         split(numbers(2, column), settings("time", "day"))
+
+
+def test_times_may_have_a_format() -> None:
+    """That of the column's kind; the column is no input for it."""
+    days = texts("31.01.2024", "01.02.2023", "05.01.2024")
+    kinds = {"day": DateKind("%d.%m.%Y")}
+    rows = split(numbers(3, days), settings("time", "day", kinds=kinds, validation_split=0.4, test_split=0.3)).rows
+    assert {name: rows[name].tolist() for name in SPLITS} == {"train": [1], "val": [2], "test": [0]}
+    with pytest.raises(DataError, match="^rows.csv:2, column 'day': must be a date of the format that data.k"):
+        split(numbers(1, texts("2024-01-31")), settings("time", "day", kinds=kinds))
 
 
 @pytest.mark.parametrize(("num_times", "said"), [(1, "1 time$"), (2, "2 times$")])

@@ -91,3 +91,21 @@ def test_rows_on_disk_stay_there(homes: Callable[..., Table], tmp_path: Any) -> 
     kept = without_missing_targets(check_table(table, "images"), "drop")
     assert isinstance(kept.columns["x"], StoredArray)
     np.testing.assert_array_equal(kept.columns["x"], images[1:])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"valid": [1]}, "the rows of split 'valid': must be of train, val or test"),
+        ({"val": [1.5]}, "must be whole numbers .R,.. Received: float64"),
+        ({"val": [10]}, "must be from 0 to 9. Received: 10 to 10"),
+        ({"val": [1, 2], "test": [2]}, "homes.csv:4: the row is in two of the table's splits"),
+    ],
+)
+def test_splits_of_the_source_are_different_rows(
+    given: dict[str, list[int]], message: str, homes: Callable[..., Table]
+) -> None:
+    with pytest.raises(DataError, match=message):
+        check_table(homes(given={name: np.array(rows) for name, rows in given.items()}), "homes")
+    rows = {"train": np.arange(8), "val": np.array([8]), "test": np.arange(0)}
+    assert check_table(homes(given=rows), "homes").given == rows

@@ -49,8 +49,14 @@ def load_table(
     if weight is not None:
         table = _with_weights(table, weight)
     if fitted is None:
-        return _with_kinds(table, data.kinds)
+        # a kind of the column that splits the rows, which may be no input, says how its times are written
+        return _with_kinds(table, {name: kind for name, kind in data.kinds.items() if _is_input(table, data, name)})
     return _as_in_training(_with_texts(table, data.kinds), fitted, rows_only=rows_only)
+
+
+def _is_input(table: Table, data: DataSettings, name: str) -> bool:
+    """Returns whether a column may be an input; those that don't exist are reported later."""
+    return name in table.columns or name != data.split.column
 
 
 def _with_kinds(table: Table, kinds: Mapping[str, ColumnKind]) -> Table:

@@ -39,7 +39,26 @@ def check_table(table: Any, name: str) -> Table:
         _check_column(table, column_name, column)
     if table.weights is not None:
         check_weights(table, "the weights", table.weights)
+    _check_given(table)
     return table
+
+
+def _check_given(table: Table) -> None:
+    """Raises DataError if the splits that a source gives aren't different rows of the table."""
+    counts = np.zeros(len(table.target), np.int64)
+    for name, rows in (table.given or {}).items():
+        where, numbers = f"{table.source}: the rows of split {name!r}", np.asarray(rows)
+        if name not in ("train", "val", "test"):
+            raise DataError(f"{where}: must be of train, val or test")
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu" and len(numbers):
+            raise DataError(f"{where}: must be whole numbers (R,). Received: {_described(rows)}")
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(counts):
+            raise DataError(
+                f"{where}: must be from 0 to {len(counts) - 1}. Received: {numbers.min()} to {numbers.max()}"
+            )
+        np.add.at(counts, numbers.astype(np.int64), 1)
+    if (counts > 1).any():
+        raise DataError(f"{table.find(int(np.argmax(counts > 1)))[0]}: the row is in two of the table's splits")
 
 
 def _check_target(table: Table, name: str, target: Target) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tfrun.config.column_kinds import DateKind
+from tfrun.config.date_formats import DateFormat
 from tfrun.config.settings import DataSettings
 from tfrun.data.splitting.classes import cover_classes, require_classes
 from tfrun.data.splitting.groups import Groups
@@ -50,7 +52,7 @@ def split(table: Table, data: DataSettings) -> Splits:
     by = _rule_name(table, data.split.by)
     given = {name: rows.astype(np.int32) for name, rows in (table.given or {}).items() if name in HELD_OUT}
     random = np.random.default_rng(data.split_seed)
-    rule = _rule(table, by, column=data.split.column)
+    rule = _rule(table, by, data=data)
     notes: tuple[str, ...] = ()
     if by == "column":
         parts = _named(table, data.split.column, given=given, random=random)
@@ -87,14 +89,18 @@ def _rule_name(table: Table, by: str) -> str:
     return {True: "stratified", False: "random"}[is_classification] if by == "auto" else by
 
 
-def _rule(table: Table, by: str, *, column: str | None) -> Rule:
+def _rule(table: Table, by: str, *, data: DataSettings) -> Rule:
     """Returns the rule of a name, with the cells of the column that it goes by."""
+    column = data.split.column
     if by == "stratified":
         return Stratified(table.target, f"{table.source}: target {table.target_name!r}")
     if by == "group":
         return Groups(table.split_cells, str(column))
     if by == "time":
-        times = as_numbers(table.split_cells, find=partial(_place, table, column), where=f"column {column!r}")
+        kind = data.kinds.get(str(column))
+        date_format = DateFormat.of(kind.format) if isinstance(kind, DateKind) and kind.format else None
+        find = partial(_place, table, column)
+        times = as_numbers(table.split_cells, find=find, where=f"column {column!r}", date_format=date_format)
         return Times(times, str(column))
     return Shuffled()
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
+from tfrun.config.date_formats import DateFormat
 from tfrun.data.splitting.parts import Parts, Rule, codes_of, is_empty
 from tfrun.errors import DataError
 
@@ -70,7 +71,9 @@ class Times(Rule):
                 )
 
 
-def as_numbers(cells: Any, *, find: Callable[[int], str], where: str) -> np.ndarray:
+def as_numbers(
+    cells: Any, *, find: Callable[[int], str], where: str, date_format: DateFormat | None = None
+) -> np.ndarray:
     """Returns times as numbers in their order, (N,) float64, or (N,) int64 of microseconds since 1970.
 
     Args:
@@ -78,6 +81,7 @@ def as_numbers(cells: Any, *, find: Callable[[int], str], where: str) -> np.ndar
             with a UTC offset or all without one.
         find: returns where a row is, for messages.
         where: the column, for messages.
+        date_format: how the texts are written, if they are neither numbers nor ISO dates.
 
     Raises:
         DataError: a cell is empty or is no time, or only some have a UTC offset.
@@ -88,24 +92,38 @@ def as_numbers(cells: Any, *, find: Callable[[int], str], where: str) -> np.ndar
             raise DataError(f"{find(int(np.argmax(np.isnan(times))))}, {where}: is empty")
         return times
     codes, values = codes_of(cells, np.arange(len(cells)))
-    read = np.array([_number(value) for value in values])
+
+    def refuse(code: int, rule: str) -> NoReturn:
+        place, value = find(int(np.argmax(codes == code))), values[code]
+        raise DataError(f"{place}, {where}: {'is empty' if is_empty(value) else rule}. Received: {value!r}")
+
+    if date_format is not None:
+        read = np.array([_or_nan(date_format.seconds(str(value))) for value in values])
+        rule = "must be a date of the format that data.kinds gives"
+    else:
+        read, rule = np.array([_number(value) for value in values]), "must be a number, or a date such as 2024-01-31"
+        if np.isnan(read).any():
+            return _iso_dates(values, refuse, rule=rule)[codes]
     if np.isnan(read).any():
-        dates = [_microseconds(value) for value in values]
-        for code, (value, date) in enumerate(zip(values, dates, strict=True)):
-            if date is None:
-                place = find(int(np.argmax(codes == code)))
-                what = "is empty" if is_empty(value) else "must be a number, or a date such as 2024-01-31"
-                raise DataError(f"{place}, {where}: {what}. Received: {value!r}")
-        has_offset = [date is not None and date[1] for date in dates]
-        if any(has_offset) != all(has_offset):
-            code = has_offset.index(not has_offset[0])
-            place = find(int(np.argmax(codes == code)))
-            raise DataError(
-                f"{place}, {where}: either all times have a UTC offset or none. "
-                f"Received: {values[0]!r} and {values[code]!r}"
-            )
-        read = np.array([date[0] for date in dates if date is not None], dtype="int64")
+        refuse(int(np.argmax(np.isnan(read))), rule)
     return read[codes]
+
+
+def _iso_dates(values: Sequence[Any], refuse: Callable[[int, str], NoReturn], *, rule: str) -> np.ndarray:
+    """Returns the microseconds since 1970 of ISO dates, (V,) int64; `refuse` raises for the value of a number."""
+    dates = [_microseconds(value) for value in values]
+    for code, date in enumerate(dates):
+        if date is None:
+            refuse(code, rule)
+    has_offset = [date is not None and date[1] for date in dates]
+    if any(has_offset) != all(has_offset):
+        rule = f"must have a UTC offset if {values[0]!r} has one, and none if that has none"
+        refuse(has_offset.index(not has_offset[0]), rule)
+    return np.array([date[0] for date in dates if date is not None], dtype="int64")
+
+
+def _or_nan(number: float | None) -> float:
+    return np.nan if number is None else number
 
 
 def _number(cell: Any) -> float:
