@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
 
 from tfrun import cli
 
@@ -33,6 +34,21 @@ PARQUET: dict[str, Callable[[], dict[str, Any]]] = {
     "shards/2.parquet": lambda: {"n": ["1"] * 20, "t": ["a", "b"] * 10, "y": Y},
 }
 
+IMAGES = {  # folder -> the images of each class, of one pixel, and a file of the first class
+    "photos": ({"cat": 8, "dog": 8}, "notes.txt"),
+    "broken_photos": ({"cat": 8, "dog": 8}, "broken.jpg"),
+    "cats": ({"cat": 12}, "notes.txt"),
+    "bare": ({"cat": 12, "dog": 0}, "notes.txt"),
+}
+
+
+def write_images(folder: Path, classes: dict[str, int], more: str) -> None:
+    for label, count in classes.items():
+        (folder / label).mkdir(parents=True)
+        for k in range(count):
+            Image.new("L", (1, 1), k).save(folder / label / f"{k}.png")
+    (folder / min(classes) / more).write_text("no image")
+
 
 def write_files(folder: Path, line: str) -> None:
     """Writes those of the table's files that a command line names."""
@@ -46,6 +62,9 @@ def write_files(folder: Path, line: str) -> None:
         if name.partition("/")[0] in line:
             (folder / name).parent.mkdir(exist_ok=True)
             pq.write_table(pa.table(columns()), folder / name)
+    for name, (classes, more) in IMAGES.items():
+        if f"={name}" in line:
+            write_images(folder / name, classes, more)
 
 
 def test_the_table_is_long_enough() -> None:

@@ -97,7 +97,7 @@ def prepare(
         splits.rows["train"],
         scale_target=scale_target,
         text=data.text,
-        kinds={name: kind for name, kind in data.column_kinds.items() if name not in data.text},
+        kinds={**table.kinds, **{name: kind for name, kind in data.column_kinds.items() if name not in data.text}},
         exact=exact,
         guesses_dates=guesses_dates(data),
     )

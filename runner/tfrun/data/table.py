@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrun.config.column_kinds import ColumnKind
 from tfrun.data.arrays import select
 from tfrun.errors import DataError
 
@@ -48,6 +49,7 @@ class Table:
         given: splits that the source gives, "val" and "test" -> row numbers; the rows of neither are trained on, or
             cut into what is missing. None if it gives none.
         split_cells: the cells of data.split.column, (N,), if the rows are split by one.
+        kinds: the kinds of columns that the data set knows; those of the config win.
         locate: (row, column) -> what `find` returns, for files in which rows and lines differ.
     """
 
@@ -62,6 +64,7 @@ class Table:
     rows_left_out: int = 0
     given: Mapping[str, np.ndarray] | None = None
     split_cells: Any = None
+    kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
     locate: Callable[[int, str | None], tuple[str, str | None]] | None = field(default=None, repr=False, compare=False)
     _released: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -88,6 +91,10 @@ class Table:
             except (OSError, DataError):  # the file has changed since
                 pass
         return f"{self.source}:{self.first_line + row}", None
+
+    def with_columns(self, columns: Mapping[str, Any], *, kinds: Mapping[str, ColumnKind]) -> Table:
+        """Returns the same rows and targets with other columns, and their kinds."""
+        return replace(self, columns=dict(columns), kinds=kinds, locate=lambda row, _: self.find(row))
 
     def select(self, rows: np.ndarray) -> Table:
         """Returns the rows with the given numbers, (R,). The columns are released from this table one by one."""

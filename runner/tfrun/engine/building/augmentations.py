@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import AugmentationSettings, Settings
+from tfrun.data.kinds import ImageColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.building.components import build_component
 from tfrun.engine.building.kinds import Named, checked_augmentation, named
@@ -60,11 +61,11 @@ def _inputs_of(
     chosen: AugmentationSettings, offer: AugmentationOffer, *, preprocessing: Preprocessing, x: Any, where: str
 ) -> tuple[str, ...] | None:
     """Returns the names of the inputs that an augmentation changes; None if the inputs are a single array."""
-    arrays = {
-        column.name: preprocessing.input_name(column)
-        for column in preprocessing.arrays
-        if offer.takes == "values" or _is_image(column.shape)
-    }
+    columns = preprocessing.arrays
+    if offer.takes == "images":  # those of the kind `image`; if there are none, those that could be images
+        columns = [column for column in columns if isinstance(column, ImageColumn)] or columns
+        columns = [column for column in columns if len(column.shape) in (2, 3)]
+    arrays = {column.name: preprocessing.input_name(column) for column in columns}
     known = dict(arrays)
     if offer.takes == "values" and preprocessing.numbers:
         known[NUMBERS] = NUMBERS
@@ -91,10 +92,6 @@ def _inputs_of(
             f"Received: {', '.join(left_out)}"
         )
     return names
-
-
-def _is_image(shape: Sequence[int]) -> bool:
-    return len(shape) in (2, 3)
 
 
 def _try(augmentation: Augmentation, x: Any, component: Named) -> None:

@@ -1,0 +1,102 @@
+"""Decodes image files to pixels of one size."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tfrun.errors import DataError
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+MAX_PIXELS = 2**27  # of a file: a small one can unpack to more than the memory
+AT_ONCE = 256  # images
+CHANNELS = {1: "L", 3: "RGB"}
+WHITE = (255, 255, 255, 255)
+
+
+@dataclass(frozen=True)
+class PixelFormat:
+    """The size and the channels that every image gets.
+
+    Attributes:
+        resize: "stretch", "crop" or "pad".
+    """
+
+    height: int
+    width: int
+    channels: int
+    resize: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of an image's pixels."""
+        return self.height, self.width, self.channels
+
+
+def decode_all(paths: Sequence[Path], names: Sequence[str], pixel_format: PixelFormat) -> Iterator[np.ndarray]:
+    """Yields the pixels of images, block by block, (B, height, width, channels) uint8, in the order of the paths.
+
+    Raises:
+        DataError: a file can't be read, isn't an image, or is too large; its name, one of `names`, is in the message.
+    """
+    with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `decode` refuses sooner than it warns
+        files = zip(paths, names, strict=True)
+        while block := list(itertools.islice(files, AT_ONCE)):
+            yield np.stack(list(threads.map(lambda file: decode(file[0], file[1], pixel_format), block)))
+
+
+def decode(path: Path, name: str, pixel_format: PixelFormat) -> np.ndarray:
+    """Returns an image's pixels, (height, width, channels) uint8, turned as its EXIF data say.
+
+    Transparent pixels are on white. Raises DataError.
+    """
+    if not path.is_file():  # a pipe would wait
+        raise DataError(f"{name}: {'not a regular file' if path.exists() else 'no such file'}")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels. Received: {image.width} x {image.height}")
+            # a JPEG that is much too large can be decoded at a half, a quarter or an eighth of its size
+            image.draft(None, (2 * max(pixel_format.shape[:2]),) * 2)
+            return _pixels(ImageOps.exif_transpose(image), pixel_format)
+    except DataError:
+        raise
+    except Image.DecompressionBombError:  # Pillow's own limit
+        raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: isn't an image of the formats {', '.join(FORMATS)}") from None
+    except OSError as error:
+        raise DataError(f"{name}: can't be read: {error.strerror or error}") from None
+    except Exception as error:  # a damaged file can raise almost anything
+        raise DataError(f"{name}: can't be read as an image: {error}") from None
+
+
+def _pixels(image: Image.Image, pixel_format: PixelFormat) -> np.ndarray:
+    size = pixel_format.width, pixel_format.height
+    converted = _converted(image, CHANNELS[pixel_format.channels])
+    if pixel_format.resize == "crop":
+        resized = ImageOps.fit(converted, size, Image.Resampling.BILINEAR)
+    elif pixel_format.resize == "pad":
+        resized = ImageOps.pad(converted, size, Image.Resampling.BILINEAR)
+    else:
+        resized = converted.resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(resized, np.uint8).reshape(pixel_format.shape)
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """Returns an image as "L" or "RGB"."""
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, WHITE), image)
+    return image.convert(mode)
