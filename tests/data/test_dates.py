@@ -1,8 +1,9 @@
-"""Dates as numbers: the two readers of texts agree with Python's own, and cycles are computed by hand."""
+"""Dates as numbers: the readers of texts agree with Python's own, and cycles are computed by hand."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,12 @@ from tfrun.components.layers.raw_cells import Cycles, Dates
 from tfrun.config.column_kinds import DateKind
 from tfrun.config.date_formats import DateFormat, days_since_1970
 from tfrun.data import layers
+from tfrun.data.arrays import StoredArray
 from tfrun.data.kinds import DateColumn, RawColumn
-from tfrun.data.kinds.date import share_of_cycle
+from tfrun.data.kinds.date import seconds_of, share_of_cycle
+from tfrun.data.kinds.iso_dates import iso_seconds
+from tfrun.data.kinds.texts import are_unknown
+from tfrun.data.stored_texts import StoredTexts
 from tfrun.errors import ConfigError
 
 DAY = 86400
@@ -68,12 +73,32 @@ READ: list[tuple[str | None, str, float | None]] = [
 
 
 @pytest.mark.parametrize(("format", "text", "seconds"), READ)
-def test_a_date_is_read_as_seconds_by_both_readers(format: str | None, text: str, seconds: float | None) -> None:
+def test_a_date_is_read_as_seconds_by_all_readers(format: str | None, text: str, seconds: float | None) -> None:
     written = DateFormat.of(format)
     assert written.seconds(text) == seconds
     layer = Dates(written.pattern, written.parts)
     (own,) = np.asarray(layer(np.array([[text]])))[0]
-    assert own.dtype == np.float64 and (np.isnan(own) if seconds is None else own == seconds)
+    (of_column,) = seconds_of(np.array([text], dtype=object), format)
+    for read in (own, of_column):
+        assert read.dtype == np.float64 and (np.isnan(read) if seconds is None else read == seconds)
+
+
+def test_many_iso_dates_are_read_at_once_as_they_are_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [text for format, text, _ in READ if format is None]
+    texts += ["2024-01-3x", "2024/01/31", "2024-01-31_12:30", "2024-01-31T12-30", "２024-01-31", "0000-01-01"]
+    one_by_one = [DateFormat.of(None).seconds(text) for text in texts]
+    np.testing.assert_array_equal(iso_seconds(np.array(texts, dtype=object)), np.array(one_by_one, "float64"))
+    monkeypatch.setattr(DateFormat, "seconds", lambda self, text: pytest.fail("one by one"))
+    few = np.array(["2024-01-31", "", "2024-01-31 12:30", "2024-01-31T12:30:05"], dtype=object)
+    np.testing.assert_array_equal(iso_seconds(few), [MIDNIGHT, np.nan, NOON - 5, NOON])
+
+
+def test_texts_on_disk_are_read_once_each(tmp_path: Path) -> None:
+    np.array([1, 0, 1, 2], "int32").tofile(tmp_path / "codes")
+    codes = StoredArray(str(tmp_path / "codes"), 0, shape=(4,), dtype="int32")
+    texts = StoredTexts(codes, ["2024-01-31", "1970-01-02", ""])
+    np.testing.assert_array_equal(seconds_of(texts, None), [DAY, MIDNIGHT, DAY, np.nan])
+    assert are_unknown(texts, np.full(4, np.nan)).tolist() == [True, True, True, False]
 
 
 def test_days_are_counted_as_python_does() -> None:

@@ -64,7 +64,7 @@ def test_each_column_is_of_its_kind(run: Path) -> None:
     assert (list(learnt["medians"]), list(learnt["bins"])) == (["age", "price"], ["street"])
     assert (list(learnt["vocabularies"]), list(learnt["tokens"])) == (["zip"], ["note"])
     assert learnt["means"]["price"] > 1000
-    log = (run / "tfrun.log").read_text()
+    log = (run / "tfrun.log").read_text()  # and on the terminal
     assert (
         "column 'when' of" in log and "all values are ISO dates, so the model gets when:elapsed, when:year_sin" in log
     )

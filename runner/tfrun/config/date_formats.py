@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from tfrun.errors import ConfigError
 
@@ -104,12 +104,12 @@ def days_in_month(year: int, month: int) -> int:
     return 29 if month == 2 and is_leap else (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[month - 1]
 
 
-def days_since_1970(year: int, month: int, day: int) -> int:
-    """Returns the days from 1970-01-01 to a date of the Gregorian calendar.
+def days_since_1970(year: Any, month: Any, day: Any) -> Any:
+    """Returns the days from 1970-01-01 to a date of the Gregorian calendar, of whole numbers or of arrays of them.
 
     Source: Hinnant, "chrono-compatible low-level date algorithms", `days_from_civil`; years begin in March there.
     """
-    year -= month <= 2
+    year = year - (month <= 2)
     day_of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
     return 365 * year + year // 4 - year // 100 + year // 400 + day_of_year - 719468
 

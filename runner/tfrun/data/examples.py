@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,13 +14,14 @@ from tfrun.data.arrays import give_back
 from tfrun.data.class_weights import class_weights
 from tfrun.data.encode import encode, encode_weights
 from tfrun.data.fingerprint import fingerprint
+from tfrun.data.kinds import DateColumn
 from tfrun.data.labels import with_earlier_labels
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.samples import Samples
 from tfrun.data.splitting.split import split
 from tfrun.data.table import Table, Target
 from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, main_output, spread_is_rounding
-from tfrun.errors import DataError
+from tfrun.errors import DataError, as_typed
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def prepare(
     encoded = examples.targets.values() if isinstance(examples.targets, dict) else [examples.targets]
     is_float32 = any(values.dtype == np.float32 for values in encoded)
     unscaled = describe_unscaled(table, splits.rows["train"], preprocessing) if is_float32 else []
-    warnings = (*splits.notes, *unscaled, *describe_rounding(preprocessing))
+    dates = [] if fitted else describe_dates(preprocessing, data.column_kinds, source=table.source)
+    warnings = (*splits.notes, *dates, *unscaled, *describe_rounding(preprocessing))
     return replace(examples, warnings=warnings, split_rule=splits.rule, class_weights=weights)
 
 
@@ -156,6 +158,23 @@ def describe_unscaled(table: Table, rows: np.ndarray, preprocessing: Preprocessi
                 "Use standard, or trainer.precision=float64"
             )
     return result
+
+
+def describe_dates(preprocessing: Preprocessing, named: Collection[str], *, source: str) -> list[str]:
+    """Returns a sentence for each column of dates whose kind was guessed.
+
+    Args:
+        preprocessing: the fitted columns.
+        named: the columns whose kind the config names.
+        source: where the rows come from.
+    """
+    return [
+        f"column {column.name!r} of {source}: all values are ISO dates, so the model gets "
+        f"{', '.join(number.name for number in column.inputs)}. "
+        f"To read it as a category: {as_typed('data.kinds', {column.name: 'category'})}"
+        for column in preprocessing.columns
+        if isinstance(column, DateColumn) and column.name not in named
+    ]
 
 
 def describe_rounding(preprocessing: Preprocessing) -> list[str]:

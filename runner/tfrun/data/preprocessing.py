@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,7 +16,6 @@ from tfrun.data.kinds import (
     KINDS_KEY,
     ArrayColumn,
     Column,
-    DateColumn,
     IdColumn,
     NumberInput,
     NumericColumn,
@@ -28,11 +26,10 @@ from tfrun.data.kinds import (
 )
 from tfrun.data.table import Features, Table, TrainedColumns
 from tfrun.data.targets import EXACT_KEY, FittedTarget, TargetScale
-from tfrun.errors import CheckpointError, DataError, as_typed, near_miss
+from tfrun.errors import CheckpointError, DataError, near_miss
 from tfrun.files import strict_json
 from tfrun.protocols import MAIN_OUTPUT
 
-log = logging.getLogger(__name__)
 JSON_KEYS = (  # of preprocessing.json, in its order
     "medians",
     "means",
@@ -251,15 +248,6 @@ def fit(
         )
         for name, column in table.columns.items()
     ]
-    for column in columns:
-        if isinstance(column, DateColumn) and column.name not in chosen:
-            log.warning(
-                "column %r of %s: all values are ISO dates, so the model gets %s. To read it as a category: %s",
-                column.name,
-                table.source,
-                ", ".join(number.name for number in column.inputs),
-                as_typed("data.kinds", {column.name: "category"}),
-            )
     main, *others = (
         FittedTarget.fit(
             target.values[rows],

@@ -139,8 +139,9 @@ class Features:
     """The description of its inputs that a model gets when it is built.
 
     Attributes:
-        numbers: number column -> its inner decile boundaries on the training split, after standardizing (at most 9,
-            strictly increasing). Column k of `inputs["numbers"]`, (B, len(numbers)) float32, is the k-th of them.
+        numbers: number -> its inner decile boundaries on the training split, after scaling (at most 9, strictly
+            increasing). Column k of `inputs["numbers"]`, (B, len(numbers)) float32, is the k-th of them. Its name is
+            that of its column, or, if a column gives several numbers, begins with it: `day:elapsed`.
         categories: text column -> its number of ids; id 0 stands for unseen and empty. Column k of
             `inputs["categories"]`, (B, len(categories)) int32, is the k-th of them.
         arrays: array column -> the shape of one example. If it is a data set's only column, the model gets the bare

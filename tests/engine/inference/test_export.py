@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -15,6 +16,12 @@ from pyarrow import parquet
 from sklearn.datasets import load_diabetes
 
 from tfrun import cli
+from tfrun.config.column_kinds import BooleanKind, ColumnKind, ImageKind, NumberKind
+from tfrun.data.encode import encode
+from tfrun.data.kinds import RawColumn, fit_column
+from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.table import Table
+from tfrun.data.targets import FittedTarget
 from tfrun.engine.inference import export
 from tfrun.engine.verify import checks, data_contracts
 from tfrun.engine.verify.findings import Finding
@@ -168,6 +175,32 @@ def test_check_says_whether_a_format_can_hold_the_model(
     assert "litert" in error
     assert cli.main(["check", "model=linear", "format=lite"]) == 2
     assert "Did you mean 'litert'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("format", ["litert", "onnx", "keras"])
+def test_kinds_that_need_no_texts_are_exported_to_every_format(format: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    numbers = np.where(np.arange(20) % 3 == 0, np.nan, random.gamma(2.0, size=20))
+    cells: dict[str, tuple[np.ndarray, ColumnKind]] = {
+        "age": (numbers, NumberKind(indicator=True, scale="quantile")),
+        "weight": (numbers, NumberKind(scale="robust", impute=1.5)),
+        "flag": (np.where(np.arange(20) % 5 == 0, np.nan, np.arange(20) % 2), BooleanKind()),
+        "photo": (random.integers(0, 256, (20, 2, 2, 3), "uint8"), ImageKind(scale="imagenet")),
+    }
+    columns = [
+        fit_column(RawColumn(name, raw, np.arange(10), "homes.csv"), kind) for name, (raw, kind) in cells.items()
+    ]
+    fitted = Preprocessing(columns=tuple(columns), targets={"output": FittedTarget("regression", [], 3.0, 2.0)})
+    inputs = {"numbers": keras.Input((4,)), "photo": keras.Input((2, 2, 3))}
+    flat = keras.layers.Concatenate()([inputs["numbers"], keras.layers.Flatten()(inputs["photo"])])
+    model = keras.Model(inputs, keras.layers.Dense(1)(flat))
+    table = Table({name: raw.copy() for name, (raw, _) in cells.items()}, np.zeros(20), "y", "regression", "homes.csv")
+    rows = export.raw_rows(table.columns, fitted)
+    encoded, _ = encode(table, fitted)
+    expected = export.predictions(model(encoded), fitted)
+    export.check_format(format, fitted)
+    path = export.write(export.portable(model, fitted), format, folder=tmp_path)
+    assert export.check(path, format, rows=rows, expected=expected, sizes={"output": 2.0}) < 1e-5
 
 
 def test_several_targets_of_different_tasks_are_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,8 +30,9 @@ def test_large_arrays_are_named_with_their_range_and_a_remedy() -> None:
     found = dict(large_arrays(examples(x=BYTES, unit=BYTES / 255, low=np.full((6, 1), -300.0)), np.arange(3)))
     assert list(found) == ["x", "low"]
     assert "'x' go from 0 to 255, and the model takes them as they are" in found["x"]
-    assert "{name: Rescaling, scale: 0.00392157}" in found["x"]
+    assert found["x"].endswith("If they are images, scale them with 'data.kinds={x: image}'")
     assert "'low' go from -300 to -300" in found["low"]
+    assert "{name: Rescaling, scale: 0.00333333}" in found["low"]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 from tfrun.config.column_kinds import BooleanKind
 from tfrun.data.kinds.inputs import NumberInput
 from tfrun.data.kinds.raw import KINDS_KEY, RawColumn, is_text, names_of_kind
-from tfrun.data.kinds.texts import numbers_of, unknown_texts
+from tfrun.data.kinds.texts import are_unknown, numbers_of
 
 TRUE, FALSE = ("true", "yes", "t", "1"), ("false", "no", "f", "0")  # in small or capital letters
 SPELLINGS = {**dict.fromkeys(TRUE, 1.0), **dict.fromkeys(FALSE, 0.0)}
@@ -60,9 +60,8 @@ class BooleanColumn:
 
     def unknown(self, cells: np.ndarray) -> np.ndarray:
         """Returns which cells mean neither, (N,) bool; an empty one isn't counted."""
-        if is_text(cells):
-            return unknown_texts(cells, _number)
-        return np.isnan(self.numbers(cells)) & ~np.isnan(cells[:])
+        numbers = self.numbers(cells)
+        return are_unknown(cells, numbers) if is_text(cells) else np.isnan(numbers) & ~np.isnan(cells[:])
 
     def encode(self, cells: np.ndarray, dtype: str, *, source: str) -> list[np.ndarray]:
         """Returns raw cells as its input, (N,) of the given type."""

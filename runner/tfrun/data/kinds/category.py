@@ -11,7 +11,7 @@ import numpy as np
 
 from tfrun.config.column_kinds import CategoryKind
 from tfrun.data.kinds.raw import RawColumn
-from tfrun.data.kinds.texts import TextColumn, most_frequent, unknown_texts
+from tfrun.data.kinds.texts import TextColumn, for_each_text, most_frequent
 from tfrun.errors import DataError
 
 
@@ -47,7 +47,8 @@ class CategoryColumn(TextColumn):
 
     def unknown(self, cells: np.ndarray) -> np.ndarray:
         """Returns which cells have no id, (N,) bool; an empty one isn't counted."""
-        return unknown_texts(cells, dict.fromkeys(self.values, 0.0).get)
+        known = {*self.values, ""}
+        return for_each_text(cells, lambda block: [text not in known for text in block], np.bool_)
 
     @property
     def num_ids(self) -> int:

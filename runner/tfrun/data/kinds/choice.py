@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tfrun.config.column_kinds import (
     TEXT_KINDS,
     ArrayKind,
@@ -14,18 +16,16 @@ from tfrun.config.column_kinds import (
     ImageKind,
     NumberKind,
 )
-from tfrun.config.date_formats import DateFormat
-from tfrun.data.arrays import blocks
 from tfrun.data.kinds.array import ArrayColumn
 from tfrun.data.kinds.boolean import BooleanColumn
 from tfrun.data.kinds.category import CategoryColumn
-from tfrun.data.kinds.date import DateColumn
+from tfrun.data.kinds.date import DateColumn, seconds_of
 from tfrun.data.kinds.hashed import HashedColumn
 from tfrun.data.kinds.image import ImageColumn
 from tfrun.data.kinds.number import NumberColumn
 from tfrun.data.kinds.ordered import OrderedColumn
 from tfrun.data.kinds.raw import RawColumn
-from tfrun.data.kinds.texts import unknown_texts
+from tfrun.data.kinds.texts import are_unknown
 from tfrun.data.kinds.tokens import TokensColumn
 from tfrun.errors import DataError
 
@@ -80,11 +80,11 @@ def guess(raw: RawColumn, *, guesses_dates: bool = True) -> ColumnKind:
 
 def are_iso_dates(texts: Any) -> bool:
     """Returns whether all of a column's texts, (N,) object of str, that aren't empty are ISO dates, and one is."""
-    parse = DateFormat.of(None).seconds
-    first = next((text for text in texts[:FIRST_ROWS] if text), "")
-    if first and parse(first) is None:
+    first = texts[:FIRST_ROWS]
+    if are_unknown(first, seconds_of(first, None)).any():
         return False  # without looking at each text of a large column
-    return not unknown_texts(texts, parse).any() and any(text for rows in blocks(texts) for text in texts[rows])
+    seconds = seconds_of(texts, None)
+    return bool((~np.isnan(seconds)).any()) and not are_unknown(texts, seconds).any()
 
 
 def check_cells(raw: RawColumn, kind: ColumnKind) -> None:
@@ -101,7 +101,6 @@ def check_cells(raw: RawColumn, kind: ColumnKind) -> None:
         return
     where = f"data.kinds.{raw.name}: the kind {kind.name} needs {needed}"
     if raw.is_text and needed == "numbers":
-        is_filled = unknown_texts(raw.cells, lambda text: None)
-        raw.refuse(is_filled, f"{where}")
+        raw.refuse(are_unknown(raw.cells, np.full(len(raw.cells), np.nan)), where)
     received = f"arrays {tuple(raw.cells.shape[1:])}" if raw.cells.ndim > 1 else "texts" if raw.is_text else "numbers"
     raise DataError(f"{raw.source}: {where}. Received: {received}")

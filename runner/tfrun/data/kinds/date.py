@@ -11,8 +11,9 @@ import numpy as np
 from tfrun.config.column_kinds import DateKind
 from tfrun.config.date_formats import DAY_SECONDS, DateFormat
 from tfrun.data.kinds.inputs import FarInput, NumberInput
+from tfrun.data.kinds.iso_dates import iso_seconds
 from tfrun.data.kinds.raw import KINDS_KEY, RawColumn, names_of_kind
-from tfrun.data.kinds.texts import TextColumn, numbers_of, unknown_texts
+from tfrun.data.kinds.texts import TextColumn, are_unknown, for_each_text, numbers_of
 
 CYCLES = ("year", "week", "hour")
 ELAPSED = "elapsed"
@@ -44,10 +45,10 @@ class DateColumn(TextColumn):
     @classmethod
     def fit(cls, raw: RawColumn, kind: DateKind) -> Self:
         """Learns the scale and which parts vary. Raises DataError for a cell that is no date, or if all are empty."""
-        parse = DateFormat.of(kind.format).seconds
+        seconds = seconds_of(raw.cells, kind.format)
         how = "an ISO date (2024-01-31, 2024-01-31T12:00:00)" if kind.format is None else f"a date {kind.format!r}"
-        raw.refuse(unknown_texts(raw.cells, parse), f"must be {how}")
-        seconds = numbers_of(raw.training_cells(), parse)
+        raw.refuse(are_unknown(raw.cells, seconds), f"must be {how}")
+        seconds = seconds[raw.rows]
         filled = seconds[~np.isnan(seconds)]
         if not len(filled):
             raise raw.no_value()
@@ -71,11 +72,11 @@ class DateColumn(TextColumn):
 
     def unknown(self, cells: np.ndarray) -> np.ndarray:
         """Returns which cells are no dates, (N,) bool; an empty one isn't counted."""
-        return unknown_texts(cells, DateFormat.of(self.format).seconds)
+        return are_unknown(cells, seconds_of(cells, self.format))
 
     def encode(self, cells: np.ndarray, dtype: str, *, source: str) -> list[np.ndarray]:
         """Returns raw cells as its inputs, not scaled yet: seconds, (N,) float64, and circles, (N,) each of `dtype`."""
-        seconds = numbers_of(cells, DateFormat.of(self.format).seconds)
+        seconds = seconds_of(cells, self.format)
         circles = [axis.astype(dtype) for cycle in self.cycles for axis in on_circle(share_of_cycle(cycle, seconds))]
         return [seconds, *circles]
 
@@ -96,6 +97,18 @@ class DateColumn(TextColumn):
         column = fields[KINDS_KEY][name]
         cycles = {cycle: (tuple(sine), tuple(cosine)) for cycle, (sine, cosine) in column["cycles"].items()}
         return cls(name, column["format"], FarInput.of_json(f"{name}:{ELAPSED}", column), cycles)
+
+
+def seconds_of(texts: Any, format: str | None) -> np.ndarray:
+    """Returns the seconds since 1970 in UTC of texts, (N,) float64; nan for an empty one, and for one that is no date.
+
+    Args:
+        texts: (N,) object of str.
+        format: as in Python's `strptime`; None is ISO 8601.
+    """
+    if format is None:
+        return for_each_text(texts, iso_seconds, np.float64)
+    return numbers_of(texts, DateFormat.of(format).seconds)
 
 
 def share_of_cycle(cycle: str, seconds: np.ndarray) -> np.ndarray:

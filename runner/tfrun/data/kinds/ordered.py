@@ -11,7 +11,7 @@ import numpy as np
 from tfrun.config.column_kinds import OrderedKind
 from tfrun.data.kinds.inputs import NumberInput
 from tfrun.data.kinds.raw import KINDS_KEY, RawColumn, names_of_kind
-from tfrun.data.kinds.texts import TextColumn, numbers_of, unknown_texts
+from tfrun.data.kinds.texts import TextColumn, are_unknown, numbers_of
 from tfrun.data.labels import label
 
 
@@ -57,7 +57,7 @@ class OrderedColumn(TextColumn):
 
     def unknown(self, cells: np.ndarray) -> np.ndarray:
         """Returns which cells aren't listed, (N,) bool; an empty one isn't counted."""
-        return unknown_texts(cells, self.place)
+        return are_unknown(cells, numbers_of(cells, self.place))
 
     def encode(self, cells: np.ndarray, dtype: str, *, source: str) -> list[np.ndarray]:
         """Returns the places of raw cells, (N,) of the given type, not scaled yet."""

@@ -50,37 +50,42 @@ def numbers_of(texts: Any, number_of: Callable[[str], float | None]) -> np.ndarr
         texts: (N,) object of str.
         number_of: called once for each different text.
     """
-    return _for_each(texts, _Memo(lambda text: _or_nan(number_of(text)) if text else np.nan), np.float64)
+    numbers = _Numbers(number_of)
+    return for_each_text(texts, lambda block: [numbers[text] for text in block], np.float64)
 
 
-def unknown_texts(texts: Any, number_of: Callable[[str], float | None]) -> np.ndarray:
-    """Returns which texts aren't empty and have no number, (N,) bool; the arguments are those of `numbers_of`."""
-    return _for_each(texts, _Memo(lambda text: text != "" and number_of(text) is None), np.bool_)
+def are_unknown(texts: Any, numbers: np.ndarray) -> np.ndarray:
+    """Returns which texts aren't empty and have no number, (N,) bool; `numbers` are theirs, nan for none."""
+    return np.isnan(numbers) & ~for_each_text(texts, lambda block: block == "", np.bool_)
 
 
-class _Memo(dict[str, Any]):
-    """What a function returns for texts, remembered."""
+def for_each_text(texts: Any, values_of: Callable[[np.ndarray], Any], dtype: Any) -> np.ndarray:
+    """Returns a value for each text, (N,) of the given type.
 
-    def __init__(self, function: Callable[[str], Any]):
-        super().__init__()
-        self._function = function
-
-    def __missing__(self, text: str) -> Any:
-        value = self[text] = self._function(text)
-        return value
-
-
-def _for_each(texts: Any, value_of: _Memo, dtype: Any) -> np.ndarray:
+    Args:
+        texts: (N,) object of str, an array or a `StoredTexts`.
+        values_of: gets some of the texts, (R,), and returns their values.
+        dtype: the type of the values.
+    """
     values = np.empty(len(texts), dtype)
     if isinstance(texts, StoredTexts):
-        of_place = np.array([value_of[text] for text in texts.values], dtype)
+        of_place = for_each_text(np.array(texts.values, dtype=object), values_of, dtype)
         for rows in blocks(texts):
             values[rows] = of_place[texts.codes[rows]]
         return values
     for rows in blocks(texts):
-        values[rows] = [value_of[text] for text in texts[rows]]
+        values[rows] = values_of(texts[rows])
     return values
 
 
-def _or_nan(number: float | None) -> float:
-    return np.nan if number is None else number
+class _Numbers(dict[str, float]):
+    """The numbers of texts, each computed once; nan for none."""
+
+    def __init__(self, number_of: Callable[[str], float | None]):
+        super().__init__({"": np.nan})
+        self._number_of = number_of
+
+    def __missing__(self, text: str) -> float:
+        number = self._number_of(text)
+        self[text] = np.nan if number is None else number
+        return self[text]

@@ -9,7 +9,9 @@ import numpy as np
 
 from tfrun.data import arrays
 from tfrun.data.examples import Examples
+from tfrun.data.kinds import ArrayColumn
 from tfrun.engine import private
+from tfrun.errors import as_typed
 
 LARGE = 16.0  # standardized numbers, and images from 0 to 1, are smaller
 SAMPLE_ROWS = 256
@@ -37,9 +39,16 @@ def large_arrays(examples: Examples, rows: np.ndarray) -> Iterator[tuple[str, st
             yield (
                 column.name,
                 f"the values of {column.name!r} go from {low:g} to {high:g}, and the model takes them as they are. "
-                "Scale them in the file, or with model=sequential "
-                f"'model.layers=[{{name: Rescaling, scale: {1 / largest:.6g}}}, …]'",
+                f"{_remedy(column, low, largest)}",
             )
+
+
+def _remedy(column: ArrayColumn, low: float, largest: float) -> str:
+    """Returns a sentence that says how the numbers of a column, from `low` on, can be scaled."""
+    if len(column.shape) in (2, 3) and low >= 0:
+        return f"If they are images, scale them with {as_typed('data.kinds', {column.name: 'image'})}"
+    layer = f"'model.layers=[{{name: Rescaling, scale: {1 / largest:.6g}}}, …]'"
+    return f"Scale them in the file, or with model=sequential {layer}"
 
 
 def unscaled_images(model: keras.Model, examples: Examples) -> list[str]:
