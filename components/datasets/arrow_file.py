@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
+from tfrun import host_memory
 from tfrun.components.datasets.arrow_types import Kind, UnusableError, to_arrays, to_numbers, to_texts
 from tfrun.components.datasets.checks import missing_spellings
 from tfrun.components.datasets.columns import ColumnFile, ColumnOptions
 from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.texts import TextColumn
-from tfrun.data.arrays import give_back
+from tfrun.data.arrays import StoredArray, blocks, give_back
 from tfrun.data.sinks import MemorySink, Sink
-from tfrun.errors import DataError, as_typed
+from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
+from tfrun.errors import DataError, ResourceError, as_typed
 
 
 class ArrowFile(ColumnFile):
@@ -35,6 +37,9 @@ class ArrowFile(ColumnFile):
         self.number_format = NumberFormat(".", missing_spellings(options.missing))
         self.schema = schema
         self._missing_numbers = _numbers_in(options.missing or [])
+        self._stores = options.stores
+        # numbers whose values decide the task; they are read as such for a trained run too, from the same store
+        self._guessed_targets = set(options.targets if options.task == "auto" else ())
 
     @abstractmethod
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -48,27 +53,84 @@ class ArrowFile(ColumnFile):
         except UnusableError as error:
             raise self._unusable(error, name, where=self.path) from None
 
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Returns what its rows follow from, plain values: the versions of the files, and how they are read."""
+
+    @abstractmethod
+    def num_bytes(self, names: Sequence[str]) -> float:
+        """Returns about how much memory some columns need, without reading them."""
+
     def read(self, names: Sequence[str], as_text: Collection[str]) -> tuple[int, dict[str, Any]]:
+        numbers = {name for name in names if self.kind(name).name == "number"}
+        late = numbers & set(as_text) & self._guessed_targets
+        num_rows, columns = self._read_anywhere(names, numbers & set(as_text) - late)
+        return num_rows, columns | {name: self.texts(name, np.asarray(columns[name])) for name in late}
+
+    def _read_anywhere(self, names: Sequence[str], as_text: Collection[str]) -> tuple[int, dict[str, Any]]:
+        """Returns the same, from memory or from a store; `as_text` are columns of numbers."""
+        stores, size = self._stores, self.num_bytes(names)
+        if stores is not None and stores.are_for(size):
+            return self._read_stored(names, as_text, stores)
+        if size > host_memory.total_bytes():
+            raise ResourceError(
+                f"data.path: {self.path} needs about {size / 2**30:,.1f} GiB, and the memory has "
+                f"{host_memory.total_bytes() / 2**30:,.1f} GiB. data.cache=auto keeps the data on disk"
+            )
         num_rows, columns = self._read(names, as_text, MemorySink)
         pa.default_memory_pool().release_unused()
         give_back()  # before TensorFlow needs memory too
         return num_rows, columns
 
+    def _read_stored(
+        self, names: Sequence[str], as_text: Collection[str], stores: Stores
+    ) -> tuple[int, dict[str, Any]]:
+        """Returns the same from a store, which is written first if it isn't there."""
+
+        def write(writer: StoreWriter) -> Columns:
+            _, columns = self._read(names, as_text, writer.sink)
+            pa.default_memory_pool().release_unused()
+            return {name: _stored(column) for name, column in columns.items()}
+
+        key = {
+            **self.identity(),
+            "columns": sorted(names),
+            "as_text": sorted(as_text),
+            "missing": self._missing_numbers.tolist(),
+            "pyarrow": pa.__version__,
+        }
+        columns = stores.open(
+            key,
+            title=f"{self.path}: converting",
+            num_bytes=self.num_bytes(names),
+            num_columns=len(names),
+            write=write,
+        )
+        num_rows = max((len(column.array) for column in columns.values()), default=0)
+        return num_rows, {
+            name: column.array if column.texts is None else TextColumn.of(column.array, column.texts)
+            for name, column in columns.items()
+        }
+
+    def check_numbers(self, name: str, numbers: Any, *, excluded: Sequence[str] = ()) -> Any:
+        if isinstance(numbers, StoredArray) and any(not np.isnan(numbers[rows]).all() for rows in blocks(numbers)):
+            return numbers  # most often the first block says so
+        return super().check_numbers(name, numbers, excluded=excluded)
+
+    def check_finite(self, name: str, numbers: Any) -> Any:
+        return numbers  # they were checked as they were read
+
+    def texts(self, name: str, column: np.ndarray) -> TextColumn:
+        texts = TextColumn()
+        for rows in blocks(column):
+            texts.add(to_texts(pa.array(column[rows])))
+        return texts
+
     def _read(
         self, names: Sequence[str], as_text: Collection[str], make_sink: Callable[[Any], Sink]
     ) -> tuple[int, dict[str, Any]]:
         """Returns the number of rows, and the columns by name; `make_sink` gets the type of a column without rows."""
-        kinds = {name: self.kind(name) for name in names}
-        builders: dict[str, _Builder] = {}
-        for name, kind in kinds.items():
-            if kind.name == "array" and name in as_text:
-                raise DataError(f"{self.path}, column {name!r}: must hold texts or numbers. Received: arrays")
-            if kind.name == "array":
-                builders[name] = _Arrays(make_sink(np.float32), kind.depth)
-            elif kind.name == "text" or name in as_text:
-                builders[name] = _Texts(TextColumn(make_sink(np.int32)), kind.labels)
-            else:
-                builders[name] = _Numbers(make_sink(np.float64), self._missing_numbers)
+        builders = {name: self._builder(name, as_text, make_sink) for name in names}
         num_rows = 0
         for batch in self.batches(names):
             for name in names:
@@ -81,9 +143,23 @@ class ArrowFile(ColumnFile):
             num_rows += len(batch)
         return num_rows, {name: builders.pop(name).finish() for name in names}
 
+    def _builder(self, name: str, as_text: Collection[str], make_sink: Callable[[Any], Sink]) -> _Builder:
+        """Returns what collects the cells of a column. Raises DataError for a column that can't be used."""
+        kind = self.kind(name)
+        if kind.name == "array":
+            if name in as_text:
+                raise DataError(f"{self.path}, column {name!r}: must hold texts or numbers. Received: arrays")
+            return _Arrays(make_sink(np.float32), kind.depth)
+        if kind.name == "text" or name in as_text:
+            return _Texts(TextColumn(make_sink(np.int32)), kind.labels)
+        return _Numbers(make_sink(np.float64), self._missing_numbers)
+
     def _unusable(self, error: UnusableError, name: str, *, where: str) -> DataError:
-        advice, key = error.remedy
-        return DataError(f"{where}, column {name!r}: {error}. {advice}: {as_typed(f'data.{key}', [name])}")
+        remedy = ""
+        if error.remedy is not None:
+            advice, key = error.remedy
+            remedy = f". {advice}: {as_typed(f'data.{key}', [name])}"
+        return DataError(f"{where}, column {name!r}: {error}{remedy}")
 
     def numbers(self, name: str, text: TextColumn, *, require: bool = False, hint: str = "") -> np.ndarray | None:
         if not require:
@@ -95,6 +171,13 @@ class ArrowFile(ColumnFile):
         row = int(np.argmin(is_number[text.indices()]))
         received = text.values[int(text.indices()[row])]
         raise DataError(f"{self.find(row)[0]}, column {name!r}: not a number. Received: {received!r}.{hint}")
+
+
+def _stored(column: Any) -> StoredColumn:
+    """Returns a column as it is written to a store."""
+    if isinstance(column, TextColumn):
+        return StoredColumn(cast(StoredArray, column.finish()), column.values)
+    return StoredColumn(column)
 
 
 class _Builder:
@@ -116,6 +199,9 @@ class _Numbers(_Builder):
 
     def add(self, cells: pa.Array) -> None:
         numbers = to_numbers(_decoded(cells))
+        if np.isinf(numbers).any():
+            row = int(np.argmax(np.isinf(numbers)))
+            raise UnusableError(f"not finite. Received: {str(numbers[row])!r}", row=row, remedy=None)
         is_missing = np.isin(numbers, self._missing) if len(self._missing) else np.zeros(0, bool)
         self._sink.append(np.where(is_missing, np.nan, numbers) if is_missing.any() else numbers)
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfrun.components.datasets.arrow_types import Kind
+from tfrun.components.datasets.checks import existing_file
 from tfrun.components.datasets.paths import files_of
+from tfrun.config.data_paths import expand
 from tfrun.errors import DataError
 
 BATCH_BYTES = 2**22  # of the rows that are read at once
@@ -47,9 +51,9 @@ class ArrowShard:
         """Returns the number of rows."""
         raise NotImplementedError
 
-    def num_values(self, name: str) -> int | None:
-        """Returns how many values a column has, those of lists included; None if the file has to be read for that."""
-        return None
+    def num_bytes(self, kinds: Mapping[str, Kind]) -> float:
+        """Returns about how much memory some columns need, without reading them."""
+        return os.path.getsize(self.path)
 
 
 class ParquetShard(ArrowShard):
@@ -66,7 +70,7 @@ class ParquetShard(ArrowShard):
         return pq.ParquetFile(self.path, metadata=self._metadata, buffer_size=BUFFER_BYTES, pre_buffer=False)
 
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        row_bytes = sum(8 * (self.num_values(name) or 0) for name in names) // max(1, self.num_rows())
+        row_bytes = sum(8 * self._num_values(name) for name in names) // max(1, self.num_rows())
         at_once = max(1, min(MAX_BATCH_ROWS, BATCH_BYTES // max(1, row_bytes)))
         with _readable(self.path), self._open() as file:
             yield from file.iter_batches(at_once, columns=list(names), use_threads=True)
@@ -88,7 +92,14 @@ class ParquetShard(ArrowShard):
     def num_rows(self) -> int:
         return self._metadata.num_rows
 
-    def num_values(self, name: str) -> int:
+    def num_bytes(self, kinds: Mapping[str, Kind]) -> float:
+        return sum(
+            self._num_values(name) * (max(1, kind.type.bit_width // 8) if kind.name == "array" else 8)
+            for name, kind in kinds.items()
+        )
+
+    def _num_values(self, name: str) -> int:
+        """Returns how many values a column has, those of lists included."""
         groups = map(self._metadata.row_group, range(self._metadata.num_row_groups))
         return sum(group.column(self._leaf[name]).num_values for group in groups) if name in self._leaf else 0
 
@@ -131,15 +142,14 @@ class IpcShard(ArrowShard):
         return sum(map(len, self._all()))
 
 
-def open_shards(paths: str | Sequence[str]) -> list[ArrowShard]:
+def open_shards(path: str | list[str]) -> list[ArrowShard]:
     """Opens the files that data.path names.
 
     Raises:
         DataError: there is none, or one isn't of a known format.
         ResourceError: a file may not be read.
     """
-    listed = [paths] if isinstance(paths, str) else list(paths)
-    files = files_of([file for path in listed for file in _files_of_saved(path)], ENDINGS)
+    files = [file for found in expand(path) for file in _files_of_saved(found) or files_of(found, ENDINGS)]
     return [_open(file) for file in files]
 
 
@@ -160,20 +170,21 @@ def _open(path: str) -> ArrowShard:
 
 
 def _files_of_saved(path: str) -> list[str]:
-    """Returns the files of a folder that Hugging Face's `save_to_disk` has written, in order; else the path itself."""
+    """Returns the files of a folder that Hugging Face's `save_to_disk` has written, in order; none for another path."""
     folder = Path(path).expanduser()
     if (folder / "dataset_dict.json").is_file():
         splits = _read_json(folder / "dataset_dict.json").get("splits", [])
-        others = " ".join(f"data.{key}_path={folder / name}" for key, name in (("test", "test"),) if name in splits)
-        hint = f" For example: data.path={folder / 'train'} {others}".rstrip() if "train" in splits else ""
+        keys = {"train": "path", "validation": "validation_path", "test": "test_path"}
+        words = [f"data.{key}={folder / name}" for name, key in keys.items() if name in splits]
+        hint = f" For example: {' '.join(words)}" if "train" in splits else ""
         raise DataError(f"data.path: holds several data sets. Received: {path!r}. Known: {', '.join(splits)}.{hint}")
     if not (folder / "state.json").is_file():
-        return [path]
+        return []
     state = _read_json(folder / "state.json")
     names = [entry["filename"] for entry in state.get("_data_files") or [] if isinstance(entry, dict)]
     if state.get("_indices_data_files"):
         raise DataError(f"data.path: {path} holds an index beside its rows. Save it anew after flatten_indices()")
-    return [str(folder / name) for name in names] or [path]
+    return [existing_file(str(folder / name)) for name in names]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -21,10 +21,12 @@ class UnusableError(Exception):
 
     Attributes:
         row: the cell's row in the block, or None for the whole column.
-        remedy: what to do about it, before the override that does it, and the name of its key.
+        remedy: what to do about it, before the override that does it, and the name of its key; or None.
     """
 
-    def __init__(self, message: str, *, row: int | None = None, remedy: tuple[str, str] = ("Leave it out", "exclude")):
+    def __init__(
+        self, message: str, *, row: int | None = None, remedy: tuple[str, str] | None = ("Leave it out", "exclude")
+    ):
         super().__init__(message)
         self.row = row
         self.remedy = remedy

@@ -20,6 +20,7 @@ from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.config.column_kinds import BooleanKind, DateKind, NumberKind
 from tfrun.data.kinds import are_iso_dates
+from tfrun.data.store import Stores
 from tfrun.data.table import Table, Target, TrainedColumns
 from tfrun.errors import DataError, as_typed, near_miss
 
@@ -40,6 +41,7 @@ class ColumnOptions:
         kinds: column -> the name of its kind: those of data.kinds, or all of a trained run.
         rows_only: whether to read rows without a target.
         trained: the columns of the run that the rows are for, or None.
+        stores: where columns go that are too large for the memory, or None.
     """
 
     target: str | list[str]
@@ -53,6 +55,7 @@ class ColumnOptions:
     kinds: Mapping[str, str] = field(default_factory=dict)
     rows_only: bool = False
     trained: TrainedColumns | None = None
+    stores: Stores | None = None
 
     @property
     def targets(self) -> list[str]:
@@ -145,6 +148,11 @@ class ColumnFile(ABC):
         Raises:
             DataError: the column holds text that is required to be numbers, or is mostly numbers.
         """
+
+    def texts(self, name: str, column: np.ndarray) -> TextColumn:
+        """Returns a column of numbers as texts, spelt as in the file."""
+        texts: TextColumn = self.read([name], [name])[1][name]
+        return texts
 
     def check_numbers(self, name: str, numbers: np.ndarray, *, excluded: Sequence[str] = ()) -> np.ndarray:
         """Returns the numbers. Raises DataError if one of them is infinite or all are nan.
@@ -265,6 +273,7 @@ def _further_rows(file: ColumnFile, options: ColumnOptions, trained: TrainedColu
     for name in [*names, *targets]:
         column = cells.pop(name)
         if not isinstance(column, TextColumn):
+            column = np.asarray(column) if name in targets else column  # targets are always in memory
             columns[name] = file.check_finite(name, column) if column.ndim == 1 else column  # all cells may be empty
         elif name in labels:
             columns[name] = column.array(missing_spellings(options.missing))
@@ -332,6 +341,7 @@ def _target(file: ColumnFile, name: str, column: Any, *, options: ColumnOptions)
     if not isinstance(column, TextColumn):
         if column.ndim > 1:
             raise DataError(f"data.target: {name!r} of {file.path} holds arrays; a target must be one number or text")
+        column = np.asarray(column)  # targets are always in memory
         values = file.check_finite(name, column)
     elif task == "regression":
         values = file.numbers(name, column, require=True)
@@ -341,7 +351,7 @@ def _target(file: ColumnFile, name: str, column: Any, *, options: ColumnOptions)
         warn_of_target(file.path, name, values)
         return Target(values, "regression")
     if not isinstance(column, TextColumn):
-        column = file.read([name], [name])[1][name]  # classes are spelt as in the file
+        column = file.texts(name, column)
     labels = short_labels(column.array(missing_spellings(options.missing)))
     check_classes(file.path, name, labels, numbers=file.number_format)
     return Target(labels, "classification")

@@ -14,6 +14,7 @@ from tfrun.components.datasets.checks import MIN_ROWS, existing_file, missing_sp
 from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.components.datasets.npz_archive import NpzArray, check_texts, open_archive, readable
 from tfrun.components.datasets.npz_columns import NpzColumns
+from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError
 
@@ -32,6 +33,7 @@ def npz(
     column_kinds: Mapping[str, str] = {},  # noqa: B006
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
+    stores: Stores | None = None,
 ) -> Table:
     """Reads an .npz file (`numpy.savez`) with the examples in one array, or in one for each column, and their targets.
 
@@ -53,6 +55,7 @@ def npz(
         rows_only: whether to read rows without a target; set by the engine.
         trained_columns: the columns of the run that the rows are for; set by the engine. Then exclude, text_columns,
             max_categories and task don't matter.
+        stores: where columns are kept that are too large for the memory; set by the engine.
 
     Raises:
         DataError: the file or an array in it can't be used.
@@ -71,6 +74,7 @@ def npz(
             kinds=column_kinds,
             rows_only=rows_only,
             trained=trained_columns,
+            stores=stores,
         )
         return read_table(*NpzColumns.open(existing_file(path), options))
     return _single(existing_file(path), x, y, task=task, missing=missing, rows_only=rows_only, trained=trained_columns)

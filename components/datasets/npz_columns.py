@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 from tfrun.components.datasets.arrow_file import ArrowFile
 from tfrun.components.datasets.columns import ColumnOptions
 from tfrun.components.datasets.npz_archive import NpzArray, check_texts, open_archive, readable
+from tfrun.components.datasets.paths import versions
 from tfrun.errors import DataError
 
 BATCH_ROWS = 2**16
@@ -74,6 +76,12 @@ class NpzColumns(ArrowFile):
         for start in range(0, min(map(len, columns), default=0), BATCH_ROWS):
             cells = [_to_arrow(column[start : start + BATCH_ROWS]) for column in columns]
             yield pa.RecordBatch.from_arrays(cells, names=list(names))
+
+    def identity(self) -> dict[str, Any]:
+        return {"reader": "npz", "files": versions([self.path])}
+
+    def num_bytes(self, names: Sequence[str]) -> float:
+        return sum(8 * math.prod(self._flat[name].shape) for name in names)
 
     def find(self, row: int, name: str | None = None) -> tuple[str, str | None]:
         return f"{self.path}: row {row}", None

@@ -14,6 +14,8 @@ from tfrun import register
 from tfrun.components.datasets.arrow_file import ArrowFile
 from tfrun.components.datasets.arrow_shards import ArrowShard, open_shards
 from tfrun.components.datasets.columns import ColumnOptions, read_table
+from tfrun.components.datasets.paths import versions
+from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, as_typed
 
@@ -36,6 +38,7 @@ def parquet(
     column_kinds: Mapping[str, str] = {},  # noqa: B006
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
+    stores: Stores | None = None,
 ) -> Table:
     """Reads Parquet files, Arrow IPC or Feather files, or a folder that Hugging Face's `save_to_disk` has written.
 
@@ -60,6 +63,7 @@ def parquet(
         rows_only: whether to read rows without a target; set by the engine.
         trained_columns: the columns of the run that the rows are for; set by the engine. Then the files may have
             further columns, and columns, exclude, text_columns, max_categories and task don't matter.
+        stores: where columns are kept that are too large for the memory; set by the engine.
 
     Raises:
         DataError: a file or a cell in it can't be used; the message names the file, the row and the column.
@@ -77,6 +81,7 @@ def parquet(
         kinds=column_kinds,
         rows_only=rows_only,
         trained=trained_columns,
+        stores=stores,
     )
     return read_table(ParquetFiles(path, open_shards(path), options), options)
 
@@ -129,6 +134,12 @@ class ParquetFiles(ArrowFile):
             if not kind.fits(expected):
                 types = f"{shard.schema.field(name).type}, and {self.schema.field(name).type} in {first}"
                 raise DataError(f"{shard.path}, column {name!r}: must have one type in all files. Received: {types}")
+
+    def identity(self) -> dict[str, Any]:
+        return {"reader": "parquet", "files": versions([shard.path for shard in self._shards])}
+
+    def num_bytes(self, names: Sequence[str]) -> float:
+        return sum(shard.num_bytes({name: self.kind(name) for name in names}) for shard in self._shards)
 
     def find(self, row: int, name: str | None = None) -> tuple[str, str | None]:
         for shard in self._shards:

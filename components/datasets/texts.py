@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,14 @@ class TextColumn:
         self._index_of: dict[str, int] = {}
         self._sink = indices or MemorySink(np.int32)
         self._indices: np.ndarray | StoredArray | None = None
+
+    @classmethod
+    def of(cls, indices: StoredArray, values: Sequence[str]) -> TextColumn:
+        """Returns a column whose cells are all there."""
+        column = cls()
+        column._index_of = {value: place for place, value in enumerate(values)}
+        column._indices = indices
+        return column
 
     def add(self, cells: pa.StringArray) -> None:
         """Appends the cells of a block."""

@@ -13,10 +13,11 @@ from tfrun import register
 from tfrun.components.datasets.arrow_file import ArrowFile
 from tfrun.components.datasets.arrow_types import Kind, UnusableError
 from tfrun.components.datasets.columns import ColumnOptions, read_table
-from tfrun.components.datasets.paths import files_of
+from tfrun.components.datasets.paths import files_of, versions
 from tfrun.components.datasets.tf_example import DecodeError, example_class
 from tfrun.components.datasets.tf_features import Feature, guess
-from tfrun.components.datasets.tfrecord_file import Record, read_records
+from tfrun.components.datasets.tfrecord_file import Record, read_records, unpacked_bytes
+from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, as_typed
 
@@ -41,6 +42,7 @@ def tfrecord(
     column_kinds: Mapping[str, str] = {},  # noqa: B006
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
+    stores: Stores | None = None,
 ) -> Table:
     """Reads TFRecord files of `tf.train.Example`, compressed by gzip or not; the checksum of every record is checked.
 
@@ -68,6 +70,7 @@ def tfrecord(
         rows_only: whether to read rows without a target; set by the engine.
         trained_columns: the columns of the run that the rows are for; set by the engine. Then the files may have
             further features, and columns, exclude, text_columns, max_categories and task don't matter.
+        stores: where columns are kept that are too large for the memory; set by the engine.
 
     Raises:
         DataError: a file or a record of it can't be used; the message names the file, the record and the feature.
@@ -85,6 +88,7 @@ def tfrecord(
         kinds=column_kinds,
         rows_only=rows_only,
         trained=trained_columns,
+        stores=stores,
     )
     return read_table(TfRecordFiles.open(path, features, options=options), options)
 
@@ -164,6 +168,14 @@ class TfRecordFiles(ArrowFile):
             where = f"{file}: record {first + (error.row or 0)}"
             hint = " Describe the features in data.features" if first + (error.row or 0) >= GUESSED_RECORDS else ""
             raise DataError(f"{where}, column {name!r}: {error}.{hint}") from None
+
+    def identity(self) -> dict[str, Any]:
+        features = {name: [feature.dtype, list(feature.shape)] for name, feature in self._features.items()}
+        return {"reader": "tfrecord", "files": versions(self._files), "features": features}
+
+    def num_bytes(self, names: Sequence[str]) -> float:
+        """Returns the size of the files: reading any of their features takes as long as reading all."""
+        return sum(unpacked_bytes(file) for file in self._files)
 
     def find(self, row: int, name: str | None = None) -> tuple[str, str | None]:
         place = max(k for k, start in enumerate(self._starts[: len(self._files)]) if start <= row)

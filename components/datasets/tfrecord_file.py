@@ -7,6 +7,7 @@ these 8 bytes, its content, and the masked CRC-32C of that.
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import google_crc32c
 from tfrun.errors import DataError
 
 GZIP = b"\x1f\x8b"
+GZIP_RATIO = 4  # about how much smaller gzip makes a file
 BUFFER_BYTES = 2**20
 MASK = 0xA282EAD8
 HEAD = struct.Struct("<QI")
@@ -58,6 +60,13 @@ def read_records(path: str) -> Iterator[Record]:
                 raise DataError(f"{where}: can't be read: {error}") from None
             yield Record(number, content)
             offset, number = offset + size, number + 1
+
+
+def unpacked_bytes(path: str) -> int:
+    """Returns the size of a file, about that of its content if it is compressed."""
+    with open(path, "rb") as raw:
+        is_gzip = raw.read(2) == GZIP
+    return os.path.getsize(path) * (GZIP_RATIO if is_gzip else 1)
 
 
 def _read_content(file: Any, head: bytes, where: str) -> tuple[bytes, int]:

@@ -6,6 +6,7 @@ groups, version 2 (`memory.max`) and version 1 (`memory.limit_in_bytes`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,19 @@ def free_bytes(root: Path = ROOT) -> float:
     It is inf if nothing is known about it. Tests pass another root folder.
     """
     return min([_of_machine(root, "MemAvailable"), *(_left(*group) for group in _groups(root))])
+
+
+def data_bytes() -> float:
+    """Returns how much of the memory data may use: half of what is free, or less if `data_limit` is."""
+    return min(0.5 * free_bytes(), data_limit())
+
+
+def data_limit() -> float:
+    """Returns the bytes that TFRUN_DATA_MEMORY allows for data; inf if it isn't set, or isn't a number."""
+    try:
+        return float(os.environ.get("TFRUN_DATA_MEMORY") or "inf")
+    except ValueError:
+        return float("inf")
 
 
 def total_bytes(root: Path = ROOT) -> float:

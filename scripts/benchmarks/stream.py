@@ -1,13 +1,15 @@
 """Compares streaming with its two bounds: the bare tf.data pipeline, and the same run with its rows on the device.
 
 The bare pipeline shuffles row numbers, gathers batches from memory and prefetches them, but trains
-nothing. Streaming from disk is compared with the same pipeline. A streaming tfrun is timed as a
+nothing. Streaming from disk, and from the store into which Parquet and TFRecord files are converted, is compared with
+the same pipeline. A streaming tfrun is timed as a
 whole program, from the end of its first block to the end of its loop; with its rows on the device
 it is timed within its blocks, which is the bound that computing sets.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -15,12 +17,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
-from benchmarks import keras_loops, report
+from benchmarks import keras_loops, report, stored_sources
 from benchmarks.cases import CASES
 from benchmarks.results import spread
 from benchmarks.setup import Data, Setup, Train, build
@@ -66,6 +69,8 @@ def measure_case(name: str, rounds: int) -> list[dict[str, Any]]:
             sources = {"memory": [*overrides, f"data.path={compressed(folder)}"], "disk": overrides}
         contenders: list[Rates] = [partial(resident, overrides)]
         contenders += [partial(streaming, source, source_overrides) for source, source_overrides in sources.items()]
+        stored = stored_sources.write(folder, overrides)
+        contenders += [partial(streaming_from_store, folder, source, of_source) for source, of_source in stored.items()]
         contenders.append(loop(overrides, BARE, make_loop=bare_pipeline))
         contenders.append(loop(overrides, "tf.range over tf.data", make_loop=keras_loops.stream))
         rates: dict[str, list[float]] = {}
@@ -95,6 +100,12 @@ def streaming(source: str, overrides: Sequence[str]) -> dict[str, float]:
     """Returns the rates of tfrun with rows that the host streams to the device."""
     run = run_tfrun([*overrides, "data.residency=stream"])
     return {STREAM.format(source): run.rate, STREAM_BLOCKS.format(source): run.rate_in_blocks}
+
+
+def streaming_from_store(folder: Path, source: str, overrides: Sequence[str]) -> dict[str, float]:
+    """Returns the rates of tfrun with rows that were converted into a store below `folder`, in the first round."""
+    with mock.patch.dict(os.environ, {"TFRUN_DATA_MEMORY": "1", "XDG_CACHE_HOME": str(folder / "cache")}):
+        return streaming(f"the store of {source}", overrides)
 
 
 def loop(overrides: Sequence[str], name: str, *, make_loop: Callable[[Setup], Train]) -> Rates:

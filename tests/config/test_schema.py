@@ -90,6 +90,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "sample_weight": None,
             "missing_target": "error",
             "keep_samples": True,
+            "cache": "auto",
             "text": {},
             "kinds": {},
             "augment": [],

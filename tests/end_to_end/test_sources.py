@@ -88,14 +88,21 @@ def trained(folder: Path) -> tuple[str, list[dict[str, Any]], dict[str, np.ndarr
 
 
 @pytest.mark.slow
-def test_the_same_rows_train_the_same_bits(run: Run, tmp_path: Path) -> None:
+def test_the_same_rows_train_the_same_bits(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From all formats, and from memory as from the store on disk."""
     rows = columns()
     results = []
-    for write in (write_csv, write_parquet, write_npz, write_tfrecord):
-        code, _, error = run(*write(rows), *TRAIN, f"name={write.__name__}")
-        assert code == 0, error
-        (folder,) = (tmp_path / "outputs" / write.__name__).iterdir()
-        results.append(trained(folder))
+    sources = {write.__name__: write(rows) for write in (write_csv, write_parquet, write_npz, write_tfrecord)}
+    for name, overrides in sources.items():
+        for memory in ("", "1000") if name == "write_tfrecord" else ("",):
+            monkeypatch.setenv("TFRUN_DATA_MEMORY", memory)
+            code, _, error = run(*overrides, *TRAIN, f"name={name}{memory}")
+            assert code == 0 and bool(memory) == ("converting: done" in error), error
+            (folder,) = (tmp_path / "outputs" / f"{name}{memory}").iterdir()
+            assert json.loads((folder / "run.json").read_text())["engine"]["residency"] == (
+                "stream" if memory else "device"
+            )
+            results.append(trained(folder))
     fingerprint, values, state = results[0]
     assert any(key.startswith("val/") for key in values[0]) and state
     for other_fingerprint, other_values, other_state in results[1:]:
@@ -103,3 +110,32 @@ def test_the_same_rows_train_the_same_bits(run: Run, tmp_path: Path) -> None:
         assert other_state.keys() == state.keys()
         for name, array in state.items():
             np.testing.assert_array_equal(other_state[name], array)
+
+
+@pytest.mark.slow
+def test_a_run_killed_during_conversion_starts_anew(
+    tfrun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a file, before the folder has its name, and later, when it is resumed from the store."""
+    monkeypatch.chdir(tmp_path)
+    words = [*write_parquet(columns()), *TRAIN, "checkpoint.every_steps=2"]
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TFRUN_DATA_MEMORY": "1000"}
+    stores = tmp_path / "cache" / "tfrun" / "data"
+    for failpoint in ("store.write:5", "store.written", "store.rename"):
+        assert tfrun(*words, env={**env, "TFRUN_FAILPOINT": failpoint}).returncode == -9
+        assert [path.suffix for path in stores.iterdir() if path.is_dir()] == [".partial"]
+    full = tfrun(*words, env={**env, "TFRUN_FAILPOINT": "store.write:5=full+"})
+    assert full.returncode == 5 and "can't be written: No space left on device" in full.stderr
+    assert [path for path in stores.iterdir() if path.is_dir()] == []
+    killed = tfrun(*words, env={**env, "TFRUN_FAILPOINT": "manifest.json.sync:4"})  # after two of stores and one
+    assert killed.returncode == -9
+    (folder,) = (tmp_path / "outputs" / "default").iterdir()
+    resumed = tfrun("resume", str(folder), env=env)
+    assert resumed.returncode == 0 and "converting" not in resumed.stderr and "encoding" not in resumed.stderr
+    whole = tfrun(*words, "name=whole", env={"XDG_CACHE_HOME": str(tmp_path / "other")})
+    assert whole.returncode == 0
+    (other,) = (tmp_path / "outputs" / "whole").iterdir()
+    (fingerprint, values, state), (other_fingerprint, other_values, other_state) = trained(folder), trained(other)
+    assert (fingerprint, values) == (other_fingerprint, other_values)
+    for name, array in state.items():
+        np.testing.assert_array_equal(other_state[name], array)

@@ -125,6 +125,7 @@ class DataSettings(ComponentSettings):
     text: dict[str, Any]
     kinds: dict[str, Any] = dataclasses.field(default_factory=dict)
     keep_samples: bool = True
+    cache: Literal["auto", "off"] = "auto"
     split: SplitSettings = SplitSettings()
     validation_path: str | list[str] | None = None
     test_path: str | list[str] | None = None

@@ -41,16 +41,21 @@ class StoredArray:
         shape: (N, ...).
         dtype: numbers in the machine's own byte order.
 
+    Attributes:
+        offset: as above.
+
     Raises:
         DataError: the file is too short; reading rows raises it too, if the file has become so since.
     """
 
+    is_kept = False  # whether it lies in a store of `store.py`, whose files nobody changes
+    is_encoded = False  # whether the device takes its numbers as they are; those of other arrays become floats
     _whole: StoredArray | None = None  # the array that this one selects rows of, if any
     _rows: np.ndarray | None = None  # the numbers of those rows
 
     def __init__(self, path: str, offset: int, *, shape: tuple[int, ...], dtype: Any):
         self.path, self.shape, self.dtype = path, tuple(shape), np.dtype(dtype)
-        self._offset = offset
+        self.offset = offset
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 closed when the array is collected
         if os.fstat(self._file.fileno()).st_size < offset + self.nbytes:
@@ -64,6 +69,16 @@ class StoredArray:
     def nbytes(self) -> int:
         """The size on disk."""
         return len(self) * self._row_bytes
+
+    @property
+    def file(self) -> int:
+        """The descriptor of the file."""
+        return self._file.fileno()
+
+    @property
+    def selected(self) -> tuple[StoredArray, np.ndarray] | None:
+        """The array that this one selects rows of, and their numbers in it; None if it is a whole one."""
+        return None if self._whole is None or self._rows is None else (self._whole, self._rows)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -128,7 +143,7 @@ class StoredArray:
         """Reads each row into its place in `taken`, the rows in the page cache first."""
         file, size, cold = self._file.fileno(), self._row_bytes, []
         for place, row in zip(places, rows, strict=True):
-            view, position = taken[place * size : (place + 1) * size], self._offset + row * size
+            view, position = taken[place * size : (place + 1) * size], self.offset + row * size
             try:
                 is_read = os.preadv(file, [view], position, os.RWF_NOWAIT) == size
             except OSError:  # the read would block, or the file system doesn't support the flag
@@ -141,7 +156,7 @@ class StoredArray:
 
     def _read(self, place: memoryview, row: int) -> None:
         """Fills `place` with the bytes from the given row on."""
-        position = self._offset + row * self._row_bytes
+        position = self.offset + row * self._row_bytes
         while len(place):
             count = os.preadv(self._file.fileno(), [place], position)
             if count == len(place):
@@ -159,10 +174,13 @@ class JoinedArray(StoredArray):
 
     Args:
         parts: (N, ...) each; their rows have one shape.
+
+    Attributes:
+        parts: as above.
     """
 
     def __init__(self, parts: Sequence[np.ndarray | StoredArray]):
-        self._parts = list(parts)
+        self.parts = list(parts)
         self._starts = np.cumsum([0, *map(len, parts)])
         self.path = next(part.path for part in parts if isinstance(part, StoredArray))
         self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
@@ -180,7 +198,7 @@ class JoinedArray(StoredArray):
             return self._whole.take(self._rows[rows])
         taken = aligned_empty((len(rows), *self.shape[1:]), self.dtype)
         part_of = np.searchsorted(self._starts, rows, side="right") - 1
-        for number, part in enumerate(self._parts):
+        for number, part in enumerate(self.parts):
             places = np.flatnonzero(part_of == number)
             if len(places):
                 taken[places] = part[rows[places] - self._starts[number]]

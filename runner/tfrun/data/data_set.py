@@ -9,6 +9,7 @@ from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings
+from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.data.table_checks import check_table
 from tfrun.errors import DataError, near_miss
@@ -76,6 +77,7 @@ class DataSet:
             "column_kinds": self.kinds,
             "rows_only": rows_only,
             "trained_columns": trained,
+            "stores": Stores.of(self.data.cache),
         }
         filled_in = {name: value for name, value in offered.items() if name in self.accepted}
         return check_table(self.component(**params, **filled_in), self.data.name)

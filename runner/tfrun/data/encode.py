@@ -1,12 +1,13 @@
 """Encodes a whole table with the Keras layers of its fitted columns.
 
 It needs no second copy of all rows: raw columns are released as encoded ones come, and the layers are called on a block
-of rows at a time.
+of rows at a time. Of columns on disk only such a block is in memory, raw and encoded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -18,6 +19,9 @@ from tfrun.data.kinds import IdColumn, TokensColumn
 from tfrun.data.labels import label
 from tfrun.data.layers import bare_if_alone, categories_model, numbers_model, tokens_model
 from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.sinks import PlannedSink, Sink
+from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
+from tfrun.data.stored_texts import StoredTexts
 from tfrun.data.table import Table
 from tfrun.data.targets import FittedTarget
 from tfrun.errors import DataError
@@ -26,12 +30,19 @@ from tfrun.protocols import MAIN_OUTPUT
 BLOCK_BYTES = 2**21  # of encoded rows at a time: enough for the overhead of a call of Keras' layers not to count
 
 
-def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, Any]:
+MakeSink = Callable[[tuple[int, ...], Any], Sink]  # gets the shape and the type of the encoded rows
+
+
+def encode(
+    table: Table, preprocessing: Preprocessing, *, stores: Stores | None = None, digest: str = ""
+) -> tuple[Any, Any]:
     """Returns the inputs and the targets of all rows, as the compiled program takes them.
 
     Args:
         table: the raw rows. Each column is released from it as it is encoded, see `Table.release`.
         preprocessing: fitted on training rows.
+        stores: where the encoded rows of columns on disk go.
+        digest: the table's fingerprint.
 
     Raises:
         DataError: columns or labels that the preprocessing does not know.
@@ -46,13 +57,55 @@ def encode(table: Table, preprocessing: Preprocessing) -> tuple[Any, Any]:
         preprocessing.input_name(column): column.encode(table.release(column.name), dtype)
         for column in preprocessing.arrays
     }
-    if preprocessing.numbers:
-        inputs["numbers"] = _encode_numbers(table, preprocessing, dtype=dtype)
-    if preprocessing.categories:
-        inputs["categories"] = _encode_categories(table, preprocessing.categories)
-    for column in preprocessing.tokens:
-        inputs[preprocessing.input_name(column)] = _encode_tokens(table.release(column.name), column)
+    if stores is None or not any(_is_on_disk(column) for column in table.columns.values()):
+        inputs |= _encode_columns(table, preprocessing, PlannedSink)
+    else:
+        inputs |= _encode_on_disk(table, preprocessing, stores, digest=digest)
     return bare_if_alone(inputs, preprocessing), targets if table.others else targets[MAIN_OUTPUT]
+
+
+def _is_on_disk(column: Any) -> bool:
+    return isinstance(column, StoredArray | StoredTexts)
+
+
+def _encode_columns(table: Table, preprocessing: Preprocessing, make_sink: MakeSink) -> dict[str, Any]:
+    """Returns the inputs that are made of columns of numbers and texts."""
+    inputs: dict[str, Any] = {}
+    if preprocessing.numbers:
+        inputs["numbers"] = _encode_numbers(table, preprocessing, make_sink)
+    if preprocessing.categories:
+        inputs["categories"] = _encode_categories(table, preprocessing.categories, make_sink)
+    for column in preprocessing.tokens:
+        inputs[preprocessing.input_name(column)] = _encode_tokens(table.release(column.name), column, make_sink)
+    return inputs
+
+
+def _encode_on_disk(
+    table: Table, preprocessing: Preprocessing, stores: Stores, *, digest: str
+) -> dict[str, StoredArray]:
+    """Returns the same inputs from a store, into which they are encoded first if they aren't there."""
+    num_rows, floatx = len(table.target), keras.config.floatx()
+    flat = [column for column in preprocessing.columns if column not in preprocessing.arrays]
+    num_values = len(preprocessing.number_inputs) + len(preprocessing.categories)
+    num_values += sum(column.length for column in preprocessing.tokens)
+
+    def write(writer: StoreWriter) -> Columns:
+        encoded = _encode_columns(table, preprocessing, lambda shape, dtype: writer.sink(dtype, row_shape=shape[1:]))
+        return {name: StoredColumn(array) for name, array in encoded.items()}
+
+    stored = stores.open(
+        {"reader": "encoded", "fingerprint": digest, "preprocessing": preprocessing.to_fields(), "floatx": floatx},
+        title=f"{table.source}: encoding",
+        num_bytes=4 * num_rows * num_values,
+        num_columns=2,
+        write=write,
+    )
+    for column in flat:
+        if column.name in table.columns:
+            table.release(column.name)
+    for stored_column in stored.values():
+        stored_column.array.is_encoded = True
+    return {name: stored_column.array for name, stored_column in stored.items()}
 
 
 def encode_weights(weights: np.ndarray | None) -> np.ndarray | None:
@@ -68,42 +121,75 @@ def _refuse_missing(table: Table, preprocessing: Preprocessing) -> None:
         )
 
 
-def _encode_numbers(table: Table, preprocessing: Preprocessing, *, dtype: str) -> np.ndarray:
-    """Returns (N, num_inputs) of the given type."""
+def _encode_numbers(table: Table, preprocessing: Preprocessing, make_sink: MakeSink) -> np.ndarray | StoredArray:
+    """Returns (N, num_inputs) floats."""
+    dtype = keras.config.floatx()
     model = numbers_model(preprocessing.number_inputs)
-    numbers = [
-        numbers
-        for column in preprocessing.numbers
-        for numbers in column.encode(table.release(column.name), dtype, source=table.source)
-    ]
-    return _side_by_side(numbers, lambda rows: model(tf.convert_to_tensor(rows)).numpy(), dtype=dtype)
+    columns: list[Callable[[slice], list[np.ndarray]]] = []
+    for column in preprocessing.numbers:
+        cells = table.release(column.name)
+        if _is_on_disk(cells):
+            columns.append(_block_of(partial(column.encode, dtype=dtype, source=table.source), cells))
+        else:
+            numbers = column.encode(cells, dtype, source=table.source)
+            columns.append(partial(_rows_of, numbers))
+        del cells  # its numbers are all that is needed
+    give_back()  # the memory of the raw columns, before there is more
+
+    def encoded(rows: slice) -> np.ndarray:
+        numbers = [values for block_of in columns for values in block_of(rows)]
+        return model(tf.convert_to_tensor(np.stack(numbers, axis=1))).numpy()
+
+    shape = (len(table.target), len(preprocessing.number_inputs))
+    return _collect(encoded, shape, dtype=dtype, make_sink=make_sink)
 
 
-def _encode_categories(table: Table, columns: Sequence[IdColumn]) -> np.ndarray:
+def _block_of(encode: Callable[[np.ndarray], list[np.ndarray]], cells: Any) -> Callable[[slice], list[np.ndarray]]:
+    """Returns a function that encodes some rows of a column on disk."""
+    return lambda rows: encode(cells[rows])
+
+
+def _rows_of(arrays: Sequence[np.ndarray], rows: slice) -> list[np.ndarray]:
+    return [array[rows] for array in arrays]
+
+
+def _encode_categories(table: Table, columns: Sequence[IdColumn], make_sink: MakeSink) -> np.ndarray | StoredArray:
     """Returns (N, num_columns) int32."""
     places, ids = _look_up_once((table.release(column.name) for column in columns), categories_model(columns))
-    return _side_by_side(places, lambda rows: np.take_along_axis(ids, rows, axis=0), dtype=np.int32)
+    give_back()
+
+    def encoded(rows: slice) -> np.ndarray:
+        return np.take_along_axis(ids, np.stack([column[rows] for column in places], axis=1), axis=0)
+
+    return _collect(encoded, (len(table.target), len(columns)), dtype=np.int32, make_sink=make_sink)
 
 
-def _encode_tokens(cells: np.ndarray, column: TokensColumn) -> np.ndarray:
+def _encode_tokens(cells: Any, column: TokensColumn, make_sink: MakeSink) -> np.ndarray | StoredArray:
     """Returns (N, length) int32."""
     model = tokens_model(column)
-    encoded = aligned_empty((len(cells), column.length), np.int32)
-    for rows in blocks(encoded, BLOCK_BYTES):
-        encoded[rows] = model(tf.convert_to_tensor(cells[rows, None])).numpy()
-    return encoded
+
+    def encoded(rows: slice) -> np.ndarray:
+        return model(tf.convert_to_tensor(cells[rows][:, None])).numpy()
+
+    return _collect(encoded, (len(cells), column.length), dtype=np.int32, make_sink=make_sink)
 
 
-def _look_up_once(columns: Iterable[np.ndarray], model: keras.Model) -> tuple[list[np.ndarray], np.ndarray]:
+def _look_up_once(
+    columns: Iterable[np.ndarray | StoredTexts], model: keras.Model
+) -> tuple[list[np.ndarray | StoredArray], np.ndarray]:
     """Looks up each different text once, however many rows have it.
 
     Returns:
         For each column the place of each row's text among its different ones, (N,) int32; and the ids of the texts at
         those places, (most different texts, num_columns) int32.
     """
-    places: list[np.ndarray] = []
+    places: list[np.ndarray | StoredArray] = []
     texts: list[list[str]] = []
     for column in columns:
+        if isinstance(column, StoredTexts):
+            places.append(column.codes)
+            texts.append(column.values)
+            continue
         seen: dict[str, int] = {}
         places.append(np.fromiter((seen.setdefault(text, len(seen)) for text in column), np.int32, len(column)))
         texts.append(list(seen))
@@ -113,15 +199,15 @@ def _look_up_once(columns: Iterable[np.ndarray], model: keras.Model) -> tuple[li
     return places, model(tf.convert_to_tensor(padded)).numpy()
 
 
-def _side_by_side(
-    columns: Sequence[np.ndarray], change: Callable[[np.ndarray], np.ndarray], *, dtype: Any
-) -> np.ndarray:
-    """Returns (N, num_columns): the columns beside each other, with `change` applied to each block of rows."""
-    give_back()  # the memory of the raw columns, before there is more
-    changed = aligned_empty((len(columns[0]), len(columns)), dtype)
-    for rows in blocks(changed, BLOCK_BYTES):
-        changed[rows] = change(np.stack([column[rows] for column in columns], axis=1))
-    return changed
+def _collect(
+    encoded: Callable[[slice], np.ndarray], shape: tuple[int, int], *, dtype: Any, make_sink: MakeSink
+) -> np.ndarray | StoredArray:
+    """Returns (N, width): the encoded rows of all blocks, one after the other."""
+    sink = make_sink(shape, dtype)
+    at_once = max(1, BLOCK_BYTES // (shape[1] * np.dtype(dtype).itemsize))
+    for start in range(0, shape[0], at_once):
+        sink.append(encoded(slice(start, min(start + at_once, shape[0]))))
+    return sink.finish()
 
 
 def _encode_target(table: Table, name: str, *, values: np.ndarray, fitted: FittedTarget) -> np.ndarray:

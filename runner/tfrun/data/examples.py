@@ -19,6 +19,7 @@ from tfrun.data.labels import with_earlier_labels
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.samples import Samples
 from tfrun.data.splitting.split import split
+from tfrun.data.store import Stores
 from tfrun.data.table import Table, Target
 from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, main_output, spread_is_rounding
 from tfrun.errors import DataError, as_typed
@@ -132,7 +133,7 @@ def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
 
 def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Preprocessing, digest: str) -> Examples:
     samples = Samples.take(table, splits)  # before the columns are released
-    inputs, targets = encode(table, preprocessing)
+    inputs, targets = encode(table, preprocessing, stores=Stores.of("auto"), digest=digest)
     give_back()
     return Examples(inputs, targets, splits, preprocessing, digest, encode_weights(table.weights), samples=samples)
 

@@ -24,6 +24,7 @@ from tfrun.data.kinds import (
     fit_column,
     is_text,
 )
+from tfrun.data.stored_texts import for_fitting
 from tfrun.data.table import Features, Table, TrainedColumns
 from tfrun.data.targets import EXACT_KEY, FittedTarget, TargetScale
 from tfrun.errors import CheckpointError, DataError, near_miss
@@ -241,7 +242,7 @@ def fit(
     chosen = {**{name: encoding.kind for name, encoding in text.items()}, **(kinds or {})}
     columns = [
         fit_column(
-            RawColumn(name, column, rows, table.source, table.find),
+            RawColumn(name, for_fitting(column), rows, table.source, table.find),
             chosen.get(name),
             exact=exact,
             guesses_dates=guesses_dates,

@@ -1,12 +1,17 @@
-"""Where the blocks of a column go while it is read: into memory."""
+"""Where the blocks of a column go while it is read or encoded: into memory, or into a file."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from tfrun.data.arrays import StoredArray, aligned_empty
+from tfrun.files import disk
+from tfrun.files.failpoints import reach
+
+HEADER_BYTES = 256  # of a file, so that its first row is aligned
 
 
 class Sink(Protocol):
@@ -20,7 +25,7 @@ class Sink(Protocol):
 
 
 class MemorySink:
-    """Keeps the blocks in memory.
+    """Keeps the blocks in memory, and joins them.
 
     Args:
         dtype: of a column without any row.
@@ -37,10 +42,67 @@ class MemorySink:
         if not self._blocks:
             return np.empty(0, self._dtype)
         first = self._blocks[0]
-        column = aligned_empty((sum(map(len, self._blocks)), *first.shape[1:]), first.dtype)
-        start = 0
+        column = PlannedSink((sum(map(len, self._blocks)), *first.shape[1:]), first.dtype)
         for block in self._blocks:
-            column[start : start + len(block)] = block
-            start += len(block)
+            column.append(block)
         self._blocks.clear()
-        return column
+        return column.finish()
+
+
+class PlannedSink:
+    """Copies the blocks into one array, whose shape is known before.
+
+    Args:
+        shape: (N, ...).
+        dtype: of the array.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any):
+        self._array = aligned_empty(shape, dtype)
+        self._end = 0
+
+    def append(self, block: np.ndarray) -> None:
+        self._array[self._end : self._end + len(block)] = block
+        self._end += len(block)
+
+    def finish(self) -> np.ndarray:
+        return self._array
+
+
+class FileSink:
+    """Appends the blocks to an .npy file.
+
+    Args:
+        path: the file, a new one.
+        dtype: of a column without any row.
+        row_shape: likewise.
+        buffer_bytes: what is written at once.
+    """
+
+    def __init__(self, path: Path, dtype: Any, *, row_shape: tuple[int, ...] = (), buffer_bytes: int = 2**20):
+        self._path = path
+        self._dtype = np.dtype(dtype)
+        self._row_shape = row_shape
+        self._num_rows = 0
+        self._file = open(path, "xb", buffering=buffer_bytes)  # noqa: SIM115 closed by `finish`
+        self._file.write(bytes(HEADER_BYTES))
+
+    def append(self, block: np.ndarray) -> None:
+        """Adds rows. Raises OSError if the disk refuses."""
+        if self._num_rows == 0:
+            self._dtype, self._row_shape = block.dtype, block.shape[1:]
+        if len(block):
+            reach("store.write", is_operation=True)
+            self._file.write(np.ascontiguousarray(block).data)
+        self._num_rows += len(block)
+
+    def finish(self) -> StoredArray:
+        """Returns the rows in the file, once they are on the disk. Raises OSError if the disk refuses."""
+        shape = (self._num_rows, *self._row_shape)
+        described = f"{{'descr': {self._dtype.str!r}, 'fortran_order': False, 'shape': {shape}, }}"
+        header = np.lib.format.magic(1, 0) + (HEADER_BYTES - 10).to_bytes(2, "little")
+        with self._file as file:
+            file.seek(0)
+            file.write(header + described.ljust(HEADER_BYTES - 11).encode() + b"\n")
+            disk.sync(file, "store")
+        return StoredArray(str(self._path), HEADER_BYTES, shape=shape, dtype=self._dtype)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from tfrun.data.arrays import StoredArray, blocks, join, load
+from tfrun.data.arrays import StoredArray, blocks, join, load, select
 
 
 class StoredTexts:
@@ -15,14 +16,14 @@ class StoredTexts:
     It can be indexed like an array (N,) object of str.
 
     Args:
-        codes: the place in `values` of each row's text, (N,) int32.
+        codes: the place in `values` of each row's text, (N,) int32; most often on disk.
         values: texts; equal ones may be there more than once.
     """
 
     ndim = 1
     dtype = np.dtype(object)
 
-    def __init__(self, codes: StoredArray, values: Sequence[str]):
+    def __init__(self, codes: np.ndarray | StoredArray, values: Sequence[str]):
         self.codes = codes
         self.values = list(values)
         self._texts = np.empty(len(self.values), object)
@@ -53,7 +54,7 @@ class StoredTexts:
 
     def select(self, rows: np.ndarray) -> StoredTexts:
         """Returns the column of the rows with the given numbers, (R,), which stays on disk too."""
-        return StoredTexts(self.codes.select(rows), self.values)
+        return StoredTexts(select(self.codes, rows), self.values)
 
 
 def join_texts(columns: Sequence[np.ndarray | StoredTexts]) -> np.ndarray | StoredTexts:
@@ -71,3 +72,15 @@ def join_texts(columns: Sequence[np.ndarray | StoredTexts]) -> np.ndarray | Stor
         values += texts
     joined = join(codes)
     return StoredTexts(joined, values) if isinstance(joined, StoredArray) else np.array(values, dtype=object)[joined]
+
+
+def for_fitting(column: np.ndarray | StoredArray | StoredTexts) -> Any:
+    """Returns a column whose rows can be taken in any order without reading the disk again and again.
+
+    Numbers and the places of texts are loaded into memory. Arrays of several values, which may be large, are not.
+    """
+    if isinstance(column, StoredArray) and column.ndim == 1:
+        return load(column, column.dtype)
+    if isinstance(column, StoredTexts):
+        return StoredTexts(load(column.codes, np.int32), column.values)
+    return column

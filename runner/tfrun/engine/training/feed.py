@@ -202,8 +202,9 @@ def _row_bytes(data: Any) -> int:
 
 
 def dtype_of(array: Any) -> Any:
-    """Returns an array's dtype on the device: an array in memory is encoded already, one on disk becomes floats."""
-    return array.dtype if isinstance(array, np.ndarray) else np.dtype(keras.config.floatx())
+    """Returns an array's dtype on the device: that of an encoded one; others, which lie on disk, become floats."""
+    is_encoded = isinstance(array, np.ndarray) or array.is_encoded
+    return array.dtype if is_encoded else np.dtype(keras.config.floatx())
 
 
 def _as_tensor(array: Any) -> tf.Tensor:

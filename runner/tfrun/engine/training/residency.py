@@ -17,7 +17,7 @@ def reason_to_stream(residency: str, bytes_to_load: int) -> str | None:
     """
     if residency == "stream":
         return "data.residency=stream"
-    if residency == "auto" and bytes_to_load > available_bytes():
+    if residency == "auto" and bytes_to_load > min(available_bytes(), host_memory.data_limit()):
         return f"{bytes_to_load / 2**20:,.0f} MiB of examples don't fit into the device's memory beside the model"
     return None
 
