@@ -7,7 +7,7 @@ import pytest
 
 from tfrun.config.compose import open_configs
 from tfrun.config.defaults import fill_in
-from tfrun.config.earlier_runs import BEFORE_THE_KEY
+from tfrun.config.earlier_runs import BEFORE_THE_KEY, words_of_earlier
 from tfrun.config.settings import config_keys
 
 
@@ -38,3 +38,9 @@ def test_a_missing_section_has_its_defaults_and_an_optional_one_stays_out() -> N
     older = {key: value for key, value in composed.items() if key not in ("trainer", "strategy", "logger")}
     assert fill_in(older) == {key: value for key, value in composed.items() if key != "logger"}
     assert fill_in({"logger": {"name": "other"}, "early_stopping": None})["logger"] == {"name": "other"}
+
+
+def test_a_sweep_of_an_earlier_version_is_resumed_with_what_its_config_meant() -> None:
+    assert words_of_earlier({"data": {"split_seed": 1}}) == ["data.split.by=random", "data.split.column=null"]
+    assert words_of_earlier({"data": {"split": {"by": "auto", "column": None}}}) == []
+    assert words_of_earlier({}) == []  # a file that can't be read
