@@ -13,7 +13,7 @@ from tfrun.data.kinds import ArrayColumn, CategoryColumn, HashedColumn, NumberCo
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.table import Features, Table, Target, TrainedColumns
 from tfrun.data.targets import FittedTarget, TargetScale
-from tfrun.errors import DataError
+from tfrun.errors import CheckpointError, DataError
 
 EVERY_KIND = Preprocessing(
     columns=(
@@ -120,3 +120,9 @@ def test_a_file_from_before_there_were_words_and_further_targets() -> None:
     target = FittedTarget("classification", ["no", "yes"], spelt_as_read=False, exact=False)
     assert fitted.targets == {"output": target}
     assert not any(column.exact for column in fitted.number_inputs)
+
+
+def test_a_file_with_a_kind_that_is_not_known_is_an_error() -> None:
+    fields = json.loads(WRITTEN) | {"kinds": {"place": {"name": "coordinates"}}}
+    with pytest.raises(CheckpointError, match="column 'place' is of a kind that this version doesn't know: 'coord"):
+        Preprocessing.from_fields(fields)

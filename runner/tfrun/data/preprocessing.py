@@ -195,6 +195,10 @@ class Preprocessing:
     @classmethod
     def _from_fields(cls, fields: Mapping[str, Any]) -> Preprocessing:
         exact = fields.get(EXACT_KEY, False)
+        known = {kind.kind.name for kind in KINDS}
+        for name, column in fields.get(KINDS_KEY, {}).items():
+            if column["name"] not in known:
+                raise ValueError(f"column {name!r} is of a kind that this version doesn't know: {column['name']!r}")
         main = FittedTarget(
             fields["task"],
             fields["classes"],
