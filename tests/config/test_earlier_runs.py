@@ -13,9 +13,12 @@ from tfrun.config.earlier_runs import (
     as_it_began,
     guesses_dates,
     has_exact_offsets,
+    leaves_rows_out,
     meanings,
 )
 from tfrun.config.settings import Settings
+
+NEW = {"step": 30, "schedule_end": "last step", "offsets": "float64", "dates": "date", "epoch_rows": "all rows"}
 
 
 @pytest.mark.parametrize(
@@ -35,9 +38,7 @@ def test_a_run_keeps_the_end_that_its_schedules_began_with(before: dict[str, Any
 def test_only_schedules_whose_end_has_moved_are_those_of_earlier_runs(settings: Callable[..., Settings]) -> None:
     words = ["model=wide_deep", "optimizer.groups.wide.schedule=cosine", "optimizer.groups.deep.schedule=piecewise"]
     chosen = settings(*words)
-    assert (
-        as_it_began(chosen, {"step": 30, "schedule_end": "last step", "offsets": "float64", "dates": "date"}) is chosen
-    )
+    assert as_it_began(chosen, NEW) is chosen
     groups = as_it_began(chosen, {"step": 30, "offsets": "float64"}).groups
     wide, deep = groups["wide"].schedule, groups["deep"].schedule
     assert wide == EarlierSchedule("cosine", {"final": 0.0, "warmup_steps": 0}) and wide.extra_steps == 1
@@ -46,13 +47,16 @@ def test_only_schedules_whose_end_has_moved_are_those_of_earlier_runs(settings: 
 
 def test_a_run_keeps_the_precision_that_its_numbers_were_scaled_in(settings: Callable[..., Settings]) -> None:
     chosen = settings()
-    now = {"step": 30, "schedule_end": "last step", "offsets": "float64", "dates": "date"}
-    for before in (None, now, {"status": "failed"}):
+    for before in (None, NEW, {"status": "failed"}):
         assert as_it_began(chosen, before) is chosen
     assert meanings({"step": 30})["offsets"] == "float32"  # an earlier version's, which has no such key
     earlier = as_it_began(chosen, {"step": 30}).data
     assert isinstance(earlier, EarlierData)
-    assert earlier.to_dict() == chosen.data.to_dict() | {"exact_offsets": False, "guesses_dates": False}
+    assert earlier.to_dict() == chosen.data.to_dict() | {
+        "exact_offsets": False,
+        "guesses_dates": False,
+        "leaves_rows_out": True,
+    }
 
 
 def test_a_run_keeps_the_kind_that_its_dates_were_of(settings: Callable[..., Settings]) -> None:
@@ -64,3 +68,12 @@ def test_a_run_keeps_the_kind_that_its_dates_were_of(settings: Callable[..., Set
     assert isinstance(earlier, EarlierData)
     assert (has_exact_offsets(earlier), guesses_dates(earlier)) == (True, False)
     assert has_exact_offsets(chosen.data) and guesses_dates(chosen.data)
+
+
+def test_a_run_keeps_the_rows_that_its_epochs_began_with(settings: Callable[..., Settings]) -> None:
+    assert meanings(None)["epoch_rows"] == meanings(NEW)["epoch_rows"] == "all rows"
+    assert meanings({"step": 30})["epoch_rows"] == "whole batches"  # an earlier version's, which has no such key
+    chosen = settings()
+    earlier = as_it_began(chosen, {key: value for key, value in NEW.items() if key != "epoch_rows"}).data
+    assert (has_exact_offsets(earlier), guesses_dates(earlier), leaves_rows_out(earlier)) == (True, True, True)
+    assert not leaves_rows_out(chosen.data)

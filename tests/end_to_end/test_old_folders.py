@@ -143,9 +143,11 @@ def test_a_job_that_has_completed_takes_more_epochs(copied: Callable[[str], Path
 
 
 def test_a_stopped_sweep_completes(sweep: Path, undisturbed: dict[str, Any]) -> None:
-    for number in range(3):
-        assert read_run(sweep / str(number))["status"] == "completed"
+    assert [read_run(sweep / str(number))["status"] for number in range(3)] == ["completed"] * 3
+    for number in (0, 1):
         assert metrics(sweep / str(number)) == same(undisturbed[f"old_sweep/{number}"])
+    # a job that hadn't begun is one of this version, whose epochs have all rows
+    assert [line["step"] for line in metrics(sweep / "2")] == [line["step"] for line in undisturbed["old_sweep/2"]]
     assert [again["step"] for again in read_run(sweep / "1")["resumed"]] == [45]
     assert "resumed" not in read_run(sweep / "0")  # it had nothing left to do
     entries = [json.loads(line) for line in (sweep / "trials.jsonl").read_text().splitlines()]

@@ -12,11 +12,12 @@ from typing import Any
 
 from tfrun.config.keys import flatten
 from tfrun.config.settings import ComponentSettings, DataSettings, Settings
-from tfrun.files.run_json import DATES, OFFSETS, SCHEDULE_END
+from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END
 
 AT_LAST_STEP, AFTER_LAST_STEP = "last step", "step after the last"
 IN_FLOAT64, IN_FLOAT32 = "float64", "float32"
 AS_DATES, AS_CATEGORIES = "date", "category"
+ALL_ROWS, WHOLE_BATCHES = "all rows", "whole batches"
 # what keys meant before they existed, where that isn't their default in `conf/`
 BEFORE_THE_KEY: dict[str, dict[str, Any]] = {"data": {"split": {"by": "random", "column": None}}}
 ENDED_LATER = ("cosine", "linear", "one_cycle")  # the schedules that reached `final` one step after the last one
@@ -51,27 +52,31 @@ class EarlierData(DataSettings):
     Attributes:
         exact_offsets: False if all columns and targets are scaled in float32, however far from 0.
         guesses_dates: False if a text column of dates is a category, unless the config says otherwise.
+        leaves_rows_out: whether the rows that fill no batch are left out of an epoch.
     """
 
     exact_offsets: bool = False
     guesses_dates: bool = False
+    leaves_rows_out: bool = True
 
 
 def meanings(before: Mapping[str, Any] | None) -> dict[str, str]:
     """Returns the entries of `run.json` that say what a run means by its config.
 
     `schedule_end` is the step at which its schedules reach their `final`, `offsets` the precision in which it scales
-    columns and targets far from 0, `dates` the kind of text columns that hold ISO dates.
+    columns and targets far from 0, `dates` the kind of text columns that hold ISO dates, `epoch_rows`
+    whether its epochs have all rows or only those that fill batches.
 
     Args:
         before: `run.json` of a run that is resumed, or None for a new one.
     """
     if before is None or "step" not in before:  # a job that couldn't start has written no step
-        return {SCHEDULE_END: AT_LAST_STEP, OFFSETS: IN_FLOAT64, DATES: AS_DATES}
+        return {SCHEDULE_END: AT_LAST_STEP, OFFSETS: IN_FLOAT64, DATES: AS_DATES, EPOCH_ROWS: ALL_ROWS}
     return {
         SCHEDULE_END: str(before.get(SCHEDULE_END, AFTER_LAST_STEP)),
         OFFSETS: str(before.get(OFFSETS, IN_FLOAT32)),
         DATES: str(before.get(DATES, AS_CATEGORIES)),
+        EPOCH_ROWS: str(before.get(EPOCH_ROWS, WHOLE_BATCHES)),
     }
 
 
@@ -79,9 +84,12 @@ def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Setting
     """Returns the settings with what they meant when a run began; `before` as for `meanings`."""
     meant = meanings(before)
     is_exact, guesses_dates = meant[OFFSETS] == IN_FLOAT64, meant[DATES] == AS_DATES
-    if not (is_exact and guesses_dates):
+    has_all_rows = meant[EPOCH_ROWS] == ALL_ROWS
+    if not (is_exact and guesses_dates and has_all_rows):
         shared = {field.name: getattr(settings.data, field.name) for field in fields(settings.data)}
-        earlier = EarlierData(**shared, exact_offsets=is_exact, guesses_dates=guesses_dates)
+        earlier = EarlierData(
+            **shared, exact_offsets=is_exact, guesses_dates=guesses_dates, leaves_rows_out=not has_all_rows
+        )
         settings = replace(settings, data=earlier)
     return settings if meant[SCHEDULE_END] == AT_LAST_STEP else _with_earlier_schedules(settings)
 
@@ -94,6 +102,11 @@ def has_exact_offsets(data: DataSettings) -> bool:
 def guesses_dates(data: DataSettings) -> bool:
     """Returns whether a text column of ISO dates is of the kind `date` in a run, unless the config says otherwise."""
     return not isinstance(data, EarlierData) or data.guesses_dates
+
+
+def leaves_rows_out(data: DataSettings) -> bool:
+    """Returns whether the rows that fill no batch are left out of an epoch of a run."""
+    return isinstance(data, EarlierData) and data.leaves_rows_out
 
 
 def _with_earlier_schedules(settings: Settings) -> Settings:

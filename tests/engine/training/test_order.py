@@ -33,8 +33,28 @@ def test_the_next_seed_is_not_the_next_epoch() -> None:
     assert epoch(Order(ROWS, 5, seed=1), 0) != epoch(Order(ROWS, 5, seed=0), 1)
 
 
-def test_rows_that_fill_no_batch_are_left_out_of_the_epoch() -> None:
+def test_batches_are_cut_from_permutations_laid_end_to_end() -> None:
     order = Order(ROWS, batch_size=4, seed=0)
+    rows = order.block(0, 5)  # 20 rows
+    assert sorted(rows[:10].tolist()) == sorted(rows[10:].tolist()) == ROWS.tolist()
+    assert order.block(2, 1).tolist() == rows[8:12].tolist()  # of both permutations
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "batch_size", "steps"),
+    [(64, 32, 2), (60, 32, 2), (48, 32, 2), (47, 32, 1), (33, 32, 1), (20, 32, 1), (354, 32, 11), (16512, 32, 516)],
+)
+def test_an_epoch_is_the_number_of_batches_nearest_to_all_rows(num_rows: int, batch_size: int, steps: int) -> None:
+    assert Order(np.arange(num_rows), batch_size, seed=1).steps_per_epoch == steps
+
+
+def test_every_row_is_seen_equally_often() -> None:
+    rows = Order(np.arange(60), 32, seed=2).block(0, 30)  # 960 rows, 16 for each
+    assert np.bincount(rows).tolist() == [16] * 60
+
+
+def test_an_earlier_run_leaves_rows_that_fill_no_batch_out_of_the_epoch() -> None:
+    order = Order(ROWS, batch_size=4, seed=0, leaves_rows_out=True)
     assert order.steps_per_epoch == 2
     out = [set(ROWS.tolist()) - set(epoch(order, number)) for number in range(50)]
     assert {len(rows) for rows in out} == {2}
@@ -49,8 +69,9 @@ def test_a_batch_has_at_most_all_rows() -> None:
 
 def test_a_block_spans_the_ends_of_epochs() -> None:
     order = Order(ROWS, batch_size=4, seed=3)
-    assert order.block(1, 4).tolist() == epoch(order, 0)[4:] + epoch(order, 1) + epoch(order, 2)[:4]
-    assert order.block(1, 4).dtype == np.int32
+    assert order.steps_per_epoch == 3
+    assert order.block(1, 6).tolist() == epoch(order, 0)[4:] + epoch(order, 1) + epoch(order, 2)[:4]
+    assert order.block(1, 6).dtype == np.int32
 
 
 @pytest.mark.parametrize("sizes", [[1] * 15, [15], [4, 1, 7, 3], [2, 13]])

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.directions import direction_of
+from tfrun.config.earlier_runs import leaves_rows_out
 from tfrun.config.settings import Settings, to_plain
 from tfrun.data.examples import Examples, prepare
 from tfrun.data.table import Table
@@ -367,7 +368,8 @@ def pieces_over(
 
 def order_and_plan(settings: Settings, examples: Examples) -> tuple[Order, Plan]:
     """Returns the order of the training rows, and when the run stops."""
-    order = Order(examples.splits["train"], settings.data.batch_size, seed=settings.seed)
+    data, rows = settings.data, examples.splits["train"]
+    order = Order(rows, data.batch_size, seed=settings.seed, leaves_rows_out=leaves_rows_out(data))
     return order, build_plan(settings, order.steps_per_epoch)
 
 

@@ -1,4 +1,4 @@
-"""The order of the training rows: which rows a step sees follows from (seed, epoch, step) alone.
+"""The order of the training rows: which rows a step sees follows from the seed and the step's number alone.
 
 So a run's position is its step number, and a resumed run sees the same batches as an uninterrupted one.
 """
@@ -13,40 +13,50 @@ import numpy as np
 class Order:
     """The shuffled order of the training rows.
 
-    Each epoch is a new permutation, cut into whole batches; the few rows that don't fill a batch sit that epoch out.
+    The rows are shuffled again and again, and the batches are cut from these permutations, laid end to end. So a batch
+    may have the last rows of one permutation and the first of the next, all batches have the same size, and every row
+    is seen equally often. An epoch is the number of batches that comes nearest to one permutation.
 
     Args:
-        rows: the numbers of the training rows.
+        rows: the numbers of the training rows, (R,).
         batch_size: how many rows a batch should have.
         seed: decides the permutations.
+        leaves_rows_out: whether an epoch is the whole batches of a permutation of its own, and the rows that fill no
+            batch are left out of it, as in earlier versions.
 
     Attributes:
         rows: the numbers of the training rows, int32.
         batch_size: rows of a batch; fewer than asked for if there aren't as many training rows.
-        steps_per_epoch: whole batches in an epoch.
+        steps_per_epoch: batches in an epoch.
     """
 
-    def __init__(self, rows: np.ndarray, batch_size: int, *, seed: int):
+    def __init__(self, rows: np.ndarray, batch_size: int, *, seed: int, leaves_rows_out: bool = False):
         self.rows = rows.astype(np.int32)
         self.batch_size = min(batch_size, len(rows))
-        self.steps_per_epoch = len(rows) // self.batch_size
+        whole_batches, num_left = divmod(len(rows), self.batch_size)
+        if leaves_rows_out:
+            self.steps_per_epoch = whole_batches
+            self._rows_used = whole_batches * self.batch_size  # of a permutation
+        else:
+            self.steps_per_epoch = whole_batches + (2 * num_left >= self.batch_size)
+            self._rows_used = len(rows)
         self._seed = seed
-        # a block may cross the end of an epoch, so that two permutations are in use
-        self._epoch = lru_cache(maxsize=2)(self._shuffled)
+        # a block may cross the end of a permutation, so that two are in use
+        self._permutation = lru_cache(maxsize=2)(self._shuffled)
 
-    def _shuffled(self, epoch: int) -> np.ndarray:
-        generator = np.random.Generator(np.random.Philox(key=[self._seed, epoch]))
-        return generator.permutation(self.rows)[: self.steps_per_epoch * self.batch_size]
+    def _shuffled(self, number: int) -> np.ndarray:
+        generator = np.random.Generator(np.random.Philox(key=[self._seed, number]))
+        return generator.permutation(self.rows)[: self._rows_used]
 
     def block(self, first_step: int, num_steps: int) -> np.ndarray:
         """Returns the rows of the steps from `first_step` on, across epochs: (num_steps * batch_size,) int32."""
-        epoch, step = divmod(first_step, self.steps_per_epoch)
+        number, begin = divmod(first_step * self.batch_size, self._rows_used)
         parts = []
-        steps_left = num_steps
-        while steps_left > 0:
-            steps = min(steps_left, self.steps_per_epoch - step)
-            parts.append(self._epoch(epoch)[step * self.batch_size : (step + steps) * self.batch_size])
-            steps_left -= steps
-            epoch += 1
-            step = 0
+        num_left = num_steps * self.batch_size
+        while num_left > 0:
+            part = self._permutation(number)[begin : begin + num_left]
+            parts.append(part)
+            num_left -= len(part)
+            number += 1
+            begin = 0
         return np.concatenate(parts)
