@@ -32,7 +32,8 @@ class WideDeep(SavedWithArguments):
 
     The wide part is linear in the numbers and has one weight for each category id, each token and each cell of each
     cross. The deep part consists of hidden layers on the numbers, the embeddings of the categories and the mean
-    embedding of the tokens. Variables are named `wide/…` and `deep/…`.
+    embedding of the tokens. It starts at 0 beside a wide part, so that training begins as that of a linear model.
+    Variables are named `wide/…` and `deep/…`.
 
     Source: Cheng et al., "Wide & deep learning for recommender systems", 2016, arXiv:1606.07792 (FTRL for the wide
     part); Géron, chapter 12 (a regressor on numbers).
@@ -128,7 +129,7 @@ class WideDeep(SavedWithArguments):
                 hidden=hidden,
                 embedding_dim=chosen["embedding_dim"],
                 dropout=chosen["dropout"],
-                use_bias=not chosen["wide"],  # one bias is enough
+                beside_wide=chosen["wide"],
                 auxiliary=chosen["auxiliary_output"],
                 output_dtype=output_dtype,
                 name="deep",
@@ -234,7 +235,7 @@ class Deep(keras.layers.Layer):
         hidden: HiddenLayers,
         embedding_dim: int,
         dropout: float,
-        use_bias: bool,
+        beside_wide: bool,
         auxiliary: bool,
         output_dtype: str,
         **kwargs: Any,
@@ -246,7 +247,10 @@ class Deep(keras.layers.Layer):
         self.num_inputs = len(features.numbers) + embedding_dim * (len(features.categories) + len(self.bags))
         self.hidden = hidden.build(self.dtype_policy)
         self.dropouts = [Dropout(dropout, name=f"dropout_{k}") for k, _ in enumerate(hidden.units, start=1) if dropout]
-        self.heads = [keras.layers.Dense(num_outputs, use_bias=use_bias, dtype=output_dtype, name="output")]
+        # Beside the wide part it has no bias of its own and starts at 0: training begins as that of a linear model.
+        kernel = "zeros" if beside_wide else "glorot_uniform"
+        head = {"use_bias": not beside_wide, "kernel_initializer": kernel, "dtype": output_dtype}
+        self.heads = [keras.layers.Dense(num_outputs, name="output", **head)]
         if auxiliary:
             self.heads.append(keras.layers.Dense(num_outputs, dtype=output_dtype, name="auxiliary"))
 

@@ -29,7 +29,7 @@ def test_everything_that_is_known_without_training_is_printed(small: Any, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("data    scikit-learn's diabetes, regression: 442 rows (")
     assert any(line.startswith("        numbers (batch, ") and line.endswith("float32") for line in lines)
-    assert "steps   5 an epoch, 15 in all" in lines
+    assert "steps   6 an epoch, 18 in all" in lines
     assert any(line.startswith("model   linear, ") and line.endswith(" parameters") for line in lines)
     assert any(line.startswith("group   all: adam, learning rate 0.001, ") for line in lines)
     assert any(line.startswith("memory  ") for line in lines)
