@@ -10,7 +10,7 @@ Result = tuple[int, str, str]
 
 
 def test_cfg_prints_yaml(run: Callable[..., Result]) -> None:
-    code, out, _ = run("loss.delta=2", "--cfg", "job", "name=a_${seed}")
+    code, out, _ = run("loss=huber", "loss.delta=2", "--cfg", "job", "name=a_${seed}")
     assert code == 0
     config = yaml.safe_load(out)
     assert config["loss"] == {"name": "huber", "delta": 2}

@@ -11,7 +11,7 @@ Result = tuple[int, str, str]
 
 
 def test_train_claims_a_folder_and_records_the_config(run: Callable[..., Result], engine: Any, tmp_path: Path) -> None:
-    code, _, err = run("train", "name=first", "loss.delta=2", "seed=0")
+    code, _, err = run("train", "name=first", "loss=huber", "loss.delta=2", "seed=0")
     assert (code, err) == (0, "")
     ((_, config, folder, _),) = engine.calls
     assert folder.path.parent == tmp_path / "outputs" / "first"
@@ -20,7 +20,7 @@ def test_train_claims_a_folder_and_records_the_config(run: Callable[..., Result]
     written = yaml.safe_load((folder.path / "config.yaml").read_text())
     assert written["optimizer"]["groups"]["wide"]["name"] == "ftrl"
     overrides = yaml.safe_load((folder.path / ".hydra" / "overrides.yaml").read_text())
-    assert overrides == ["name=first", "loss.delta=2", "seed=0"]
+    assert overrides == ["name=first", "loss=huber", "loss.delta=2", "seed=0"]
     assert "output_dir" in (folder.path / ".hydra" / "hydra.yaml").read_text()
 
 

@@ -28,8 +28,9 @@ def write(path: str, text: str) -> None:
 
 def test_defaults() -> None:
     config = compose()
-    assert config["loss"] == {"name": "huber", "delta": 1.0}
-    assert config["metric"] == {"mae": {"name": "mae"}, "rmse": {"name": "rmse"}}
+    assert config["loss"] == {"name": "auto"}
+    assert config["metric"] == {"auto": {"name": "auto"}}
+    assert config["trainer"]["max_epochs"] == "auto"
     assert config["early_stopping"] is None
     assert config["data"]["name"] == "diabetes"
     assert config["optimizer"]["groups"]["wide"] == {
@@ -77,7 +78,7 @@ def test_debug_wins_over_an_experiment_and_an_override_over_both() -> None:
 def test_config_dir_wins_over_the_registered_component_and_the_shipped_file() -> None:
     write("mine/loss/huber.yaml", "name: huber\ndelta: 7.0\n")
     write("mine/trainer/default.yaml", "max_epochs: 99\n")
-    config = compose(config_dir="mine")
+    config = compose("loss=huber", config_dir="mine")
     assert config["loss"]["delta"] == 7.0
     assert config["trainer"] == {"max_epochs": 99}
 
@@ -108,7 +109,7 @@ def test_record_has_the_overrides_as_they_were_typed() -> None:
         (["metric=[mae,rsme]"], "metric: unknown option. Received: 'rsme'.*Did you mean 'rmse'"),
         (["loss=3"], "loss: unknown option. Received: '3'"),
         (["loss=huber,mse"], "loss: several values are a sweep and need -m"),
-        (["+loss.delta=2"], r"^loss\.delta: is there already, so it needs no \+"),
+        (["loss=huber", "+loss.delta=2"], r"^loss\.delta: is there already, so it needs no \+"),
         (["~seeed"], "'seeed' does not exist"),
         (["name=${no.such}"], "^name: Interpolation key 'no.such' not found"),
         (["x={"], r"^'x=\{': not an override at character 4"),

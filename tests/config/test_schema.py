@@ -218,7 +218,11 @@ def test_top_level_values_go_to_every_group(config: dict[str, Any], catalog: Cat
         ("loss.name", "hubber", "Did you mean 'huber'"),
         ("loss.delta", -1, r"^loss\.delta: must be a finite number > 0\. Received: -1"),
         ("loss", None, "^loss: must be a mapping"),
-        ("trainer.max_epochs", 0, r"^trainer\.max_epochs: must be a whole number >= 1, or null\. Received: 0"),
+        (
+            "trainer.max_epochs",
+            0,
+            r"^trainer\.max_epochs: must be a whole number >= 1, or one of 'auto', or null\. Received: 0",
+        ),
         ("trainer.max_epochs", None, "one of max_epochs, max_steps and max_seconds"),
         ("data.validation_split", 0.9, "must be < 1"),
         ("checkpoint.monitor", "val/mea", r"Known: val/loss, val/mae, train/loss, train/mae\. Did you mean 'val/mae'"),

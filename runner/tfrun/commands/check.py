@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from omegaconf import OmegaConf
 
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.export import pop_formats
-from tfrun.commands.inputs import compose, read_data
+from tfrun.commands.inputs import compose, read_inputs
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain
 from tfrun.config.settings import ComponentSettings, Settings
-from tfrun.data.table import Table
 from tfrun.errors import ConfigError, DataError
 from tfrun.files import runs
 
@@ -33,14 +33,17 @@ def run(command_line: CommandLine) -> int:
     words = command_line.words
     configs, composed = compose(command_line)
     settings = schema.build_settings(composed.config, configs.catalog, overrides=words)
-    components = components_alone(alone, configs.catalog) + components_chosen(words, settings)
     checks_config = not alone or steps > 0 or bool(formats) or any(not word.startswith("plugins=") for word in words)
     chosen = {word.lstrip("+").partition("=")[0] for word in words}
     groups = [group for group in ("data", "model", "algorithm") if group in chosen]
+    components = components_alone(alone, configs.catalog)
     table = None
     if checks_config:
         runs.check_output_root(settings.output_root)
-        table = _read_data(settings, configs.catalog, is_chosen="data" in groups)
+        with _broken_promises(settings, configs.catalog, is_chosen="data" in groups):
+            inputs = read_inputs(composed.config, configs.catalog, overrides=words)
+        settings, table = inputs.settings, inputs.table
+        components += components_chosen(words, settings)
     from tfrun.load_engine import engine
 
     with engine(None) as (experiment, _):
@@ -51,10 +54,11 @@ def run(command_line: CommandLine) -> int:
     return 0
 
 
-def _read_data(settings: Settings, catalog: Catalog, *, is_chosen: bool) -> Table:
-    """Returns the raw rows; if a plugin's data set that the words choose gives none, prints which promise it breaks."""
+@contextlib.contextmanager
+def _broken_promises(settings: Settings, catalog: Catalog, *, is_chosen: bool) -> Iterator[None]:
+    """Prints which promise a plugin's data set that the words choose breaks, if its rows can't be read."""
     try:
-        return read_data(settings, catalog)
+        yield
     except DataError:
         component = catalog.get("dataset", settings.data.name, where="data.name")
         if not is_chosen or component.is_shipped:

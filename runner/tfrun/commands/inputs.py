@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -22,8 +22,10 @@ from tfrun.config.data_paths import fixed_part
 from tfrun.config.defaults import fill_in
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain, read_yaml, texts
+from tfrun.config.schema import build_settings
 from tfrun.config.settings import Settings
 from tfrun.config.sources import plugin_names
+from tfrun.data.facts import resolve_config
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
@@ -51,11 +53,36 @@ def compose(command_line: CommandLine, run_mode: RunMode = RunMode.RUN) -> tuple
         return configs, configs.compose(words, run_mode)
 
 
-def read_data(settings: Settings, catalog: Catalog) -> Table:
-    """Reads the data before TensorFlow is imported, so that a mistake in it is reported at once."""
+@dataclass(frozen=True)
+class Inputs:
+    """A run's config and its data.
+
+    Attributes:
+        config: in plain containers; what was `auto` has become what fits the data.
+        settings: the same, checked.
+        table: the raw rows.
+    """
+
+    config: dict[str, Any]
+    settings: Settings
+    table: Table
+
+
+def read_inputs(config: dict[str, Any], catalog: Catalog, *, overrides: Sequence[str]) -> Inputs:
+    """Checks a config and reads its data, before TensorFlow is imported, so that a mistake is reported at once.
+
+    Args:
+        config: in plain containers.
+        catalog: the components.
+        overrides: the command line's, for the mistakes that only it shows.
+    """
+    settings = build_settings(config, catalog, overrides=overrides)
     table = load_table(settings.data, catalog)
+    resolved = resolve_config(config, settings, catalog, table=table)
+    if resolved is not config:
+        settings = build_settings(resolved, catalog, overrides=overrides)
     check_task(settings, catalog, task=table.task)
-    return table
+    return Inputs(resolved, settings, table)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from tfrun.commands import resume_sweep
 from tfrun.commands.command_line import CommandLine
-from tfrun.commands.inputs import ExistingRun, name_run, open_run, read_config, read_data
+from tfrun.commands.inputs import ExistingRun, name_run, open_run, read_config, read_inputs
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.changes import CHANGEABLE, UNSET, describe, differences, may_change
@@ -51,7 +51,9 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
     if reason := nothing_left(settings.trainer, before):
         say(Terminal(), f"{shown(folder.path)} {reason}")
         return 0
-    table = read_data(settings, catalog)
+    inputs = read_inputs(config, catalog, overrides=overrides)  # a run that couldn't read them still has an `auto`
+    config, settings = inputs.config, inputs.settings
+    has_changes |= config is not existing.config and config != existing.config
     from tfrun.load_engine import engine
 
     with engine(folder.log) as (experiment, seconds):
@@ -62,7 +64,7 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
             import_seconds=seconds,
             on_begin=lambda: _write_config(folder, config) if has_changes else None,
         )
-        return experiment.train(settings, folder, catalog=catalog, table=table, options=options)
+        return experiment.train(settings, folder, catalog=catalog, table=inputs.table, options=options)
 
 
 def _check_changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.types import RunMode
@@ -9,8 +10,7 @@ from omegaconf import OmegaConf, open_dict, read_write
 
 from tfrun.commands import hydra_flags
 from tfrun.commands.command_line import CommandLine, pop_word
-from tfrun.commands.inputs import compose, first_folder_of_sweep, read_data
-from tfrun.config import schema
+from tfrun.commands.inputs import compose, first_folder_of_sweep, read_inputs
 from tfrun.config.compose import Composed
 from tfrun.errors import ConfigError, ResourceError
 from tfrun.files import runs
@@ -32,17 +32,17 @@ def run(command_line: CommandLine) -> int:
     if composed.cfg.hydra.mode == RunMode.MULTIRUN:  # a file of the group hparams_search may say so
         return _train_sweep(command_line)
     words = command_line.words
-    settings = schema.build_settings(composed.config, configs.catalog, overrides=words)
-    table = read_data(settings, configs.catalog)
+    inputs = read_inputs(composed.config, configs.catalog, overrides=words)
+    settings = inputs.settings
     folder = runs.claim(settings.output_root, settings.name)
     from tfrun.load_engine import engine
 
     try:
-        _write_config(folder, composed)
+        _write_config(folder, replace(composed, config=inputs.config))
         with engine(folder.log) as (experiment, seconds):
             written = [masked(word) if word.startswith("hydra.") else word for word in words]
             options = experiment.RunOptions(overrides=written, import_seconds=seconds)
-            return experiment.train(settings, folder, catalog=configs.catalog, table=table, options=options)
+            return experiment.train(settings, folder, catalog=configs.catalog, table=inputs.table, options=options)
     except KeyboardInterrupt:  # Ctrl-C, or another signal that stops a run
         if not folder.run_json.exists():  # while TensorFlow was imported: there is nothing to resume
             folder.discard()

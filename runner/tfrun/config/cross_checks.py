@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
+from tfrun.config.automatic import ANY_LOSS
 from tfrun.config.catalog import Catalog
 from tfrun.config.keys import check_name
 from tfrun.config.settings import ComponentSettings, Settings
@@ -12,19 +14,22 @@ from tfrun.errors import ConfigError, near_miss
 from tfrun.protocols import MAIN_OUTPUT
 
 
-def check_together(settings: Settings, catalog: Catalog) -> None:
-    """Raises ConfigError if keys that are right alone are wrong together."""
+def check_together(settings: Settings, catalog: Catalog, *, metrics_are_known: bool = True) -> None:
+    """Raises ConfigError if keys that are right alone are wrong together.
+
+    Args:
+        settings: the config.
+        catalog: the components.
+        metrics_are_known: False if the metrics are those of all tasks, as the data haven't been read.
+    """
     check_name("name", settings.name)
-    data, trainer = settings.data, settings.trainer
-    if trainer.max_epochs is None and trainer.max_steps is None and trainer.max_seconds is None:
-        raise ConfigError(
-            "trainer: one of max_epochs, max_steps and max_seconds must be set. Received: null for all three"
-        )
+    data = settings.data
     _check_monitors(settings)
     _check_augmentations(settings, catalog)
     dataset = catalog.get("dataset", data.name, where="data.name")
     check_split(data, dataset)
-    check_task(settings, catalog, task=data.params.get("task") or dataset.declared("task"))
+    chosen = settings if metrics_are_known else replace(settings, metric={})
+    check_task(chosen, catalog, task=data.params.get("task") or dataset.declared("task"))
 
 
 def _check_augmentations(settings: Settings, catalog: Catalog) -> None:
@@ -97,7 +102,9 @@ def check_task(settings: Settings, catalog: Catalog, *, task: str | None) -> Non
                 f"Received: {settings.data.class_weight}"
             )
         return
-    used: dict[str, tuple[str, ComponentSettings]] = {"loss": ("loss", settings.loss)}
+    used: dict[str, tuple[str, ComponentSettings]] = {}
+    if settings.loss is not ANY_LOSS:
+        used["loss"] = "loss", settings.loss
     used |= {
         f"metric.{key}": ("metric", metric)
         for key, metric in settings.metric.items()

@@ -18,7 +18,7 @@ def fill_in(config: dict[str, Any]) -> dict[str, Any]:
     A section that may be null stays out. A key whose default means something else than what runs did before it existed
     has the value of `earlier_runs.BEFORE_THE_KEY`.
     """
-    primary = _shipped("config")
+    primary = shipped("config")
     filled = {key: primary[key] for key in TOP_LEVEL_KEYS if key not in config and key in primary}
     if isinstance(data := config.get("data"), dict):
         filled["data"] = {**_only(primary["data"], SHARED_KEYS["data"]), **BEFORE_THE_KEY["data"], **data}
@@ -31,8 +31,8 @@ def fill_in(config: dict[str, Any]) -> dict[str, Any]:
 
 def _section(section: str, value: dict[str, Any]) -> dict[str, Any]:
     """Returns the file of a section that fits a config: the one that it names, or the one that is chosen by default."""
-    chosen: dict[str, str] = {key: name for entry in _shipped("config")["defaults"] for key, name in _items(entry)}
-    return _shipped(f"{section}/{value.get('name') or chosen[section] or 'default'}")
+    chosen: dict[str, str] = {key: name for entry in shipped("config")["defaults"] for key, name in _items(entry)}
+    return shipped(f"{section}/{value.get('name') or chosen[section] or 'default'}")
 
 
 def _items(entry: Any) -> list[tuple[str, Any]]:
@@ -44,5 +44,6 @@ def _only(values: dict[str, Any], keys: dict[str, str]) -> dict[str, Any]:
 
 
 @functools.cache
-def _shipped(name: str) -> dict[str, Any]:
+def shipped(name: str) -> dict[str, Any]:
+    """Returns a YAML file that ships with tfrun, `metric/regression` for example; not to be changed."""
     return read_yaml(shipped_configs() / f"{name}.yaml")

@@ -25,13 +25,16 @@ ENDED_LATER = ("cosine", "linear", "one_cycle")  # the schedules that reached `f
 
 def words_of_earlier(config: Mapping[str, Any]) -> list[str]:
     """Returns the overrides with which the config of a sweep of an earlier version means what it did then."""
-    return [
+    words = [
         f"{section}.{path}={'null' if value is None else value}"
         for section, keys in BEFORE_THE_KEY.items()
         for key, meant in keys.items()
         if isinstance(config.get(section), dict) and key not in config[section]
         for path, value in flatten(meant, key)
     ]
+    if words and isinstance(config.get("trainer"), dict) and (epochs := config["trainer"].get("max_epochs")):
+        words.append(f"trainer.max_epochs={epochs}")  # their number didn't follow from the data yet
+    return words
 
 
 @dataclass(frozen=True)

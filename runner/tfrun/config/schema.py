@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfrun.config import automatic
+from tfrun.config.automatic import AUTO
 from tfrun.config.catalog import Catalog
 from tfrun.config.class_weight import class_weight
 from tfrun.config.column_kinds import COLUMN_KINDS, check_kind
@@ -39,6 +41,8 @@ from tfrun.config.settings import (
     MetricSettings,
     Settings,
     SplitSettings,
+    TrainerSection,
+    TrainerSettings,
     field_types,
 )
 from tfrun.config.types import check_value
@@ -80,6 +84,8 @@ def build_settings(
             fields[key] = _top_level(key, value)
         elif key == "data":
             fields[key] = _data(value, catalog)
+        elif key == "loss" and automatic.is_auto_loss(value):
+            fields[key] = automatic.ANY_LOSS
         elif key in COMPONENT_SECTIONS:
             fields[key] = component(key, COMPONENT_SECTIONS[key], value=value, catalog=catalog)
         elif key == "metric":
@@ -88,8 +94,8 @@ def build_settings(
             fields["groups"] = optimizer_groups(value, catalog, overrides=overrides)
         else:
             fields[key] = None if value is None and key in OPTIONAL_SECTIONS else _plain_section(key, value)
-    settings = Settings(**fields | _modes(fields, catalog))
-    check_together(settings, catalog)
+    settings = Settings(**fields | _modes(fields, catalog) | {"trainer": _trainer(fields["trainer"])})
+    check_together(settings, catalog, metrics_are_known=AUTO not in (config.get("metric") or {}))
     return settings
 
 
@@ -110,6 +116,20 @@ def _plain_section(section: str, value: Any) -> Any:
         keys = {"name": keys["name"]}
     refuse_unknown(section, require_mapping(section, value), known=keys)
     return PLAIN_SECTIONS[section](**_checked(section, value, keys=keys))
+
+
+def _trainer(section: TrainerSection) -> TrainerSettings:
+    """Returns the section as settings; one of its limits must be set.
+
+    Raises:
+        ConfigError: none is.
+    """
+    if section.max_epochs is None and section.max_steps is None and section.max_seconds is None:
+        raise ConfigError(
+            "trainer: one of max_epochs, max_steps and max_seconds must be set. Received: null for all three"
+        )
+    is_auto = section.max_epochs == AUTO
+    return TrainerSettings(**vars(section) | {"max_epochs": None if is_auto else section.max_epochs})
 
 
 def _modes(fields: Mapping[str, Any], catalog: Catalog) -> dict[str, Any]:
@@ -202,7 +222,7 @@ def _augmentation(where: str, value: Any, catalog: Catalog) -> AugmentationSetti
 
 
 def _metrics(value: Any, catalog: Catalog) -> dict[str, MetricSettings]:
-    metrics = require_mapping("metric", value if value is not None else {})
+    metrics = automatic.with_all_metrics(require_mapping("metric", value if value is not None else {}))
     for key in metrics:
         check_name(f"metric.{key}", key)
         if key == "loss":

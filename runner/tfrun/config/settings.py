@@ -190,10 +190,14 @@ class GroupSettings:
 
 
 @dataclass(frozen=True)
-class TrainerSettings:
-    """How long and how a run trains."""
+class TrainerSection:
+    """How long and how a run trains.
 
-    max_epochs: Annotated[int, Ge(1)] | None
+    Attributes:
+        max_epochs: "auto" follows the number of training rows.
+    """
+
+    max_epochs: Annotated[int, Ge(1)] | Literal["auto"] | None
     max_steps: Annotated[int, Ge(1)] | None
     max_seconds: Annotated[float, Gt(0)] | None
     compile: Literal["auto", "xla", "graph", "eager"]
@@ -203,6 +207,13 @@ class TrainerSettings:
     threads: Annotated[int, Ge(1)] | None
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"]
     deterministic: bool
+
+
+@dataclass(frozen=True)
+class TrainerSettings(TrainerSection):
+    """The same with the number of epochs filled in; it is None, too, as long as the data haven't been read."""
+
+    max_epochs: Annotated[int, Ge(1)] | None
 
 
 @dataclass(frozen=True)
@@ -323,7 +334,7 @@ SHARED_KEYS = {  # beside a component's own
     "augment": field_types(AugmentationSettings),
 }
 PLAIN_SECTIONS = {
-    "trainer": TrainerSettings,
+    "trainer": TrainerSection,
     "strategy": StrategySettings,
     "checkpoint": CheckpointSection,
     "logger": LoggerSettings,

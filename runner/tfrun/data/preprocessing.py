@@ -253,7 +253,7 @@ def fit(
         )
         for name, column in table.columns.items()
     ]
-    main, *others = (
+    targets = [
         FittedTarget.fit(
             target.values[rows],
             target.task,
@@ -262,15 +262,16 @@ def fit(
             exact=exact,
         )
         for name, target in table.targets.items()
-    )
-    outputs = [_free(name, taken=[MAIN_OUTPUT], others=table.others) for name in table.others]
+    ]
     return Preprocessing(
         columns=tuple(sorted(columns, key=lambda column: KINDS.index(type(column)))),
-        targets={
-            MAIN_OUTPUT: main,
-            **dict(zip(outputs, others, strict=True)),
-        },
+        targets=dict(zip(output_names(table), targets, strict=True)),
     )
+
+
+def output_names(table: Table) -> list[str]:
+    """Returns the model's output that predicts each target, the main one first."""
+    return [MAIN_OUTPUT, *(_free(name, taken=[MAIN_OUTPUT], others=table.others) for name in table.others)]
 
 
 def _check_encodings(table: Table, text: Mapping[str, TextEncoding]) -> None:

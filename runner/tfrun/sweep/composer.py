@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from tfrun.config.automatic import AUTO
 from tfrun.config.compose import Configs
 from tfrun.config.explain import USER_MISTAKES
 from tfrun.config.overrides import parse
@@ -54,19 +55,29 @@ class Composer:
         sweep: the config that the jobs share.
         swept: the keys that differ between the jobs.
         threads: the number of threads of a job that doesn't set `trainer.threads`; None means one per core.
+        auto_epochs: what `trainer.max_epochs=auto` is for the jobs; None follows the data of each.
     """
 
-    def __init__(self, configs: Configs, sweep: DictConfig, *, swept: Collection[str], threads: int | None = None):
+    def __init__(
+        self,
+        configs: Configs,
+        sweep: DictConfig,
+        *,
+        swept: Collection[str],
+        threads: int | None = None,
+        auto_epochs: int | None = None,
+    ):
         self._configs = configs
         self._sweep = sweep
         self.swept = frozenset(swept)
         self.threads = threads
+        self._auto_epochs = auto_epochs
         self._compositions: dict[tuple[str, ...], _Composition] = {}
         self._parsed: dict[str, Override] = {}
 
     def with_swept(self, swept: Collection[str]) -> Composer:
         """Returns a composer of the same sweep for jobs that differ in other keys."""
-        return Composer(self._configs, self._sweep, swept=swept, threads=self.threads)
+        return Composer(self._configs, self._sweep, swept=swept, threads=self.threads, auto_epochs=self._auto_epochs)
 
     def __call__(self, overrides: Sequence[str], number: int) -> Job:
         """Returns a job. Raises ConfigError or DataError that names the job."""
@@ -87,6 +98,8 @@ class Composer:
                 _set(unresolved, item.key_or_group, value=item.value())
             if unresolved["trainer"].get("threads") is None:
                 unresolved["trainer"]["threads"] = self.threads
+            if self._auto_epochs is not None and unresolved["trainer"].get("max_epochs") == AUTO:
+                unresolved["trainer"]["max_epochs"] = self._auto_epochs
             config = (
                 self._resolved(unresolved, composition.cfg, number=number)
                 if composition.has_interpolations

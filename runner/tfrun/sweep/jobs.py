@@ -103,6 +103,17 @@ class Job:
         """Returns the job with its folder inside the sweep's folder."""
         return replace(self, folder=JobFolder(sweep / str(self.number)))
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """The content of its `config.yaml`."""
+        config: dict[str, Any] = self.files["config.yaml"]
+        return config
+
+    def with_config(self, config: dict[str, Any], settings: Settings) -> Job:
+        """Returns the job with another config, which is written to its folder. Raises ResourceError if it can't be."""
+        write_atomically(self.folder.config_yaml, to_yaml(config))
+        return replace(self, settings=settings, files={**self.files, "config.yaml": config})
+
     def resumed(self, pause_epoch: int | None = None) -> Job:
         """Returns the job that resumes the run in its folder, if there is one, and pauses after an epoch, if given."""
         return replace(self, resume=True, pause_epoch=pause_epoch)

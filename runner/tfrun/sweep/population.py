@@ -22,8 +22,13 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
+from tfrun.config import automatic
+from tfrun.config.automatic import MIN_EPOCHS
+from tfrun.config.catalog import Catalog
 from tfrun.config.changes import recorded
 from tfrun.config.compose import Configs
+from tfrun.config.plain import read_yaml
+from tfrun.config.schema import build_settings
 from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError, DataError
 from tfrun.files import checkpoints, copy_run
@@ -70,13 +75,23 @@ class Population(Source):
         space: the values that members try.
         composer: makes the jobs.
         probes: jobs with values from all parts of the space.
+        catalog: the components.
 
     Raises:
         ConfigError: the jobs can't share their state, or their length isn't fixed.
     """
 
-    def __init__(self, settings: PopulationSettings, space: Space, *, composer: Composer, probes: Sequence[Job]):
+    def __init__(
+        self,
+        settings: PopulationSettings,
+        space: Space,
+        *,
+        composer: Composer,
+        probes: Sequence[Job],
+        catalog: Catalog,
+    ):
         self.composer = composer
+        self._catalog = catalog
         self.total: int | None = None
         self._first = probes[0]
         self.mode = self._first.settings.checkpoint.mode
@@ -110,9 +125,9 @@ class Population(Source):
         """
         settings = read_settings(sweep.hydra.sweeper, PopulationSettings, where="hydra.sweeper")
         space = Space.read(configs, sweep, params=sweeper_params(sweep))
-        composer = Composer(configs, sweep, swept=space.keys, threads=threads)
+        composer = Composer(configs, sweep, swept=space.keys, threads=threads, auto_epochs=MIN_EPOCHS)
         probes = [composer(space.overrides(values), 0) for values in space.probes()]
-        return cls(settings, space, composer=composer, probes=probes)
+        return cls(settings, space, composer=composer, probes=probes, catalog=configs.catalog)
 
     @property
     def first(self) -> Job:
@@ -277,7 +292,10 @@ class Population(Source):
         if not member.job.folder.run_json.exists():
             source = JobFolder(self._folder / str(trial.branch["from"]))
             line = next(line for line in source.read_metrics() if line["epoch"] == trial.branch["epoch"])
-            groups = member.job.settings.groups
+            # so that `auto` means what it has become for the source
+            config = automatic.as_resolved(member.job.config, read_yaml(source.config_yaml))
+            settings = build_settings(config, self._catalog, overrides=member.job.overrides)
+            groups = settings.groups
             rates = {name: group.learning_rate for name, group in groups.items() if group.learning_rate is not None}
             member.job.folder.path.mkdir(exist_ok=True)
             copy_run.begin(
@@ -286,7 +304,7 @@ class Population(Source):
                 step=line["step"],
                 target=member.job.folder,
                 rates=rates,
-                config=recorded(member.job.settings),
+                config=recorded(settings),
             )
         run = old.folder.read_run()
         if run.get("status") == "stopped":

@@ -9,6 +9,8 @@ from typing import Any
 from tfrun.config.catalog import Catalog
 from tfrun.config.cross_checks import check_task
 from tfrun.config.earlier_runs import as_it_began
+from tfrun.config.schema import build_settings
+from tfrun.data.facts import resolve_config
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
 from tfrun.errors import ResourceError
@@ -30,7 +32,7 @@ def train(
         is_pruned: returns whether to stop the job early; asked after each block.
     """
     with engine(job.folder.log) as (experiment, seconds):
-        table = _read_table(job, catalog, reuse=experiment.process_reuse())
+        job, table = _with_table(job, catalog, reuse=experiment.process_reuse())
         options = experiment.RunOptions(
             resume=job.resume and job.folder.run_json.exists(),
             overrides=job.overrides,
@@ -62,7 +64,7 @@ def train_together(
     """
     with engine(None) as (experiment, seconds):
         reuse = experiment.process_reuse()
-        table = _read_table(jobs[0], catalog, reuse=reuse)
+        read = [_with_table(job, catalog, reuse=reuse) for job in jobs]
         runs = [
             experiment.Job(
                 job.settings,
@@ -71,17 +73,24 @@ def train_together(
                     overrides=job.overrides, hparams=job.hparams, import_seconds=seconds, report=report
                 ),
             )
-            for job, report in zip(jobs, reports, strict=True)
+            for (job, _), report in zip(read, reports, strict=True)
         ]
+        table = read[0][1]
         experiment.train_together(runs, catalog, table=table, reuse=reuse, on_end=on_end, context=context)
 
 
-def _read_table(job: Job, catalog: Catalog, *, reuse: Any) -> Table:
-    """Returns a job's rows: those of the last job, if neither the config nor the file has changed."""
+def _with_table(job: Job, catalog: Catalog, *, reuse: Any) -> tuple[Job, Table]:
+    """Returns a job with what `auto` in its config becomes, and its rows.
+
+    The rows are those of the last job, if neither the config nor the file has changed.
+    """
     before = job.folder.read_run() if job.resume and job.folder.run_json.exists() else None
     table: Table = reuse.table(as_it_began(job.settings, before), lambda: load_table(job.settings.data, catalog))
+    config = resolve_config(job.config, job.settings, catalog, table=table)
+    if config is not job.config:
+        job = job.with_config(config, build_settings(config, catalog, overrides=job.overrides))
     check_task(job.settings, catalog, task=table.task)
-    return table
+    return job, table
 
 
 def write_hparams_row(job: Job, status: str) -> None:

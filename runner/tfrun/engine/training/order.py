@@ -9,6 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from tfrun.data.epochs import steps_per_epoch
+
 
 class Order:
     """The shuffled order of the training rows.
@@ -33,13 +35,11 @@ class Order:
     def __init__(self, rows: np.ndarray, batch_size: int, *, seed: int, leaves_rows_out: bool = False):
         self.rows = rows.astype(np.int32)
         self.batch_size = min(batch_size, len(rows))
-        whole_batches, num_left = divmod(len(rows), self.batch_size)
+        self.steps_per_epoch = steps_per_epoch(len(rows), self.batch_size)
+        self._rows_used = len(rows)  # of a permutation
         if leaves_rows_out:
-            self.steps_per_epoch = whole_batches
-            self._rows_used = whole_batches * self.batch_size  # of a permutation
-        else:
-            self.steps_per_epoch = whole_batches + (2 * num_left >= self.batch_size)
-            self._rows_used = len(rows)
+            self.steps_per_epoch = len(rows) // self.batch_size
+            self._rows_used = self.steps_per_epoch * self.batch_size
         self._seed = seed
         # a block may cross the end of a permutation, so that two are in use
         self._permutation = lru_cache(maxsize=2)(self._shuffled)
