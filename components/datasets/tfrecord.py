@@ -118,7 +118,8 @@ class TfRecordFiles(ArrowFile):
         self._files = files
         self._features = features
         self._not_guessed = not_guessed
-        self._starts = [0]  # the first row of each file that has been read so far
+        self._is_reading = False
+        self._starts = [0]  # the first row of each file that was counted or read so far, and of the one after it
 
     @classmethod
     def open(
@@ -136,7 +137,10 @@ class TfRecordFiles(ArrowFile):
             known = {name: Feature.from_config(name, value) for name, value in features.items()}
         else:
             records = itertools.islice((pair for file in files for pair in _records(file)), GUESSED_RECORDS)
-            known, not_guessed = guess([_parse(file, record) for file, record in records])
+            examples = [_parse(file, record) for file, record in records]
+            if not examples:
+                raise DataError(f"data.path: {', '.join(files)} has no records")
+            known, not_guessed = guess(examples)
         name = files[0] if len(files) == 1 else path if isinstance(path, str) else ", ".join(path)
         return cls(name, files, features=known, not_guessed=not_guessed, options=options)
 
@@ -150,7 +154,7 @@ class TfRecordFiles(ArrowFile):
         return super().kind(name, schema)
 
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        self._starts = [0]
+        self._starts, self._is_reading = [0], True
         for file in self._files:
             num_rows = 0
             for records in _blocks(file):
@@ -159,6 +163,7 @@ class TfRecordFiles(ArrowFile):
                 num_rows += len(records)
                 yield pa.RecordBatch.from_arrays(cells, names=list(names))
             self._starts.append(self._starts[-1] + num_rows)
+        self._is_reading = False
 
     def _column(self, name: str, examples: Sequence[Mapping[str, Any]], *, file: str, first: int) -> pa.Array:
         """Returns a feature of a block of examples, the first of which is the file's record `first`."""
@@ -178,8 +183,12 @@ class TfRecordFiles(ArrowFile):
         return sum(unpacked_bytes(file) for file in self._files)
 
     def find(self, row: int, name: str | None = None) -> tuple[str, str | None]:
-        place = max(k for k, start in enumerate(self._starts[: len(self._files)]) if start <= row)
-        return f"{self._files[place]}: record {row - self._starts[place]}", None
+        for place, file in enumerate(self._files):
+            if len(self._starts) == place + 1 and not self._is_reading:
+                self._starts.append(self._starts[-1] + sum(1 for _ in read_records(file)))
+            if len(self._starts) == place + 1 or row < self._starts[place + 1]:
+                return f"{file}: record {row - self._starts[place]}", None
+        return self.path, None
 
 
 def _records(file: str) -> Iterator[tuple[str, Record]]:

@@ -68,8 +68,9 @@ def rows(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
 
     def peak(what: str, overrides: list[str], *, data_bytes: float, target: str = "") -> dict[str, Any]:
         to = alone(run_peak, [*overrides, "model=mlp", "loss=huber", f"output_root={folder}"])
-        for file in (*folder.glob("*.npz"), *folder.glob("*.csv")):
+        for file in (*folder.glob("*.npz"), *folder.glob("*.csv"), *folder.glob("*.parquet")):
             file.unlink()
+        shutil.rmtree(folder / "cache", ignore_errors=True)
         return row(what, from_=baseline, to=to, data_bytes=data_bytes, target=target)
 
     count = 50_000 if quick else 1_000_000
@@ -89,6 +90,16 @@ def rows(folder: Path, quick: bool) -> Iterator[dict[str, Any]]:
         overrides = [*write_npz(folder / "x.npz", count), "data.residency=stream", "trainer.max_steps=300"]
         target = f"to < {MAX_STREAM_BYTES / 1e6:,.0f} MB"
         yield peak(what, overrides, data_bytes=npz_bytes(count), target=target)
+
+    count = 50_000 if quick else 2_000_000
+    what = f"Parquet of {count:,} × {COLUMNS}, converted and streaming"
+    with mock.patch.dict(
+        os.environ, {"TFRUN_DATA_MEMORY": "1e8" if quick else "5e8", "XDG_CACHE_HOME": f"{folder}/cache"}
+    ):
+        overrides = [*write_parquet(folder / "x.parquet", count), "data.residency=stream", FEW_STEPS]
+        target = f"to < {MAX_STREAM_BYTES / 1e6:,.0f} MB"
+        converted = peak(what, overrides, data_bytes=npz_bytes(count), target=target)
+    yield converted
 
     yield from growth_rows(folder, quick)
 
@@ -157,6 +168,20 @@ def write_npz(path: Path, count: int) -> list[str]:
         with archive.open("y.npy", "w") as file:
             np.lib.format.write_array(file, random.standard_normal(count))
     return ["data=npz", f"data.path={path}"]
+
+
+def write_parquet(path: Path, count: int) -> list[str]:
+    """Writes `count` rows of as many columns, a piece at a time; returns the overrides for them."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    random = np.random.default_rng(0)
+    names = [*(f"x{k}" for k in range(COLUMNS)), "y"]
+    with parquet.ParquetWriter(path, pa.schema([(name, pa.float32()) for name in names])) as writer:
+        for start in range(0, count, PIECE_ROWS):
+            piece = random.standard_normal((len(names), min(PIECE_ROWS, count - start)), dtype="float32")
+            writer.write_table(pa.table(dict(zip(names, piece, strict=True))))
+    return ["data=parquet", f"data.path={path}", "data.target=y"]
 
 
 def write_csv(path: Path, count: int) -> list[str]:

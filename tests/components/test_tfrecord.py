@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from tfrun.components.datasets.tfrecord import tfrecord
 from tfrun.components.datasets.tfrecord_file import read_records
+from tfrun.data.store import Stores
+from tfrun.data.stored_texts import StoredTexts
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.data.table_checks import check_table
 from tfrun.errors import DataError
@@ -106,6 +108,21 @@ def test_files_follow_each_other(compression: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(table.columns["x"], range(N))
     assert table.find(6)[0].endswith("a.tfrecord: record 6")
     assert table.find(8)[0].endswith("b.tfrecord: record 1")
+
+
+def test_rows_are_found_in_files_that_a_store_has_spared_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TFRUN_DATA_MEMORY", "100")
+    examples = rows(x=lambda k: float(k), town=lambda k: "ab"[k % 2])
+    for name, part in (("b", examples[7:]), ("a", examples[:7])):
+        write(tmp_path / f"{name}.tfrecord", part)
+    for _ in range(2):
+        table = read(str(tmp_path / "*.tfrecord"), stores=Stores(tmp_path / "stores"))
+        np.testing.assert_array_equal(table.columns["x"][:], range(N))
+        assert isinstance(table.columns["town"], StoredTexts)
+        assert table.find(8)[0].endswith("b.tfrecord: record 1")
+        assert table.find(6)[0].endswith("a.tfrecord: record 6")
 
 
 def test_tasks_are_those_of_other_columns(tmp_path: Path) -> None:
