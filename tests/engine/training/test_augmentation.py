@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrun.components.augmentations.geometry import RandomCrop, RandomFlip
-from tfrun.components.augmentations.mixing import Mixup
+from tfrun.components.augmentations.color import RandomBrightness, RandomContrast
+from tfrun.components.augmentations.cutting import Cutout
+from tfrun.components.augmentations.geometry import RandomCrop, RandomFlip, RandomRotate, RandomShift
+from tfrun.components.augmentations.mixing import Cutmix, Mixup
 from tfrun.components.augmentations.noise import Noise
 from tfrun.engine.training.augmentation import Augmentation, Augmenter, Draws, Part, mixed_loss, rolled
 from tfrun.engine.training.batches import NO_WEIGHTS
@@ -152,3 +154,21 @@ def test_microbatches_and_modes_take_the_same_steps(build: Any, augmentation: Au
     for jit_compile in (False, True):
         compiled = functools.partial(tf.function, autograph=False, jit_compile=jit_compile)
         np.testing.assert_allclose(weights(1, compiled), expected, rtol=1e-5)
+
+
+ALL = [RandomFlip(), RandomCrop(2), RandomShift(), RandomRotate(), RandomBrightness(), RandomContrast(), Cutout()]
+
+
+@pytest.mark.parametrize("change", [*ALL, Noise(), Mixup(), Cutmix()], ids=lambda change: type(change).__name__)
+def test_runs_that_are_trained_together_see_their_own_batches(change: Any) -> None:
+    """Every operation can be vectorized over the lanes, each of which has a seed of its own."""
+    change = Augmentation(change, mixes=isinstance(change, Mixup | Cutmix))
+    step = tf.constant(4, tf.int64)
+
+    def batch(seed: Any) -> tf.Tensor:
+        return Augmenter([change], seed).batch(DATA, ROWS, step).x
+
+    together = tf.vectorized_map(batch, tf.constant([3, 8], tf.int64), fallback_to_while_loop=False)
+    alone = [batch(tf.constant(seed, tf.int64)) for seed in (3, 8)]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert (together[0].numpy() != together[1].numpy()).any()
