@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tfrun.errors import DataError
 
+PILLOW_VERSION: str = PIL.__version__
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 MAX_PIXELS = 2**27  # of a file: a small one can unpack to more than the memory
 AT_ONCE = 256  # images
@@ -41,43 +42,61 @@ class PixelFormat:
         return self.height, self.width, self.channels
 
 
-def decode_all(paths: Sequence[Path], names: Sequence[str], pixel_format: PixelFormat) -> Iterator[np.ndarray]:
+def decode_all(
+    paths: Sequence[Path], pixel_format: PixelFormat, *, find: Callable[[int], str] | None = None
+) -> Iterator[np.ndarray]:
     """Yields the pixels of images, block by block, (B, height, width, channels) uint8, in the order of the paths.
 
+    Args:
+        paths: the files.
+        pixel_format: the size and channels.
+        find: the place of a path -> where it is named, for messages; None if nowhere.
+
     Raises:
-        DataError: a file can't be read, isn't an image, or is too large; its name, one of `names`, is in the message.
+        DataError: a file can't be read, isn't an image, or is too large.
     """
+
+    def attempt(path: Path) -> np.ndarray | DataError:
+        try:
+            return decode(path, pixel_format)
+        except DataError as error:
+            return error
+
     with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `decode` refuses sooner than it warns
-        files = zip(paths, names, strict=True)
-        while block := list(itertools.islice(files, AT_ONCE)):
-            yield np.stack(list(threads.map(lambda file: decode(file[0], file[1], pixel_format), block)))
+        for start in range(0, len(paths), AT_ONCE):
+            block: list[np.ndarray] = []
+            for row, decoded in enumerate(threads.map(attempt, paths[start : start + AT_ONCE]), start):
+                if isinstance(decoded, DataError):
+                    raise decoded if find is None else DataError(f"{find(row)}, {decoded}")
+                block.append(decoded)
+            yield np.stack(block)
 
 
-def decode(path: Path, name: str, pixel_format: PixelFormat) -> np.ndarray:
+def decode(path: Path, pixel_format: PixelFormat) -> np.ndarray:
     """Returns an image's pixels, (height, width, channels) uint8, turned as its EXIF data say.
 
     Transparent pixels are on white. Raises DataError.
     """
     if not path.is_file():  # a pipe would wait
-        raise DataError(f"{name}: {'not a regular file' if path.exists() else 'no such file'}")
+        raise DataError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels. Received: {image.width} x {image.height}")
+                raise DataError(f"{path}: more than {MAX_PIXELS:,} pixels. Received: {image.width} x {image.height}")
             # a JPEG that is much too large can be decoded at a half, a quarter or an eighth of its size
             image.draft(None, (2 * max(pixel_format.shape[:2]),) * 2)
             return _pixels(ImageOps.exif_transpose(image), pixel_format)
     except DataError:
         raise
     except Image.DecompressionBombError:  # Pillow's own limit
-        raise DataError(f"{name}: more than {MAX_PIXELS:,} pixels") from None
+        raise DataError(f"{path}: more than {MAX_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
-        raise DataError(f"{name}: isn't an image of the formats {', '.join(FORMATS)}") from None
+        raise DataError(f"{path}: isn't an image of the formats {', '.join(FORMATS)}") from None
     except OSError as error:
-        raise DataError(f"{name}: can't be read: {error.strerror or error}") from None
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged file can raise almost anything
-        raise DataError(f"{name}: can't be read as an image: {error}") from None
+        raise DataError(f"{path}: can't be read as an image: {error}") from None
 
 
 def _pixels(image: Image.Image, pixel_format: PixelFormat) -> np.ndarray:

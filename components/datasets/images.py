@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Gt
@@ -14,12 +17,17 @@ from tfrun import host_memory, register
 from tfrun.components.datasets.checks import MIN_ROWS, existing_file
 from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.image_files import ImageFiles, class_folders, split_folders, unlabeled
-from tfrun.components.datasets.image_pixels import PixelFormat, decode_all
+from tfrun.components.datasets.image_pixels import PILLOW_VERSION, PixelFormat, decode_all
+from tfrun.components.datasets.paths import versions
 from tfrun.config.column_kinds import ImageKind
+from tfrun.data.arrays import StoredArray
+from tfrun.data.sinks import PlannedSink
+from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, ResourceError
 
 COLUMN = "image"  # the name that a model knows the images by
+FLOAT_BYTES = 4  # of an encoded pixel
 
 
 @register.dataset("images")
@@ -34,6 +42,7 @@ def images(
     task: Literal["auto", "regression", "classification"] = "auto",
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
+    stores: Stores | None = None,
 ) -> Table:
     """Reads image files: JPEG, PNG, GIF (the first picture), BMP and WebP. Each is decoded once.
 
@@ -52,16 +61,17 @@ def images(
         task: of a CSV file's target; "auto" is classification for texts, and for a target of only 0 and 1.
         rows_only: whether to read images without a target; set by the engine.
         trained_columns: the columns of the run that the images are for; set by the engine.
+        stores: where images are kept that are too large for the memory; set by the engine.
 
     Raises:
         DataError: there are no images, or one can't be read; the message names the file.
         ResourceError: the memory has no room for the images.
     """
     place = Path(path).expanduser()
-    pixel_format = PixelFormat(*size, channels=channels, resize=resize)
+    decoded = partial(_decoded, pixel_format=PixelFormat(*size, channels, resize), source=path, stores=stores)
     if place.is_dir():
         files = _in_folder(place, rows_only=rows_only, is_new=trained_columns is None)
-        return _table(files, pixel_format, source=path)
+        return _table(files, decoded(files.paths), source=path)
     if image is None:
         raise DataError(f"data.image: must name the column of paths in {path}, or data.path a folder. Received: null")
     if target is None and not rows_only:
@@ -77,7 +87,9 @@ def images(
         rows_only=rows_only,
         trained_columns=trained,
     )
-    return _of_table(labels, image, pixel_format=pixel_format, folder=Path(folder or place.parent).expanduser())
+    paths = _paths(labels, image, folder=Path(folder or place.parent).expanduser())
+    pixels = decoded(paths, find=lambda row: labels.find(row)[0])
+    return labels.with_columns({COLUMN: pixels}, kinds={COLUMN: ImageKind()})
 
 
 def _in_folder(folder: Path, *, rows_only: bool, is_new: bool) -> ImageFiles:
@@ -94,12 +106,12 @@ def _in_folder(folder: Path, *, rows_only: bool, is_new: bool) -> ImageFiles:
     return files
 
 
-def _table(files: ImageFiles, pixel_format: PixelFormat, *, source: str) -> Table:
+def _table(files: ImageFiles, pixels: np.ndarray | StoredArray, *, source: str) -> Table:
     def locate(row: int, name: str | None) -> tuple[str, str | None]:
         return str(files.paths[row]), None
 
     return Table(
-        {COLUMN: _decoded(files.paths, [str(path) for path in files.paths], pixel_format)},
+        {COLUMN: pixels},
         np.array(files.labels, dtype=object) if files.labels else np.zeros(len(files.paths)),
         "class",
         "classification" if files.labels else "regression",
@@ -110,29 +122,70 @@ def _table(files: ImageFiles, pixel_format: PixelFormat, *, source: str) -> Tabl
     )
 
 
-def _of_table(labels: Table, image: str, *, pixel_format: PixelFormat, folder: Path) -> Table:
-    """Returns a table whose column of paths has become one of images."""
-    texts = labels.columns[image]
-    empty = next((row for row in range(len(texts)) if not texts[row]), None)
-    if empty is not None:
-        raise DataError(f"{labels.find(empty)[0]}, column {image!r}: a path is missing")
-    paths = [folder / Path(text).expanduser() for text in texts[:]]
-    names = [f"{labels.find(row)[0]}, {path}" for row, path in enumerate(paths)]
-    columns: Mapping[str, Any] = {COLUMN: _decoded(paths, names, pixel_format)}
-    return labels.with_columns(columns, kinds={COLUMN: ImageKind()})
+def _paths(labels: Table, image: str, *, folder: Path) -> list[Path]:
+    """Returns the paths in a column, relative ones from a folder on. Raises DataError if one is missing."""
+    texts = labels.columns[image][:].tolist()
+    if "" in texts:
+        raise DataError(f"{labels.find(texts.index(''))[0]}, column {image!r}: a path is missing")
+    return [folder / Path(text).expanduser() for text in texts]
 
 
-def _decoded(paths: Sequence[Path], names: Sequence[str], pixel_format: PixelFormat) -> np.ndarray:
-    """Returns the pixels of images, (N, height, width, channels) uint8; `names` are those of messages."""
+def _decoded(
+    paths: Sequence[Path],
+    *,
+    pixel_format: PixelFormat,
+    source: str,
+    stores: Stores | None,
+    find: Callable[[int], str] | None = None,
+) -> np.ndarray | StoredArray:
+    """Returns the pixels of images, (N, height, width, channels) uint8, in memory or in a store.
+
+    Args:
+        paths: the files.
+        pixel_format: the size and channels.
+        source: where the images come from, for messages.
+        stores: where they are kept if they are too large for the memory.
+        find: the place of a path -> where it is named, for messages.
+    """
     num_bytes = len(paths) * math.prod(pixel_format.shape)
-    if num_bytes > host_memory.free_bytes():
+    with_floats = num_bytes * (1 + FLOAT_BYTES)
+    if stores is not None and stores.are_for(with_floats / 2):  # it counts the encoded ones to be as large as the raw
+        title = f"{source}: decoding {len(paths):,} images"
+        return _stored(paths, stores, pixel_format=pixel_format, title=title, find=find)
+    if with_floats > host_memory.free_bytes():
         raise ResourceError(
-            f"data.size: {len(paths):,} images of {pixel_format.shape} need {num_bytes / 2**30:,.1f} GiB of memory. "
-            f"Received: {host_memory.free_bytes() / 2**30:,.1f} GiB are free"
+            f"data.size: {len(paths):,} images of {pixel_format.shape} need {with_floats / 2**30:,.1f} GiB of memory. "
+            f"Received: {host_memory.free_bytes() / 2**30:,.1f} GiB are free. data.cache=auto keeps them on disk"
         )
-    pixels = np.empty((len(paths), *pixel_format.shape), np.uint8)
-    end = 0
-    for block in decode_all(paths, names, pixel_format):
-        pixels[end : end + len(block)] = block
-        end += len(block)
-    return pixels
+    pixels = PlannedSink((len(paths), *pixel_format.shape), np.uint8)
+    for block in decode_all(paths, pixel_format, find=find):
+        pixels.append(block)
+    return pixels.finish()
+
+
+def _stored(
+    paths: Sequence[Path],
+    stores: Stores,
+    *,
+    pixel_format: PixelFormat,
+    title: str,
+    find: Callable[[int], str] | None,
+) -> StoredArray:
+    """Returns the same from a store, into which the images are decoded first if they aren't there."""
+
+    def write(writer: StoreWriter) -> Columns:
+        sink = writer.sink(np.uint8, row_shape=pixel_format.shape)
+        for block in decode_all(paths, pixel_format, find=find):
+            sink.append(block)
+        return {COLUMN: StoredColumn(sink.finish())}
+
+    files = hashlib.sha256(repr(versions([str(path) for path in paths if path.exists()])).encode()).hexdigest()
+    key = {"reader": "images", "files": files, "count": len(paths), "format": asdict(pixel_format)}
+    columns = stores.open(
+        key | {"pillow": PILLOW_VERSION},  # decoders of different versions may differ in a bit
+        title=title,
+        num_bytes=len(paths) * math.prod(pixel_format.shape),
+        num_columns=1,
+        write=write,
+    )
+    return columns[COLUMN].array

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfrun import host_memory
+from tfrun.components.datasets import image_pixels
 from tfrun.components.datasets.image_pixels import PixelFormat, decode
 from tfrun.components.datasets.images import images
 from tfrun.config.column_kinds import ImageKind
+from tfrun.data.arrays import StoredArray
+from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.data.table_checks import check_table
 from tfrun.errors import DataError, ResourceError
@@ -95,14 +99,14 @@ def test_hidden_files_are_skipped_and_others_are_named(folder: Path, caplog: pyt
 def test_formats_and_modes(tmp_path: Path, format: str, mode: str) -> None:
     path = tmp_path / f"one.{format}"
     Image.fromarray(np.full((6, 5, 3), 200, np.uint8)).convert(mode).save(path)
-    pixels = decode(path, str(path), PixelFormat(4, 3, channels=3, resize="stretch"))
+    pixels = decode(path, PixelFormat(4, 3, channels=3, resize="stretch"))
     assert pixels.shape == (4, 3, 3) and np.abs(pixels.astype(int) - 200).max() <= (10 if mode == "P" else 3)
 
 
 def test_the_first_picture_of_a_moving_one_counts(tmp_path: Path) -> None:
     frames = [Image.fromarray(grey(value)) for value in (0, 255)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    assert decode(tmp_path / "moving.gif", "moving.gif", PixelFormat(4, 4, channels=1, resize="stretch")).max() == 0
+    assert decode(tmp_path / "moving.gif", PixelFormat(4, 4, channels=1, resize="stretch")).max() == 0
 
 
 def test_images_of_16_bits_and_transparent_ones(tmp_path: Path) -> None:
@@ -111,8 +115,8 @@ def test_images_of_16_bits_and_transparent_ones(tmp_path: Path) -> None:
     clear[:2, :, 3] = 255
     transparent = save(tmp_path / "clear.png", clear)
     one = PixelFormat(4, 4, channels=1, resize="stretch")
-    assert set(decode(deep, "deep", one).ravel().tolist()) == {128}
-    assert decode(transparent, "clear", one)[:, 0, 0].tolist() == [0, 0, 255, 255]
+    assert set(decode(deep, one).ravel().tolist()) == {128}
+    assert decode(transparent, one)[:, 0, 0].tolist() == [0, 0, 255, 255]
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -125,7 +129,7 @@ def test_images_are_turned_as_their_exif_data_say(tmp_path: Path, orientation: i
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = save(tmp_path / "photo.png", RAMP, exif=exif)
-    np.testing.assert_array_equal(decode(path, "photo", PixelFormat(4, 4, channels=3, resize="stretch")), upright)
+    np.testing.assert_array_equal(decode(path, PixelFormat(4, 4, channels=3, resize="stretch")), upright)
 
 
 def test_sizes_are_stretched_cropped_or_padded(tmp_path: Path) -> None:
@@ -133,10 +137,10 @@ def test_sizes_are_stretched_cropped_or_padded(tmp_path: Path) -> None:
     path = save(tmp_path / "wide.png", wide)
 
     def resized(resize: str) -> list[list[int]]:
-        return decode(path, "wide", PixelFormat(2, 2, channels=1, resize=resize))[..., 0].tolist()
+        return decode(path, PixelFormat(2, 2, channels=1, resize=resize))[..., 0].tolist()
 
     assert resized("crop") == [[100, 200]] * 2
-    padded = decode(path, "wide", PixelFormat(4, 4, channels=1, resize="pad"))[..., 0]
+    padded = decode(path, PixelFormat(4, 4, channels=1, resize="pad"))[..., 0]
     np.testing.assert_array_equal(padded, np.pad(wide, [(1, 1), (0, 0)]))
     # halved by a triangle with the weights 1, 3, 3, 1: (0·3 + 100·3 + 200)/7 = 71 and (100 + 200·3 + 250·3)/7 = 207
     assert resized("stretch") == [[71, 207]] * 2
@@ -217,8 +221,39 @@ def test_folders_that_hold_too_little_are_refused(folder: Path, monkeypatch: pyt
 
 
 def test_images_must_fit_into_the_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tfrun import host_memory
-
     monkeypatch.setattr(host_memory, "free_bytes", lambda: 100.0)
     with pytest.raises(ResourceError, match=r"data\.size: 10 images of \(4, 4, 1\) need"):
         read(folder)
+
+
+def test_more_images_than_fit_are_decoded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """10 images of 16 bytes, and as many floats, are 800 bytes."""
+    in_memory = read(folder)
+    stores = Stores(folder.parent / "stores")
+    monkeypatch.setenv("TFRUN_DATA_MEMORY", "900")
+    assert isinstance(read(folder, stores=stores).columns["image"], np.ndarray)
+    monkeypatch.setenv("TFRUN_DATA_MEMORY", "700")
+    stored = read(folder, stores=stores)
+    assert isinstance(stored.columns["image"], StoredArray)
+    np.testing.assert_array_equal(stored.columns["image"][:], in_memory.columns["image"])
+    decoded: list[Path] = []
+
+    def decode_again(path: Path, pixel_format: PixelFormat) -> np.ndarray:
+        decoded.append(path)
+        return np.zeros(pixel_format.shape, np.uint8)
+
+    monkeypatch.setattr(image_pixels, "decode", decode_again)
+    assert values(read(folder, stores=stores)) == values(in_memory) and decoded == []
+    save(folder / "cat" / "0.png", grey(99))
+    read(folder, stores=stores)
+    assert len(decoded) == 10
+    read(folder, stores=stores, channels=3)
+    assert len(decoded) == 20
+
+
+def test_what_a_broken_image_leaves_of_a_store_is_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TFRUN_DATA_MEMORY", "100")
+    broken(folder, "x.png", b"no image")
+    with pytest.raises(DataError, match=r"x\.png: isn't an image"):
+        read(folder, stores=Stores(folder.parent / "stores"))
+    assert [path.suffix for path in (folder.parent / "stores").iterdir()] == [".lock"]
