@@ -41,7 +41,7 @@ WITH_DATA: dict[str, list[str]] = {  # further overrides that a model, an algori
     "data=episodes": ["experiment=reinforce_cartpole"],
     "data=sinusoids": ["experiment=maml_sinusoids", "data.rows=200"],
 }
-NEED_FILES = {"csv", "npz", "parquet", "tfrecord"}
+NEED_FILES = {"csv", "images", "npz", "parquet", "tfrecord"}
 OF_A_TABLE = {"dense_features", "feature_cross"}  # these take a table's columns, and are tested in test_layers.py
 NAMES = [
     f"{kind}={name}"

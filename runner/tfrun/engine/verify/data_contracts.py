@@ -189,7 +189,8 @@ def _check_step(step: Step, batch: Any, *, by_group: bool) -> Finding:
     # the loss is scaled so that gradients only just fit into float16, and microbatches may not divide a few rows
     step.options = replace(options, loss_scale=None, microbatches=1)
     try:
-        compute = tf.function(lambda: step.strategy.run(step.compute, args=(data, rows)), autograph=False)
+        first = tf.constant(0, tf.int64)
+        compute = tf.function(lambda: step.strategy.run(step.compute, args=(data, rows, first)), autograph=False)
         computed = compute()
     finally:
         step.options = options
