@@ -186,10 +186,6 @@ def read_table(file: ColumnFile, options: ColumnOptions) -> Table:
     if options.trained is not None:
         return _further_rows(file, options, options.trained)
     names, targets = _input_names(file, options), options.targets
-    if not names:
-        raise DataError(
-            f"data.columns: no column of {file.path} is left to learn from except the target {options.target!r}."
-        )
     num_rows, cells = file.read([*names, *([] if options.rows_only else targets)], options.as_text)
     _check_num_rows(file.path, num_rows, least=options.min_rows)
     _check_texts(file, {name: cells[name] for name in names}, options=options, num_rows=num_rows)

@@ -7,6 +7,6 @@ a mapping from names to such tensors. It may have `optimizer_groups`, the optimi
 
 autoencoder.py: autoencoder. cnn.py: cnn. fixed_point.py: fixed_point. gan.py: gan. linear.py: linear. mc_dropout.py:
 mc_dropout. mlp.py: mlp. multi_task.py: multi_task. pointwise.py: pointwise. regressors.py: reconstructing_regressor,
-residual_regressor. residual_mlp.py: residual_mlp. sequence.py: sequence. sequential.py: sequential. wide_deep.py:
-wide_deep. initial.py, inputs.py, subclassed.py: code that the models share.
+residual_regressor. residual_mlp.py: residual_mlp. seasonal_naive.py: seasonal_naive. sequence.py: sequence.
+sequential.py: sequential. wide_deep.py: wide_deep. initial.py, inputs.py, subclassed.py: code that the models share.
 """

@@ -27,10 +27,10 @@ def sequence(
 ) -> keras.Model:
     """Reads a sequence, (T, channels) or (T,), from start to end and predicts from the values at its end.
 
-    In an image, the rows are the T steps. A token column (data.text) is a sequence too: each of its ids becomes a
-    vector of length `units`, and the values at a text's last token are used. `gru` is a stack of gated recurrent units;
-    `causal_convolution` is a stack in which layer k combines values 2^(k−1) steps apart and none of the future, as in
-    WaveNet.
+    In an image, the rows are the T steps; in windows of a series (data.window), too. A token column (data.text) is
+    a sequence too: each of its ids becomes a vector of length `units`, and the values at a text's last token are
+    used. `gru` is a stack of gated recurrent units; `causal_convolution` is a stack in which layer k combines
+    values 2^(k−1) steps apart and none of the future, as in WaveNet.
 
     Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014, arXiv:1406.1078; van den Oord
     et al., "WaveNet", 2016, arXiv:1609.03499; Géron, chapter 15.

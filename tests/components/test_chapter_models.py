@@ -15,6 +15,7 @@ from tfrun.components.models.autoencoder import Autoencoder
 from tfrun.components.models.fixed_point import FixedPoint
 from tfrun.components.models.mc_dropout import MonteCarloDropout
 from tfrun.components.models.regressors import ReconstructingRegressor, ResidualRegressor
+from tfrun.components.models.seasonal_naive import seasonal_naive
 from tfrun.components.models.sequence import sequence
 from tfrun.components.models.sequential import sequential
 from tfrun.components.models.wide_deep import WideDeep
@@ -163,3 +164,39 @@ def test_wide_deep_with_tokens() -> None:
     mean = (2 * vectors[2] + vectors[3]) / 3
     expected = 2 * 0.5 + 0.25 + np.concatenate([[0.0], mean]) @ kernel
     np.testing.assert_allclose(np.ravel(model(inputs)), [float(expected[0]), 0.0], rtol=1e-5, atol=1e-6)
+
+
+SERIES = Features({}, {}, {"window": (5, 2)}, window=("sold", "price"))
+
+
+@pytest.mark.parametrize(
+    ("period", "expected"),
+    [(1, [9, 9, 9, 9]), (3, [7, 8, 9, 7]), (5, [5, 6, 7, 8])],
+)
+def test_seasonal_naive_repeats_the_last_period_of_the_target(period: int, expected: list[float]) -> None:
+    window = np.stack([np.arange(5.0, 10.0), np.full(5, 1e6)], axis=1)[None]
+    model = seasonal_naive(SERIES, 4, period)
+    assert model(window).numpy().tolist() == [expected]
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(window))
+    assert tape.gradient(loss, model.trainable_variables[0].value).numpy() == 0  # so that it stays 0
+
+
+def test_seasonal_naive_adds_the_drift_of_each_period() -> None:
+    window = np.stack([np.arange(5.0, 10.0), np.full(5, 1e6)], axis=1)[None]
+    model = seasonal_naive(SERIES, 7, 3, drift=True)
+    model.trainable_variables[0].assign(10.0)
+    assert model(window).numpy().tolist() == [[17, 18, 19, 27, 28, 29, 37]]
+
+
+def test_seasonal_naive_needs_windows_of_a_period() -> None:
+    with pytest.raises(ConfigError, match=r"model.period: must be at most data.window.length, 5. Received: 6"):
+        seasonal_naive(SERIES, 4, 6)
+    with pytest.raises(ConfigError, match=r"model=seasonal_naive: needs windows of a series"):
+        seasonal_naive(NUMBERS, 1, 1)
+
+
+@pytest.mark.parametrize("cell", ["gru", "causal_convolution"])
+def test_sequence_predicts_all_steps_after_a_window(cell: Any) -> None:
+    model = sequence(SERIES, 4, cell, units=3, num_layers=2)
+    assert model(np.zeros((2, 5, 2))).shape == (2, 4)

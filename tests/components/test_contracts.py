@@ -31,6 +31,11 @@ WITH_DATA: dict[str, list[str]] = {  # further overrides that a model, an algori
     "model=cnn": IMAGES,
     "model=gan": ["experiment=gan_digits"],
     "model=pointwise": ["experiment=maml_sinusoids", "data.rows=200"],
+    "model=seasonal_naive": [
+        "data.window={length: 4, horizon: 2}",
+        "data.kinds={sex: {name: ordered, values: [1, 2]}}",
+        "model.period=3",
+    ],
     "model=sequence": [*IMAGES, "algorithm=gradient_penalty"],
     "model=sequential": ["model.layers=[{name: dense, units: 3}, gaussian_noise, layer_normalization]"],
     "algorithm=gan": ["experiment=gan_digits"],

@@ -91,6 +91,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "missing_target": "error",
             "keep_samples": True,
             "cache": "auto",
+            "window": None,
             "text": {},
             "kinds": {},
             "augment": [],

@@ -11,6 +11,7 @@ from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.samples import Samples
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
+from tfrun.data.windows import rows_of_samples
 from tfrun.errors import CheckpointError, ConfigError, DataError, unknown
 from tfrun.files import runs
 from tfrun.files.disk import refuse_links_inside
@@ -61,12 +62,15 @@ def stored_rows(folder: RunFolder, fitted: Preprocessing) -> Table | None:
         return None
     path = folder.samples_json
     try:
-        samples = Samples.from_json(text)
+        samples, series = Samples.from_json(text), None
+        if fitted.window is not None:
+            samples, series = rows_of_samples(samples, fitted.window)
         samples.check_fits(fitted.columns)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise CheckpointError(f"{path}: is damaged: {reason}. Remove it to compare with the run's data") from error
-    return Table(samples.columns, np.zeros(len(samples.rows)), "target", "regression", str(path), first_line=0)
+    targets = np.zeros(len(samples.rows))
+    return Table(samples.columns, targets, "target", "regression", str(path), first_line=0, series=series)
 
 
 def pop_formats(command_line: CommandLine) -> tuple[list[str], CommandLine]:

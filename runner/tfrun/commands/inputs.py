@@ -207,7 +207,7 @@ def needed_files(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def without_splits(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a config whose rows are all used, so that no column and no further file is needed to split them."""
-    whole = {"split": {"by": "random", "column": None}, "validation_path": None, "test_path": None}
+    whole = {"split": {"by": "auto", "column": None}, "validation_path": None, "test_path": None}
     return {**config, "data": {**config["data"], **whole}}
 
 

@@ -24,6 +24,11 @@ def check_together(settings: Settings, catalog: Catalog, *, metrics_are_known: b
     """
     check_name("name", settings.name)
     data = settings.data
+    if data.window is not None and data.sample_weight is not None:
+        raise ConfigError(
+            "data.sample_weight: windows of a series (data.window), which have many rows each, can't be weighted. "
+            f"Received: {data.sample_weight!r}. Leave it out: data.sample_weight=null"
+        )
     _check_monitors(settings)
     _check_augmentations(settings, catalog)
     dataset = catalog.get("dataset", data.name, where="data.name")

@@ -33,6 +33,7 @@ from tfrun.config.settings import (
     SPLIT_KEYS,
     TEXT_ENCODINGS,
     TOP_LEVEL_KEYS,
+    WINDOW_KEYS,
     AugmentationSettings,
     CheckpointSettings,
     ComponentSettings,
@@ -43,6 +44,7 @@ from tfrun.config.settings import (
     SplitSettings,
     TrainerSection,
     TrainerSettings,
+    WindowSettings,
     field_types,
 )
 from tfrun.config.types import check_value
@@ -172,6 +174,7 @@ def _data(value: Any, catalog: Catalog) -> DataSettings:
     }
     augment = [_augmentation(f"data.augment.{k}", item, catalog) for k, item in enumerate(shared["augment"])]
     shared |= {"text": text, "kinds": kinds, "split": _split(shared["split"]), "augment": augment}
+    shared["window"] = _window(shared["window"])
     shared["class_weight"] = class_weight(shared["class_weight"])
     data = DataSettings(dataset.name, dataset.params, **shared)
     for column, kind in kinds.items():
@@ -194,6 +197,23 @@ def _split(value: Any) -> SplitSettings:
             f"data.split.by: must be given, for example data.split.by=group. Received: data.split={value}"
         )
     return SplitSettings(**_checked("data.split", value, keys=SPLIT_KEYS))
+
+
+def _window(value: Any) -> WindowSettings | None:
+    """Returns the windows of a series that `data.window` describes, or None if the examples are single rows."""
+    if value is None:
+        return None
+    refuse_unknown("data.window", require_mapping("data.window", value), known=WINDOW_KEYS)
+    for key in ("length", "horizon"):
+        if key not in value:
+            raise ConfigError(
+                f"data.window.{key}: must be given, for example 'data.window={{length: 48, horizon: 12}}'. "
+                f"Received: {value}"
+            )
+    keys = {key: check_value(WINDOW_KEYS[key], item, where=f"data.window.{key}") for key, item in value.items()}
+    if keys.get("by") is not None and keys["by"] == keys.get("time"):
+        raise ConfigError(f"data.window: by and time must be two columns. Received: {keys['by']!r}")
+    return WindowSettings(**keys)
 
 
 def _of_column(where: str, value: Any, *, what: str, known: Mapping[str, Any]) -> Any:

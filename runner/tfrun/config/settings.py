@@ -98,6 +98,25 @@ class SplitSettings:
 
 
 @dataclass(frozen=True)
+class WindowSettings:
+    """The windows of a series: the rows before predict those after.
+
+    Attributes:
+        length: the number of rows that a model sees.
+        horizon: the number of rows after them whose target it predicts.
+        by: the column that tells series apart; None if all rows are one.
+        time: the column that orders the rows of a series; None is their order in the source.
+        stride: the number of rows from one window's first row to that of the next.
+    """
+
+    length: Annotated[int, Ge(1)]
+    horizon: Annotated[int, Ge(1)]
+    by: str | None = None
+    time: str | None = None
+    stride: Annotated[int, Ge(1)] = 1
+
+
+@dataclass(frozen=True)
 class AugmentationSettings(ComponentSettings):
     """An augmentation, and the column that it changes; None means all columns that it can change."""
 
@@ -130,6 +149,7 @@ class DataSettings(ComponentSettings):
     validation_path: str | list[str] | None = None
     test_path: str | list[str] | None = None
     augment: list[Any] = dataclasses.field(default_factory=list)
+    window: WindowSettings | None = None
     class_weight: Literal["balanced"] | dict[str, Any] | None = None
 
     @property
@@ -152,7 +172,9 @@ class DataSettings(ComponentSettings):
     def to_dict(self) -> dict[str, Any]:
         columns = {"text": kinds_to_dict(self.text), "kinds": kinds_to_dict(self.kinds)}
         augment = [augmentation.to_dict() for augmentation in self.augment]
-        return super().to_dict() | columns | {"split": dataclasses.asdict(self.split), "augment": augment}
+        window = None if self.window is None else dataclasses.asdict(self.window)
+        others = {"split": dataclasses.asdict(self.split), "window": window, "augment": augment}
+        return super().to_dict() | columns | others
 
 
 @dataclass(frozen=True)
@@ -328,6 +350,7 @@ def field_types(kind: type) -> dict[str, str]:
 
 
 SPLIT_KEYS = field_types(SplitSettings)  # of `data.split`
+WINDOW_KEYS = field_types(WindowSettings)  # of `data.window`
 SHARED_KEYS = {  # beside a component's own
     "data": field_types(DataSettings),
     "metric": field_types(MetricSettings),

@@ -27,6 +27,11 @@ def check_split(data: DataSettings, dataset: Component) -> None:
             f"data.split.column: only data.split.by={', '.join(BY_A_COLUMN)} go by a column. "
             f"Received: {column!r}, and data.split.by={by}"
         )
+    if data.window is not None and by in ("random", "stratified"):
+        raise ConfigError(
+            f"data.split.by: {by} would tear windows of a series (data.window) apart. Use auto, which splits each "
+            "series by time, or group, time or column"
+        )
     path = next((param for param in dataset.params if param.name == "path"), None)
     for key, value in _files(data).items():
         if path is None:

@@ -43,33 +43,61 @@ class DataSet:
         return cls(data, read, params, inspect.signature(read).parameters.keys(), kinds)
 
     def read(
-        self, *, path: str | list[str] | None = None, trained: TrainedColumns | None = None, rows_only: bool = False
+        self,
+        *,
+        path: str | list[str] | None = None,
+        trained: TrainedColumns | None = None,
+        rows_only: bool = False,
+        has_splits: bool = True,
     ) -> Table:
-        """Returns the data set's rows, checked, with the cells of the column that splits them.
+        """Returns the data set's rows, checked, with the cells of the columns that split them or make them series.
 
         Args:
             path: a file in place of the config's data.path.
             trained: what each column and target is; None lets the data set find it out.
             rows_only: whether neither targets nor splits are needed.
+            has_splits: whether the column that splits the rows is needed, if there is one.
 
         Raises:
             DataError: the rows can't be read, or can't be used.
         """
-        column = None if rows_only else self.data.split.column
+        split = self.data.split.column if has_splits and not rows_only else None
+        keys = {} if rows_only else self._keys_of_series()
+        apart = ({} if split is None else {split: "split.column"}) | keys
         params = self.params if path is None else {**self.params, "path": path}
-        if column is None:
+        if not apart:
             return self._call(params, trained=trained, rows_only=rows_only)
-        if column in _names(self.data.params.get("target")):
-            raise DataError(f"data.split.column: is the target. Received: {column!r}")
-        is_input = column in (self.data.params.get("columns") or ())
-        if not {"exclude", "trained_columns"} <= set(self.accepted):
-            return _with_split_cells(self._call(params, trained=trained), column, is_input=is_input)
-        # read as text and by itself, since what a column of names is isn't to be guessed, and their number is no matter
-        alone = TrainedColumns(numbers=(), texts=(column,), targets=(), option="split.column")
-        split_cells = self._call(params, trained=alone, rows_only=True).columns[column]
-        if not is_input:
-            params = {**params, "exclude": [*(params.get("exclude") or ()), column]}
-        return replace(self._call(params, trained=trained), split_cells=split_cells)
+        for name, option in apart.items():
+            if name in _names(self.data.params.get("target")):
+                raise DataError(f"data.{option}: is the target. Received: {name!r}")
+        no_inputs = [name for name in apart if name not in (self.data.params.get("columns") or ())]
+        if {"exclude", "trained_columns"} <= set(self.accepted):
+            cells = {name: self._texts(params, name, option=option) for name, option in apart.items()}
+            if no_inputs:
+                params = {**params, "exclude": [*(params.get("exclude") or ()), *no_inputs]}
+            table = self._call(params, trained=trained)
+        else:
+            table = self._call(params, trained=trained)
+            cells = {name: _column(table, name, option=option) for name, option in apart.items()}
+            table = replace(table, columns={name: c for name, c in table.columns.items() if name not in no_inputs})
+            if not table.columns and self.data.window is None:
+                raise DataError(
+                    f"{table.source}: data.split.column: is the only column to learn from. Received: {split!r}"
+                )
+        return replace(
+            table, split_cells=None if split is None else cells[split], keys={name: cells[name] for name in keys}
+        )
+
+    def _keys_of_series(self) -> dict[str, str]:
+        """Returns the columns that make the rows series, with the config keys that name them."""
+        window = self.data.window
+        named = [] if window is None else [(window.by, "window.by"), (window.time, "window.time")]
+        return {name: option for name, option in named if name is not None}
+
+    def _texts(self, params: Mapping[str, Any], name: str, *, option: str) -> Any:
+        """Returns a column as texts, read by itself: what it is isn't to be guessed, and its values may all differ."""
+        alone = TrainedColumns(numbers=(), texts=(name,), targets=(), option=option)
+        return self._call(params, trained=alone, rows_only=True).columns[name]
 
     def _call(self, params: Mapping[str, Any], *, trained: TrainedColumns | None, rows_only: bool = False) -> Table:
         offered = {
@@ -80,24 +108,20 @@ class DataSet:
             "stores": Stores.of(self.data.cache),
         }
         filled_in = {name: value for name, value in offered.items() if name in self.accepted}
-        return check_table(self.component(**params, **filled_in), self.data.name)
+        table = self.component(**params, **filled_in)
+        return check_table(table, self.data.name, may_lack_columns=self.data.window is not None)
 
 
-def _with_split_cells(table: Table, name: str, *, is_input: bool) -> Table:
-    """Returns a table with one of its columns as what its rows are split by. Raises DataError."""
+def _column(table: Table, name: str, *, option: str) -> Any:
+    """Returns the cells of a column. Raises DataError if there is none, or if they are arrays."""
+    where = f"{table.source}: data.{option}"
     if name not in table.columns:
         known = ", ".join(table.columns)
-        raise DataError(
-            f"{table.source}: data.split.column: no such column. Received: {name!r}. Known: {known}."
-            f"{near_miss(name, table.columns)}"
-        )
+        raise DataError(f"{where}: no such column. Received: {name!r}. Known: {known}.{near_miss(name, table.columns)}")
     cells = table.columns[name]
     if cells.ndim != 1:
-        raise DataError(f"{table.source}: data.split.column: must be a column of numbers or texts. Received: {name!r}")
-    columns = {other: column for other, column in table.columns.items() if is_input or other != name}
-    if not columns:
-        raise DataError(f"{table.source}: data.split.column: is the only column to learn from. Received: {name!r}")
-    return replace(table, columns=columns, split_cells=cells)
+        raise DataError(f"{where}: must be a column of numbers or texts. Received: {name!r}")
+    return cells
 
 
 def _names(value: Any) -> list[str]:

@@ -18,10 +18,20 @@ from tfrun.data.kinds import DateColumn
 from tfrun.data.labels import with_earlier_labels
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.samples import Samples
-from tfrun.data.splitting.split import split
+from tfrun.data.splitting.split import Splits
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, Target
 from tfrun.data.targets import FittedTarget, TargetScale, is_far_from_zero, main_output, spread_is_rounding
+from tfrun.data.window_array import WindowArray
+from tfrun.data.windows import (
+    Window,
+    Windows,
+    all_windows,
+    describe_windows,
+    newest_windows,
+    split_examples,
+    take_windows,
+)
 from tfrun.errors import DataError, as_typed
 
 
@@ -33,7 +43,8 @@ class Examples:
         inputs: the model's inputs, an array or a mapping of arrays, (N, ...) each. Those in memory are aligned for
             `arrays.load`; one on disk is a `StoredArray` with numbers of its own type, still to be converted.
         targets: (N, 1), float32 (scaled) or int32 (ids of classes), aligned too; of several targets a mapping of such
-            arrays, by the model's output that predicts them.
+            arrays, by the model's output that predicts them. If the examples are windows of series, both are
+            `WindowArray`s: inputs (E, length, F), targets (E, horizon).
         weights: each row's weight, (N,) of floats, or None if all rows have the same.
         splits: "train", "val" and "test" -> row numbers, int32.
         preprocessing: fitted on the training rows.
@@ -44,6 +55,7 @@ class Examples:
         class_weights: the weights of a target's classes in training, in the order of their ids, by the model's output
             that predicts it; of the targets that have any.
         samples: a few raw rows.
+        windows: if the examples are windows of series, how many series and of which size, as `run.json` records it.
     """
 
     inputs: Any
@@ -56,6 +68,7 @@ class Examples:
     split_rule: dict[str, Any] = field(default_factory=dict)
     class_weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
     samples: Samples = field(default_factory=Samples.none)
+    windows: dict[str, int] | None = None
 
     @property
     def num_rows(self) -> int:
@@ -92,50 +105,87 @@ def prepare(
     digest = fingerprint(table)
     if check_fingerprint is not None:
         check_fingerprint(digest)
-    splits = split(table, data)
+    splits = split_examples(table, data)
+    rows = splits.training_rows
     scale_target = data.target_scaling == "standard"
     preprocessing = fitted or fit(
         table,
-        splits.rows["train"],
+        rows,
         scale_target=scale_target,
         text=data.text,
         kinds={**table.kinds, **{name: kind for name, kind in data.column_kinds.items() if name not in data.text}},
         exact=exact,
         guesses_dates=guesses_dates(data),
     )
-    weights = class_weights(table, splits.rows["train"], preprocessing, chosen=data.class_weight)
-    examples = _examples(table, splits.rows, preprocessing=preprocessing, digest=digest)
-    if examples.weights is not None and not examples.weights[splits.rows["train"]].any():
+    weights = class_weights(table, rows, preprocessing, chosen=data.class_weight)
+    if data.window is not None and fitted is None:
+        preprocessing = preprocessing.with_window(Window.of(data.window, table.targets))
+    examples = _examples(table, splits, preprocessing=preprocessing, digest=digest)
+    if examples.weights is not None and not examples.weights[rows].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
     encoded = examples.targets.values() if isinstance(examples.targets, dict) else [examples.targets]
     is_float32 = any(values.dtype == np.float32 for values in encoded)
-    unscaled = describe_unscaled(table, splits.rows["train"], preprocessing) if is_float32 else []
+    unscaled = describe_unscaled(table, rows, preprocessing) if is_float32 else []
     dates = [] if fitted else describe_dates(preprocessing, data.column_kinds, source=table.source)
     warnings = (*splits.notes, *dates, *unscaled, *describe_rounding(preprocessing))
     return replace(examples, warnings=warnings, split_rule=splits.rule, class_weights=weights)
 
 
-def prepare_evaluation(table: Table, preprocessing: Preprocessing) -> Examples:
+def prepare_evaluation(table: Table, preprocessing: Preprocessing, *, forecasts: bool = False) -> Examples:
     """Encodes a table with a trained run's preprocessing: all rows are test rows, and none is trained on.
 
     Args:
         table: the raw rows. Its columns are released, see `Table.release`.
         preprocessing: the run's.
+        forecasts: if windows of series are the examples, whether they are the newest one of each series, whose targets
+            aren't known yet; all that have targets otherwise.
 
     Raises:
         DataError: columns or labels that the preprocessing does not know, a number that isn't finite.
     """
     table.require_columns()
-    # an order of training rows needs one, though nobody trains on it
-    splits = {"train": np.arange(1), "val": np.arange(0), "test": np.arange(len(table.target))}
-    return _examples(table, splits, preprocessing=preprocessing, digest=fingerprint(table))
+    window = preprocessing.window
+    if window is not None:
+        splits: Splits = (newest_windows if forecasts else all_windows)(table, window)
+    else:
+        # an order of training rows needs one, though nobody trains on it
+        splits = Splits({"train": np.arange(1), "val": np.arange(0), "test": np.arange(len(table.target))})
+    examples = _examples(table, splits, preprocessing=preprocessing, digest=fingerprint(table))
+    return replace(examples, warnings=splits.notes)
 
 
-def _examples(table: Table, splits: dict[str, np.ndarray], *, preprocessing: Preprocessing, digest: str) -> Examples:
-    samples = Samples.take(table, splits)  # before the columns are released
-    inputs, targets = encode(table, preprocessing, stores=Stores.of("auto"), digest=digest)
+def _examples(table: Table, splits: Splits, *, preprocessing: Preprocessing, digest: str) -> Examples:
+    window, described = preprocessing.window, None
+    if window is not None and table.series is not None and isinstance(splits, Windows):
+        described = describe_windows(splits.starts, table.series, window)
+        samples = take_windows(table, splits, window)
+        inputs, targets = encode_windows(table, preprocessing, window=window, starts=splits.starts, digest=digest)
+    else:
+        samples = Samples.take(table, splits.rows)  # before the columns are released
+        inputs, targets = encode(table, preprocessing, stores=Stores.of("auto"), digest=digest)
     give_back()
-    return Examples(inputs, targets, splits, preprocessing, digest, encode_weights(table.weights), samples=samples)
+    weights = encode_weights(table.weights)
+    return Examples(inputs, targets, splits.rows, preprocessing, digest, weights, samples=samples, windows=described)
+
+
+def encode_windows(
+    table: Table, preprocessing: Preprocessing, *, window: Window, starts: np.ndarray, digest: str
+) -> tuple[WindowArray, Any]:
+    """Returns inputs and targets as arrays of windows, over rows that are encoded once.
+
+    Args:
+        table: the raw rows. Its columns are released.
+        preprocessing: fitted on training rows.
+        window: the windows.
+        starts: the first row of each, (E,) int32.
+        digest: the table's fingerprint.
+    """
+    inputs, targets = encode(table, preprocessing, stores=Stores.of("auto"), digest=digest)
+    if isinstance(targets, dict):
+        return window.inputs(inputs["numbers"], starts), {
+            name: window.targets_of(values, starts) for name, values in targets.items()
+        }
+    return window.inputs(inputs["numbers"], starts), window.targets_of(targets, starts)
 
 
 def describe_unscaled(table: Table, rows: np.ndarray, preprocessing: Preprocessing) -> list[str]:

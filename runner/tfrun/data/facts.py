@@ -10,8 +10,8 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings, Settings
 from tfrun.data.epochs import steps_per_epoch
 from tfrun.data.preprocessing import output_names
-from tfrun.data.splitting.split import split
 from tfrun.data.table import Table
+from tfrun.data.windows import split_examples
 
 
 def resolve_config(config: dict[str, Any], settings: Settings, catalog: Catalog, *, table: Table) -> dict[str, Any]:
@@ -42,5 +42,5 @@ def facts_of(table: Table, data: DataSettings) -> DataFacts:
     ]
     return DataFacts(
         classes=dict(zip(output_names(table), counts, strict=True)),
-        steps_per_epoch=steps_per_epoch(len(split(table, data).rows["train"]), data.batch_size),
+        steps_per_epoch=steps_per_epoch(len(split_examples(table, data).rows["train"]), data.batch_size),
     )

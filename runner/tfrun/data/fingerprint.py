@@ -25,7 +25,8 @@ def fingerprint(table: Table) -> str:
     weights = [] if table.weights is None else [("", table.weights)]
     splits = [(f"rows of {name}", np.asarray(rows, "int64")) for name, rows in (table.given or {}).items()]
     split_cells = [] if table.split_cells is None else [("split", table.split_cells)]
-    columns = [*table.columns.items(), *targets, *weights, *splits, *split_cells]
+    series = [] if table.series is None else [("series", table.series.bounds)]
+    columns = [*table.columns.items(), *targets, *weights, *splits, *split_cells, *series]
     place = known_fingerprints.place_of(columns)
     known = known_fingerprints.recall(place) if place else None
     if known is not None:

@@ -128,5 +128,6 @@ def _joined(tables: Sequence[Table]) -> Table:
         },
         source=", ".join(table.source for table in tables),
         split_cells=joined([table.split_cells for table in tables]),
+        keys={name: joined([table.keys[name] for table in tables]) for name in first.keys},
         locate=locate,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -153,9 +154,15 @@ def encode_tensors(cells: Mapping[str, Any], preprocessing: Preprocessing) -> An
     """Returns a model's inputs, as Keras tensors.
 
     Args:
-        cells: raw rows by column, Keras tensors: numbers (B, 1) with nan for empty, texts (B, 1), arrays (B, ...).
+        cells: raw rows by column, Keras tensors: numbers (B, 1) with nan for empty, texts (B, 1), arrays (B, ...); if
+            the examples are windows of a series, the cells of these, (B, length).
         preprocessing: fitted on training rows.
     """
+    window = preprocessing.window
+    if window is not None:
+        rows = {name: keras.ops.reshape(tensor, (-1, 1)) for name, tensor in cells.items()}
+        numbers = encode_tensors(rows, replace(preprocessing, window=None))["numbers"]
+        return keras.ops.reshape(numbers, (-1, window.length, numbers.shape[-1]))
     inputs = {
         preprocessing.input_name(column): array_tensor(column, cells[column.name]) for column in preprocessing.arrays
     }

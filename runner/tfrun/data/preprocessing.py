@@ -17,6 +17,7 @@ from tfrun.data.kinds import (
     ArrayColumn,
     Column,
     IdColumn,
+    NumberColumn,
     NumberInput,
     NumericColumn,
     RawColumn,
@@ -27,7 +28,8 @@ from tfrun.data.kinds import (
 from tfrun.data.stored_texts import for_fitting
 from tfrun.data.table import Features, Table, TrainedColumns
 from tfrun.data.targets import EXACT_KEY, FittedTarget, TargetScale
-from tfrun.errors import CheckpointError, DataError, near_miss
+from tfrun.data.windows import WINDOW_KEY, Window
+from tfrun.errors import CheckpointError, DataError, as_typed, near_miss
 from tfrun.files import strict_json
 from tfrun.protocols import MAIN_OUTPUT
 
@@ -59,10 +61,12 @@ class Preprocessing:
     Attributes:
         columns: the fitted columns: kind after kind in the order of `kinds.KINDS`, each kind's in the table's order.
         targets: all targets, by the model's output that predicts them, the main one first.
+        window: the windows of a series that are the examples, or None if each row is one.
     """
 
     columns: tuple[Column, ...]
     targets: dict[str, FittedTarget]
+    window: Window | None = None
 
     @property
     def numbers(self) -> list[NumericColumn]:
@@ -103,8 +107,9 @@ class Preprocessing:
 
     def trained_columns(self, weight: str | None) -> TrainedColumns:
         """Returns what a data set gets to read further rows; `weight` is the config's data.sample_weight."""
+        past = self.window.targets if self.window else ()
         return TrainedColumns(
-            numbers=tuple(column.name for column in self.numbers if not column.is_text),
+            numbers=tuple(column.name for column in self.numbers if not column.is_text and column.name not in past),
             texts=tuple(self.text_names),
             targets=tuple(
                 tuple(target.classes) if target.task == "classification" else None for target in self.targets.values()
@@ -116,6 +121,9 @@ class Preprocessing:
     @property
     def features(self) -> Features:
         """A description of the inputs, which a model gets when it is built."""
+        if self.window is not None:
+            names = tuple(number.name for number in self.number_inputs)
+            return Features({}, {}, {WINDOW_KEY: (self.window.length, len(names))}, window=names)
         return Features(
             numbers={number.name: number.deciles for number in self.number_inputs},
             categories={column.name: column.num_ids for column in self.categories},
@@ -163,11 +171,14 @@ class Preprocessing:
         fields["target_mean"] = main.mean
         fields["target_standard_deviation"] = main.standard_deviation
         fields["spelt_as_read"] = main.spelt_as_read
-        fields["others"] = {name: _without_exact(asdict(target)) for name, target in self.others.items()}
+        fields["others"] = {name: _own_fields(asdict(target)) for name, target in self.others.items()}
         fields[EXACT_KEY] = main.exact
         if not fields[KINDS_KEY]:
             del fields[KINDS_KEY]  # the file of the oldest kinds is what it always was
-        return strict_json.dumps({key: fields[key] for key in JSON_KEYS if key in fields}, indent=1) + "\n"
+        written = {key: fields[key] for key in JSON_KEYS if key in fields}
+        if self.window is not None:
+            written[WINDOW_KEY] = asdict(self.window)
+        return strict_json.dumps(written, indent=1) + "\n"
 
     def to_fields(self) -> dict[str, Any]:
         """Returns the content of `preprocessing.json`, parsed."""
@@ -211,10 +222,34 @@ class Preprocessing:
             name: FittedTarget(**{"spelt_as_read": False, **target}, exact=exact)
             for name, target in fields.get("others", {}).items()
         }
-        return cls(
+        window = None if fields.get(WINDOW_KEY) is None else Window.of_json(fields[WINDOW_KEY])
+        fitted = cls(
             columns=tuple(kind.from_json(name, fields) for kind in KINDS for name in kind.names_in(fields)),
             targets={MAIN_OUTPUT: main, **others},
         )
+        return fitted if window is None else fitted.with_window(window)
+
+    def with_window(self, window: Window) -> Preprocessing:
+        """Returns the preprocessing for windows of rows; a target's past is scaled as the target is.
+
+        Raises:
+            DataError: a column isn't one of numbers.
+        """
+        scales = dict(zip(window.targets, self.targets.values(), strict=True))
+        others = [column.name for column in self.columns if not isinstance(column, NumericColumn)]
+        if others:
+            raise DataError(
+                f"data.window: windows are of numbers. Received: {', '.join(others)}, other kinds of columns. "
+                f"Leave them out: {as_typed('data.exclude', others)}"
+            )
+        columns = tuple(
+            _scaled_like(column, scales[column.name])
+            if isinstance(column, NumberColumn) and column.name in scales
+            else column
+            for column in self.columns
+        )
+        targets = {name: replace(target, horizon=window.horizon) for name, target in self.targets.items()}
+        return replace(self, columns=columns, targets=targets, window=window)
 
 
 def fit(
@@ -293,6 +328,12 @@ def _free(name: str, *, taken: Collection[str], others: Collection[str]) -> str:
     return result
 
 
-def _without_exact(target: dict[str, Any]) -> dict[str, Any]:
-    """Returns a target's fields without the one that all share."""
-    return {key: value for key, value in target.items() if key != "exact"}
+def _scaled_like(column: NumberColumn, target: FittedTarget) -> NumberColumn:
+    """Returns a target's past as a column that is scaled as the target is."""
+    variance = target.standard_deviation**2
+    return replace(column, mean=target.mean, variance=variance, quantiles=(), indicator=False)
+
+
+def _own_fields(target: dict[str, Any]) -> dict[str, Any]:
+    """Returns a target's fields without those that all targets share."""
+    return {key: value for key, value in target.items() if key not in ("exact", "horizon")}

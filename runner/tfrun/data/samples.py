@@ -89,18 +89,19 @@ def _bytes_of_rows(columns: Mapping[str, Any], rows: np.ndarray) -> np.ndarray:
     sizes = np.zeros(len(rows))
     for column in columns.values():
         if column.dtype == object:
-            sizes += [len(text) for text in column[rows]]
+            cells = column[rows].reshape(len(rows), -1)  # windows of a series have several texts
+            sizes += [sum(map(len, texts)) for texts in cells]
         else:
             sizes += math.prod(column.shape[1:]) * column.dtype.itemsize
     return sizes
 
 
 def _to_json(cells: np.ndarray) -> Any:
+    if cells.dtype == object:
+        return cells.tolist()
     if cells.ndim > 1:
         content = base64.b64encode(np.ascontiguousarray(cells).tobytes()).decode()
         return {"dtype": cells.dtype.str, "shape": list(cells.shape), "base64": content}
-    if cells.dtype == object:
-        return cells.tolist()
     return [None if math.isnan(cell) else cell for cell in cells.astype("float64").tolist()]
 
 
@@ -110,6 +111,6 @@ def _from_json(cells: Any) -> np.ndarray:
         if dtype.kind not in "biuf":
             raise ValueError(f"not a type of numbers: {dtype}")
         return np.frombuffer(base64.b64decode(cells["base64"]), dtype).reshape(cells["shape"])
-    if any(isinstance(cell, str) for cell in cells):
+    if any(isinstance(cell, str | list) for cell in cells):
         return np.array(cells, dtype=object)
     return np.array([math.nan if cell is None else cell for cell in cells], dtype="float64")

@@ -10,16 +10,19 @@ import numpy as np
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.column_kinds import TEXT_KINDS, ColumnKind
-from tfrun.config.settings import DataSettings
+from tfrun.config.settings import DataSettings, WindowSettings
 from tfrun.data.cell_kinds import CellKind, as_kind
 from tfrun.data.data_set import DataSet
 from tfrun.data.given_splits import with_given_splits
 from tfrun.data.kinds import ArrayColumn, Column, RawColumn, check_cells
 from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.series import as_series
+from tfrun.data.splitting.times import format_of_times
 from tfrun.data.table import Table, Target
 from tfrun.data.table_checks import check_weights, without_missing_targets
 from tfrun.data.targets import FittedTarget
-from tfrun.errors import DataError, near_miss
+from tfrun.data.windows import Window
+from tfrun.errors import ConfigError, DataError, near_miss
 
 
 def load_table(
@@ -42,21 +45,29 @@ def load_table(
     trained = None if fitted is None else fitted.trained_columns(weight)
     if fitted is not None:
         data_set = replace(data_set, kinds={column.name: column.kind.name for column in fitted.columns})
-    table = data_set.read(trained=trained, rows_only=rows_only)
+    # the past of a series' target is what its windows are predicted from
+    needs_targets = not rows_only or data.window is not None
+    table = data_set.read(trained=trained, rows_only=not needs_targets, has_splits=not rows_only)
     if not rows_only:
         table = with_given_splits(table, data_set)
+    if needs_targets:
         table = without_missing_targets(table, data.missing_target)
+    if data.window is not None:
+        past = None if fitted is None else _window_of_run(fitted, data.window).targets
+        date_format = None if data.window.time is None else format_of_times(data, data.window.time)
+        table = as_series(table, data.window, targets=past, date_format=date_format)
     if weight is not None:
         table = _with_weights(table, weight)
     if fitted is None:
-        # a kind of the column that splits the rows, which may be no input, says how its times are written
+        # a kind of the column that splits or orders the rows, which may be no input, says how its times are written
         return _with_kinds(table, {name: kind for name, kind in data.kinds.items() if _is_input(table, data, name)})
-    return _as_in_training(_with_texts(table, data.kinds), fitted, rows_only=rows_only)
+    return _as_in_training(_with_texts(table, data.kinds), fitted, rows_only=not needs_targets)
 
 
 def _is_input(table: Table, data: DataSettings, name: str) -> bool:
     """Returns whether a column may be an input; those that don't exist are reported later."""
-    return name in table.columns or name != data.split.column
+    times = (data.split.column, None if data.window is None else data.window.time)
+    return name in table.columns or name not in times
 
 
 def _with_kinds(table: Table, kinds: Mapping[str, ColumnKind]) -> Table:
@@ -89,6 +100,18 @@ def _as_texts(numbers: Any) -> np.ndarray:
     different, places = np.unique(numbers[:], return_inverse=True)
     texts = [str(int(x)) if float(x).is_integer() else "" if x != x else repr(float(x)) for x in different.tolist()]
     return np.array(texts, dtype=object)[places]
+
+
+def _window_of_run(fitted: Preprocessing, settings: WindowSettings) -> Window:
+    """Returns the windows that a run was trained on. Raises ConfigError if the config describes others."""
+    window = fitted.window
+    if window is None or (window.length, window.horizon) != (settings.length, settings.horizon):
+        trained = "none" if window is None else f"length {window.length}, horizon {window.horizon}"
+        raise ConfigError(
+            "data.window: a trained run keeps its length and horizon. "
+            f"Received: length {settings.length}, horizon {settings.horizon}. In training: {trained}"
+        )
+    return window
 
 
 def _as_in_training(table: Table, fitted: Preprocessing, *, rows_only: bool) -> Table:

@@ -27,6 +27,29 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Series:
+    """The series whose rows a table holds, one series after the other, each from its oldest to its newest row.
+
+    Attributes:
+        bounds: (S + 1,) int64: the rows of series k are bounds[k] to bounds[k + 1] - 1.
+        names: each series' cell in the column `by`; a single "" if all rows are one series.
+        by, time: the columns that tell series apart and order their rows, or None.
+        times: the time of each row as it is written, (N,) object of str, or None.
+    """
+
+    bounds: np.ndarray
+    names: tuple[str, ...]
+    by: str | None = None
+    time: str | None = None
+    times: np.ndarray | None = field(default=None, compare=False)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The number of rows of each series, (S,)."""
+        return np.diff(self.bounds)
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows as they were read: nothing imputed, scaled or encoded yet.
 
@@ -50,6 +73,9 @@ class Table:
             cut into what is missing. None if it gives none.
         split_cells: the cells of data.split.column, (N,), if the rows are split by one.
         kinds: the kinds of columns that the data set knows; those of the config win.
+        keys: columns that are no inputs, (N,) each: what tells series apart and orders their rows, until `series` is
+            set.
+        series: the series that the rows are, if windows of series are the examples, see `data.windows`.
         locate: (row, column) -> what `find` returns, for files in which rows and lines differ.
     """
 
@@ -65,6 +91,8 @@ class Table:
     given: Mapping[str, np.ndarray] | None = None
     split_cells: Any = None
     kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
+    series: Series | None = None
     locate: Callable[[int, str | None], tuple[str, str | None]] | None = field(default=None, repr=False, compare=False)
     _released: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
@@ -109,6 +137,7 @@ class Table:
             others={name: Target(target.values[rows], target.task) for name, target in self.others.items()},
             given=given or None,
             split_cells=None if self.split_cells is None else select(self.split_cells, rows),
+            keys={name: select(cells, rows) for name, cells in self.keys.items()},
             locate=lambda row, name: self.find(int(rows[row]), name),
         )
 
@@ -149,12 +178,15 @@ class Features:
         tokens: column of texts with several words -> its number of ids, and the length that each text is cut or
             padded to. `inputs[column]`, (B, length) int32, has the ids of a text's words in their order; 0 is padding,
             and 1 stands for unseen.
+        window: if the examples are windows of a series, which are the only array, (length, F), the names of its F
+            columns: first the main target's own past, scaled like the target.
     """
 
     numbers: dict[str, tuple[float, ...]]
     categories: dict[str, int]
     arrays: dict[str, tuple[int, ...]]
     tokens: dict[str, tuple[int, int]] = field(default_factory=dict)
+    window: tuple[str, ...] = ()
 
     @property
     def has_columns(self) -> bool:

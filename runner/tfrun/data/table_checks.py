@@ -19,20 +19,21 @@ NUMBERS = "biuf"  # kinds of NumPy's types
 log = logging.getLogger(__name__)
 
 
-def check_table(table: Any, name: str) -> Table:
+def check_table(table: Any, name: str, *, may_lack_columns: bool = False) -> Table:
     """Returns the table.
 
     Args:
         table: what the data set returned.
         name: of the data set, for messages.
+        may_lack_columns: whether there is something else to learn from.
 
     Raises:
         DataError: it is no table, or its columns, targets and weights don't fit together or can't be used.
     """
     if not isinstance(table, Table):
         raise DataError(f"data={name}: must return a tfrun.table.Table. Received: {type(table).__name__}")
-    if not table.columns:
-        raise DataError(f"{table.source}: there are no columns to learn from")
+    if not table.columns and not may_lack_columns:
+        raise DataError(f"{table.source}: there are no columns to learn from except the target {table.target_name!r}")
     for target_name, target in table.targets.items():
         _check_target(table, target_name, target)
     for column_name, column in table.columns.items():

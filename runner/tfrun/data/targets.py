@@ -63,7 +63,11 @@ class TargetScale:
 
 @dataclass(frozen=True)
 class FittedTarget:
-    """A target's task, its classes in the order of their ids, and the scale it is trained on."""
+    """A target's task, its classes in the order of their ids, and the scale it is trained on.
+
+    Attributes:
+        horizon: the number of rows whose target is predicted, of windows of a series; 1 otherwise.
+    """
 
     task: str
     classes: list[str] = field(default_factory=list)
@@ -71,6 +75,7 @@ class FittedTarget:
     standard_deviation: float = 1.0
     spelt_as_read: bool = True  # False for runs of versions that read the class 007 as the number 7
     exact: bool = True
+    horizon: int = 1
 
     @classmethod
     def fit(cls, values: np.ndarray, task: str, *, scale: bool, where: str, exact: bool = True) -> Self:
@@ -122,6 +127,8 @@ class FittedTarget:
     @property
     def num_outputs(self) -> int:
         """How many numbers a model predicts for it: one logit is enough for two classes."""
+        if self.task == "regression":
+            return self.horizon
         return len(self.classes) if len(self.classes) > 2 else 1
 
     @property

@@ -28,6 +28,7 @@ from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say
 from tfrun.data.examples import Examples
 from tfrun.data.table import Table
+from tfrun.data.windows import sentence_on_windows
 from tfrun.engine.building import devices, memory
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
@@ -279,6 +280,8 @@ class _Training:
             for name in engine.pieces.parts.step.metrics.rounding
         ]
         examples = engine.pieces.examples
+        if examples.windows is not None:
+            say(self._console, f"{engine.pieces.table.source}: {sentence_on_windows(examples.windows)}")
         of_data = [*examples.warnings, *unscaled_images(engine.pieces.parts.model, examples)]
         of_devices = devices.warnings(self._settings.trainer, self._settings.strategy)
         for warning in [*of_devices, *engine.pieces.parts.warnings, *of_data, *rounding, *record.warnings]:

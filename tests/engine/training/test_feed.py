@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from tfrun.data.arrays import StoredArray
 from tfrun.data.examples import Examples
+from tfrun.data.window_array import WindowArray
+from tfrun.engine.training.batches import gather
 from tfrun.engine.training.feed import Feed, Resident, Stream, bytes_to_load, data_bytes, sample
 from tfrun.engine.training.order import Order
 
@@ -123,3 +125,26 @@ def test_a_sample_is_the_first_examples() -> None:
     x, y, _ = sample(EXAMPLES, 2)
     assert x["numbers"].tolist() == [[0, 1, 2], [3, 4, 5]] and x["categories"].tolist() == [[0], [1]]
     assert y.tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize("num_stretch_rows", [None, 5, 100])
+def test_windows_are_gathered_from_rows_that_lie_once(num_stretch_rows: int | None) -> None:
+    starts = np.arange(17, dtype=np.int32)
+    x = WindowArray(X["numbers"], starts, offset=0, length=4)
+    y = WindowArray(Y[:, 0], starts, offset=4, length=2)
+    examples, order = Examples(x, y, {}, cast(Any, None), ""), Order(np.arange(17), 4, seed=3)
+    strategy = tf.distribute.get_strategy()
+    feed: Feed
+    if num_stretch_rows is None:
+        feed = Resident(examples, order, strategy=strategy)
+        assert data_bytes(examples) == ROWS * (3 * 4 + 4) + 2 * 17 * 4  # not that of 17 copies
+        assert bytes_to_load(examples) == 0 or tf.config.list_logical_devices("GPU")
+    else:
+        feed = Stream(examples, order, strategy=strategy, stretch_bytes=num_stretch_rows * (4 * 3 + 2) * 4)
+    for first, count in feed.blocks(0, 4):
+        selection = feed.batches(first, count, length=16)
+        inputs, targets, _ = gather(selection.data, selection.rows[: count * 4])
+        numbers = order.block(first, count)
+        for k, start in enumerate(numbers.tolist()):
+            np.testing.assert_array_equal(inputs[k], X["numbers"][start : start + 4])
+            np.testing.assert_array_equal(targets[k], Y[start + 4 : start + 6, 0])

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.config.column_kinds import DateKind
-from tfrun.config.date_formats import DateFormat
 from tfrun.config.settings import DataSettings
 from tfrun.data.splitting.classes import cover_classes, require_classes
 from tfrun.data.splitting.groups import Groups
@@ -18,7 +16,7 @@ from tfrun.data.splitting.named import named_splits
 from tfrun.data.splitting.parts import Rule
 from tfrun.data.splitting.shuffled import Shuffled
 from tfrun.data.splitting.stratified import Stratified
-from tfrun.data.splitting.times import Times, as_numbers
+from tfrun.data.splitting.times import Times, as_numbers, format_of_times
 from tfrun.data.table import Table
 from tfrun.errors import DataError
 
@@ -39,6 +37,11 @@ class Splits:
     rows: dict[str, np.ndarray]
     rule: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def training_rows(self) -> np.ndarray:
+        """The numbers of the rows to fit on."""
+        return self.rows["train"]
 
 
 def split(table: Table, data: DataSettings) -> Splits:
@@ -97,8 +100,7 @@ def _rule(table: Table, by: str, *, data: DataSettings) -> Rule:
     if by == "group":
         return Groups(table.split_cells, str(column))
     if by == "time":
-        kind = data.kinds.get(str(column))
-        date_format = DateFormat.of(kind.format) if isinstance(kind, DateKind) and kind.format else None
+        date_format = format_of_times(data, str(column))
         find = partial(_place, table, column)
         times = as_numbers(table.split_cells, find=find, where=f"column {column!r}", date_format=date_format)
         return Times(times, str(column))

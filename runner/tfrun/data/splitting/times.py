@@ -10,7 +10,9 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
+from tfrun.config.column_kinds import DateKind
 from tfrun.config.date_formats import DateFormat
+from tfrun.config.settings import DataSettings
 from tfrun.data.splitting.parts import Parts, Rule, codes_of, is_empty
 from tfrun.errors import DataError
 
@@ -109,12 +111,19 @@ def as_numbers(
     return read[codes]
 
 
+def format_of_times(data: DataSettings, column: str) -> DateFormat | None:
+    """Returns how a column's times are written, if data.kinds gives a format of dates."""
+    kind = data.kinds.get(column)
+    return DateFormat.of(kind.format) if isinstance(kind, DateKind) and kind.format else None
+
+
 def _iso_dates(values: Sequence[Any], refuse: Callable[[int, str], NoReturn], *, rule: str) -> np.ndarray:
     """Returns the microseconds since 1970 of ISO dates, (V,) int64; `refuse` raises for the value of a number."""
     dates = [_microseconds(value) for value in values]
-    for code, date in enumerate(dates):
-        if date is None:
-            refuse(code, rule)
+    no_dates = [code for code, date in enumerate(dates) if date is None]
+    if no_dates:
+        # among numbers, a word is what is wrong
+        refuse(next((code for code in no_dates if np.isnan(_number(values[code]))), no_dates[0]), rule)
     has_offset = [date is not None and date[1] for date in dates]
     if any(has_offset) != all(has_offset):
         rule = f"must have a UTC offset if {values[0]!r} has one, and none if that has none"

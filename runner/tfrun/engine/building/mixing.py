@@ -103,9 +103,9 @@ def _is_close(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def _targets(target: FittedTarget) -> tf.Tensor:
-    """Returns ROWS targets as they are trained on, (ROWS, 1)."""
+    """Returns ROWS targets as they are trained on, (ROWS, 1), or (ROWS, horizon)."""
     if target.task == "regression":
-        return tf.constant(TARGETS[:, None], keras.config.floatx())
+        return tf.constant(TARGETS[:, None].repeat(target.num_outputs, axis=1), keras.config.floatx())
     ids = np.arange(ROWS) % len(target.classes)
     return tf.constant(ids[:, None], keras.config.floatx() if target.num_outputs == 1 else "int32")
 

@@ -286,6 +286,7 @@ class Pieces:
                 **self._num_rows,
                 "split": self.examples.split_rule,
                 **self._class_weights,
+                **({} if self.examples.windows is None else {"windows": self.examples.windows}),
                 "fingerprint": self.examples.fingerprint,
             },
         }

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfrun.config import registry
 from tfrun.data import layers as column_layers
+from tfrun.data.kinds import Column
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
@@ -93,8 +94,9 @@ def portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: b
     """Returns a model of raw rows.
 
     Its inputs are the data's columns by name: numbers (B, 1) float32 with nan for empty, text (B, 1) strings with ""
-    for empty, arrays (B, …) float32. It gives predictions in the target's own unit, (B, 1), or the probability of
-    each class, (B, K); for several targets a mapping of such outputs.
+    for empty, arrays (B, …) float32; for windows of a series the numbers of each, (B, length). It gives predictions in
+    the target's own unit, (B, 1) or (B, horizon), or the probability of each class, (B, K); for several targets a
+    mapping of such outputs.
 
     Args:
         model: trained.
@@ -118,7 +120,7 @@ def _portable(
 ) -> keras.Model:
     rows = {
         column.name: keras.Input(
-            column.raw_shape, dtype=column.raw_dtype(keras.config.floatx()), name=names[column.name]
+            _raw_shape(column, preprocessing), dtype=column.raw_dtype(keras.config.floatx()), name=names[column.name]
         )
         for column in preprocessing.columns
     }
@@ -131,6 +133,11 @@ def _portable(
         # not every column's name may be a tensor's
         warnings.filterwarnings("ignore", "When providing `inputs` as a dict, all keys")
         return keras.Model(rows, y if len(y) > 1 else main_output(y), name="portable")
+
+
+def _raw_shape(column: Column, preprocessing: Preprocessing) -> tuple[int, ...]:
+    """Returns the shape of a column's cells in one example."""
+    return column.raw_shape if preprocessing.window is None else (preprocessing.window.length,)
 
 
 def _in_unit(y: Any, target: FittedTarget) -> Any:
@@ -308,11 +315,19 @@ def check(
 
 
 def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[str, np.ndarray]:
-    """Returns the rows of a table's columns as `portable` takes them."""
+    """Returns the rows of a table's columns, or windows of them, as `portable` takes them."""
     floatx = keras.config.floatx()
-    return {column.name: column.raw(columns[column.name], floatx) for column in preprocessing.columns}
+    return {
+        column.name: column.raw(columns[column.name].reshape(-1), floatx).reshape(columns[column.name].shape)
+        if preprocessing.window is not None
+        else column.raw(columns[column.name], floatx)
+        for column in preprocessing.columns
+    }
 
 
 def inputs_of(preprocessing: Preprocessing) -> dict[str, str]:
     """Returns the inputs of `portable` by name: type, shape and the value of an empty cell, for a person."""
-    return {column.name: column.raw_type(keras.config.floatx()) for column in preprocessing.columns}
+    window = preprocessing.window
+    size = "(batch, 1)" if window is None else f"(batch, {window.length})"
+    floatx = keras.config.floatx()
+    return {column.name: column.raw_type(floatx).replace("(batch, 1)", size) for column in preprocessing.columns}

@@ -18,8 +18,9 @@ from tfrun.data.samples import Samples
 from tfrun.data.splitting.split import split
 from tfrun.data.table import Table
 from tfrun.data.unseen import describe_unseen, unseen_rows
+from tfrun.data.windows import Window, rows_of_samples, split_windows, take_windows
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces, build_pieces
-from tfrun.engine.inference import export, predictions
+from tfrun.engine.inference import export, forecasts, predictions
 from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
@@ -70,7 +71,8 @@ def evaluate(
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     say(console, f"{len(rows)} rows of {pieces.table.source}")
     unseen_lines = describe_unseen(unseen, rows, preprocessing=fitted, kinds=settings.data.column_kinds)
-    for line in [*describe_rounding(fitted), *unseen_lines]:
+    of_rows = pieces.examples.warnings if other_data else ()
+    for line in [*describe_rounding(fitted), *of_rows, *unseen_lines]:
         say(console, f"warning: {line}")
     values = program.evaluate(rows)
     for name, value in values.items():
@@ -108,7 +110,7 @@ def export_run(
         table = _checked_rows(settings, saved, table=table)
     source = shown(folder.samples_json) if is_stored else table.source
     rows = with_any_targets(table, fitted, names=[table.target_name])
-    prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
+    prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted, forecasts=True)
     pieces = build_pieces(settings, catalog, table=rows, prepare_trained=prepare_rows)
     _program_with_best(pieces, saved)
     with export_to.replaced(saved.step) as temporary:
@@ -125,8 +127,12 @@ def _checked_rows(settings: Settings, saved: checkpoints.Checkpoint, *, table: T
     """Returns the rows of a run's data that an export is compared with. Raises DataError if the data have changed."""
     advice = "An export is compared on the data that the run was trained on, or on rows that it has stored"
     _check_fingerprint(fingerprint(table), saved, source=table.source, advice=advice)
-    samples = Samples.take(table, split(table, settings.data).rows)
-    return replace(table, columns=samples.columns, target=np.zeros(len(samples.rows)))
+    if settings.data.window is None:
+        samples, series = Samples.take(table, split(table, settings.data).rows), None
+    else:
+        window = Window.of(settings.data.window, table.targets)
+        samples, series = rows_of_samples(take_windows(table, split_windows(table, settings.data), window), window)
+    return replace(table, columns=samples.columns, target=np.zeros(len(samples.rows)), series=series)
 
 
 def export_pieces(pieces: Pieces, *, format: str, folder: Path) -> float:
@@ -154,6 +160,7 @@ def predict(
 
     A regression's file has a column with the target's name, and `<target>_std` if the model offers samples; a
     classification's has one with the likeliest class, and one with the probability of each class, `<target>=<class>`.
+    For windows of series see `forecasts`.
 
     Args:
         settings: the config, with the data to predict.
@@ -170,21 +177,27 @@ def predict(
         raise ConfigError(f"data.target: the run has {len(fitted.targets)} targets. Received: {names}")
     rows = with_any_targets(table, fitted, names=names)
     unseen = unseen_rows(rows, fitted)
-    prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
+    prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted, forecasts=True)
     pieces = build_pieces(settings, catalog, table=rows, prepare_trained=prepare_rows)
     _program_with_best(pieces, saved)
-    columns = predictions.columns(
-        pieces.parts.model, pieces.examples, names=names, learns_targets=pieces.parts.step.learns_targets
-    )
+    learns_targets = pieces.parts.step.learns_targets
+    if fitted.window is not None:
+        columns = forecasts.columns(pieces, rows.series, names=names, window=fitted.window)
+    else:
+        columns = predictions.columns(pieces.parts.model, pieces.examples, names=names, learns_targets=learns_targets)
     is_replaced = out.exists()
     predictions.write(columns, out)
     console = Terminal()
     all_rows = np.arange(pieces.examples.num_rows)
-    for line in describe_unseen(unseen, all_rows, preprocessing=fitted, kinds=settings.data.column_kinds):
+    unseen_lines = describe_unseen(unseen, all_rows, preprocessing=fitted, kinds=settings.data.column_kinds)
+    for line in [*pieces.examples.warnings, *unseen_lines]:
         say(console, f"warning: {line}")
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     replaced = " (in place of an earlier file)" if is_replaced else ""
-    say(console, f"{shown(out)}{replaced}: {pieces.examples.num_rows:,} rows of {table.source}, {', '.join(columns)}")
+    what = f"{pieces.examples.num_rows:,} rows of {table.source}"
+    if fitted.window is not None:
+        what = f"{fitted.window.horizon} steps after each of {pieces.examples.num_rows:,} series of {table.source}"
+    say(console, f"{shown(out)}{replaced}: {what}, {', '.join(columns)}")
 
 
 def _saved(folder: RunFolder) -> checkpoints.Checkpoint:

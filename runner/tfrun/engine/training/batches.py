@@ -14,9 +14,40 @@ EVALUATION_ROWS = 1024  # evaluated at once
 NO_WEIGHTS = ()  # not None, which TensorFlow's nested structures would take for a tensor
 
 
+class WindowTensor(tf.experimental.ExtensionType):
+    """A `tfrun.data.window_array.WindowArray` on the device: (E, length, …) windows over rows that lie there once.
+
+    Attributes:
+        values: (N, …) rows of all series.
+        starts: the first row of each example, (E,) int32.
+        offset: the number of rows between an example's first row and that of the window.
+        length: the number of rows of a window.
+    """
+
+    values: tf.Tensor
+    starts: tf.Tensor
+    offset: int
+    length: int
+
+    @property
+    def shape(self) -> tf.TensorShape:
+        return tf.TensorShape([self.starts.shape[0], self.length, *self.values.shape[1:]])
+
+    @property
+    def dtype(self) -> tf.DType:
+        return self.values.dtype
+
+    def gather(self, examples: tf.Tensor) -> tf.Tensor:
+        """Returns the windows of the examples with the given numbers, (B,) int32: (B, length, …)."""
+        first = tf.gather(self.starts, examples) + self.offset
+        return tf.gather(self.values, first[:, None] + tf.range(self.length))
+
+
 def gather(examples: Any, rows: tf.Tensor) -> Any:
     """Returns the given rows, (B,) int32, of every tensor of the examples."""
-    return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), examples)
+    return tf.nest.map_structure(
+        lambda tensor: tensor.gather(rows) if isinstance(tensor, WindowTensor) else tf.gather(tensor, rows), examples
+    )
 
 
 def share_of_replica(rows: tf.Tensor) -> tf.Tensor:

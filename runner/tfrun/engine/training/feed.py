@@ -6,7 +6,7 @@ one order. So the program needn't know which of the two it is, and both train th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +16,8 @@ import tensorflow as tf
 
 from tfrun.data import arrays
 from tfrun.data.examples import Examples
+from tfrun.data.window_array import WindowArray
+from tfrun.engine.training.batches import WindowTensor
 from tfrun.engine.training.order import Order
 
 STRETCH_BYTES = 64 * 2**20
@@ -186,15 +188,25 @@ def take(examples: Examples, rows: np.ndarray) -> Any:
 
 def data_bytes(examples: Examples) -> int:
     """Returns the size of the examples on the device."""
-    return examples.num_rows * _row_bytes(examples.arrays)
+    return _size(tf.nest.flatten(examples.arrays))
 
 
 def bytes_to_load(examples: Examples) -> int:
     """Returns how much memory the device needs for all examples; a CPU uses arrays in the host's memory as they are."""
     if tf.config.list_logical_devices("GPU"):
         return data_bytes(examples)
-    leaves = tf.nest.flatten(examples.arrays)
-    return examples.num_rows * _row_bytes([array for array in leaves if not isinstance(array, np.ndarray)])
+    leaves = [array.values if isinstance(array, WindowArray) else array for array in tf.nest.flatten(examples.arrays)]
+    return _size([array for array in leaves if not isinstance(array, np.ndarray)])
+
+
+def _size(leaves: Iterable[Any]) -> int:
+    """Returns the size of arrays on the device, where the rows of windows lie once."""
+    sizes = 0
+    for array in leaves:
+        is_window = isinstance(array, WindowArray)
+        rows = array.values if is_window else array
+        sizes += len(rows) * _row_bytes(rows) + (array.starts.nbytes if is_window else 0)
+    return sizes
 
 
 def _row_bytes(data: Any) -> int:
@@ -203,12 +215,15 @@ def _row_bytes(data: Any) -> int:
 
 def dtype_of(array: Any) -> Any:
     """Returns an array's dtype on the device: that of an encoded one; others, which lie on disk, become floats."""
-    is_encoded = isinstance(array, np.ndarray) or array.is_encoded
-    return array.dtype if is_encoded else np.dtype(keras.config.floatx())
+    rows = array.values if isinstance(array, WindowArray) else array
+    is_encoded = isinstance(rows, np.ndarray) or rows.is_encoded
+    return rows.dtype if is_encoded else np.dtype(keras.config.floatx())
 
 
-def _as_tensor(array: Any) -> tf.Tensor:
+def _as_tensor(array: Any) -> Any:
     """Returns an array as a tensor on the default device; on a CPU it is the same memory."""
+    if isinstance(array, WindowArray):
+        return WindowTensor(_as_tensor(array.values), _as_tensor(array.starts), array.offset, array.length)
     array = arrays.load(array, dtype_of(array))
     with tf.device("CPU:0"):
         tensor = tf.experimental.dlpack.from_dlpack(array.__dlpack__())

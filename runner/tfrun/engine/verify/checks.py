@@ -19,6 +19,7 @@ from tfrun.config.settings import ComponentSettings, Settings
 from tfrun.console import Terminal, say
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
+from tfrun.data.windows import sentence_on_windows
 from tfrun.engine.building import devices
 from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.building.parts import build_model
@@ -184,6 +185,8 @@ def _print_pieces(console: Console, pieces: Pieces, *, variable_bytes: int) -> N
     data = described["data"]
     splits = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test"))
     say(console, f"data    {data['source']}, {data['task']}: {data['rows']:,} rows ({splits})")
+    if pieces.examples.windows is not None:
+        say(console, f"        {sentence_on_windows(pieces.examples.windows)}")
     inputs = pieces.examples.inputs
     for name, array in (inputs if isinstance(inputs, Mapping) else {"array": inputs}).items():
         say(console, f"        {name} {('batch', *array.shape[1:])} {array.dtype}".replace("'", ""))
