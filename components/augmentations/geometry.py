@@ -9,7 +9,7 @@ import tensorflow as tf
 from annotated_types import Ge, Le
 
 from tfrun import register
-from tfrun.components.augmentations.resampling import sampled, shifted
+from tfrun.components.augmentations.resampling import picked, sampled, shifted
 
 
 @register.augmentation("random_flip")
@@ -24,13 +24,16 @@ class RandomFlip:
     def __init__(self, horizontal: bool = True, vertical: bool = False):
         if not (horizontal or vertical):
             raise ValueError("horizontal or vertical must be true")
-        self.axes = [axis for axis, is_on in ((2, horizontal), (1, vertical)) if is_on]
+        self.horizontal = horizontal
+        self.vertical = vertical
 
     def __call__(self, images: tf.Tensor, draws: Any) -> tf.Tensor:
-        for axis in self.axes:
-            is_flipped = draws.uniform(1, 1, 1) < 0.5
-            images = tf.where(is_flipped, tf.reverse(images, [axis]), images)
-        return images
+        batch, height, width, _ = images.shape
+        columns, rows = (
+            _mirrored(batch, size, draws.uniform(1) < 0.5 if is_on else tf.constant([[False]]))
+            for size, is_on in ((width, self.horizontal), (height, self.vertical))
+        )
+        return picked(images, rows, columns)
 
 
 @register.augmentation("random_crop")
@@ -115,3 +118,9 @@ def _whole(uniform: tf.Tensor, most: Any) -> tf.Tensor:
     """Returns whole numbers from −most to most, int32, of numbers from 0 to below 1."""
     most = tf.cast(most, tf.float32)
     return tf.cast(tf.floor(uniform * (2.0 * most + 1.0)) - most, tf.int32)
+
+
+def _mirrored(batch: int, size: int, is_mirrored: tf.Tensor) -> tf.Tensor:
+    """Returns the places 0 to size - 1, the other way round for the images that are mirrored, (B, size) int32."""
+    places = tf.range(size)[None]
+    return tf.broadcast_to(tf.where(is_mirrored, size - 1 - places, places), [batch, size])
