@@ -47,7 +47,7 @@ def write_numbers(folder: Path) -> list[str]:
     path = folder / "numbers.csv"
     header = ",".join([*(f"x{k}" for k in range(8)), "y"])
     np.savetxt(path, np.column_stack([x, y]), fmt="%.7g", delimiter=",", header=header, comments="")
-    return ["data=csv", f"data.path={path}", "data.target=y"]
+    return ["data=csv", f"data.path={path}", "data.target=y", "metric=regression"]
 
 
 def write_images(folder: Path, count: int) -> list[str]:

@@ -8,7 +8,8 @@ from tfrun.config import schema
 from tfrun.config.overrides import parse
 from tfrun.data.sources import load_table
 
-SAME_DATA = ("data.batch_size", "data.residency")  # the keys that change neither the rows nor what is evaluated
+# the keys that change neither the rows nor what is evaluated
+SAME_DATA = ("data.batch_size", "data.residency", "data.cache")
 
 
 def run(command_line: CommandLine) -> int:

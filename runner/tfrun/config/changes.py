@@ -28,6 +28,7 @@ CHANGEABLE = (
     "data.validation_path",
     "data.test_path",
     "data.keep_samples",
+    "data.cache",
 )
 WITHOUT_EFFECT = ("name", "output_root")  # keys that a state doesn't depend on, though `resume` doesn't change them
 UNSET = "unset"
