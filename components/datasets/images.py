@@ -20,6 +20,7 @@ from tfrun.components.datasets.image_files import ImageFiles, class_folders, spl
 from tfrun.components.datasets.image_pixels import PILLOW_VERSION, PixelFormat, decode_all
 from tfrun.components.datasets.paths import versions
 from tfrun.config.column_kinds import ImageKind
+from tfrun.console import Terminal, say
 from tfrun.data.arrays import StoredArray
 from tfrun.data.sinks import PlannedSink
 from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
@@ -27,6 +28,7 @@ from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, ResourceError
 
 COLUMN = "image"  # the name that a model knows the images by
+MANY = 2000  # images take some seconds
 FLOAT_BYTES = 4  # of an encoded pixel
 
 
@@ -147,16 +149,18 @@ def _decoded(
         stores: where they are kept if they are too large for the memory.
         find: the place of a path -> where it is named, for messages.
     """
+    title = f"{source}: decoding {len(paths):,} images"
     num_bytes = len(paths) * math.prod(pixel_format.shape)
     with_floats = num_bytes * (1 + FLOAT_BYTES)
     if stores is not None and stores.are_for(with_floats / 2):  # it counts the encoded ones to be as large as the raw
-        title = f"{source}: decoding {len(paths):,} images"
         return _stored(paths, stores, pixel_format=pixel_format, title=title, find=find)
     if with_floats > host_memory.free_bytes():
         raise ResourceError(
             f"data.size: {len(paths):,} images of {pixel_format.shape} need {with_floats / 2**30:,.1f} GiB of memory. "
             f"Received: {host_memory.free_bytes() / 2**30:,.1f} GiB are free. data.cache=auto keeps them on disk"
         )
+    if len(paths) >= MANY:
+        say(Terminal(stderr=True), title)
     pixels = PlannedSink((len(paths), *pixel_format.shape), np.uint8)
     for block in decode_all(paths, pixel_format, find=find):
         pixels.append(block)

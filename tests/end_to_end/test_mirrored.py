@@ -25,7 +25,13 @@ NORMALIZED = [
 ]
 # one replica has a validation row more, and the model's own loss and metric are means over its rows
 UNEVEN = ["model=reconstructing_regressor", "data.validation_split=0.102"]
-COMPARED = [*UNEVEN, "trainer.max_epochs=2", "optimizer.clip_norm=0.1", "checkpoint.every_seconds=null"]
+COMPARED = [
+    *UNEVEN,
+    "data.augment=[noise]",
+    "trainer.max_epochs=2",
+    "optimizer.clip_norm=0.1",
+    "checkpoint.every_seconds=null",
+]
 
 
 @pytest.fixture(scope="module")
