@@ -14,6 +14,7 @@ from tfrun.data.arrays import give_back
 from tfrun.data.class_weights import class_weights
 from tfrun.data.encode import encode, encode_weights
 from tfrun.data.fingerprint import fingerprint
+from tfrun.data.found import Found, describe_ids, find
 from tfrun.data.kinds import DateColumn
 from tfrun.data.labels import with_earlier_labels
 from tfrun.data.preprocessing import Preprocessing, fit
@@ -56,6 +57,7 @@ class Examples:
             that predicts it; of the targets that have any.
         samples: a few raw rows.
         windows: if the examples are windows of series, how many series and of which size, as `run.json` records it.
+        found: what is in the raw rows.
     """
 
     inputs: Any
@@ -69,6 +71,7 @@ class Examples:
     class_weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
     samples: Samples = field(default_factory=Samples.none)
     windows: dict[str, int] | None = None
+    found: Found = field(default_factory=Found)
 
     @property
     def num_rows(self) -> int:
@@ -120,6 +123,8 @@ def prepare(
     weights = class_weights(table, rows, preprocessing, chosen=data.class_weight)
     if data.window is not None and fitted is None:
         preprocessing = preprocessing.with_window(Window.of(data.window, table.targets))
+    found = find(table, preprocessing)
+    ids = [] if fitted else list(describe_ids(table))
     examples = _examples(table, splits, preprocessing=preprocessing, digest=digest)
     if examples.weights is not None and not examples.weights[rows].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")
@@ -127,8 +132,8 @@ def prepare(
     is_float32 = any(values.dtype == np.float32 for values in encoded)
     unscaled = describe_unscaled(table, rows, preprocessing) if is_float32 else []
     dates = [] if fitted else describe_dates(preprocessing, data.column_kinds, source=table.source)
-    warnings = (*splits.notes, *dates, *unscaled, *describe_rounding(preprocessing))
-    return replace(examples, warnings=warnings, split_rule=splits.rule, class_weights=weights)
+    warnings = (*splits.notes, *ids, *dates, *unscaled, *describe_rounding(preprocessing))
+    return replace(examples, warnings=warnings, split_rule=splits.rule, class_weights=weights, found=found)
 
 
 def prepare_evaluation(table: Table, preprocessing: Preprocessing, *, forecasts: bool = False) -> Examples:

@@ -35,6 +35,7 @@ from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.inference.final_test import evaluate_best
 from tfrun.engine.recording import progress
+from tfrun.engine.recording.introduction import introduce
 from tfrun.engine.recording.messages import Messages, Report
 from tfrun.engine.recording.record import Record
 from tfrun.engine.recording.run_fields import changes, first_fields, log_end, record_error
@@ -280,6 +281,9 @@ class _Training:
             for name in engine.pieces.parts.step.metrics.rounding
         ]
         examples = engine.pieces.examples
+        if restored is None:
+            for line in introduce(engine.pieces, engine.description):
+                say(self._console, line)
         if examples.windows is not None:
             say(self._console, f"{engine.pieces.table.source}: {sentence_on_windows(examples.windows)}")
         of_data = [*examples.warnings, *unscaled_images(engine.pieces.parts.model, examples)]

@@ -238,3 +238,16 @@ def test_waiting_is_not_shown_in_a_file() -> None:
     with waiting(out, "building"):
         pass
     assert text(out) == ""
+
+
+@pytest.mark.parametrize(
+    ("best_epoch", "ended_by", "is_told"),
+    [(20, "last step", True), (19, "last step", False), (20, "early stopping", False)],
+)
+def test_a_run_whose_last_epoch_was_the_best_may_train_longer(
+    best_epoch: int, ended_by: str, is_told: bool, tmp_path: Path
+) -> None:
+    run = RUN | {"best": RUN["best"] | {"epoch": best_epoch}, "engine": {"ended_by": ended_by}}
+    shown_on = console()
+    print_summary(shown_on, run, folder=tmp_path, checkpoint=tmp_path)
+    assert ("trainer.max_epochs=40" in text(shown_on)) is is_told

@@ -23,7 +23,7 @@ from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder
 
 PATIENCE_SECONDS = 20.0
-PER_EPOCH = 5  # steps of the small run
+PER_EPOCH = 6  # steps of the small run
 
 
 class Written:

@@ -135,6 +135,9 @@ def print_summary(console: Console, run: Mapping[str, Any], *, folder: Path, che
     say(console, f"{run['name']}: {run['status']} at step {run['step']:,}, epoch {run['epoch']:,}")
     if table.row_count:
         console.print(table)
+    if 1 < run["epoch"] == best.get("epoch") and run["engine"].get("ended_by") == "last step":
+        longer = f"tfrun resume {shown(folder)} trainer.max_epochs={2 * run['epoch']}"
+        say(console, f"The last epoch was the best one, so more may be better: {longer}")
     say(console, f"run         {shown(folder)}")
     say(console, f"checkpoint  {shown(checkpoint)}")
     if (folder / "tensorboard").is_dir():

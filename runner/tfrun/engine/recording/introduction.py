@@ -1,0 +1,71 @@
+"""The first lines of a run: what it trains, on which data, where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from tfrun.data.found import Found
+from tfrun.engine.building.pieces import Pieces
+
+MAX_NAMES = 8  # in a line; the config and preprocessing.json have all
+PLURALS = {"category": "categories", "hashed": "hashed", "ordered": "ordered", "tokens": "tokens"}
+WIDTH = 12  # of the words at the left
+
+
+def introduce(pieces: Pieces, engine: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the lines.
+
+    Args:
+        pieces: of the run.
+        engine: `engine` in its `run.json`.
+    """
+    found, described = pieces.examples.found, pieces.describe()
+    data = described["data"]
+    splits = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test"))
+    rule = data["split"].get("by")
+    yield _line("data", f"{data['source']}: {data['rows']:,} rows: {splits}{f', {rule}' if rule else ''}")
+    if data["rows_left_out"]:
+        yield _line("", f"{data['rows_left_out']:,} rows without a target are left out")
+    for kind, names in found.columns.items():
+        yield _line(PLURALS.get(kind, f"{kind}s"), _listed(names))
+    if found.filled:
+        cells = _listed(f"{name} ({count:,})" for name, count in found.filled.items())
+        yield _line("filled", f"empty cells of {cells}")
+    yield from _targets(found, pieces)
+    settings = pieces.settings
+    metrics = ", ".join(settings.metric)
+    yield _line("loss", f"{settings.loss.name}{f'; metrics {metrics}' if metrics else ''}")
+    yield _line("model", f"{settings.model.name}, {described['parameters']:,} parameters; {_where(engine)}")
+
+
+def _targets(found: Found, pieces: Pieces) -> Iterator[str]:
+    """Yields a line for each target, with the shares of its classes."""
+    if not pieces.parts.step.learns_targets:
+        return
+    for name, target in pieces.table.targets.items():
+        counts = found.classes.get(name)
+        if counts is None:
+            yield _line("target", f"{name}, numbers")
+        else:
+            shares = (f"{label} {_percent(count / len(target.values))}" for label, count in counts.items())
+            yield _line("target", f"{name}, {len(counts):,} classes: {_listed(shares)}")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.2g} %"
+
+
+def _where(engine: Mapping[str, Any]) -> str:
+    return f"{engine['devices']}, {engine['mode']}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Returns names separated by commas, the first few and how many more there are."""
+    names = list(names)
+    more = [f"and {len(names) - MAX_NAMES:,} more"] if len(names) > MAX_NAMES + 1 else []
+    return ", ".join([*(names[:MAX_NAMES] if more else names), *more])
+
+
+def _line(head: str, text: str) -> str:
+    return f"{head:<{WIDTH}}{text}"
