@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, cast
@@ -20,6 +22,10 @@ from tfrun.data.arrays import StoredArray, blocks, give_back
 from tfrun.data.sinks import MemorySink, Sink
 from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
 from tfrun.errors import DataError, ResourceError, as_typed
+
+PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
+log = logging.getLogger(__name__)
 
 
 class ArrowFile(ColumnFile):
@@ -40,6 +46,13 @@ class ArrowFile(ColumnFile):
         self._stores = options.stores
         # numbers whose values decide the task; they are read as such for a trained run too, from the same store
         self._guessed_targets = set(options.targets if options.task == "auto" else ())
+
+    def leave_out_index(self, options: ColumnOptions) -> None:
+        """Removes an index of pandas from the header, with a warning, unless the config names it."""
+        unasked = [name for name in self.header if PANDAS_INDEX.fullmatch(name) and name not in options.named]
+        if unasked and options.columns is None:
+            log.warning("%s: %s is an index of pandas and is left out", self.path, ", ".join(unasked))
+            self.header = [name for name in self.header if name not in unasked]
 
     @abstractmethod
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -247,7 +260,11 @@ def _decoded(cells: pa.Array) -> pa.Array:
     """Returns cells without extension types and dictionaries."""
     if isinstance(cells, pa.ExtensionArray):
         cells = cells.storage
-    return cells.dictionary_decode() if pa.types.is_dictionary(cells.type) else cells
+    if not pa.types.is_dictionary(cells.type):
+        return cells
+    if pa.types.is_string_view(cells.type.value_type):  # of polars; Arrow can't take rows of views
+        return cells.dictionary.cast(pa.string()).take(cells.indices)
+    return cells.dictionary_decode()
 
 
 def _numbers_in(missing: Sequence[str]) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -18,10 +16,6 @@ from tfrun.components.datasets.paths import versions
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, as_typed
-
-PANDAS_INDEX = re.compile(r"__index_level_\d+__")
-
-log = logging.getLogger(__name__)
 
 
 @register.dataset("parquet")
@@ -99,10 +93,7 @@ class ParquetFiles(ArrowFile):
         name = shards[0].path if len(shards) == 1 else path if isinstance(path, str) else ", ".join(path)
         super().__init__(name, _joint_schema(shards), options)
         self._shards = shards
-        unasked = [name for name in self.header if PANDAS_INDEX.fullmatch(name) and name not in options.named]
-        if unasked and options.columns is None:
-            log.warning("%s: %s is an index of pandas and is left out", self.path, ", ".join(unasked))
-            self.header = [name for name in self.header if name not in unasked]
+        self.leave_out_index(options)
         if options.columns is None and options.trained is None:
             self._refuse_further_columns(options.exclude or [], options.targets)
 

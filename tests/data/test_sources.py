@@ -40,7 +40,9 @@ def settings(**changes: Any) -> DataSettings:
 
 def catalog(read: Callable[..., Table], *params: str) -> Any:
     """Returns a catalog whose one data set is the given function."""
-    component = SimpleNamespace(params=[SimpleNamespace(name=name) for name in params], load=lambda: read)
+    component = SimpleNamespace(
+        params=[SimpleNamespace(name=name) for name in params], load=lambda: read, origin="mine.py:1"
+    )
     return SimpleNamespace(get=lambda kind, name, where: component)
 
 

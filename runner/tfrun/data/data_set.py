@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings
@@ -13,6 +13,10 @@ from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.data.table_checks import check_table
 from tfrun.errors import DataError, near_miss
+from tfrun.protocols import DatasetOffer
+
+if TYPE_CHECKING:
+    from tfrun.data.adapters import ReturnedRows
 
 
 @dataclass(frozen=True)
@@ -21,17 +25,19 @@ class DataSet:
 
     Attributes:
         data: the config's `data`.
-        component: returns a Table.
+        component: returns a Table, or rows that one can be made of.
         params: the arguments that the config has.
         accepted: the names of the component's parameters.
         kinds: column -> the name of its kind, of those that are known: the config's, or all of a trained run.
+        origin: the file and the line of the component, for messages.
     """
 
     data: DataSettings
-    component: Callable[..., Table]
+    component: Callable[..., Any]
     params: Mapping[str, Any]
     accepted: Collection[str]
     kinds: Mapping[str, str] = field(default_factory=dict)
+    origin: str = ""
 
     @classmethod
     def of(cls, data: DataSettings, catalog: Catalog) -> DataSet:
@@ -40,7 +46,7 @@ class DataSet:
         read = component.load()
         params = {param.name: data.params[param.name] for param in component.params if param.name in data.params}
         kinds = {column: kind.name for column, kind in data.column_kinds.items()}
-        return cls(data, read, params, inspect.signature(read).parameters.keys(), kinds)
+        return cls(data, read, params, inspect.signature(read).parameters.keys(), kinds, component.origin)
 
     def read(
         self,
@@ -76,8 +82,11 @@ class DataSet:
             if no_inputs:
                 params = {**params, "exclude": [*(params.get("exclude") or ()), *no_inputs]}
             table = self._call(params, trained=trained)
+        elif not isinstance(value := self._value(params, trained=trained), Table):
+            cells = {name: value.texts(name, option=option) for name, option in apart.items()}
+            table = self._checked(value.table(exclude=no_inputs))
         else:
-            table = self._call(params, trained=trained)
+            table = self._checked(value)
             cells = {name: _column(table, name, option=option) for name, option in apart.items()}
             table = replace(table, columns={name: c for name, c in table.columns.items() if name not in no_inputs})
             if not table.columns and self.data.window is None:
@@ -100,6 +109,13 @@ class DataSet:
         return self._call(params, trained=alone, rows_only=True).columns[name]
 
     def _call(self, params: Mapping[str, Any], *, trained: TrainedColumns | None, rows_only: bool = False) -> Table:
+        value = self._value(params, trained=trained, rows_only=rows_only)
+        return self._checked(value if isinstance(value, Table) else value.table())
+
+    def _value(
+        self, params: Mapping[str, Any], *, trained: TrainedColumns | None, rows_only: bool = False
+    ) -> Table | ReturnedRows:
+        """Returns what the component returns: a table, or rows that one can be made of."""
         offered = {
             "text_encodings": self.data.text_encodings,
             "column_kinds": self.kinds,
@@ -108,7 +124,24 @@ class DataSet:
             "stores": Stores.of(self.data.cache),
         }
         filled_in = {name: value for name, value in offered.items() if name in self.accepted}
-        table = self.component(**params, **filled_in)
+        value = self.component(**params, **filled_in)
+        if isinstance(value, Table):
+            return value
+        from tfrun.data.adapters import Call, ReturnedRows  # loads Arrow, which a table doesn't need
+
+        call = Call(
+            self.data.name,
+            self.origin,
+            params,
+            task=DatasetOffer.of(self.component).task,
+            kinds=self.kinds,
+            text_encodings=self.data.text_encodings,
+            rows_only=rows_only,
+            trained=trained,
+        )
+        return ReturnedRows.of(value, call)
+
+    def _checked(self, table: Table) -> Table:
         return check_table(table, self.data.name, may_lack_columns=self.data.window is not None)
 
 

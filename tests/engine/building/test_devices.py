@@ -76,6 +76,15 @@ def test_mirrored_needs_several_devices_that_exist() -> None:
         devices.prepare(trainer(), StrategySettings("mirrored", devices=["GPU:7"]), seed=0)
 
 
+def test_what_a_data_set_has_started_can_not_be_changed() -> None:
+    tf.constant(1)  # TensorFlow's runtime has started
+    with pytest.raises(
+        ResourceError, match=r"trainer\.threads: TensorFlow had started before.*in the data set"
+    ) as caught:
+        devices.prepare(trainer(), StrategySettings("mirrored", logical_cpus=7), seed=0)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_batch_is_divided_evenly() -> None:
     devices.check_batch_size(32, replicas(2), microbatches=4)
     with pytest.raises(ConfigError, match=r"data\.batch_size: must be a multiple of 2 replicas × 3 microbatches"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 
 import keras
 import tensorflow as tf
@@ -10,6 +11,8 @@ import tensorflow as tf
 from tfrun.config.settings import StrategySettings, TrainerSettings
 from tfrun.engine import private
 from tfrun.errors import ConfigError, ResourceError
+
+log = logging.getLogger(__name__)
 
 
 def prepare(trainer: TrainerSettings, strategy: StrategySettings, *, seed: int) -> tf.distribute.Strategy:
@@ -24,14 +27,20 @@ def prepare(trainer: TrainerSettings, strategy: StrategySettings, *, seed: int) 
         seed: for Python, NumPy, TensorFlow and Keras.
 
     Raises:
-        ResourceError: a requested device doesn't exist.
+        ResourceError: a requested device doesn't exist, or TensorFlow has started with others.
     """
     with private.keep_kernels():
         # Keras then numbers automatic names from the start, as if the run were the first one of its process
         keras.utils.clear_session(free_memory=False)
-    _choose_devices(strategy)
-    if trainer.threads not in (None, tf.config.threading.get_intra_op_parallelism_threads()):
-        tf.config.threading.set_intra_op_parallelism_threads(trainer.threads)
+    try:
+        _choose_devices(strategy)
+        if trainer.threads not in (None, tf.config.threading.get_intra_op_parallelism_threads()):
+            tf.config.threading.set_intra_op_parallelism_threads(trainer.threads)
+    except RuntimeError as error:
+        raise ResourceError(
+            "strategy, trainer.threads: TensorFlow had started before with other devices or threads, in the data set "
+            f"for example, which can set the same with tf.config before it begins. Received: {error}"
+        ) from error
     set_precision(trainer.precision)
     if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
@@ -55,7 +64,10 @@ def _choose_devices(strategy: StrategySettings) -> None:
     if name == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
     for gpu in gpus if name != "cpu" else []:
-        tf.config.experimental.set_memory_growth(gpu, True)
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # a data set has started TensorFlow
+            log.warning("TensorFlow had started before, in the data set: it takes all memory of %s", gpu.name)
     if strategy.logical_cpus:
         parts = [tf.config.LogicalDeviceConfiguration()] * strategy.logical_cpus
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
