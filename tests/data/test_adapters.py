@@ -215,6 +215,17 @@ def test_rows_are_split_by_a_column_of_a_frame() -> None:
     assert table.split_cells.tolist() == names
 
 
+def test_rows_of_a_frame_are_series() -> None:
+    frame = pa.table({"shop": ["a", "b"] * 20, "day": [f"day {k}" for k in range(40)], "price": np.linspace(0, 1, 40)})
+    rows = data_set(frame, target="price")
+    data: Any = rows.data
+    data.window = SimpleNamespace(by="shop", time="day")
+    table = rows.read()
+    assert (list(table.columns), table.target[-1]) == ([], 1.0)
+    assert table.keys["shop"].tolist() == ["a", "b"] * 20
+    assert table.keys["day"][:2].tolist() == ["day 0", "day 1"]
+
+
 def generator() -> Iterator[Any]:
     yield X[0], 1.0
 
