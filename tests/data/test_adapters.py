@@ -230,6 +230,14 @@ def generator() -> Iterator[Any]:
     yield X[0], 1.0
 
 
+def uneven_rows() -> Any:
+    """Returns rows of tf.data whose arrays have different lengths."""
+    tensorflow = pytest.importorskip("tensorflow")
+    specs = (tensorflow.TensorSpec((None,)), tensorflow.TensorSpec(()))
+    rows = [(np.ones(2 + (k == 7)), 1.0) for k in range(ROWS)]
+    return tensorflow.data.Dataset.from_generator(lambda: rows, output_signature=specs)
+
+
 class Endless:
     def __len__(self) -> int:
         return 2**62
@@ -254,9 +262,15 @@ class Long(Endless):
         (lambda: Rows, "must return a tfrun.table.Table. Received: type"),
         (generator, "rows need a length, .* Received: generator. Return tfrun.table.Rows.rows, length"),
         (lambda: tf_rows(X, NUMBERS).repeat(), "must end. Received: an infinite one. Leave out its repeat"),
+        (uneven_rows, r"element 7: x must have the shape of those before, \(2,\). Received: \(3,\)"),
         (lambda: Rows(generator, 2), "its length is 2, and it has 1 elements"),
         (lambda: Rows(lambda: rows_of(X, NUMBERS), 11), "its length is 11, and it has 12 elements"),
         (Long, "its length is 3, and element 1 doesn't exist"),
+        (
+            lambda: {"train": tf_rows(X, NUMBERS)},
+            "must hold columns. Received: 'train', a .*Dataset. Of splits, return one",
+        ),
+        (lambda: {"train": by_index(rows_of(X, NUMBERS))}, "must hold columns. Received: 'train', a Indexed"),
         (lambda: [], "there are no rows"),
         (lambda: rows_of(X, NUMBERS)[:3], "has 3 rows; at least 10 are needed"),
         (lambda: list(X), "element 0: must be .x, y., .* Received: ndarray"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +18,8 @@ KNOWN = (
 )
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
+MOST_ROWS = 4096  # of a tf.data.Dataset to read at once
+BATCH_BYTES = 2**24  # likewise
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,9 @@ def recognize(returned: Any) -> Source:
     if hasattr(returned, "as_numpy_iterator") and hasattr(returned, "cardinality"):
         return _of_tf_data(returned)
     if isinstance(returned, Mapping) or (isinstance(returned, tuple) and len(returned) in (2, 3)):
-        label = "columns" if isinstance(returned, Mapping) else "arrays"
-        return Source(label, lambda: [returned], 1, are_batches=True, is_read=False)
+        if isinstance(returned, Mapping):
+            _check_columns(returned)
+        return Source("arrays", lambda: [returned], 1, are_batches=True, is_read=False)
     is_other = isinstance(returned, str | bytes | np.ndarray | tuple | type)
     if is_other or not (hasattr(returned, "__iter__") or hasattr(returned, "__getitem__")):
         raise DataError(f"must return a tfrun.table.Table. Received: {kind}. Known: {KNOWN}")
@@ -67,13 +71,46 @@ def recognize(returned: Any) -> Source:
     return Source(label, lambda: returned, length)
 
 
+def _check_columns(columns: Mapping[Any, Any]) -> None:
+    """Raises DataError if a mapping isn't one of columns: libraries have their splits in mappings too."""
+    for name, column in columns.items():
+        if not (hasattr(column, "__array__") or isinstance(column, Sequence)):
+            kind = type(column).__name__
+            raise DataError(f"a mapping must hold columns. Received: {name!r}, a {kind}. Of splits, return one")
+
+
 def _of_tf_data(dataset: Any) -> Source:
     """Returns a tf.data.Dataset. Raises DataError if it is infinite."""
     cardinality = int(dataset.cardinality())
     if cardinality == INFINITE:
         raise DataError("a tf.data.Dataset must end. Received: an infinite one. Leave out its repeat()")
-    length = None if cardinality == UNKNOWN else cardinality
+    num_rows = _rows_at_once(dataset.element_spec)
+    if num_rows > 1:  # a call for each row takes TensorFlow many times as long
+        dataset = dataset.batch(num_rows)
+    length = None if cardinality == UNKNOWN else -(-cardinality // num_rows)
     return Source("a tf.data.Dataset", dataset.as_numpy_iterator, length)
+
+
+def _rows_at_once(spec: Any) -> int:
+    """Returns how many elements of a tf.data.Dataset can be read together; 1 if they are batches, or may differ."""
+    parts = list(_flat(spec))
+    shapes = [
+        part.shape.as_list() for part in parts if type(part).__name__ == "TensorSpec" and part.shape.rank is not None
+    ]
+    are_alike = len(shapes) == len(parts) and all(size is not None for shape in shapes for size in shape)
+    if not are_alike or [] not in shapes:
+        return 1
+    num_values = sum(math.prod(shape) for shape in shapes)
+    return max(1, min(MOST_ROWS, BATCH_BYTES // (8 * max(1, num_values))))
+
+
+def _flat(spec: Any) -> Iterator[Any]:
+    """Yields the parts of nested mappings and tuples."""
+    if isinstance(spec, Mapping | tuple | list):
+        for part in spec.values() if isinstance(spec, Mapping) else spec:
+            yield from _flat(part)
+    else:
+        yield spec
 
 
 def _length(returned: Any) -> int | None:
