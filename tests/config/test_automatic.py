@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,8 +75,9 @@ def test_what_is_chosen_stays() -> None:
     assert list(config["metric"]) == ["mae", "rmse", "r2"]
 
 
-def test_metrics_of_either_task_can_be_monitored_until_the_data_are_read() -> None:
-    words = ["checkpoint.monitor=val/accuracy"]
+def test_metrics_of_either_task_can_be_monitored_until_the_data_are_read(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").touch()
+    words = ["data=csv", f"data.path={tmp_path}/rows.csv", "data.target=y", "checkpoint.monitor=val/accuracy"]
     with open_configs(words) as configs:
         config = configs.compose(words).config
         settings = build_settings(config, configs.catalog)

@@ -82,7 +82,7 @@ def rate(job: Job) -> float:
         (("optimizer.learning_rat=interval(1,2)",), "Did you mean 'optimizer.learning_rate'?"),
         (("optimizer.learning_rate=interval(-1,2)",), "optimizer.learning_rate=-1"),
         (("loss=huber,hubber", RATE), "Did you mean 'huber'?"),
-        ((RATE, "hydra.sweeper.objectives={val/accuracy: max}"), "hydra.sweeper.objectives"),
+        ((RATE, "metric=mae", "hydra.sweeper.objectives={val/accuracy: max}"), "hydra.sweeper.objectives"),
         ((RATE, "hydra.sweeper.objectives={val/mae: small}"), "must be min, max or null"),
         ((RATE, "hydra.sweeper.objectives={val/mae: min, val/loss: min}", "hydra.sweeper.pruner=median"), "several"),
         ((RATE, "loss=mse,huber"), "val/loss doesn't say which loss is better"),

@@ -51,11 +51,17 @@ def is_auto_loss(section: Any) -> bool:
     return True
 
 
-def with_all_metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Returns a config's metrics with those of all tasks in the place of `auto`, so that they can be monitored."""
+def with_all_metrics(metrics: dict[str, Any], task: str | None) -> dict[str, Any]:
+    """Returns a config's metrics with those of a task in the place of `auto`, so that they can be monitored.
+
+    Args:
+        metrics: the config's.
+        task: what the data set, or the config, says of it before the data are read; None stands for all tasks.
+    """
     if AUTO not in metrics:
         return metrics
-    return {key: item for task in TASKS for key, item in metrics_for(task).items()} | _without_auto(metrics)
+    tasks = [task] if task in TASKS else TASKS
+    return {key: item for known in tasks for key, item in metrics_for(known).items()} | _without_auto(metrics)
 
 
 def metrics_for(task: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tfrun.config.automatic import ANY_LOSS
 from tfrun.config.catalog import Catalog
 from tfrun.config.keys import check_name
-from tfrun.config.settings import ComponentSettings, Settings
+from tfrun.config.settings import ComponentSettings, DataSettings, Settings
 from tfrun.config.split_checks import check_split, has_validation_rows
 from tfrun.errors import ConfigError, near_miss
 from tfrun.protocols import MAIN_OUTPUT
@@ -34,7 +34,13 @@ def check_together(settings: Settings, catalog: Catalog, *, metrics_are_known: b
     dataset = catalog.get("dataset", data.name, where="data.name")
     check_split(data, dataset)
     chosen = settings if metrics_are_known else replace(settings, metric={})
-    check_task(chosen, catalog, task=data.params.get("task") or dataset.declared("task"))
+    check_task(chosen, catalog, task=known_task(data, catalog))
+
+
+def known_task(data: DataSettings, catalog: Catalog) -> str | None:
+    """Returns the task of a data set as far as it is known before the data are read; "auto" or None if it isn't."""
+    task: str | None = data.params.get("task") or catalog.get("dataset", data.name, where="data.name").declared("task")
+    return task
 
 
 def _check_augmentations(settings: Settings, catalog: Catalog) -> None:

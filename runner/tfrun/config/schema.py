@@ -12,7 +12,7 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.class_weight import class_weight
 from tfrun.config.column_kinds import COLUMN_KINDS, check_kind
 from tfrun.config.component_schema import component
-from tfrun.config.cross_checks import check_together
+from tfrun.config.cross_checks import check_together, known_task
 from tfrun.config.data_paths import check_paths
 from tfrun.config.directions import require_mode, with_mode
 from tfrun.config.keys import (
@@ -91,7 +91,7 @@ def build_settings(
         elif key in COMPONENT_SECTIONS:
             fields[key] = component(key, COMPONENT_SECTIONS[key], value=value, catalog=catalog)
         elif key == "metric":
-            fields[key] = _metrics(value, catalog)
+            fields[key] = _metrics(value, catalog, task=known_task(fields["data"], catalog))
         elif key == "optimizer":
             fields["groups"] = optimizer_groups(value, catalog, overrides=overrides)
         else:
@@ -241,8 +241,8 @@ def _augmentation(where: str, value: Any, catalog: Catalog) -> AugmentationSetti
     return AugmentationSettings(chosen.name, chosen.params, **shared)
 
 
-def _metrics(value: Any, catalog: Catalog) -> dict[str, MetricSettings]:
-    metrics = automatic.with_all_metrics(require_mapping("metric", value if value is not None else {}))
+def _metrics(value: Any, catalog: Catalog, *, task: str | None) -> dict[str, MetricSettings]:
+    metrics = automatic.with_all_metrics(require_mapping("metric", value if value is not None else {}), task)
     for key in metrics:
         check_name(f"metric.{key}", key)
         if key == "loss":

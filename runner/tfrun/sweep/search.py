@@ -178,6 +178,10 @@ class Search(Source):
         values = run.get("metrics" if self._settings.take == "last" else "best") or {}
         objectives = [defined(values.get(name, last.get(name))) for name in self._directions]
         known = {**last, **values, "parameters": run.get("parameters")}
+        if outcome.status == "completed":
+            # with metric=auto they are known only once a job has read the data
+            absent = [name for name in self._directions if name not in known]
+            self._news += [f"warning: #{job.number} has no {name}, so the search learns nothing" for name in absent]
         with self._studies.storage_errors():
             self._tell(trial, outcome, objectives=objectives, known=known)
 

@@ -48,7 +48,7 @@ def test_the_test_split_is_evaluated_as_at_the_end_of_the_run(small: Any, capsys
     evaluate(small, folder)
     lines = capsys.readouterr().out.splitlines()
     run = folder.read_run()
-    assert lines[0].endswith(", best weights up to step 10")
+    assert lines[0].endswith(", best weights up to step 12")
     assert lines[1] == f"{run['data']['test']} rows of scikit-learn's diabetes"
     metrics = {name: value for name, value in run["metrics"].items() if name.startswith("test/")}
     assert evaluated(lines) == pytest.approx(metrics, rel=1e-5)
@@ -83,7 +83,7 @@ def test_a_run_without_a_checkpoint_can_not_be_used(small: Any) -> None:
     folder = small.train("trainer.max_epochs=1")
     shutil.rmtree(folder.checkpoints)
     with pytest.raises(
-        CheckpointError, match=r"checkpoints: the folder is gone, though run.json says that step 5 was saved"
+        CheckpointError, match=r"checkpoints: the folder is gone, though run.json says that step 6 was saved"
     ):
         evaluate(small, folder)
 
