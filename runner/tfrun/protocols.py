@@ -233,7 +233,7 @@ class ScheduleOffer(Offer):
 
 @dataclass(frozen=True)
 class DatasetOffer(Offer):
-    """A data set: a function that returns a table.
+    """A data set: a function that returns a table, or rows that one can be made of.
 
     Attributes:
         task: "regression" or "classification", if it is always the same: a loss or metric of the other task is then
