@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfrun import cli
 from tfrun.config import earlier_runs
 from tfrun.engine.recording import run_fields
-from tfrun.files.run_json import DATES, OFFSETS, SCHEDULE_END
+from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END
 from tfrun.files.runs import EXPORTS
 
 FAR = 1_700_000_000
@@ -117,6 +117,7 @@ def earlier(runs: dict[int, Path]) -> Path:
         SCHEDULE_END: earlier_runs.AFTER_LAST_STEP,
         OFFSETS: earlier_runs.IN_FLOAT32,
         DATES: earlier_runs.AS_CATEGORIES,
+        EPOCH_ROWS: earlier_runs.WHOLE_BATCHES,
     }
     root = folder / "earlier"
     with pytest.MonkeyPatch.context() as patch:

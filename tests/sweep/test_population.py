@@ -64,6 +64,8 @@ def train(job: Job, value: float, status: str = "") -> None:
     """Brings a job to the epoch where it pauses, as if it had been trained: each epoch gives the same value."""
     assert job.pause_epoch is not None
     job.folder.path.mkdir(exist_ok=True)
+    chosen = {"loss": {"name": "huber", "delta": 1.0}, "metric": {"mae": {"name": "mae"}}}  # what `auto` becomes
+    job.with_config({**job.config, **chosen}, job.settings)
     before = job.folder.read_metrics() if job.folder.metrics_jsonl.exists() else []
     lines = before + [
         {"epoch": n, "step": STEPS * n, "val/loss": value} for n in range(len(before) + 1, job.pause_epoch + 1)

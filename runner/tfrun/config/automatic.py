@@ -113,9 +113,11 @@ def resolve(config: dict[str, Any], settings: Settings, catalog: Catalog, *, fac
 
 def as_resolved(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a config in which `auto` is what it has become in another one, for the same data."""
-    trainer = {**config["trainer"], "max_epochs": other["trainer"]["max_epochs"]}
-    choices = {**other, "trainer": trainer}
-    return {**config, **{section: choices[section] for section in _sections(config)}}
+    sections = _sections(config)
+    choices = {section: other[section] for section in sections}
+    if "trainer" in sections:
+        choices["trainer"] = {**config["trainer"], "max_epochs": other["trainer"]["max_epochs"]}
+    return {**config, **choices}
 
 
 def _loss(classes: Mapping[str, int], catalog: Catalog) -> dict[str, Any]:

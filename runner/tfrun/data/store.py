@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from tfrun import host_memory
-from tfrun.console import Terminal, say
 from tfrun.data.arrays import StoredArray
 from tfrun.data.sinks import FileSink
 from tfrun.errors import ResourceError
@@ -132,10 +131,10 @@ class Stores:
             if columns is not None:
                 return columns
             self._make_room(num_bytes, title)
-            say(Terminal(stderr=True), f"{title}: about {_size(num_bytes)} into {shown(self.folder)}, once")
+            _tell(f"{title}: about {_size(num_bytes)} into {shown(self.folder)}, once")
             started = time.monotonic()
             self._write(place, described, write=lambda partial: write(StoreWriter(partial, num_columns)))
-            say(Terminal(stderr=True), f"{title}: done in {time.monotonic() - started:,.0f} s")
+            _tell(f"{title}: done in {time.monotonic() - started:,.0f} s")
             columns = _read(place)
         if columns is None:
             raise ResourceError(f"{place}: what was written isn't there any more")
@@ -167,7 +166,7 @@ class Stores:
             except BlockingIOError:
                 lock.seek(0)
                 other = lock.read() or "another process"
-                say(Terminal(stderr=True), f"{title}: waits for {other}, which does the same")
+                _tell(f"{title}: waits for {other}, which does the same")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             lock.truncate(0)
             lock.write(f"process {os.getpid()}")
@@ -286,3 +285,10 @@ def _last_use(place: Path) -> float:
 
 def _remove(place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
+
+
+def _tell(text: str) -> None:
+    """Prints a line about the work; imported here, as commands that convert nothing need no Rich."""
+    from tfrun.console import Terminal, say
+
+    say(Terminal(stderr=True), text)

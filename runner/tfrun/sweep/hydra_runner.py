@@ -127,7 +127,7 @@ class JobTask:
             overrides=overrides,
             hparams={item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept},
             settings=build_settings(config, self.catalog, overrides=overrides),
-            files={},
+            files={"config.yaml": config},
             structure=structure_of(config),
         )
         try:

@@ -143,7 +143,7 @@ def of_reviews(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 @pytest.mark.parametrize("model", ["wide_deep", "mlp"])
 def test_words_and_hashed_texts_are_exported(model: str, of_reviews: Callable[[str], Path]) -> None:
     run = of_reviews(model)
-    assert json.loads((run / "run.json").read_text())["metrics"]["test/accuracy"] > 0.9
+    assert json.loads((run / "run.json").read_text())["metrics"]["test/accuracy"] > 0.85
     assert cli.main(["export", str(run), "format=saved_model"]) == 0
     loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
     row = {"size": tf.zeros([2, 1]), "city": tf.constant([["Ulm"], ["Nowhere"]])}
