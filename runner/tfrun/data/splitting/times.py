@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -13,11 +11,9 @@ import numpy as np
 from tfrun.config.column_kinds import DateKind
 from tfrun.config.date_formats import DateFormat
 from tfrun.config.settings import DataSettings
+from tfrun.data.kinds.iso_dates import time_seconds
 from tfrun.data.splitting.parts import Parts, Rule, codes_of, is_empty
 from tfrun.errors import DataError
-
-MONTH = re.compile(r"\d{4}-\d{2}")
-EPOCH = datetime(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class Times(Rule):
 def as_numbers(
     cells: Any, *, find: Callable[[int], str], where: str, date_format: DateFormat | None = None
 ) -> np.ndarray:
-    """Returns times as numbers in their order, (N,) float64, or (N,) int64 of microseconds since 1970.
+    """Returns times as numbers in their order, (N,) float64; of dates, the seconds since 1970.
 
     Args:
         cells: a column, (N,): numbers, or texts that are all numbers, or all ISO dates with or without a time of day,
@@ -118,17 +114,16 @@ def format_of_times(data: DataSettings, column: str) -> DateFormat | None:
 
 
 def _iso_dates(values: Sequence[Any], refuse: Callable[[int, str], NoReturn], *, rule: str) -> np.ndarray:
-    """Returns the microseconds since 1970 of ISO dates, (V,) int64; `refuse` raises for the value of a number."""
-    dates = [_microseconds(value) for value in values]
-    no_dates = [code for code, date in enumerate(dates) if date is None]
+    """Returns the seconds since 1970 of ISO dates, (V,) float64; `refuse` raises for the value of a number."""
+    seconds, has_offset = time_seconds([str(value) for value in values])
+    no_dates = np.flatnonzero(np.isnan(seconds)).tolist()
     if no_dates:
         # among numbers, a word is what is wrong
         refuse(next((code for code in no_dates if np.isnan(_number(values[code]))), no_dates[0]), rule)
-    has_offset = [date is not None and date[1] for date in dates]
-    if any(has_offset) != all(has_offset):
+    if has_offset.any() and not has_offset.all():
         rule = f"must have a UTC offset if {values[0]!r} has one, and none if that has none"
-        refuse(has_offset.index(not has_offset[0]), rule)
-    return np.array([date[0] for date in dates if date is not None], dtype="int64")
+        refuse(int(np.argmax(has_offset != has_offset[0])), rule)
+    return seconds
 
 
 def _or_nan(number: float | None) -> float:
@@ -142,15 +137,3 @@ def _number(cell: Any) -> float:
     except ValueError:
         return np.nan
     return number if np.isfinite(number) else np.nan
-
-
-def _microseconds(cell: Any) -> tuple[int, bool] | None:
-    """Returns the microseconds since 1970 of an ISO date, and whether it has a UTC offset; None for other cells."""
-    text = str(cell)
-    try:
-        date = datetime.fromisoformat(f"{text}-01" if MONTH.fullmatch(text) else text)
-    except ValueError:
-        return None
-    has_offset = date.tzinfo is not None
-    since = (date.astimezone(UTC).replace(tzinfo=None) if has_offset else date) - EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds, has_offset
