@@ -339,9 +339,14 @@ def test_rows_that_do_not_fit_into_the_memory_are_noticed_at_once(monkeypatch: p
 
 def test_a_pipeline_that_draws_anew_is_noticed_by_the_fingerprint() -> None:
     tensorflow = pytest.importorskip("tensorflow")
+    random = np.random.default_rng(0)
+
+    def drawn() -> Iterator[Any]:
+        yield from zip(X + random.random(X.shape, dtype="float32"), NUMBERS, strict=True)
 
     def augmented() -> Table:
-        return table_of(tf_rows(X, NUMBERS).map(lambda x, y: (x + tensorflow.random.uniform((2,)), y)).batch(4))
+        spec = (tensorflow.TensorSpec((2,), "float32"), tensorflow.TensorSpec((), "float64"))
+        return table_of(tensorflow.data.Dataset.from_generator(drawn, output_signature=spec).batch(4))
 
     assert fingerprint(augmented()) != fingerprint(augmented())
     assert fingerprint(table_of(tf_rows(X, NUMBERS))) == fingerprint(table_of(tf_rows(X, NUMBERS).batch(4)))

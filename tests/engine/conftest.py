@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the engine is imported by the tests that need it
     from tfrun.engine.building.pieces import Pieces
     from tfrun.files.runs import RunFolder
 
-# 5 steps an epoch, and nothing to compile
+# 6 steps an epoch, and nothing to compile
 WORDS = ["model=linear", "trainer.compile=eager", "trainer.deterministic=false", "data.batch_size=64"]
 
 

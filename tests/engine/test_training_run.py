@@ -22,7 +22,7 @@ from tfrun.errors import CheckpointError, ConfigError, DivergedError, FolderInUs
 from tfrun.files import checkpoints, runs
 from tfrun.files.runs import RunFolder
 
-PER_EPOCH = 5
+PER_EPOCH = 6  # steps of the small run
 
 
 def console() -> tuple[Console, io.StringIO]:
@@ -42,7 +42,7 @@ def test_a_completed_run_leaves_its_files(small: Any) -> None:
     assert run["timing"]["build_seconds"] > 0 and run["timing"]["train_seconds"] > 0
     assert [line["epoch"] for line in folder.read_metrics()] == [1, 2, 2]
     assert folder.read_preprocessing() and (folder.tensorboard / "train").is_dir()
-    assert "default: completed at step 10, epoch 2" in text.getvalue()
+    assert f"default: completed at step {2 * PER_EPOCH}, epoch 2" in text.getvalue()
 
 
 def test_a_completed_run_is_not_trained_again(small: Any) -> None:
@@ -50,7 +50,7 @@ def test_a_completed_run_is_not_trained_again(small: Any) -> None:
     out, text = console()
     before = folder.run_json.read_bytes()
     assert small.resume(folder, resume=True, console=out) == 0
-    assert "is completed already, at step 10" in text.getvalue()
+    assert f"is completed already, at step {2 * PER_EPOCH}" in text.getvalue()
     assert folder.run_json.read_bytes() == before
 
 
@@ -59,7 +59,8 @@ def test_a_run_is_continued_if_its_limits_are_raised(small: Any) -> None:
     out, text = console()
     assert small.resume(folder, "trainer.max_epochs=3", resume=True, console=out) == 0
     run = folder.read_run()
-    assert (run["step"], run["epoch"], [entry["step"] for entry in run["resumed"]]) == (15, 3, [10])
+    assert (run["step"], run["epoch"]) == (3 * PER_EPOCH, 3)
+    assert [entry["step"] for entry in run["resumed"]] == [2 * PER_EPOCH]
     assert "resuming from" in text.getvalue() and "warning" not in text.getvalue()
     assert [line["epoch"] for line in folder.read_metrics()] == [1, 2, 3, 3]
 
@@ -105,8 +106,9 @@ def test_blocks_and_epochs_are_reported(small: Any) -> None:
         calls.append((step, last_step, epoch, is_epoch))
 
     small.train(report=report)
-    assert [call for call in calls if call[3]] == [(5, 10, 1, True), (10, 10, 2, True)]
-    assert calls[0] == (1, 10, 0, False)
+    last = 2 * PER_EPOCH
+    assert [call for call in calls if call[3]] == [(PER_EPOCH, last, 1, True), (last, last, 2, True)]
+    assert calls[0] == (1, last, 0, False)
 
 
 def test_a_signal_stops_a_run_with_its_state_saved(small: Any) -> None:
@@ -150,7 +152,7 @@ def test_a_run_without_a_checkpoint_starts_from_the_first_step(small: Any) -> No
     shutil.rmtree(folder.checkpoints)
     folder.write_run(run | {"status": "failed"})
     before = folder.run_json.read_bytes()
-    with pytest.raises(CheckpointError, match=r"the folder is gone, though run.json says that step 5 was saved"):
+    with pytest.raises(CheckpointError, match=f"the folder is gone, though .* says that step {PER_EPOCH} was saved"):
         small.resume(folder, "trainer.max_epochs=1", resume=True)
     assert folder.run_json.read_bytes() == before
     folder.write_run(run | {"status": "failed", "step": 0, "epoch": 0})  # it failed before its first checkpoint
@@ -168,7 +170,7 @@ def test_a_run_is_not_resumed_on_other_data(small: Any) -> None:
     assert saved is not None
     checkpoints.save(
         folder.checkpoints,
-        6,
+        PER_EPOCH + 1,
         slots=saved.slots,
         arrays=saved.arrays,
         extra=saved.extra | {"fingerprint": "other"},
