@@ -511,3 +511,124 @@ def test_rows_that_are_selected_keep_their_splits() -> None:
 @pytest.fixture
 def random() -> np.random.Generator:
     return np.random.default_rng(1)
+
+
+def folds_of(table: Table, data: DataSettings) -> list[dict[str, np.ndarray]]:
+    """Returns the splits of each fold of all repeats."""
+    assert data.folds is not None
+    return [split(table, dataclasses.replace(data, fold=k)).rows for k in range(data.folds * data.folds_repeats)]
+
+
+def check_folds(folds: list[dict[str, np.ndarray]], num_rows: int) -> None:
+    """Checks that each row is in one fold or among the test rows, which are the same for all folds."""
+    held_out = [rows["val"] for rows in folds]
+    assert sorted(np.concatenate([*held_out, folds[0]["test"]]).tolist()) == list(range(num_rows))
+    for rows in folds:
+        check_whole(rows, num_rows)
+        assert rows["test"].tolist() == folds[0]["test"].tolist()
+
+
+@pytest.mark.parametrize("case", range(CASES))
+def test_each_row_is_in_one_fold(case: int) -> None:
+    random = np.random.default_rng(case)
+    num_rows, num_folds = int(random.integers(30, 200)), int(random.integers(2, 7))
+    labels = random.choice(["a", "b", "c"], size=num_rows, p=[0.6, 0.3, 0.1]).astype(object)
+    by = ("random", "stratified", "group")[case % 3]
+    table = rows_of(labels, random.integers(0, 20, num_rows).astype(str).astype(object))
+    data = settings(by, "c" if by == "group" else None, folds=num_folds, split_seed=case)
+    if by == "group":
+        table = dataclasses.replace(table, target=np.arange(float(num_rows)), task="regression")
+    folds = folds_of(table, data)
+    check_folds(folds, num_rows)
+    sizes = [len(rows["val"]) for rows in folds]
+    if by != "group":
+        assert max(sizes) - min(sizes) <= 1
+    if by == "stratified":  # as many of each class in each fold, but for a row of rounding on either side
+        counts = np.array([[(labels[rows["val"]] == label).sum() for label in "abc"] for rows in folds])
+        assert (np.ptp(counts, axis=0) <= 2).all()
+    if by == "group":
+        cells = table.split_cells
+        assert cells is not None
+        for rows in folds:
+            parts = [set(cells[rows[name]]) for name in SPLITS]
+            assert not any(one & other for one, other in itertools.combinations(parts, 2))
+
+
+def test_the_test_rows_of_folds_are_those_of_a_single_run() -> None:
+    table = numbers(100)
+    folds = folds_of(table, settings("random", folds=3))
+    assert folds[0]["test"].tolist() == split(table, settings("random")).rows["test"].tolist()
+    assert sizes_of(folds[0]) == {"train": 60, "val": 30, "test": 10}
+
+
+def test_each_repeat_divides_the_rows_anew() -> None:
+    folds = folds_of(numbers(50), settings("random", folds=5, folds_repeats=2))
+    check_folds(folds[:5], 50)
+    check_folds(folds[5:], 50)
+    assert sorted(folds[0]["val"].tolist()) != sorted(folds[5]["val"].tolist())
+    again = folds_of(numbers(50), settings("random", folds=5))
+    assert [rows["val"].tolist() for rows in again] == [rows["val"].tolist() for rows in folds[:5]]
+
+
+def test_folds_in_time_are_trained_on_older_rows_alone() -> None:
+    times = np.array([3.0, 9.0, 1.0, 7.0, 0.0, 5.0, 8.0, 2.0, 6.0, 4.0])
+    folds = folds_of(numbers(10, times), settings("time", "t", folds=3, test_split=0.2))
+    # the newest two test; the others make four stretches, of which the oldest is only trained on
+    assert [sorted(times[rows["test"]].tolist()) for rows in folds] == [[8.0, 9.0]] * 3
+    assert [sorted(times[rows["val"]].tolist()) for rows in folds] == [[2.0, 3.0], [4.0, 5.0], [6.0, 7.0]]
+    assert [sorted(times[rows["train"]].tolist()) for rows in folds] == [
+        [0.0, 1.0],
+        [0.0, 1.0, 2.0, 3.0],
+        [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+    ]
+
+
+def test_a_column_may_name_the_folds() -> None:
+    cells = texts("2", "10", "", "test", "10", "2", "train", "1")
+    folds = folds_of(numbers(8, cells), settings("column", "fold", folds=3))
+    assert [sorted(rows["val"].tolist()) for rows in folds] == [[7], [0, 5], [1, 4]]
+    assert [sorted(rows["train"].tolist()) for rows in folds] == [[0, 1, 2, 4, 5, 6], [1, 2, 4, 6, 7], [0, 2, 5, 6, 7]]
+    assert [rows["test"].tolist() for rows in folds] == [[3]] * 3
+    with pytest.raises(
+        DataError, match=r"^rows.csv: column 'fold': must name as many folds as data.folds.*: 3 names .*'2', '10', '1'"
+    ):
+        split(numbers(8, cells), settings("column", "fold", folds=5, fold=0))
+
+
+@pytest.mark.parametrize("by", ["random", "stratified"])
+def test_a_class_of_one_row_is_trained_on_in_every_fold(by: str) -> None:
+    table = rows_of(texts(*"ab" * 10, "rare"))
+    folds = folds_of(table, settings(by, folds=4, test_split=0.0))
+    assert all(20 in rows["train"] for rows in folds)
+    notes = split(table, settings(by, folds=4, fold=1, test_split=0.0)).notes
+    assert any("class 'rare' has one row, which is trained on in every fold" in note for note in notes)
+
+
+def test_a_class_with_all_its_rows_in_one_fold_keeps_one_to_train_on() -> None:
+    moved = []
+    for seed in range(20):
+        table = rows_of(texts(*"a" * 10, "b", "b"))
+        data = settings("random", folds=2, test_split=0.0, split_seed=seed)
+        for k, rows in enumerate(folds_of(table, data)):
+            assert set(table.target[rows["train"]]) == {"a", "b"}
+            notes = split(table, dataclasses.replace(data, fold=k)).notes
+            moved += [note for note in notes if "all rows of 'b' were in this fold" in note]
+    assert moved
+
+
+def test_more_folds_than_rows_or_groups_are_an_error() -> None:
+    with pytest.raises(DataError, match="data.folds: each fold needs a row. Received: data.folds=9, and 4 rows"):
+        split(numbers(4), settings("random", folds=9, fold=0, test_split=0.0))
+    with pytest.raises(DataError, match="need a group of 'c'. Received: 2 groups"):
+        split(numbers(10, texts(*"ab" * 5)), settings("group", "c", folds=3, fold=0, test_split=0.0))
+
+
+def test_a_source_with_validation_rows_of_its_own_has_no_folds() -> None:
+    table = numbers(10, given={"val": np.array([0, 1])})
+    with pytest.raises(DataError, match="has its validation rows already, and data.folds makes others"):
+        split(table, settings("random", folds=3, fold=0))
+
+
+def test_a_fold_is_recorded() -> None:
+    rule = split(numbers(10), settings("random", folds=3, fold=0)).rule
+    assert rule == {"by": "random", "fold": 0, "folds": 3, "folds_repeats": 1}

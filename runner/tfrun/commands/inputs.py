@@ -25,6 +25,7 @@ from tfrun.config.plain import plain, read_yaml, texts
 from tfrun.config.schema import build_settings
 from tfrun.config.settings import Settings
 from tfrun.config.sources import plugin_names
+from tfrun.config.split_checks import require_one_fold
 from tfrun.data.facts import resolve_config
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.sources import load_table
@@ -36,7 +37,14 @@ from tfrun.folders import typed, work_in
 
 PATH_KEYS = re.compile(r"(^|_)(path|file|folder|directory|dir)s?$")  # parameters of data sets that are paths
 
-SPLIT_KEYS = ("data.split", "data.validation_path", "data.test_path")
+SPLIT_KEYS = (
+    "data.split",
+    "data.validation_path",
+    "data.test_path",
+    "data.folds",
+    "data.fold",
+    "data.folds_repeats",
+)
 
 
 def compose(command_line: CommandLine, run_mode: RunMode = RunMode.RUN) -> tuple[Configs, Composed]:
@@ -77,6 +85,7 @@ def read_inputs(config: dict[str, Any], catalog: Catalog, *, overrides: Sequence
         overrides: the command line's, for the mistakes that only it shows.
     """
     settings = build_settings(config, catalog, overrides=overrides)
+    require_one_fold(settings.data)
     table = load_table(settings.data, catalog)
     resolved = resolve_config(config, settings, catalog, table=table)
     if resolved is not config:
@@ -207,7 +216,14 @@ def needed_files(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def without_splits(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a config whose rows are all used, so that no column and no further file is needed to split them."""
-    whole = {"split": {"by": "auto", "column": None}, "validation_path": None, "test_path": None}
+    whole = {
+        "split": {"by": "auto", "column": None},
+        "validation_path": None,
+        "test_path": None,
+        "folds": None,
+        "fold": None,
+        "folds_repeats": 1,
+    }
     return {**config, "data": {**config["data"], **whole}}
 
 

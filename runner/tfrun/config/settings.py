@@ -130,6 +130,9 @@ class DataSettings(ComponentSettings):
     Attributes:
         validation_path, test_path: files of the data set with the validation and the test rows; None cuts them from
             the rows of `path`.
+        folds: the number of folds of a cross-validation; None has none.
+        fold: which fold validates this run, counted on over the repeats: 0 to `folds * folds_repeats - 1`.
+        folds_repeats: how often the rows are divided into folds anew.
     """
 
     batch_size: Annotated[int, Ge(1)]
@@ -151,6 +154,9 @@ class DataSettings(ComponentSettings):
     augment: list[Any] = dataclasses.field(default_factory=list)
     window: WindowSettings | None = None
     class_weight: Literal["balanced"] | dict[str, Any] | None = None
+    folds: Annotated[int, Ge(2)] | None = None
+    fold: Annotated[int, Ge(0)] | None = None
+    folds_repeats: Annotated[int, Ge(1)] = 1
 
     @property
     def text_columns(self) -> list[str]:

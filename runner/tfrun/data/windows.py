@@ -20,7 +20,9 @@ from tfrun.data.window_array import WindowArray
 from tfrun.errors import DataError
 
 WINDOW_KEY = "window"  # in preprocessing.json, and the name of the model's input
-SPLITS = ("train", "val", "test")  # a window may look back into rows of its own split and of those before it
+SPLITS = ("train", "val", "test")
+# A window may look back into rows of its own split and of those before it. Unused are the rows after a fold in time.
+RANKS = {"train": 0, "val": 1, "unused": 2, "test": 3}
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,10 @@ def split_windows(table: Table, data: DataSettings) -> Windows:
     else:
         by_rule = split(table, replace(data, limit_rows=None))
         rule, notes = by_rule.rule, by_rule.notes
-        labels = _labels(by_rule.rows, len(table.target))
-    parts = {name: _windows_in(labels, k, series=series, window=window) for k, name in enumerate(SPLITS)}
-    for k, name in enumerate(SPLITS):
-        if len(parts[name]) == 0 and (k == 0 or (labels == k).any()):
+        labels = _labels(by_rule.rows, len(table.target), others="unused")
+    parts = {name: _windows_in(labels, RANKS[name], series=series, window=window) for name in SPLITS}
+    for name in SPLITS:
+        if len(parts[name]) == 0 and (name == "train" or (labels == RANKS[name]).any()):
             raise _no_window(table, name, labels, window=window)
     if data.limit_rows is not None and data.limit_rows < len(parts["train"]):
         shuffled = np.random.default_rng(data.split_seed).permutation(parts["train"])
@@ -203,19 +205,19 @@ def _to_test(starts: np.ndarray, notes: tuple[str, ...]) -> Windows:
     return Windows(rows, notes=notes, starts=starts.astype(np.int32))
 
 
-def _labels(rows: Mapping[str, np.ndarray], num_rows: int) -> np.ndarray:
-    """Returns the number of the split that each row is in, (N,) int8, as `SPLITS` numbers them."""
-    labels = np.zeros(num_rows, np.int8)
-    for k, name in enumerate(SPLITS):
-        labels[rows[name]] = k
+def _labels(rows: Mapping[str, np.ndarray], num_rows: int, *, others: str) -> np.ndarray:
+    """Returns the rank of the split that each row is in, (N,) int8; rows in none are in `others`."""
+    labels = np.full(num_rows, RANKS[others], np.int8)
+    for name in SPLITS:
+        labels[rows[name]] = RANKS[name]
     return labels
 
 
 def _splits_in_time(table: Table, series: Series, data: DataSettings) -> np.ndarray:
     """Returns the number of the split that each row is in, (N,) int8: rows of files of their own are in theirs."""
     given = table.given or {}
-    labels = _labels({name: given.get(name, np.arange(0)) for name in SPLITS}, len(table.target))
-    is_given = labels > 0
+    labels = _labels({name: given.get(name, np.arange(0)) for name in SPLITS}, len(table.target), others="train")
+    is_given = labels > RANKS["train"]
     ends = series.bounds[1:]
     others_before = np.concatenate([[0], np.cumsum(~is_given)])
     lengths = others_before[ends] - others_before[series.bounds[:-1]]
@@ -225,7 +227,8 @@ def _splits_in_time(table: Table, series: Series, data: DataSettings) -> np.ndar
     left = np.repeat(others_before[ends], series.lengths) - others_before[:-1]
     is_test = left <= np.repeat(tested, series.lengths)
     is_held_out = left <= np.repeat(tested + validated, series.lengths)
-    return np.where(is_given, labels, is_test.astype(np.int8) + is_held_out.astype(np.int8))
+    cut = np.where(is_test, RANKS["test"], np.where(is_held_out, RANKS["val"], RANKS["train"]))
+    return np.where(is_given, labels, cut).astype(np.int8)
 
 
 def _windows_in(labels: np.ndarray, split: int, *, series: Series, window: Window) -> np.ndarray:
@@ -258,7 +261,7 @@ def _refuse_too_short(table: Table, series: Series, window: Window, *, num_rows:
 
 def _no_window(table: Table, split: str, labels: np.ndarray, *, window: Window) -> DataError:
     """Returns the error for a split in whose rows no window has its targets."""
-    num_rows = int((labels == SPLITS.index(split)).sum())
+    num_rows = int((labels == RANKS[split]).sum())
     if split == "train":
         return DataError(
             f"{table.source}: data.window: no window of length {window.length} and horizon {window.horizon} fits into "

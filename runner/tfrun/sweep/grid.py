@@ -68,6 +68,10 @@ class Grid(Source):
             raise configs.explain(error) from error
         composer = Composer(configs, sweep, swept=differing_keys(overrides) or swept_keys(sweep), threads=threads)
         jobs = [composer(job_overrides, number) for number, job_overrides in enumerate(overrides)]
+        with_folds = [words for job in jobs for words in fold_words(job)]
+        if len(with_folds) > len(jobs):
+            composer = composer.with_swept(differing_keys(with_folds))
+            jobs = [composer(job_overrides, number) for number, job_overrides in enumerate(with_folds)]
         if not jobs:
             typed = " ".join(word.lstrip("+") for word in task_words(sweep))  # "+" may be of `overrides.rewrite`
             raise ConfigError(f"-m: a sweep without jobs, because one of its ranges is empty. Received: {typed}")
@@ -141,6 +145,14 @@ class Grid(Source):
     def news(self) -> list[str]:
         news, self._news = self._news, []
         return news
+
+
+def fold_words(job: Job) -> list[list[str]]:
+    """Returns the overrides of the jobs that a job of a cross-validation stands for, one for each fold."""
+    data = job.settings.data
+    if data.folds is None or data.fold is not None:
+        return [job.overrides]
+    return [[*job.overrides, f"data.fold={fold}"] for fold in range(data.folds * data.folds_repeats)]
 
 
 def differing_keys(jobs: Sequence[Sequence[str]]) -> set[str]:

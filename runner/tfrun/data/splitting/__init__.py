@@ -7,4 +7,6 @@
 | `groups` | rows of one group stay together |
 | `times` | older rows train, newer ones validate, the newest test |
 | `named` | a column names each row's split |
+
+`folds` divides rows by the same rules for a cross-validation.
 """

@@ -21,6 +21,11 @@ SPLIT_OF = {
 }
 
 
+def split_named(cell: Any) -> str | None:
+    """Returns the split that a cell names, or None."""
+    return SPLIT_OF.get(str(cell).strip().lower())
+
+
 def named_splits(cells: Any, random: np.random.Generator, *, find: Callable[[int], str], where: str) -> dict[str, Any]:
     """Returns the row numbers of "train", "val" and "test", int32, each shuffled.
 
@@ -38,7 +43,7 @@ def named_splits(cells: Any, random: np.random.Generator, *, find: Callable[[int
     codes, values = codes_of(cells, rows)
     names = []
     for code, value in enumerate(values):
-        split = SPLIT_OF.get(str(value).strip().lower())
+        split = split_named(value)
         if split is None:
             row = int(rows[codes == code].min())
             what = "is empty" if is_empty(value) else f"names no split. Received: {value!r}"

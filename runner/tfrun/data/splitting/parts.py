@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,21 @@ class Parts:
     """
 
     rows: list[np.ndarray]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A fold, and the rows that are trained on when it validates.
+
+    Attributes:
+        train: row numbers.
+        val: row numbers.
+        notes: sentences on what a person should know of them.
+    """
+
+    train: np.ndarray
+    val: np.ndarray
     notes: tuple[str, ...] = ()
 
 
@@ -47,12 +63,35 @@ class Rule(ABC):
             DataError: the rows can't be cut so.
         """
 
+    def fold(self, rows: np.ndarray, number: int, *, num_folds: int, random: np.random.Generator) -> Fold:
+        """Returns a fold of rows that are divided into folds of about the same size, and the rows to train on.
+
+        The sizes differ by a row at most where the rule can cut at any row.
+
+        Args:
+            rows: row numbers, (R,) int32, in the table's order.
+            number: of the fold, 0 to `num_folds - 1`.
+            num_folds: at most R.
+            random: of the division, in the same state for each of its folds.
+
+        Raises:
+            DataError: the rows can't be divided so.
+        """
+        parts = self.cut(rows, even_sizes(len(rows), num_folds)[:-1], random)
+        return Fold(np.concatenate([*parts.rows[:number], *parts.rows[number + 1 :]]), parts.rows[number], parts.notes)
+
     def limit(self, rows: np.ndarray, num_rows: int, random: np.random.Generator) -> np.ndarray:
         """Returns so many of the training rows; `random` as for `cut`."""
         return rows[:num_rows]
 
     def check(self, splits: Mapping[str, np.ndarray], find: Callable[[int], str]) -> None:  # noqa: B027 (not all do)
         """Raises DataError if splits that the source gives break what the rule promises; `find` says where a row is."""
+
+
+def even_sizes(num_rows: int, num_parts: int) -> list[int]:
+    """Returns the sizes of parts that differ by a row at most."""
+    ends = [num_rows * k // num_parts for k in range(num_parts + 1)]
+    return [end - start for start, end in pairwise(ends)]
 
 
 def codes_of(cells: Any, rows: np.ndarray) -> tuple[np.ndarray, list[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from tfrun.config.settings import DataSettings
 from tfrun.data.splitting.classes import cover_classes, require_classes
+from tfrun.data.splitting.folds import fold_by_column, fold_by_rule
 from tfrun.data.splitting.groups import Groups
-from tfrun.data.splitting.named import named_splits
-from tfrun.data.splitting.parts import Rule
+from tfrun.data.splitting.named import named_splits, split_named
+from tfrun.data.splitting.parts import Rule, codes_of
 from tfrun.data.splitting.shuffled import Shuffled
 from tfrun.data.splitting.stratified import Stratified
 from tfrun.data.splitting.times import Times, as_numbers, format_of_times
@@ -56,8 +57,12 @@ def split(table: Table, data: DataSettings) -> Splits:
     given = {name: rows.astype(np.int32) for name, rows in (table.given or {}).items() if name in HELD_OUT}
     random = np.random.default_rng(data.split_seed)
     rule = _rule(table, by, data=data)
+    labels = {name: target.values for name, target in table.targets.items() if target.task == "classification"}
     notes: tuple[str, ...] = ()
-    if by == "column":
+    if data.fold is not None:
+        movable_labels = labels if by in MOVES_ROWS else {}
+        parts, notes = _cut_fold(table, data, rule, given=given, labels=movable_labels, random=random)
+    elif by == "column":
         parts = _named(table, data.split.column, given=given, random=random)
     else:
         parts, notes = _cut(table, data, rule, given=given, random=random)
@@ -67,18 +72,19 @@ def split(table: Table, data: DataSettings) -> Splits:
             f"data: no rows are left for training. Received: {len(table.target)} rows, of which {num_rows['val']} are "
             f"for validation and {num_rows['test']} for the test. Lower data.validation_split or data.test_split"
         )
-    movable = [name for name in HELD_OUT if by in MOVES_ROWS and name not in given]
+    movable = [name for name in HELD_OUT if by in MOVES_ROWS and name not in given and data.fold is None]
     may_train = np.sort(np.concatenate([parts["train"], *(parts[name] for name in movable)]))
     if data.limit_rows is not None and data.limit_rows < num_rows["train"]:
         parts["train"] = rule.limit(parts["train"], data.limit_rows, random)
-    labels = {name: target.values for name, target in table.targets.items() if target.task == "classification"}
     covered, moved = cover_classes(
         {name: parts[name] for name in ("train", *movable)}, labels, source=table.source, rows=may_train
     )
     parts = {name: covered.get(name, parts[name]) for name in ("train", "val", "test")}
     require_classes(parts, table, labels)
     described = {"by": by, "column": data.split.column, "given": sorted(given)}
-    return Splits(parts, {key: value for key, value in described.items() if value}, (*notes, *moved))
+    if data.fold is not None:
+        described |= {"fold": data.fold, "folds": data.folds, "folds_repeats": data.folds_repeats}
+    return Splits(parts, {key: value for key, value in described.items() if value not in (None, [])}, (*notes, *moved))
 
 
 def _rule_name(table: Table, by: str) -> str:
@@ -143,3 +149,35 @@ def _cut(
         if abs(len(rows) - size) > max(1, size / 4)
     ]
     return parts, (*cut.notes, *notes)
+
+
+def _cut_fold(
+    table: Table,
+    data: DataSettings,
+    rule: Rule,
+    *,
+    given: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+    random: np.random.Generator,
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Returns the splits of a fold, whose test rows are those of all folds; and notes."""
+    if "val" in given:
+        raise DataError(
+            f"{table.source}: has its validation rows already, and data.folds makes others. Leave one of them out"
+        )
+    column = data.split.column
+    if data.split.by == "column":
+        rows = np.arange(len(table.target), dtype=np.int32)
+        codes, values = codes_of(table.split_cells, rows)
+        is_test = np.isin(codes, [code for code, value in enumerate(values) if split_named(value) == "test"])
+        where = f"{table.source}: column {column!r}"
+        test, fold = rows[is_test], fold_by_column(table.split_cells, rows[~is_test], data, where=where)
+        notes: tuple[str, ...] = ()
+    else:
+        parts, notes = _cut(table, replace(data, validation_split=0.0), rule, given=given, random=random)
+        test = parts["test"]
+        fold = fold_by_rule(np.sort(parts["train"]), rule, data, labels=labels, source=table.source)
+    splits = {"train": fold.train, "val": fold.val, "test": test}
+    if given:
+        rule.check(splits, partial(_place, table, column))
+    return splits, tuple(dict.fromkeys((*notes, *fold.notes)))

@@ -12,7 +12,7 @@ from tfrun.config.column_kinds import DateKind
 from tfrun.config.date_formats import DateFormat
 from tfrun.config.settings import DataSettings
 from tfrun.data.kinds.iso_dates import time_seconds
-from tfrun.data.splitting.parts import Parts, Rule, codes_of, is_empty
+from tfrun.data.splitting.parts import Fold, Parts, Rule, codes_of, even_sizes, is_empty
 from tfrun.errors import DataError
 
 
@@ -49,6 +49,17 @@ class Times(Rule):
                 end = int(possible[np.argmin(np.abs(possible - (len(order) - sum(sizes[: part + 1]))))])
             cuts.append(end)
         return Parts(np.split(order, cuts[::-1])[::-1])
+
+    def fold(self, rows: np.ndarray, number: int, *, num_folds: int, random: np.random.Generator) -> Fold:
+        """Returns one of as many stretches after the oldest one, and all rows that are older; see `Rule`.
+
+        Newer rows are in neither.
+
+        Source: the rolling origin of Tashman, Out-of-sample tests of forecasting accuracy (2000).
+        """
+        parts = self.cut(rows, even_sizes(len(rows), num_folds + 1)[1:], random)
+        newest_first = num_folds - 1 - number
+        return Fold(np.concatenate(parts.rows[:newest_first:-1]), parts.rows[newest_first], parts.notes)
 
     def limit(self, rows: np.ndarray, num_rows: int, random: np.random.Generator) -> np.ndarray:
         """Returns the newest training rows; see `Rule`."""
