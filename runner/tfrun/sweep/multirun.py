@@ -62,6 +62,7 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
     source = _new_source(configs, sweep.cfg, launcher=launcher)
     if extended:
         _check_extendable(source, hydra.launcher)
+    _check_folds(source)
     first = source.first.settings
     for warning in modes_against(first, configs.catalog):
         say(Terminal(), f"warning: {warning}")
@@ -159,6 +160,16 @@ def _check_search(launcher: DictConfig, settings: LauncherSettings) -> None:
         )
     if not _forks(launcher):
         raise ConfigError(f"hydra/launcher: a search needs hydra/launcher=fork. Received: {launcher._target_}")
+
+
+def _check_folds(source: Source) -> None:
+    """Raises ConfigError for folds in a sweep that isn't a grid."""
+    data = source.first.settings.data
+    if data.folds is not None and data.fold is None and not isinstance(source, Grid):
+        raise ConfigError(
+            "data.folds: the folds are jobs of a grid, which a search or a population isn't. Leave it out, or name one "
+            f"fold with data.fold. Received: data.folds={data.folds}"
+        )
 
 
 def _check_extendable(source: Source, launcher: DictConfig) -> None:
