@@ -81,7 +81,7 @@ def split(table: Table, data: DataSettings) -> Splits:
     )
     parts = {name: covered.get(name, parts[name]) for name in ("train", "val", "test")}
     require_classes(parts, table, labels)
-    described = {"by": by, "column": data.split.column, "given": sorted(given)}
+    described: dict[str, Any] = {"by": by, "column": data.split.column, "given": sorted(given)}
     if data.fold is not None:
         described |= {"fold": data.fold, "folds": data.folds, "folds_repeats": data.folds_repeats}
     return Splits(parts, {key: value for key, value in described.items() if value not in (None, [])}, (*notes, *moved))
