@@ -8,6 +8,6 @@ csv.py: csv. npz.py: npz. parquet.py: parquet. tfrecord.py: tfrecord. images.py:
 episodes, sinusoids. image_files.py, image_pixels.py: find and decode images. csv_file.py, csv_lines.py,
 csv_numbers.py, csv_units.py: read CSV files. arrow_file.py, arrow_types.py, arrow_shards.py: read columns of Arrow's
 types. npz_archive.py, npz_columns.py: read .npz files. tfrecord_file.py, tf_example.py, tf_features.py: read TFRecord
-files. columns.py, column_checks.py, texts.py: what all files of columns share. paths.py: finds files. dates.py:
-recognizes dates. checks.py: what all data sets share that are read from files.
+files. columns.py, column_checks.py, texts.py, stored_columns.py: what all files of columns share. paths.py: finds
+files. dates.py: recognizes dates. checks.py: what all data sets share that are read from files.
 """

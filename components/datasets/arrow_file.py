@@ -6,22 +6,22 @@ import json
 import logging
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Collection, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from tfrun import host_memory
 from tfrun.components.datasets.arrow_types import Kind, UnusableError, to_arrays, to_numbers, to_texts
 from tfrun.components.datasets.checks import missing_spellings
 from tfrun.components.datasets.columns import ColumnFile, ColumnOptions
 from tfrun.components.datasets.csv_numbers import NumberFormat
+from tfrun.components.datasets.stored_columns import MakeSink, Source, read_columns
 from tfrun.components.datasets.texts import TextColumn
-from tfrun.data.arrays import StoredArray, blocks, give_back
+from tfrun.data.arrays import blocks
 from tfrun.data.sinks import MemorySink, Sink
-from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
-from tfrun.errors import DataError, ResourceError, as_typed
+from tfrun.errors import DataError, as_typed
 
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
@@ -82,53 +82,15 @@ class ArrowFile(ColumnFile):
 
     def _read_anywhere(self, names: Sequence[str], as_text: Collection[str]) -> tuple[int, dict[str, Any]]:
         """Returns the same, from memory or from a store; `as_text` are columns of numbers."""
-        stores, size = self._stores, self.num_bytes(names)
-        if stores is not None and stores.are_for(size):
-            return self._read_stored(names, as_text, stores)
-        if size > host_memory.total_bytes():
-            raise ResourceError(
-                f"data.path: {self.path} needs about {size / 2**30:,.1f} GiB, and the memory has "
-                f"{host_memory.total_bytes() / 2**30:,.1f} GiB. data.cache=auto keeps the data on disk"
-            )
-        num_rows, columns = self._read(names, as_text, MemorySink)
-        pa.default_memory_pool().release_unused()
-        give_back()  # before TensorFlow needs memory too
-        return num_rows, columns
-
-    def _read_stored(
-        self, names: Sequence[str], as_text: Collection[str], stores: Stores
-    ) -> tuple[int, dict[str, Any]]:
-        """Returns the same from a store, which is written first if it isn't there."""
-
-        def write(writer: StoreWriter) -> Columns:
-            _, columns = self._read(names, as_text, writer.sink)
-            pa.default_memory_pool().release_unused()
-            return {name: _stored(column) for name, column in columns.items()}
-
         key = {
             **self.identity(),
             "columns": sorted(names),
             "as_text": sorted(as_text),
             "missing": self._missing_numbers.tolist(),
-            "pyarrow": pa.__version__,
         }
-        columns = stores.open(
-            key,
-            title=f"{self.path}: converting",
-            num_bytes=self.num_bytes(names),
-            num_columns=len(names),
-            write=write,
-        )
-        num_rows = max((len(column.array) for column in columns.values()), default=0)
-        return num_rows, {
-            name: column.array if column.texts is None else TextColumn.of(column.array, column.texts)
-            for name, column in columns.items()
-        }
-
-    def check_numbers(self, name: str, numbers: Any, *, excluded: Sequence[str] = ()) -> Any:
-        if isinstance(numbers, StoredArray) and any(not np.isnan(numbers[rows]).all() for rows in blocks(numbers)):
-            return numbers  # most often the first block says so
-        return super().check_numbers(name, numbers, excluded=excluded)
+        source = Source(self.path, key, num_columns=len(names), num_bytes=self.num_bytes(names))
+        read = partial(self._read, names, as_text)
+        return read_columns(source, self._stores, read=read, in_memory=MemorySink)
 
     def check_finite(self, name: str, numbers: Any) -> Any:
         return numbers  # they were checked as they were read
@@ -139,9 +101,7 @@ class ArrowFile(ColumnFile):
             texts.add(to_texts(pa.array(column[rows])))
         return texts
 
-    def _read(
-        self, names: Sequence[str], as_text: Collection[str], make_sink: Callable[[Any], Sink]
-    ) -> tuple[int, dict[str, Any]]:
+    def _read(self, names: Sequence[str], as_text: Collection[str], make_sink: MakeSink) -> tuple[int, dict[str, Any]]:
         """Returns the number of rows, and the columns by name; `make_sink` gets the type of a column without rows."""
         builders = {name: self._builder(name, as_text, make_sink) for name in names}
         num_rows = 0
@@ -156,7 +116,7 @@ class ArrowFile(ColumnFile):
             num_rows += len(batch)
         return num_rows, {name: builders.pop(name).finish() for name in names}
 
-    def _builder(self, name: str, as_text: Collection[str], make_sink: Callable[[Any], Sink]) -> _Builder:
+    def _builder(self, name: str, as_text: Collection[str], make_sink: MakeSink) -> _Builder:
         """Returns what collects the cells of a column. Raises DataError for a column that can't be used."""
         kind = self.kind(name)
         if kind.name == "array":
@@ -184,13 +144,6 @@ class ArrowFile(ColumnFile):
         row = int(np.argmin(is_number[text.indices()]))
         received = text.values[int(text.indices()[row])]
         raise DataError(f"{self.find(row)[0]}, column {name!r}: not a number. Received: {received!r}.{hint}")
-
-
-def _stored(column: Any) -> StoredColumn:
-    """Returns a column as it is written to a store."""
-    if isinstance(column, TextColumn):
-        return StoredColumn(cast(StoredArray, column.finish()), column.values)
-    return StoredColumn(column)
 
 
 class _Builder:

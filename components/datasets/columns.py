@@ -19,6 +19,7 @@ from tfrun.components.datasets.column_checks import check_categories, check_clas
 from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.config.column_kinds import BooleanKind, DateKind, NumberKind
+from tfrun.data.arrays import StoredArray, blocks
 from tfrun.data.kinds import are_iso_dates
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, Target, TrainedColumns
@@ -154,27 +155,38 @@ class ColumnFile(ABC):
         texts: TextColumn = self.read([name], [name])[1][name]
         return texts
 
-    def check_numbers(self, name: str, numbers: np.ndarray, *, excluded: Sequence[str] = ()) -> np.ndarray:
-        """Returns the numbers. Raises DataError if one of them is infinite or all are nan.
+    def check_numbers(self, name: str, numbers: Any, *, excluded: Sequence[str] = ()) -> Any:
+        """Returns the numbers, (N,). Raises DataError if one of them is infinite or all are nan.
 
         `excluded` is data.exclude, which the advice to leave out this column too repeats.
         """
-        if np.isnan(numbers).all() and len(numbers):
+        # most often the first block of a column on disk says so
+        if len(numbers) and all(np.isnan(numbers[rows]).all() for rows in blocks(numbers)):
             raise DataError(
                 f"data.path: column {name!r} of {self.path} is empty. "
                 f"Leave it out with {as_typed('data.exclude', [*excluded, name])}"
             )
         return self.check_finite(name, numbers)
 
-    def check_finite(self, name: str, numbers: np.ndarray) -> np.ndarray:
-        """Returns the numbers, nan for empty cells. Raises DataError if one of them is infinite."""
+    def check_finite(self, name: str, numbers: Any) -> Any:
+        """Returns the numbers, nan for empty cells. Raises DataError if one of them is infinite.
+
+        Columns on disk were checked as they were read.
+        """
+        if isinstance(numbers, StoredArray):
+            return numbers
         infinite = np.isinf(numbers)
         if infinite.any():
             row = int(np.argmax(infinite))
-            where, cell = self.find(row, name)
-            received = str(numbers[row]) if cell is None else cell
-            raise DataError(f"{where}, column {name!r}: not finite. Received: {received!r}")
+            raise self.not_finite(name, row, received=numbers[row])
         return numbers
+
+    def not_finite(self, name: str, row: int, *, received: Any = np.inf) -> DataError:
+        """Returns the error for an infinite number; `received` is it, if its cell isn't known."""
+        where, cell = self.find(row, name)
+        return DataError(
+            f"{where}, column {name!r}: not finite. Received: {(str(received) if cell is None else cell)!r}"
+        )
 
 
 def read_table(file: ColumnFile, options: ColumnOptions) -> Table:

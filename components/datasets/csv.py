@@ -12,6 +12,7 @@ from tfrun.components.datasets.checks import missing_spellings
 from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.components.datasets.csv_file import CsvFile
 from tfrun.components.datasets.csv_numbers import NumberFormat
+from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 
 
@@ -33,6 +34,7 @@ def csv(
     column_kinds: Mapping[str, str] = {},  # noqa: B006
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
+    stores: Stores | None = None,
 ) -> Table:
     r"""Reads a CSV file in UTF-8 with a header line.
 
@@ -65,6 +67,7 @@ def csv(
         rows_only: whether to read rows without a target; set by the engine.
         trained_columns: the columns of the run that the rows are for; set by the engine. Then the file may have further
             columns, and columns, exclude, text_columns, max_categories and task don't matter.
+        stores: where columns are kept that are too large for the memory; set by the engine.
 
     Raises:
         DataError: the file or a cell in it can't be used; the message names the line and the column.
@@ -82,6 +85,8 @@ def csv(
         kinds=column_kinds,
         rows_only=rows_only,
         trained=trained_columns,
+        stores=stores,
     )
     numbers = NumberFormat(decimal, missing_spellings(missing), thousands=thousands, strip=strip)
-    return read_table(CsvFile.open(path, separator, numbers=numbers, wanted=options.named), options)
+    file = CsvFile.open(path, separator, numbers=numbers, wanted=options.named, as_text=options.as_text, stores=stores)
+    return read_table(file, options)

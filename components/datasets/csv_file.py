@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +22,13 @@ from tfrun.components.datasets.csv_lines import COMMENT, CsvLines, Header
 from tfrun.components.datasets.csv_numbers import SIGNS, NumberFormat
 from tfrun.components.datasets.csv_units import describe_signs, options_for, signs_of_numbers
 from tfrun.components.datasets.packed import unpacked
+from tfrun.components.datasets.paths import versions
+from tfrun.components.datasets.stored_columns import MakeSink, Source, read_columns
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.config.data_paths import expand
-from tfrun.data.arrays import give_back
+from tfrun.data.arrays import StoredArray
+from tfrun.data.sinks import PlannedSink, Sink
+from tfrun.data.store import Stores
 from tfrun.errors import DataError, as_typed
 
 BLOCK_BYTES = 2**20  # the size of the blocks that a file is read in
@@ -37,7 +43,14 @@ class CsvFile(ColumnFile):
         first_line: the line after the header of the first file.
     """
 
-    def __init__(self, files: Sequence[tuple[CsvLines, Header]], *, numbers: NumberFormat):
+    def __init__(
+        self,
+        files: Sequence[tuple[CsvLines, Header]],
+        *,
+        numbers: NumberFormat,
+        as_text: Collection[str] = (),
+        stores: Stores | None = None,
+    ):
         lines, header = files[0]
         more = f" and {len(files) - 1} more" if len(files) > 1 else ""
         self.path = f"{lines.path}{more}"
@@ -47,10 +60,19 @@ class CsvFile(ColumnFile):
         self._header = header
         self._files = files
         self.number_format = numbers
+        self._as_text = frozenset(as_text)
+        self._stores = stores
 
     @classmethod
     def open(
-        cls, path: str | list[str], separator: str, *, numbers: NumberFormat, wanted: Collection[str] = ()
+        cls,
+        path: str | list[str],
+        separator: str,
+        *,
+        numbers: NumberFormat,
+        wanted: Collection[str] = (),
+        as_text: Collection[str] = (),
+        stores: Stores | None = None,
     ) -> CsvFile:
         r"""Reads a file's header, or those of several files.
 
@@ -59,6 +81,8 @@ class CsvFile(ColumnFile):
             separator: the character between cells; a tab may be written as \t or tab.
             numbers: how numbers are written.
             wanted: names of columns, which tell the header from comments.
+            as_text: the columns that the config makes text.
+            stores: where columns go that are too large for the memory, or None.
 
         Raises:
             DataError: a file isn't there, is empty, isn't UTF-8, or has another header than the first one.
@@ -80,7 +104,7 @@ class CsvFile(ColumnFile):
                 raise DataError(f"data.path: {name} is empty.")
             files.append((lines, header))
             _check_same_header(files)
-        return cls(files, numbers=numbers)
+        return cls(files, numbers=numbers, as_text=as_text, stores=stores)
 
     def check_known(self, option: str, names: Sequence[str]) -> None:
         """Raises DataError for a name that the header lacks; `option` as for `ColumnFile.check_known`."""
@@ -109,43 +133,59 @@ class CsvFile(ColumnFile):
             if self.header.count(name) > 1:
                 raise DataError(f"{where}: two columns have the same name. Received: {name!r}")
 
-    def read(self, names: Sequence[str], as_text: Collection[str]) -> tuple[int, dict[str, np.ndarray | TextColumn]]:
+    def read(self, names: Sequence[str], as_text: Collection[str]) -> tuple[int, dict[str, Any]]:
         """Returns the number of rows, and the columns `names` by name.
 
         A column whose cells are all numbers or missing is (N,) float64, with nan for missing cells; all other columns,
         and those in `as_text`, are text.
         """
         max_rows = self._count_lines()
-        columns: dict[str, np.ndarray | TextColumn] = {
-            # the part of an array that is never written to takes up no memory
-            name: TextColumn() if name in as_text else np.empty(max_rows)
-            for name in names
+        size = 8.0 * max_rows * len(names)
+        if self._stores is None or not self._stores.are_for(size):
+            return self._read_anywhere(names, as_text, max_rows=max_rows)
+        # a trained run names more columns that are text than the config; these are in the store of the training
+        num_rows, columns = self._read_anywhere(names, self._as_text.intersection(names), max_rows=max_rows)
+        late = [name for name in as_text if name in columns and not isinstance(columns[name], TextColumn)]
+        return num_rows, columns | {name: self.texts(name, columns[name]) for name in late}
+
+    def _read_anywhere(
+        self, names: Sequence[str], as_text: Collection[str], *, max_rows: int
+    ) -> tuple[int, dict[str, Any]]:
+        """Returns the same, from memory or from a store; `max_rows` is the largest number that there may be."""
+        key = {
+            "reader": "csv",
+            "files": versions([lines.path for lines, _ in self._files]),
+            "headers": [[header.line, header.end, header.names] for _, header in self._files],
+            "separator": self._files[0][0].separator,
+            "numbers": self.number_format.identity(),
+            "columns": sorted(names),
+            "as_text": sorted(as_text),
         }
+        source = Source(self.path, key, num_columns=len(names), num_bytes=8.0 * max_rows * len(names))
+        read = partial(self._read, names, as_text)
+        return read_columns(source, self._stores, read=read, in_memory=lambda dtype: PlannedSink((max_rows,), dtype))
+
+    def _read(self, names: Sequence[str], as_text: Collection[str], make_sink: MakeSink) -> tuple[int, dict[str, Any]]:
+        """Returns the same, in sinks that `make_sink` makes for a type of numbers."""
+        columns = {name: _Cells(self.number_format, make_sink, is_text=name in as_text) for name in names}
         num_rows = 0
-        late_text: list[str] = []  # columns that begin with numbers and turn out to be text
         for batch in self._batches(names):
-            rows = slice(num_rows, num_rows + len(batch))
-            for name, raw in zip(names, batch.columns, strict=True):
-                column, cells = columns[name], pc.utf8_trim_whitespace(raw)
-                if isinstance(column, TextColumn):
-                    column.add(cells)
-                elif name not in late_text:
-                    values = self.number_format.read(cells)
-                    if values is not None:
-                        column[rows] = values
-                    elif num_rows == 0:
-                        columns[name] = text = TextColumn()
-                        text.add(cells)
-                    else:
-                        late_text.append(name)
-            num_rows = rows.stop
-        pa.default_memory_pool().release_unused()
-        give_back()  # before TensorFlow needs memory too
-        for name, column in columns.items():
-            columns[name] = column if isinstance(column, TextColumn) else column[:num_rows]
+            for name, cells in zip(names, batch.columns, strict=True):
+                columns[name].add(pc.utf8_trim_whitespace(cells))
+            num_rows += len(batch)
+        finished = {name: column.finish() for name, column in columns.items()}
+        late_text = [name for name, column in finished.items() if column is None]
         if late_text:  # read again, since cells that became numbers have lost their text
-            columns |= self.read(late_text, late_text)[1]
-        return num_rows, columns
+            finished |= self._read(late_text, late_text, make_sink)[1]
+        infinite = {name: columns[name].first_infinite for name in names if isinstance(finished[name], StoredArray)}
+        for name, row in infinite.items():
+            if row is not None:
+                raise self.not_finite(name, row)
+        return num_rows, finished
+
+    def texts(self, name: str, column: Any) -> TextColumn:
+        texts: TextColumn = self._read_anywhere([name], [name], max_rows=self._count_lines())[1][name]
+        return texts
 
     def _count_lines(self) -> int:
         """Returns the number of lines, the largest number of rows that the files may have."""
@@ -242,6 +282,52 @@ class CsvFile(ColumnFile):
         for path, line, cells in itertools.islice(rows, row, row + 1):
             return f"{path}:{line}", cells[self.header.index(name)].strip() if name else ""
         return self.path, ""
+
+
+class _Cells:
+    """Collects the cells of a column, which is one of numbers until a cell isn't one.
+
+    Args:
+        numbers: how numbers are written.
+        make_sink: returns where the column goes; gets its type.
+        is_text: whether it is one of texts whatever its cells look like.
+
+    Attributes:
+        first_infinite: the first row of an infinite number, if any.
+    """
+
+    def __init__(self, numbers: NumberFormat, make_sink: MakeSink, *, is_text: bool):
+        self._numbers = numbers
+        self._make_sink = make_sink
+        self._texts = TextColumn(make_sink(np.int32)) if is_text else None
+        self._sink = None if is_text else make_sink(np.float64)
+        self._num_rows = 0
+        self.first_infinite: int | None = None
+
+    def add(self, cells: pa.StringArray) -> None:
+        """Appends the cells of a block, trimmed."""
+        if self._texts is not None:
+            self._texts.add(cells)
+        elif self._sink is not None:
+            self._add_numbers(cells, self._sink)
+        self._num_rows += len(cells)
+
+    def _add_numbers(self, cells: pa.StringArray, sink: Sink) -> None:
+        values = self._numbers.read(cells)
+        if values is not None:
+            sink.append(values)
+            if self.first_infinite is None and np.isinf(values).any():
+                self.first_infinite = self._num_rows + int(np.argmax(np.isinf(values)))
+            return
+        sink.discard()
+        self._sink, self.first_infinite = None, None
+        if self._num_rows == 0:
+            self._texts = TextColumn(self._make_sink(np.int32))
+            self._texts.add(cells)
+
+    def finish(self) -> np.ndarray | StoredArray | TextColumn | None:
+        """Returns the column; None for one that begins with numbers and turned out to be text."""
+        return self._texts if self._sink is None else self._sink.finish()
 
 
 def _check_same_header(files: Sequence[tuple[CsvLines, Header]]) -> None:

@@ -5,6 +5,7 @@ A row's line is that of its first cell: quoted cells may span lines, and blank l
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -135,16 +136,23 @@ class CsvLines:
 
     def _explain_encoding(self) -> NoReturn:
         """Raises the DataError that names the first byte which isn't UTF-8."""
+        decoder, line, offset = codecs.getincrementaldecoder("utf-8")(), 1, 0
         with unpacked(self.path) as file:
-            data = file.read()
-        try:
-            data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise DataError(
-                f"{self.path}:{line}: not UTF-8 text. Received: byte {data[error.start]:#04x} at offset {error.start}. "
-                "Save the file as UTF-8."
-            ) from None
+            while True:
+                block = file.read(BLOCK_BYTES)
+                held, _ = decoder.getstate()  # the start of a character that the block before ends within
+                data = held + block
+                try:
+                    decoder.decode(block, final=not block)
+                except UnicodeDecodeError as error:
+                    line += block.count(b"\n", 0, max(0, error.start - len(held)))
+                    raise DataError(
+                        f"{self.path}:{line}: not UTF-8 text. Received: byte {data[error.start]:#04x} at offset "
+                        f"{offset - len(held) + error.start}. Save the file as UTF-8."
+                    ) from None
+                if not block:
+                    break
+                line, offset = line + block.count(b"\n"), offset + len(block)
         raise DataError(f"data.path: {self.path} can't be read as UTF-8 text.")
 
     def has_open_quote(self) -> bool:

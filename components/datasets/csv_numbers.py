@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +43,10 @@ class NumberFormat:
         self._strip = "|".join(re.escape(text) for text in sorted(strip, key=len, reverse=True))
         self.other = "," if decimal == "." else "."
         self._missing = pa.array(list(missing), pa.string())
+
+    def identity(self) -> list[Any]:
+        """Returns what the reading of a cell follows from, plain values."""
+        return [self.decimal, self.missing, self._thousands, self._strip]
 
     @property
     def missing(self) -> list[str]:

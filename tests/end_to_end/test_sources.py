@@ -94,7 +94,7 @@ def test_the_same_rows_train_the_same_bits(run: Run, tmp_path: Path, monkeypatch
     results = []
     sources = {write.__name__: write(rows) for write in (write_csv, write_parquet, write_npz, write_tfrecord)}
     for name, overrides in sources.items():
-        for memory in ("", "1000") if name == "write_tfrecord" else ("",):
+        for memory in ("", "1000") if name in ("write_csv", "write_tfrecord") else ("",):
             monkeypatch.setenv("TFRUN_DATA_MEMORY", memory)
             code, _, error = run(*overrides, *TRAIN, f"name={name}{memory}")
             assert code == 0 and bool(memory) == ("converting: done" in error), error

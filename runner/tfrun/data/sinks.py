@@ -23,6 +23,9 @@ class Sink(Protocol):
     def finish(self) -> np.ndarray | StoredArray:
         """Returns all rows, (N, ...); called once, after the last block."""
 
+    def discard(self) -> None:
+        """Removes the rows, instead of `finish`: the column turned out to be of another kind."""
+
 
 class MemorySink:
     """Keeps the blocks in memory, and joins them.
@@ -48,12 +51,15 @@ class MemorySink:
         self._blocks.clear()
         return column.finish()
 
+    def discard(self) -> None:
+        self._blocks.clear()
+
 
 class PlannedSink:
     """Copies the blocks into one array, whose shape is known before.
 
     Args:
-        shape: (N, ...).
+        shape: (N, ...); if there are fewer rows, the part of the array that is never written to takes up no memory.
         dtype: of the array.
     """
 
@@ -66,7 +72,10 @@ class PlannedSink:
         self._end += len(block)
 
     def finish(self) -> np.ndarray:
-        return self._array
+        return self._array[: self._end]
+
+    def discard(self) -> None:
+        self._array = self._array[:0].copy()
 
 
 class FileSink:
@@ -106,3 +115,7 @@ class FileSink:
             file.write(header + described.ljust(HEADER_BYTES - 11).encode() + b"\n")
             disk.sync(file, "store")
         return StoredArray(str(self._path), HEADER_BYTES, shape=shape, dtype=self._dtype)
+
+    def discard(self) -> None:
+        self._file.close()
+        self._path.unlink()
