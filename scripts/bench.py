@@ -40,7 +40,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, STREAMED
 
 ALL_CASES = tuple(CASES)
 DEFAULT_COMMAND = "loops"
@@ -72,7 +72,9 @@ class Command:
         options: list[argparse.Action] = []
         if self.cases is not None:
             only = "only this one; may be repeated"
-            options.append(add("--case", action="append", choices=CASES, dest="cases", help=only))
+            options.append(
+                add("--case", action="append", choices=sorted({*CASES, *self.cases}), dest="cases", help=only)
+            )
         if self.quick is not None:
             options.append(add("--quick", action="store_true", help=self.quick))
         if self.rounds is not None:
@@ -99,7 +101,7 @@ COMMANDS = {
     "growth": Command(
         "steps per second over batch size, model size and rows", quick="two points of each line", plots=True
     ),
-    "stream": Command("streaming, the bare tf.data pipeline, and rows on the device", rounds=5),
+    "stream": Command("streaming, the bare tf.data pipeline, and rows on the device", cases=tuple(STREAMED), rounds=5),
     "auto": Command("what trainer.compile=auto picks, and what picking costs", cases=ALL_CASES, rounds=3),
     "graph": Command(
         "one loop and one training step in Python, as a graph and by XLA", cases=("wide_deep-32", "mlp-512"), rounds=5

@@ -69,6 +69,21 @@ def images(count: int) -> Callable[[Path], list[str]]:
     return partial(write_images, count=count)
 
 
+def write_image_files(folder: Path, count: int, side: int) -> list[str]:
+    """Writes PNG files of noisy colour images, of 10 classes as above; returns the overrides for them."""
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    patterns = random.uniform(size=(10, side, side, 3))
+    for label in range(10):
+        (folder / "images" / str(label)).mkdir(parents=True)
+    for number in range(count):
+        label = number % 10
+        pixels = 255 * (0.3 * patterns[label] + 0.7 * random.uniform(size=(side, side, 3)))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / str(label) / f"{number}.png")
+    return ["data=images", f"data.path={folder / 'images'}", f"data.size=[{side},{side}]", "metric=classification"]
+
+
 CROSSENTROPY = "sparse_categorical_crossentropy"
 CASES = {
     "wide_deep-32": Case("wide_deep", "huber", write_numbers, batch_size=32, epochs=200, groups=True),
@@ -79,5 +94,8 @@ CASES = {
     "mlp-512": Case("mlp", CROSSENTROPY, images(10000), batch_size=512, epochs=160),
     "cnn-32": Case("cnn", CROSSENTROPY, images(1280), batch_size=32, epochs=10, convolves=True),
     "cnn-512": Case("cnn", CROSSENTROPY, images(5120), batch_size=512, epochs=6, convolves=True),
+}
+STREAMED = {name: CASES[name] for name in ("wide_deep-32", "mlp-32", "mlp-512")} | {
+    "images-32": Case("mlp", CROSSENTROPY, partial(write_image_files, count=4000, side=32), batch_size=32, epochs=20),
 }
 ONE_ADAM = ["optimizer=adam"]

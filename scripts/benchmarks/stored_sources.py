@@ -17,7 +17,7 @@ from tfrun.components.datasets.tf_example import example_class
 
 
 def write(folder: Path, overrides: Sequence[str]) -> dict[str, list[str]]:
-    """Writes the rows of a CSV or .npz file again.
+    """Writes the rows of a CSV or .npz file again; image files are converted as they are.
 
     Args:
         folder: where to.
@@ -27,6 +27,8 @@ def write(folder: Path, overrides: Sequence[str]) -> dict[str, list[str]]:
         The overrides for each format, by its name.
     """
     words = dict(word.split("=", 1) for word in overrides)
+    if words["data"] == "images":
+        return {"images": list(overrides)}
     others = [word for word in overrides if not word.startswith(("data=", "data.path=", "data.target="))]
     columns, target, task = _read(words["data"], Path(words["data.path"]))
     pq.write_table(pa.table({name: _arrow(column) for name, column in columns.items()}), folder / "rows.parquet")
