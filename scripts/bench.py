@@ -72,9 +72,8 @@ class Command:
         options: list[argparse.Action] = []
         if self.cases is not None:
             only = "only this one; may be repeated"
-            options.append(
-                add("--case", action="append", choices=sorted({*CASES, *self.cases}), dest="cases", help=only)
-            )
+            choices = ALL_CASES if set(self.cases) <= set(ALL_CASES) else self.cases
+            options.append(add("--case", action="append", choices=choices, dest="cases", help=only))
         if self.quick is not None:
             options.append(add("--quick", action="store_true", help=self.quick))
         if self.rounds is not None:
