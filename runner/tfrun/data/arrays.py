@@ -139,11 +139,44 @@ class StoredArray:
         self._read_each(_bytes(taken), order[alone].tolist(), rows=ordered[alone].tolist())
         return taken
 
-    def _read_each(self, taken: memoryview, places: list[int], *, rows: list[int]) -> None:
-        """Reads each row into its place in `taken`, the rows in the page cache first."""
-        file, size, cold = self._file.fileno(), self._row_bytes, []
+    def take_windows(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Returns windows of rows that follow each other, (R, length, ...), aligned.
+
+        Args:
+            starts: the first row of each window, (R,) integers from 0 to N - length, in any order.
+            length: the number of rows of a window.
+        """
+        if self.selected is not None:
+            return self._take_rows_of(starts, length)
+        taken = aligned_empty((len(starts), length, *self.shape[1:]), self.dtype)
+        if taken.nbytes == 0:
+            return taken
+        order = np.argsort(starts, kind="stable")
+        ordered = starts[order].astype(np.int64)
+        # as in `take`: windows that lie close together, or over each other, are read at once
+        stretch = ordered // max(1, BLOCK_BYTES // self._row_bytes)
+        begins = np.flatnonzero(np.diff(stretch, prepend=-1))
+        counts = np.diff(begins, append=len(ordered))
+        lengths = ordered[begins + counts - 1] - ordered[begins] + length
+        dense = counts * (CALL_BYTES + length * self._row_bytes) >= lengths * self._row_bytes
+        for begin, count in zip(begins[dense].tolist(), counts[dense].tolist(), strict=True):
+            wanted = ordered[begin : begin + count]
+            rows = self.read(wanted[0], wanted[-1] + length)
+            taken[order[begin : begin + count]] = windows_of(rows, length)[wanted - wanted[0]]
+        alone = np.repeat(~dense, counts)
+        self._read_each(_bytes(taken), order[alone].tolist(), rows=ordered[alone].tolist(), num_rows=length)
+        return taken
+
+    def _take_rows_of(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Returns the same, row by row, of rows that don't lie one after the other in one file."""
+        rows = (starts[:, None] + np.arange(length)).reshape(-1)
+        return self.take(rows).reshape(len(starts), length, *self.shape[1:])
+
+    def _read_each(self, taken: memoryview, places: list[int], *, rows: list[int], num_rows: int = 1) -> None:
+        """Reads `num_rows` from each row on into its place in `taken`, those in the page cache first."""
+        file, size, cold = self._file.fileno(), num_rows * self._row_bytes, []
         for place, row in zip(places, rows, strict=True):
-            view, position = taken[place * size : (place + 1) * size], self.offset + row * size
+            view, position = taken[place * size : (place + 1) * size], self.offset + row * self._row_bytes
             try:
                 is_read = os.preadv(file, [view], position, os.RWF_NOWAIT) == size
             except OSError:  # the read would block, or the file system doesn't support the flag
@@ -203,6 +236,15 @@ class JoinedArray(StoredArray):
             if len(places):
                 taken[places] = part[rows[places] - self._starts[number]]
         return taken
+
+    def take_windows(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Returns windows of rows that follow each other, as `StoredArray.take_windows`."""
+        return self._take_rows_of(starts, length)
+
+
+def windows_of(rows: np.ndarray, length: int) -> np.ndarray:
+    """Returns a view of all windows of rows that follow each other, (N - length + 1, length, ...), of rows (N, ...)."""
+    return np.moveaxis(np.lib.stride_tricks.sliding_window_view(rows, length, axis=0), -1, 1)
 
 
 def take(array: np.ndarray | StoredArray, rows: np.ndarray, *, dtype: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.data.arrays import StoredArray
+from tfrun.data.arrays import StoredArray, windows_of
 
 
 class WindowArray:
@@ -49,10 +49,11 @@ class WindowArray:
         What comes after the last row is that row again: the windows of a forecast have no targets yet.
         """
         first = self.starts[examples].astype(np.int64) + self.offset
-        if isinstance(self.values, np.ndarray) and (first + self.length <= len(self.values)).all():
+        if (first + self.length <= len(self.values)).all():
             # each window is copied at once, which is many times as fast as row by row
-            windows = np.lib.stride_tricks.sliding_window_view(self.values, self.length, axis=0)
-            return np.moveaxis(windows, -1, 1)[first]
+            if isinstance(self.values, np.ndarray):
+                return windows_of(self.values, self.length)[first]
+            return self.values.take_windows(first, self.length)
         rows = np.minimum(first[:, None] + np.arange(self.length), len(self.values) - 1)
         taken: Any = self.values[rows.reshape(-1)]
         return np.asarray(taken).reshape(len(first), *self.shape[1:])

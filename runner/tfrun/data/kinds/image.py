@@ -120,6 +120,10 @@ class ScaledArray(StoredArray):
         """Returns the rows with the given numbers, (R,), in the order of `rows`, aligned."""
         return self._aligned(self._stored.take(rows))
 
+    def take_windows(self, starts: np.ndarray, length: int) -> np.ndarray:
+        """Returns windows of rows that follow each other, as `StoredArray.take_windows`."""
+        return self._aligned(self._stored.take_windows(starts, length))
+
     def _aligned(self, pixels: np.ndarray) -> np.ndarray:
         scaled = aligned_empty(pixels.shape, self.dtype)
         for rows in blocks(pixels):
