@@ -72,7 +72,11 @@ class ArrowFile(ColumnFile):
 
     @abstractmethod
     def num_bytes(self, names: Sequence[str]) -> float:
-        """Returns about how much memory some columns need, without reading them."""
+        """Returns about how much memory, or room in a store, some columns need, without reading them."""
+
+    def memory_bytes(self, names: Sequence[str]) -> float:
+        """Returns the same for memory alone; more if the encoded columns are larger than the raw ones."""
+        return self.num_bytes(names)
 
     def read(self, names: Sequence[str], as_text: Collection[str]) -> tuple[int, dict[str, Any]]:
         numbers = {name for name in names if self.kind(name).name == "number"}
@@ -88,7 +92,13 @@ class ArrowFile(ColumnFile):
             "as_text": sorted(as_text),
             "missing": self._missing_numbers.tolist(),
         }
-        source = Source(self.path, key, num_columns=len(names), num_bytes=self.num_bytes(names))
+        source = Source(
+            self.path,
+            key,
+            num_columns=len(names),
+            num_bytes=self.num_bytes(names),
+            memory_bytes=self.memory_bytes(names),
+        )
         read = partial(self._read, names, as_text)
         return read_columns(source, self._stores, read=read, in_memory=MemorySink)
 

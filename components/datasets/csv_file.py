@@ -161,7 +161,8 @@ class CsvFile(ColumnFile):
             "columns": sorted(names),
             "as_text": sorted(as_text),
         }
-        source = Source(self.path, key, num_columns=len(names), num_bytes=8.0 * max_rows * len(names))
+        size = 8.0 * max_rows * len(names)
+        source = Source(self.path, key, num_columns=len(names), num_bytes=size, memory_bytes=size)
         read = partial(self._read, names, as_text)
         return read_columns(source, self._stores, read=read, in_memory=lambda dtype: PlannedSink((max_rows,), dtype))
 

@@ -1,7 +1,8 @@
-"""Decodes image files to pixels of one size."""
+"""Decodes images, in files or in memory, to pixels of one size."""
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,17 @@ MAX_PIXELS = 2**27  # of a file: a small one can unpack to more than the memory
 AT_ONCE = 256  # images
 CHANNELS = {1: "L", 3: "RGB"}
 WHITE = (255, 255, 255, 255)
+STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")  # of JPEG, PNG and GIF
+
+
+class ImageError(Exception):
+    """Bytes that can't be read as an image; the message says why.
+
+    Attributes:
+        row: the image's place among several.
+    """
+
+    row = 0
 
 
 @dataclass(frozen=True)
@@ -81,22 +93,59 @@ def decode(path: Path, pixel_format: PixelFormat) -> np.ndarray:
     if not path.is_file():  # a pipe would wait
         raise DataError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        return _decode(path, pixel_format)
+    except ImageError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def decode_bytes(contents: Sequence[bytes], pixel_format: PixelFormat) -> np.ndarray:
+    """Returns the pixels of images, (B, height, width, channels) uint8, which `contents` has as they are in files.
+
+    Raises:
+        ImageError: an image can't be read; `row` is its place.
+    """
+
+    def attempt(content: bytes) -> np.ndarray | ImageError:
+        try:
+            return _decode(io.BytesIO(content), pixel_format)
+        except ImageError as error:
+            return error
+
+    pixels = np.empty((len(contents), *pixel_format.shape), np.uint8)
+    with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_decode` refuses sooner than it warns
+        for row, decoded in enumerate(threads.map(attempt, contents)):
+            if isinstance(decoded, ImageError):
+                decoded.row = row
+                raise decoded
+            pixels[row] = decoded
+    return pixels
+
+
+def is_image(content: bytes) -> bool:
+    """Returns whether bytes begin as an image of a known format, of which no text begins so, does."""
+    return content.startswith(STARTS) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP")
+
+
+def _decode(file: Path | io.BytesIO, pixel_format: PixelFormat) -> np.ndarray:
+    """Returns an image's pixels. Raises ImageError."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path}: more than {MAX_PIXELS:,} pixels. Received: {image.width} x {image.height}")
+                raise ImageError(f"more than {MAX_PIXELS:,} pixels. Received: {image.width} x {image.height}")
             # a JPEG that is much too large can be decoded at a half, a quarter or an eighth of its size
             image.draft(None, (2 * max(pixel_format.shape[:2]),) * 2)
             return _pixels(ImageOps.exif_transpose(image), pixel_format)
-    except DataError:
+    except ImageError:
         raise
     except Image.DecompressionBombError:  # Pillow's own limit
-        raise DataError(f"{path}: more than {MAX_PIXELS:,} pixels") from None
+        raise ImageError(f"more than {MAX_PIXELS:,} pixels") from None
     except UnidentifiedImageError:
-        raise DataError(f"{path}: isn't an image of the formats {', '.join(FORMATS)}") from None
+        raise ImageError(f"isn't an image of the formats {', '.join(FORMATS)}") from None
     except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from None
+        raise ImageError(f"can't be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged file can raise almost anything
-        raise DataError(f"{path}: can't be read as an image: {error}") from None
+        raise ImageError(f"can't be read as an image: {error}") from None
 
 
 def _pixels(image: Image.Image, pixel_format: PixelFormat) -> np.ndarray:

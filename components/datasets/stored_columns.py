@@ -28,20 +28,22 @@ class Source:
         path: where they come from, for messages.
         key: everything that they follow from, plain values.
         num_columns: how many there are.
-        num_bytes: about how much memory they need.
+        num_bytes: about how much room they need in a store.
+        memory_bytes: about how much they need in memory, where the raw and the encoded ones are together: half of it.
     """
 
     path: str
     key: Mapping[str, Any]
     num_columns: int
     num_bytes: float
+    memory_bytes: float
 
     def refuse_too_large(self) -> None:
         """Raises ResourceError if the columns are larger than the memory."""
         total_bytes = host_memory.total_bytes()
-        if self.num_bytes > total_bytes:
+        if self.memory_bytes > total_bytes:
             raise ResourceError(
-                f"data.path: {self.path} needs about {self.num_bytes / 2**30:,.1f} GiB, and the memory has "
+                f"data.path: {self.path} needs about {self.memory_bytes / 2**30:,.1f} GiB, and the memory has "
                 f"{total_bytes / 2**30:,.1f} GiB. data.cache=auto keeps the data on disk"
             )
 
@@ -61,7 +63,7 @@ def read_columns(
         ResourceError: the columns fit neither into memory nor onto the disk.
         DataError: a cell can't be used.
     """
-    if stores is not None and stores.are_for(source.num_bytes):
+    if stores is not None and stores.are_for(source.memory_bytes):
         return _read_stored(source, stores, read=read)
     source.refuse_too_large()
     num_rows, columns = read(in_memory)

@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from tfrun.components.datasets.arrow_types import UnusableError
+from tfrun.components.datasets.image_pixels import ImageError, PixelFormat, decode_bytes, is_image
 from tfrun.errors import DataError, near_miss
 
 NUMBERS = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-DTYPES = (*NUMBERS, "bool", "string")
+IMAGE = "image"  # an encoded one: JPEG, PNG
+DTYPES = (*NUMBERS, "bool", "string", IMAGE)
 KEYS = ("dtype", "shape")
 
 
@@ -24,15 +26,28 @@ class Feature:
 
     Attributes:
         dtype: one of `DTYPES`.
-        shape: () for a single value.
+        shape: () for a single value; of images, that of their pixels.
+        pixels: what images become, or None.
     """
 
     dtype: str
     shape: tuple[int, ...] = ()
+    pixels: PixelFormat | None = None
 
     @classmethod
-    def from_config(cls, name: str, value: Any) -> Feature:
-        """Returns the feature that an entry of data.features describes. Raises DataError."""
+    def of_images(cls, pixels: PixelFormat) -> Feature:
+        """Returns a feature of encoded images."""
+        return cls(IMAGE, pixels.shape, pixels)
+
+    @classmethod
+    def from_config(cls, name: str, value: Any, pixels: PixelFormat) -> Feature:
+        """Returns the feature that an entry of data.features describes. Raises DataError.
+
+        Args:
+            name: the feature's.
+            value: the entry.
+            pixels: what images become.
+        """
         where = f"data.features.{name}"
         value = {"dtype": value} if isinstance(value, str) else value
         if not isinstance(value, Mapping):
@@ -52,12 +67,17 @@ class Feature:
             raise DataError(f"{where}.shape: must be a list of sizes, of 1 or more. Received: {shape!r}")
         if dtype == "string" and shape:
             raise DataError(f"{where}.shape: texts can't be arrays. Received: {shape}")
+        if dtype == IMAGE:
+            if shape:
+                raise DataError(f"{where}.shape: data.size and data.channels set that of images. Received: {shape}")
+            return cls.of_images(pixels)
         return cls(dtype, tuple(shape))
 
     @property
     def type(self) -> pa.DataType:
         """Arrow's type."""
-        result = {"string": pa.string(), "bool": pa.bool_()}.get(self.dtype) or pa.from_numpy_dtype(self.dtype)
+        known = {"string": pa.string(), "bool": pa.bool_(), IMAGE: pa.uint8()}
+        result = known.get(self.dtype) or pa.from_numpy_dtype(self.dtype)
         for size in reversed(self.shape):
             result = pa.list_(result, size)
         return result
@@ -73,6 +93,8 @@ class Feature:
         """
         if self.dtype == "string":
             return self._texts(features)
+        if self.pixels is not None:
+            return self._images(features, self.pixels)
         if self.shape:
             return self._arrays(features)
         dtype = np.dtype(self.dtype)
@@ -141,10 +163,22 @@ class Feature:
             rows[row] = numbers
             if kind == "int64_list" and not np.array_equal(rows[row], numbers):
                 raise UnusableError(f"no {self.dtype}. Received: {numbers[rows[row] != numbers][0]}", row=row)
-        values = pa.array(rows.reshape(-1))
-        for size in reversed(self.shape):
-            values = pa.FixedSizeListArray.from_arrays(values, size)
-        return values
+        return _as_lists(rows, self.shape)
+
+    def _images(self, features: Sequence[Any], pixels: PixelFormat) -> pa.Array:
+        contents: list[bytes] = []
+        for row, feature in enumerate(features):
+            kind = feature and feature.WhichOneof("kind")
+            values = getattr(feature, kind).value if kind else []
+            if len(values) != 1 or kind != "bytes_list":
+                what = "none" if len(values) == 0 else f"{len(values)} {kind.removesuffix('_list')} values"
+                raise UnusableError(f"an encoded image is needed. Received: {what}", row=row)
+            contents.append(values[0])
+        try:
+            return _as_lists(decode_bytes(contents, pixels), self.shape)
+        except ImageError as error:
+            begin = contents[error.row][:8]
+            raise UnusableError(f"{error}. Received: bytes that begin with {begin!r}", row=error.row) from None
 
     def _from_bytes(self, values: Sequence[bytes], row: int) -> np.ndarray:
         """Returns the numbers of a bytes list as `tf.io.decode_raw` does, little endian."""
@@ -157,24 +191,33 @@ class Feature:
         return np.frombuffer(values[0], np.dtype(self.dtype).newbyteorder("<"))
 
 
-def guess(examples: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Feature], dict[str, str]]:
+def _as_lists(rows: np.ndarray, shape: tuple[int, ...]) -> pa.Array:
+    """Returns arrays as lists in lists: rows (N, ...) of the given shape in all."""
+    values = pa.array(rows.reshape(-1))
+    for size in reversed(shape):
+        values = pa.FixedSizeListArray.from_arrays(values, size)
+    return values
+
+
+def guess(examples: Sequence[Mapping[str, Any]], pixels: PixelFormat) -> tuple[dict[str, Feature], dict[str, str]]:
     """Returns the features of examples, ordered by name, and for each that can't be guessed why not.
 
     Args:
         examples: for each example its `Feature` messages by name.
+        pixels: what images become.
     """
     known: dict[str, Feature] = {}
     unknown: dict[str, str] = {}
     for name in sorted({name for example in examples for name in example}):
         features = [example[name] for example in examples if name in example]
         try:
-            known[name] = _guess(features)
+            known[name] = _guess(features, pixels)
         except UnusableError as error:
             unknown[name] = str(error)
     return known, unknown
 
 
-def _guess(features: Sequence[Any]) -> Feature:
+def _guess(features: Sequence[Any], pixels: PixelFormat) -> Feature:
     """Returns what a feature holds. Raises UnusableError if it isn't the same in all examples."""
     kinds = {feature.WhichOneof("kind") for feature in features} - {None}
     if not kinds:
@@ -187,6 +230,8 @@ def _guess(features: Sequence[Any]) -> Feature:
     if kind == "bytes_list":
         if max(lengths) > 1:
             raise UnusableError("it holds lists of texts or bytes")
+        if all(is_image(values[0]) for values in lists if len(values)) and max(lengths) == 1:
+            return Feature.of_images(pixels)
         if not all(is_utf8(values[0]) for values in lists if len(values)):
             raise UnusableError("it holds bytes that are no text")
         return Feature("string")

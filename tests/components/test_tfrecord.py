@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import subprocess
 import sys
@@ -12,10 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from tfrun.components.datasets.images import images
 from tfrun.components.datasets.tfrecord import tfrecord
 from tfrun.components.datasets.tfrecord_file import read_records
-from tfrun.data.store import Stores
+from tfrun.config.column_kinds import ImageKind
+from tfrun.data.arrays import StoredArray
+from tfrun.data.fingerprint import fingerprint
+from tfrun.data.store import KEY_PATTERN, Stores
 from tfrun.data.stored_texts import StoredTexts
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.data.table_checks import check_table
@@ -157,6 +163,67 @@ def test_features_that_can_not_be_used(make: Any, shape: list[int] | None, says:
     assert "x.tfrecord" in str(error.value)
 
 
+def encoded(k: int, *, side: int = 8) -> bytes:
+    """Returns an image of a colour that depends on `k`, as PNG or JPEG."""
+    file = io.BytesIO()
+    pixels = np.full((side, side + 4, 3), (k * 20, 255 - k * 20, 60), np.uint8)
+    Image.fromarray(pixels).save(file, "PNG" if k % 2 else "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("described", [None, {"image/encoded": "image", "y": "float32"}])
+def test_encoded_images_are_those_of_files(described: Any, tmp_path: Path) -> None:
+    for k in range(N):
+        folder = tmp_path / "files" / str(k % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{k:02}.{'png' if k % 2 else 'jpg'}").write_bytes(encoded(k))
+    options: dict[str, Any] = {"size": (5, 6), "resize": "crop"}
+    expected = np.asarray(images(str(tmp_path / "files"), **options).columns["image"])  # even numbers first
+    path = write(tmp_path / "x.tfrecord", rows(**{"image/encoded": encoded}))
+    table = read(path, features=described, **options)
+    assert table.kinds == {"image/encoded": ImageKind()} and table.columns["image/encoded"].dtype == np.uint8
+    np.testing.assert_array_equal(table.columns["image/encoded"][[*range(0, N, 2), *range(1, N, 2)]], expected)
+    assert read(path, features=described, channels=1).columns["image/encoded"].shape == (N, 64, 64, 1)
+
+
+def test_encoded_images_are_decoded_once_into_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfrun.components.datasets.tfrecord.BATCH_BYTES", 1000)  # some images at a time
+    path = write(tmp_path / "x.tfrecord", rows(image=encoded))
+    expected = read(path, size=(4, 4))
+    monkeypatch.setenv("TFRUN_DATA_MEMORY", "100")
+    stores = Stores(tmp_path / "stores")
+    for _ in range(2):
+        stored = read(path, size=(4, 4), stores=stores)
+        assert isinstance(stored.columns["image"], StoredArray) and stored.columns["image"].dtype == np.uint8
+        assert fingerprint(stored) == fingerprint(expected)
+        assert len(list(stores.folder.glob(KEY_PATTERN))) == 1
+    read(path, size=(2, 2), stores=stores)
+    assert len(list(stores.folder.glob(KEY_PATTERN))) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (encoded(0)[:40], "record 7, column 'x': can't be read: "),
+        (b"nothing of an image", "record 7, column 'x': isn't an image of the formats JPEG, PNG, GIF, BMP, WEBP. Rec"),
+        (None, "record 7, column 'x': an encoded image is needed. Received: none"),
+        ([encoded(0), encoded(1)], "record 7, column 'x': an encoded image is needed. Received: 2 bytes values"),
+        (3, "record 7, column 'x': an encoded image is needed. Received: 1 int64 values"),
+    ],
+)
+def test_an_encoded_image_that_can_not_be_used_is_named(content: Any, says: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tfrecord", rows(x=lambda k: content if k == 7 else encoded(k)))
+    with pytest.raises(DataError, match=re.escape(f"x.tfrecord: {says}")):
+        read(path, features={"x": {"dtype": "image"}, "y": {"dtype": "float32"}})
+
+
+def test_a_broken_image_beyond_the_guessed_records_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfrun.components.datasets.tfrecord.GUESSED_RECORDS", 5)
+    path = write(tmp_path / "x.tfrecord", rows(x=lambda k: b"oh" if k == 7 else encoded(k)))
+    with pytest.raises(DataError, match=r"x\.tfrecord: record 7, column 'x': isn't an image .*begin with b'oh'\. Desc"):
+        read(path)
+
+
 @pytest.mark.parametrize(
     ("value", "says"),
     [
@@ -166,6 +233,7 @@ def test_features_that_can_not_be_used(make: Any, shape: list[int] | None, says:
         ({"dtype": "float32", "shape": 8}, "data.features.x.shape: must be a list of sizes"),
         ({"dtype": "string", "shape": [2]}, "data.features.x.shape: texts can't be arrays"),
         ([], "data.features.x: must be a mapping"),
+        ({"dtype": "image", "shape": [8, 8, 3]}, "data.features.x.shape: data.size and data.channels set that of im"),
     ],
 )
 def test_descriptions_that_are_wrong(value: Any, says: str, tmp_path: Path) -> None:
