@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tfrun.files.runs import RunFolder
-from tfrun.sweep.outcome import Outcome, best_of, objective, read_outcome, read_outcomes
+from tfrun.sweep.outcome import Outcome, objective, read_outcome, read_outcomes
 
 
 def outcome(
@@ -51,21 +51,6 @@ def test_outcomes_are_sorted_by_number(tmp_path: Path) -> None:
 )
 def test_what_counts_as_failed(status: str, failed: bool, has_error: bool) -> None:
     assert (outcome(0, 1.0, status).failed, outcome(0, 1.0, status).has_error) == (failed, has_error)
-
-
-def test_the_best_is_a_completed_job() -> None:
-    outcomes = [outcome(0, 3.0), outcome(1, 1.0, "pruned"), outcome(2, 2.0), outcome(3, None)]
-    assert best_of(outcomes, "min") is outcomes[2]
-    assert best_of(outcomes, "max") is outcomes[0]
-    assert best_of([outcomes[1], outcomes[3]], "min") is None
-
-
-def test_values_in_different_units_have_no_best() -> None:
-    assert best_of([outcome(0, 1.0), outcome(1, 2.0, monitor="val/rmse")], "min") is None
-    losses = [outcome(k, float(k), "completed", "val/loss", loss=name) for k, name in enumerate(("mse", "huber"))]
-    assert best_of(losses, "min") is None
-    seeds = [outcome(k, float(k), "completed", "val/loss", seed=str(k)) for k in range(2)]
-    assert best_of(seeds, "min") is seeds[0]
 
 
 def test_the_objective_is_the_best_monitored_value() -> None:

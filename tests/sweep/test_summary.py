@@ -45,6 +45,34 @@ def test_the_table_names_values_ends_the_best_and_repeats() -> None:
     ]
 
 
+def test_folds_are_one_row(tmp_path: Path) -> None:
+    sweep = tmp_path / "small" / "2026-01-01"
+    jobs = []
+    for number, (value, rate) in enumerate([(0.5, "0.1"), (0.7, "0.1"), (0.2, "1"), (0.3, "1")]):
+        folder = RunFolder(sweep / str(number))
+        folder.path.mkdir(parents=True)
+        words = ["data.folds=2", "name=my run", f"optimizer.learning_rate={rate}", f"data.fold={number % 2}"]
+        folder.write_run({"status": "completed", "overrides": words})
+        swept = {"optimizer.learning_rate": rate, "data.fold": str(number % 2)}
+        status = "completed" if number < 3 else "stopped"
+        jobs.append(Outcome(folder, swept, status, "val/loss", value, "", num_folds=2))
+    output = io.StringIO()
+    print_sweep(sweep, jobs, mode="min", console=Console(file=output, width=100))
+    lines = output.getvalue().splitlines()
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
+    # the deviation of 0.5 and 0.7 is 0.2 / sqrt(2)
+    assert cells == [
+        ["0–1", "0.1", "0.6", "0.14", "2 of 2, best"],
+        ["2–3", "1", "0.2", "–", "1 of 2, 1 stopped"],
+    ]
+    assert "all rows   tfrun 'name=my run' optimizer.learning_rate=0.1" in lines
+
+
+def test_no_cross_validation_is_best_without_all_folds() -> None:
+    jobs = [Outcome(RunFolder(SWEEP / "0"), {"data.fold": "0"}, "completed", "val/loss", 0.5, "", num_folds=2)]
+    assert "no best, because no cross-validation has a value in all of its folds" in printed(*jobs)
+
+
 def test_failures_are_explained() -> None:
     lines = printed(outcome(0, None, "failed", "ValueError: a bug", seed="1"), outcome(1, None, "stopped", seed="2"))
     position = lines.index("#0 seed=1  failed: ValueError: a bug")

@@ -16,10 +16,11 @@ from rich.text import Text
 
 from tfrun.console import Terminal, is_live, say, shown_number
 from tfrun.folders import shown
+from tfrun.sweep.candidates import best_of
 from tfrun.sweep.estimate import duration
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.messages import Progress
-from tfrun.sweep.outcome import Outcome, best_of
+from tfrun.sweep.outcome import Outcome
 
 REDRAW_SECONDS = 0.1
 MAX_ROWS = 8  # of running jobs; there are many if they are trained together
@@ -142,5 +143,5 @@ class Board:
             parts.append(f"about {duration(num_left * seconds_per_job)} left")
         best = best_of(self._ended, self._mode)
         if best is not None:
-            parts.append(f"best {best.label} {best.value:.5g}")
+            parts.append(f"best {best.label} {best.mean:.5g}")
         return "  ".join(parts)

@@ -27,13 +27,14 @@ from tfrun.files.masking import masked
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown
 from tfrun.load_engine import engine
+from tfrun.sweep.candidates import Candidate, best_of
 from tfrun.sweep.composer import Composer
 from tfrun.sweep.grid import Grid, differing_keys
 from tfrun.sweep.hydra_runner import HydraRunner, HydraSweeper
 from tfrun.sweep.jobs import JobFolder
 from tfrun.sweep.launcher import ForkLauncher
 from tfrun.sweep.ledger import Ledger, Trial
-from tfrun.sweep.outcome import Outcome, best_of, job_folders, read_outcomes
+from tfrun.sweep.outcome import job_folders, read_outcomes
 from tfrun.sweep.pool import Pool
 from tfrun.sweep.population import Population
 from tfrun.sweep.search import Search
@@ -234,10 +235,10 @@ def _swept_keys(source: Source, folder: RunFolder) -> set[str]:
     return swept
 
 
-def _link_best(folder: RunFolder, best: Outcome | None) -> None:
-    """Makes `best` in the sweep's folder a link to the best job."""
-    if best is not None:
+def _link_best(folder: RunFolder, best: Candidate | None) -> None:
+    """Makes `best` in the sweep's folder a link to the best job. A cross-validation has no single best one."""
+    if best is not None and best.num_folds is None:
         new = temporary_path(folder.path / "best")
         with contextlib.suppress(OSError):  # a file system without links
-            new.symlink_to(best.folder.path.name)
+            new.symlink_to(best.outcomes[0].folder.path.name)
             os.replace(new, folder.path / "best")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfrun.config.cross_checks import is_comparable
 from tfrun.files.runs import RunFolder
 from tfrun.files.strict_json import defined
+
+FOLD_KEY = "data.fold"  # in which the jobs of a cross-validation differ
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Outcome:
         value: its best value; None if no epoch has ended in which it is defined.
         error: why the job failed, in one line, or an empty text.
         source: the number of the job whose state it copied, or an empty text.
+        num_folds: the number of folds of the cross-validation that the job is one of, over all repeats, or None.
     """
 
     folder: RunFolder
@@ -34,6 +36,7 @@ class Outcome:
     value: float | None
     error: str
     source: str = ""
+    num_folds: int | None = None
 
     @property
     def label(self) -> str:
@@ -63,6 +66,7 @@ def read_outcome(folder: RunFolder, swept: Collection[str]) -> Outcome:
         value=objective(run),
         error=f"{error['type']}: {error['message']}".partition("\n")[0] if error else "",
         source=run.get("branch", {}).get("run_id", "").rpartition("/")[2],
+        num_folds=_num_folds(run.get("data", {}).get("split") or {}),
     )
 
 
@@ -77,16 +81,9 @@ def job_folders(sweep: Path) -> list[RunFolder]:
     return [RunFolder(folder) for folder in sorted(folders, key=lambda folder: int(folder.name))]
 
 
-def best_of(outcomes: Sequence[Outcome], mode: str) -> Outcome | None:
-    """Returns the best of the completed jobs, or None if there is none or their values can't be compared."""
-    done = [
-        (outcome.value, outcome) for outcome in outcomes if outcome.value is not None and outcome.status == "completed"
-    ]
-    monitors = {outcome.monitor for _, outcome in done}
-    swept = {key for outcome in outcomes for key in outcome.swept}
-    if len(monitors) != 1 or not is_comparable(str(*monitors), swept):
-        return None
-    return (min if mode == "min" else max)(done, key=lambda pair: pair[0])[1]
+def _num_folds(split: Mapping[str, Any]) -> int | None:
+    """Returns the number of folds of all repeats, as `run.json` says in what it says of the split."""
+    return split["folds"] * split.get("folds_repeats", 1) if "folds" in split else None
 
 
 def objective(run: Mapping[str, Any]) -> float | None:

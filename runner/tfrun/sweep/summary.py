@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +12,10 @@ from rich.table import Table
 
 from tfrun.console import Terminal, say, short_names, shown_number, tensorboard_command
 from tfrun.folders import shown
-from tfrun.sweep.outcome import Outcome, best_of
+from tfrun.sweep.candidates import Candidate, best_of, candidates
+from tfrun.sweep.outcome import Outcome
+
+FOLD_KEYS = ("data.fold", "data.folds", "data.folds_repeats")
 
 
 def print_sweep(
@@ -27,12 +32,12 @@ def print_sweep(
     """
     console = console or Terminal()
     best = best_of(outcomes, mode)
-    console.print(_table(f"{sweep.parent.name}: {len(outcomes)} jobs", outcomes, best=best))
-    completed = [outcome for outcome in outcomes if outcome.status == "completed"]
-    if best is None and any(outcome.value is not None for outcome in completed):
-        say(console, "no best job, because these values can't be compared. checkpoint.monitor=val/<metric> can be")
-    elif best is None and completed:
-        say(console, "no best job, because the monitored value is defined in none")
+    compared = candidates(outcomes)
+    has_folds = any(candidate.num_folds for candidate in compared)
+    title = f"{sweep.parent.name}: {len(outcomes)} jobs"
+    console.print((_folds_table if has_folds else _table)(title, compared, best=best))
+    if best is None and (reason := _why_no_best(compared)):
+        say(console, reason)
     for outcome in outcomes:
         if outcome.has_error:
             say(console, f"{outcome.label}  {outcome.status}: {outcome.error}")
@@ -40,28 +45,77 @@ def print_sweep(
     say(console, f"sweep      {shown(sweep)}")
     say(console, f"curves     {tensorboard_command(sweep)}")
     say(console, f"compare    tfrun compare {shown(sweep)}")
+    if best is not None and best.num_folds and (words := _words_without_folds(best)):
+        say(console, f"all rows   tfrun {shlex.join(words)}")
     if is_interrupted or any(outcome.status == "stopped" for outcome in outcomes):
         say(console, f"resume     tfrun resume {shown(sweep)}")
 
 
-def _table(title: str, outcomes: Sequence[Outcome], *, best: Outcome | None) -> Table:
+def _why_no_best(compared: Sequence[Candidate]) -> str:
+    """Returns why none of the candidates is the best; empty if none has completed."""
+    completed = [outcome for candidate in compared for outcome in candidate.outcomes if outcome.status == "completed"]
+    if any(candidate.is_complete for candidate in compared):
+        return "no best job, because these values can't be compared. checkpoint.monitor=val/<metric> can be"
+    if completed and all(outcome.value is None for outcome in completed):
+        return "no best job, because the monitored value is defined in none"
+    if completed:
+        return "no best, because no cross-validation has a value in all of its folds"
+    return ""
+
+
+def _words_without_folds(candidate: Candidate) -> list[str]:
+    """Returns the overrides that train a cross-validation's config on the rows of all folds."""
+    overrides = candidate.outcomes[0].folder.read_run().get("overrides", [])
+    return [word for word in overrides if word.lstrip("+").partition("=")[0] not in FOLD_KEYS]
+
+
+def _table(title: str, compared: Sequence[Candidate], *, best: Candidate | None) -> Table:
     """Returns a row for each job: its number, the values that differ, the monitored value, and how it ended."""
+    outcomes = [candidate.outcomes[0] for candidate in compared]
     keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.swept))
-    monitors = dict.fromkeys(outcome.monitor for outcome in outcomes if outcome.monitor)
-    table = Table(title=title, title_justify="left")
-    table.add_column("job", justify="right")
-    for name in short_names(keys):
-        table.add_column(name)
-    table.add_column(" ".join(monitors) or "value", justify="right")
+    table = _titled(title, "job", keys, monitors=[outcome.monitor for outcome in outcomes])
     table.add_column("status")
     first_with: dict[str, str] = {}  # values -> the number of the first job that has them
     for outcome in outcomes:
         number = outcome.folder.path.name
         first = first_with.setdefault(str(dict(outcome.swept)), number)
         notes = [outcome.status]
-        notes += ["best"] if outcome is best else []
+        notes += ["best"] if best is not None and outcome in best.outcomes else []
         notes += [f"from #{outcome.source}"] if outcome.source else []
         notes += [f"repeats #{first}"] if first != number else []
         value = shown_number(outcome.value, digits=5)
         table.add_row(number, *(outcome.swept.get(key, "") for key in keys), value, ", ".join(notes))
+    return table
+
+
+def _folds_table(title: str, compared: Sequence[Candidate], *, best: Candidate | None) -> Table:
+    """Returns a row for each cross-validation: mean and deviation of the monitored value over the folds."""
+    keys = list(dict.fromkeys(key for candidate in compared for key in candidate.swept))
+    outcomes = [outcome for candidate in compared for outcome in candidate.outcomes]
+    table = _titled(title, "jobs", keys, monitors=[outcome.monitor for outcome in outcomes])
+    table.add_column("deviation", justify="right")
+    table.add_column("folds")
+    for candidate in compared:
+        names = [outcome.folder.path.name for outcome in candidate.outcomes]
+        counts = Counter(outcome.status for outcome in candidate.outcomes)
+        notes = [f"{counts.pop('completed', 0)} of {candidate.num_folds or '?'}"]
+        notes += [f"{count} {status}" for status, count in counts.items()]
+        notes += ["best"] if candidate == best else []
+        table.add_row(
+            names[0] if len(names) == 1 else f"{names[0]}–{names[-1]}",
+            *(candidate.swept.get(key, "") for key in keys),
+            shown_number(candidate.mean, digits=5),
+            shown_number(candidate.deviation, digits=2),
+            ", ".join(notes),
+        )
+    return table
+
+
+def _titled(title: str, first: str, keys: Sequence[str], *, monitors: Sequence[str | None]) -> Table:
+    """Returns a table with the columns of the jobs, of the keys that differ and of the monitored value."""
+    table = Table(title=title, title_justify="left")
+    table.add_column(first, justify="right")
+    for name in short_names(keys):
+        table.add_column(name)
+    table.add_column(" ".join(dict.fromkeys(filter(None, monitors))) or "value", justify="right")
     return table
