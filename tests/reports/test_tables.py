@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from tfrun.reports.comparison import compare
+from tfrun.reports.repeats import repeats_table
 from tfrun.reports.tables import (
-    TextTable,
     as_csv,
     as_markdown,
     print_comparison,
     print_differences,
     runs_table,
-    seeds_table,
 )
+from tfrun.reports.texts import TextTable
 
 
 def test_a_line_for_each_run(sweep: Path) -> None:
@@ -28,7 +28,7 @@ def test_a_line_for_each_run(sweep: Path) -> None:
 
 
 def test_seeds_are_summed_up(sweep: Path) -> None:
-    table = seeds_table(compare([str(sweep)]))
+    table = repeats_table(compare([str(sweep)]))
     assert table is not None
     heads, lines = table
     assert heads[:2] == ["model.units", "seeds"]
@@ -36,6 +36,25 @@ def test_seeds_are_summed_up(sweep: Path) -> None:
     assert lines[0][:4] == ["8", "2", "0.15", "0.0707107"]
     assert float(lines[0][4].removeprefix("± ")) == pytest.approx(12.706 * 0.0707107 / 2**0.5, rel=1e-2)
     assert lines[1][:3] == ["4", "2", "0.4"]
+
+
+def test_folds_are_summed_up_and_the_best_mean_wins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], write_run: Callable[..., None]
+) -> None:
+    values = {4: [0.1, 0.9], 8: [0.3, 0.5], 16: [0.0, None]}
+    for number, (units, fold) in enumerate((units, fold) for units in values for fold in range(2)):
+        best = values[units][fold]
+        status = "completed" if best is not None else "failed"
+        data = {"folds": 2, "folds_repeats": 1, "fold": fold}
+        write_run(tmp_path / "cv", number, best, status, model={"units": units}, data=data)
+    comparison = compare([str(tmp_path / "cv")])
+    heads, lines = repeats_table(comparison) or ([], [])
+    assert heads == ["model.units", "folds", "val/loss mean", "deviation"]
+    # 0.3 and 0.5: mean 0.4, deviation √(2·0.1²)
+    assert lines == [["8", "2", "0.4", "0.141421"], ["4", "2", "0.5", "0.565685"], ["16", "1, not all", "0", ""]]
+    print_comparison(comparison)
+    out = capsys.readouterr().out
+    assert "over folds" in out and f"best       val/loss 0.4 in the mean of {tmp_path / 'cv' / '2'}, 3" in out
 
 
 def test_of_different_losses_the_loss_says_nothing(

@@ -19,7 +19,7 @@ def run(command_line: CommandLine) -> int:
     paths, flags = command_line.names, command_line.flags
     if not paths:
         raise ConfigError("compare: needs folders with runs, for example: tfrun compare multirun/default")
-    from tfrun.reports import tables  # here, since it imports Rich
+    from tfrun.reports import repeats, tables  # here, since they import Rich
     from tfrun.reports.comparison import compare
 
     comparison = compare(paths, **options)
@@ -29,7 +29,7 @@ def run(command_line: CommandLine) -> int:
         html.write(comparison, Path(flags.html).expanduser())
     elif flags.csv or flags.markdown:
         as_text = tables.as_csv if flags.csv else tables.as_markdown
-        both = (tables.runs_table(comparison), tables.seeds_table(comparison))
+        both = (tables.runs_table(comparison), repeats.repeats_table(comparison))
         print("\n\n".join(as_text(table) for table in both if table))
     elif len(paths) == 2 and len(comparison.rows) == 2:
         tables.print_differences(comparison)

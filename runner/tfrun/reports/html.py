@@ -15,7 +15,9 @@ from tfrun.files.strict_json import defined
 from tfrun.folders import shown
 from tfrun.reports.comparison import Comparison, Row
 from tfrun.reports.importance import importances, is_logarithmic
-from tfrun.reports.tables import TextTable, runs_table, seeds_table
+from tfrun.reports.repeats import repeats_table, repeats_title
+from tfrun.reports.tables import runs_table
+from tfrun.reports.texts import TextTable
 
 MAX_CURVES = 50  # the eye can't distinguish more
 HEIGHT = 420  # pixels of a figure
@@ -47,9 +49,9 @@ def write(comparison: Comparison, path: Path) -> None:
         "What mattered most": _importance(go, comparison),
     }
     parts = [_table("Leaderboard", runs_table(comparison))]
-    seeds = seeds_table(comparison)
-    if seeds is not None:
-        parts.append(_table("Over seeds", seeds))
+    repeated = repeats_table(comparison)
+    if repeated is not None:
+        parts.append(_table(repeats_title(comparison).capitalize(), repeated))
     for head, figure in figures.items():
         if figure is not None:
             parts.append(f"<h2>{html.escape(head)}</h2>{_div(figure)}")

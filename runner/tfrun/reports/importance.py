@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfrun.reports.comparison import Comparison
+from tfrun.reports.comparison import FOLD_KEY, Comparison
 
 MIN_RUNS = 8  # a forest of fewer runs says nothing
 LOG_SPAN = 30  # numbers are looked at by their logarithms if the greatest is this many times the least
@@ -24,7 +24,7 @@ def importances(comparison: Comparison) -> dict[str, float]:
     except ImportError:
         return {}
     rows = comparison.done
-    keys = [key for key in comparison.keys if key != "name" and all(key in row.config for row in rows)]
+    keys = [key for key in comparison.keys if key not in ("name", FOLD_KEY) and all(key in row.config for row in rows)]
     parameters = {key: _parameter(optuna, [row.config[key] for row in rows]) for key in keys}
     varying = {key: parameter for key, parameter in parameters.items() if parameter is not None}
     if not comparison.is_comparable or len(rows) < MIN_RUNS or len(varying) < 2:

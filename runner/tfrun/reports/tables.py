@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from itertools import pairwise
 
-import yaml
 from rich.table import Table
 
 from tfrun.console import UNDEFINED, Results, Terminal, say, short_names, shown_number
 from tfrun.folders import shown
-from tfrun.reports.comparison import NOT_COMPARED, Comparison
+from tfrun.reports.comparison import FOLD_KEY, NOT_COMPARED, Comparison
 from tfrun.reports.importance import importances
+from tfrun.reports.repeats import has_folds, repeats, repeats_table, repeats_title
+from tfrun.reports.texts import TextTable, as_text
 
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 UNLIMITED_WIDTH = 10**4  # columns, to measure a table that is wider than the terminal
-
-
-class TextTable(NamedTuple):
-    """A table of texts: the heads of its columns, and its lines."""
-
-    heads: list[str]
-    lines: list[list[str]]
 
 
 def runs_table(comparison: Comparison) -> TextTable:
@@ -39,7 +31,7 @@ def runs_table(comparison: Comparison) -> TextTable:
     lines = []
     for row in rows:
         line = [row.folder.path.name if has_one_parent else row.folder.run_id]
-        line += [_text(row.config.get(key)) for key in comparison.keys]
+        line += [as_text(row.config.get(key)) for key in comparison.keys]
         line += [shown_number(comparison.value(row)), row.run["status"], shown_number(row.value(metric, other_take))]
         line += [shown_number(row.run["metrics"].get(key)) for key in test_metrics]
         line += [str(row.run["best"].get("epoch", row.run["epoch"]))]
@@ -48,35 +40,11 @@ def runs_table(comparison: Comparison) -> TextTable:
     return TextTable(heads, lines)
 
 
-def seeds_table(comparison: Comparison) -> TextTable | None:
-    """Returns mean, deviation and 95 % confidence over runs that differ in their seeds only, or None without such."""
-    keys = [key for key in comparison.keys if key not in ("seed", "name")]
-    groups: dict[tuple[str, ...], list[float]] = {}
-    for row in comparison.done:
-        settings = tuple(_text(row.config.get(key)) for key in keys)
-        groups.setdefault(settings, []).append(comparison.value(row) or 0.0)
-    if "seed" not in comparison.keys or all(len(values) < 2 for values in groups.values()):
-        return None
-    is_max_best = comparison.mode == "max"
-    ordered = sorted(groups.items(), key=lambda group: statistics.fmean(group[1]), reverse=is_max_best)
-    heads = [*keys, "seeds", f"{comparison.metric} mean", "deviation", "95 % of the mean"]
-    return TextTable(heads, [[*settings, *_statistics(values)] for settings, values in ordered])
-
-
-def _statistics(values: Sequence[float]) -> list[str]:
-    """Returns the number of values, their mean, and their deviation and the mean's confidence if there are several."""
-    mean = shown_number(statistics.fmean(values))
-    if len(values) < 2:
-        return [str(len(values)), mean, "", ""]
-    deviation = statistics.stdev(values)
-    confidence = _t_95(len(values) - 1) * deviation / math.sqrt(len(values))
-    return [str(len(values)), mean, shown_number(deviation), f"± {confidence:.3g}"]
-
-
 def print_comparison(comparison: Comparison) -> None:
     """Prints the tables, the importances and the best run's folder."""
     console = Results()
-    for title, table in (("", runs_table(comparison)), ("over seeds", seeds_table(comparison))):
+    tables = [("", runs_table(comparison)), (repeats_title(comparison), repeats_table(comparison))]
+    for title, table in tables:
         if table is not None:
             console.print(_fitting(console, comparison.keys, title=title, table=table))
     for key, share in importances(comparison).items():
@@ -115,7 +83,7 @@ def print_differences(comparison: Comparison) -> None:
     for row in rows:
         table.add_column(row.folder.run_id, overflow="fold")
     for key in dict.fromkeys(key for row in rows for key in row.config):
-        texts = [_text(row.config[key]) if key in row.config else "–" for row in rows]
+        texts = [as_text(row.config[key]) if key in row.config else "–" for row in rows]
         if not key.startswith(NOT_COMPARED) and texts[0] != texts[1]:
             table.add_row(key, *texts)
     table.add_section()
@@ -131,10 +99,26 @@ def _print_best(comparison: Comparison) -> None:
     best = comparison.rows[0]
     if comparison.value(best) is None:
         return
-    if comparison.is_comparable:
+    if comparison.is_comparable and has_folds(comparison):
+        _print_best_over_folds(comparison)
+    elif comparison.is_comparable:
         say(Terminal(), f"best       {shown(best.folder.path)}")
     else:
         say(Terminal(), f"no best: {comparison.metric} of different losses can't be compared. metric=val/<metric> can")
+
+
+def _print_best_over_folds(comparison: Comparison) -> None:
+    """Prints the runs with the best mean, if it is one over all folds."""
+    best = repeats(comparison)[0]
+    if not best.is_complete:
+        say(Terminal(), "no best: no cross-validation has a value in all of its folds")
+        return
+    rows = sorted(best.rows, key=lambda row: (as_text(row.config.get("seed")), row.config.get(FOLD_KEY) or 0))
+    names = [shown(rows[0].folder.path)]
+    for before, row in pairwise(rows):
+        path = row.folder.path
+        names.append(path.name if path.parent == before.folder.path.parent else shown(path))
+    say(Terminal(), f"best       {comparison.metric} {best.mean:.6g} in the mean of {', '.join(names)}")
 
 
 def as_csv(table: TextTable) -> str:
@@ -165,15 +149,3 @@ def as_markdown(table: TextTable) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     return "\n".join([line(table.heads), line("---" for _ in table.heads), *map(line, table.lines)])
-
-
-def _text(value: Any) -> str:
-    """Returns a config's value as YAML on one line."""
-    return "" if value is None else yaml.safe_dump(value, default_flow_style=True, width=10**6).partition("\n")[0]
-
-
-def _t_95(degrees: int) -> float:
-    """Returns the quantile of Student's t that 95 % of a mean's deviations stay within."""
-    from scipy.special import stdtrit  # here, since its import takes a tenth of a second
-
-    return float(stdtrit(degrees, 0.975))

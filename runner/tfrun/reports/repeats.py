@@ -1,0 +1,118 @@
+"""Runs that differ only in what a repetition changes, the seed and the fold: their mean and deviation."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tfrun.console import shown_number
+from tfrun.reports.comparison import FOLD_KEY, Comparison, Row
+from tfrun.reports.texts import TextTable, as_text
+
+REPEATED_KEYS = ("seed", FOLD_KEY)
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Runs that differ in their seed or their fold only.
+
+    Attributes:
+        settings: the values of the other keys that differ between runs, as texts.
+        rows: those that completed with a value, at least one.
+        values: the value of each.
+        is_complete: False if a fold of a cross-validation is missing.
+    """
+
+    settings: tuple[str, ...]
+    rows: Sequence[Row]
+    values: Sequence[float]
+    is_complete: bool
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+
+def has_folds(comparison: Comparison) -> bool:
+    """Returns whether runs of a comparison are folds of a cross-validation."""
+    return any(row.config.get(FOLD_KEY) is not None for row in comparison.rows)
+
+
+def repeats(comparison: Comparison) -> list[Repeats]:
+    """Returns the repetitions of each setting, those with the best mean first, incomplete cross-validations last."""
+    keys = _other_keys(comparison)
+    groups: dict[tuple[str, ...], list[tuple[Row, float]]] = {}
+    for row in comparison.done:
+        value = comparison.value(row)
+        assert value is not None
+        groups.setdefault(tuple(as_text(row.config.get(key)) for key in keys), []).append((row, value))
+    found = [
+        Repeats(settings, [row for row, _ in group], [value for _, value in group], _is_complete(group))
+        for settings, group in groups.items()
+    ]
+    sign = -1.0 if comparison.mode == "max" else 1.0
+    return sorted(found, key=lambda group: (not group.is_complete, sign * group.mean))
+
+
+def repeats_title(comparison: Comparison) -> str:
+    """Returns what a table of repetitions is called."""
+    names = [name for name, differs in _differing(comparison).items() if differs]
+    return f"over {' and '.join(names)}"
+
+
+def repeats_table(comparison: Comparison) -> TextTable | None:
+    """Returns mean and deviation over runs that differ in seed or fold only, or None without such.
+
+    Over seeds alone there is the mean's 95 % confidence too. Folds have none: they share training rows, so nothing
+    unbiased can be said of their mean's deviation (Bengio and Grandvalet, No unbiased estimator of the variance of
+    K-fold cross-validation, 2004).
+    """
+    differing = _differing(comparison)
+    groups = repeats(comparison)
+    if not any(differing.values()) or not (differing["folds"] or any(len(group.values) > 1 for group in groups)):
+        return None
+    count = "runs" if all(differing.values()) else "folds" if differing["folds"] else "seeds"
+    heads = [*_other_keys(comparison), count, f"{comparison.metric} mean", "deviation"]
+    heads += [] if differing["folds"] else ["95 % of the mean"]
+    return TextTable(heads, [[*group.settings, *_statistics(group)][: len(heads)] for group in groups])
+
+
+def _differing(comparison: Comparison) -> dict[str, bool]:
+    return {"folds": has_folds(comparison), "seeds": "seed" in comparison.keys}
+
+
+def _other_keys(comparison: Comparison) -> list[str]:
+    return [key for key in comparison.keys if key not in (*REPEATED_KEYS, "name")]
+
+
+def _is_complete(group: Sequence[tuple[Row, float]]) -> bool:
+    """Returns whether there is a run for each fold, for each seed."""
+    folds: dict[str, set[int]] = {}
+    expected = 1
+    for row, _ in group:
+        fold = row.config.get(FOLD_KEY)
+        if fold is not None:
+            expected = int(row.config["data.folds"]) * int(row.config.get("data.folds_repeats") or 1)
+        folds.setdefault(as_text(row.config.get("seed")), set()).add(int(fold or 0))
+    return all(len(of_seed) == expected for of_seed in folds.values())
+
+
+def _statistics(group: Repeats) -> list[str]:
+    """Returns the number of values, their mean, and their deviation and the mean's confidence if there are several."""
+    values = group.values
+    mean = shown_number(group.mean)
+    count = str(len(values)) if group.is_complete else f"{len(values)}, not all"
+    if len(values) < 2:
+        return [count, mean, "", ""]
+    deviation = statistics.stdev(values)
+    confidence = _t_95(len(values) - 1) * deviation / math.sqrt(len(values))
+    return [count, mean, shown_number(deviation), f"± {confidence:.3g}"]
+
+
+def _t_95(degrees: int) -> float:
+    """Returns the quantile of Student's t that 95 % of a mean's deviations stay within."""
+    from scipy.special import stdtrit  # here, since its import takes a tenth of a second
+
+    return float(stdtrit(degrees, 0.975))
