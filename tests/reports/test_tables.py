@@ -41,7 +41,7 @@ def test_seeds_are_summed_up(sweep: Path) -> None:
 def test_folds_are_summed_up_and_the_best_mean_wins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], write_run: Callable[..., None]
 ) -> None:
-    values = {4: [0.1, 0.9], 8: [0.3, 0.5], 16: [0.0, None]}
+    values: dict[int, list[float | None]] = {4: [0.1, 0.9], 8: [0.3, 0.5], 16: [0.0, None]}
     for number, (units, fold) in enumerate((units, fold) for units in values for fold in range(2)):
         best = values[units][fold]
         status = "completed" if best is not None else "failed"
