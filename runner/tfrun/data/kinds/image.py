@@ -15,6 +15,7 @@ from tfrun.data.kinds.raw import KINDS_KEY, RawColumn, names_of_kind
 from tfrun.errors import DataError
 
 MEANS, DEVIATIONS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in ImageNet, from 0 to 1
+SCALE_BYTES = 2**18  # of pixels that are scaled at once
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,21 @@ class ImageColumn(ArrayColumn):
         if isinstance(cells, StoredArray):
             return ScaledArray(cells, self, dtype)
         encoded = aligned_empty(cells.shape, dtype)
-        for rows in blocks(cells):
-            encoded[rows] = self.scaled(cells[rows], dtype)
+        self.scale_into(encoded, cells)
         return encoded
 
-    def scaled(self, pixels: np.ndarray, dtype: Any) -> np.ndarray:
-        """Returns scaled pixels, of the given type, in which they are computed too."""
-        return pixels.astype(dtype) * np.array(self.factors, dtype) + np.array(self.offsets, dtype)
+    def scale_into(self, scaled: np.ndarray, pixels: np.ndarray) -> None:
+        """Fills an array of floats, in whose type it computes, with scaled pixels of the same shape."""
+        factors, offsets = np.array(self.factors, scaled.dtype), np.array(self.offsets, scaled.dtype)
+        # adding 0 would change -0 alone, which unsigned pixels can't become
+        has_offsets = bool(offsets.any()) or pixels.dtype.kind != "u"
+        # a stream does this for each batch: some pixels at a time, in place, is several times as fast
+        for rows in blocks(pixels, SCALE_BYTES):
+            block = scaled[rows]
+            block[...] = pixels[rows]
+            block *= factors
+            if has_offsets:
+                block += offsets
 
     def to_json(self) -> dict[str, Any]:
         """Returns what it has learnt, by the keys of `preprocessing.json`."""
@@ -126,8 +135,7 @@ class ScaledArray(StoredArray):
 
     def _aligned(self, pixels: np.ndarray) -> np.ndarray:
         scaled = aligned_empty(pixels.shape, self.dtype)
-        for rows in blocks(pixels):
-            scaled[rows] = self._column.scaled(pixels[rows], self.dtype)
+        self._column.scale_into(scaled, pixels)
         return scaled
 
 
