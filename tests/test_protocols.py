@@ -109,8 +109,8 @@ def test_each_kind_lists_what_it_may_have() -> None:
 def test_reserved_parameters() -> None:
     assert {
         *("self", "y_true", "y_pred", "sample_weight", "step", "features", "num_outputs", "more_outputs"),
-        *("text_encodings", "column_kinds", "rows_only", "trained_columns", "stores", "total_steps"),
-        *("steps_per_epoch", "name", "dtype", "reduction", "args", "kwargs"),
+        *("text_encodings", "column_kinds", "rows_only", "trained_columns", "in_pieces", "stores"),
+        *("total_steps", "steps_per_epoch", "name", "dtype", "reduction", "args", "kwargs"),
     } == protocols.RESERVED
 
 

@@ -102,7 +102,7 @@ class ArrowFile(ColumnFile):
         read = partial(self._read, names, as_text)
         return read_columns(source, self._stores, read=read, in_memory=MemorySink)
 
-    def check_finite(self, name: str, numbers: Any) -> Any:
+    def check_finite(self, name: str, numbers: Any, *, first_row: int = 0) -> Any:
         return numbers  # they were checked as they were read
 
     def texts(self, name: str, column: np.ndarray) -> TextColumn:
@@ -125,6 +125,20 @@ class ArrowFile(ColumnFile):
                     raise self._unusable(error, name, where=where) from None
             num_rows += len(batch)
         return num_rows, {name: builders.pop(name).finish() for name in names}
+
+    def stored_batches(self, names: Sequence[str], kept: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        return self.batches(list(dict.fromkeys([*names, *kept])))
+
+    def converted(self, name: str, cells: Sequence[pa.Array], *, as_text: bool, first_row: int) -> Any:
+        builder, row = self._builder(name, [name] if as_text else (), MemorySink), first_row
+        for block in cells:
+            try:
+                builder.add(block)
+            except UnusableError as error:
+                where = self.path if error.row is None else self.find(row + error.row)[0]
+                raise self._unusable(error, name, where=where) from None
+            row += len(block)
+        return builder.finish()
 
     def _builder(self, name: str, as_text: Collection[str], make_sink: MakeSink) -> _Builder:
         """Returns what collects the cells of a column. Raises DataError for a column that can't be used."""
@@ -174,7 +188,7 @@ class _Numbers(_Builder):
         self._missing = missing
 
     def add(self, cells: pa.Array) -> None:
-        numbers = to_numbers(_decoded(cells))
+        numbers = to_numbers(decoded(cells))
         if np.isinf(numbers).any():
             row = int(np.argmax(np.isinf(numbers)))
             raise UnusableError(f"not finite. Received: {str(numbers[row])!r}", row=row, remedy=None)
@@ -191,7 +205,7 @@ class _Texts(_Builder):
         self._labels = labels
 
     def add(self, cells: pa.Array) -> None:
-        self._texts.add(to_texts(_decoded(cells), self._labels))
+        self._texts.add(to_texts(decoded(cells), self._labels))
 
     def finish(self) -> TextColumn:
         return self._texts
@@ -204,7 +218,7 @@ class _Arrays(_Builder):
         self._first: np.ndarray | None = None
 
     def add(self, cells: pa.Array) -> None:
-        rows = to_arrays(_decoded(cells), self._depth)
+        rows = to_arrays(decoded(cells), self._depth)
         if len(rows) == 0:
             return
         first = rows if self._first is None else self._first
@@ -219,7 +233,7 @@ class _Arrays(_Builder):
         return self._sink.finish()
 
 
-def _decoded(cells: pa.Array) -> pa.Array:
+def decoded(cells: pa.Array) -> pa.Array:
     """Returns cells without extension types and dictionaries."""
     if isinstance(cells, pa.ExtensionArray):
         cells = cells.storage

@@ -7,7 +7,7 @@ in it; here is decided what they mean.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -109,6 +109,31 @@ class ColumnFile(ABC):
         is a `TextColumn`; one of arrays is (N, ...).
         """
 
+    @property
+    def known_cells(self) -> list[str]:
+        """The names of the columns that `stored_batches` can yield as they are stored."""
+        return self.header
+
+    @abstractmethod
+    def stored_batches(self, names: Sequence[str], kept: Sequence[str]) -> Iterator[Any]:
+        """Yields the rows of some columns block by block, as Arrow's record batches.
+
+        Args:
+            names: the columns to convert.
+            kept: the columns whose cells are wanted as they are stored, of whatever type.
+        """
+
+    @abstractmethod
+    def converted(self, name: str, cells: Sequence[Any], *, as_text: bool, first_row: int) -> Any:
+        """Returns what `read` would of a column, for some of its cells.
+
+        Args:
+            name: the column's.
+            cells: as `stored_batches` yields them, block after block.
+            as_text: whether they are texts whatever they look like.
+            first_row: the number of the first cell's row, for messages.
+        """
+
     @abstractmethod
     def find(self, row: int, name: str | None = None) -> tuple[str, str | None]:
         """Returns where a row is, and its cell in column `name` as it is written, if that is known."""
@@ -168,17 +193,17 @@ class ColumnFile(ABC):
             )
         return self.check_finite(name, numbers)
 
-    def check_finite(self, name: str, numbers: Any) -> Any:
+    def check_finite(self, name: str, numbers: Any, *, first_row: int = 0) -> Any:
         """Returns the numbers, nan for empty cells. Raises DataError if one of them is infinite.
 
-        Columns on disk were checked as they were read.
+        Columns on disk were checked as they were read. `first_row` is the number of the first one's row.
         """
         if isinstance(numbers, StoredArray):
             return numbers
         infinite = np.isinf(numbers)
         if infinite.any():
             row = int(np.argmax(infinite))
-            raise self.not_finite(name, row, received=numbers[row])
+            raise self.not_finite(name, first_row + row, received=numbers[row])
         return numbers
 
     def not_finite(self, name: str, row: int, *, received: Any = np.inf) -> DataError:
@@ -199,7 +224,7 @@ def read_table(file: ColumnFile, options: ColumnOptions) -> Table:
         return _further_rows(file, options, options.trained)
     names, targets = _input_names(file, options), options.targets
     num_rows, cells = file.read([*names, *([] if options.rows_only else targets)], options.as_text)
-    _check_num_rows(file.path, num_rows, least=options.min_rows)
+    check_num_rows(file.path, num_rows, least=options.min_rows)
     _check_texts(file, {name: cells[name] for name in names}, options=options, num_rows=num_rows)
     # popped, so that the cells and the array made of them aren't both kept
     inputs = {name: _input(file, name, cells.pop(name), options=options) for name in names}
@@ -267,16 +292,11 @@ def _further_rows(file: ColumnFile, options: ColumnOptions, trained: TrainedColu
         trained: the columns of the run.
     """
     targets = [] if options.rows_only else options.targets
-    wanted = [*trained.numbers, *trained.texts, *trained.arrays]
-    file.check_known(trained.option, wanted)
-    _check_further_targets(file, targets, trained)
-    wanted += [trained.weight] if trained.weight in file.header else []
-    names = [name for name in dict.fromkeys([*(options.columns or file.header), *wanted]) if name in wanted]
-    file.check_used([*names, *targets])
+    names = further_names(file, options, targets)
     classes = dict(zip(targets, trained.targets if targets else (), strict=True))
     labels = [name for name in targets if classes[name] is not None]
     num_rows, cells = file.read([*names, *targets], {*trained.texts, *labels})
-    _check_num_rows(file.path, num_rows, least=options.min_rows)
+    check_num_rows(file.path, num_rows, least=options.min_rows)
     columns: dict[str, Any] = {}
     for name in [*names, *targets]:
         column = cells.pop(name)
@@ -298,7 +318,24 @@ def _further_rows(file: ColumnFile, options: ColumnOptions, trained: TrainedColu
     return table(target=main.values, target_name=targets[0], task=main.task, others=others_by_name)
 
 
-def _check_num_rows(path: str, num_rows: int, *, least: int) -> None:
+def further_names(file: ColumnFile, options: ColumnOptions, targets: Sequence[str] = ()) -> list[str]:
+    """Returns the columns of a file to read for the trained run of `options`, and its weights, in the table's order.
+
+    Raises:
+        DataError: the file lacks a column or a target, or they can't be those of the run.
+    """
+    trained = options.trained
+    assert trained is not None
+    wanted = [*trained.numbers, *trained.texts, *trained.arrays]
+    file.check_known(trained.option, wanted)
+    _check_further_targets(file, targets, trained)
+    wanted += [trained.weight] if trained.weight in file.header else []
+    names = [name for name in dict.fromkeys([*(options.columns or file.header), *wanted]) if name in wanted]
+    file.check_used([*names, *targets])
+    return names
+
+
+def check_num_rows(path: str, num_rows: int, *, least: int) -> None:
     """Raises DataError if a file has too few rows."""
     if num_rows < least:
         rows = "a header but no rows" if num_rows == 0 else f"{num_rows} rows"

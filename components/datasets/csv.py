@@ -12,6 +12,8 @@ from tfrun.components.datasets.checks import missing_spellings
 from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.components.datasets.csv_file import CsvFile
 from tfrun.components.datasets.csv_numbers import NumberFormat
+from tfrun.components.datasets.pieces import read_pieces
+from tfrun.data.pieces import Keep, RowPieces
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 
@@ -35,7 +37,8 @@ def csv(
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
     stores: Stores | None = None,
-) -> Table:
+    in_pieces: Keep | None = None,
+) -> Table | RowPieces:
     r"""Reads a CSV file in UTF-8 with a header line.
 
     A column whose cells are all numbers or missing is a number column; all other columns are text, of which those of
@@ -68,6 +71,7 @@ def csv(
         trained_columns: the columns of the run that the rows are for; set by the engine. Then the file may have further
             columns, and columns, exclude, text_columns, max_categories and task don't matter.
         stores: where columns are kept that are too large for the memory; set by the engine.
+        in_pieces: the columns to keep if the rows are wanted a piece at a time; set by the engine.
 
     Raises:
         DataError: the file or a cell in it can't be used; the message names the line and the column.
@@ -89,4 +93,4 @@ def csv(
     )
     numbers = NumberFormat(decimal, missing_spellings(missing), thousands=thousands, strip=strip)
     file = CsvFile.open(path, separator, numbers=numbers, wanted=options.named, as_text=options.as_text, stores=stores)
-    return read_table(file, options)
+    return read_table(file, options) if in_pieces is None else read_pieces(file, options, in_pieces)

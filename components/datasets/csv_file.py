@@ -188,6 +188,27 @@ class CsvFile(ColumnFile):
         texts: TextColumn = self._read_anywhere([name], [name], max_rows=self._count_lines())[1][name]
         return texts
 
+    def stored_batches(self, names: Sequence[str], kept: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yields the rows of the columns block by block, as texts; a column without a name may be kept."""
+        columns = list(dict.fromkeys([*names, *kept]))
+        for batch in self._batches(columns):
+            yield batch.rename_columns(columns)
+
+    def converted(
+        self, name: str, cells: Sequence[pa.StringArray], *, as_text: bool, first_row: int
+    ) -> np.ndarray | TextColumn:
+        """Returns cells as `read` would; `first_row` doesn't matter, as `numbers` finds cells in the whole file."""
+        trimmed = [pc.utf8_trim_whitespace(block) for block in cells]
+        if not as_text:
+            numbers = [self.number_format.read(block) for block in trimmed]
+            found = [values for values in numbers if values is not None]
+            if len(found) == len(numbers):
+                return np.concatenate(found)
+        text = TextColumn()
+        for block in trimmed:
+            text.add(block)
+        return text
+
     def _count_lines(self) -> int:
         """Returns the number of lines, the largest number of rows that the files may have."""
         count = len(self._files)

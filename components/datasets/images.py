@@ -17,17 +17,18 @@ from tfrun import host_memory, register
 from tfrun.components.datasets.checks import MIN_ROWS, existing_file
 from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.image_files import ImageFiles, class_folders, split_folders, unlabeled
+from tfrun.components.datasets.image_pieces import COLUMN, pieces_of_folder, with_pixels
 from tfrun.components.datasets.image_pixels import PILLOW_VERSION, PixelFormat, decode_all
 from tfrun.components.datasets.paths import versions
 from tfrun.config.column_kinds import ImageKind
 from tfrun.console import Terminal, say
 from tfrun.data.arrays import StoredArray
+from tfrun.data.pieces import Keep, RowPieces
 from tfrun.data.sinks import PlannedSink
 from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, ResourceError
 
-COLUMN = "image"  # the name that a model knows the images by
 MANY = 2000  # images take some seconds
 FLOAT_BYTES = 4  # of an encoded pixel
 
@@ -45,7 +46,8 @@ def images(
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
     stores: Stores | None = None,
-) -> Table:
+    in_pieces: Keep | None = None,
+) -> Table | RowPieces:
     """Reads image files: JPEG, PNG, GIF (the first picture), BMP and WebP. Each is decoded once.
 
     In a folder, each folder is a class, and all images inside it, at any depth, are of this class. If the folders are
@@ -64,15 +66,20 @@ def images(
         rows_only: whether to read images without a target; set by the engine.
         trained_columns: the columns of the run that the images are for; set by the engine.
         stores: where images are kept that are too large for the memory; set by the engine.
+        in_pieces: what to keep of each image, its `file` in a folder or columns of a CSV file, if the images are wanted
+            a piece at a time; set by the engine.
 
     Raises:
         DataError: there are no images, or one can't be read; the message names the file.
         ResourceError: the memory has no room for the images.
     """
     place = Path(path).expanduser()
-    decoded = partial(_decoded, pixel_format=PixelFormat(*size, channels, resize), source=path, stores=stores)
+    pixel_format = PixelFormat(*size, channels, resize)
+    decoded = partial(_decoded, pixel_format=pixel_format, source=path, stores=stores)
     if place.is_dir():
         files = _in_folder(place, rows_only=rows_only, is_new=trained_columns is None)
+        if in_pieces is not None:
+            return pieces_of_folder(files.paths, pixel_format, folder=place, source=path, keep=in_pieces)
         return _table(files, decoded(files.paths), source=path)
     if image is None:
         raise DataError(f"data.image: must name the column of paths in {path}, or data.path a folder. Received: null")
@@ -88,8 +95,12 @@ def images(
         text_encodings={image: {}},  # paths are no categories, however many there are
         rows_only=rows_only,
         trained_columns=trained,
+        in_pieces=in_pieces,
     )
-    paths = _paths(labels, image, folder=Path(folder or place.parent).expanduser())
+    find_paths = partial(_paths, image=image, folder=Path(folder or place.parent).expanduser())
+    if isinstance(labels, RowPieces):
+        return labels.map(partial(with_pixels, pixel_format=pixel_format, find_paths=find_paths))
+    paths = find_paths(labels)
     pixels = decoded(paths, find=lambda row: labels.find(row)[0])
     return labels.with_columns({COLUMN: pixels}, kinds={COLUMN: ImageKind()})
 
@@ -124,7 +135,7 @@ def _table(files: ImageFiles, pixels: np.ndarray | StoredArray, *, source: str) 
     )
 
 
-def _paths(labels: Table, image: str, *, folder: Path) -> list[Path]:
+def _paths(labels: Table, *, image: str, folder: Path) -> list[Path]:
     """Returns the paths in a column, relative ones from a folder on. Raises DataError if one is missing."""
     texts = labels.columns[image][:].tolist()
     if "" in texts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from tfrun.components.datasets.checks import MIN_ROWS, existing_file, missing_sp
 from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.components.datasets.npz_archive import NpzArray, check_texts, open_archive, readable
 from tfrun.components.datasets.npz_columns import NpzColumns
+from tfrun.data.pieces import ROW, Keep, RowPieces, cut, row_numbers
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError
@@ -34,7 +35,8 @@ def npz(
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
     stores: Stores | None = None,
-) -> Table:
+    in_pieces: Keep | None = None,
+) -> Table | RowPieces:
     """Reads an .npz file (`numpy.savez`) with the examples in one array, or in one for each column, and their targets.
 
     Examples that aren't compressed stay in the file and are read when they are needed.
@@ -56,6 +58,7 @@ def npz(
         trained_columns: the columns of the run that the rows are for; set by the engine. Then exclude, text_columns,
             max_categories and task don't matter.
         stores: where columns are kept that are too large for the memory; set by the engine.
+        in_pieces: the arrays to keep, (N,) each, if the rows are wanted a piece at a time; set by the engine.
 
     Raises:
         DataError: the file or an array in it can't be used.
@@ -76,8 +79,28 @@ def npz(
             trained=trained_columns,
             stores=stores,
         )
-        return read_table(*NpzColumns.open(existing_file(path), options))
-    return _single(existing_file(path), x, y, task=task, missing=missing, rows_only=rows_only, trained=trained_columns)
+        table = read_table(*NpzColumns.open(existing_file(path), options))
+    else:
+        table = _single(
+            existing_file(path), x, y, task=task, missing=missing, rows_only=rows_only, trained=trained_columns
+        )
+    return table if in_pieces is None else cut(table, _kept_cells(table, path, keep=in_pieces))
+
+
+def _kept_cells(table: Table, path: str, *, keep: Keep) -> dict[str, Callable[[slice], Any]]:
+    """Returns what to keep of some rows: arrays of the archive, (N,), or the rows' numbers if there are none."""
+    num_rows = len(table.target)
+    with readable(path), open_archive(path) as archive:
+        names = [entry.removesuffix(".npy") for entry in archive.namelist()]
+        found = {name: NpzArray.find(archive, path, name=name, option="path") for name in names}
+        flat = {
+            name: array
+            for name, array in found.items()
+            if array.shape in ((num_rows,), (num_rows, 1)) and array.dtype.kind in "biufUM"
+        }
+        kept = keep.of(list(flat) or [ROW], table.source)
+        opened = {name: flat[name].open_flat(archive) for name in kept if name in flat}
+    return {name: opened[name].__getitem__ if name in opened else row_numbers for name in kept}
 
 
 def _single(

@@ -13,6 +13,8 @@ from tfrun.components.datasets.arrow_file import ArrowFile
 from tfrun.components.datasets.arrow_shards import ArrowShard, open_shards
 from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.components.datasets.paths import versions
+from tfrun.components.datasets.pieces import read_pieces
+from tfrun.data.pieces import Keep, RowPieces
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, as_typed
@@ -33,7 +35,8 @@ def parquet(
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
     stores: Stores | None = None,
-) -> Table:
+    in_pieces: Keep | None = None,
+) -> Table | RowPieces:
     """Reads Parquet files, Arrow IPC or Feather files, or a folder that Hugging Face's `save_to_disk` has written.
 
     Numbers and decimals are number columns, null and nan are missing. Texts, true/false and dates (as 2024-01-31) are
@@ -58,6 +61,7 @@ def parquet(
         trained_columns: the columns of the run that the rows are for; set by the engine. Then the files may have
             further columns, and columns, exclude, text_columns, max_categories and task don't matter.
         stores: where columns are kept that are too large for the memory; set by the engine.
+        in_pieces: the columns to keep if the rows are wanted a piece at a time; set by the engine.
 
     Raises:
         DataError: a file or a cell in it can't be used; the message names the file, the row and the column.
@@ -77,7 +81,8 @@ def parquet(
         trained=trained_columns,
         stores=stores,
     )
-    return read_table(ParquetFiles(path, open_shards(path), options), options)
+    file = ParquetFiles(path, open_shards(path), options)
+    return read_table(file, options) if in_pieces is None else read_pieces(file, options, in_pieces)
 
 
 class ParquetFiles(ArrowFile):
@@ -114,17 +119,30 @@ class ParquetFiles(ArrowFile):
         for shard in self._shards:
             yield from shard.batches(names)
 
+    def stored_batches(self, names: Sequence[str], kept: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        others = [name for name in kept if name not in names]
+        for shard in self._shards:
+            self._check_shard(shard, names)
+            self._check_there(shard, others)
+        for shard in self._shards:
+            yield from shard.batches([*names, *others])
+
     def _check_shard(self, shard: ArrowShard, names: Sequence[str]) -> None:
         """Raises DataError if a file's columns aren't those of the first one."""
         first = self._shards[0].path
+        self._check_there(shard, names)
         for name in names:
-            if name not in shard.schema.names:
-                known = ", ".join(shard.schema.names)
-                raise DataError(f"{shard.path}: lacks a column that {first} has. Received: {known}. Missing: {name}")
             kind, expected = self.kind(name, shard.schema), self.kind(name)
             if not kind.fits(expected):
                 types = f"{shard.schema.field(name).type}, and {self.schema.field(name).type} in {first}"
                 raise DataError(f"{shard.path}, column {name!r}: must have one type in all files. Received: {types}")
+
+    def _check_there(self, shard: ArrowShard, names: Sequence[str]) -> None:
+        """Raises DataError if a file lacks a column that the first one has."""
+        for name in names:
+            if name not in shard.schema.names:
+                first, known = self._shards[0].path, ", ".join(shard.schema.names)
+                raise DataError(f"{shard.path}: lacks a column that {first} has. Received: {known}. Missing: {name}")
 
     def identity(self) -> dict[str, Any]:
         return {"reader": "parquet", "files": versions([shard.path for shard in self._shards])}

@@ -17,10 +17,12 @@ from tfrun.components.datasets.arrow_types import Kind, UnusableError
 from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.components.datasets.image_pixels import PILLOW_VERSION, PixelFormat
 from tfrun.components.datasets.paths import files_of, versions
+from tfrun.components.datasets.pieces import read_pieces
 from tfrun.components.datasets.tf_example import DecodeError, example_class
 from tfrun.components.datasets.tf_features import Feature, guess
 from tfrun.components.datasets.tfrecord_file import Record, read_records, unpacked_bytes
 from tfrun.config.column_kinds import ImageKind
+from tfrun.data.pieces import Keep, RowPieces
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, as_typed
@@ -52,7 +54,8 @@ def tfrecord(
     rows_only: bool = False,
     trained_columns: TrainedColumns | None = None,
     stores: Stores | None = None,
-) -> Table:
+    in_pieces: Keep | None = None,
+) -> Table | RowPieces:
     """Reads TFRecord files of `tf.train.Example`, compressed by gzip or not; the checksum of every record is checked.
 
     A feature of one value is a column of numbers or texts, in which an example without the feature is missing. One of
@@ -83,6 +86,7 @@ def tfrecord(
         trained_columns: the columns of the run that the rows are for; set by the engine. Then the files may have
             further features, and columns, exclude, text_columns, max_categories and task don't matter.
         stores: where columns are kept that are too large for the memory; set by the engine.
+        in_pieces: the columns to keep if the rows are wanted a piece at a time; set by the engine.
 
     Raises:
         DataError: a file or a record of it can't be used; the message names the file, the record and the feature.
@@ -103,8 +107,13 @@ def tfrecord(
         stores=stores,
     )
     files = TfRecordFiles.open(path, features, options=options, pixels=PixelFormat(*size, channels, resize))
-    table = read_table(files, options)
-    return replace(table, kinds={name: ImageKind() for name in table.columns if files.holds_images(name)})
+
+    def with_kinds(table: Table) -> Table:
+        return replace(table, kinds={name: ImageKind() for name in table.columns if files.holds_images(name)})
+
+    if in_pieces is not None:
+        return read_pieces(files, options, in_pieces).map(with_kinds)
+    return with_kinds(read_table(files, options))
 
 
 class TfRecordFiles(ArrowFile):
@@ -174,6 +183,10 @@ class TfRecordFiles(ArrowFile):
     def holds_images(self, name: str) -> bool:
         """Returns whether a feature is one of encoded images."""
         return name in self._features and self._features[name].pixels is not None
+
+    @property
+    def known_cells(self) -> list[str]:
+        return [name for name in self._features if not self.holds_images(name)]
 
     def kind(self, name: str, schema: pa.Schema | None = None) -> Kind:
         if name in self._not_guessed:

@@ -31,6 +31,7 @@ FILLED_IN: dict[str, dict[str, str]] = {  # kind -> parameter that tfrun fills i
         "column_kinds": "the name of each column's kind, of those that the config names or, for further rows, of all",
         "rows_only": "whether the targets are not needed, as `tfrun predict` doesn't",
         "trained_columns": "the columns of the run that the rows are for, as `tfrun.table.TrainedColumns`, or None",
+        "in_pieces": "the columns to keep, as `tfrun.data.pieces.Keep`, if `tfrun.data.pieces.RowPieces` are wanted",
         "stores": "where columns that are too large for the memory are kept, as `tfrun.data.store.Stores`",
     },
     "loss": {"y_true": "the targets", "y_pred": "the model's output"},

@@ -43,8 +43,8 @@ class Engine:
     def evaluate(self, config: Any, folder: Any, *, catalog: Any, table: Any, **options: Any) -> None:
         self.calls.append(("evaluate", config, folder, options | {"table": table}))
 
-    def predict(self, config: Any, folder: Any, *, catalog: Any, table: Any, **options: Any) -> None:
-        self.calls.append(("predict", config, folder, options | {"table": table}))
+    def predict(self, config: Any, folder: Any, *, catalog: Any, pieces: Any, **options: Any) -> None:
+        self.calls.append(("predict", config, folder, options | {"pieces": list(pieces)}))
         options["out"].parent.mkdir(exist_ok=True)
         options["out"].write_text("predictions")
 

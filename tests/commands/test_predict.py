@@ -17,17 +17,52 @@ def test_rows_are_read_with_the_columns_of_the_run(
     assert run("predict", str(trained), "data.path=new.csv")[0] == 0
     name, _, _, options = engine.calls[1]
     assert (name, options["out"]) == ("predict", trained / "predictions" / "new.csv")
-    columns = {column: cells.tolist() for column, cells in options["table"].columns.items()}
+    (piece,) = options["pieces"]
+    columns = {column: cells.tolist() for column, cells in piece.table.columns.items()}
     assert columns == {"kind": ["7", "a"], "x": [1.0, 2.0]}
     run("predict", str(trained), "data.path=new.csv", "out=mine.parquet")
     assert engine.calls[2][3]["out"] == tmp_path / "mine.parquet"
+    assert (piece.kept, engine.calls[2][3]["pieces"][0].kept) == ({}, {})
+
+
+def test_columns_of_the_file_are_kept_as_they_are(
+    run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "new.csv").write_text('x,"a, b",kind,y,id\n1, s ,a,1.50,007\n2,"t,",b,?,\n')
+    cells = {"x": ["1", "2"], "a, b": [" s ", "t,"], "kind": ["a", "b"], "y": ["1.50", "?"], "id": ["007", ""]}
+    for word, names in (
+        ("keep=id", ["id"]),
+        ("keep=a, b", ["a, b"]),
+        ('keep=[y,"a, b", id,y]', ["y", "a, b", "id"]),
+        ("keep=['a, b']", ["a, b"]),
+        ("keep=[]", []),
+        ("keep=all", list(cells)),
+    ):
+        code, _, err = run("predict", str(trained), "data.path=new.csv", word)
+        assert code == 0, err
+        (piece,) = engine.calls[-1][3]["pieces"]
+        assert {name: kept.to_pylist() for name, kept in piece.kept.items()} == {name: cells[name] for name in names}
+        assert list(piece.kept) == names
+
+
+def test_what_can_not_be_kept(run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("x,kind,id,name,name\n1,a,1,b,c\n")
+    for word, says in (
+        ("keep=[x,knd]", "keep: no such column in new.csv. Received: 'knd'. Known: x, kind, id, name, name. Did you"),
+        ("keep=name", "keep: two columns of new.csv have the same name. Received: 'name'\n"),
+        ("keep=all", "Received: 'name'. Name the others: keep=[NAME,NAME]"),
+        ("keep=", "keep: must be a column, several as [NAME,NAME], or all. Received: ''"),
+    ):
+        code, _, err = run("predict", str(trained), "data.path=new.csv", word)
+        assert code == 2 and says in err
+    assert len(engine.calls) == 1
 
 
 def test_what_predict_refuses(run: Callable[..., Result], engine: Any, trained: Path) -> None:
     code, _, err = run("predict", str(trained), "out=mine.txt")
-    assert code == 2 and "out: must be a .csv or a .parquet file. Received: 'mine.txt'" in err
+    assert code == 2 and "out: the ending says the format. Received: 'mine.txt'. Known: .csv, .csv.gz, " in err
     code, _, err = run("predict", str(trained), "seed=1")
-    assert code == 2 and "seed: predict takes other data only. Received: 'seed=1'" in err
+    assert code == 2 and "seed: predict takes other data, out=, keep= and overwrite= only. Received: 'seed=1'" in err
     assert len(engine.calls) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 from tfrun import cli
 
 TABLE = yaml.safe_load(Path(__file__).with_name("bad_input.yaml").read_text(encoding="utf-8"))
+OLD_RUN = Path(__file__).parents[1] / "data_files" / "old_run"
 X, Y = np.arange(40.0).reshape(20, 2), np.arange(20.0)
 ARCHIVES: dict[str, Callable[[], dict[str, Any]]] = {
     "objects.npz": lambda: {"x": np.array([[{}]] * 20), "y": Y},
@@ -63,6 +65,8 @@ def write_files(folder: Path, line: str) -> None:
         if name.partition("/")[0] in line:
             (folder / name).parent.mkdir(exist_ok=True)
             pq.write_table(pa.table(columns()), folder / name)
+    if "old_run" in line:
+        shutil.copytree(OLD_RUN, folder / OLD_RUN.name)
     for name, (classes, more) in IMAGES.items():
         if f"={name}" in line:
             write_images(folder / name, classes, more)

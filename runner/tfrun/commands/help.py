@@ -17,8 +17,9 @@ HELP = """tfrun trains TensorFlow and Keras models: name the components, and say
   tfrun resume RUN [overrides]      resume a run from its last checkpoint, or a sweep; retry=true also runs the jobs
                                     of a sweep again that failed
   tfrun evaluate RUN [data=...]     print a run's metrics on its test split, or on other data
-  tfrun predict RUN data.path=FILE  write a run's predictions for rows, with or without a target; out=FILE.csv or
-                                    out=FILE.parquet, and overwrite=true to replace that file
+  tfrun predict RUN data.path=FILE  write a run's predictions for rows, with or without a target; out=FILE.csv, .csv.gz,
+                                    .parquet, .arrow or .feather, overwrite=true to replace that file; keep=[id,name] or
+                                    keep=all writes columns of the input beside them
   tfrun export RUN format=FORMAT    write a model that takes raw rows, compared with the run's own predictions; formats:
                                     saved_model, keras, litert, onnx; out=FOLDER
   tfrun compare PATH...             print runs side by side, best first, with means over seeds; metric=val/mae,

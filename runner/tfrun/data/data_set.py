@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings
+from tfrun.data.pieces import Keep, RowPieces, cut, own_cells
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.data.table_checks import check_table
@@ -97,6 +98,26 @@ class DataSet:
             table, split_cells=None if split is None else cells[split], keys={name: cells[name] for name in keys}
         )
 
+    def pieces(self, trained: TrainedColumns, keep: Keep) -> RowPieces:
+        """Returns the data set's rows without targets, checked, to be read a piece at a time.
+
+        A data set that can't read them so reads them at once, and they are cut.
+
+        Args:
+            trained: what each column is.
+            keep: the columns to be kept.
+
+        Raises:
+            ConfigError: there is no such column to keep.
+            DataError: the rows can't be read, or can't be used. Reading the pieces raises it too.
+        """
+        value = self._value_or_pieces(self.params, trained=trained, rows_only=True, keep=keep)
+        if isinstance(value, Table):
+            value = cut(self._checked(value), own_cells(value, keep))
+        elif not isinstance(value, RowPieces):
+            value = value.pieces(keep)
+        return value.map(self._checked)
+
     def _keys_of_series(self) -> dict[str, str]:
         """Returns the columns that make the rows series, with the config keys that name them."""
         window = self.data.window
@@ -116,16 +137,30 @@ class DataSet:
         self, params: Mapping[str, Any], *, trained: TrainedColumns | None, rows_only: bool = False
     ) -> Table | ReturnedRows:
         """Returns what the component returns: a table, or rows that one can be made of."""
+        value = self._value_or_pieces(params, trained=trained, rows_only=rows_only)
+        assert not isinstance(value, RowPieces)
+        return value
+
+    def _value_or_pieces(
+        self,
+        params: Mapping[str, Any],
+        *,
+        trained: TrainedColumns | None,
+        rows_only: bool = False,
+        keep: Keep | None = None,
+    ) -> Table | ReturnedRows | RowPieces:
+        """Returns the same, or, if there is `keep` and the component can read pieces, these."""
         offered = {
             "text_encodings": self.data.text_encodings,
             "column_kinds": self.kinds,
             "rows_only": rows_only,
             "trained_columns": trained,
             "stores": Stores.of(self.data.cache),
+            "in_pieces": keep,
         }
         filled_in = {name: value for name, value in offered.items() if name in self.accepted}
         value = self.component(**params, **filled_in)
-        if isinstance(value, Table):
+        if isinstance(value, Table | RowPieces):
             return value
         from tfrun.data.adapters import Call, ReturnedRows  # loads Arrow, which a table doesn't need
 

@@ -31,13 +31,13 @@ def fingerprint(table: Table) -> str:
     known = known_fingerprints.recall(place) if place else None
     if known is not None:
         return known
-    computed = _computed(columns, source=table.source)
+    computed = _computed(columns, source=table.source, first_row=table.first_row)
     if place is not None:
         known_fingerprints.remember(place, computed)
     return computed
 
 
-def _computed(columns: Iterable[tuple[str, Any]], *, source: str) -> str:
+def _computed(columns: Iterable[tuple[str, Any]], *, source: str, first_row: int = 0) -> str:
     digest = hashlib.sha256()
     for name, column in columns:
         digest.update(name.encode())
@@ -48,6 +48,6 @@ def _computed(columns: Iterable[tuple[str, Any]], *, source: str) -> str:
                 continue
             if block.ndim > 1 and block.dtype.kind == "f" and not np.isfinite(block).all():
                 row = int(np.argmin(np.isfinite(block).reshape(len(block), -1).all(axis=1)))
-                raise DataError(f"{source}: nan or inf in row {rows.start + row} of {name!r}")
+                raise DataError(f"{source}: nan or inf in row {first_row + rows.start + row} of {name!r}")
             digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()

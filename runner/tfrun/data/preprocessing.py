@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tfrun.config.column_kinds import ColumnKind
 from tfrun.config.settings import TextEncoding
+from tfrun.data.decimals import predicted_decimals
 from tfrun.data.kinds import (
     KINDS,
     KINDS_KEY,
@@ -52,6 +53,7 @@ JSON_KEYS = (  # of preprocessing.json, in its order
     EXACT_KEY,
     KINDS_KEY,
 )
+DECIMALS_KEY = "decimals"  # missing in the files of earlier versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +64,14 @@ class Preprocessing:
         columns: the fitted columns: kind after kind in the order of `kinds.KINDS`, each kind's in the table's order.
         targets: all targets, by the model's output that predicts them, the main one first.
         window: the windows of a series that are the examples, or None if each row is one.
+        decimals: with how many decimals predictions are written as text, by output; all of them for outputs that it
+            lacks.
     """
 
     columns: tuple[Column, ...]
     targets: dict[str, FittedTarget]
     window: Window | None = None
+    decimals: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def numbers(self) -> list[NumericColumn]:
@@ -176,6 +181,8 @@ class Preprocessing:
         if not fields[KINDS_KEY]:
             del fields[KINDS_KEY]  # the file of the oldest kinds is what it always was
         written = {key: fields[key] for key in JSON_KEYS if key in fields}
+        if self.decimals:
+            written[DECIMALS_KEY] = dict(self.decimals)
         if self.window is not None:
             written[WINDOW_KEY] = asdict(self.window)
         return strict_json.dumps(written, indent=1) + "\n"
@@ -226,6 +233,7 @@ class Preprocessing:
         fitted = cls(
             columns=tuple(kind.from_json(name, fields) for kind in KINDS for name in kind.names_in(fields)),
             targets={MAIN_OUTPUT: main, **others},
+            decimals=fields.get(DECIMALS_KEY, {}),
         )
         return fitted if window is None else fitted.with_window(window)
 
@@ -298,9 +306,16 @@ def fit(
         )
         for name, target in table.targets.items()
     ]
+    outputs = output_names(table)
+    decimals = {
+        output: predicted_decimals(np.asarray(target.values[rows], "float64"))
+        for output, target in zip(outputs, table.targets.values(), strict=True)
+        if target.task == "regression"
+    }
     return Preprocessing(
         columns=tuple(sorted(columns, key=lambda column: KINDS.index(type(column)))),
-        targets=dict(zip(output_names(table), targets, strict=True)),
+        targets=dict(zip(outputs, targets, strict=True)),
+        decimals={output: count for output, count in decimals.items() if count is not None},
     )
 
 

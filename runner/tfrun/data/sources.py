@@ -15,6 +15,7 @@ from tfrun.data.cell_kinds import CellKind, as_kind
 from tfrun.data.data_set import DataSet
 from tfrun.data.given_splits import with_given_splits
 from tfrun.data.kinds import ArrayColumn, Column, RawColumn, check_cells
+from tfrun.data.pieces import Keep, RowPieces
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.series import as_series
 from tfrun.data.splitting.times import format_of_times
@@ -62,6 +63,24 @@ def load_table(
         # a kind of the column that splits or orders the rows, which may be no input, says how its times are written
         return _with_kinds(table, {name: kind for name, kind in data.kinds.items() if _is_input(table, data, name)})
     return _as_in_training(_with_texts(table, data.kinds), fitted, rows_only=not needs_targets)
+
+
+def load_pieces(data: DataSettings, catalog: Catalog, *, fitted: Preprocessing, keep: Keep) -> RowPieces:
+    """Returns rows to predict of a data set, to be read a piece at a time; not for windows of series.
+
+    Args:
+        data: the config's `data`.
+        catalog: the components.
+        fitted: the preprocessing of the run that the rows are for.
+        keep: the columns of the source that are wanted as they are.
+
+    Raises:
+        ConfigError: there is no such column to keep.
+        DataError: the data can't be read, or a column isn't what it was in training. Reading the pieces raises it too.
+    """
+    kinds = {column.name: column.kind.name for column in fitted.columns}
+    pieces = replace(DataSet.of(data, catalog), kinds=kinds).pieces(fitted.trained_columns(None), keep)
+    return pieces.map(lambda table: _as_in_training(_with_texts(table, data.kinds), fitted, rows_only=True))
 
 
 def _is_input(table: Table, data: DataSettings, name: str) -> bool:

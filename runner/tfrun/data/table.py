@@ -77,6 +77,7 @@ class Table:
             set.
         series: the series that the rows are, if windows of series are the examples, see `data.windows`.
         locate: (row, column) -> what `find` returns, for files in which rows and lines differ.
+        first_row: the number of row 0 in `source`, of a table that is a piece of it.
     """
 
     columns: dict[str, Any]
@@ -94,6 +95,7 @@ class Table:
     keys: dict[str, Any] = field(default_factory=dict)
     series: Series | None = None
     locate: Callable[[int, str | None], tuple[str, str | None]] | None = field(default=None, repr=False, compare=False)
+    first_row: int = 0
     _released: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
@@ -123,6 +125,22 @@ class Table:
     def with_columns(self, columns: Mapping[str, Any], *, kinds: Mapping[str, ColumnKind]) -> Table:
         """Returns the same rows and targets with other columns, and their kinds."""
         return replace(self, columns=dict(columns), kinds=kinds, locate=lambda row, _: self.find(row))
+
+    def between(self, rows: slice) -> Table:
+        """Returns the columns of some rows that follow each other, without their targets; this table keeps its own."""
+        return replace(
+            self,
+            columns={name: column[rows] for name, column in self.columns.items()},
+            target=np.zeros(rows.stop - rows.start),
+            task="regression",
+            weights=None,
+            others={},
+            given=None,
+            split_cells=None,
+            keys={},
+            locate=lambda row, name: self.find(rows.start + row, name),
+            first_row=self.first_row + rows.start,
+        )
 
     def select(self, rows: np.ndarray) -> Table:
         """Returns the rows with the given numbers, (R,). The columns are released from this table one by one."""

@@ -34,27 +34,22 @@ def unseen_rows(table: Table, preprocessing: Preprocessing) -> dict[str, np.ndar
 
 
 def describe_unseen(
-    unseen: Mapping[str, np.ndarray],
-    rows: np.ndarray,
-    *,
-    preprocessing: Preprocessing,
-    kinds: Mapping[str, ColumnKind],
+    counts: Mapping[str, int], num_rows: int, *, preprocessing: Preprocessing, kinds: Mapping[str, ColumnKind]
 ) -> Iterator[str]:
     """Yields a sentence for each column that has values that a run can't read.
 
     Args:
-        unseen: what `unseen_rows` returns.
-        rows: the numbers of the rows to count.
+        counts: in how many rows each column has such a value.
+        num_rows: of how many.
         preprocessing: the run's.
         kinds: the kinds that its config names, of which some may keep only the most frequent values.
     """
     columns = {column.name: column for column in preprocessing.columns}
-    for name, is_unseen in unseen.items():
-        count = int(is_unseen[rows].sum())
+    for name, count in counts.items():
         column = columns[name]
         if count and isinstance(column, COUNTED):
             kind = kinds.get(name)
             limited = isinstance(kind, CategoryKind) and (kind.max_ids is not None or kind.min_count > 1)
             of = "that aren't among the most frequent of the training rows"
             which = of if limited else column.unknown_are
-            yield f"column {name!r}: {count:,} of {len(rows):,} rows have values {which}: they count as empty"
+            yield f"column {name!r}: {count:,} of {num_rows:,} rows have values {which}: they count as empty"

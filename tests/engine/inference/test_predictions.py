@@ -1,21 +1,19 @@
-"""Predictions as columns and files, from models whose outputs are known."""
+"""Predictions as columns, from models whose outputs are known."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from pyarrow import parquet
 
 from tfrun.data.examples import Examples
+from tfrun.data.pieces import ROWS_TOGETHER
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
 from tfrun.engine.inference import predictions
-from tfrun.errors import ResourceError
 
 NUMBER = FittedTarget("regression", mean=10.0, standard_deviation=4.0)
 TWO, THREE = FittedTarget("classification", ["no", "yes"]), FittedTarget("classification", ["a", "b", "c"])
@@ -31,7 +29,8 @@ def columns(model: Any, names: list[str], inputs: Any, *, learns_targets: bool =
         return model(x)
 
     call.__dict__.update({name: getattr(model, name) for name in ("samples",) if hasattr(model, name)})
-    return predictions.columns(cast(Any, call), examples, names=names, learns_targets=learns_targets)
+    predictor = predictions.Predictor(cast(Any, call), fitted, names=names, learns_targets=learns_targets)
+    return predictor.columns(examples)
 
 
 def test_a_number_is_in_the_unit_of_its_target() -> None:
@@ -92,24 +91,34 @@ def test_rows_are_predicted_in_parts_and_stay_in_order(monkeypatch: pytest.Monke
     assert predicted["price"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
-def test_columns_are_written_as_csv_and_parquet(tmp_path: Path) -> None:
-    predicted = {"sold": np.array(["yes", "no"], dtype=object), "sold=yes": np.array([0.75, 0.5])}
-    predictions.write(predicted, tmp_path / "new" / "out.csv")
-    assert (tmp_path / "new" / "out.csv").read_text() == '"sold","sold=yes"\n"yes",0.75\n"no",0.5\n'
-    predictions.write(predicted, tmp_path / "out.parquet")
-    assert parquet.read_table(tmp_path / "out.parquet").to_pydict() == {"sold": ["yes", "no"], "sold=yes": [0.75, 0.5]}
+def test_rows_that_come_in_pieces_are_predicted_as_if_they_came_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "EVALUATION_ROWS", 2)
+    drawn = tf.random.Generator.from_seed(3)
+
+    class Noisy:
+        def __call__(self, x: tf.Tensor, training: bool) -> tf.Tensor:
+            return x
+
+        def samples(self, x: tf.Tensor) -> tf.Tensor:
+            return x[:, None] + drawn.normal((tf.shape(x)[0], 4, 1))
+
+    fitted = cast(Preprocessing, SimpleNamespace(targets={"output": NUMBER}))
+    rows = [Examples(np.full((n, 1), k, np.float32), np.zeros((n, 1)), {}, fitted, "") for k, n in enumerate((2, 4, 1))]
+    predictor = predictions.Predictor(cast(Any, Noisy()), fitted, names=["price"], learns_targets=True)
+    in_pieces = [predictor.columns(piece) for piece in rows]
+    drawn.reset_from_seed(3)
+    together = Examples(np.concatenate([piece.inputs for piece in rows]), np.zeros((7, 1)), {}, fitted, "")
+    at_once = predictions.Predictor(cast(Any, Noisy()), fitted, names=["price"], learns_targets=True).columns(together)
+    for name in ("price", "price_std"):
+        assert np.concatenate([columns[name] for columns in in_pieces]).tolist() == at_once[name].tolist()
 
 
-def test_a_file_is_replaced_as_a_whole_and_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "precious.csv").write_text("precious")
-    (tmp_path / "out.csv").symlink_to("precious.csv")
-    predictions.write({"a": np.ones(1)}, tmp_path / "out.csv")
-    assert (tmp_path / "out.csv").read_text() == '"a"\n1\n'
-    assert (tmp_path / "precious.csv").read_text() == "precious"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "precious.csv"]
+def test_a_piece_holds_whole_evaluations() -> None:
+    assert ROWS_TOGETHER % predictions.EVALUATION_ROWS == 0
 
 
-def test_a_file_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ResourceError, match="out: .* can't be written"):
-        predictions.write({"a": np.zeros(1)}, tmp_path / "file" / "out.csv")
+def test_numbers_have_the_decimals_of_their_target_and_probabilities_six_digits() -> None:
+    fitted = Preprocessing(columns=(), targets={"output": NUMBER, "sold": TWO, "n": NUMBER}, decimals={"output": 3})
+    formats = predictions.text_formats(fitted, ["price", "sold", "n"], learns_targets=True)
+    assert formats == {"price": "%.3f", "price_std": "%.3f", "sold=no": "%.6g", "sold=yes": "%.6g"}
+    assert predictions.text_formats(fitted, ["price", "sold", "n"], learns_targets=False) == {}

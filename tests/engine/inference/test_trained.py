@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_diabetes
 
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
@@ -86,34 +85,6 @@ def test_a_run_without_a_checkpoint_can_not_be_used(small: Any) -> None:
         CheckpointError, match=r"checkpoints: the folder is gone, though run.json says that step 6 was saved"
     ):
         evaluate(small, folder)
-
-
-def test_predictions_are_written(small: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder, out = small.train("trainer.max_epochs=1"), tmp_path / "out.csv"
-    capsys.readouterr()
-    options = {"catalog": small.catalog, "fitted": fitted(folder), "out": out}
-    trained.predict(small.settings(*WORDS), folder, table=small.table(), **options)
-    lines = out.read_text().splitlines()
-    assert lines[0] == '"progression"' and len(lines) == 1 + 442
-    assert f"{out}: 442 rows of scikit-learn's diabetes, progression" in capsys.readouterr().out
-    errors = np.abs(np.array([float(line) for line in lines[1:]]) - load_diabetes(scaled=False).target)
-    evaluate(small, folder, other_data=True)
-    assert evaluated(capsys.readouterr().out.splitlines())["test/mae"] == pytest.approx(errors.mean(), rel=1e-5)
-
-
-def test_the_spread_of_a_model_s_samples_is_written(small: Any, tmp_path: Path) -> None:
-    words = ["model=mc_dropout", "model.hidden_units=[8]", "model.num_samples=3"]
-    texts = []
-    for name in ("first", "second"):  # of the same seed
-        folder, out = small.train(*words, "trainer.max_epochs=1", f"name={name}"), tmp_path / f"{name}.csv"
-        options = {"catalog": small.catalog, "fitted": fitted(folder), "out": out}
-        trained.predict(small.settings(*words), folder, table=small.table(), **options)
-        texts.append(out.read_text())
-    lines = texts[0].splitlines()
-    assert lines[0] == '"progression","progression_std"' and len(lines) == 1 + 442
-    spreads = [float(line.split(",")[1]) for line in lines[1:]]  # 0 where only inactive units are dropped
-    assert min(spreads) >= 0 and np.mean(spreads) > 1
-    assert texts[1] == texts[0]
 
 
 def test_an_export_is_compared_with_the_run(

@@ -28,7 +28,7 @@ class MemoryColumns(ArrowFile):
         super().__init__(name, cells.schema, options)
         self.header = [*cells.schema.names, *arrays]
         self.leave_out_index(options)
-        self._cells = cells
+        self.cells = cells
         self._arrays = arrays
         self._stores = None
 
@@ -38,14 +38,14 @@ class MemoryColumns(ArrowFile):
         return max([num_rows, *map(len, self._arrays.values())]), {name: columns[name] for name in names}
 
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        yield from self._cells.select(list(names)).to_batches(max_chunksize=BATCH_ROWS) if names else ()
+        yield from self.cells.select(list(names)).to_batches(max_chunksize=BATCH_ROWS) if names else ()
 
     def identity(self) -> dict[str, Any]:
         return {}  # no store keeps them
 
     def num_bytes(self, names: Sequence[str]) -> float:
-        return 8.0 * self._cells.num_rows * len(names)
+        return 8.0 * self.cells.num_rows * len(names)
 
     def find(self, row: int, name: str | None = None) -> tuple[str, str | None]:
-        cell = str(self._cells.column(name)[row].as_py()) if name in self._cells.schema.names else None
+        cell = str(self.cells.column(name)[row].as_py()) if name in self.cells.schema.names else None
         return f"{self.path}: row {row}", cell

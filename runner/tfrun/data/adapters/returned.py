@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.data.adapters.collect import Collected, collect
 from tfrun.data.adapters.memory_columns import MemoryColumns
 from tfrun.data.adapters.recognize import Source, is_frame, recognize
+from tfrun.data.pieces import ROW, Keep, RowPieces, cut, row_numbers
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, ResourceError
 
@@ -128,6 +130,26 @@ class ReturnedRows:
         options = replace(self.options, exclude=[*(self.options.exclude or ()), *exclude])
         with self.call.named_in_errors():
             return replace(read_table(self.columns, options), weights=self.weights)
+
+    def pieces(self, keep: Keep) -> RowPieces:
+        """Returns the rows without targets, cut into pieces, with columns as the function has returned them.
+
+        Raises:
+            ConfigError: there is no such column to keep.
+            DataError: the rows can't be used.
+        """
+        table = self.table()
+        columns = self.columns.cells
+        known: dict[str, Callable[[slice], Any]] = {
+            name: partial(_cells_of, columns.column(k)) for k, name in enumerate(columns.schema.names)
+        }
+        known = known or {ROW: row_numbers}
+        kept = keep.of(list(known), self.columns.path)
+        return cut(table, {name: known[name] for name in kept})
+
+
+def _cells_of(column: pa.ChunkedArray, rows: slice) -> pa.ChunkedArray:
+    return column.slice(rows.start, rows.stop - rows.start)
 
 
 def _arrow_table(frame: Any) -> pa.Table:

@@ -1,4 +1,4 @@
-"""What is done with a trained run: evaluated, predicted with, exported."""
+"""What is done with a trained run: evaluated, exported. `predict` has a file of its own."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tfrun.data.table import Table
 from tfrun.data.unseen import describe_unseen, unseen_rows
 from tfrun.data.windows import Window, rows_of_samples, split_windows, take_windows
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces, build_pieces
-from tfrun.engine.inference import export, forecasts, predictions
+from tfrun.engine.inference import export
 from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
-from tfrun.errors import ConfigError, DataError
+from tfrun.errors import DataError
 from tfrun.files import checkpoints
 from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
@@ -53,7 +53,7 @@ def evaluate(
     Raises:
         DataError: the run's own data have changed.
     """
-    saved = _saved(folder)
+    saved = newest_state(folder)
     advice = "To evaluate on other rows, all of them, name them: data.path=FILE"
     check = functools.partial(_check_fingerprint, saved=saved, source=table.source, advice=advice)
 
@@ -63,14 +63,15 @@ def evaluate(
     unseen = unseen_rows(table, fitted)
     all_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
     pieces = build_pieces(settings, catalog, table=table, prepare_trained=all_rows if other_data else own_rows)
-    program = _program_with_best(pieces, saved)
+    program = program_with_best(pieces, saved)
     rows = pieces.examples.splits["test"]
     if len(rows) == 0:
         raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
     console = Results()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     say(console, f"{len(rows)} rows of {pieces.table.source}")
-    unseen_lines = describe_unseen(unseen, rows, preprocessing=fitted, kinds=settings.data.column_kinds)
+    counts = {name: int(is_unseen[rows].sum()) for name, is_unseen in unseen.items()}
+    unseen_lines = describe_unseen(counts, len(rows), preprocessing=fitted, kinds=settings.data.column_kinds)
     of_rows = pieces.examples.warnings if other_data else ()
     for line in [*describe_rounding(fitted), *of_rows, *unseen_lines]:
         say(console, f"warning: {line}")
@@ -104,7 +105,7 @@ def export_run(
     Raises:
         TfrunError: the format can't hold the model, the data have changed, or predictions differ.
     """
-    saved = _saved(folder)
+    saved = newest_state(folder)
     export.check_format(export_to.format, fitted)
     if not is_stored:
         table = _checked_rows(settings, saved, table=table)
@@ -112,7 +113,7 @@ def export_run(
     rows = with_any_targets(table, fitted, names=[table.target_name])
     prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted, forecasts=True)
     pieces = build_pieces(settings, catalog, table=rows, prepare_trained=prepare_rows)
-    _program_with_best(pieces, saved)
+    program_with_best(pieces, saved)
     with export_to.replaced(saved.step) as temporary:
         off = export_pieces(pieces, format=export_to.format, folder=temporary)
     console = Terminal()
@@ -153,54 +154,8 @@ def export_pieces(pieces: Pieces, *, format: str, folder: Path) -> float:
     return export.check(path, format, rows=rows, expected=expected, sizes=sizes)
 
 
-def predict(
-    settings: Settings, folder: RunFolder, *, catalog: Catalog, table: Table, fitted: Preprocessing, out: Path
-) -> None:
-    """Writes what a run's best weights predict for rows that may have no target.
-
-    A regression's file has a column with the target's name, and `<target>_std` if the model offers samples; a
-    classification's has one with the likeliest class, and one with the probability of each class, `<target>=<class>`.
-    For windows of series see `forecasts`.
-
-    Args:
-        settings: the config, with the data to predict.
-        folder: the run.
-        catalog: the components.
-        table: the raw rows.
-        fitted: the run's preprocessing.
-        out: a .csv or .parquet file; its folder is made.
-    """
-    saved = _saved(folder)
-    names = settings.data.params.get("target") or table.target_name
-    names = [names] if isinstance(names, str) else list(names)
-    if len(names) != len(fitted.targets):
-        raise ConfigError(f"data.target: the run has {len(fitted.targets)} targets. Received: {names}")
-    rows = with_any_targets(table, fitted, names=names)
-    unseen = unseen_rows(rows, fitted)
-    prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted, forecasts=True)
-    pieces = build_pieces(settings, catalog, table=rows, prepare_trained=prepare_rows)
-    _program_with_best(pieces, saved)
-    learns_targets = pieces.parts.step.learns_targets
-    if fitted.window is not None:
-        columns = forecasts.columns(pieces, rows.series, names=names, window=fitted.window)
-    else:
-        columns = predictions.columns(pieces.parts.model, pieces.examples, names=names, learns_targets=learns_targets)
-    is_replaced = out.exists()
-    predictions.write(columns, out)
-    console = Terminal()
-    all_rows = np.arange(pieces.examples.num_rows)
-    unseen_lines = describe_unseen(unseen, all_rows, preprocessing=fitted, kinds=settings.data.column_kinds)
-    for line in [*pieces.examples.warnings, *unseen_lines]:
-        say(console, f"warning: {line}")
-    say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
-    replaced = " (in place of an earlier file)" if is_replaced else ""
-    what = f"{pieces.examples.num_rows:,} rows of {table.source}"
-    if fitted.window is not None:
-        what = f"{fitted.window.horizon} steps after each of {pieces.examples.num_rows:,} series of {table.source}"
-    say(console, f"{shown(out)}{replaced}: {what}, {', '.join(columns)}")
-
-
-def _saved(folder: RunFolder) -> checkpoints.Checkpoint:
+def newest_state(folder: RunFolder) -> checkpoints.Checkpoint:
+    """Returns the newest state that a run has saved. Raises CheckpointError if there is none."""
     folder.require_checkpoints()
     saved = checkpoints.newest(folder.checkpoints)
     assert saved is not None
@@ -217,7 +172,7 @@ def _check_fingerprint(digest: str, saved: checkpoints.Checkpoint, *, source: st
         )
 
 
-def _program_with_best(pieces: Pieces, saved: checkpoints.Checkpoint) -> Program:
+def program_with_best(pieces: Pieces, saved: checkpoints.Checkpoint) -> Program:
     """Returns a program whose model has the best weights of the run that was saved."""
     program = pieces.make_program()
     pieces.state(program).restore(saved, OPTIONAL_ROLES)
