@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
+from zipfile import ZipFile
 
 import numpy as np
 from annotated_types import Gt
@@ -64,6 +66,7 @@ def npz(
         DataError: the file or an array in it can't be used.
         ResourceError: the file may not be read, or an array is larger than the memory.
     """
+    file = existing_file(path)
     if not isinstance(x, str):
         options = ColumnOptions(
             target=y,
@@ -79,28 +82,31 @@ def npz(
             trained=trained_columns,
             stores=stores,
         )
-        table = read_table(*NpzColumns.open(existing_file(path), options))
+        table = read_table(*NpzColumns.open(file, options))
     else:
-        table = _single(
-            existing_file(path), x, y, task=task, missing=missing, rows_only=rows_only, trained=trained_columns
-        )
-    return table if in_pieces is None else cut(table, _kept_cells(table, path, keep=in_pieces))
+        table = _single(file, x, y, task=task, missing=missing, rows_only=rows_only, trained=trained_columns)
+    return table if in_pieces is None else cut(table, _kept_cells(table, file, keep=in_pieces))
 
 
 def _kept_cells(table: Table, path: str, *, keep: Keep) -> dict[str, Callable[[slice], Any]]:
     """Returns what to keep of some rows: arrays of the archive, (N,), or the rows' numbers if there are none."""
-    num_rows = len(table.target)
+    if keep.names == ():
+        return {}
     with readable(path), open_archive(path) as archive:
-        names = [entry.removesuffix(".npy") for entry in archive.namelist()]
-        found = {name: NpzArray.find(archive, path, name=name, option="path") for name in names}
-        flat = {
-            name: array
-            for name, array in found.items()
-            if array.shape in ((num_rows,), (num_rows, 1)) and array.dtype.kind in "biufUM"
-        }
-        kept = keep.of(list(flat) or [ROW], table.source)
+        flat = dict(_flat_arrays(archive, path, num_rows=len(table.target)))
+    kept = keep.of(list(flat) or [ROW], path)
+    with readable(path), open_archive(path) as archive:
         opened = {name: flat[name].open_flat(archive) for name in kept if name in flat}
     return {name: opened[name].__getitem__ if name in opened else row_numbers for name in kept}
+
+
+def _flat_arrays(archive: ZipFile, path: str, *, num_rows: int) -> Iterator[tuple[str, NpzArray]]:
+    """Yields the arrays of numbers and texts that have one for each row, by name."""
+    for name in [entry.removesuffix(".npy") for entry in archive.namelist()]:
+        with contextlib.suppress(DataError):  # an array that nobody asks for
+            array = NpzArray.find(archive, path, name=name, option="x")
+            if array.shape in ((num_rows,), (num_rows, 1)) and array.dtype.kind in "biufUM":
+                yield name, array
 
 
 def _single(

@@ -71,6 +71,18 @@ def test_further_targets_are_fitted_by_name(homes: Callable[..., Table], train: 
     assert fitted.others == {"kind": FittedTarget("classification", ["a", "b", "c"])}
 
 
+def test_predictions_have_the_decimals_of_the_training_rows(homes: Callable[..., Table], train: np.ndarray) -> None:
+    # 2 4 4 4 5 5: a deviation of 1, of which a thousandth is 0.001; the other rows, with more decimals, don't count
+    height = Target(np.array([1.5, 2.5, 300.0, 4.0, 5.0, 6.0, 1 / 3, 1 / 3, 1 / 3, 1 / 3]), "regression")
+    kind = Target(text(*"abcabccccc"), "classification")
+    table = homes(others={"kind": kind, "height": height})
+    fitted = fit(table, train, scale_target=False)
+    assert fitted.decimals == {"output": 3, "height": 2}
+    assert Preprocessing.from_json(fitted.to_json()) == fitted
+    assert json.loads(fitted.to_json())["decimals"] == {"output": 3, "height": 2}
+    assert fit(table, train, scale_target=False, exact=False).decimals == {}  # a run of an earlier version
+
+
 def test_only_training_rows_are_learnt_from(homes: Callable[..., Table], train: np.ndarray) -> None:
     table = homes()
     strange = {"size": [np.nan, -1e30, 7.0, 8.0], "flat": [np.nan, -1e30, 7.0, 8.0], "city": text(*"pqrs")}

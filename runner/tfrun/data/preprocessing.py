@@ -278,7 +278,7 @@ def fit(
         scale_target: whether a number target is standardized.
         text: text column -> how its texts become ids; a column that isn't named gives each text its own.
         kinds: column -> its kind; that of a column that neither this nor `text` names is guessed.
-        exact: False for a run of an earlier version, see `NumberInput` and `TargetScale`.
+        exact: False for a run of an earlier version, see `NumberInput` and `TargetScale`; it has no `decimals`.
         guesses_dates: False for a run of an earlier version: text columns of ISO dates are categories.
 
     Raises:
@@ -310,7 +310,7 @@ def fit(
     decimals = {
         output: predicted_decimals(np.asarray(target.values[rows], "float64"))
         for output, target in zip(outputs, table.targets.values(), strict=True)
-        if target.task == "regression"
+        if target.task == "regression" and exact
     }
     return Preprocessing(
         columns=tuple(sorted(columns, key=lambda column: KINDS.index(type(column)))),

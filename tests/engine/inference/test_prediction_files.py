@@ -6,6 +6,10 @@ import csv
 import datetime
 import decimal
 import gzip
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +150,25 @@ def test_a_full_disk_leaves_the_earlier_file(place: str, tmp_path: Path) -> None
     finally:
         set_failpoint("")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"out.csv": "earlier"}
+
+
+def test_a_process_that_is_killed_leaves_no_half_file(tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+import numpy as np
+from tfrun.engine.inference.prediction_files import PredictionFile
+with PredictionFile.open(Path(sys.argv[1]), formats={}) as file:
+    for _ in range(3):
+        file.write({}, {"a": np.arange(100000)})
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "out.csv")]
+    killed = subprocess.run(command, env={**os.environ, "TFRUN_FAILPOINT": "predictions.write:3"})
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".out.csv.") and left.stat().st_size > 0
+    write(tmp_path / "out.csv", SOLD)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
 def test_a_file_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
