@@ -60,3 +60,10 @@ def existing_file(path: str) -> str:
     except OSError as error:
         raise DataError(f"data.path: {path} can't be read: {error.strerror}") from None
     return str(file)
+
+
+def check_num_rows(path: str, num_rows: int, *, least: int) -> None:
+    """Raises DataError if a file has too few rows."""
+    if num_rows < least:
+        rows = "a header but no rows" if num_rows == 0 else f"{num_rows} rows"
+        raise DataError(f"data.path: {path} has {rows}; at least {least} {'is' if least == 1 else 'are'} needed.")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.components.datasets.checks import MIN_ROWS, MISSING, missing_spellings, short_labels
+from tfrun.components.datasets.checks import MIN_ROWS, MISSING, check_num_rows, missing_spellings, short_labels
 from tfrun.components.datasets.column_checks import check_categories, check_classes, warn_of_target, warn_of_texts
 from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.texts import TextColumn
@@ -333,13 +333,6 @@ def further_names(file: ColumnFile, options: ColumnOptions, targets: Sequence[st
     names = [name for name in dict.fromkeys([*(options.columns or file.header), *wanted]) if name in wanted]
     file.check_used([*names, *targets])
     return names
-
-
-def check_num_rows(path: str, num_rows: int, *, least: int) -> None:
-    """Raises DataError if a file has too few rows."""
-    if num_rows < least:
-        rows = "a header but no rows" if num_rows == 0 else f"{num_rows} rows"
-        raise DataError(f"data.path: {path} has {rows}; at least {least} {'is' if least == 1 else 'are'} needed.")
 
 
 def _check_further_targets(file: ColumnFile, targets: Sequence[str], trained: TrainedColumns) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from tfrun.components.datasets.arrow_file import decoded
-from tfrun.components.datasets.columns import ColumnFile, ColumnOptions, check_num_rows, further_names
+from tfrun.components.datasets.checks import check_num_rows
+from tfrun.components.datasets.columns import ColumnFile, ColumnOptions, further_names
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.data.pieces import Keep, Piece, RowPieces
 from tfrun.data.table import Table

@@ -14,6 +14,7 @@ from tfrun.data.pieces import ROWS_TOGETHER
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
 from tfrun.engine.inference import predictions
+from tfrun.engine.training.batches import EVALUATION_ROWS
 
 NUMBER = FittedTarget("regression", mean=10.0, standard_deviation=4.0)
 TWO, THREE = FittedTarget("classification", ["no", "yes"]), FittedTarget("classification", ["a", "b", "c"])
@@ -114,7 +115,7 @@ def test_rows_that_come_in_pieces_are_predicted_as_if_they_came_at_once(monkeypa
 
 
 def test_a_piece_holds_whole_evaluations() -> None:
-    assert ROWS_TOGETHER % predictions.EVALUATION_ROWS == 0
+    assert ROWS_TOGETHER % EVALUATION_ROWS == 0
 
 
 def test_numbers_have_the_decimals_of_their_target_and_probabilities_six_digits() -> None:

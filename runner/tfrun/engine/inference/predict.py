@@ -83,7 +83,7 @@ def predict(
     say(console, f"{shown(out)}{replaced}: {what}, {', '.join(file.names)}")
 
 
-def _target_names(settings: Settings, table: Table, fitted: Preprocessing) -> Sequence[str]:
+def _target_names(settings: Settings, table: Table, fitted: Preprocessing) -> list[str]:
     """Returns the names of the targets, the main one first. Raises ConfigError if the run has another number."""
     names = settings.data.params.get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
