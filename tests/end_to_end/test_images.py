@@ -44,7 +44,9 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_images_without_classes_are_predicted(run: Path, photos: Path, tmp_path: Path) -> None:
+def test_images_without_classes_are_predicted(
+    run: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     flat = tmp_path / "flat"
     flat.mkdir()
     files = sorted(photos.rglob("*.png"))[:20]
@@ -53,10 +55,14 @@ def test_images_without_classes_are_predicted(run: Path, photos: Path, tmp_path:
     table = tmp_path / "paths.csv"
     table.write_text("\n".join(["file", *map(str, files)]) + "\n")
     for words, out in (([f"data.path={flat}"], "flat.csv"), ([f"data.path={table}", "data.image=file"], "table.csv")):
-        assert cli.main(["predict", str(run), *words, f"out={tmp_path / out}"]) == 0
-    predicted = [list(row.values()) for row in read(tmp_path / "flat.csv")]
-    assert len(predicted) == 20
-    assert predicted == [list(row.values()) for row in read(tmp_path / "table.csv")]
+        assert cli.main(["predict", str(run), *words, "keep=file", f"out={tmp_path / out}"]) == 0
+    predicted, of_table = read(tmp_path / "flat.csv"), read(tmp_path / "table.csv")
+    assert [row.pop("file") for row in predicted] == [f"{file.parent.name}-{file.name}" for file in files]
+    assert [row.pop("file") for row in of_table] == list(map(str, files))
+    assert [list(row.values()) for row in predicted] == [list(row.values()) for row in of_table]
+    capsys.readouterr()
+    assert cli.main(["predict", str(run), f"data.path={flat}", "keep=[fle]", f"out={tmp_path / 'no.csv'}"]) == 2
+    assert "Received: 'fle'. Known: file. Did you mean 'file'?" in capsys.readouterr().err
 
 
 def test_an_export_takes_pixels(run: Path, photos: Path, tmp_path: Path) -> None:

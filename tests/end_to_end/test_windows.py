@@ -115,6 +115,8 @@ def test_the_newest_window_of_each_series_is_forecast(linear: Path, run: Run, tm
     assert (code, err) == (0, "")
     assert "12 steps after each of 2 series of" in out
     assert "1 of 3 series are shorter than 24 rows and left out ('c'), with 23 rows" in out
+    code, _, err = run("predict", str(linear), "data.path=new.csv", "out=no.csv", "keep=all")
+    assert code == 2 and "keep: a forecast is of steps after the rows of the data" in err
     with (tmp_path / "next.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["shop"] for row in rows] == ["a"] * 12 + ["b"] * 12
