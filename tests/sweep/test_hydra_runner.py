@@ -93,6 +93,8 @@ def test_a_sweeper_that_is_a_plugin(tmp_path: Path, sweep_command: Any, monkeypa
     (tmp_path / "hydra" / "sweeper" / "mine.yaml").write_text("_target_: hydra_plugins.mine.Mine\nseeds: [1, 2]\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     words = ("--config-dir", ".", "hydra/sweeper=mine", "trainer.max_epochs=1")
+    refused = sweep_command.call(tmp_path, "-m", *words, "data.folds=3")
+    assert refused.returncode == 2 and "data.folds: a sweeper that is a plugin chooses each job" in refused.stderr
     sweep = sweep_command.finish(tmp_path, sweep_command.start(tmp_path, *words))
     assert sweep.returncode == 0, sweep.stderr
     assert [sweep.run(number)["seed"] for number in range(2)] == [1, 2]

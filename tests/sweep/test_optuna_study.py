@@ -31,7 +31,7 @@ RATES = Space([Dimension("rate", 1e-4, 1e-1, log=True), Dimension("batch_size", 
 
 
 def check(space: Space = RATES, **changes: Any) -> Studies:
-    return Studies.check(dataclasses.replace(DEFAULTS, **changes), space, max_epochs=4)
+    return Studies.check(dataclasses.replace(DEFAULTS, **changes), space, max_reports=4)
 
 
 def open_study(folder: Path, **changes: Any) -> Any:

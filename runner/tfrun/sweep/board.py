@@ -101,6 +101,10 @@ class Board:
         if len(self._ended) == 1 and (self._total or 0) > 1 and self._live is None:
             self.say(self._summary())
 
+    def set_total(self, total: int | None) -> None:
+        """Sets the number of jobs, which falls if jobs turn out not to be needed."""
+        self._total = total
+
     def say(self, line: str) -> None:
         """Prints a line above the table."""
         say(self._console, line)

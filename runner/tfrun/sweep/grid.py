@@ -14,6 +14,7 @@ from tfrun.config.explain import USER_MISTAKES
 from tfrun.errors import ConfigError
 from tfrun.sweep import estimate
 from tfrun.sweep.composer import Composer
+from tfrun.sweep.fold_trials import fold_words, num_folds
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger, Trial
 from tfrun.sweep.outcome import Outcome
@@ -68,7 +69,7 @@ class Grid(Source):
             raise configs.explain(error) from error
         composer = Composer(configs, sweep, swept=differing_keys(overrides) or swept_keys(sweep), threads=threads)
         jobs = [composer(job_overrides, number) for number, job_overrides in enumerate(overrides)]
-        with_folds = [words for job in jobs for words in fold_words(job)]
+        with_folds = [words for job in jobs for words in fold_words(job.overrides, num_folds(job.settings))]
         if len(with_folds) > len(jobs):
             composer = composer.with_swept(differing_keys(with_folds))
             jobs = [composer(job_overrides, number) for number, job_overrides in enumerate(with_folds)]
@@ -145,14 +146,6 @@ class Grid(Source):
     def news(self) -> list[str]:
         news, self._news = self._news, []
         return news
-
-
-def fold_words(job: Job) -> list[list[str]]:
-    """Returns the overrides of the jobs that a job of a cross-validation stands for, one for each fold."""
-    data = job.settings.data
-    if data.folds is None or data.fold is not None:
-        return [job.overrides]
-    return [[*job.overrides, f"data.fold={fold}"] for fold in range(data.folds * data.folds_repeats)]
 
 
 def differing_keys(jobs: Sequence[Sequence[str]]) -> set[str]:

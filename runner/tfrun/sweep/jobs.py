@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,11 @@ class JobFolder(RunFolder):
 
     def write_failure(self, overrides: Sequence[str], *, kind: str, message: str, exit_code: int) -> None:
         """Writes to `run.json` that the job failed, for a job that couldn't write this itself."""
+        error = {"type": kind, "message": message, "exit_code": exit_code}
+        self.write_end(overrides, {"status": "failed", "error": error})
+
+    def write_end(self, overrides: Sequence[str], end: Mapping[str, Any]) -> None:
+        """Writes to `run.json` how a job ended that couldn't write this itself, or never started."""
         before: dict[str, Any] = {
             "run_id": self.run_id,
             "overrides": list(overrides),
@@ -41,8 +46,7 @@ class JobFolder(RunFolder):
             "metrics": {},
             "best": {},
         }
-        error = {"type": kind, "message": message, "exit_code": exit_code}
-        self.write_run(before | self.read_run() | {"status": "failed", "ended": runs.now(), "error": error})
+        self.write_run(before | self.read_run() | {"ended": runs.now(), **end})
 
     def write_error(self, overrides: Sequence[str], error: BaseException) -> int:
         """Returns the exit code for an error that a job raised, and writes it down unless the run has done so."""
@@ -117,6 +121,17 @@ class Job:
     def resumed(self, pause_epoch: int | None = None) -> Job:
         """Returns the job that resumes the run in its folder, if there is one, and pauses after an epoch, if given."""
         return replace(self, resume=True, pause_epoch=pause_epoch)
+
+    def write_pruned(self) -> None:
+        """Writes that the job is pruned, after it has stopped or instead of starting it.
+
+        Raises:
+            ResourceError: the disk refuses.
+        """
+        self.folder.path.mkdir(exist_ok=True)
+        if not self.folder.config_yaml.exists():
+            self.write_files()
+        self.folder.write_end(self.overrides, {"status": "pruned"})
 
     def write_files(self) -> None:
         """Writes the config files that a single run's folder has too. Raises ResourceError if the disk refuses."""

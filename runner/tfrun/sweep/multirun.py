@@ -104,10 +104,11 @@ def resume(configs: Configs, sweep: Composed, *, folder: RunFolder, retry: bool)
     with folder.held(), engine(folder.log):
         ledger = Ledger(folder.path)
         header, trials = ledger.read()
+        source = _old_source(configs, sweep, header=header, trials=trials)
         left = [trial for trial in trials if is_left(folder, trial, retry=retry)]
+        left = source.also_left(folder.path, trials, left=left)
         ledger.record_missing_ends([trial for trial in trials if trial not in left])
         say(Terminal(), f"{shown(folder.path)}: {len(left)} of {len(trials)} jobs are left to do")
-        source = _old_source(configs, sweep, header=header, trials=trials)
         source.begin(folder.path, ledger, trials=trials, left=left)
         return _run_all(Pool(configs.catalog, ledger, settings=launcher, mode=source.mode), source, folder=folder)
 
@@ -164,13 +165,18 @@ def _check_search(launcher: DictConfig, settings: LauncherSettings) -> None:
 
 
 def _check_folds(source: Source) -> None:
-    """Raises ConfigError for folds in a sweep that isn't a grid."""
+    """Raises ConfigError for folds in a sweep that doesn't make a job for each."""
     data = source.first.settings.data
-    if data.folds is not None and data.fold is None and not isinstance(source, Grid):
-        raise ConfigError(
-            "data.folds: the folds are jobs of a grid, which a search or a population isn't. Leave it out, or name one "
-            f"fold with data.fold. Received: data.folds={data.folds}"
-        )
+    if data.folds is None or data.fold is not None or isinstance(source, Grid | Search):
+        return
+    if isinstance(source, Population):
+        reason = "a member of a population has one state, which is trained on the rows of one fold"
+    else:
+        reason = "a sweeper that is a plugin chooses each job, not a job for each fold"
+    raise ConfigError(
+        f"data.folds: {reason}. Leave it out, name one fold with data.fold, or use hparams_search=optuna. "
+        f"Received: data.folds={data.folds}"
+    )
 
 
 def _check_extendable(source: Source, launcher: DictConfig) -> None:

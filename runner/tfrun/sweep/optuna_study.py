@@ -57,13 +57,13 @@ class Studies:
     pruner: Any
 
     @classmethod
-    def check(cls, settings: SearchSettings, space: Space, *, max_epochs: int | None) -> Studies:
+    def check(cls, settings: SearchSettings, space: Space, *, max_reports: int | None) -> Studies:
         """Makes the sampler and the pruner once, so that a mistake is found before anything runs.
 
         Args:
             settings: of the search.
             space: of the search.
-            max_epochs: of its jobs, if they have a limit.
+            max_reports: how often the pruner gets a value of a trial, after each epoch or fold; None has no limit.
 
         Raises:
             ConfigError: Optuna isn't installed, or refuses the sampler or the pruner.
@@ -80,7 +80,7 @@ class Studies:
             make_sampler(settings.seed)
         except (TypeError, ValueError, ImportError) as error:
             raise ConfigError(f"hydra.sweeper.sampler: {_one_line(error)}") from error
-        return cls(settings, make_sampler, _pruner(settings, max_epochs))
+        return cls(settings, make_sampler, _pruner(settings, max_reports))
 
     def open(self, folder: Path, directions: list[Direction], *, is_resumed: bool = False) -> Any:
         """Returns the study of the sweep in `folder`; it is created if it doesn't exist.
@@ -176,14 +176,14 @@ def _sampler_maker(settings: SearchSettings, space: Space) -> Callable[[int], An
     return lambda seed: kind(seed=seed, **options)
 
 
-def _pruner(settings: SearchSettings, max_epochs: int | None) -> Any:
+def _pruner(settings: SearchSettings, max_reports: int | None) -> Any:
     import optuna
 
     if settings.pruner is None:
         return optuna.pruners.NopPruner()
     name, options = _named("pruner", settings.pruner, known=PRUNERS)
     if name == "hyperband":
-        options.setdefault("max_resource", max_epochs or "auto")
+        options.setdefault("max_resource", max_reports or "auto")
     try:
         return getattr(optuna.pruners, PRUNERS[name])(**options)
     except (TypeError, ValueError, ImportError) as error:

@@ -73,6 +73,7 @@ class Pool:
                         for message in worker.messages():
                             self._receive(message, worker, source=source, board=board)
                     self._say_news(source, board)
+                    board.set_total(source.total)
                     board.draw()
             finally:
                 for worker in self._workers:

@@ -2,34 +2,46 @@
 
 The study is asked for values whenever a worker is free, and gets a result whenever a job has ended, so no worker waits
 for the slowest job. The study is in a database beside the jobs, or in one that several machines can reach.
+
+With `data.folds`, each trial of the study has a job for each fold, and the study gets their mean (`fold_trials.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Configs
-from tfrun.config.cross_checks import monitored_values
-from tfrun.config.directions import contradiction, require_mode
-from tfrun.errors import ConfigError, DataError, TfrunError, unknown
-from tfrun.files.strict_json import defined
+from tfrun.errors import ConfigError, DataError, TfrunError
 from tfrun.sweep import optuna_private
 from tfrun.sweep.composer import Composer
+from tfrun.sweep.fold_trials import (
+    FOLD_KEY,
+    FoldTrial,
+    Result,
+    endless_warmups,
+    fold_words,
+    pruned_with_failed,
+    same_num_folds,
+)
 from tfrun.sweep.jobs import Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
 from tfrun.sweep.messages import Progress
+from tfrun.sweep.objectives import against_metrics, read_directions
 from tfrun.sweep.optuna_study import Direction, Studies, parse_constraint, trial_states
-from tfrun.sweep.outcome import Outcome, read_outcome
+from tfrun.sweep.outcome import Outcome
 from tfrun.sweep.source import Source
 from tfrun.sweep.space import Space
 from tfrun.sweep.sweep_settings import SearchSettings, read_settings
+from tfrun.sweep.task import write_hparams_row
 from tfrun.sweep.words import sweeper_params
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 class Search(Source):
@@ -40,6 +52,7 @@ class Search(Source):
         space: what is searched.
         composer: makes the jobs.
         first: a job of the space.
+        num_folds: the number of jobs of each trial, 1 without folds.
         studies: opens the study.
         directions: `minimize` or `maximize` by objective.
         news: lines for the terminal.
@@ -55,6 +68,7 @@ class Search(Source):
         *,
         composer: Composer,
         first: Job,
+        num_folds: int,
         studies: Studies,
         directions: dict[str, Direction],
         news: Sequence[str] = (),
@@ -71,12 +85,14 @@ class Search(Source):
         self._constraints = {text: parse_constraint(text) for text in settings.constraints}
         if settings.pruner and len(self._directions) > 1:
             raise ConfigError("hydra.sweeper.pruner: prunes by one objective, but there are several")
-        self._trials: dict[int, Any] = {}  # Optuna's, by the number of the job
-        self._resumed: list[Job] = []
-        self.total: int | None = settings.n_trials
+        self._num_folds = num_folds
+        self._trials: dict[int, FoldTrial] = {}  # by the number of a job that waits or runs
+        self._waiting: list[Job] = []
+        self._num_trials = settings.n_trials
         if all(dimension.choices for dimension in space.dimensions) and "grid" in str(settings.sampler):
             num_points = math.prod(len(dimension.choices) for dimension in space.dimensions)
-            self.total = min(self.total or num_points, num_points)
+            self._num_trials = min(self._num_trials or num_points, num_points)
+        self.total: int | None = None if self._num_trials is None else self._num_trials * num_folds
 
     @classmethod
     def from_config(cls, configs: Configs, sweep: DictConfig, *, threads: int | None = None) -> Search:
@@ -93,15 +109,35 @@ class Search(Source):
         settings = read_settings(sweep.hydra.sweeper, SearchSettings, where="hydra.sweeper")
         space = Space.read(configs, sweep, params=sweeper_params(sweep))
         composer = Composer(configs, sweep, swept=space.keys, threads=threads)
-        first = [composer(space.overrides(values), 0) for values in space.probes()][0]
-        studies = Studies.check(settings, space, max_epochs=first.settings.trainer.max_epochs)
-        directions = _directions(settings, first, catalog=configs.catalog)
-        news = _objectives_against(settings, first, catalog=configs.catalog)
-        return cls(settings, space, composer=composer, first=first, studies=studies, directions=directions, news=news)
+        probes = [composer(space.overrides(values), 0) for values in space.probes()]
+        num_folds, first = same_num_folds(probes), probes[0]
+        if num_folds > 1:
+            composer = composer.with_swept({*space.keys, FOLD_KEY})
+        max_reports = first.settings.trainer.max_epochs if num_folds == 1 else num_folds
+        studies = Studies.check(settings, space, max_reports=max_reports)
+        return cls(
+            settings,
+            space,
+            composer=composer,
+            first=first,
+            num_folds=num_folds,
+            studies=studies,
+            directions=read_directions(settings, first, catalog=configs.catalog),
+            news=[
+                *against_metrics(settings, first, catalog=configs.catalog),
+                *endless_warmups(settings, num_folds),
+            ],
+        )
 
     @property
     def first(self) -> Job:
         return self._first
+
+    def also_left(self, folder: Path, trials: Sequence[Trial], *, left: Sequence[Trial]) -> list[Trial]:
+        numbers = {trial.number for trial in left}
+        for group in self._groups(trials):
+            numbers |= {trial.number for trial in pruned_with_failed(folder, group, numbers)}
+        return [trial for trial in trials if trial.number in numbers]
 
     def begin(self, folder: Path, ledger: Ledger, *, trials: Sequence[Trial] = (), left: Sequence[Trial] = ()) -> None:
         """Opens the study.
@@ -111,54 +147,119 @@ class Search(Source):
         """
         self._folder = folder
         self._ledger = ledger
-        self._next_number = len(trials)
         self._study = self._studies.open(folder, list(self._directions.values()), is_resumed=bool(trials))
         self._check_space()
-        jobs = {trial.number: self.composer(trial.overrides, trial.number).within(folder) for trial in trials}
+        missing = self._missing_folds(trials)
+        trials, left = [*trials, *missing], [*left, *missing]
+        self._next_number = len(trials)
         left_numbers = {trial.number for trial in left}
+        opened = self._opened_trials()
+        for group in self._groups(trials):
+            known = opened.get(group[0].number)
+            if known is not None or any(trial.number in left_numbers for trial in group):
+                self._reopen(group, known, left=left_numbers)
+        if self._num_trials is not None:
+            self.total = max(0, self._num_trials * self._num_folds - len(trials)) + len(self._waiting)
+
+    def _groups(self, trials: Sequence[Trial]) -> list[Sequence[Trial]]:
+        """Returns the jobs of each of Optuna's trials."""
+        return [trials[first : first + self._num_folds] for first in range(0, len(trials), self._num_folds)]
+
+    def _missing_folds(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Returns the last folds of the last trial after writing them, if the sweep was killed while it wrote them."""
+        if not len(trials) % self._num_folds:
+            return []
+        present = self._groups(trials)[-1]
+        words = fold_words(present[0].overrides[:-1], self._num_folds)[len(present) :]
+        missing = [Trial(len(trials) + k, "waiting", overrides) for k, overrides in enumerate(words)]
+        self._ledger.add([(trial.number, trial.overrides) for trial in missing])
+        return missing
+
+    def _opened_trials(self) -> dict[int, FrozenTrial]:
+        """Returns the trials of this sweep whose result the study doesn't have, by the number of their first job."""
+        opened: dict[int, FrozenTrial] = {}
         for known in self._study.get_trials(deepcopy=False, states=(trial_states().RUNNING,)):
             sweep, _, text = str(known.user_attrs.get("job")).rpartition("/")
-            if sweep != folder.name:
+            if sweep != self._folder.name:
                 continue  # it belongs to another machine
-            number = int(text)
-            trial = optuna_private.open_trial(self._study, known)
-            if number not in jobs:  # the sweep was killed before the ledger had the job
-                self._study.tell(trial, state=trial_states().FAIL)
-                continue
-            self._trials[number] = trial
-            if number not in left_numbers:  # the sweep was killed before the study had the result
-                self.ended(jobs[number], read_outcome(jobs[number].folder, ()))
-        self._resumed = [jobs[trial.number].resumed() for trial in left]
+            if int(text) < self._next_number:
+                opened[int(text)] = known
+            else:  # the sweep was killed before the ledger had its jobs
+                self._study.tell(optuna_private.open_trial(self._study, known), state=trial_states().FAIL)
+        return opened
+
+    def _reopen(self, group: Sequence[Trial], known: FrozenTrial | None, *, left: Collection[int]) -> None:
+        """Prepares the jobs of a trial that are left, and reports its result if it has one.
+
+        Args:
+            group: its jobs.
+            known: Optuna's trial; None if the study has its result.
+            left: the numbers of the jobs of the sweep that are to be run.
+        """
+        trial = optuna_private.open_trial(self._study, known) if known else None
+        num_reported = max(known.intermediate_values, default=0) if known else 0
+        entry = self._composed(trial, [(job.number, job.overrides) for job in group], num_reported=num_reported)
+        if entry is None:
+            return
+        for job in entry.jobs:
+            self._trials[job.number] = entry
+            if job.number in left:
+                self._waiting.append(job.resumed())
+            else:  # perhaps the sweep was killed before the study had the result
+                entry.results[job.number] = self._result(job)
+        self._advance(entry)
 
     def next(self, structures: Collection[str]) -> Job | None:
-        if self._resumed:
-            return self._resumed.pop(0)
-        with self._studies.storage_errors():
-            return self._new_job()
+        if not self._waiting:
+            with self._studies.storage_errors():
+                self._ask()
+        if not self._waiting:
+            return None
+        known = [job for job in self._waiting if job.structure in structures]
+        # a pruner decides after the first folds, so with one they run in their order
+        job = known[0] if known and self._settings.pruner is None else self._waiting[0]
+        self._waiting.remove(job)
+        self._trials[job.number].running.add(job.number)
+        return job
 
-    def _new_job(self) -> Job | None:
-        """Returns a job that the study chooses; None after the last one."""
-        while self.total is None or self._next_number < self.total:
+    def _ask(self) -> None:
+        """Asks the study for a trial, whose jobs then wait; there is none after the last one."""
+        while self._num_trials is None or self._next_number < self._num_trials * self._num_folds:
             trial = self._study.ask()
             number = self._next_number
-            self._next_number += 1
+            self._next_number += self._num_folds
             trial.set_user_attr("job", f"{self._folder.name}/{number}")
-            overrides = self._suggested(trial)
-            self._ledger.add([(number, overrides)])
-            try:
-                job = self.composer(overrides, number).within(self._folder)
-            except (ConfigError, DataError) as error:  # these values can't be combined
+            jobs = list(enumerate(fold_words(self._suggested(trial), self._num_folds), start=number))
+            self._ledger.add(jobs)
+            entry = self._composed(trial, jobs)
+            if entry is not None:
+                self._trials |= {job.number: entry for job in entry.jobs}
+                self._waiting += entry.jobs
+                return
+            self._lower_total(len(jobs))
+
+    def _composed(
+        self, trial: Any, jobs: Sequence[tuple[int, list[str]]], *, num_reported: int = 0
+    ) -> FoldTrial | None:
+        """Returns a trial with its jobs; None after writing that they failed, if their values can't be combined."""
+        try:
+            composed = [self.composer(overrides, number).within(self._folder) for number, overrides in jobs]
+        except (ConfigError, DataError) as error:
+            if trial is not None:
                 self._study.tell(trial, state=trial_states().FAIL)
-                self._refuse(number, overrides, error=error)
-                continue
-            self._trials[number] = trial
-            return job
-        return None
+            self._refuse(jobs, error)
+            return None
+        return FoldTrial(trial, composed, num_reported=num_reported)
 
     def should_prune(self, job: Job, progress: Progress) -> bool:
-        """Reports the end of an epoch to the study, and returns whether its pruner stops the job."""
-        trial = self._trials.get(job.number)
-        objective = next(iter(self._directions))
+        """Reports the end of an epoch to the study, and returns whether its pruner stops the job.
+
+        The epochs of a fold aren't reported: those of other trials may have been validated on other rows.
+        """
+        entry = self._trials.get(job.number)
+        if entry is None or entry.has_folds:
+            return entry is not None and entry.end is not None
+        trial, objective = entry.trial, next(iter(self._directions))
         if trial is None or not progress.ends_epoch or len(self._directions) > 1 or objective not in progress.values:
             return False
         value = progress.values[objective]
@@ -169,31 +270,82 @@ class Search(Source):
             return bool(trial.should_prune())
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        """Reports the result of a job to the study, unless the job was stopped and will be resumed."""
-        trial = self._trials.pop(job.number, None)
-        if trial is None or outcome.status == "stopped":
+        """Reports the result of a trial to the study, unless the job was stopped and will be resumed."""
+        entry = self._trials.get(job.number)
+        if entry is None:
             return
-        run = job.folder.read_run()
-        last = run.get("metrics", {})
-        values = run.get("metrics" if self._settings.take == "last" else "best") or {}
-        objectives = [defined(values.get(name, last.get(name))) for name in self._directions]
-        known = {**last, **values, "parameters": run.get("parameters")}
+        entry.running.discard(job.number)
+        if outcome.status == "stopped" and entry.end is None:
+            return
+        if outcome.status == "stopped":  # the trial has ended without it
+            self._prune(job)
+            if job.settings.logger:
+                write_hparams_row(job, "pruned")
+        result = entry.results[job.number] = self._result(job)
         if outcome.status == "completed":
             # with metric=auto they are known only once a job has read the data
-            absent = [name for name in self._directions if name not in known]
+            absent = [name for name in self._directions if name not in result.values]
             self._news += [f"warning: #{job.number} has no {name}, so the search learns nothing" for name in absent]
-        with self._studies.storage_errors():
-            self._tell(trial, outcome, objectives=objectives, known=known)
+        self._advance(entry)
 
-    def _tell(
-        self, trial: Any, outcome: Outcome, *, objectives: Sequence[float | None], known: Mapping[str, Any]
-    ) -> None:
+    def _result(self, job: Job) -> Result:
+        return Result.read(job.folder, list(self._directions), take=self._settings.take)
+
+    def _advance(self, entry: FoldTrial) -> None:
+        """Asks the pruner after a job has ended; if the trial ends, prunes its other jobs and reports its result."""
+        with self._studies.storage_errors():
+            if entry.end is None or entry.end == "completed":
+                self._report_folds(entry)
+            if entry.end is None:
+                return
+            self._prune_waiting(entry)
+            if not entry.running:
+                for job in entry.jobs:
+                    self._trials.pop(job.number, None)
+                if entry.trial is not None:
+                    self._tell(entry)
+
+    def _report_folds(self, entry: FoldTrial) -> None:
+        """Reports the means over the first folds of a trial, and asks the pruner unless all have completed."""
+        if entry.trial is None or not entry.has_folds or len(self._directions) > 1:
+            return
+        for num_ended, mean in entry.unreported():
+            entry.trial.report(mean, num_ended)
+            if entry.end is None and entry.trial.should_prune():
+                entry.is_pruned = True
+                return
+
+    def _prune_waiting(self, entry: FoldTrial) -> None:
+        """Writes that the jobs of a trial that wait are pruned, because it has ended without them."""
+        waiting = [job for job in self._waiting if self._trials.get(job.number) is entry]
+        if waiting:
+            completed = f"{entry.num_completed} of {len(entry.jobs)} folds"
+            self._news.append(f"{entry.label}  {entry.end} after {completed}, so {len(waiting)} are left out")
+        for job in waiting:
+            self._waiting.remove(job)
+            self._prune(entry.resolved(job))
+            entry.results[job.number] = self._result(job)
+        self._lower_total(len(waiting))
+
+    def _lower_total(self, count: int) -> None:
+        """Counts jobs that the sweep does without."""
+        if self.total is not None:
+            self.total -= count
+
+    def _prune(self, job: Job) -> None:
+        """Writes that a job is pruned which has stopped, or never started."""
+        job.write_pruned()
+        self._ledger.record_state(job.number, "pruned")
+
+    def _tell(self, entry: FoldTrial) -> None:
         """Reports the result of a trial to the study: its objectives, and the values that the constraints need."""
+        trial, values = entry.trial, entry.values()
+        assert trial is not None
         for text, distance in self._constraints.items():
-            trial.set_constraint(text, distance(known))
-        if outcome.status == "completed" and None not in objectives:
-            self._study.tell(trial, objectives)
-        elif outcome.status == "pruned":
+            trial.set_constraint(text, distance(values))
+        if entry.end == "completed":
+            self._study.tell(trial, entry.objectives())
+        elif entry.end == "pruned":
             self._study.tell(trial, state=trial_states().PRUNED)
         else:
             self._study.tell(trial, state=trial_states().FAIL)
@@ -209,47 +361,31 @@ class Search(Source):
     def _check_space(self) -> None:
         """Saves the space in the study. Raises ConfigError if the study has another one."""
         space = [repr(dimension) for dimension in self.space.dimensions]
-        if self._study.user_attrs.get("space", space) != space:
+        known = self._study.user_attrs
+        if known.get("space", space) != space:
             raise ConfigError(
                 f"hydra.sweeper.study_name: the study {self._study.study_name!r} has another search space: "
                 "a new one needs another name"
             )
+        folds = known.get("folds", 1 if "space" in known else self._num_folds)
+        if folds != self._num_folds:
+            raise ConfigError(
+                f"data.folds: each trial of the study {self._study.study_name!r} has {folds} jobs, and a mean over "
+                f"others can't be compared with theirs: a new one needs another name. Received: {self._num_folds} jobs"
+            )
+        if self._num_folds > 1:
+            self._study.set_user_attr("folds", self._num_folds)
         self._study.set_user_attr("space", space)
 
-    def _refuse(self, number: int, overrides: Sequence[str], *, error: TfrunError) -> None:
-        """Writes a job that can't run as failed."""
-        folder = JobFolder(self._folder / str(number))
-        folder.path.mkdir()
-        folder.write_failure(overrides, kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
-        self._ledger.record_state(number, "failed")
-
-
-def _directions(settings: SearchSettings, first: Job, *, catalog: Catalog) -> dict[str, Direction]:
-    """Returns the direction of each objective; an objective without one has that of its metric.
-
-    Raises:
-        ConfigError: a run has no such value, or the direction is wrong.
-    """
-    checkpoint = first.settings.checkpoint
-    objectives = settings.objectives or {checkpoint.monitor: checkpoint.mode}
-    known = monitored_values(first.settings)
-    directions: dict[str, Direction] = {}
-    for name, mode in objectives.items():
-        if name not in known:
-            raise unknown("hydra.sweeper.objectives", "value", name=str(name), known=known)
-        if mode not in ("min", "max", None):
-            raise ConfigError(f"hydra.sweeper.objectives.{name}: must be min, max or null. Received: {mode!r}")
-        where = f"hydra.sweeper.objectives.{name}"
-        mode = require_mode(where, str(name), given=mode, metrics=first.settings.metric, catalog=catalog)
-        directions[str(name)] = "minimize" if mode == "min" else "maximize"
-    return directions
-
-
-def _objectives_against(settings: SearchSettings, first: Job, *, catalog: Catalog) -> list[str]:
-    """Returns a warning for each objective that seeks those values that its metric calls worse."""
-    against = {
-        f"hydra.sweeper.objectives.{name}={mode}": contradiction(name, mode, first.settings.metric, catalog)
-        for name, mode in (settings.objectives or {}).items()
-        if mode
-    }
-    return [f"warning: {where}, but {reason}" for where, reason in against.items() if reason]
+    def _refuse(self, jobs: Sequence[tuple[int, list[str]]], error: TfrunError) -> None:
+        """Writes the jobs of a trial that can't run: the first as failed, its other folds as pruned."""
+        for k, (number, overrides) in enumerate(jobs):
+            folder = JobFolder(self._folder / str(number))
+            folder.path.mkdir(exist_ok=True)
+            if k:
+                folder.write_end(overrides, {"status": "pruned"})
+            else:
+                folder.write_failure(
+                    overrides, kind=type(error).__name__, message=str(error), exit_code=error.exit_code
+                )
+            self._ledger.record_state(number, "pruned" if k else "failed")

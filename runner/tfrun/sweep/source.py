@@ -32,6 +32,16 @@ class Source(Protocol):
     def first(self) -> Job:
         """A checked job, whose config names the folder of a new sweep."""
 
+    def also_left(self, folder: Path, trials: Sequence[Trial], *, left: Sequence[Trial]) -> list[Trial]:
+        """Returns the trials of a resumed sweep that are to be run: those that haven't ended, and others they need.
+
+        Args:
+            folder: the sweep's folder.
+            trials: all that the sweep has.
+            left: those of them that haven't ended or are retried.
+        """
+        return list(left)
+
     def begin(self, folder: Path, ledger: Ledger, *, trials: Sequence[Trial] = (), left: Sequence[Trial] = ()) -> None:
         """Prepares the first jobs; called once, before anything else.
 
