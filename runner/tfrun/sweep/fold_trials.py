@@ -26,9 +26,9 @@ from tfrun.files.runs import RunFolder
 from tfrun.files.strict_json import defined
 from tfrun.sweep.jobs import Job, JobFolder
 from tfrun.sweep.ledger import Trial
+from tfrun.sweep.outcome import FOLD_KEY
 from tfrun.sweep.sweep_settings import SearchSettings
 
-FOLD_KEY = "data.fold"  # in which the jobs of a cross-validation differ
 WARMUP_KEYS = ("n_warmup_steps", "min_resource")  # of pruners: how many values a trial has before it can be pruned
 
 

@@ -20,7 +20,6 @@ from tfrun.errors import ConfigError, DataError, TfrunError
 from tfrun.sweep import optuna_private
 from tfrun.sweep.composer import Composer
 from tfrun.sweep.fold_trials import (
-    FOLD_KEY,
     FoldTrial,
     Result,
     endless_warmups,
@@ -33,7 +32,7 @@ from tfrun.sweep.ledger import Ledger, Trial
 from tfrun.sweep.messages import Progress
 from tfrun.sweep.objectives import against_metrics, read_directions
 from tfrun.sweep.optuna_study import Direction, Studies, parse_constraint, trial_states
-from tfrun.sweep.outcome import Outcome
+from tfrun.sweep.outcome import FOLD_KEY, Outcome
 from tfrun.sweep.source import Source
 from tfrun.sweep.space import Space
 from tfrun.sweep.sweep_settings import SearchSettings, read_settings
