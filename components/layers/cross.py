@@ -40,7 +40,9 @@ class FeatureCross(keras.layers.Layer):
     ):
         super().__init__(autocast=False, **kwargs)  # float16 numbers would fall into other buckets
         self.crosses = [list(cross) for cross in crosses]
-        self.boundaries = {name: [float(value) for value in values] for name, values in boundaries.items()}
+        crossed = {name for cross in self.crosses for name in cross}
+        # those that no cross has are not read, since the program would then be made for them
+        self.boundaries = {name: [float(x) for x in boundaries[name]] if name in crossed else [] for name in boundaries}
         self.category_sizes = {name: int(size) for name, size in category_sizes.items()}
         self.max_size = int(max_size)
         cells = [math.prod(self._size(name) for name in cross) for cross in self.crosses]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any
 
 import keras
@@ -47,7 +46,7 @@ class Autoencoder(SavedWithArguments):
         super().__init__(name=name, dtype=dtype)
         function = keras.activations.get(activation)
         self.arguments = {
-            "features": dataclasses.asdict(features),
+            "features": features.to_config(),
             "code_size": code_size,
             "hidden_units": list(hidden_units),
             "activation": keras.activations.serialize(function),

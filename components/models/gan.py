@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Annotated, Any, ClassVar
 
@@ -66,7 +65,7 @@ class GanModel(SavedWithArguments):
         function = keras.activations.get(activation)
         output_function = keras.activations.get(output_activation)
         self.arguments = {
-            "features": dataclasses.asdict(features),
+            "features": features.to_config(),
             "latent_dim": latent_dim,
             "generator_units": list(generator_units),
             "critic_units": list(critic_units),

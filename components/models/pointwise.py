@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated, Any
 
 import keras
@@ -49,7 +48,7 @@ class Pointwise(SavedWithArguments):
         super().__init__(name=name, dtype=dtype)
         function = keras.activations.get(activation)
         self.arguments = {
-            "features": dataclasses.asdict(features),
+            "features": features.to_config(),
             "hidden_units": list(hidden_units),
             "activation": keras.activations.serialize(function),
         }

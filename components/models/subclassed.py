@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import keras
@@ -42,7 +41,7 @@ class Subclassed(SavedWithArguments):
     def __init__(self, features: Features, num_outputs: int, name: str, dtype: Any, **arguments: Any):
         check_features(name, features)
         super().__init__(name=name, dtype=dtype)
-        self.arguments = {"features": dataclasses.asdict(features), "num_outputs": num_outputs, **arguments}
+        self.arguments = {"features": features.to_config(), "num_outputs": num_outputs, **arguments}
         self.num_values = num_values(features)
         self.encode = DenseFeatures.of(features, name="features", dtype=self.dtype_policy)
         self.output_layer = keras.layers.Dense(num_outputs, dtype=self.variable_dtype, name="output")

@@ -93,7 +93,7 @@ class WideDeep(SavedWithArguments):
         super().__init__(name=name, dtype=dtype, autocast=False)
         hidden = HiddenLayers(hidden_units, activation, kernel_initializer, kernel_regularizer, kernel_constraint)
         self.arguments = {
-            "features": dataclasses.asdict(features),
+            "features": features.to_config(),
             "num_outputs": num_outputs,
             **hidden.arguments(),
             "embedding_dim": embedding_dim,

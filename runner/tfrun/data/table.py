@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,15 @@ class Table:
                 pass
         return f"{self.source}:{self.first_line + row}", None
 
+    @property
+    def num_bytes(self) -> int:
+        """About how much memory the columns take: a text as much as its characters and an object of Python's."""
+        return sum(_num_bytes(column) for column in self.columns.values())
+
+    def copy(self) -> Table:
+        """Returns a table of the same columns, which releases its own ones alone."""
+        return replace(self, columns=dict(self.columns))
+
     def with_columns(self, columns: Mapping[str, Any], *, kinds: Mapping[str, ColumnKind]) -> Table:
         """Returns the same rows and targets with other columns, and their kinds."""
         return replace(self, columns=dict(columns), kinds=kinds, locate=lambda row, _: self.find(row))
@@ -158,6 +168,14 @@ class Table:
             keys={name: select(cells, rows) for name, cells in self.keys.items()},
             locate=lambda row, name: self.find(int(rows[row]), name),
         )
+
+
+def _num_bytes(column: Any) -> int:
+    """Returns about how much memory a column takes; nothing if it is on disk."""
+    if not isinstance(column, np.ndarray):
+        return 0
+    size = column.nbytes
+    return size + sum(map(sys.getsizeof, column.flat)) if column.dtype == object else size
 
 
 @dataclass(frozen=True)
@@ -205,6 +223,11 @@ class Features:
     arrays: dict[str, tuple[int, ...]]
     tokens: dict[str, tuple[int, int]] = field(default_factory=dict)
     window: tuple[str, ...] = ()
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the fields as plain values, for `get_config` of a model, which its program doesn't depend on."""
+        numbers = dict(dict.items(self.numbers))  # of `dict`, as these may record who reads them
+        return asdict(replace(self, numbers=numbers))
 
     @property
     def has_columns(self) -> bool:

@@ -48,6 +48,11 @@ class TargetScale:
         """Whether metrics are computed in float64."""
         return self.exact and self.is_far
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the target wasn't scaled, in a run of this version."""
+        return self == TargetScale()
+
     def restore(self, values: Any) -> Any:
         """Returns standardized targets or predictions in the target's own unit and in the type that they have.
 

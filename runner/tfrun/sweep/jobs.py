@@ -100,8 +100,10 @@ class Job:
         return {key: getattr(self.settings.trainer, key) for key in LENGTH_KEYS}
 
     def is_like(self, other: Job) -> bool:
-        """Returns whether both can be trained together: they have the same structure and length, and are new."""
-        return self.structure == other.structure and self.limits == other.limits and self.is_new and other.is_new
+        """Returns whether both can be trained together: of the same structure, rows and length, and new."""
+        same_rows = self.settings.data.fold == other.settings.data.fold
+        same = self.structure == other.structure and same_rows and self.limits == other.limits
+        return same and self.is_new and other.is_new
 
     def within(self, sweep: Path) -> Job:
         """Returns the job with its folder inside the sweep's folder."""
@@ -151,6 +153,7 @@ def structure_of(config: dict[str, Any]) -> str:
     """
     kept = {key: value for key, value in config.items() if key not in ("seed", "name", "tags", "output_root")}
     kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in LENGTH_KEYS}
+    kept["data"] = {key: value for key, value in config["data"].items() if key != "fold"}
 
     def without_floats(value: Any) -> Any:
         if isinstance(value, dict):

@@ -100,7 +100,7 @@ class Population(Source):
         self._space = space
         self._every = settings.every_epochs
         self._max_epochs = _check_lengths(self._first.settings, self._every)
-        if len({job.structure for job in probes}) > 1:
+        if len({(job.structure, job.settings.data.fold) for job in probes}) > 1:
             raise ConfigError(
                 "hydra.sweeper.params: members copy each other's state, so the space may contain only numbers with a "
                 f"fraction of loss, optimizer, algorithm and trainer. Received: {', '.join(space.keys)}"

@@ -20,6 +20,7 @@ from tfrun.engine.building.kinds import ONE_VALUE_EACH, checked_values, named, t
 from tfrun.engine.training.class_weights import ClassWeights
 from tfrun.engine.training.epoch_metrics import EpochMetrics, restore
 from tfrun.engine.training.hyperparameters import Hyperparameters
+from tfrun.engine.training.target_unit import TargetUnit
 from tfrun.errors import ConfigError, unknown
 from tfrun.protocols import MAIN_OUTPUT, LossOffer, MetricOffer, label
 
@@ -108,6 +109,7 @@ def build_metrics(
     y_pred: Any,
     targets: Mapping[str, FittedTarget],
     tasks: Mapping[str, str],
+    units: Mapping[str, TargetUnit] | None = None,
 ) -> EpochMetrics:
     """Returns the metrics, each named by its key, with their variables made.
 
@@ -117,6 +119,7 @@ def build_metrics(
         y_true, y_pred: a few targets and outputs of the model, to make the variables with.
         targets: the targets by output.
         tasks: their tasks by output; empty if the algorithm doesn't learn the data's targets.
+        units: their units by output, as inputs of the program; None makes them constants.
 
     Raises:
         ConfigError: no such output, or a metric is for another task than its target's.
@@ -137,7 +140,7 @@ def build_metrics(
             rounding.append(key)
         metrics.append(metric)
     outputs = [chosen.output for chosen in settings.values()]
-    return EpochMetrics(metrics, scales, outputs=outputs, rounding=rounding)
+    return EpochMetrics(metrics, units or scales, outputs=outputs, rounding=rounding)
 
 
 def _build_metric(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from tfrun.engine.building import memory
 from tfrun.engine.building.augmentations import build_augmenter
 from tfrun.engine.building.autograph import convert_layers
 from tfrun.engine.building.components import build_component
+from tfrun.engine.building.deciles import Deciles
 from tfrun.engine.building.kinds import checked_algorithm, named
 from tfrun.engine.building.losses import build_loss, build_metrics, check_outputs
 from tfrun.engine.building.mixing import warn_of_mixing
@@ -28,6 +29,7 @@ from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.step import Step, StepOptions
+from tfrun.engine.training.target_unit import TargetUnit
 from tfrun.engine.training.tolerances import MAX_CONSECUTIVE_SKIPS, LossScale, Skips
 from tfrun.errors import ConfigError
 from tfrun.protocols import MAIN_OUTPUT, AlgorithmOffer, ModelOffer
@@ -41,7 +43,8 @@ class Parts:
         model: built, its variables exist.
         step: one training step over it.
         val_metrics: the validation's own mean of losses and metrics.
-        inputs: the hyperparameters that are inputs of the program.
+        inputs: the hyperparameters that are inputs of the program, and what it gets of the numbers that were learnt.
+        deciles: records which boundaries of the number columns the model has read.
         warnings: what is probably not as its author expects.
     """
 
@@ -49,6 +52,7 @@ class Parts:
     step: Step
     val_metrics: EpochMetrics
     inputs: Hyperparameters
+    deciles: Deciles
     warnings: tuple[str, ...] = ()
 
 
@@ -79,7 +83,8 @@ def build_parts(
     inputs = Hyperparameters()
     x, y = sample[:2]
     with strategy.scope(), memory.enough_to_build():
-        model = build_model(settings.model, catalog, preprocessing=preprocessing)
+        deciles = Deciles(preprocessing.features.numbers)
+        model = build_model(settings.model, catalog, preprocessing=preprocessing, deciles=deciles)
         y_pred = _call_model(model, x)
         for metric in model.metrics:
             _check_metric_name(metric.name, settings.metric)
@@ -90,6 +95,8 @@ def build_parts(
         tasks = {} if algorithm.own_targets else {name: target.task for name, target in targets.items()}
         weights = ModelOffer.of(model).loss_weights
         of_classes = ClassWeights(class_weights) if class_weights else None
+        units = {name: TargetUnit(target.scale) for name, target in targets.items()}
+        _add_learnt(inputs, units, of_classes)
         loss = build_loss(
             settings.loss, catalog, inputs=inputs, output_weights=weights, tasks=tasks, class_weights=of_classes
         )
@@ -98,7 +105,7 @@ def build_parts(
                 check_outputs(loss, f"loss: {settings.loss.name}", y_true=y, y_pred=y_pred, targets=targets)
         groups = build_groups(settings.groups, catalog, model=model, plan=plan, inputs=inputs)
         metrics, val_metrics = (
-            build_metrics(settings.metric, catalog, y_true=y, y_pred=y_pred, targets=targets, tasks=tasks)
+            build_metrics(settings.metric, catalog, y_true=y, y_pred=y_pred, targets=targets, tasks=tasks, units=units)
             for _ in range(2)
         )
         warnings: list[str] = []
@@ -110,14 +117,33 @@ def build_parts(
             settings.trainer, model, plan=plan, inputs=inputs, augmenter=augmenter, class_weights=of_classes
         )
         step = Step(strategy, model, algorithm=algorithm, loss=loss, groups=groups, metrics=metrics, options=options)
-        return Parts(model, step, val_metrics, inputs, tuple(warnings))
+        return Parts(model, step, val_metrics, inputs, deciles, tuple(warnings))
 
 
-def build_model(settings: ComponentSettings, catalog: Catalog, *, preprocessing: Preprocessing) -> keras.Model:
-    """Returns a model for a data set; its variables are made by its first call."""
+def _add_learnt(inputs: Hyperparameters, units: Mapping[str, TargetUnit], class_weights: ClassWeights | None) -> None:
+    """Adds to the inputs of the program the numbers of the training rows that it computes with."""
+    for output, unit in units.items():
+        for name, learnt in unit.inputs.items():
+            inputs.add(f"data.target_scaling.{output}.{name}", learnt)
+    for output, learnt in class_weights.inputs.items() if class_weights else ():
+        inputs.add(f"data.class_weight.{output}", learnt)
+
+
+def build_model(
+    settings: ComponentSettings, catalog: Catalog, *, preprocessing: Preprocessing, deciles: Deciles | None = None
+) -> keras.Model:
+    """Returns a model for a data set; its variables are made by its first call.
+
+    Args:
+        settings: its name and parameters.
+        catalog: the components that exist.
+        preprocessing: describes the data set.
+        deciles: those of the data set, if reads of them are to be recorded.
+    """
     outputs = {name: target.num_outputs for name, target in preprocessing.targets.items()}
+    features = preprocessing.features
     offered = {
-        "features": preprocessing.features,
+        "features": features if deciles is None else replace(features, numbers=deciles),
         "num_outputs": outputs.pop(MAIN_OUTPUT),
         "more_outputs": outputs,
     }

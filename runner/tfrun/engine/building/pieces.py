@@ -19,6 +19,7 @@ from tfrun.data.examples import Examples, prepare
 from tfrun.data.table import Table
 from tfrun.engine import private
 from tfrun.engine.building import devices, memory
+from tfrun.engine.building.data_structure import data_structure
 from tfrun.engine.building.parts import Parts, build_parts
 from tfrun.engine.building.plan import build_plan
 from tfrun.engine.training import feed, replicas
@@ -46,12 +47,12 @@ class Beginning(NamedTuple):
 
     Attributes:
         state: of its variables, by slot.
-        inputs: of its hyperparameters, by path.
+        inputs: of its program's inputs, by path.
         random: the states of Python's and NumPy's generators.
     """
 
     state: Mapping[str, np.ndarray]
-    inputs: Mapping[str, float]
+    inputs: Mapping[str, Any]
     random: tuple[Any, Any]
 
     @property
@@ -188,7 +189,10 @@ class Pieces:
             self.parts.step.options.averages.swap()
 
     def structure(self, *, streams: bool) -> str:
-        """Returns everything that the program is traced for: the config and the data, without the program's inputs."""
+        """Returns everything that the program is traced for: the config and the data, without the program's inputs.
+
+        The deciles that the model has read come in addition, see `KeptProgram.fits`.
+        """
         settings = self.settings
         inputs = self.parts.inputs
         trainer = {key: value for key, value in asdict(settings.trainer).items() if key not in UNTRACED_TRAINER}
@@ -202,12 +206,7 @@ class Pieces:
                 inputs.structure(f"data.augment.{k}", augmentation.to_dict())
                 for k, augmentation in enumerate(settings.data.augment)
             ],
-            "preprocessing": self.examples.preprocessing.to_json(),
-            "inputs": tf.nest.map_structure(lambda array: (array.shape, str(array.dtype)), self.examples.inputs),
-            "rows": self._num_rows,
-            "class_weights": self.examples.class_weights,
-            "batch_size": self.order.batch_size,
-            "streams": streams,
+            "data": data_structure(self.examples, self.order, streams=streams),
         }
         return strict_json.dumps(described, sort_keys=True, default=str)
 

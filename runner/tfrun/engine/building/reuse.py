@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tfrun import host_memory
 from tfrun.config.catalog import Catalog
 from tfrun.config.data_paths import version_of
 from tfrun.config.settings import DataSettings, Settings
@@ -30,6 +31,7 @@ from tfrun.files import strict_json
 
 NO_PART_OF_BEGINNING = ("name", "output_root", "tags")  # keys that don't change what a run begins with
 BEGINNINGS_BYTES = 2**28  # of the beginnings kept of earlier runs
+FOLDS_SHARE = 0.25  # of the memory for data that the raw rows of all folds may use
 
 
 class KeptProgram(NamedTuple):
@@ -53,8 +55,13 @@ class KeptProgram(NamedTuple):
 
     def fits(self, pieces: Pieces, structure: str) -> bool:
         """Returns whether other pieces can use the program: they differ in inputs of it only."""
+        parts = self.pieces.parts
         is_same = self.structure == structure and pieces.strategy.num_replicas_in_sync == 1
-        return is_same and self.pieces.parts.inputs.accepts(pieces.parts.inputs.read())
+        return (
+            is_same
+            and parts.inputs.accepts(pieces.parts.inputs.read())
+            and parts.deciles.accepts(pieces.examples.preprocessing.features.numbers)
+        )
 
     def adopt(self, pieces: Pieces, *, streams: bool) -> Pieces:
         """Returns other pieces over this program's variables, which get the values of the other pieces' variables."""
@@ -86,17 +93,33 @@ class Reuse:
     _program: KeptProgram | None = None
     _examples: tuple[Table, str, Examples] | None = None
     _table: tuple[str, Table] | None = None
+    _all_folds: tuple[str, Table] | None = None
 
     def table(self, settings: Settings, read: Callable[[], Table]) -> Table:
         """Returns a run's raw rows: those of the last run, if neither the config nor the files have changed.
 
         Encoding releases the columns of a table, so it is used again only for runs that need no other encoding of it.
+        The folds of a cross-validation are encoded in different ways, each from a copy of a table that is kept for all
+        of them, unless that takes too much memory.
         """
         data = settings.data
-        key = _to_json([_rows_of(data), settings.trainer.precision, version_of(data.to_dict())])
+        rows = _rows_of(data)
+        of_run = settings.trainer.precision, version_of(data.to_dict())
+        key = _to_json([rows, *of_run])
         if self._table is None or self._table[0] != key:
-            self._table = (key, read())
+            self._table = None  # before there are others in memory
+            self._table = (key, self._table_of_fold(data, _to_json([rows | {"fold": None}, *of_run]), read))
         return self._table[1]
+
+    def _table_of_fold(self, data: DataSettings, key: str, read: Callable[[], Table]) -> Table:
+        """Returns the rows of a run; `key` is the same for all folds of its rows."""
+        if self._all_folds is None or self._all_folds[0] != key:
+            self._all_folds = None
+            table = read()
+            if data.fold is None or table.num_bytes > FOLDS_SHARE * host_memory.data_bytes():
+                return table
+            self._all_folds = (key, table)
+        return self._all_folds[1].copy()
 
     def build_pieces(self, settings: Settings, catalog: Catalog, *, table: Table) -> Pieces:
         """Builds a run's pieces; over the last run's variables, if it differed in learning rates only.

@@ -52,13 +52,13 @@ class _Member:
     Attributes:
         pieces: its pieces, over the shared variables.
         feed: its batches.
-        inputs: its hyperparameters, by path.
+        inputs: the values of its program's inputs, by path.
         values: the first values of its variables.
     """
 
     pieces: Pieces
     feed: Feed
-    inputs: dict[str, float]
+    inputs: dict[str, Any]
     values: list[np.ndarray]
 
 

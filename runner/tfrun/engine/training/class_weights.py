@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
+import keras
 import tensorflow as tf
+
+from tfrun.engine.training.hyperparameters import LearntInput
 
 
 class ClassWeights:
@@ -18,10 +21,13 @@ class ClassWeights:
 
     Args:
         weights: the weights of a target's classes, in the order of their ids, by the model's output that predicts it.
+
+    Attributes:
+        inputs: the weights as inputs of the program, by output.
     """
 
     def __init__(self, weights: Mapping[str, Sequence[float]]):
-        self.weights = {output: tuple(of_classes) for output, of_classes in weights.items()}
+        self.inputs = {output: LearntInput(of_classes, keras.config.floatx()) for output, of_classes in weights.items()}
         self._applies = False
 
     @contextlib.contextmanager
@@ -42,10 +48,10 @@ class ClassWeights:
                 classes, or (B, C) the probability of each class.
             target: the name of the output that the target belongs to.
         """
-        weights = self.weights.get(target)
+        weights = self.inputs.get(target)
         if weights is None or not self._applies:
             return losses
-        factors = _factors(y_true, tf.constant(weights, losses.dtype))
+        factors = _factors(y_true, weights.read(losses.dtype))
         return losses * tf.reshape(factors, [-1] + [1] * (losses.shape.rank - 1))
 
 

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrun.data.targets import TargetScale, of_output
+from tfrun.engine.training.target_unit import TargetUnit
 from tfrun.engine.training.undefined import value_of
 from tfrun.protocols import MAIN_OUTPUT
 
@@ -18,7 +19,7 @@ class EpochMetrics:
 
     Args:
         metrics: Keras metrics.
-        targets: each target's scale, by the model's output that predicts it.
+        targets: each target's unit, by the model's output that predicts it.
         outputs: the model's output that each metric measures; None if all measure the main one.
         rounding: names of the metrics that can't compute in float64, which a target far from 0 needs.
 
@@ -31,7 +32,7 @@ class EpochMetrics:
     def __init__(
         self,
         metrics: Sequence[Any],
-        targets: Mapping[str, TargetScale],
+        targets: Mapping[str, TargetScale | TargetUnit],
         *,
         outputs: Sequence[str] | None = None,
         rounding: Collection[str] = (),
@@ -62,21 +63,21 @@ class EpochMetrics:
         restored: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         for metric, name in zip(self.metrics, self.outputs, strict=True):
             if name not in restored:
-                scale = self._targets.get(name, self._targets[MAIN_OUTPUT])
-                restored[name] = restore(scale, of_output(y, name)), restore(scale, of_output(y_pred, name))
+                unit = self._targets.get(name, self._targets[MAIN_OUTPUT])
+                restored[name] = restore(unit, of_output(y, name)), restore(unit, of_output(y_pred, name))
             pair = restored[name]
             if metric.name in self.rounding:
                 pair = tf.cast(pair[0], keras.config.floatx()), tf.cast(pair[1], keras.config.floatx())
             metric.update_state(*pair, sample_weight=weights)
 
 
-def restore(scale: TargetScale, values: Any) -> tf.Tensor:
+def restore(unit: TargetScale | TargetUnit, values: Any) -> tf.Tensor:
     """Returns scaled targets or predictions in the target's own unit, with all digits that their differences need."""
-    if scale.needs_float64:
+    if unit.needs_float64:
         values = tf.cast(values, tf.float64)
-    elif scale != TargetScale() and values.dtype in (tf.float16, tf.bfloat16):
+    elif not unit.is_plain and values.dtype in (tf.float16, tf.bfloat16):
         values = tf.cast(values, tf.float32)
-    return scale.restore(values)
+    return unit.restore(values)
 
 
 def read_and_reset(

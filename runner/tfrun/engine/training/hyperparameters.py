@@ -186,11 +186,48 @@ class Hyperparameter:
 numbers.Real.register(Hyperparameter)
 
 
+class LearntInput:
+    """Numbers that a run has learnt from its training rows, as an input of the program.
+
+    So the runs of a cross-validation, whose training rows differ, share a program. Only traced functions read them.
+
+    Args:
+        value: a number, or an array of them.
+        dtype: of the variable.
+
+    Attributes:
+        variable: holds the numbers.
+    """
+
+    def __init__(self, value: Any, dtype: str):
+        self._value = np.array(value, dtype)
+        self.variable = keras.Variable(self._value, dtype=dtype, trainable=False, autocast=False, name="learnt")
+
+    @property
+    def value(self) -> np.ndarray:
+        """The numbers at present."""
+        return self._value
+
+    def accepts(self, value: np.ndarray) -> bool:
+        """Returns whether a program is valid for other numbers: their shape is the same."""
+        return self._value.shape == value.shape
+
+    def assign(self, value: np.ndarray) -> None:
+        """Assigns other numbers."""
+        if not np.array_equal(value, self._value):
+            self._value = value
+            self.variable.assign(value)
+
+    def read(self, dtype: tf.DType | str) -> tf.Tensor:
+        """Returns the numbers as a tensor."""
+        return tf.cast(tf.convert_to_tensor(self.variable), dtype)
+
+
 class Hyperparameters:
-    """A run's hyperparameters, by their path in the config: `loss.delta`."""
+    """A run's hyperparameters and what it has learnt, by their path in the config: `loss.delta`."""
 
     def __init__(self) -> None:
-        self._by_path: dict[str, Hyperparameter] = {}
+        self._by_path: dict[str, Hyperparameter | LearntInput] = {}
 
     def wrap(self, where: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns a component's parameters with a Hyperparameter in place of each float.
@@ -205,6 +242,10 @@ class Hyperparameters:
                 self._by_path[f"{where}.{name}"] = wrapped[name] = Hyperparameter(value)
         return wrapped
 
+    def add(self, path: str, learnt: LearntInput) -> None:
+        """Registers numbers that the run has learnt, by the path of the config's key that asks for them."""
+        self._by_path[path] = learnt
+
     def forget(self, where: str) -> None:
         """Unregisters a component's hyperparameters; they become constants of the program."""
         prefix = f"{where}."
@@ -213,12 +254,13 @@ class Hyperparameters:
     @contextmanager
     def without_recording(self) -> Iterator[None]:
         """Stops recording reads inside the context, where nothing that depends on them is kept."""
-        for hyperparameter in self._by_path.values():
+        recording = [value for value in self._by_path.values() if isinstance(value, Hyperparameter)]
+        for hyperparameter in recording:
             hyperparameter.is_recording = False
         try:
             yield
         finally:
-            for hyperparameter in self._by_path.values():
+            for hyperparameter in recording:
                 hyperparameter.is_recording = True
 
     def structure(self, where: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,15 +272,15 @@ class Hyperparameters:
         """The variables that hold the values."""
         return [hyperparameter.variable for hyperparameter in self._by_path.values()]
 
-    def accepts(self, values: Mapping[str, float]) -> bool:
+    def accepts(self, values: Mapping[str, Any]) -> bool:
         """Returns whether a program that was traced with these can be used with other values, given by path."""
         return all(hyperparameter.accepts(values[path]) for path, hyperparameter in self._by_path.items())
 
-    def read(self) -> dict[str, float]:
+    def read(self) -> dict[str, Any]:
         """Returns the values by path."""
         return {path: hyperparameter.value for path, hyperparameter in self._by_path.items()}
 
-    def assign(self, values: Mapping[str, float]) -> None:
+    def assign(self, values: Mapping[str, Any]) -> None:
         """Assigns other values, by path."""
         for path, hyperparameter in self._by_path.items():
             hyperparameter.assign(values[path])

@@ -110,6 +110,7 @@ class Program:
 
     def start(self, feed: Feed, val_rows: np.ndarray) -> None:
         """Goes back to the first step, for another run whose variables have their first values already."""
+        self.traces.start()
         self.use_feed(feed, val_rows)
         self.step_count.assign(0)
         self._epoch_end.start()

@@ -18,6 +18,11 @@ class Traces:
 
     def __init__(self) -> None:
         self.reasons: dict[str, list[str]] = {}
+        self._num_before: dict[str, int] = {}  # traces of earlier runs, by function
+
+    def start(self) -> None:
+        """Begins with another run of the program: what is traced for its shapes isn't traced again."""
+        self._num_before = {name: len(reasons) for name, reasons in self.reasons.items()}
 
     def recorded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Returns the function to pass to `tf.function`: it records each of its calls, which are the traces."""
@@ -34,8 +39,12 @@ class Traces:
 
     @property
     def retraces(self) -> list[str]:
-        """The function and the reason of each trace that is not a function's first."""
-        return [f"{name}: {reason}" for name, reasons in self.reasons.items() for reason in reasons[1:]]
+        """The function and the reason of each trace that is not a function's first in this run."""
+        return [
+            f"{name}: {reason}"
+            for name, reasons in self.reasons.items()
+            for reason in reasons[self._num_before.get(name, 0) + 1 :]
+        ]
 
 
 def _describe(names: list[str], args: tuple[Any, ...]) -> dict[str, str]:
