@@ -32,6 +32,8 @@ def test_jobs_of_one_structure_and_length_can_be_trained_together(
     assert job.is_like(changed(number=4, overrides=["seed=2"]))
     assert not job.is_like(changed(structure="another"))
     assert not job.is_like(changed(settings=settings("trainer.max_epochs=3")))
+    folds = [changed(settings=settings("trainer.max_epochs=2", "data.folds=2", f"data.fold={k}")) for k in range(2)]
+    assert folds[0].is_like(folds[0]) and not folds[0].is_like(folds[1])  # of other rows
     resumed = job.within(tmp_path).resumed()
     assert job.is_like(resumed)
     resumed.folder.path.mkdir()
@@ -77,6 +79,7 @@ def test_a_structure_has_no_inputs_of_the_program() -> None:
         config = {
             "seed": 1,
             "name": "x",
+            "data": {"folds": 2, "fold": 0},
             "model": {"dropout": 0.1},
             "loss": {"name": "huber", "delta": 1.0},
             "optimizer": {"groups": {"all": {"learning_rate": 0.01}}},
@@ -86,6 +89,7 @@ def test_a_structure_has_no_inputs_of_the_program() -> None:
 
     trainer = {"max_epochs": 9, "max_steps": 7, "max_seconds": 1.0, "microbatches": 1, "ema_decay": 0.99}
     assert structure() == structure(seed=2, name="y", trainer=trainer, loss={"name": "huber", "delta": 2.0})
+    assert structure() == structure(data={"folds": 2, "fold": 1}) != structure(data={"folds": 3, "fold": 0})
     assert structure() != structure(model={"dropout": 0.2})
     assert structure() != structure(loss={"name": "mse"})
     assert structure() != structure(trainer={**trainer, "microbatches": 2})

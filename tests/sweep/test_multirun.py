@@ -249,13 +249,35 @@ def test_jobs_that_are_trained_together(tmp_path: Path, sweep_command: Any) -> N
     assert "DivergedError" in (sweep.folder / "2" / "tfrun.log").read_text()
 
 
-KEPT = ("trainer.max_epochs=40", "checkpoint.every_epochs=2", "checkpoint.keep=2", "seed=1,2,3,4", "name=kept")
+SAVING = ("trainer.max_epochs=40", "checkpoint.every_epochs=2", "checkpoint.keep=2", "data.folds=2", "name=kept")
+KEPT = (*SAVING, "seed=1,2")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, sweep_command: Any) -> Any:
     folder = tmp_path_factory.mktemp("whole")
     return sweep_command.finish(folder, sweep_command.start(folder, *KEPT))
+
+
+@pytest.mark.slow
+def test_folds_share_a_process_and_a_program_and_equal_single_runs(undisturbed: Any, sweep_command: Any) -> None:
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    assert "4 jobs of 1 structure" in undisturbed.stdout
+    folders = [undisturbed.folder / str(number) for number in range(4)]
+    assert len({(folder / "run.lock").read_text().split()[1] for folder in folders}) == 1
+    for number in range(4):
+        assert list(undisturbed.run(number)["engine"]["traces"].values()) == [["first"], ["first"]]
+    with contextlib.chdir(undisturbed.folder):
+        assert cli.main([*sweep_command.small[:-1], *SAVING, "seed=2", "data.fold=1", "name=alone"]) == 0
+    (alone,) = undisturbed.folder.glob("outputs/alone/*")
+    _check_equal(alone, folders[3])
+
+
+def _check_equal(run: Path, other: Path) -> None:
+    """Checks that two runs have the same metrics and the same state in the end, bit for bit."""
+    assert (run / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+    newest = [max(folder.glob("checkpoints/step-*")) / "state.npz" for folder in (run, other)]
+    assert newest[0].read_bytes() == newest[1].read_bytes()
 
 
 @pytest.mark.slow
@@ -300,10 +322,7 @@ def test_a_killed_sweep_is_resumed(
     assert states(folder) == dict.fromkeys(range(4), "completed")
     assert {path: path.stat().st_mtime_ns for path in before} == before
     for number in range(4):
-        jobs = [sweep / str(number) for sweep in (folder, undisturbed.folder)]
-        assert (jobs[0] / "metrics.jsonl").read_bytes() == (jobs[1] / "metrics.jsonl").read_bytes()
-        newest = [max(job.glob("checkpoints/step-*")) / "state.npz" for job in jobs]
-        assert newest[0].read_bytes() == newest[1].read_bytes()
+        _check_equal(folder / str(number), undisturbed.folder / str(number))
 
 
 def test_failed_jobs_are_run_again_on_request_and_jobs_can_be_added(

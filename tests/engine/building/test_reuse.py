@@ -145,3 +145,95 @@ def test_a_table_is_read_again_if_its_config_or_its_file_has_changed(tmp_path: P
     assert table("data.batch_size=7") is tables[1]
     path.write_text("x,y\n1,2\n3,4\n")
     assert table("data.batch_size=7") is tables[2]
+
+
+def fold(small: Any, number: int, *words: str) -> Any:
+    return small.settings("model=linear", "data.folds=3", f"data.fold={number}", *words)
+
+
+def test_folds_are_encoded_from_one_table(small: Any) -> None:
+    """Each from a copy of it, as encoding releases columns."""
+    reuse, tables = Reuse(), [small.table()]
+
+    def build(number: int) -> Pieces:
+        settings = fold(small, number)
+        return reuse.build_pieces(settings, small.catalog, table=reuse.table(settings, tables.pop))
+
+    first = build(0)
+    assert build(0).examples is first.examples  # of a run with other learning rates
+    second = build(1)
+    assert (list(second.table.columns), tables) == ([], [])
+    assert second.examples.fingerprint == first.examples.fingerprint
+    assert second.examples.splits["val"].tolist() != first.examples.splits["val"].tolist()
+    np.testing.assert_array_equal(build(0).examples.inputs["numbers"], first.examples.inputs["numbers"])
+
+
+def test_a_table_of_folds_is_kept_if_there_is_memory_and_the_rows_are_the_same(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reuse, tables = Reuse(), []
+
+    def read() -> Table:
+        tables.append(small.table())
+        return tables[-1]
+
+    def num_read(number: int, *words: str) -> int:
+        reuse.table(fold(small, number, *words), read)
+        return len(tables)
+
+    num_bytes = small.table().num_bytes
+    assert num_bytes > 10 * 442 * 8  # nine columns of numbers, one of texts
+    assert [num_read(0), num_read(1), num_read(1, "data.split_seed=1"), num_read(2, "data.split_seed=1")] == [
+        1,
+        1,
+        2,
+        2,
+    ]
+    monkeypatch.setenv("TFRUN_DATA_MEMORY", str(4 * num_bytes - 1))
+    assert [num_read(0), num_read(0), num_read(1), num_read(2)] == [3, 3, 4, 5]
+
+
+PLANTS = ["data=csv", "data.path=plants.csv", "data.batch_size=16"]
+
+
+@pytest.mark.parametrize(
+    ("words", "num_programs"),
+    [
+        (["metric=[mae,r2]"], 1),
+        (
+            [
+                *PLANTS,
+                "data.target=kind",
+                "data.class_weight=balanced",
+                "loss=sparse_categorical_crossentropy",
+                "metric=accuracy",
+            ],
+            1,
+        ),
+        ([*PLANTS, "data.target=height", "loss=mse", "metric=mae"], 1),
+        (["metric=mae", "model=wide_deep", "model.crosses=[[age,bmi]]"], 3),
+    ],
+    ids=["numbers", "classes", "far from 0", "model that reads deciles"],
+)
+def test_folds_share_a_program(
+    small: Any, tmp_path: Path, programs: list[Program], words: list[str], num_programs: int
+) -> None:
+    """Each with the bits of a run that has its process to itself."""
+    dice = np.random.default_rng(0)
+    kinds = dice.choice(["tree", "bush", "herb"], 81, p=[0.6, 0.25, 0.15])
+    lines = [f"{dice.normal()},{dice.choice(['a', 'b'])},{kind},{1e5 + dice.normal()}" for kind in kinds]
+    (tmp_path / "plants.csv").write_text("x,soil,kind,height\n" + "\n".join(lines) + "\n")
+    words = [word.replace("plants.csv", f"{tmp_path}/plants.csv") for word in words]
+    if "model=wide_deep" not in words:
+        words += ["model=mlp", "model.batch_normalization=true"]
+
+    def train(number: int, reuse: Reuse) -> tuple[bytes, bytes]:
+        options = ["model.hidden_units=[4]", "trainer.compile=graph", "data.folds=3", f"data.fold={number}"]
+        run = small.train(*words, *options, reuse=reuse)
+        (state,) = run.checkpoints.glob("step-*/state.npz")
+        return run.metrics_jsonl.read_bytes(), state.read_bytes()
+
+    reuse = Reuse()
+    first, second, again = (train(number, reuse) for number in (0, 1, 0))
+    assert len(programs) == num_programs
+    assert first == again != second == train(1, Reuse())

@@ -37,6 +37,15 @@ def test_losses_are_weighed_in_training_alone(target: str, y_true: np.ndarray, f
     assert WEIGHTS.weigh(losses, tf.constant(y_true), target=target) is losses
 
 
+def test_a_traced_step_takes_other_weights() -> None:
+    weights = ClassWeights({"output": (1.0, 3.0)})
+    with weights.applied():
+        weigh = tf.function(lambda: weights.weigh(tf.constant([1.0, 1.0]), tf.constant([[0], [1]]), target="output"))
+        assert weigh().numpy().tolist() == [1.0, 3.0]
+        weights.inputs["output"].assign(np.array([0.5, 2.0], np.float32))
+        assert weigh().numpy().tolist() == [0.5, 2.0]
+
+
 @pytest.fixture
 def rows(tmp_path: Path) -> str:
     """A file of 90 rows of the classes a (63) and b (27) in a column, and in another one a, b (18) and c (9)."""
@@ -122,4 +131,4 @@ def test_several_outputs_have_the_weights_of_their_own_targets(small: Any, rows:
     expected = np.where(y["output"][:, 0] == 1, 5.0, 1.0) * two + np.array([2.0, 1.0, 7.0])[y["three"][:, 0]] * three
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_allclose(weighed.parts.step.loss(y_true, y_pred), two + three, rtol=1e-5)
-    assert weighed.structure(streams=False) != plain.structure(streams=False)  # numbers are part of the program
+    assert weighed.structure(streams=False) != plain.structure(streams=False)

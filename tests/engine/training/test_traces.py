@@ -26,3 +26,8 @@ def test_the_reason_for_a_trace_names_the_new_argument() -> None:
         "add: size 2 → 3",
         "add: size 2 → 3",  # compared with the trace that is most like it
     ]
+    traces.start()  # another run, with shapes of its own
+    compiled((two, two), 3)
+    assert traces.retraces == [] and len(traces.reasons["add"]) == 5
+    compiled((two, one), 3)
+    assert traces.retraces == ["add: pair.0 float32 (1,) → float32 (2,)"]
