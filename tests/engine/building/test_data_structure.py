@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfrun.data.examples import Examples
+from tfrun.data.kinds import NumberColumn
 from tfrun.engine.building.data_structure import data_structure
 from tfrun.engine.training.order import Order
 from tfrun.files import strict_json
@@ -32,6 +33,7 @@ def test_a_program_is_made_for_names_and_sizes(small: Any) -> None:
 
     first = structure(examples)
     age, *others = examples.preprocessing.columns
+    assert isinstance(age, NumberColumn)
     moved = replace(examples.preprocessing, columns=(replace(age, mean=7.0, median=1.0, quantiles=(0.5,)), *others))
     assert structure(replace(examples, preprocessing=moved)) == first
     assert structure(fitted(mean=100.0, standard_deviation=3.0)) == first

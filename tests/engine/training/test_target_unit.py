@@ -50,8 +50,8 @@ def test_a_traced_function_takes_another_scale() -> None:
     unit = TargetUnit(TargetScale(10.0, 2.0))
     restored = tf.function(lambda values: restore(unit, values))
     assert restored(tf.constant([3.0])).numpy().tolist() == [16.0]
-    unit.inputs["mean"].assign(np.float32(1.0))
-    unit.inputs["standard_deviation"].assign(np.float32(4.0))
+    unit.inputs["mean"].assign(np.array(1.0, np.float32))
+    unit.inputs["standard_deviation"].assign(np.array(4.0, np.float32))
     assert restored(tf.constant([3.0])).numpy().tolist() == [13.0]
     assert restored.experimental_get_tracing_count() == 1
 

@@ -55,13 +55,13 @@ class KeptProgram(NamedTuple):
 
     def fits(self, pieces: Pieces, structure: str) -> bool:
         """Returns whether other pieces can use the program: they differ in inputs of it only."""
-        parts = self.pieces.parts
         is_same = self.structure == structure and pieces.strategy.num_replicas_in_sync == 1
-        return (
-            is_same
-            and parts.inputs.accepts(pieces.parts.inputs.read())
-            and parts.deciles.accepts(pieces.examples.preprocessing.features.numbers)
-        )
+        accepts = is_same and self.pieces.parts.inputs.accepts(pieces.parts.inputs.read())
+        return accepts and self.has_model_for(pieces.examples)
+
+    def has_model_for(self, examples: Examples) -> bool:
+        """Returns whether the model would be the same for other examples: what it has read of their deciles is."""
+        return self.pieces.parts.deciles.accepts(examples.preprocessing.features.numbers)
 
     def adopt(self, pieces: Pieces, *, streams: bool) -> Pieces:
         """Returns other pieces over this program's variables, which get the values of the other pieces' variables."""
@@ -133,7 +133,7 @@ class Reuse:
         examples = self._encoded(table, settings.data)
         kept = self._program
         beginning = kept and kept.beginnings.get(_begins_with(settings, examples))
-        if kept is None or beginning is None:
+        if kept is None or beginning is None or not kept.has_model_for(examples):
             return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples)
         order, plan = order_and_plan(settings, examples)
         devices.check_batch_size(order.batch_size, strategy, microbatches=settings.trainer.microbatches)
