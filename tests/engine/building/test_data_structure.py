@@ -34,7 +34,7 @@ def test_a_program_is_made_for_names_and_sizes(small: Any) -> None:
     first = structure(examples)
     age, *others = examples.preprocessing.columns
     assert isinstance(age, NumberColumn)
-    moved = replace(examples.preprocessing, columns=(replace(age, mean=7.0, median=1.0, quantiles=(0.5,)), *others))
+    moved = replace(examples.preprocessing, columns=(replace(age, mean=7.0, median=1.0, deciles=(0.5,)), *others))
     assert structure(replace(examples, preprocessing=moved)) == first
     assert structure(fitted(mean=100.0, standard_deviation=3.0)) == first
     assert structure(split(train=353, val=40, test=1)) == first  # 354, 44 and 44 before, and 6 steps still
