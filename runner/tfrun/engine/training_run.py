@@ -33,6 +33,7 @@ from tfrun.engine.building import devices, memory
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.building.reuse import Reuse, process_reuse
+from tfrun.engine.inference import out_of_fold
 from tfrun.engine.inference.final_test import evaluate_best
 from tfrun.engine.recording import progress
 from tfrun.engine.recording.introduction import introduce
@@ -193,6 +194,7 @@ class _Training:
             if status == "completed":
                 with self._timing.evaluating():
                     evaluate_best(engine.pieces, engine.program, run=self._run, record=record, undefined=undefined)
+                    out_of_fold.write(engine.pieces, self._folder, data=self._settings.data)
             self._write_hparams(record, status)
         except DivergedError as error:
             engine.load_variables()

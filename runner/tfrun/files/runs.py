@@ -63,6 +63,10 @@ class RunFolder:
         return self.path / "samples.json"
 
     @property
+    def out_of_fold(self) -> Path:
+        return self.path / "out_of_fold.parquet"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

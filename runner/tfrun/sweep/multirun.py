@@ -34,6 +34,7 @@ from tfrun.sweep.hydra_runner import HydraRunner, HydraSweeper
 from tfrun.sweep.jobs import JobFolder
 from tfrun.sweep.launcher import ForkLauncher
 from tfrun.sweep.ledger import Ledger, Trial
+from tfrun.sweep.out_of_fold import write_out_of_fold
 from tfrun.sweep.outcome import job_folders, read_outcomes
 from tfrun.sweep.pool import Pool
 from tfrun.sweep.population import Population
@@ -223,8 +224,11 @@ def _run_all(runner: Runner, source: Source, *, folder: RunFolder) -> int:
     except Exception as error:
         failure = error  # raised after the summary
     outcomes = read_outcomes(folder.path, _swept_keys(source, folder))
-    print_sweep(folder.path, outcomes, mode=source.mode, is_interrupted=isinstance(failure, Interrupted))
-    _link_best(folder, best_of(outcomes, source.mode))
+    best = best_of(outcomes, source.mode)
+    joined = write_out_of_fold(folder.path, best)
+    is_interrupted = isinstance(failure, Interrupted)
+    print_sweep(folder.path, outcomes, mode=source.mode, is_interrupted=is_interrupted, out_of_fold=joined)
+    _link_best(folder, best)
     if failure is not None and not isinstance(failure, SweepError):
         raise failure
     num_failed = sum(outcome.failed for outcome in outcomes)

@@ -19,7 +19,13 @@ FOLD_KEYS = ("data.fold", "data.folds", "data.folds_repeats")
 
 
 def print_sweep(
-    sweep: Path, outcomes: Sequence[Outcome], *, mode: str, is_interrupted: bool = False, console: Console | None = None
+    sweep: Path,
+    outcomes: Sequence[Outcome],
+    *,
+    mode: str,
+    is_interrupted: bool = False,
+    out_of_fold: Path | None = None,
+    console: Console | None = None,
 ) -> None:
     """Prints the summary of a sweep.
 
@@ -28,6 +34,7 @@ def print_sweep(
         outcomes: of the jobs that were started.
         mode: `min` or `max`: which monitored value is best.
         is_interrupted: whether a signal stopped the sweep.
+        out_of_fold: the file of the best cross-validation's predictions, if there is one.
         console: where to print; None means the terminal.
     """
     console = console or Terminal()
@@ -45,6 +52,8 @@ def print_sweep(
     say(console, f"sweep      {shown(sweep)}")
     say(console, f"curves     {tensorboard_command(sweep)}")
     say(console, f"compare    tfrun compare {shown(sweep)}")
+    if out_of_fold is not None:
+        say(console, f"predicted  {shown(out_of_fold)}: each row by the job of its fold")
     if best is not None and best.num_folds and (words := _words_without_folds(best)):
         say(console, f"all rows   tfrun {shlex.join(words)}")
     if is_interrupted or any(outcome.status == "stopped" for outcome in outcomes):

@@ -43,15 +43,20 @@ class Predictor:
             else None
         )
 
-    def columns(self, examples: Examples) -> dict[str, Any]:
-        """Returns columns by name, (N,) each: numbers, and text for classes.
+    def columns(self, examples: Examples, rows: np.ndarray | None = None) -> dict[str, Any]:
+        """Returns columns by name, (R,) each: numbers, and text for classes.
 
         They are the predictions of each target. If the model offers samples and its main target is a number, there is
         also `<target>_std`, the standard deviation of each row's samples in the unit of the target.
+
+        Args:
+            examples: encoded rows.
+            rows: the numbers of those to predict, (R,); None means all.
         """
+        rows = np.arange(examples.num_rows) if rows is None else rows
         parts: dict[str, list[np.ndarray]] = {}
-        for rows in _row_blocks(examples):
-            outputs = self._call(_inputs_of(examples, rows))
+        for block in _blocks(rows):
+            outputs = self._call(_inputs_of(examples, block))
             predicted = export.predictions(outputs, examples.preprocessing, has_targets=self._learns_targets)
             for output, values in predicted.items():
                 parts.setdefault(output, []).append(values)
@@ -67,15 +72,15 @@ class Predictor:
                 result |= {f"{name}={label}": values[:, k] for k, label in enumerate(fitted.classes)}
         spread = spread_name(self._names)
         if self._samples is not None and spread not in result:
-            result[spread] = self._targets[MAIN_OUTPUT].standard_deviation * self._spread(examples)
+            result[spread] = self._targets[MAIN_OUTPUT].standard_deviation * self._spread(examples, rows)
         return result
 
-    def _spread(self, examples: Examples) -> np.ndarray:
-        """Returns the standard deviation over the model's samples of each row's output, (N,) float64."""
+    def _spread(self, examples: Examples, rows: np.ndarray) -> np.ndarray:
+        """Returns the standard deviation over the model's samples of each row's output, (R,) float64."""
         assert self._samples is not None
         parts = [
-            np.asarray(tf.cast(self._samples(_inputs_of(examples, rows)), tf.float64))[:, :, 0].std(axis=1)
-            for rows in _row_blocks(examples)
+            np.asarray(tf.cast(self._samples(_inputs_of(examples, block)), tf.float64))[:, :, 0].std(axis=1)
+            for block in _blocks(rows)
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -105,10 +110,10 @@ def text_formats(fitted: Preprocessing, names: Sequence[str], *, learns_targets:
     return formats
 
 
-def _row_blocks(examples: Examples) -> Iterator[np.ndarray]:
-    """Yields the numbers of all rows, as many at a time as are evaluated."""
-    for start in range(0, examples.num_rows, EVALUATION_ROWS):
-        yield np.arange(start, min(start + EVALUATION_ROWS, examples.num_rows))
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the numbers of rows, as many at a time as are evaluated."""
+    for start in range(0, len(rows), EVALUATION_ROWS):
+        yield rows[start : start + EVALUATION_ROWS]
 
 
 def _inputs_of(examples: Examples, rows: np.ndarray) -> Any:
