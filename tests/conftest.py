@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,11 +108,61 @@ def tfrun(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
+def warm_server() -> Iterator[Callable[[str], Any]]:
+    """Returns the server of warm_processes.py for "tfrun" or "keras"; each is started when a test needs it."""
+    start = load_helper("warm_processes").Server.start
+    servers: dict[str, Any] = {}
+
+    def server(kind: str) -> Any:
+        if kind not in servers:
+            servers[kind] = start(kind)
+        return servers[kind]
+
+    yield server
+    for each in servers.values():
+        each.stop()
+
+
+@pytest.fixture
+def warm_tfrun(tmp_path: Path, warm_server: Callable[[str], Any]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Is like `tfrun`, in a process that has imported TensorFlow already: see warm_processes.py."""
+
+    def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        process = warm_server("tfrun").process(args, cwd=tmp_path, env={**os.environ, **(env or {})})
+        done: subprocess.CompletedProcess[str] = process.completed(120)
+        return done
+
+    return run
+
+
+@pytest.fixture
+def warm_checks(warm_server: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the process that checks an export or a saved model start with Keras imported, and nothing of tfrun."""
+    from tfrun.engine.inference import export
+    from tfrun.engine.verify import findings
+
+    def run(command: list[str], cwd: str | None = None, **others: Any) -> subprocess.CompletedProcess[str]:
+        assert command[:2] == [sys.executable, "-c"]
+        done: subprocess.CompletedProcess[str] = (
+            warm_server("keras").process(command[2:], cwd=Path(cwd or ".")).completed(120)
+        )
+        return done
+
+    for module in (export, findings):
+        monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run))
+
+
+@pytest.fixture(scope="session")
 def build() -> Any:
     """Builders of small training steps. Loaded on demand, since most tests don't need TensorFlow."""
-    spec = importlib.util.spec_from_file_location("small_steps", Path(__file__).with_name("small_steps.py"))
+    return load_helper("small_steps").Build()
+
+
+def load_helper(name: str) -> ModuleType:
+    """Imports a file beside this one."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    return module.Build()
+    return module

@@ -8,11 +8,10 @@ Compared with an undisturbed run, bit for bit: every variable, metrics.jsonl, ru
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,26 +52,35 @@ PLACES: dict[str, list[str]] = {
 }
 
 
+# code that a process runs first
+SMALL_FILES = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))"
+CLOCK_GOES_BACK = """
+import datetime, itertools
+from tfrun.engine.recording import tensorboard
+from tfrun.files import runs
+
+hours = itertools.count()
+
+class Backwards(datetime.datetime):  # by an hour whenever it is read
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) - datetime.timedelta(hours=next(hours))
+
+vars(runs)["datetime"] = Backwards
+tensorboard.TensorBoard.__init__.__defaults__ = (lambda: Backwards.now().timestamp(),)
+"""
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Runs the command in a process forked from a warm one: `run(folder, *words, failpoint="…")`."""
-    forker = Path(__file__).with_name("forker.py")
-    out = tmp_path_factory.mktemp("out") / "said"
-    process = subprocess.Popen(
-        [sys.executable, forker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdin and process.stdout
-    asked, answered = process.stdin, process.stdout
+def run(warm_server: Callable[[str], Any]) -> Run:
+    """Runs the command in a process of its own, and returns its exit code and all that it printed."""
 
-    def call(folder: Path, *words: str, failpoint: str = "", **limits: Any) -> tuple[int, str]:
-        job = {"cwd": str(folder), "words": words, "failpoint": failpoint, "out": str(out), **limits}
-        asked.write(json.dumps(job) + "\n")
-        asked.flush()
-        return int(answered.readline()), out.read_text()
+    def call(folder: Path, *words: str, failpoint: str = "", before: str = "") -> tuple[int, str]:
+        env = {**os.environ, "TFRUN_FAILPOINT": failpoint}
+        done = warm_server("tfrun").process(words, cwd=folder, env=env, before=before).completed(120)
+        return done.returncode, done.stdout + done.stderr
 
-    yield call
-    asked.close()
-    process.wait(30)
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +195,7 @@ def test_a_full_disk(failpoint: str, run: Run, undisturbed: Callable[[str], Path
 def test_files_may_not_grow(run: Run, undisturbed: Callable[[str], Path], tmp_path: Path) -> None:
     """By the system's own limit, too little for a checkpoint: the curves stay, and a resume starts over."""
     recipe = "wide_deep"
-    code, said = run(tmp_path, *RECIPES[recipe], *RUN, "name=run", file_bytes=20_000)
+    code, said = run(tmp_path, *RECIPES[recipe], *RUN, "name=run", before=SMALL_FILES)
     assert code == 5 and "File too large" in said and "Traceback" not in said
     assert told(the_run(tmp_path))["status"] == "failed"
     lines = (the_run(tmp_path) / "metrics.jsonl").read_text().splitlines()
@@ -199,8 +207,8 @@ def test_files_may_not_grow(run: Run, undisturbed: Callable[[str], Path], tmp_pa
 def test_the_clock_goes_backwards(run: Run, undisturbed: Callable[[str], Path], tmp_path: Path) -> None:
     recipe = "wide_deep"
     words = [*RECIPES[recipe], *RUN, "checkpoint.every_seconds=0.01", "name=run"]
-    code, said = run(tmp_path, *words, failpoint="epoch:2", clock=True)
+    code, said = run(tmp_path, *words, failpoint="epoch:2", before=CLOCK_GOES_BACK)
     assert code == -signal.SIGKILL, said
-    code, said = run(tmp_path, "resume", str(the_run(tmp_path)), clock=True)
+    code, said = run(tmp_path, "resume", str(the_run(tmp_path)), before=CLOCK_GOES_BACK)
     assert code == 0, said
     assert_same(the_run(tmp_path), undisturbed(recipe))

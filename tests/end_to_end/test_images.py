@@ -13,6 +13,8 @@ from sklearn.datasets import load_digits
 
 from tfrun import cli
 
+pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
+
 DIGITS = load_digits()
 COUNT = 160
 FAST = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=1", "logger=null"]

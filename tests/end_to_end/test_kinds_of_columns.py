@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from tfrun import cli
 
+pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
+
 HEADER = "age,member,size,zip,street,note,day,when,price,y"
 KINDS = (
     "data.kinds={age: {name: number, impute: mean, indicator: true, scale: quantile}, member: boolean, "

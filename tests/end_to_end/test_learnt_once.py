@@ -20,6 +20,8 @@ from pyarrow import parquet
 from tfrun import cli
 from tfrun.engine.inference import export
 
+pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
+
 FAST = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=2", "logger=null", "model=mlp"]
 HEADER = "age,code,y"
 # a third of the codes are digits, a seventh of the ages is missing

@@ -89,8 +89,8 @@ def test_the_state_is_the_same_on_all_replicas(trained: Path) -> None:
     assert [first[1] for first, _ in seeds] == [2, 2] and all(first == second for first, second in seeds)
 
 
-def test_a_batch_must_be_shared_out_evenly(tfrun: Tfrun, tmp_path: Path) -> None:
-    done = tfrun("strategy=mirrored", "strategy.logical_cpus=2", "data.batch_size=31")
+def test_a_batch_must_be_shared_out_evenly(warm_tfrun: Tfrun, tmp_path: Path) -> None:
+    done = warm_tfrun("strategy=mirrored", "strategy.logical_cpus=2", "data.batch_size=31")
     assert done.returncode == 2
     assert done.stderr == "tfrun: error: data.batch_size: must be a multiple of 2 replicas. Received: 31\n"
     assert list(tmp_path.iterdir()) == []

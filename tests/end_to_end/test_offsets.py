@@ -17,6 +17,8 @@ from tfrun.engine.recording import run_fields
 from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END
 from tfrun.files.runs import EXPORTS
 
+pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
+
 FAR = 1_700_000_000
 # A metric of Keras' kind, and a function whose constant is a float32.
 METRICS = """

@@ -1,4 +1,4 @@
-"""Runs that are killed, damaged or changed, and then resumed. What is killed is the real command in its own process."""
+"""Runs that are killed, damaged or changed, and then resumed. What is killed is a command in its own process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfrun import cli
 
 Tfrun = Callable[..., subprocess.CompletedProcess[str]]
-SCRIPT = Path(sys.executable).with_name("tfrun")
 DATA = ["data=csv", "data.path=rows.csv", "data.target=y"]
 
 
@@ -63,7 +61,7 @@ def points(run: Path) -> dict[tuple[str, str], list[tuple[int, float]]]:
     return curves
 
 
-def kill_after_a_new_checkpoint(process: subprocess.Popen[bytes], folder: Path, delay: float) -> str:
+def kill_after_a_new_checkpoint(process: Any, folder: Path, delay: float) -> str:
     """Ends a run with kill -9 some time after it has saved; returns the newest checkpoint that it leaves."""
 
     def found() -> list[str]:
@@ -82,7 +80,7 @@ def kill_after_a_new_checkpoint(process: subprocess.Popen[bytes], folder: Path, 
 
 
 @pytest.mark.slow
-def test_killed_twice_equals_undisturbed(tfrun: Tfrun, tmp_path: Path) -> None:
+def test_killed_twice_equals_undisturbed(warm_tfrun: Tfrun, warm_server: Callable[[str], Any], tmp_path: Path) -> None:
     """Weights, optimizer slots, dropout's generator, journal and curves are the same, bit for bit."""
     write_csv(tmp_path / "rows.csv", 2000)
     args = [
@@ -91,8 +89,8 @@ def test_killed_twice_equals_undisturbed(tfrun: Tfrun, tmp_path: Path) -> None:
         "optimizer.groups.deep.schedule=cosine",
     ]  # fmt: skip
 
-    def start(*words: str | Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([SCRIPT, *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def start(*words: str | Path) -> Any:
+        return warm_server("tfrun").process(words, cwd=tmp_path)
 
     whole = start(*args, "name=whole")
     first = kill_after_a_new_checkpoint(start(*args, "name=killed"), tmp_path, delay=0.05)
@@ -100,7 +98,7 @@ def test_killed_twice_equals_undisturbed(tfrun: Tfrun, tmp_path: Path) -> None:
     assert read_run(killed)["status"] == "running"
     second = kill_after_a_new_checkpoint(start("resume", killed), tmp_path, delay=0.02)
     assert first < second
-    done = tfrun("resume", str(killed))
+    done = warm_tfrun("resume", str(killed))
     assert done.returncode == 0, done.stderr
     assert "resuming from outputs/killed/" in done.stdout
     assert whole.wait(120) == 0

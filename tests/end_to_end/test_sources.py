@@ -114,7 +114,7 @@ def test_the_same_rows_train_the_same_bits(run: Run, tmp_path: Path, monkeypatch
 
 @pytest.mark.slow
 def test_a_run_killed_during_conversion_starts_anew(
-    tfrun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    warm_tfrun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of a file, before the folder has its name, and later, when it is resumed from the store."""
     monkeypatch.chdir(tmp_path)
@@ -122,17 +122,17 @@ def test_a_run_killed_during_conversion_starts_anew(
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TFRUN_DATA_MEMORY": "1000"}
     stores = tmp_path / "cache" / "tfrun" / "data"
     for failpoint in ("store.write:5", "store.written", "store.rename"):
-        assert tfrun(*words, env={**env, "TFRUN_FAILPOINT": failpoint}).returncode == -9
+        assert warm_tfrun(*words, env={**env, "TFRUN_FAILPOINT": failpoint}).returncode == -9
         assert [path.suffix for path in stores.iterdir() if path.is_dir()] == [".partial"]
-    full = tfrun(*words, env={**env, "TFRUN_FAILPOINT": "store.write:5=full+"})
+    full = warm_tfrun(*words, env={**env, "TFRUN_FAILPOINT": "store.write:5=full+"})
     assert full.returncode == 5 and "can't be written: No space left on device" in full.stderr
     assert [path for path in stores.iterdir() if path.is_dir()] == []
-    killed = tfrun(*words, env={**env, "TFRUN_FAILPOINT": "manifest.json.sync:4"})  # after two of stores and one
+    killed = warm_tfrun(*words, env={**env, "TFRUN_FAILPOINT": "manifest.json.sync:4"})  # after two of stores and one
     assert killed.returncode == -9
     (folder,) = (tmp_path / "outputs" / "default").iterdir()
-    resumed = tfrun("resume", str(folder), env=env)
+    resumed = warm_tfrun("resume", str(folder), env=env)
     assert resumed.returncode == 0 and "converting" not in resumed.stderr and "encoding" not in resumed.stderr
-    whole = tfrun(*words, "name=whole", env={"XDG_CACHE_HOME": str(tmp_path / "other")})
+    whole = warm_tfrun(*words, "name=whole", env={"XDG_CACHE_HOME": str(tmp_path / "other")})
     assert whole.returncode == 0
     (other,) = (tmp_path / "outputs" / "whole").iterdir()
     (fingerprint, values, state), (other_fingerprint, other_values, other_state) = trained(folder), trained(other)

@@ -183,7 +183,7 @@ def test_a_pattern_that_matches_nothing_leaves_no_folder(run: Run, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_stopped_by_a_signal_and_resumed(tfrun: Tfrun, tmp_path: Path) -> None:
+def test_stopped_by_a_signal_and_resumed(warm_tfrun: Tfrun, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [SCRIPT, "trainer.max_epochs=1000000", "trainer.compile=graph", "checkpoint.every_seconds=0.2"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -205,7 +205,7 @@ def test_stopped_by_a_signal_and_resumed(tfrun: Tfrun, tmp_path: Path) -> None:
     assert (run / "checkpoints" / f"step-{told['step']:09d}" / "manifest.json").is_file()
 
     epochs = told["epoch"] + 3
-    done = tfrun("resume", str(run), f"trainer.max_epochs={epochs}")
+    done = warm_tfrun("resume", str(run), f"trainer.max_epochs={epochs}")
     assert done.returncode == 0, done.stderr
     after = read_run(run)
     assert (after["status"], after["epoch"], after["step"], after["error"]) == ("completed", epochs, 11 * epochs, None)
@@ -215,9 +215,9 @@ def test_stopped_by_a_signal_and_resumed(tfrun: Tfrun, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_california_housing(tfrun: Tfrun, tmp_path: Path, housing_csv: Path) -> None:
+def test_california_housing(warm_tfrun: Tfrun, tmp_path: Path, housing_csv: Path) -> None:
     """Wide & deep beats an error of 40,000 dollars; always saying the median is off by about 90,000."""
-    done = tfrun("data=csv", f"data.path={housing_csv}", "data.target=median_house_value", "name=housing")
+    done = warm_tfrun("data=csv", f"data.path={housing_csv}", "data.target=median_house_value", "name=housing")
     assert done.returncode == 0, done.stderr
     told = read_run(one_run(tmp_path, "housing"))
     assert told["epoch"] == 20 and told["data"]["rows"] == 20_640

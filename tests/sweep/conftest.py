@@ -64,26 +64,35 @@ class Command:
 
     small = SMALL
 
+    def __init__(self, server: Callable[[str], Any]):
+        self._server = server
+
     @staticmethod
     def write_plugin(folder: Path) -> None:
         (folder / "bad.py").write_text(BAD)
 
+    def start(self, folder: Path, *words: str) -> Any:
+        """Starts a sweep in a process that has imported TensorFlow already."""
+        self.write_plugin(folder)
+        return self._server("tfrun").process(["-m", *SMALL, *words], cwd=folder)
+
     @classmethod
-    def start(cls, folder: Path, *words: str) -> subprocess.Popen[str]:
+    def start_cold(cls, folder: Path, *words: str) -> subprocess.Popen[str]:
+        """Starts a sweep with the console script, as the plugins of Hydra need it that a test installs."""
         cls.write_plugin(folder)
         command = [str(TFRUN), "-m", *SMALL, *words]
         return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     @staticmethod
-    def finish(folder: Path, process: subprocess.Popen[str]) -> Sweep:
+    def finish(folder: Path, process: Any) -> Sweep:
         out, err = process.communicate(timeout=300)
         (path,) = [line.split()[1] for line in out.splitlines() if line.startswith("sweep ")]
         return Sweep(process.returncode, out, err, folder / path)
 
-    @staticmethod
-    def call(folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    def call(self, folder: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Runs another command, which mustn't fail on its own."""
-        return subprocess.run([TFRUN, *words], cwd=folder, capture_output=True, text=True, timeout=300)
+        done: subprocess.CompletedProcess[str] = self._server("tfrun").process(words, cwd=folder).completed(300)
+        return done
 
     @staticmethod
     def states(folder: Path) -> dict[int, str]:
@@ -93,8 +102,8 @@ class Command:
 
 
 @pytest.fixture(scope="session")
-def sweep_command() -> Command:
-    return Command()
+def sweep_command(warm_server: Callable[[str], Any]) -> Command:
+    return Command(warm_server)
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def test_hydra_s_launchers(tmp_path: Path, launcher: list[str], single_run: Path
     for name, text in EXPERIMENTS.items():
         (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
     words = ("--config-dir", ".", f"experiment={','.join(EXPERIMENTS)}", *launcher)
-    sweep = sweep_command.finish(tmp_path, sweep_command.start(tmp_path, *BAD_LOSS, *words))
+    sweep = sweep_command.finish(tmp_path, sweep_command.start_cold(tmp_path, *BAD_LOSS, *words))
     assert sweep.returncode == 8, sweep.stderr
     assert "2 of 3 jobs failed" in sweep.stderr and "Traceback" not in sweep.stderr
     assert sweep_command.states(sweep.folder) == {0: "failed", 1: "completed", 2: "failed"}
@@ -93,9 +93,10 @@ def test_a_sweeper_that_is_a_plugin(tmp_path: Path, sweep_command: Any, monkeypa
     (tmp_path / "hydra" / "sweeper" / "mine.yaml").write_text("_target_: hydra_plugins.mine.Mine\nseeds: [1, 2]\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
     words = ("--config-dir", ".", "hydra/sweeper=mine", "trainer.max_epochs=1")
-    refused = sweep_command.call(tmp_path, "-m", *words, "data.folds=3")
-    assert refused.returncode == 2 and "data.folds: a sweeper that is a plugin chooses each job" in refused.stderr
-    sweep = sweep_command.finish(tmp_path, sweep_command.start(tmp_path, *words))
+    refused = sweep_command.start_cold(tmp_path, *words, "data.folds=3")
+    error = refused.communicate(timeout=120)[1]
+    assert refused.returncode == 2 and "data.folds: a sweeper that is a plugin chooses each job" in error
+    sweep = sweep_command.finish(tmp_path, sweep_command.start_cold(tmp_path, *words))
     assert sweep.returncode == 0, sweep.stderr
     assert [sweep.run(number)["seed"] for number in range(2)] == [1, 2]
     assert "seed" in sweep.stdout and "repeats" not in sweep.stdout

@@ -26,6 +26,8 @@ from tfrun.engine.inference import export
 from tfrun.engine.verify import checks, data_contracts
 from tfrun.engine.verify.findings import Finding
 
+pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
+
 TRAIN = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=2"]
 LONG = ["trainer.max_epochs=60", "data.batch_size=16", "optimizer.learning_rate=0.01"]
 DIGITS = ["data=digits", "metric=[accuracy]", "loss=sparse_categorical_crossentropy"]

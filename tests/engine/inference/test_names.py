@@ -16,6 +16,8 @@ from tfrun import cli
 from tfrun.engine.inference import export
 from tfrun.engine.inference.names import tensor_names
 
+pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
+
 NUMBERS = [
     "a b", "a_b", "a-b", "a/b", "a:b", "a.b", "größe", "GRÖSSE", "_id", "-x", ".x", "1st", "A", "a", "class", "self",
     "None", "output", "inputs", "training", "serve", "portable", "concatenate", "日本", 'q"uo\'te', "br[1]{2}(3)",
