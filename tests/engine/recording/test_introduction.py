@@ -12,7 +12,7 @@ ENGINE = {"devices": "CPU:0", "mode": "graph_loop"}
 def test_the_data_the_loss_and_the_model_are_told(small: Any) -> None:
     pieces = small.pieces("data.limit_rows=100")
     assert list(introduce(pieces, ENGINE)) == [
-        "data        scikit-learn's diabetes: 442 rows: 100 train, 44 val, 44 test, random",
+        "data        scikit-learn's diabetes, 442 rows: 100 train, 44 val, 44 test; split: random",
         "numbers     age, bmi, bp, s1, s2, s3, s4, s5, s6",
         "categories  sex (2)",
         "target      progression, numbers",
