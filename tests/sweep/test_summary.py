@@ -68,6 +68,17 @@ def test_folds_are_one_row(tmp_path: Path) -> None:
     assert "all rows   tfrun 'name=my run' optimizer.learning_rate=0.1" in lines
 
 
+def test_the_command_for_all_rows_of_a_search_is_a_single_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "s" / "0")
+    folder.path.mkdir(parents=True)
+    words = ["hparams_search=optuna", "data.folds=2", "seed=1", "data.fold=0"]
+    folder.write_run({"status": "completed", "overrides": words})
+    jobs = [Outcome(folder, {"data.fold": str(k)}, "completed", "val/loss", 0.5, "", num_folds=2) for k in range(2)]
+    output = io.StringIO()
+    print_sweep(tmp_path / "s", jobs, mode="min", console=Console(file=output, width=100))
+    assert "all rows   tfrun hparams_search=optuna seed=1 hydra.mode=RUN\n" in output.getvalue()
+
+
 def test_no_cross_validation_is_best_without_all_folds() -> None:
     jobs = [Outcome(RunFolder(SWEEP / "0"), {"data.fold": "0"}, "completed", "val/loss", 0.5, "", num_folds=2)]
     assert "no best, because no cross-validation has a value in all of its folds" in printed(*jobs)

@@ -75,7 +75,9 @@ def _why_no_best(compared: Sequence[Candidate]) -> str:
 def _words_without_folds(candidate: Candidate) -> list[str]:
     """Returns the overrides that train a cross-validation's config on the rows of all folds."""
     overrides = candidate.outcomes[0].folder.read_run().get("overrides", [])
-    return [word for word in overrides if word.lstrip("+").partition("=")[0] not in FOLD_KEYS]
+    words = [word for word in overrides if word.lstrip("+").partition("=")[0] not in FOLD_KEYS]
+    is_search = any(word.lstrip("+").startswith("hparams_search=") for word in words)
+    return [*words, "hydra.mode=RUN"] if is_search else words  # a file of this group may begin a sweep by itself
 
 
 def _table(title: str, compared: Sequence[Candidate], *, best: Candidate | None) -> Table:

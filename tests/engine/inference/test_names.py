@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from pyarrow import parquet
 
 from tfrun import cli
 from tfrun.engine.inference import export
@@ -105,9 +106,9 @@ def test_columns_of_any_name_are_exported(format: str, module: str | None, serve
     with open(run.parents[2] / "rows.csv", newline="") as file:
         rows = list(csv.DictReader(file))[:3]
     arrays = {name: np.array([[float(row[name])] for row in rows], "float32") for name in NUMBERS}
-    out = run.parents[2] / f"{format}.csv"
+    out = run.parents[2] / f"{format}.parquet"  # with all digits
     assert cli.main(["predict", str(run), f"out={out}"]) == 0
-    predicted = np.loadtxt(out, skiprows=1, delimiter=",")[:3]
+    predicted = parquet.read_table(out).column(0).to_numpy()[:3]
     np.testing.assert_allclose(np.asarray(serve(run / "export", arrays))[:, 0], predicted, rtol=1e-4, atol=1e-5)
 
 
