@@ -18,7 +18,7 @@ from tfrun.config.compose import Configs
 from tfrun.config.plain import read_yaml
 from tfrun.errors import TfrunError
 from tfrun.files.runs import RunFolder
-from tfrun.sweep.fold_trials import fold_words
+from tfrun.sweep.folds import fold_words
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.messages import Progress

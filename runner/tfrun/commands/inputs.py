@@ -25,7 +25,7 @@ from tfrun.config.plain import plain, read_yaml, texts
 from tfrun.config.schema import build_settings
 from tfrun.config.settings import Settings
 from tfrun.config.sources import plugin_names
-from tfrun.config.split_checks import require_one_fold
+from tfrun.config.split_checks import FOLD_KEYS, require_one_fold
 from tfrun.data.facts import resolve_config
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.sources import load_table
@@ -37,14 +37,7 @@ from tfrun.folders import typed, work_in
 
 PATH_KEYS = re.compile(r"(^|_)(path|file|folder|directory|dir)s?$")  # parameters of data sets that are paths
 
-SPLIT_KEYS = (
-    "data.split",
-    "data.validation_path",
-    "data.test_path",
-    "data.folds",
-    "data.fold",
-    "data.folds_repeats",
-)
+SPLIT_KEYS = ("data.split", "data.validation_path", "data.test_path", *FOLD_KEYS)
 
 
 def compose(command_line: CommandLine, run_mode: RunMode = RunMode.RUN) -> tuple[Configs, Composed]:

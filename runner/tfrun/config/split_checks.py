@@ -8,9 +8,9 @@ from tfrun.config.types import check_value
 from tfrun.errors import ConfigError
 
 BY_A_COLUMN = {"group": "groups", "time": "times", "column": "splits"}  # rule -> what its column has
-
-
 NOT_DRAWN = ("time", "column")  # the rules whose folds are the same each time
+FOLD_KEY = "data.fold"  # in which the runs of a cross-validation differ
+FOLD_KEYS = (FOLD_KEY, "data.folds", "data.folds_repeats")
 
 
 def check_split(data: DataSettings, dataset: Component) -> None:

@@ -24,7 +24,6 @@ from tfrun.files.runs import RunFolder
 from tfrun.files.strict_json import defined
 from tfrun.streams import complain
 
-FOLD_KEY = "data.fold"
 NOT_COMPARED = ("output_root", "tags", "plugins")  # keys that don't change what is trained
 
 

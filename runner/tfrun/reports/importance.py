@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tfrun.reports.comparison import FOLD_KEY, Comparison
+from tfrun.config.split_checks import FOLD_KEY
+from tfrun.reports.comparison import Comparison
 
 MIN_RUNS = 8  # a forest of fewer runs says nothing
 LOG_SPAN = 30  # numbers are looked at by their logarithms if the greatest is this many times the least

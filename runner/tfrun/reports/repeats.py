@@ -7,8 +7,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tfrun.config.split_checks import FOLD_KEY
 from tfrun.console import shown_number
-from tfrun.reports.comparison import FOLD_KEY, Comparison, Row
+from tfrun.reports.comparison import Comparison, Row
 from tfrun.reports.texts import TextTable, as_text
 
 REPEATED_KEYS = ("seed", FOLD_KEY)

@@ -9,9 +9,10 @@ from itertools import pairwise
 
 from rich.table import Table
 
+from tfrun.config.split_checks import FOLD_KEY
 from tfrun.console import UNDEFINED, Results, Terminal, say, short_names, shown_number
 from tfrun.folders import shown
-from tfrun.reports.comparison import FOLD_KEY, NOT_COMPARED, Comparison
+from tfrun.reports.comparison import NOT_COMPARED, Comparison
 from tfrun.reports.importance import importances
 from tfrun.reports.repeats import has_folds, repeats, repeats_table, repeats_title
 from tfrun.reports.texts import TextTable, as_text

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfrun.config.cross_checks import is_comparable
-from tfrun.sweep.outcome import FOLD_KEY, Outcome
+from tfrun.config.split_checks import FOLD_KEY
+from tfrun.sweep.outcome import Outcome
 
 
 @dataclass(frozen=True)

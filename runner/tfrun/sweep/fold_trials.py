@@ -20,13 +20,10 @@ from typing import Any, Literal
 
 from tfrun.config.automatic import as_resolved
 from tfrun.config.plain import read_yaml
-from tfrun.config.settings import Settings
-from tfrun.errors import ConfigError
 from tfrun.files.runs import RunFolder
 from tfrun.files.strict_json import defined
 from tfrun.sweep.jobs import Job, JobFolder
 from tfrun.sweep.ledger import Trial
-from tfrun.sweep.outcome import FOLD_KEY
 from tfrun.sweep.sweep_settings import SearchSettings
 
 WARMUP_KEYS = ("n_warmup_steps", "min_resource")  # of pruners: how many values a trial has before it can be pruned
@@ -149,28 +146,6 @@ class FoldTrial:
         results = list(self.results.values())
         counted = [result for result in results if result.status == "completed"] or results
         return {name: _mean([result.values.get(name) for result in counted]) for name in counted[0].values}
-
-
-def num_folds(settings: Settings) -> int:
-    """Returns the number of jobs of a trial with this config: its folds over all repeats, or 1."""
-    data = settings.data
-    return 1 if data.folds is None or data.fold is not None else data.folds * data.folds_repeats
-
-
-def fold_words(overrides: Sequence[str], count: int) -> list[list[str]]:
-    """Returns the overrides of each job of a cross-validation, or of the only job if `count` is 1."""
-    return [[*overrides, f"{FOLD_KEY}={fold}"] for fold in range(count)] if count > 1 else [list(overrides)]
-
-
-def same_num_folds(probes: Sequence[Job]) -> int:
-    """Returns the number of jobs of each trial. Raises ConfigError if trials of the space differ in it."""
-    counts = sorted({num_folds(job.settings) for job in probes})
-    if len(counts) > 1:
-        raise ConfigError(
-            "data.folds: must be the same in all trials of a search, or their means can't be compared. Received: "
-            f"{', '.join(map(str, counts))} jobs for a trial"
-        )
-    return counts[0]
 
 
 def endless_warmups(settings: SearchSettings, count: int) -> list[str]:

@@ -14,7 +14,7 @@ from tfrun.config.explain import USER_MISTAKES
 from tfrun.errors import ConfigError
 from tfrun.sweep import estimate
 from tfrun.sweep.composer import Composer
-from tfrun.sweep.fold_trials import fold_words, num_folds
+from tfrun.sweep.folds import fold_words, num_folds
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger, Trial
 from tfrun.sweep.outcome import Outcome

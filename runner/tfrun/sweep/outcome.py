@@ -11,8 +11,6 @@ from typing import Any
 from tfrun.files.runs import RunFolder
 from tfrun.files.strict_json import defined
 
-FOLD_KEY = "data.fold"  # in which the jobs of a cross-validation differ
-
 
 @dataclass(frozen=True)
 class Outcome:

@@ -16,23 +16,18 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from tfrun.config.compose import Configs
+from tfrun.config.split_checks import FOLD_KEY
 from tfrun.errors import ConfigError, DataError, TfrunError
 from tfrun.sweep import optuna_private
 from tfrun.sweep.composer import Composer
-from tfrun.sweep.fold_trials import (
-    FoldTrial,
-    Result,
-    endless_warmups,
-    fold_words,
-    pruned_with_failed,
-    same_num_folds,
-)
+from tfrun.sweep.fold_trials import FoldTrial, Result, endless_warmups, pruned_with_failed
+from tfrun.sweep.folds import fold_words, same_num_folds
 from tfrun.sweep.jobs import Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
 from tfrun.sweep.messages import Progress
 from tfrun.sweep.objectives import against_metrics, read_directions
 from tfrun.sweep.optuna_study import Direction, Studies, parse_constraint, trial_states
-from tfrun.sweep.outcome import FOLD_KEY, Outcome
+from tfrun.sweep.outcome import Outcome
 from tfrun.sweep.source import Source
 from tfrun.sweep.space import Space
 from tfrun.sweep.sweep_settings import SearchSettings, read_settings

@@ -10,12 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tfrun.config.split_checks import FOLD_KEYS
 from tfrun.console import Terminal, say, short_names, shown_number, tensorboard_command
 from tfrun.folders import shown
 from tfrun.sweep.candidates import Candidate, best_of, candidates
 from tfrun.sweep.outcome import Outcome
-
-FOLD_KEYS = ("data.fold", "data.folds", "data.folds_repeats")
 
 
 def print_sweep(
