@@ -301,17 +301,15 @@ def test_values_that_can_t_be_combined_fail_a_whole_trial(begin: Make, tmp_path:
         assert begin(*words, space="data.split.by=group,column", retry=retry).next(()) is None
 
 
-def test_a_worker_keeps_its_fold_unless_a_pruner_needs_the_first_ones(begin: Make, make: Make, tmp_path: Path) -> None:
-    search = begin()
-    third = jobs_of(search)[2]
-    (first,) = jobs_of(search, 1)
-    job = search.next({third.structure})
-    assert first.settings.data.fold == 0 and job is not None and job.settings.data.fold == 2
-    pruning = make(MEDIAN)
-    (tmp_path / "p").mkdir()
-    pruning.begin(tmp_path / "p", Ledger(tmp_path / "p"))
-    job = pruning.next({third.structure})
-    assert job is not None and job.settings.data.fold == 0
+def test_a_worker_keeps_its_structure_unless_a_pruner_needs_the_first_folds(begin: Make) -> None:
+    words, space = ("hydra.sweeper.sampler=grid",), "model.activation=relu,tanh"
+    jobs = jobs_of(begin(*words, space=space), 6)
+    assert len({job.structure for job in jobs[:3]}) == 1 and jobs[0].structure != jobs[3].structure
+    resumed = begin(*words, space=space)
+    numbers = [job.number for _ in range(4) if (job := resumed.next({jobs[3].structure})) is not None]
+    assert numbers == [3, 4, 5, 0]
+    job = begin(*words, MEDIAN, space=space).next({jobs[3].structure})
+    assert job is not None and job.number == 0
 
 
 @pytest.mark.parametrize(
