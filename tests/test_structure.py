@@ -340,3 +340,23 @@ def test_each_promise_has_its_test(root: Path) -> None:
         name = file or name
         assert name in sources
         assert not function or f"def {function}(" in sources[name], function
+
+
+def test_links_between_the_documents_lead_somewhere(root: Path) -> None:
+    """Each link names a file that is there, and a heading in it."""
+    documents = [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+    heads = {path: re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE) for path in documents}
+    anchors = {path: {_anchor(head) for head in of_document} for path, of_document in heads.items()}
+    lost = []
+    for path in documents:
+        for link in re.findall(r"\]\(\s*(?!\w+:)([^)\s]+)\)", path.read_text()):
+            name, _, anchor = link.partition("#")
+            target = (path.parent / name).resolve() if name else path
+            if not target.exists() or (anchor and target in anchors and anchor not in anchors[target]):
+                lost.append(f"{path.relative_to(root)}: {link}")
+    assert lost == []
+
+
+def _anchor(head: str) -> str:
+    """Returns the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", head.strip().lower()).replace(" ", "-")
