@@ -127,6 +127,13 @@ def test_other_rules_say_of_each_row_which_split_it_is_in() -> None:
     assert starts(table, data(test_split=0.0)) == {"train": [*range(16), 20, 21], "val": [23, 24, 25], "test": []}
 
 
+def test_rows_after_a_fold_in_time_are_in_no_window_of_it() -> None:
+    # rows 16 to 19 test, the others make four stretches: 0 to 7 are trained on, 8 to 11 validate, 12 to 15 do neither
+    table = dataclasses.replace(sales(20), split_cells=np.arange(20.0))
+    of_fold = data(split=SplitSettings("time", "day"), folds=3, fold=1)
+    assert starts(table, of_fold) == {"train": [0, 1, 2, 3], "val": [5, 6, 7], "test": [13, 14, 15]}
+
+
 def test_series_that_are_too_short_are_left_out() -> None:
     windows = split_windows(sales(20, 4, 10), data())
     assert windows.notes == ("data.window: 1 of 3 series are shorter than 5 rows and left out ('b'), with 4 rows",)

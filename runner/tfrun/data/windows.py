@@ -125,7 +125,7 @@ def split_windows(table: Table, data: DataSettings) -> Windows:
     }
     starts = np.concatenate([parts[name] for name in SPLITS]).astype(np.int32)
     notes = (*notes, *_notes(series, window.num_rows))
-    return Windows(numbers, rule, notes, starts=starts, fitted_on=np.flatnonzero(labels == 0))
+    return Windows(numbers, rule, notes, starts=starts, fitted_on=np.flatnonzero(labels == RANKS["train"]))
 
 
 def all_windows(table: Table, window: Window) -> Windows:
