@@ -92,7 +92,7 @@ class RandomShift:
 
 @register.augmentation("random_rotate")
 class RandomRotate:
-    """Rotates an image about its centre, by at most so many degrees to either side, with bilinear interpolation.
+    """Rotates an image about its centre, by at most `degrees` to either side, with bilinear interpolation.
 
     Args:
         degrees: the largest angle.

@@ -200,10 +200,10 @@ class CsvFile(ColumnFile):
         """Returns cells as `read` would; `first_row` doesn't matter, as `numbers` finds cells in the whole file."""
         trimmed = [pc.utf8_trim_whitespace(block) for block in cells]
         if not as_text:
-            numbers = [self.number_format.read(block) for block in trimmed]
-            found = [values for values in numbers if values is not None]
-            if len(found) == len(numbers):
-                return np.concatenate(found)
+            parsed = [self.number_format.read(block) for block in trimmed]
+            numbers = [values for values in parsed if values is not None]
+            if len(numbers) == len(parsed):
+                return np.concatenate(numbers)
         text = TextColumn()
         for block in trimmed:
             text.add(block)

@@ -32,11 +32,11 @@ def read_pieces(file: ColumnFile, options: ColumnOptions, keep: Keep) -> RowPiec
     """
     names = further_names(file, options)
     kept = keep.of(file.known_cells, file.path)
-    return RowPieces(file.path, partial(_pieces, file, options, names, kept))
+    return RowPieces(file.path, partial(_pieces, file, options, names=names, kept=kept))
 
 
 def _pieces(
-    file: ColumnFile, options: ColumnOptions, names: Sequence[str], kept: Sequence[str], num_rows: int
+    file: ColumnFile, options: ColumnOptions, num_rows: int, *, names: Sequence[str], kept: Sequence[str]
 ) -> Iterator[Piece]:
     """Yields the pieces. Raises DataError for a cell that can't be used, or if there are no rows."""
     start = 0

@@ -17,7 +17,7 @@ from tfrun.components.datasets.images import images
 from tfrun.components.datasets.npz import npz
 from tfrun.components.datasets.parquet import parquet
 from tfrun.data.kinds import ArrayColumn, CategoryColumn, NumberColumn
-from tfrun.data.pieces import Keep, Piece, cut, own_cells, rows_of_piece, whole
+from tfrun.data.pieces import Keep, Piece, cells_to_keep, cut, rows_of_piece, whole
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.data.targets import FittedTarget
@@ -158,13 +158,13 @@ def test_images_are_decoded_piece_by_piece(tmp_path: Path) -> None:
 
 def test_a_table_that_has_been_read_is_cut(homes: Callable[..., Table]) -> None:
     table = homes()
-    pieces = list(cut(table, own_cells(table, Keep(("city",)))).read(4))
+    pieces = list(cut(table, cells_to_keep(table, Keep(("city",)))).read(4))
     assert sizes(pieces) == [4, 4, 2]
     assert rows(pieces)["city"] == kept(pieces)["city"] == table.columns["city"].tolist()
     assert [piece.table.find(1) for piece in pieces] == [table.find(row) for row in (1, 5, 9)]
     assert [piece.table.first_row for piece in pieces] == [0, 4, 8]
     arrays = homes(columns={"image": np.zeros((10, 2))})
-    assert kept(list(cut(arrays, own_cells(arrays, ALL)).read(6)))["row"] == list(range(10))
+    assert kept(list(cut(arrays, cells_to_keep(arrays, ALL)).read(6)))["row"] == list(range(10))
     assert [piece.table for piece in whole(table).read(4)] == [table]
 
 

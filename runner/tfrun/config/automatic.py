@@ -70,7 +70,7 @@ def metrics_for(task: str) -> dict[str, Any]:
 
 
 def loss_for(num_classes: int) -> str:
-    """Returns the loss for a target of so many classes, 0 for numbers."""
+    """Returns the loss for a target of a number of classes, 0 for numbers."""
     if num_classes == 0:
         return "huber"
     return "binary_crossentropy" if num_classes == 2 else "sparse_categorical_crossentropy"

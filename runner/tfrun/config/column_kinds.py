@@ -48,7 +48,7 @@ class CategoryKind:
 
     Attributes:
         max_ids: keep only the most frequent texts; the others are together with the unknown ones.
-        min_count: keep only texts that so many training rows have.
+        min_count: keep only texts that at least this number of training rows have.
     """
 
     name: ClassVar[str] = "category"

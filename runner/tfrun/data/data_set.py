@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import DataSettings
-from tfrun.data.pieces import Keep, RowPieces, cut, own_cells
+from tfrun.data.pieces import Keep, RowPieces, cells_to_keep, cut
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.data.table_checks import check_table
@@ -113,7 +113,7 @@ class DataSet:
         """
         value = self._value_or_pieces(self.params, trained=trained, rows_only=True, keep=keep)
         if isinstance(value, Table):
-            value = cut(self._checked(value), own_cells(value, keep))
+            value = cut(self._checked(value), cells_to_keep(value, keep))
         elif not isinstance(value, RowPieces):
             value = value.pieces(keep)
         return value.map(self._checked)

@@ -35,10 +35,12 @@ def predicted_decimals(values: np.ndarray) -> int | None:
     Args:
         values: of the training rows, (R,) float64, finite.
     """
-    own, spread = decimals_of(values), float(values.std()) if len(values) else 0.0
-    if not 0.0 < spread < math.inf:
-        return None if own is None else own + 1
-    fewest, most = (math.ceil(-math.log10(spread * part) - 1e-9) for part in (COARSEST, FINEST))
-    wanted = most if own is None else own + 1
+    of_target = decimals_of(values)
+    one_more = None if of_target is None else of_target + 1
+    deviation = float(values.std()) if len(values) else 0.0
+    if not 0.0 < deviation < math.inf:
+        return one_more
+    fewest, most = (math.ceil(-math.log10(deviation * part) - 1e-9) for part in (COARSEST, FINEST))
+    wanted = most if one_more is None else one_more
     decimals = max(0, min(max(wanted, fewest), most))
     return decimals if decimals <= 2 * MOST_DECIMALS else None

@@ -113,21 +113,21 @@ def cut(table: Table, cells: Mapping[str, Callable[[slice], Any]]) -> RowPieces:
     def read(num_rows: int) -> Iterator[Piece]:
         for start in range(0, len(table.target), num_rows):
             rows = slice(start, min(start + num_rows, len(table.target)))
-            yield Piece(table.between(rows), {name: of(rows) for name, of in cells.items()})
+            yield Piece(table.between(rows), {name: read_cells(rows) for name, read_cells in cells.items()})
 
     return RowPieces(table.source, read)
 
 
-def own_cells(table: Table, keep: Keep) -> dict[str, Callable[[slice], Any]]:
+def cells_to_keep(table: Table, keep: Keep) -> dict[str, Callable[[slice], Any]]:
     """Returns what `cut` needs to keep columns of a table itself; if none has one cell in each row, their numbers.
 
     Raises:
         ConfigError: there is no such column.
     """
     columns = {name: column for name, column in table.columns.items() if column.ndim == 1}
-    of: dict[str, Callable[[slice], Any]] = {name: column.__getitem__ for name, column in columns.items()}
-    of = of or {ROW: row_numbers}
-    return {name: of[name] for name in keep.of(list(of), table.source)}
+    readers: dict[str, Callable[[slice], Any]] = {name: column.__getitem__ for name, column in columns.items()}
+    readers = readers or {ROW: row_numbers}
+    return {name: readers[name] for name in keep.of(list(readers), table.source)}
 
 
 def rows_of_piece(fitted: Preprocessing) -> int:

@@ -1,4 +1,4 @@
-"""The formats of files of predictions, told by the file's ending."""
+"""The formats of files of predictions, known by the file's ending."""
 
 from __future__ import annotations
 

@@ -49,12 +49,12 @@ def repeats(comparison: Comparison) -> list[Repeats]:
         value = comparison.value(row)
         assert value is not None
         groups.setdefault(tuple(as_text(row.config.get(key)) for key in keys), []).append((row, value))
-    found = [
+    repetitions = [
         Repeats(settings, [row for row, _ in group], [value for _, value in group], _is_complete(group))
         for settings, group in groups.items()
     ]
     sign = -1.0 if comparison.mode == "max" else 1.0
-    return sorted(found, key=lambda group: (not group.is_complete, sign * group.mean))
+    return sorted(repetitions, key=lambda group: (not group.is_complete, sign * group.mean))
 
 
 def repeats_title(comparison: Comparison) -> str:

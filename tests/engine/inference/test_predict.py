@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 
-from tfrun.data.pieces import Keep, Piece, cut, own_cells
+from tfrun.data.pieces import Keep, Piece, cells_to_keep, cut
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.inference import trained
@@ -22,7 +22,7 @@ WORDS = ["model=linear", "data.batch_size=64"]
 
 
 def pieces_of(table: Table, num_rows: int = 1024, *, keep: Keep | None = None) -> Iterator[Piece]:
-    return cut(table, own_cells(table, keep or Keep())).read(num_rows)
+    return cut(table, cells_to_keep(table, keep or Keep())).read(num_rows)
 
 
 def write(small: Any, folder: RunFolder, pieces: Iterator[Piece], *, out: Path, words: list[str] = WORDS) -> list[str]:

@@ -85,7 +85,7 @@ def _single_rows(rows: np.ndarray, labels: Mapping[str, np.ndarray]) -> tuple[np
         codes, values = codes_of(of_rows, rows)
         is_single = np.bincount(codes, minlength=len(values))[codes] == 1
         single.append(rows[is_single])
-        classes += [value for value in values if value in of_rows[rows[is_single]].tolist()]
+        classes += of_rows[rows[is_single]].tolist()
     one = len(classes) == 1
     words = f"class {_listed(classes)} has one row" if one else f"classes {_listed(classes)} have one row each"
     return np.unique(np.concatenate(single)), words if classes else ""

@@ -81,7 +81,7 @@ class Rule(ABC):
         return Fold(np.concatenate([*parts.rows[:number], *parts.rows[number + 1 :]]), parts.rows[number], parts.notes)
 
     def limit(self, rows: np.ndarray, num_rows: int, random: np.random.Generator) -> np.ndarray:
-        """Returns so many of the training rows; `random` as for `cut`."""
+        """Returns `num_rows` of the training rows; `random` as for `cut`."""
         return rows[:num_rows]
 
     def check(self, splits: Mapping[str, np.ndarray], find: Callable[[int], str]) -> None:  # noqa: B027 (not all do)

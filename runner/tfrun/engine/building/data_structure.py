@@ -41,5 +41,5 @@ def data_structure(examples: Examples, order: Order, *, streams: bool) -> dict[s
         "steps_per_epoch": order.steps_per_epoch,
         "has_validation": num_rows["val"] > 0,
         # a stream's stretches depend on them, and so does whether the host validates between blocks
-        "streams": streams and num_rows,
+        "streams": num_rows if streams else None,
     }

@@ -21,7 +21,7 @@ def _reading_all(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Deciles(dict[str, Boundaries]):
-    """The `Features.numbers` that a model gets: it records whose boundaries are read, but not who asks for names.
+    """The `Features.numbers` that a model gets, which records the columns whose boundaries are read, not their names.
 
     The folds of a cross-validation have the same columns, with other boundaries. They share a program unless the model
     has read boundaries that differ.
