@@ -81,7 +81,7 @@ def offences(paths: list[Path], forbidden: tuple[str, ...], in_functions: bool =
 # The wings from the bottom up: each imports only from those before it. `engine/x` is a folder or a file.
 FLOORS = (
     ("folders", "host_memory", "stop_signals", "streams"),
-    ("version", "errors", "console", "line_breaks"),
+    ("version", "errors", "console", "line_breaks", "narrow_tables"),
     ("protocols", "files", "engine/private"),
     ("config",),
     ("data", "reports", "engine/__init__", "__init__"),

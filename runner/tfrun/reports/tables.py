@@ -12,6 +12,7 @@ from rich.table import Table
 from tfrun.config.split_checks import FOLD_KEY
 from tfrun.console import UNDEFINED, Results, Terminal, say, short_names, shown_number
 from tfrun.folders import shown
+from tfrun.narrow_tables import print_table
 from tfrun.reports.comparison import NOT_COMPARED, Comparison
 from tfrun.reports.importance import importances
 from tfrun.reports.repeats import has_folds, repeats, repeats_table, repeats_title
@@ -47,7 +48,7 @@ def print_comparison(comparison: Comparison) -> None:
     tables = [("", runs_table(comparison)), (repeats_title(comparison), repeats_table(comparison))]
     for title, table in tables:
         if table is not None:
-            console.print(_fitting(console, comparison.keys, title=title, table=table))
+            print_table(console, _fitting(console, comparison.keys, title=title, table=table))
     for key, share in importances(comparison).items():
         say(console, f"importance {share:4.0%}  {key}")
     _print_best(comparison)
@@ -92,7 +93,7 @@ def print_differences(comparison: Comparison) -> None:
         for key in dict.fromkeys(key for row in rows for key in row.run["metrics"] if "/" in key):
             if take == "last" or not key.startswith("test/"):
                 table.add_row(f"{key} {take}", *(shown_number(row.value(key, take)) for row in rows))
-    Terminal().print(table)
+    print_table(Terminal(), table)
     _print_best(comparison)
 
 

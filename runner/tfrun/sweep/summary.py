@@ -13,6 +13,7 @@ from rich.table import Table
 from tfrun.config.split_checks import FOLD_KEYS
 from tfrun.console import Terminal, say, short_names, shown_number, tensorboard_command
 from tfrun.folders import shown
+from tfrun.narrow_tables import print_table
 from tfrun.sweep.candidates import Candidate, best_of, candidates
 from tfrun.sweep.outcome import Outcome
 
@@ -40,8 +41,8 @@ def print_sweep(
     best = best_of(outcomes, mode)
     compared = candidates(outcomes)
     has_folds = any(candidate.num_folds for candidate in compared)
-    title = f"{sweep.parent.name}: {len(outcomes)} jobs"
-    console.print((_folds_table if has_folds else _table)(title, compared, best=best))
+    title = f"{sweep.parent.name}: {len(outcomes)} job{'s' if len(outcomes) != 1 else ''}"
+    print_table(console, (_folds_table if has_folds else _table)(title, compared, best=best))
     if best is None and (reason := _why_no_best(compared)):
         say(console, reason)
     for outcome in outcomes:

@@ -22,6 +22,7 @@ from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.timing import Timing
 from tfrun.files.strict_json import defined
 from tfrun.folders import shown
+from tfrun.narrow_tables import print_table
 
 LINE_SECONDS = 2.0  # between plain lines, so that epochs of milliseconds don't flood a log
 
@@ -134,7 +135,7 @@ def print_summary(console: Console, run: Mapping[str, Any], *, folder: Path, che
             table.add_row(head, *cells)
     say(console, f"{run['name']}: {run['status']} at step {run['step']:,}, epoch {run['epoch']:,}")
     if table.row_count:
-        console.print(table)
+        print_table(console, table)
     if 1 < run["epoch"] == best.get("epoch") and run["engine"].get("ended_by") == "last step":
         longer = f"tfrun resume {shown(folder)} trainer.max_epochs={2 * run['epoch']}"
         say(console, f"The last epoch was the best one, so more may be better: {longer}")
