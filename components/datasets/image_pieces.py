@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrun.components.datasets.image_pixels import PixelFormat, decode_all
+from tfrun.components.datasets.image_pixels import PixelFormat, decode_in_memory
 from tfrun.config.column_kinds import ImageKind
 from tfrun.data.pieces import Keep, Piece, RowPieces
-from tfrun.data.sinks import PlannedSink
 from tfrun.data.table import Table
 
 COLUMN = "image"  # the name that a model knows the images by
@@ -40,7 +39,7 @@ def pieces_of_folder(
             some = paths[start : start + num_rows]
             names = [path.relative_to(folder).as_posix() for path in some]
             table = Table(
-                {COLUMN: _pixels(some, pixel_format)},
+                {COLUMN: decode_in_memory(some, pixel_format)},
                 np.zeros(len(some)),
                 "class",
                 "regression",
@@ -66,15 +65,5 @@ def with_pixels(table: Table, *, pixel_format: PixelFormat, find_paths: Callable
         pixel_format: the size and channels of the images.
         find_paths: returns the paths of a table.
     """
-    pixels = _pixels(find_paths(table), pixel_format, find=lambda row: table.find(row)[0])
+    pixels = decode_in_memory(find_paths(table), pixel_format, find=lambda row: table.find(row)[0])
     return table.with_columns({COLUMN: pixels}, kinds={COLUMN: ImageKind()})
-
-
-def _pixels(
-    paths: Sequence[Path], pixel_format: PixelFormat, *, find: Callable[[int], str] | None = None
-) -> np.ndarray:
-    """Returns the pixels of images, (N, height, width, channels) uint8."""
-    pixels = PlannedSink((len(paths), *pixel_format.shape), np.uint8)
-    for block in decode_all(paths, pixel_format, find=find):
-        pixels.append(block)
-    return pixels.finish()

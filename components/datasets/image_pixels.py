@@ -14,6 +14,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tfrun.data.sinks import PlannedSink
 from tfrun.errors import DataError
 
 PILLOW_VERSION: str = PIL.__version__
@@ -83,6 +84,16 @@ def decode_all(
                     raise decoded if find is None else DataError(f"{find(row)}, {decoded}")
                 block.append(decoded)
             yield np.stack(block)
+
+
+def decode_in_memory(
+    paths: Sequence[Path], pixel_format: PixelFormat, *, find: Callable[[int], str] | None = None
+) -> np.ndarray:
+    """Returns the pixels of images as one array, (N, height, width, channels) uint8; see `decode_all`."""
+    pixels = PlannedSink((len(paths), *pixel_format.shape), np.uint8)
+    for block in decode_all(paths, pixel_format, find=find):
+        pixels.append(block)
+    return pixels.finish()
 
 
 def decode(path: Path, pixel_format: PixelFormat) -> np.ndarray:

@@ -18,13 +18,12 @@ from tfrun.components.datasets.checks import MIN_ROWS, existing_file
 from tfrun.components.datasets.csv import csv
 from tfrun.components.datasets.image_files import ImageFiles, class_folders, split_folders, unlabeled
 from tfrun.components.datasets.image_pieces import COLUMN, pieces_of_folder, with_pixels
-from tfrun.components.datasets.image_pixels import PILLOW_VERSION, PixelFormat, decode_all
+from tfrun.components.datasets.image_pixels import PILLOW_VERSION, PixelFormat, decode_all, decode_in_memory
 from tfrun.components.datasets.paths import versions
 from tfrun.config.column_kinds import ImageKind
 from tfrun.console import Terminal, say
 from tfrun.data.arrays import StoredArray
 from tfrun.data.pieces import Keep, RowPieces
-from tfrun.data.sinks import PlannedSink
 from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
 from tfrun.data.table import Table, TrainedColumns
 from tfrun.errors import DataError, ResourceError
@@ -172,10 +171,7 @@ def _decoded(
         )
     if len(paths) >= MANY:
         say(Terminal(stderr=True), title)
-    pixels = PlannedSink((len(paths), *pixel_format.shape), np.uint8)
-    for block in decode_all(paths, pixel_format, find=find):
-        pixels.append(block)
-    return pixels.finish()
+    return decode_in_memory(paths, pixel_format, find=find)
 
 
 def _stored(
