@@ -69,8 +69,8 @@ def test_columns_are_written_once(folder: Path, capsys: pytest.CaptureFixture[st
         np.testing.assert_array_equal(columns["t"].array[:], np.arange(N) % 2)
         assert columns["t"].texts == ["a", "ü\0"] and columns["n"].array.is_kept
     np.testing.assert_array_equal(np.load(columns["n"].array.path), np.arange(N) / 2)  # any program can read it
-    told = capsys.readouterr().err
-    assert told.count("x: converting: about 0 MiB into") == told.count("x: converting: done in") == 1
+    printed = capsys.readouterr().err
+    assert printed.count("x: converting: about 0 MiB into") == printed.count("x: converting: done in") == 1
     opened(folder, key=2)
     assert len(names(folder)) == 2
 

@@ -90,9 +90,9 @@ def test_bad_input_is_told_in_a_line(
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     words = [word.removesuffix(".py") if word.startswith("plugins=") else word for word in shlex.split(line)]
     status = cli.main(words)
-    told = capsys.readouterr().err
-    assert (status, says in told) == (code, True), told
-    assert told.startswith("tfrun: error: ") and told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert (status, says in printed) == (code, True), printed
+    assert printed.startswith("tfrun: error: ") and printed.count("\n") == 1
     left = {
         path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and "__pycache__" not in str(path)
     }

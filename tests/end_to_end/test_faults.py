@@ -103,7 +103,7 @@ def the_run(folder: Path) -> Path:
     return path
 
 
-def told(path: Path) -> dict[str, Any]:
+def run_json_of(path: Path) -> dict[str, Any]:
     everything = json.loads((path / "run.json").read_text())
     return {key: everything[key] for key in ("status", "step", "epoch", "metrics", "best", "groups", "data")}
 
@@ -124,11 +124,11 @@ def points(path: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def assert_same(path: Path, other: Path) -> None:
-    assert told(path) == told(other)
+    assert run_json_of(path) == run_json_of(other)
     assert (path / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
-    mine, theirs = state(path), state(other)
-    assert mine.keys() == theirs.keys()
-    assert [slot for slot in mine if mine[slot] != theirs[slot]] == []
+    first, second = state(path), state(other)
+    assert first.keys() == second.keys()
+    assert [slot for slot in first if first[slot] != second[slot]] == []
     assert points(path) == points(other)
     names = [item.name for item in (path / "checkpoints").iterdir()]
     assert all(name.startswith("step-") for name in names) and len(names) == 2  # nothing half-made is left
@@ -197,7 +197,7 @@ def test_files_may_not_grow(run: Run, undisturbed: Callable[[str], Path], tmp_pa
     recipe = "wide_deep"
     code, said = run(tmp_path, *RECIPES[recipe], *RUN, "name=run", before=SMALL_FILES)
     assert code == 5 and "File too large" in said and "Traceback" not in said
-    assert told(the_run(tmp_path))["status"] == "failed"
+    assert run_json_of(the_run(tmp_path))["status"] == "failed"
     lines = (the_run(tmp_path) / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 4 and (undisturbed(recipe) / "metrics.jsonl").read_text().splitlines()[:4] == lines
     assert_same(go_on(run, tmp_path, recipe), undisturbed(recipe))

@@ -173,18 +173,18 @@ def test_a_completed_run_has_nothing_left_to_do(resume: Tfrun, run: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("model.hidden_units=[8]", "model.hidden_units: [30, 30] -> [8]"),
         ("seed=1", "seed: 42 -> 1"),
         ("data.batch_size=8", "data.batch_size: 16 -> 8"),
     ],
 )
-def test_what_would_not_fit_the_state_is_refused(resume: Tfrun, run: Path, override: str, told: str) -> None:
+def test_what_would_not_fit_the_state_is_refused(resume: Tfrun, run: Path, override: str, message: str) -> None:
     before = contents(run)
     done = resume(str(run), override, "trainer.max_epochs=9")
     assert done.returncode == 6
-    assert told in done.stderr and "trainer.max_epochs: " not in done.stderr
+    assert message in done.stderr and "trainer.max_epochs: " not in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert contents(run) == before
 
@@ -217,9 +217,9 @@ def test_a_longer_run_goes_on_from_the_newest_whole_checkpoint(resume: Tfrun, ru
     assert [step for step, _ in points(run)["val", "loss"]] == [10, 20, 30, 40, 50]
     assert [step for step, _ in points(run)["test", "loss"]] == [50]
     assert checkpoints(run) == ["step-000000040", "step-000000050"]
-    told = read_run(run)
-    assert (told["status"], told["epoch"], told["step"]) == ("completed", 5, 50)
-    assert "trainer.max_epochs=3" in told["overrides"]  # what it was started with
+    record = read_run(run)
+    assert (record["status"], record["epoch"], record["step"]) == ("completed", 5, 50)
+    assert "trainer.max_epochs=3" in record["overrides"]  # what it was started with
 
 
 def test_no_checkpoint_is_whole(resume: Tfrun, run: Path) -> None:
@@ -232,7 +232,7 @@ def test_no_checkpoint_is_whole(resume: Tfrun, run: Path) -> None:
 
 @pytest.mark.parametrize("command", ["resume", "evaluate", "predict", "export"])
 @pytest.mark.parametrize(
-    ("name", "old", "new", "told"),
+    ("name", "old", "new", "message"),
     [
         ("config.yaml", "batch_size: 16", "batch_size: 8", "data.batch_size: 16 -> 8"),
         ("config.yaml", "seed: 42", "seed: 43", "seed: 42 -> 43"),
@@ -242,7 +242,7 @@ def test_no_checkpoint_is_whole(resume: Tfrun, run: Path) -> None:
     ],
 )
 def test_a_file_that_was_edited_is_refused(
-    run: Path, capsys: pytest.CaptureFixture[str], command: str, *, name: str, old: str, new: str, told: str
+    run: Path, capsys: pytest.CaptureFixture[str], command: str, *, name: str, old: str, new: str, message: str
 ) -> None:
     """Before TensorFlow is imported; a run and its state would be two different things."""
     file = run / name
@@ -253,7 +253,7 @@ def test_a_file_that_was_edited_is_refused(
     assert cli.main([command, str(run), *more]) == 6
     error = capsys.readouterr().err
     assert error.startswith(f"tfrun: error: {file}: has been changed since the checkpoint of step 30 was saved, ")
-    assert f": {told}. Change that back" in error and len(error.splitlines()) == 1
+    assert f": {message}. Change that back" in error and len(error.splitlines()) == 1
     assert contents(run) == before
 
 

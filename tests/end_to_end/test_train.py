@@ -82,9 +82,9 @@ def test_what_a_run_leaves(twice: Any) -> None:
 
 def test_run_json(twice: Any) -> None:
     run = twice[1][0]
-    told = read_run(run)
-    assert list(told) == re.findall(r"\w+", KEYS)
-    assert {key: told[key] for key in ("run_id", "name", "status", "epoch", "step", "seed", "error")} == {
+    record = read_run(run)
+    assert list(record) == re.findall(r"\w+", KEYS)
+    assert {key: record[key] for key in ("run_id", "name", "status", "epoch", "step", "seed", "error")} == {
         "run_id": run.name,
         "name": "default",
         "status": "completed",
@@ -93,16 +93,16 @@ def test_run_json(twice: Any) -> None:
         "seed": 42,
         "error": None,
     }
-    assert told["overrides"] == told["argv"][1:] == ["trainer.max_epochs=2"]
+    assert record["overrides"] == record["argv"][1:] == ["trainer.max_epochs=2"]
     names = ["loss", "mae", "rmse"]
-    assert told["higher_is_better"] == dict.fromkeys(names, False)
-    assert list(told["metrics"]) == [f"{split}/{name}" for split in ("train", "val", "test") for name in names]
-    assert list(told["best"]) == ["epoch", "step", "monitor", *(f"{s}/{n}" for s in ("train", "val") for n in names)]
-    assert list(told["timing"]) == re.findall(r"\w+", TIMES)
-    assert told["engine"]["mode"] == "graph_loop" and told["engine"]["ended_by"] == "last step"
-    assert [(group["name"], group["optimizer"]) for group in told["groups"]] == [("wide", "ftrl"), ("deep", "adam")]
-    assert sum(group["parameters"] for group in told["groups"]) == told["parameters"]
-    data = told["data"]
+    assert record["higher_is_better"] == dict.fromkeys(names, False)
+    assert list(record["metrics"]) == [f"{split}/{name}" for split in ("train", "val", "test") for name in names]
+    assert list(record["best"]) == ["epoch", "step", "monitor", *(f"{s}/{n}" for s in ("train", "val") for n in names)]
+    assert list(record["timing"]) == re.findall(r"\w+", TIMES)
+    assert record["engine"]["mode"] == "graph_loop" and record["engine"]["ended_by"] == "last step"
+    assert [(group["name"], group["optimizer"]) for group in record["groups"]] == [("wide", "ftrl"), ("deep", "adam")]
+    assert sum(group["parameters"] for group in record["groups"]) == record["parameters"]
+    data = record["data"]
     assert (data["rows"], data["train"], data["val"], data["test"]) == (442, 354, 44, 44)  # of scikit-learn's diabetes
 
 
@@ -111,12 +111,12 @@ def test_the_journal_has_each_epoch_and_the_test(twice: Any) -> None:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 11), (2, 22), (2, 22)]
     assert [key for key in lines[2] if "/" in key] == ["test/loss", "test/mae", "test/rmse"]
-    told = read_run(run)
-    assert told["metrics"] == {key: value for line in lines[1:] for key, value in line.items() if "/" in key}
+    record = read_run(run)
+    assert record["metrics"] == {key: value for line in lines[1:] for key, value in line.items() if "/" in key}
     best = min(lines[:2], key=lambda line: line["val/loss"])
-    assert told["best"] == {"monitor": "val/loss", **best}
+    assert record["best"] == {"monitor": "val/loss", **best}
     # the target's spread is about 77: a metric in its own unit is no small number
-    assert 20 < told["metrics"]["val/mae"] < 100
+    assert 20 < record["metrics"]["val/mae"] < 100
 
 
 def test_the_config_is_kept(twice: Any) -> None:
@@ -168,10 +168,10 @@ def test_a_run_that_diverges(run: Run, tmp_path: Path) -> None:
     assert code == 4
     assert re.fullmatch(r"tfrun: error: the loss or its gradient is not finite at step \d+, epoch 1\. .*\n", err)
     folder = one_run(tmp_path)
-    told = read_run(folder)
-    assert told["status"] == "diverged" and told["ended"]
-    assert told["error"]["type"] == "DivergedError" and told["error"]["exit_code"] == 4
-    assert (folder / "checkpoints" / f"step-{told['step']:09d}" / "state.npz").is_file()
+    record = read_run(folder)
+    assert record["status"] == "diverged" and record["ended"]
+    assert record["error"]["type"] == "DivergedError" and record["error"]["exit_code"] == 4
+    assert (folder / "checkpoints" / f"step-{record['step']:09d}" / "state.npz").is_file()
 
 
 def test_a_pattern_that_matches_nothing_leaves_no_folder(run: Run, tmp_path: Path) -> None:
@@ -195,21 +195,21 @@ def test_stopped_by_a_signal_and_resumed(warm_tfrun: Tfrun, tmp_path: Path) -> N
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     run = one_run(tmp_path)
-    told = read_run(run)
+    record = read_run(run)
     assert process.returncode == 130
-    assert told["status"] == "stopped" and told["step"] > 0
+    assert record["status"] == "stopped" and record["step"] > 0
     assert stderr == (
-        f"tfrun: stopped by SIGINT at step {told['step']}, its state saved. "
+        f"tfrun: stopped by SIGINT at step {record['step']}, its state saved. "
         f"Resume it with: tfrun resume outputs/default/{run.name}\n"
     )
-    assert (run / "checkpoints" / f"step-{told['step']:09d}" / "manifest.json").is_file()
+    assert (run / "checkpoints" / f"step-{record['step']:09d}" / "manifest.json").is_file()
 
-    epochs = told["epoch"] + 3
+    epochs = record["epoch"] + 3
     done = warm_tfrun("resume", str(run), f"trainer.max_epochs={epochs}")
     assert done.returncode == 0, done.stderr
     after = read_run(run)
     assert (after["status"], after["epoch"], after["step"], after["error"]) == ("completed", epochs, 11 * epochs, None)
-    assert after["started"] == told["started"] and after["overrides"] == told["overrides"]
+    assert after["started"] == record["started"] and after["overrides"] == record["overrides"]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [*range(1, epochs + 1), epochs]
 
@@ -219,9 +219,9 @@ def test_california_housing(warm_tfrun: Tfrun, tmp_path: Path, housing_csv: Path
     """Wide & deep beats an error of 40,000 dollars; always saying the median is off by about 90,000."""
     done = warm_tfrun("data=csv", f"data.path={housing_csv}", "data.target=median_house_value", "name=housing")
     assert done.returncode == 0, done.stderr
-    told = read_run(one_run(tmp_path, "housing"))
-    assert told["epoch"] == 20 and told["data"]["rows"] == 20_640
-    assert 30_000 < told["metrics"]["test/mae"] < 40_000
+    record = read_run(one_run(tmp_path, "housing"))
+    assert record["epoch"] == 20 and record["data"]["rows"] == 20_640
+    assert 30_000 < record["metrics"]["test/mae"] < 40_000
 
 
 @pytest.mark.slow

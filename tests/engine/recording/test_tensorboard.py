@@ -104,9 +104,9 @@ def test_hparams(tmp_path: Path) -> None:
     assert scalars(tmp_path / "tensorboard" / "hparams") == {"best/val/loss": [(0, 0.5)]}
     content = accumulator.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
     data = plugin_data_pb2.HParamsPluginData.FromString(content)
-    told = data.session_start_info.hparams
-    assert (told["rate"].number_value, told["units"].string_value) == (0.1, "[30, 30]")
-    assert (told["model"].string_value, told["bias"].bool_value) == ("mlp", True)
+    hparams = data.session_start_info.hparams
+    assert (hparams["rate"].number_value, hparams["units"].string_value) == (0.1, "[30, 30]")
+    assert (hparams["model"].string_value, hparams["bias"].bool_value) == ("mlp", True)
     assert data.session_start_info.group_name == "2026-01-01_run"
 
 
