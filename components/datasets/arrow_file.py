@@ -244,6 +244,13 @@ def decoded(cells: pa.Array) -> pa.Array:
     return cells.dictionary_decode()
 
 
+def decoded_type(type: pa.DataType) -> pa.DataType:
+    """Returns the type of cells without a dictionary."""
+    if not pa.types.is_dictionary(type):
+        return type
+    return pa.string() if pa.types.is_string_view(type.value_type) else type.value_type
+
+
 def _numbers_in(missing: Sequence[str]) -> np.ndarray:
     """Returns the spellings of data.missing that are numbers."""
     numbers = []

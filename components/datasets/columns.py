@@ -114,6 +114,14 @@ class ColumnFile(ABC):
         """The names of the columns that `stored_batches` can yield as they are stored."""
         return self.header
 
+    def kept_types(self, names: Sequence[str]) -> dict[str, Any]:
+        """Returns the Arrow types of columns that are kept, by name, as far as the file has such.
+
+        Raises:
+            DataError: a column has types that have none in common.
+        """
+        return {}
+
     @abstractmethod
     def stored_batches(self, names: Sequence[str], kept: Sequence[str]) -> Iterator[Any]:
         """Yields the rows of some columns block by block, as Arrow's record batches.

@@ -9,7 +9,7 @@ import pyarrow as pa
 from annotated_types import Gt
 
 from tfrun import register
-from tfrun.components.datasets.arrow_file import ArrowFile
+from tfrun.components.datasets.arrow_file import ArrowFile, decoded_type
 from tfrun.components.datasets.arrow_shards import ArrowShard, open_shards
 from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.components.datasets.paths import versions
@@ -118,6 +118,27 @@ class ParquetFiles(ArrowFile):
             self._check_shard(shard, names)
         for shard in self._shards:
             yield from shard.batches(names)
+
+    def kept_types(self, names: Sequence[str]) -> dict[str, pa.DataType]:
+        """Returns the types of columns that are kept: one for all files."""
+        for shard in self._shards:
+            self._check_there(shard, names)
+        return {name: self._kept_type(name) for name in names}
+
+    def _kept_type(self, name: str) -> pa.DataType:
+        """Returns the type that all files have, or that holds the cells of all. Raises DataError if there is none."""
+        first, joint = self._shards[0].path, decoded_type(self._shards[0].schema.field(name).type)
+        for shard in self._shards[1:]:
+            type = decoded_type(shard.schema.field(name).type)
+            try:
+                schemas = [pa.schema([(name, joint)]), pa.schema([(name, type)])]
+                joint = pa.unify_schemas(schemas, promote_options="permissive").field(name).type
+            except (pa.ArrowTypeError, pa.ArrowInvalid):
+                types = f"{type}, and {joint} in {first}"
+                raise DataError(
+                    f"{shard.path}, column {name!r}: must have one type in all files to be kept. Received: {types}"
+                ) from None
+        return joint
 
     def stored_batches(self, names: Sequence[str], kept: Sequence[str]) -> Iterator[pa.RecordBatch]:
         others = [name for name in kept if name not in names]

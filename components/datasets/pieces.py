@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -40,26 +40,36 @@ def _pieces(
 ) -> Iterator[Piece]:
     """Yields the pieces. Raises DataError for a cell that can't be used, or if there are no rows."""
     start = 0
-    types: dict[str, pa.DataType] = {}
+    types = file.kept_types(kept)
     for batches in _gathered(file.stored_batches(names, kept), num_rows):
         table = _table(file, batches, names=names, options=options, start=start)
-        cells = {name: _cells([batch.column(name) for batch in batches], types.get(name)) for name in kept}
+        cells = {name: _cells(file, name, [batch.column(name) for batch in batches], types=types) for name in kept}
         types = types or {name: column.type for name, column in cells.items()}
         yield Piece(table, cells)
         start += len(table.target)
     check_num_rows(file.path, start, least=options.min_rows)
 
 
-def _cells(blocks: Sequence[pa.Array], type: pa.DataType | None) -> pa.ChunkedArray:
+def _cells(
+    file: ColumnFile, name: str, blocks: Sequence[pa.Array], *, types: Mapping[str, pa.DataType]
+) -> pa.ChunkedArray:
     """Returns cells as they are stored, without dictionaries, whose entries may differ from block to block.
 
     Args:
-        blocks: the cells, of the same column; in several files, its types may differ.
-        type: of the pieces before, or None.
+        file: the rows.
+        name: the column.
+        blocks: its cells, whose types may differ if they are of several files.
+        types: of columns, by name; those of the first block for others.
+
+    Raises:
+        DataError: a cell can't be of the column's type.
     """
     plain = [decoded(block) if pa.types.is_dictionary(block.type) else block for block in blocks]
-    type = type or plain[0].type
-    return pa.chunked_array([block if block.type == type else block.cast(type) for block in plain], type)
+    type = types.get(name, plain[0].type)
+    try:
+        return pa.chunked_array([block if block.type == type else block.cast(type) for block in plain], type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{file.path}, column {name!r}: can't be kept as {type} of all files: {error}") from None
 
 
 def _gathered(batches: Iterator[pa.RecordBatch], num_rows: int) -> Iterator[list[pa.RecordBatch]]:

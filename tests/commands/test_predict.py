@@ -28,14 +28,17 @@ def test_rows_are_read_with_the_columns_of_the_run(
 def test_columns_of_the_file_are_kept_as_they_are(
     run: Callable[..., Result], engine: Any, trained: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "new.csv").write_text('x,"a, b",kind,y,id\n1, s ,a,1.50,007\n2,"t,",b,?,\n')
+    (tmp_path / "new.csv").write_text('x,"a, b",kind,y,id,\n1, s ,a,1.50,007,0\n2,"t,",b,?,,1\n')
     cells = {"x": ["1", "2"], "a, b": [" s ", "t,"], "kind": ["a", "b"], "y": ["1.50", "?"], "id": ["007", ""]}
+    cells[""] = ["0", "1"]  # the index that pandas writes
     for word, names in (
         ("keep=id", ["id"]),
         ("keep=a, b", ["a, b"]),
         ('keep=[y,"a, b", id,y]', ["y", "a, b", "id"]),
         ("keep=['a, b']", ["a, b"]),
         ("keep=[]", []),
+        ("keep=['']", [""]),
+        ('keep=[id,""]', ["id", ""]),
         ("keep=all", list(cells)),
     ):
         code, _, err = run("predict", str(trained), "data.path=new.csv", word)

@@ -116,6 +116,30 @@ def test_parquet_files_keep_their_types_in_pieces(tmp_path: Path) -> None:
         assert kept(pieces)["more"] == [{"a": 1}, None, {"a": 2}] * 2
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_kept_columns_have_one_type_in_all_files(turned: bool, tmp_path: Path) -> None:
+    whole_numbers, fractions, texts = pa.array([1, 2]), pa.array([1.5, None]), pa.array(["a", "b"])
+    huge = [2**62 + 1, 2]
+    first = {"x": whole_numbers, "number": whole_numbers, "text": pa.nulls(2), "mixed": whole_numbers, "huge": huge}
+    second = {"x": fractions, "number": fractions, "text": texts, "mixed": texts, "huge": fractions}
+    for k, columns in enumerate([second, first] if turned else [first, second]):
+        pq.write_table(pa.table({**columns, "kind": texts}), tmp_path / f"{k}.parquet")
+    options: Any = {"rows_only": True, "trained_columns": TRAINED}
+
+    def pieces(*names: str) -> list[Piece]:
+        return list(parquet(str(tmp_path), "y", in_pieces=Keep(names), **options).read(3))
+
+    read = pieces("x", "number", "text")
+    assert [cells.type for cells in read[0].kept.values()] == [pa.float64(), pa.float64(), pa.string()]
+    numbers = [1.5, None, 1.0, 2.0] if turned else [1.0, 2.0, 1.5, None]
+    words = ["a", "b", None, None] if turned else [None, None, "a", "b"]
+    assert kept(read) == {"x": numbers, "number": numbers, "text": words}
+    with pytest.raises(DataError, match="1.parquet, column 'mixed': must have one type in all files to be kept. Rec"):
+        pieces("mixed")
+    with pytest.raises(DataError, match="column 'huge': can't be kept as double of all files: Integer value 46116860"):
+        pieces("huge")
+
+
 def test_arrays_of_an_archive_are_kept(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", x=np.arange(10.0).reshape(5, 2), id=np.arange(5), name=np.array(list("abcde")))
     trained = TrainedColumns((), (), targets=(None,), arrays=("x",))

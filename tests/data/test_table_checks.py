@@ -75,6 +75,8 @@ def test_rows_without_a_target(homes: Callable[..., Table], caplog: Any) -> None
     table = without_missing_targets(homes(target=number, others=others), "drop")
     assert table.target.tolist() == [0, 1, 3, 4, 6, 8, 9]
     assert table.rows_left_out == 3
+    assert table.source_rows(np.array([6, 2])).tolist() == [9, 3]
+    assert homes().source_rows(np.array([6, 2])).tolist() == [6, 2]
     assert table.others["kind"].values.tolist() == ["u", "v", "v", "u", "u", "u", "v"]
     assert "homes.csv: 3 of 10 rows have no target and are left out" in caplog.text
     with pytest.raises(DataError, match="the target is empty"):

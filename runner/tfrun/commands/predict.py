@@ -79,8 +79,10 @@ def _keep(text: str) -> Keep:
     if text == "all":
         return Keep(None)
     is_list = text.startswith("[") and text.endswith("]")
-    names = [quoted or other.strip() for _, quoted, other in NAME.findall(text[1:-1])] if is_list else [text]
-    if not all(names):
+    parts = NAME.findall(text[1:-1]) if is_list else [("", "", text)]
+    names = [quoted if quote else other.strip() if is_list else other for quote, quoted, other in parts]
+    # a column without a name is named by quotes alone
+    if not all(quote or name for (quote, *_), name in zip(parts, names, strict=True)):
         raise ConfigError(f"keep: must be a column, several as [NAME,NAME], or all. Received: {text!r}")
     return Keep(tuple(names))
 

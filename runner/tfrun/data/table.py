@@ -79,6 +79,7 @@ class Table:
         series: the series that the rows are, if windows of series are the examples, see `data.windows`.
         locate: (row, column) -> what `find` returns, for files in which rows and lines differ.
         first_row: the number of row 0 in `source`, of a table that is a piece of it.
+        numbers_in_source: the number of each row in `source`, (N,), if it isn't the row's own.
     """
 
     columns: dict[str, Any]
@@ -97,6 +98,7 @@ class Table:
     series: Series | None = None
     locate: Callable[[int, str | None], tuple[str, str | None]] | None = field(default=None, repr=False, compare=False)
     first_row: int = 0
+    numbers_in_source: np.ndarray | None = field(default=None, repr=False, compare=False)
     _released: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     @property
@@ -122,6 +124,11 @@ class Table:
             except (OSError, DataError):  # the file has changed since
                 pass
         return f"{self.source}:{self.first_line + row}", None
+
+    def source_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the numbers that rows have in `source`, from 0 on, (R,) int64: those left out count there."""
+        numbers = rows if self.numbers_in_source is None else self.numbers_in_source[rows]
+        return np.asarray(numbers, np.int64)
 
     @property
     def num_bytes(self) -> int:
@@ -150,6 +157,7 @@ class Table:
             keys={},
             locate=lambda row, name: self.find(rows.start + row, name),
             first_row=self.first_row + rows.start,
+            numbers_in_source=None if self.numbers_in_source is None else self.numbers_in_source[rows],
         )
 
     def select(self, rows: np.ndarray) -> Table:
@@ -167,6 +175,7 @@ class Table:
             split_cells=None if self.split_cells is None else select(self.split_cells, rows),
             keys={name: select(cells, rows) for name, cells in self.keys.items()},
             locate=lambda row, name: self.find(int(rows[row]), name),
+            numbers_in_source=self.source_rows(rows),
         )
 
 

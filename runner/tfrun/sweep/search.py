@@ -314,7 +314,8 @@ class Search(Source):
         waiting = [job for job in self._waiting if self._trials.get(job.number) is entry]
         if waiting:
             completed = f"{entry.num_completed} of {len(entry.jobs)} folds"
-            self._news.append(f"{entry.label}  {entry.end} after {completed}, so {len(waiting)} are left out")
+            left_out = "1 is" if len(waiting) == 1 else f"{len(waiting)} are"
+            self._news.append(f"{entry.label}  {entry.end} after {completed}, so {left_out} left out")
         for job in waiting:
             self._waiting.remove(job)
             self._prune(entry.resolved(job))

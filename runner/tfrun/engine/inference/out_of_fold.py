@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ def write(pieces: Pieces, folder: RunFolder, *, data: DataSettings) -> None:
 
     The columns are `repeat`, `fold`, `row`, the number of the row in the data from 0 on, each target, and what
     `tfrun predict` writes; a prediction with the name of a target is called `predicted_<target>`, and the first three
-    get an underscore at their end where a target has their name. Windows of a series have no row of their own, so
+    get underscores at their end while a target has their name. Windows of a series have no row of their own, so
     nothing is written for them.
 
     Args:
@@ -38,8 +39,16 @@ def write(pieces: Pieces, folder: RunFolder, *, data: DataSettings) -> None:
         pieces.parts.model, examples.preprocessing, names=list(targets), learns_targets=learns_targets
     )
     repeat, fold = divmod(data.fold, data.folds)
-    place = {"repeat": np.full(len(rows), repeat), "fold": np.full(len(rows), fold), "row": rows.astype(np.int64)}
-    known: dict[str, Any] = {f"{name}_" if name in targets else name: numbers for name, numbers in place.items()}
+    numbers = pieces.table.source_rows(rows)
+    place = {"repeat": np.full(len(rows), repeat), "fold": np.full(len(rows), fold), "row": numbers}
+    known: dict[str, Any] = {_free_name(name, targets): numbers for name, numbers in place.items()}
     known |= {name: target.values[rows] for name, target in targets.items()}
     with PredictionFile.open(folder.out_of_fold, formats={}) as file:
         file.write(known, predictor.columns(examples, rows))
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """Returns a name with as many underscores at its end as it takes to be no other's."""
+    while name in taken:
+        name = f"{name}_"
+    return name
