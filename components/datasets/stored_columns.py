@@ -29,7 +29,7 @@ class Source:
         key: everything that they follow from, plain values.
         num_columns: how many there are.
         num_bytes: about how much room they need in a store.
-        memory_bytes: about how much they need in memory, where the raw and the encoded ones are together: half of it.
+        memory_bytes: about half of what they need in memory, in which raw and encoded columns are together.
     """
 
     path: str

@@ -75,9 +75,11 @@ def repeats_table(comparison: Comparison) -> TextTable | None:
     if not any(differing.values()) or not (differing["folds"] or any(len(group.values) > 1 for group in groups)):
         return None
     count = "runs" if all(differing.values()) else "folds" if differing["folds"] else "seeds"
+    has_confidence = not differing["folds"]
     heads = [*_other_keys(comparison), count, f"{comparison.metric} mean", "deviation"]
-    heads += [] if differing["folds"] else ["95 % of the mean"]
-    return TextTable(heads, [[*group.settings, *_statistics(group)][: len(heads)] for group in groups])
+    heads += ["95 % of the mean"] if has_confidence else []
+    lines = [[*group.settings, *_statistics(group, has_confidence=has_confidence)] for group in groups]
+    return TextTable(heads, lines)
 
 
 def _differing(comparison: Comparison) -> dict[str, bool]:
@@ -100,16 +102,19 @@ def _is_complete(group: Sequence[tuple[Row, float]]) -> bool:
     return all(len(of_seed) == expected for of_seed in folds.values())
 
 
-def _statistics(group: Repeats) -> list[str]:
-    """Returns the number of values, their mean, and their deviation and the mean's confidence if there are several."""
-    values = group.values
-    mean = shown_number(group.mean)
-    count = str(len(values)) if group.is_complete else f"{len(values)}, not all"
-    if len(values) < 2:
-        return [count, mean, "", ""]
-    deviation = statistics.stdev(values)
-    confidence = _t_95(len(values) - 1) * deviation / math.sqrt(len(values))
-    return [count, mean, shown_number(deviation), f"± {confidence:.3g}"]
+def _statistics(group: Repeats, *, has_confidence: bool) -> list[str]:
+    """Returns the number of values, their mean and deviation, and the mean's confidence if asked for.
+
+    The last two are empty for a single value.
+    """
+    num_values = len(group.values)
+    count = str(num_values) if group.is_complete else f"{num_values}, not all"
+    deviation, confidence = "", ""
+    if num_values > 1:
+        spread = statistics.stdev(group.values)
+        deviation = shown_number(spread)
+        confidence = f"± {_t_95(num_values - 1) * spread / math.sqrt(num_values):.3g}"
+    return [count, shown_number(group.mean), deviation, *([confidence] if has_confidence else [])]
 
 
 def _t_95(degrees: int) -> float:
