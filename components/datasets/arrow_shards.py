@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from tfrun.components.datasets.arrow_types import Kind
 from tfrun.components.datasets.checks import existing_file
+from tfrun.components.datasets.formats import NUM_START, advice_for
 from tfrun.components.datasets.paths import files_of
 from tfrun.config.data_paths import expand
 from tfrun.errors import DataError
@@ -155,7 +156,7 @@ def open_shards(path: str | list[str]) -> list[ArrowShard]:
 
 def _open(path: str) -> ArrowShard:
     with open(path, "rb") as file:
-        start = file.read(8)
+        start = file.read(NUM_START)
     if start.startswith(b"PAR1"):
         return ParquetShard(path)
     if start.startswith(b"ARROW1"):
@@ -166,7 +167,11 @@ def _open(path: str) -> ArrowShard:
         raise DataError(f"data.path: {path} is encrypted Parquet, which isn't read")
     if start.startswith(b"FEA1"):
         raise DataError(f"data.path: {path} is Feather of version 1. Write it anew: pyarrow.feather.write_feather")
-    raise DataError(f"data.path: {path} is neither Parquet nor Arrow IPC, by its first bytes. Received: {start[:8]!r}")
+    is_text = path.endswith((".csv", ".tsv", ".txt"))
+    advice = " For text with a separator, use data=csv" if is_text else advice_for(path, start)
+    raise DataError(
+        f"data.path: {path} is neither Parquet nor Arrow IPC, by its first bytes. Received: {start!r}.{advice}"
+    )
 
 
 def _files_of_saved(path: str) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from tfrun.components.datasets.formats import NUM_START, advice_for
 from tfrun.components.datasets.packed import unpacked
 from tfrun.errors import DataError
 
@@ -134,6 +135,10 @@ class CsvLines:
         with unpacked(self.path) as file:
             return file.read(len(start)) == start
 
+    def _start(self) -> bytes:
+        with unpacked(self.path) as file:
+            return file.read(NUM_START)
+
     def _explain_encoding(self) -> NoReturn:
         """Raises the DataError that names the first byte which isn't UTF-8."""
         decoder, line, offset = codecs.getincrementaldecoder("utf-8")(), 1, 0
@@ -146,9 +151,10 @@ class CsvLines:
                     decoder.decode(block, final=not block)
                 except UnicodeDecodeError as error:
                     line += block.count(b"\n", 0, max(0, error.start - len(held)))
+                    advice = advice_for(self.path, self._start()) or " Save the file as UTF-8."
                     raise DataError(
                         f"{self.path}:{line}: not UTF-8 text. Received: byte {data[error.start]:#04x} at offset "
-                        f"{offset - len(held) + error.start}. Save the file as UTF-8."
+                        f"{offset - len(held) + error.start}.{advice}"
                     ) from None
                 if not block:
                     break

@@ -305,7 +305,10 @@ def stacked(sizes: Iterable[int], start: int = 0) -> tuple[np.ndarray, int]:
 def check_parts(features: Features, wide: bool, deep: bool, auxiliary_output: bool) -> None:
     """Raises ConfigError if the data isn't a table, or if the wanted parts don't go together."""
     if features.arrays or not features.has_columns:
-        raise ConfigError(f"model=wide_deep: needs a table of columns. Received: {describe(features) or 'nothing'}")
+        raise ConfigError(
+            f"model=wide_deep: needs a table of columns. Received: {describe(features) or 'nothing'}. "
+            "For arrays there are model=mlp and, for images, model=cnn"
+        )
     if auxiliary_output and not deep:
         raise ConfigError("model.auxiliary_output: needs the deep part. Received: model.deep=false")
     if not (wide or deep):

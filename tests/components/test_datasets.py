@@ -136,7 +136,9 @@ def test_the_task_is_guessed_from_the_target(write: Any, caplog: Any) -> None:
         ("a,y\n" + rows(lambda k: f'"{k},5",1'), r":2, column 'a': numbers with a comma.*data\.decimal=\",\""),
         ("a,y\n" + GOOD + '1,"2\n3,4\n', ":14: a quote is opened and never closed"),
         (b"a,y\n" + GOOD.encode() + b"\xe9,1\n", r":14: not UTF-8 text\. Received: byte 0xe9 at offset 86"),
-        (("a,y\n" + GOOD).encode("utf-16"), ":1: not UTF-8 text"),
+        (("a,y\n" + GOOD).encode("utf-16"), ":1: not UTF-8 text.* Save the file as UTF-8"),
+        (b"PAR1\x15\x04\x80", r":1: not UTF-8 text.* offset 6\. Its format is Parquet: use data=parquet$"),
+        (b"\x89PNG\r\n", r":1: not UTF-8 text.* Its format is PNG: use data=images$"),
     ],
 )
 def test_faults_are_reported_in_one_line(write: Any, content: Any, message: Any) -> None:

@@ -254,7 +254,8 @@ def test_rows_for_a_trained_run(tmp_path: Path) -> None:
     ("name", "content", "says"),
     [
         ("x.parquet", b"PAR1 and nothing that makes sense PAR1", "x.parquet can't be read: "),
-        ("x.csv", b"a,b\n1,2\n", "x.csv is neither Parquet nor Arrow IPC, by its first bytes."),
+        ("x.csv", b"a,b\n1,2\n", "Received: b'a,b\\n1,2\\n'. For text with a separator, use data=csv"),
+        ("x.npz", b"PK\x03\x04 and more", "Received: b'PK\\x03\\x04 and'. For .npz files, use data=npz"),
         ("x.arrow", b"ARROW1\0\0", "x.arrow can't be read: "),
         ("x.feather", b"FEA1....", "is Feather of version 1. Write it anew"),
     ],

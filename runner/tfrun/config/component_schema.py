@@ -7,7 +7,7 @@ from typing import Any
 
 from tfrun.config.catalog import NOT_LITERAL, Catalog, Component
 from tfrun.config.keras_names import KERAS_NAMES, WITHOUT_PARAMETERS
-from tfrun.config.keys import MissingValueError, refuse_unknown, require_mapping
+from tfrun.config.keys import MissingValueError, require_mapping, unknown_key
 from tfrun.config.settings import ComponentSettings
 from tfrun.config.types import check_value, map_references
 from tfrun.errors import ConfigError, unknown
@@ -48,6 +48,15 @@ def named_component(where: str, kind: str, *, value: dict[str, Any], catalog: Ca
     return catalog.get(kind, value["name"], where=f"{where}.name")
 
 
+def _others_with(where: str, key: Any, *, component: Component, catalog: Catalog) -> str:
+    """Returns a sentence on which components of a section have the parameter that the chosen one lacks, if any."""
+    if "." in where:
+        return ""
+    others = [catalog.find(component.kind, name) for name in catalog.names(component.kind)]
+    names = [other.name for other in others if other is not None and key in {param.name for param in other.params}]
+    return f"{where}={component.name} has no such key. It is one of {where}={', '.join(names)}" if names else ""
+
+
 def parameters(
     where: str, component: Component, *, value: dict[str, Any], catalog: Catalog, also: Iterable[str] = ()
 ) -> dict[str, Any]:
@@ -60,7 +69,12 @@ def parameters(
         catalog: the components that exist.
         also: further keys that the section may have, for the list of known ones.
     """
-    refuse_unknown(where, value, known=[*also, *(param.name for param in component.params)])
+    known = [*also, *(param.name for param in component.params)]
+    for key in value:
+        if key not in known:
+            raise unknown_key(
+                where, key, known=known, advice=_others_with(where, key, component=component, catalog=catalog)
+            )
     result: dict[str, Any] = {}
     for param in component.params:
         path = f"{where}.{param.name}"

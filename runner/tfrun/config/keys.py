@@ -80,16 +80,19 @@ def refuse_unknown(where: str, value: dict[str, Any], *, known: Iterable[str]) -
             raise unknown_key(where, key, known=known)
 
 
-def unknown_key(where: str, key: Any, *, known: Iterable[str]) -> ConfigError:
-    """Returns the error for a key that doesn't exist, with the near miss in its section or, failing that, elsewhere."""
+def unknown_key(where: str, key: Any, *, known: Iterable[str], advice: str = "") -> ConfigError:
+    """Returns the error for a key that doesn't exist.
+
+    It ends with `advice` or, if there is none, with the near miss in the key's section or, failing that, elsewhere.
+    """
     prefix = f"{where}." if where else ""
     here = {name: f"{prefix}{name}" for name in known}
     others = ["optimizer.learning_rate", "optimizer.clip_norm", *config_keys()]
     elsewhere = {path.rpartition(".")[2]: path for path in others if path != f"{prefix}{key}"}
-    hint = ""
+    hint = f" {advice}" if advice else ""
     for places, cutoff in ((here, 0.6), (elsewhere, 0.75)):
         close = difflib.get_close_matches(SHORT_NAMES.get(key, str(key)), list(places), n=1, cutoff=cutoff)
-        if close:
+        if close and not hint:
             hint = f" Did you mean '{places[close[0]]}'?"
             break
     return ConfigError(f"{prefix}{key}: unknown key. Known: {', '.join(sorted(here.values()))}.{hint}")

@@ -48,7 +48,7 @@ def test_the_test_split_is_evaluated_as_at_the_end_of_the_run(small: Any, capsys
     lines = capsys.readouterr().out.splitlines()
     run = folder.read_run()
     assert lines[0].endswith(", best weights up to step 12")
-    assert lines[1] == f"{run['data']['test']} rows of scikit-learn's diabetes"
+    assert lines[1] == f"{run['data']['test']} test rows of scikit-learn's diabetes"
     metrics = {name: value for name, value in run["metrics"].items() if name.startswith("test/")}
     assert evaluated(lines) == pytest.approx(metrics, rel=1e-5)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tfrun.engine.recording.introduction import introduce
@@ -19,6 +20,20 @@ def test_the_data_the_loss_and_the_model_are_told(small: Any) -> None:
         "loss        huber; metrics mae, rmse",
         f"model       linear, {pieces.parts.model.count_params():,} parameters; CPU:0, graph_loop",
     ]
+
+
+def test_rows_that_come_split_and_windows_are_said(small: Any, tmp_path: Path) -> None:
+    for name, count in (("train", 60), ("val", 20), ("test", 20)):
+        lines = "".join(f"{k % 10},{k}\n" for k in range(count))
+        (tmp_path / f"{name}.csv").write_text(f"x,y\n{lines}")
+    words = ["data=csv", f"data.path={tmp_path}/train.csv", "data.target=y", f"data.test_path={tmp_path}/test.csv"]
+    one = next(introduce(small.pieces(*words), ENGINE))
+    assert one.endswith("80 rows: 54 train, 6 val, 20 test; split: random, test as given")
+    both = next(introduce(small.pieces(*words, f"data.validation_path={tmp_path}/val.csv"), ENGINE))
+    assert both.endswith("100 rows: 60 train, 20 val, 20 test; split: val and test as given")
+    # 80 % of 60 rows are 48: windows of 4 + 2 rows begin in 43 of them
+    windows = next(introduce(small.pieces(*words[:3], "data.window={length: 4, horizon: 2}"), ENGINE))
+    assert windows.endswith("60 rows: 43 train, 5 val, 5 test windows; split: time of each series")
 
 
 def test_the_classes_have_their_shares_and_long_lists_end(small: Any) -> None:

@@ -69,7 +69,8 @@ def evaluate(
         raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
     console = Results()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
-    say(console, f"{len(rows)} rows of {pieces.table.source}")
+    examples = "rows" if pieces.examples.windows is None else "windows"
+    say(console, f"{len(rows):,} {examples if other_data else f'test {examples}'} of {pieces.table.source}")
     counts = {name: int(is_unseen[rows].sum()) for name, is_unseen in unseen.items()}
     unseen_lines = describe_unseen(counts, len(rows), preprocessing=fitted, kinds=settings.data.column_kinds)
     of_rows = pieces.examples.warnings if other_data else ()

@@ -23,7 +23,8 @@ def introduce(pieces: Pieces, engine: Mapping[str, Any]) -> Iterator[str]:
     found, described = pieces.examples.found, pieces.describe()
     data = described["data"]
     splits = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test"))
-    yield _line("data", f"{data['source']}, {data['rows']:,} rows: {splits}{_rule(data['split'])}")
+    examples = " windows" if "windows" in data else ""
+    yield _line("data", f"{data['source']}, {data['rows']:,} rows: {splits}{examples}{_rule(data['split'])}")
     if data["rows_left_out"]:
         yield _line("", f"{data['rows_left_out']:,} rows without a target are left out")
     for kind, names in found.columns.items():
@@ -35,15 +36,20 @@ def introduce(pieces: Pieces, engine: Mapping[str, Any]) -> Iterator[str]:
     settings = pieces.settings
     metrics = ", ".join(settings.metric)
     yield _line("loss", f"{settings.loss.name}{f'; metrics {metrics}' if metrics else ''}")
-    yield _line("model", f"{settings.model.name}, {described['parameters']:,} parameters; {_where(engine)}")
+    count = described["parameters"]
+    parameters = f"{count:,} parameter{'s' if count != 1 else ''}"
+    yield _line("model", f"{settings.model.name}, {parameters}; {_where(engine)}")
 
 
 def _rule(split: Mapping[str, Any]) -> str:
     """Returns how the rows are split, as the end of a line; empty if the source says it."""
-    words = [str(split[key]) for key in ("by", "column") if key in split]
+    given = [name for name in ("val", "test") if name in split.get("given", ())]
+    words = [] if len(given) == 2 else [str(split[key]) for key in ("by", "column") if key in split]
     if "fold" in split:
         words.append(f"fold {split['fold']} of 0 to {split['folds'] * split['folds_repeats'] - 1}")
-    return f"; split: {' '.join(words)}" if words else ""
+    parts = [" ".join(words)] if words else []
+    parts += [f"{' and '.join(given)} as given"] if given else []
+    return f"; split: {', '.join(parts)}" if parts else ""
 
 
 def _targets(found: Found, pieces: Pieces) -> Iterator[str]:
