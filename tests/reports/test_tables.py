@@ -57,6 +57,21 @@ def test_folds_are_summed_up_and_the_best_mean_wins(
     assert "over folds" in out and f"best       val/loss 0.4 in the mean of {tmp_path / 'cv' / '2'}, 3" in out
 
 
+def test_a_cross_validation_whose_second_seed_failed_is_not_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], write_run: Callable[..., None]
+) -> None:
+    runs = [(units, seed, fold) for units in (4, 8) for seed in (1, 2) for fold in range(2)]
+    for number, (units, seed, fold) in enumerate(runs):
+        best, status = (None, "diverged") if (units, seed) == (4, 2) else (units / 10, "completed")
+        data = {"folds": 2, "folds_repeats": 1, "fold": fold}
+        write_run(tmp_path, number, best, status, seed=seed, model={"units": units}, data=data)
+    comparison = compare([str(tmp_path)])
+    _, lines = repeats_table(comparison) or ([], [])
+    assert lines == [["8", "4", "0.8", "0"], ["4", "2, not all", "0.4", "0"]]
+    print_comparison(comparison)
+    assert "best       val/loss 0.8 in the mean of" in capsys.readouterr().out
+
+
 def test_of_different_losses_the_loss_says_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], write_run: Callable[..., None]
 ) -> None:

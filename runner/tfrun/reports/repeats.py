@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from tfrun.config.split_checks import FOLD_KEY
@@ -44,13 +44,27 @@ def has_folds(comparison: Comparison) -> bool:
 def repeats(comparison: Comparison) -> list[Repeats]:
     """Returns the repetitions of each setting, those with the best mean first, incomplete cross-validations last."""
     keys = _other_keys(comparison)
+
+    def settings_of(row: Row) -> tuple[str, ...]:
+        return tuple(as_text(row.config.get(key)) for key in keys)
+
     groups: dict[tuple[str, ...], list[tuple[Row, float]]] = {}
     for row in comparison.done:
         value = comparison.value(row)
         assert value is not None
-        groups.setdefault(tuple(as_text(row.config.get(key)) for key in keys), []).append((row, value))
+        groups.setdefault(settings_of(row), []).append((row, value))
+    # a seed without a value in any fold counts too
+    begun: dict[tuple[str, ...], set[str]] = {}
+    for row in comparison.rows:
+        if row.config.get(FOLD_KEY) is not None:
+            begun.setdefault(settings_of(row), set()).add(_seed(row))
     repetitions = [
-        Repeats(settings, [row for row, _ in group], [value for _, value in group], _is_complete(group))
+        Repeats(
+            settings,
+            [row for row, _ in group],
+            [value for _, value in group],
+            _is_complete(group, begun.get(settings, set())),
+        )
         for settings, group in groups.items()
     ]
     sign = -1.0 if comparison.mode == "max" else 1.0
@@ -90,15 +104,19 @@ def _other_keys(comparison: Comparison) -> list[str]:
     return [key for key in comparison.keys if key not in (*REPEATED_KEYS, "name")]
 
 
-def _is_complete(group: Sequence[tuple[Row, float]]) -> bool:
-    """Returns whether there is a run for each fold, for each seed."""
-    folds: dict[str, set[int]] = {}
+def _seed(row: Row) -> str:
+    return as_text(row.config.get("seed"))
+
+
+def _is_complete(group: Sequence[tuple[Row, float]], seeds: Collection[str]) -> bool:
+    """Returns whether there is a run for each fold, for each seed; `seeds` are those whose folds have begun."""
+    folds: dict[str, set[int]] = {seed: set() for seed in seeds}
     expected = 1
     for row, _ in group:
         fold = row.config.get(FOLD_KEY)
         if fold is not None:
             expected = int(row.config["data.folds"]) * int(row.config.get("data.folds_repeats") or 1)
-        folds.setdefault(as_text(row.config.get("seed")), set()).add(int(fold or 0))
+        folds.setdefault(_seed(row), set()).add(int(fold or 0))
     return all(len(of_seed) == expected for of_seed in folds.values())
 
 
