@@ -230,9 +230,10 @@ def _guess(features: Sequence[Any], pixels: PixelFormat) -> Feature:
     if kind == "bytes_list":
         if max(lengths) > 1:
             raise UnusableError("it holds lists of texts or bytes")
-        if all(is_image(values[0]) for values in lists if len(values)) and max(lengths) == 1:
+        filled = [values[0] for values in lists if len(values)]
+        if sum(map(is_image, filled)) * 2 > len(filled):  # reading them names one that is broken
             return Feature.of_images(pixels)
-        if not all(is_utf8(values[0]) for values in lists if len(values)):
+        if not all(map(is_utf8, filled)):
             raise UnusableError("it holds bytes that are no text")
         return Feature("string")
     dtype = "float32" if kind == "float_list" else "int64"

@@ -217,6 +217,15 @@ def test_an_encoded_image_that_can_not_be_used_is_named(content: Any, says: str,
         read(path, features={"x": {"dtype": "image"}, "y": {"dtype": "float32"}})
 
 
+@pytest.mark.parametrize("content", [b"", b"oh", b"\x89PN", None])
+def test_a_broken_image_among_the_guessed_records_is_named(content: bytes | None, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tfrecord", rows(x=lambda k: content if k == 7 else encoded(k)))
+    with pytest.raises(
+        DataError, match=r"x\.tfrecord: record 7, column 'x': (isn't an image|an encoded image is need)"
+    ):
+        read(path)
+
+
 def test_a_broken_image_beyond_the_guessed_records_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfrun.components.datasets.tfrecord.GUESSED_RECORDS", 5)
     path = write(tmp_path / "x.tfrecord", rows(x=lambda k: b"oh" if k == 7 else encoded(k)))
