@@ -15,6 +15,8 @@ from tfrun.errors import ConfigError, DataError
 COMPONENTS = """
 @register.dataset("table")
 def table(path: str, task: Literal["regression", "classification"] | None = None): ...
+@register.dataset("cells")
+def cells(path: str, separator: str = ","): ...
 @register.model("net")
 def net(
     units: list[int] = [3],
@@ -204,11 +206,7 @@ def test_top_level_values_go_to_every_group(config: dict[str, Any], catalog: Cat
         ("experiment", {}, "the first line of its YAML file must be '# @package _global_'"),
         ("optimzer", 1, r"^optimzer: unknown key\. .*Did you mean 'optimizer'"),
         ("loss.dleta", 1, r"^loss\.dleta: unknown key\. Known: loss\.delta, loss\.name\. Did you mean 'loss\.delta'"),
-        (
-            "data.path",
-            "x.csv",
-            r"Known: .*\. data=diabetes has no such key\. It is one of data=csv, images, npz, parquet",
-        ),
+        ("data.separator", ";", r"Known: .*\. data=table has no such key\. It is one of data=cells$"),
         ("max_epochs", 1, "Did you mean 'trainer.max_epochs'"),
         ("trainer.epochs", 1, "Did you mean 'trainer.max_epochs'"),
         ("metric.mae.axs", 1, r"^metric\.mae\.axs: unknown key"),
