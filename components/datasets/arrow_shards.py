@@ -150,7 +150,7 @@ def open_shards(path: str | list[str]) -> list[ArrowShard]:
         DataError: there is none, or one isn't of a known format.
         ResourceError: a file may not be read.
     """
-    files = [file for found in expand(path) for file in _files_of_saved(found) or files_of(found, ENDINGS)]
+    files = [file for name in expand(path) for file in _files_of_saved(name) or files_of(name, ENDINGS)]
     return [_open(file) for file in files]
 
 

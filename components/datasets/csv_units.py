@@ -32,8 +32,8 @@ def signs_of_numbers(texts: Collection[str], decimal: str) -> list[str]:
     matches = [match for text in texts if (match := WRITTEN.fullmatch(text))]
     if len(matches) < LEAST_SHARE * len(texts):
         return []
-    found = (match[part] for part in ("before", "between", "after") for match in matches)
-    signs = dict.fromkeys(sign for sign in found if sign not in (None, decimal))
+    written = (match[part] for part in ("before", "between", "after") for match in matches)
+    signs = dict.fromkeys(sign for sign in written if sign not in (None, decimal))
     return list(signs) if len(signs) <= MOST_SIGNS else []
 
 

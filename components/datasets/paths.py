@@ -23,16 +23,16 @@ def files_of(path: str | list[str], endings: Collection[str]) -> list[str]:
         DataError: there is no such file, or one is named twice.
         ResourceError: a file may not be read.
     """
-    return [existing_file(file) for found in expand(path) for file in _files_in(Path(found), endings)]
+    return [existing_file(file) for name in expand(path) for file in _files_in(Path(name), endings)]
 
 
-def _files_in(found: Path, endings: Collection[str]) -> list[str]:
+def _files_in(path: Path, endings: Collection[str]) -> list[str]:
     """Returns a file as it is, or the files of a folder."""
-    if not found.is_dir():
-        return [str(found)]
-    files = [str(file) for file in sorted(found.rglob("*")) if _counts(file, found, endings)]
+    if not path.is_dir():
+        return [str(path)]
+    files = [str(file) for file in sorted(path.rglob("*")) if _counts(file, path, endings)]
     if not files:
-        raise DataError(f"data.path: no file of this folder ends in {', '.join(endings)}. Received: {str(found)!r}")
+        raise DataError(f"data.path: no file of this folder ends in {', '.join(endings)}. Received: {str(path)!r}")
     return files
 
 

@@ -65,8 +65,8 @@ class TextNumbers(keras.layers.Layer):
         texts = tf.strings.lower(inputs) if self.lower else inputs
         is_text = tf.equal(texts, tf.constant([list(self.numbers)]))
         numbers = tf.constant([list(self.numbers.values())], self.compute_dtype)
-        found = tf.reduce_sum(tf.where(is_text, numbers, tf.zeros_like(numbers)), axis=1, keepdims=True)
-        return tf.where(tf.reduce_any(is_text, axis=1, keepdims=True), found, tf.constant(np.nan, found.dtype))
+        number = tf.reduce_sum(tf.where(is_text, numbers, tf.zeros_like(numbers)), axis=1, keepdims=True)
+        return tf.where(tf.reduce_any(is_text, axis=1, keepdims=True), number, tf.constant(np.nan, number.dtype))
 
     def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
         return keras.KerasTensor(inputs.shape, self.compute_dtype)

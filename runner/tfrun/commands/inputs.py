@@ -202,9 +202,9 @@ def needed_files(config: Mapping[str, Any]) -> list[tuple[str, ...]]:
     A module may be a file or a folder, so each entry has all paths of which one must be there.
     """
     modules = {name.partition(".")[0] for name in texts(config.get("plugins"))}
-    own = [(f"{name}.py", name) for name in sorted(modules) if PathFinder.find_spec(name) is None]
+    of_plugins = [(f"{name}.py", name) for name in sorted(modules) if PathFinder.find_spec(name) is None]
     paths = [path for paths in relative_paths(config.get("data")).values() for path in paths]
-    return [*((fixed_part(path),) for path in paths), *own]
+    return [*((fixed_part(path),) for path in paths), *of_plugins]
 
 
 def without_splits(config: Mapping[str, Any]) -> dict[str, Any]:

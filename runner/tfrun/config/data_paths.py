@@ -30,12 +30,12 @@ def expand(path: str | list[str], *, key: str = "data.path") -> list[str]:
     """
     expanded: list[str] = []
     for text in [path] if isinstance(path, str) else path:
-        found = matching(text)
-        if not found and is_pattern(text):
+        files = matching(text)
+        if not files and is_pattern(text):
             raise DataError(f"{key}: no file has a name of this pattern. Received: {text!r}, in {Path.cwd()}")
-        if not found:
+        if not files:
             raise _no_such_file(text, key=key)
-        expanded += found
+        expanded += files
     if not expanded:
         raise DataError(f"{key}: must name at least one file. Received: {path}")
     if twice := [name for name, count in Counter(expanded).items() if count > 1]:

@@ -83,10 +83,10 @@ class DateFormat:
 
         A text without an offset counts as UTC.
         """
-        found = _compiled(self.pattern).fullmatch(text.lower())
-        if found is None:
+        match = _compiled(self.pattern).fullmatch(text.lower())
+        if match is None:
             return None
-        texts = {part: group for part, group in zip(self.parts, found.groups(), strict=True) if group}
+        texts = {part: group for part, group in zip(self.parts, match.groups(), strict=True) if group}
         numbers = {name: _number(name, texts) for name in DEFAULTS}
         if any(not low <= numbers[name] <= high for name, (low, high) in LIMITS.items()):
             return None

@@ -97,11 +97,11 @@ class Studies:
         """
         import optuna
 
-        own = folder / "study.db"
-        refuse_link(own)
-        place = self.settings.storage or f"sqlite:///{own}"
-        if is_resumed and not self.settings.storage and not own.exists():  # opening it would make an empty one
-            raise CheckpointError(f"{own}: the study, which knows the results of the trials, is gone")
+        file = folder / "study.db"
+        refuse_link(file)
+        place = self.settings.storage or f"sqlite:///{file}"
+        if is_resumed and not self.settings.storage and not file.exists():  # opening it would make an empty one
+            raise CheckpointError(f"{file}: the study, which knows the results of the trials, is gone")
         try:
             name, storage = self.settings.study_name or folder.name, optuna.storages.get_storage(_storage(place))
             if is_resumed and name not in optuna.get_all_study_names(storage):

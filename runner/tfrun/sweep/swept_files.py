@@ -47,12 +47,12 @@ def refuse_params(configs: Configs, sweep: DictConfig, options: Mapping[str, Seq
         options: the values of the keys that are swept.
         source: what the sweep is, for the message: `a search`.
     """
-    found = _with_params(configs, sweep, options=_with_files(configs, options))
-    if found:
-        group = found[0].partition("=")[0]
+    choices = _with_params(configs, sweep, options=_with_files(configs, options))
+    if choices:
+        group = choices[0].partition("=")[0]
         raise ConfigError(
-            f"{group}: {source} has one space, but the file of {found[0]} has hydra.sweeper.params. Choose one "
-            f"{group}, or put the keys into one file, with conditions: {{value: …, when: {found[0]}}}"
+            f"{group}: {source} has one space, but the file of {choices[0]} has hydra.sweeper.params. Choose one "
+            f"{group}, or put the keys into one file, with conditions: {{value: …, when: {choices[0]}}}"
         )
 
 
@@ -83,7 +83,7 @@ def _with_params(configs: Configs, sweep: DictConfig, *, options: Mapping[str, S
         ConfigError: one changes another setting of the launcher or the sweeper.
     """
     shared_params, shared_settings = _parts(sweep)
-    found = []
+    with_params = []
     for group, names in options.items():
         for name in names:
             params, settings = _parts(_choosing(configs, sweep, {group: name}))
@@ -96,8 +96,8 @@ def _with_params(configs: Configs, sweep: DictConfig, *, options: Mapping[str, S
                     f"and one sweeper. Give them on the command line, or sweep each {group} by itself"
                 )
             if params != shared_params:
-                found.append(f"{group}={name}")
-    return found
+                with_params.append(f"{group}={name}")
+    return with_params
 
 
 def _choosing(configs: Configs, sweep: DictConfig, choices: Mapping[str, str]) -> DictConfig:
