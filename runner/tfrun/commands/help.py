@@ -44,7 +44,7 @@ Groups:
 
 Flags:
 
-  -m, --multirun                    run a sweep: every combination of a=1,2 b=3,4
+  -m, --multirun                    run a sweep: every combination of a=1,2 b=3,4, a job for each fold of data.folds=5
   -c, --cfg job|hydra|all           print the config instead of running it; --resolve, --package KEY
   -cd, --config-dir DIR             a folder with your own YAML files, which win over those of the same name
   -cn, --config-name NAME           another primary config than `config`
