@@ -72,6 +72,17 @@ def test_a_cross_validation_whose_second_seed_failed_is_not_the_best(
     assert "best       val/loss 0.8 in the mean of" in capsys.readouterr().out
 
 
+def test_the_best_of_several_seeds_is_one_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], write_run: Callable[..., None]
+) -> None:
+    for number, (seed, fold) in enumerate((seed, fold) for seed in (1, 2) for fold in range(2)):
+        data = {"folds": 2, "folds_repeats": 1, "fold": fold}
+        write_run(tmp_path / "cv", number, [0.4, 0.6, 0.2, 0.6][number], seed=seed, data=data)
+    print_comparison(compare([str(tmp_path / "cv")]))
+    out = capsys.readouterr().out
+    assert "over folds and seeds" in out and f"best       val/loss 0.4 in the mean of {tmp_path / 'cv' / '2'}, 3" in out
+
+
 def test_of_different_losses_the_loss_says_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], write_run: Callable[..., None]
 ) -> None:

@@ -41,9 +41,14 @@ def has_folds(comparison: Comparison) -> bool:
     return any(row.config.get(FOLD_KEY) is not None for row in comparison.rows)
 
 
-def repeats(comparison: Comparison) -> list[Repeats]:
-    """Returns the repetitions of each setting, those with the best mean first, incomplete cross-validations last."""
-    keys = _other_keys(comparison)
+def repeats(comparison: Comparison, *, over_seeds: bool = True) -> list[Repeats]:
+    """Returns the repetitions of each setting, those with the best mean first, incomplete cross-validations last.
+
+    Args:
+        comparison: the runs.
+        over_seeds: False takes the seed for one of the settings, so that runs differ in their fold only.
+    """
+    keys = [*_other_keys(comparison), *([] if over_seeds else ["seed"])]
 
     def settings_of(row: Row) -> tuple[str, ...]:
         return tuple(as_text(row.config.get(key)) for key in keys)

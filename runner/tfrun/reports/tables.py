@@ -110,12 +110,12 @@ def _print_best(comparison: Comparison) -> None:
 
 
 def _print_best_over_folds(comparison: Comparison) -> None:
-    """Prints the runs with the best mean, if it is one over all folds."""
-    best = repeats(comparison)[0]
+    """Prints the folds with the best mean, if it is one over all of them; of several seeds, as the sweep does, one."""
+    best = repeats(comparison, over_seeds=False)[0]
     if not best.is_complete:
         say(Terminal(), "no best: no cross-validation has a value in all of its folds")
         return
-    rows = sorted(best.rows, key=lambda row: (as_text(row.config.get("seed")), row.config.get(FOLD_KEY) or 0))
+    rows = sorted(best.rows, key=lambda row: row.config.get(FOLD_KEY) or 0)
     names = [shown(rows[0].folder.path)]
     for before, row in pairwise(rows):
         path = row.folder.path
