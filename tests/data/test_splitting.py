@@ -616,6 +616,12 @@ def test_a_class_with_all_its_rows_in_one_fold_keeps_one_to_train_on() -> None:
     assert moved
 
 
+def test_rows_that_are_in_no_fold_are_named_if_there_are_too_many_folds() -> None:
+    table = rows_of(texts(*"a" * 4, "b"))
+    with pytest.raises(DataError, match="data.folds=5, and 4 rows; class 'b' has one row, which is trained on in eve"):
+        split(table, settings("random", folds=5, fold=0, test_split=0.0))
+
+
 def test_more_folds_than_rows_or_groups_are_an_error() -> None:
     with pytest.raises(DataError, match="data.folds: each fold needs a row. Received: data.folds=9, and 4 rows"):
         split(numbers(4), settings("random", folds=9, fold=0, test_split=0.0))

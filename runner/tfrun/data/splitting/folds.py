@@ -38,17 +38,17 @@ def fold_by_rule(
     assert data.folds is not None and data.fold is not None
     single, named = _single_rows(rows, labels)
     rows = np.setdiff1d(rows, single, assume_unique=True)
+    notes = [f"{named}, which is trained on in every fold"] if named else []
     if len(rows) < data.folds:
         raise DataError(
-            f"{source}: data.folds: each fold needs a row. Received: data.folds={data.folds}, and {len(rows)} rows"
+            f"{source}: data.folds: each fold needs a row. Received: data.folds={data.folds}, and "
+            + "; ".join([f"{len(rows)} rows", *notes])
         )
     repeat, number = divmod(data.fold, data.folds)
     random = np.random.default_rng([data.split_seed, 1 + repeat])
     fold = rule.fold(rows, number, num_folds=data.folds, random=random)
-    notes = [f"{source}: {named}, which is trained on in every fold"] if named else []
-    return _keep_classes(
-        Fold(np.concatenate([fold.train, single]), fold.val, (*fold.notes, *notes)), labels, source=source
-    )
+    train, notes = np.concatenate([fold.train, single]), [f"{source}: {note}" for note in notes]
+    return _keep_classes(Fold(train, fold.val, (*fold.notes, *notes)), labels, source=source)
 
 
 def fold_by_column(cells: Any, rows: np.ndarray, data: DataSettings, *, where: str) -> Fold:
