@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +21,6 @@ from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.outcome import read_outcome
 from tfrun.sweep.population import Population, _score
 
-TFRUN = Path(sys.executable).with_name("tfrun")
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
 BASE = ("hparams_search=pbt", "model=mlp", "trainer.max_epochs=6", "logger=null", "checkpoint.keep=1")
 STEPS = 10  # an epoch
@@ -265,11 +262,11 @@ def test_a_mistake_is_reported_before_anything_runs(make: Make, words: tuple[str
     assert expected in str(caught.value) and caught.value.exit_code == 2 and "\n" not in str(caught.value)
 
 
-def start(folder: Path, name: str, *words: str) -> subprocess.Popen[str]:
+def sweep_words(name: str, *words: str) -> list[str]:
+    """Returns the command line of a population."""
     everything = [*BASE[:2], "model.hidden_units=[4]", "trainer.compile=graph", f"name={name}", RATE, *words]
     settings = ("hydra.sweeper.population=4", "hydra.sweeper.factors=[1.0,1.2]", "hydra.sweeper.drawn_anew=0")
-    command = [str(TFRUN), "-m", *everything, *settings, "trainer.max_epochs=16"]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return ["-m", *everything, *settings, "trainer.max_epochs=16"]
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -285,15 +282,19 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_killed_population_gives_the_same_and_a_copy_continues_its_source(tmp_path: Path) -> None:
-    whole, killed = start(tmp_path, "whole"), start(tmp_path, "killed", "hydra.launcher.n_jobs=2")
+def test_a_killed_population_gives_the_same_and_a_copy_continues_its_source(
+    tmp_path: Path, warm_server: Callable[[str], Any]
+) -> None:
+    server = warm_server("tfrun")
+    whole = server.process(sweep_words("whole"), cwd=tmp_path)
+    killed = server.process(sweep_words("killed", "hydra.launcher.n_jobs=2"), cwd=tmp_path)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("multirun/killed/*/5/checkpoints/step-*")) and time.monotonic() < deadline:
         time.sleep(0.02)
     killed.kill()
     killed.communicate()
     (folder,) = tmp_path.glob("multirun/killed/*")
-    done = subprocess.run([TFRUN, "resume", folder], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = server.process(["resume", folder], cwd=tmp_path).completed(120)
     assert done.returncode == 0, done.stderr
     out, errors = whole.communicate(timeout=120)
     assert whole.returncode == 0, errors

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -22,7 +21,6 @@ from tfrun.sweep.messages import Progress
 from tfrun.sweep.outcome import read_outcome
 from tfrun.sweep.search import Search
 
-TFRUN = Path(sys.executable).with_name("tfrun")
 RATE = "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))"
 MAE = "checkpoint.monitor=val/mae"
 BASE = ("hparams_search=optuna", "model=mlp", "hydra.sweeper.n_trials=6", "trainer.max_epochs=4")
@@ -259,15 +257,14 @@ def test_a_storage_that_fails_ends_the_sweep_in_one_line(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def finished(tmp_path_factory: pytest.TempPathFactory, warm_server: Callable[[str], Any]) -> tuple[Path, str]:
     """The folder of a search from the command line, and its output."""
     folder = tmp_path_factory.mktemp("search")
     small = ("model=mlp", "model.hidden_units=[4]", "trainer.compile=graph", "trainer.max_epochs=6")
     storage = f"hydra.sweeper.storage='journal:{folder / 'journal.log'}'"
     words = ("-m", "hparams_search=optuna", *small, RATE, "hydra.sweeper.n_trials=5", "hydra.sweeper.pruner=asha")
-    done = subprocess.run(
-        [TFRUN, *words, storage, "hydra.launcher.n_jobs=2"], cwd=folder, capture_output=True, text=True, timeout=120
-    )
+    process = warm_server("tfrun").process([*words, storage, "hydra.launcher.n_jobs=2"], cwd=folder)
+    done = process.completed(120)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -288,11 +285,10 @@ def test_a_search_from_the_command_line(finished: tuple[Path, str]) -> None:
     assert "5 jobs" in output and "best" in output
 
 
-def test_a_search_is_extended_by_resume(finished: tuple[Path, str]) -> None:
+def test_a_search_is_extended_by_resume(finished: tuple[Path, str], warm_server: Callable[[str], Any]) -> None:
     folder, _ = finished
     (sweep,) = folder.glob("multirun/default/*")
-    done = subprocess.run(
-        [TFRUN, "resume", sweep, "hydra.sweeper.n_trials=7"], cwd=folder, capture_output=True, text=True, timeout=120
-    )
+    words = ("resume", sweep, "hydra.sweeper.n_trials=7")
+    done = warm_server("tfrun").process(words, cwd=folder).completed(120)
     assert done.returncode == 0, done.stderr
     assert "0 of 5 jobs are left" in done.stdout and "default: 7 jobs" in done.stdout
