@@ -317,7 +317,7 @@ def test_a_run_belongs_to_the_folder_of_its_first_command(
     assert cli.main(["predict", str(run), "data.path=the_same.csv", "out=predicted.csv"]) == 0
     assert len((elsewhere / "predicted.csv").read_text().splitlines()) == 201
     assert cli.main(["evaluate", str(run)]) == 0
-    assert "20 rows of " in capsys.readouterr().out
+    assert "20 test rows of " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -132,12 +132,12 @@ def test_the_newest_window_of_each_series_is_forecast(linear: Path, run: Run, tm
 
 def test_evaluate_finds_the_same_and_takes_other_rows(linear: Path, run: Run, tmp_path: Path) -> None:
     code, out, _ = run("evaluate", str(linear))
-    assert code == 0 and "4 rows of" in out
+    assert code == 0 and "4 test windows of" in out
     values = dict(line.split() for line in out.splitlines() if line.startswith("test/"))
     assert float(values["test/mae"]) == pytest.approx(run_json(linear)["metrics"]["test/mae"], rel=1e-4)
     shutil.copy(linear.parents[2] / "shops.csv", tmp_path / "same.csv")
     code, out, _ = run("evaluate", str(linear), "data.path=same.csv")
-    assert code == 0 and f"{144 + 120 - 2 * 35} rows of {tmp_path}/same.csv" in out  # every window
+    assert code == 0 and f"{144 + 120 - 2 * 35} windows of {tmp_path}/same.csv" in out  # every window
     code, _, err = run("evaluate", str(linear), "data.path=same.csv", "data.window.length=12")
     assert code == 2 and "data.window: a trained run keeps its length and horizon" in err
 

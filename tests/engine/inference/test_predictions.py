@@ -14,6 +14,7 @@ from tfrun.data.pieces import ROWS_TOGETHER
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
 from tfrun.engine.inference import predictions
+from tfrun.engine.training import feed
 from tfrun.engine.training.batches import EVALUATION_ROWS
 
 NUMBER = FittedTarget("regression", mean=10.0, standard_deviation=4.0)
@@ -40,7 +41,7 @@ def test_a_number_is_in_the_unit_of_its_target() -> None:
 
 
 def test_samples_of_a_number_have_a_standard_deviation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictions, "EVALUATION_ROWS", 2)
+    monkeypatch.setattr(feed, "rows_to_evaluate", lambda _: 2)
     drawn = np.random.default_rng(0).normal(size=(5, 7, 1))
 
     class Sampled:
@@ -87,13 +88,13 @@ def test_outputs_that_are_no_targets_are_numbered() -> None:
 
 
 def test_rows_are_predicted_in_parts_and_stay_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictions, "EVALUATION_ROWS", 2)
+    monkeypatch.setattr(feed, "rows_to_evaluate", lambda _: 2)
     predicted = columns(lambda x: x, ["price"], [[float(k)] for k in range(5)], output=FittedTarget("regression"))
     assert predicted["price"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def test_rows_that_come_in_pieces_are_predicted_as_if_they_came_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictions, "EVALUATION_ROWS", 2)
+    monkeypatch.setattr(feed, "rows_to_evaluate", lambda _: 2)
     drawn = tf.random.Generator.from_seed(3)
 
     class Noisy:

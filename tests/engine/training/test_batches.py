@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrun.engine.training.batches import (
     NO_WEIGHTS,
+    evaluation_rows,
     evaluation_size,
     gather,
     has_weights,
@@ -48,3 +49,11 @@ def test_rows_are_evaluated_in_parts_of_one_size_where_possible(num_rows: int, s
     size = evaluation_size(num_rows)
     num_parts, left = divmod(num_rows, size)
     assert [size] * num_parts + [left] * (left > 0) == sizes
+
+
+@pytest.mark.parametrize(
+    ("row_bytes", "rows"), [(0, 1024), (4, 1024), (2**17, 1024), (2**18, 512), (602_112, 128), (2**28, 1)]
+)
+def test_large_rows_are_evaluated_in_smaller_parts(row_bytes: int, rows: int) -> None:
+    assert evaluation_rows(row_bytes) == rows
+    assert evaluation_size(1024, most=rows) == rows

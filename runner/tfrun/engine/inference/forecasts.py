@@ -13,7 +13,6 @@ from tfrun.data.windows import Window, forecast_series
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference import export
 from tfrun.engine.training import feed
-from tfrun.engine.training.batches import EVALUATION_ROWS
 from tfrun.protocols import MAIN_OUTPUT, ModelOffer
 
 STEP = "step"
@@ -72,8 +71,9 @@ def _predictions(pieces: Pieces) -> tuple[dict[str, np.ndarray], np.ndarray | No
     call = tf.function(lambda inputs: model(inputs, training=False), autograph=False, reduce_retracing=True)
     parts: dict[str, list[np.ndarray]] = {}
     spreads: list[np.ndarray] = []
-    for start in range(0, examples.num_rows, EVALUATION_ROWS):
-        numbers = np.arange(start, min(start + EVALUATION_ROWS, examples.num_rows))
+    size = feed.rows_to_evaluate(examples)
+    for start in range(0, examples.num_rows, size):
+        numbers = np.arange(start, min(start + size, examples.num_rows))
         inputs, _, _ = feed.take(examples, numbers)
         for output, values in export.predictions(call(inputs), examples.preprocessing, has_targets=has_targets).items():
             parts.setdefault(output, []).append(values)

@@ -14,7 +14,6 @@ from tfrun.data.examples import Examples
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference import export
 from tfrun.engine.training import feed
-from tfrun.engine.training.batches import EVALUATION_ROWS
 from tfrun.protocols import MAIN_OUTPUT, ModelOffer
 
 PROBABILITY = "%.6g"  # six digits, also of one that is near 0
@@ -55,7 +54,7 @@ class Predictor:
         """
         rows = np.arange(examples.num_rows) if rows is None else rows
         parts: dict[str, list[np.ndarray]] = {}
-        for block in _blocks(rows):
+        for block in _blocks(examples, rows):
             outputs = self._call(_inputs_of(examples, block))
             predicted = export.predictions(outputs, examples.preprocessing, has_targets=self._learns_targets)
             for output, values in predicted.items():
@@ -80,7 +79,7 @@ class Predictor:
         assert self._samples is not None
         parts = [
             np.asarray(tf.cast(self._samples(_inputs_of(examples, block)), tf.float64))[:, :, 0].std(axis=1)
-            for block in _blocks(rows)
+            for block in _blocks(examples, rows)
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -110,10 +109,11 @@ def text_formats(fitted: Preprocessing, names: Sequence[str], *, learns_targets:
     return formats
 
 
-def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(examples: Examples, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yields the numbers of rows, as many at a time as are evaluated."""
-    for start in range(0, len(rows), EVALUATION_ROWS):
-        yield rows[start : start + EVALUATION_ROWS]
+    size = feed.rows_to_evaluate(examples)
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def _inputs_of(examples: Examples, rows: np.ndarray) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-EVALUATION_ROWS = 1024  # evaluated at once
+EVALUATION_ROWS = 1024  # evaluated at once, if they are not larger together than
+EVALUATION_BYTES = 2**27
 NO_WEIGHTS = ()  # not None, which TensorFlow's nested structures would take for a tensor
 
 
@@ -71,12 +72,25 @@ def shares_of_replicas(strategy: tf.distribute.Strategy, rows: tf.Tensor) -> Any
     )
 
 
-def evaluation_size(num_rows: int) -> int:
+def evaluation_rows(row_bytes: int) -> int:
+    """Returns the most rows of a size that are evaluated at once, so that large images fit into the memory.
+
+    It is a power of two, so that the rows of a large file that are read together are whole parts.
+    """
+    rows = max(1, min(EVALUATION_ROWS, EVALUATION_BYTES // max(1, row_bytes)))
+    return 1 << (rows.bit_length() - 1)
+
+
+def evaluation_size(num_rows: int, *, most: int = EVALUATION_ROWS) -> int:
     """Returns how many rows are evaluated at once: equal parts of all rows, as then one shape is compiled, not two.
 
     If no suitable number of parts divides the rows, the last part is a little smaller than the others.
+
+    Args:
+        num_rows: of all parts.
+        most: of a part; see `evaluation_rows`.
     """
-    fewest = max(1, -(-num_rows // EVALUATION_ROWS))
+    fewest = max(1, -(-num_rows // most))
     for num_parts in range(fewest, 2 * fewest):  # parts of half as many rows are about as fast
         if num_rows % num_parts == 0:
             return max(1, num_rows // num_parts)

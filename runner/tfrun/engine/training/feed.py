@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfrun.data import arrays
 from tfrun.data.examples import Examples
 from tfrun.data.window_array import WindowArray
-from tfrun.engine.training.batches import WindowTensor
+from tfrun.engine.training.batches import WindowTensor, evaluation_rows
 from tfrun.engine.training.order import Order
 
 STRETCH_BYTES = 64 * 2**20
@@ -37,7 +37,13 @@ class Selection(NamedTuple):
 
 
 class Feed(Protocol):
-    """Provides the program with examples."""
+    """Provides the program with examples.
+
+    Attributes:
+        evaluation_rows: the most rows to evaluate at once.
+    """
+
+    evaluation_rows: int
 
     def blocks(self, first_step: int, num_steps: int) -> Iterator[tuple[int, int]]:
         """Yields (first step, number of steps) of the blocks in which these steps can be trained."""
@@ -67,6 +73,7 @@ class Resident:
     def __init__(self, examples: Examples, order: Order, *, strategy: tf.distribute.Strategy):
         data = tf.nest.map_structure(_as_tensor, examples.arrays)
         self._data = strategy.experimental_distribute_values_from_function(lambda _: data)
+        self.evaluation_rows = rows_to_evaluate(examples)
         self._order = order
 
     def blocks(self, first_step: int, num_steps: int) -> Iterator[tuple[int, int]]:
@@ -107,6 +114,7 @@ class Stream:
         stretch_bytes: int = STRETCH_BYTES,
     ):
         self._arrays = examples.arrays
+        self.evaluation_rows = rows_to_evaluate(examples)
         self._order = order
         self._strategy = strategy
         self._stretch_rows = max(1, stretch_bytes // max(1, _row_bytes(self._arrays)))
@@ -184,6 +192,11 @@ def sample(examples: Examples, count: int = 2) -> Any:
 def take(examples: Examples, rows: np.ndarray) -> Any:
     """Returns the examples of some rows, (inputs, targets, weights), as the program gets them."""
     return tf.nest.map_structure(lambda array: arrays.take(array, rows, dtype=dtype_of(array)), examples.arrays)
+
+
+def rows_to_evaluate(examples: Examples) -> int:
+    """Returns the most examples to evaluate at once."""
+    return evaluation_rows(_row_bytes(examples.arrays))
 
 
 def data_bytes(examples: Examples) -> int:

@@ -284,9 +284,12 @@ class Program:
             data=data,
             rows=rows,
             span=span,
-            validation=Validation(validation, evaluation_size(len(self._val_rows))) if ends_epochs else None,
+            validation=self._validated(validation) if ends_epochs else None,
             sums_by_halves=mode == "xla_loop" or runs is not ALONE,
         )
+
+    def _validated(self, selection: Selection | None) -> Validation:
+        return Validation(selection, evaluation_size(len(self._val_rows), most=self.feed.evaluation_rows))
 
     @property
     def _validates_outside(self) -> bool:
@@ -295,7 +298,7 @@ class Program:
 
     def _add(self, rows: np.ndarray) -> None:
         """Adds rows to the validation's metrics."""
-        size = evaluation_size(len(rows))
+        size = evaluation_size(len(rows), most=self.feed.evaluation_rows)
         for selection in self.feed.selections(rows, size):
             self._evaluate(selection.data, selection.rows, size)
 
