@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tfrun.console import tensorboard_command
 from tfrun.files.runs import RunFolder
+from tfrun.sweep.candidates import best_of
 from tfrun.sweep.outcome import Outcome
 from tfrun.sweep.summary import print_sweep
 
@@ -22,7 +23,7 @@ def outcome(number: int, value: float | None, status: str = "completed", error: 
 def printed(*outcomes: Outcome, is_interrupted: bool = False) -> list[str]:
     output = io.StringIO()
     console = Console(file=output, width=100)
-    print_sweep(SWEEP, outcomes, mode="min", is_interrupted=is_interrupted, console=console)
+    print_sweep(SWEEP, outcomes, best=best_of(outcomes, "min"), is_interrupted=is_interrupted, console=console)
     return output.getvalue().splitlines()
 
 
@@ -57,7 +58,7 @@ def test_folds_are_one_row(tmp_path: Path) -> None:
         status = "completed" if number < 3 else "stopped"
         jobs.append(Outcome(folder, swept, status, "val/loss", value, "", num_folds=2))
     output = io.StringIO()
-    print_sweep(sweep, jobs, mode="min", console=Console(file=output, width=100))
+    print_sweep(sweep, jobs, best=best_of(jobs, "min"), console=Console(file=output, width=100))
     lines = output.getvalue().splitlines()
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines if line.startswith("│")]
     # the deviation of 0.5 and 0.7 is 0.2 / sqrt(2)
@@ -75,7 +76,7 @@ def test_the_command_for_all_rows_of_a_search_is_a_single_run(tmp_path: Path) ->
     folder.write_run({"status": "completed", "overrides": words})
     jobs = [Outcome(folder, {"data.fold": str(k)}, "completed", "val/loss", 0.5, "", num_folds=2) for k in range(2)]
     output = io.StringIO()
-    print_sweep(tmp_path / "s", jobs, mode="min", console=Console(file=output, width=100))
+    print_sweep(tmp_path / "s", jobs, best=best_of(jobs, "min"), console=Console(file=output, width=100))
     assert "all rows   tfrun hparams_search=optuna seed=1 hydra.mode=RUN\n" in output.getvalue()
 
 

@@ -34,10 +34,14 @@ class Candidate:
         return swept if self.num_folds is None else {key: value for key, value in swept.items() if key != FOLD_KEY}
 
     @property
+    def numbers(self) -> str:
+        """The first and the last of its jobs."""
+        names = [outcome.folder.path.name for outcome in self.outcomes]
+        return names[0] if len(names) == 1 else f"{names[0]}–{names[-1]}"
+
+    @property
     def label(self) -> str:
-        numbers = [outcome.folder.path.name for outcome in self.outcomes]
-        number = numbers[0] if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"
-        return " ".join([f"#{number}", *(f"{key}={value}" for key, value in self.swept.items())])
+        return " ".join([f"#{self.numbers}", *(f"{key}={value}" for key, value in self.swept.items())])
 
     @property
     def values(self) -> list[float]:
@@ -66,14 +70,15 @@ def candidates(outcomes: Sequence[Outcome]) -> list[Candidate]:
     groups: dict[str, list[Outcome]] = {}
     num_alike: Counter[str] = Counter()
     for outcome in outcomes:
+        # a job that failed before it had read its data doesn't say how many folds there are
+        if outcome.num_folds is None and FOLD_KEY not in outcome.swept:
+            groups[f"#{outcome.folder.path.name}"] = [outcome]
+            continue
         others = sorted((key, value) for key, value in outcome.swept.items() if key != FOLD_KEY)
         alike = f"{others}, fold {outcome.swept.get(FOLD_KEY)}"
-        # a job that failed before it had read its data doesn't say how many folds there are
-        is_fold = outcome.num_folds is not None or FOLD_KEY in outcome.swept
         # a search may try the same values twice
-        group = f"{others}, time {num_alike[alike]}" if is_fold else f"#{outcome.folder.path.name}"
+        groups.setdefault(f"{others}, time {num_alike[alike]}", []).append(outcome)
         num_alike[alike] += 1
-        groups.setdefault(group, []).append(outcome)
     return [Candidate(tuple(group)) for group in groups.values()]
 
 

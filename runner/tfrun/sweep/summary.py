@@ -14,7 +14,7 @@ from tfrun.config.split_checks import FOLD_KEYS
 from tfrun.console import Terminal, say, short_names, shown_number, tensorboard_command
 from tfrun.folders import shown
 from tfrun.narrow_tables import print_table
-from tfrun.sweep.candidates import Candidate, best_of, candidates
+from tfrun.sweep.candidates import Candidate, candidates
 from tfrun.sweep.outcome import Outcome
 
 
@@ -22,7 +22,7 @@ def print_sweep(
     sweep: Path,
     outcomes: Sequence[Outcome],
     *,
-    mode: str,
+    best: Candidate | None,
     is_interrupted: bool = False,
     out_of_fold: Path | None = None,
     console: Console | None = None,
@@ -32,13 +32,12 @@ def print_sweep(
     Args:
         sweep: its folder.
         outcomes: of the jobs that were started.
-        mode: `min` or `max`: which monitored value is best.
+        best: of them, or None.
         is_interrupted: whether a signal stopped the sweep.
         out_of_fold: the file of the best cross-validation's predictions, if there is one.
         console: where to print; None means the terminal.
     """
     console = console or Terminal()
-    best = best_of(outcomes, mode)
     compared = candidates(outcomes)
     has_folds = any(candidate.num_folds for candidate in compared)
     title = f"{sweep.parent.name}: {len(outcomes)} job{'s' if len(outcomes) != 1 else ''}"
@@ -107,13 +106,12 @@ def _folds_table(title: str, compared: Sequence[Candidate], *, best: Candidate |
     table.add_column("deviation", justify="right")
     table.add_column("folds")
     for candidate in compared:
-        names = [outcome.folder.path.name for outcome in candidate.outcomes]
         counts = Counter(outcome.status for outcome in candidate.outcomes)
         notes = [f"{counts.pop('completed', 0)} of {candidate.num_folds or '?'}"]
         notes += [f"{count} {status}" for status, count in counts.items()]
         notes += ["best"] if candidate == best else []
         table.add_row(
-            names[0] if len(names) == 1 else f"{names[0]}–{names[-1]}",
+            candidate.numbers,
             *(candidate.swept.get(key, "") for key in keys),
             shown_number(candidate.mean, digits=5),
             shown_number(candidate.deviation, digits=2),

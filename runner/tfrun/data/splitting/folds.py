@@ -12,10 +12,8 @@ import numpy as np
 
 from tfrun.config.settings import DataSettings
 from tfrun.data.splitting.named import split_named
-from tfrun.data.splitting.parts import Fold, Rule, codes_of, is_empty
+from tfrun.data.splitting.parts import Fold, Rule, codes_of, is_empty, listed, of_one_row
 from tfrun.errors import DataError
-
-MAX_NAMES = 5  # of classes or folds in a message
 
 
 def fold_by_rule(
@@ -72,7 +70,7 @@ def fold_by_column(cells: Any, rows: np.ndarray, data: DataSettings, *, where: s
     if len(names) != data.folds:
         raise DataError(
             f"{where}: must name as many folds as data.folds, with data.split.by=column. Received: {len(names)} names "
-            f"beside train and test ({_listed(names)}), and data.folds={data.folds}"
+            f"beside train and test ({listed(names)}), and data.folds={data.folds}"
         )
     chosen = codes == values.index(sorted(names, key=_ordered)[data.fold])
     return Fold(rows[~chosen], rows[chosen])
@@ -86,9 +84,7 @@ def _single_rows(rows: np.ndarray, labels: Mapping[str, np.ndarray]) -> tuple[np
         is_single = np.bincount(codes, minlength=len(values))[codes] == 1
         single.append(rows[is_single])
         classes += of_rows[rows[is_single]].tolist()
-    one = len(classes) == 1
-    words = f"class {_listed(classes)} has one row" if one else f"classes {_listed(classes)} have one row each"
-    return np.unique(np.concatenate(single)), words if classes else ""
+    return np.unique(np.concatenate(single)), of_one_row(classes) if classes else ""
 
 
 def _keep_classes(fold: Fold, labels: Mapping[str, np.ndarray], *, source: str) -> Fold:
@@ -101,14 +97,10 @@ def _keep_classes(fold: Fold, labels: Mapping[str, np.ndarray], *, source: str) 
         if missing:
             train, val = np.concatenate([train, moved]), val[~np.isin(val, moved)]
             notes.append(
-                f"{source}: target {name!r}: all rows of {_listed(missing)} were in this fold, so one of each is "
+                f"{source}: target {name!r}: all rows of {listed(missing)} were in this fold, so one of each is "
                 "trained on instead"
             )
     return Fold(train, val, tuple(notes))
-
-
-def _listed(names: list[Any]) -> str:
-    return ", ".join(map(repr, names[:MAX_NAMES])) + (", …" if len(names) > MAX_NAMES else "")
 
 
 def _ordered(name: Any) -> tuple[bool, float, str]:

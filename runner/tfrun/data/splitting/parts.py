@@ -12,6 +12,8 @@ import numpy as np
 
 from tfrun.data.arrays import blocks
 
+MAX_NAMES = 5  # of classes or folds in a message
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -86,6 +88,18 @@ class Rule(ABC):
 
     def check(self, splits: Mapping[str, np.ndarray], find: Callable[[int], str]) -> None:  # noqa: B027 (not all do)
         """Raises DataError if splits that the source gives break what the rule promises; `find` says where a row is."""
+
+
+def listed(names: Sequence[Any]) -> str:
+    """Returns the first names of classes or folds, for a message."""
+    return ", ".join(map(repr, names[:MAX_NAMES])) + (", …" if len(names) > MAX_NAMES else "")
+
+
+def of_one_row(classes: Sequence[Any]) -> str:
+    """Returns the beginning of a sentence on classes that have a single row."""
+    if len(classes) == 1:
+        return f"class {listed(classes)} has one row"
+    return f"classes {listed(classes)} have one row each"
 
 
 def even_sizes(num_rows: int, num_parts: int) -> list[int]:

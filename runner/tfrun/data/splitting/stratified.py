@@ -8,9 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tfrun.data.splitting.parts import Parts, Rule, codes_of
-
-MAX_NAMES = 5  # of classes in a message
+from tfrun.data.splitting.parts import Parts, Rule, codes_of, of_one_row
 
 
 @dataclass(frozen=True)
@@ -44,17 +42,13 @@ class Stratified(Rule):
             ends[part] = given
         part_of = (ends[:, codes] <= _ranks(codes)).sum(axis=0)
         single = [str(label) for label, count in zip(labels, counts, strict=True) if count == 1]
-        notes = (self._note(single),) if single and sum(sizes) else ()
+        note = f"{self.where}: {of_one_row(single)}, which stays in the training rows"
+        notes = (note,) if single and sum(sizes) else ()
         return Parts([order[part_of == part] for part in range(len(sizes) + 1)], notes)
 
     def limit(self, rows: np.ndarray, num_rows: int, random: np.random.Generator) -> np.ndarray:
         """Returns training rows in which each class has its share; see `Rule`."""
         return self.cut(np.sort(rows), [len(rows) - num_rows], random).rows[-1][:num_rows]
-
-    def _note(self, single: Sequence[str]) -> str:
-        named = ", ".join(map(repr, single[:MAX_NAMES])) + (", …" if len(single) > MAX_NAMES else "")
-        have = f"class {named} has one row" if len(single) == 1 else f"classes {named} have one row each"
-        return f"{self.where}: {have}, which stays in the training rows"
 
 
 def apportion(quotas: np.ndarray, total: int, *, most: np.ndarray, ties: np.ndarray) -> np.ndarray:
