@@ -24,7 +24,9 @@ def introduce(pieces: Pieces, engine: Mapping[str, Any]) -> Iterator[str]:
     data = described["data"]
     splits = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test"))
     examples = " windows" if "windows" in data else ""
-    yield _line("data", f"{data['source']}, {data['rows']:,} rows: {splits}{examples}{_rule(data['split'])}")
+    yield _line("data", f"{data['source']}, {data['rows']:,} rows: {splits}{examples}")
+    if rule := _rule(data["split"]):
+        yield _line("split", rule)
     if data["rows_left_out"]:
         yield _line("", f"{data['rows_left_out']:,} rows without a target are left out")
     for kind, names in found.columns.items():
@@ -42,14 +44,14 @@ def introduce(pieces: Pieces, engine: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rule(split: Mapping[str, Any]) -> str:
-    """Returns how the rows are split, as the end of a line; empty if the source says it."""
+    """Returns how the rows are split; empty if nothing says it."""
     given = [name for name in ("val", "test") if name in split.get("given", ())]
     words = [] if len(given) == 2 else [str(split[key]) for key in ("by", "column") if key in split]
     if "fold" in split:
         words.append(f"fold {split['fold']} of 0 to {split['folds'] * split['folds_repeats'] - 1}")
     parts = [" ".join(words)] if words else []
     parts += [f"{' and '.join(given)} as given"] if given else []
-    return f"; split: {', '.join(parts)}" if parts else ""
+    return ", ".join(parts)
 
 
 def _targets(found: Found, pieces: Pieces) -> Iterator[str]:
