@@ -5,5 +5,5 @@ that doesn't take floats, (B, F), may have `example_inputs()`, the inputs that `
 
 attention.py: attention_block. bag.py: embedding_bag. cross.py: feature_cross. dense.py: dense. dropout.py: dropout.
 draws.py: random numbers for layers. elementwise.py: exponential, gaussian_noise. encode.py: dense_features. impute.py:
-impute. normalization.py: layer_normalization. residual.py: residual_block.
+impute. lookup.py: tables that are read by rows. normalization.py: layer_normalization. residual.py: residual_block.
 """

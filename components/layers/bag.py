@@ -9,6 +9,7 @@ import tensorflow as tf
 from annotated_types import Gt
 
 from tfrun import register
+from tfrun.components.layers.lookup import add_table, rows_of
 
 
 @register.layer("embedding_bag")
@@ -42,13 +43,13 @@ class EmbeddingBag(keras.layers.Layer):
 
     def build(self, input_shape: Any = None) -> None:
         shape = (self.num_ids, self.dim)
-        self.embeddings = self.add_weight(name="embeddings", shape=shape, initializer=self.embeddings_initializer)
+        self.embeddings = add_table(self, "embeddings", shape=shape, initializer=self.embeddings_initializer)
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         ids = tf.cast(ids, tf.int32)
-        table = tf.cast(tf.convert_to_tensor(self.embeddings), self.compute_dtype)
-        is_present = tf.cast(ids > 0, table.dtype)
-        total = tf.reduce_sum(tf.gather(table, ids) * is_present[..., None], axis=1)
+        is_present = tf.cast(ids > 0, self.compute_dtype)
+        vectors = rows_of(self.embeddings, ids, dtype=self.compute_dtype)
+        total = tf.reduce_sum(vectors * is_present[..., None], axis=1)
         if self.combine == "sum":
             return total
         return total / tf.maximum(tf.reduce_sum(is_present, axis=1, keepdims=True), 1.0)

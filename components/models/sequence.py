@@ -10,6 +10,7 @@ from annotated_types import Ge, Gt, Lt
 
 from tfrun import register
 from tfrun.components.layers.dropout import Dropout
+from tfrun.components.layers.lookup import Lookup
 from tfrun.components.models.inputs import describe, output_dtype, symbolic_inputs
 from tfrun.data.table import Features
 from tfrun.errors import ConfigError
@@ -53,7 +54,7 @@ def sequence(
     if len(features.tokens) == 1 and not (features.numbers or features.categories):
         ((name, (num_ids, _)),) = features.tokens.items()
         ids = inputs[name]
-        x = keras.layers.Embedding(num_ids, units, name="embedding")(ids)
+        x = Lookup(num_ids, units, name="embedding")(ids)
     elif len(shapes) == 1 and len(shapes[0]) in (1, 2) and not features.has_columns:
         x = inputs if len(shapes[0]) == 2 else keras.layers.Reshape((*shapes[0], 1), name="channel")(inputs)
     else:

@@ -16,6 +16,7 @@ from tfrun import Activation, Constraint, Initializer, Regularizer, register
 from tfrun.components.layers.bag import EmbeddingBag
 from tfrun.components.layers.cross import FeatureCross
 from tfrun.components.layers.dropout import Dropout
+from tfrun.components.layers.lookup import add_table, rows_of
 from tfrun.components.models.initial import initializer_for
 from tfrun.components.models.inputs import describe
 from tfrun.components.models.subclassed import SavedWithArguments
@@ -203,7 +204,8 @@ class Wide(keras.layers.Layer):
             shape = (self.num_numbers, self.num_outputs)
             self.kernel = self.add_weight(name="kernel", shape=shape, initializer="zeros")
         if self.num_ids:
-            self.table = self.add_weight(name="table", shape=(self.num_ids, self.num_outputs), initializer="zeros")
+            shape = (self.num_ids, self.num_outputs)
+            self.table = add_table(self, "table", shape=shape, initializer="zeros")
         for bag in self.bags.values():
             bag.build()
 
@@ -215,7 +217,7 @@ class Wide(keras.layers.Layer):
         if "categories" in inputs:
             ids.append(inputs["categories"] + tf.constant(self.offsets))
         if ids:
-            y += tf.reduce_sum(tf.gather(tf.convert_to_tensor(self.table), tf.concat(ids, axis=1)), axis=1)
+            y += tf.reduce_sum(rows_of(self.table, tf.concat(ids, axis=1)), axis=1)
         for name, bag in self.bags.items():
             y += bag(inputs[name])
         return y
@@ -257,7 +259,7 @@ class Deep(keras.layers.Layer):
     def build(self, input_shape: Any = None) -> None:
         if self.num_ids:
             shape = (self.num_ids, self.embedding_dim)
-            self.table = self.add_weight(name="embeddings", shape=shape, initializer="uniform")
+            self.table = add_table(self, "embeddings", shape=shape, initializer="uniform")
         for bag in self.bags.values():
             bag.build()
         width = self.num_inputs
@@ -273,7 +275,7 @@ class Deep(keras.layers.Layer):
         parts = [inputs["numbers"]] if "numbers" in inputs else []
         if "categories" in inputs:
             ids = inputs["categories"] + tf.constant(self.offsets)
-            vectors = tf.gather(tf.convert_to_tensor(self.table), ids)
+            vectors = rows_of(self.table, ids, dtype=self.compute_dtype)
             parts.append(tf.reshape(vectors, [-1, ids.shape[1] * self.embedding_dim]))
         parts += [bag(inputs[name]) for name, bag in self.bags.items()]
         x = tf.concat(parts, axis=1)
