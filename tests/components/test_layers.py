@@ -15,6 +15,7 @@ from tfrun.components.layers.encode import DenseFeatures
 from tfrun.components.layers.impute import Impute
 from tfrun.components.layers.normalization import LayerNormalization
 from tfrun.components.layers.residual import ResidualBlock
+from tfrun.components.models.wide_deep import choose_crosses, feature_cross
 from tfrun.data.table import Features
 
 INPUTS = {
@@ -87,6 +88,25 @@ def test_crosses_of_huge_columns_do_not_overflow() -> None:
     ids = layer({"categories": tf.constant([[2_999_999, 2_999_999, 2_999_999]], tf.int32)})
     a = 2_999_999
     assert int(ids[0, 0]) == (((a * 3_000_000 + a) % 1009) * 3_000_000 + a) % 1009
+
+
+@pytest.mark.parametrize("max_size", [10007, 10_000_019])
+def test_a_cross_of_two_hashed_columns_is_hashed_and_not_enumerated(max_size: int) -> None:
+    sizes = {"user": 10_000_001, "item": 10_000_001}  # 10^14 cells
+    layer = reloaded(FeatureCross([["user", "item"]], {}, sizes, max_size=max_size))
+    assert layer.num_ids == max_size and not layer.weights
+    largest, random = 10_000_000, np.random.default_rng(0).integers(0, 10_000_001, (1000, 2))
+    rows = np.array([[largest, largest], [0, 0], [largest, 0], [0, largest], *random.tolist()])
+    ids = tf.function(layer, jit_compile=True)({"categories": tf.constant(rows, tf.int32)})
+    expected = [[(user * 10_000_001 + item) % max_size] for user, item in rows.tolist()]  # of Python's exact integers
+    np.testing.assert_array_equal(ids, expected)
+    assert int(tf.reduce_min(ids)) >= 0 and int(tf.reduce_max(ids)) < max_size
+
+
+def test_columns_of_ten_million_ids_are_crossed_only_if_they_are_named() -> None:
+    features = Features({"x": (0.0,)}, {"user": 10_000_001, "item": 10_000_001, "sex": 3, "town": 40}, {})
+    assert choose_crosses("auto", features) == [["sex", "town"]]
+    assert feature_cross(features, [["user", "item"]], 997).num_ids == 997
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
