@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hydra.types import RunMode
 
@@ -43,6 +45,13 @@ COLUMNS: dict[str, dict[str, Sequence[object]]] = {  # of the files that the pag
         "paid": [1.5, 2.25],
         "cost": [10, 20, 30],
     },
+    "clicks.parquet": {
+        "user": [2**60 + 1, 7, 2**60 + 3],
+        "item": [1, 2, 3, 4, 5],
+        "genres": [[1, 2], [], [3]],
+        "price": [1.5, 2.0],
+        "click": [0, 1, 1],
+    },
     "sales.csv": {"day": [f"2024-03-{day:02}" for day in range(1, 29)], "shop": ["a", "b"], "amount": [1, 2, 3]},
     "loans.csv": {"income": range(10), "default": ["no", "no", "no", "yes"]},
     "passengers.csv": {"month": [f"{1950 + k // 12}-{k % 12 + 1:02}" for k in range(150)], "passengers": range(150)},
@@ -69,7 +78,10 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, columns in COLUMNS.items():
         num_rows = max(ROWS, *(len(cells) for cells in columns.values()))
-        cells = [itertools.islice(itertools.cycle(values), num_rows) for values in columns.values()]
+        cells = [list(itertools.islice(itertools.cycle(values), num_rows)) for values in columns.values()]
+        if name.endswith(".parquet"):
+            pq.write_table(pa.table(dict(zip(columns, cells, strict=True))), name)
+            continue
         lines = [",".join(map(str, row)) for row in zip(*cells, strict=True)]
         Path(name).write_text("\n".join([",".join(columns), *lines]) + "\n")
     for name in NOT_READ:

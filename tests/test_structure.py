@@ -14,7 +14,7 @@ import pytest
 
 TENSORFLOW = ("tensorflow", "keras")
 PACKAGE = "runner/tfrun"
-TENSORFLOW_IN_DATA = ("data/layers.py", "data/encode.py")
+TENSORFLOW_IN_DATA = ("data/layers.py", "data/id_functions.py", "data/encode.py")
 ABOVE_IT = (*TENSORFLOW_IN_DATA, "data/examples.py")  # so importing these loads TensorFlow too
 CONFIG = (  # it stops above the engine
     "tfrun.cli",
@@ -91,6 +91,7 @@ FLOORS = (
     ("data/given_splits",),
     ("data/sources",),
     ("data/layers",),
+    ("data/id_functions",),
     ("data/encode",),
     ("data/examples",),
     ("engine/training",),

@@ -13,13 +13,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tfrun.components.datasets.arrow_types import Kind, UnusableError, to_arrays, to_numbers, to_texts
+from tfrun.components.datasets.arrow_ids import BagBuilder, Builder, IntegerBuilder
+from tfrun.components.datasets.arrow_types import (
+    Kind,
+    UnusableError,
+    decoded,
+    is_list,
+    to_arrays,
+    to_numbers,
+    to_texts,
+)
 from tfrun.components.datasets.checks import missing_spellings
 from tfrun.components.datasets.columns import ColumnFile, ColumnOptions
 from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.stored_columns import MakeSink, Source, read_columns
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.data.arrays import blocks
+from tfrun.data.bags import Bags
 from tfrun.data.sinks import MemorySink, Sink
 from tfrun.errors import DataError, as_typed
 
@@ -44,6 +54,7 @@ class ArrowFile(ColumnFile):
         self.schema = schema
         self._missing_numbers = _numbers_in(options.missing or [])
         self._stores = options.stores
+        self._integers, self._bags = options.integers, options.bags
         # numbers whose values decide the task; they are read as such for a trained run too, from the same store
         self._guessed_targets = set(options.targets if options.task == "auto" else ())
 
@@ -62,7 +73,10 @@ class ArrowFile(ColumnFile):
         """Returns what a column becomes; of another schema if that is given. Raises DataError for one of no use."""
         schema = schema or self.schema
         try:
-            return Kind.of(schema.field(name).type, _labels(schema).get(name, ()))
+            type = schema.field(name).type
+            if name in self._bags and is_list(type):
+                return Kind.of_bag(type)
+            return Kind.of(type, _labels(schema).get(name, ()))
         except UnusableError as error:
             raise self._unusable(error, name, where=self.path) from None
 
@@ -92,6 +106,9 @@ class ArrowFile(ColumnFile):
             "as_text": sorted(as_text),
             "missing": self._missing_numbers.tolist(),
         }
+        integers = [name for name in as_text if self._is_integer(name)]
+        bags = [name for name in names if self.kind(name).is_bag]
+        key |= {option: sorted(named) for option, named in (("integers", integers), ("bags", bags)) if named}
         source = Source(
             self.path,
             key,
@@ -140,16 +157,29 @@ class ArrowFile(ColumnFile):
             row += len(block)
         return builder.finish()
 
-    def _builder(self, name: str, as_text: Collection[str], make_sink: MakeSink) -> _Builder:
+    def _builder(self, name: str, as_text: Collection[str], make_sink: MakeSink) -> Builder:
         """Returns what collects the cells of a column. Raises DataError for a column that can't be used."""
         kind = self.kind(name)
         if kind.name == "array":
             if name in as_text:
                 raise DataError(f"{self.path}, column {name!r}: must hold texts or numbers. Received: arrays")
             return _Arrays(make_sink(np.float32), kind.depth)
+        if kind.is_bag:
+            return BagBuilder(kind, make_sink)
+        if name in as_text and self._is_integer(name):
+            return IntegerBuilder(kind.type, make_sink)
         if kind.name == "text" or name in as_text:
             return _Texts(TextColumn(make_sink(np.int32)), kind.labels)
         return _Numbers(make_sink(np.float64), self._missing_numbers)
+
+    def array(self, name: str, cells: Any) -> Any:
+        """Returns an array (N, ...) as a column: rows of integers may be bags of ids."""
+        return Bags.of_array(cells) if name in self._bags and cells.ndim == 2 and cells.dtype.kind in "iu" else cells
+
+    def _is_integer(self, name: str) -> bool:
+        """Returns whether a column that is wanted as texts has whole numbers, which stay integers."""
+        kind = self.kind(name)
+        return name in self._integers and kind.name == "number" and pa.types.is_integer(kind.type)
 
     def _unusable(self, error: UnusableError, name: str, *, where: str) -> DataError:
         remedy = ""
@@ -170,19 +200,7 @@ class ArrowFile(ColumnFile):
         raise DataError(f"{self.find(row)[0]}, column {name!r}: not a number. Received: {received!r}.{hint}")
 
 
-class _Builder:
-    """Collects the cells of a column."""
-
-    def add(self, cells: pa.Array) -> None:
-        """Appends the cells of a block. Raises UnusableError."""
-        raise NotImplementedError
-
-    def finish(self) -> Any:
-        """Returns the column."""
-        raise NotImplementedError
-
-
-class _Numbers(_Builder):
+class _Numbers(Builder):
     def __init__(self, sink: Sink, missing: np.ndarray):
         self._sink = sink
         self._missing = missing
@@ -199,7 +217,7 @@ class _Numbers(_Builder):
         return self._sink.finish()
 
 
-class _Texts(_Builder):
+class _Texts(Builder):
     def __init__(self, texts: TextColumn, labels: tuple[str, ...]):
         self._texts = texts
         self._labels = labels
@@ -211,7 +229,7 @@ class _Texts(_Builder):
         return self._texts
 
 
-class _Arrays(_Builder):
+class _Arrays(Builder):
     def __init__(self, sink: Sink, depth: int):
         self._sink = sink
         self._depth = depth
@@ -231,24 +249,6 @@ class _Arrays(_Builder):
 
     def finish(self) -> Any:
         return self._sink.finish()
-
-
-def decoded(cells: pa.Array) -> pa.Array:
-    """Returns cells without extension types and dictionaries."""
-    if isinstance(cells, pa.ExtensionArray):
-        cells = cells.storage
-    if not pa.types.is_dictionary(cells.type):
-        return cells
-    if pa.types.is_string_view(cells.type.value_type):  # of polars; Arrow can't take rows of views
-        return cells.dictionary.cast(pa.string()).take(cells.indices)
-    return cells.dictionary_decode()
-
-
-def decoded_type(type: pa.DataType) -> pa.DataType:
-    """Returns the type of cells without a dictionary."""
-    if not pa.types.is_dictionary(type):
-        return type
-    return pa.string() if pa.types.is_string_view(type.value_type) else type.value_type
 
 
 def _numbers_in(missing: Sequence[str]) -> np.ndarray:

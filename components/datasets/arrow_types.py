@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+INTEGER_BAG, TEXT_BAG = "bag of integers", "bag of texts"
 MOST_EXACT = 2**53  # float64 has every whole number up to it
 
 
@@ -37,7 +38,8 @@ class Kind:
     """What the cells of a column become.
 
     Attributes:
-        name: "number", "text", "array", or "empty" for a column without any value, which fits every other kind.
+        name: "number", "text", "array", "bag of integers" or "bag of texts", or "empty" for a column without any value,
+            which fits every other kind.
         type: of the cells, or of the values in their lists.
         depth: of an array, the number of lists within each other.
         labels: the names that whole numbers stand for, if any.
@@ -65,13 +67,28 @@ class Kind:
             return cls("text", type)
         depth = 0
         value = type
-        while _is_list(value):
+        while is_list(value):
             depth, value = depth + 1, value.value_type
         if depth and (_is_number(value) or pa.types.is_boolean(value)) and not pa.types.is_decimal(value):
             return cls("array", value, depth)
         raise UnusableError(
             f"no numbers, texts or arrays of numbers. Received: {_shortened(type)}. {_advice(type, value)}"
         )
+
+    @classmethod
+    def of_bag(cls, type: pa.DataType) -> Kind:
+        """Returns the kind of lists of ids. Raises UnusableError if they hold neither whole numbers nor texts."""
+        value = decoded_type(type.value_type)
+        if pa.types.is_null(value):
+            return cls("empty", value)
+        if pa.types.is_integer(value) or (_is_text(value) and not pa.types.is_boolean(value)):
+            return cls(INTEGER_BAG if pa.types.is_integer(value) else TEXT_BAG, value)
+        raise UnusableError(f"a list of ids holds whole numbers or texts. Received: {_shortened(type)}")
+
+    @property
+    def is_bag(self) -> bool:
+        """Whether the cells are bags of ids."""
+        return self.name in (INTEGER_BAG, TEXT_BAG)
 
     def fits(self, other: Kind) -> bool:
         """Returns whether columns of two files can be one: an int32 and a float64 can, a number and a text can't."""
@@ -93,7 +110,8 @@ def _is_time(type: pa.DataType) -> bool:
     return pa.types.is_date(type) or pa.types.is_timestamp(type) or pa.types.is_time(type)
 
 
-def _is_list(type: pa.DataType) -> bool:
+def is_list(type: pa.DataType) -> bool:
+    """Returns whether cells are lists."""
     return pa.types.is_list(type) or pa.types.is_large_list(type) or pa.types.is_fixed_size_list(type)
 
 
@@ -106,10 +124,28 @@ def _advice(type: pa.DataType, value: pa.DataType) -> str:
     if pa.types.is_struct(value) or pa.types.is_map(value):
         return "Make columns of its fields, for example with pyarrow's Table.flatten"
     if type != value and _is_text(value):
-        return "Join the texts of a row into one, which data.text can split"
+        return "Read ids as tokens, in data.text, or join the texts of a row into one"
     if pa.types.is_duration(type):
         return "Write a number of seconds"
     return "Write numbers or texts"
+
+
+def decoded(cells: pa.Array) -> pa.Array:
+    """Returns cells without extension types and dictionaries."""
+    if isinstance(cells, pa.ExtensionArray):
+        cells = cells.storage
+    if not pa.types.is_dictionary(cells.type):
+        return cells
+    if pa.types.is_string_view(cells.type.value_type):  # of polars; Arrow can't take rows of views
+        return cells.dictionary.cast(pa.string()).take(cells.indices)
+    return cells.dictionary_decode()
+
+
+def decoded_type(type: pa.DataType) -> pa.DataType:
+    """Returns the type of cells without a dictionary."""
+    if not pa.types.is_dictionary(type):
+        return type
+    return pa.string() if pa.types.is_string_view(type.value_type) else type.value_type
 
 
 def to_numbers(cells: pa.Array) -> np.ndarray:
@@ -201,7 +237,7 @@ def to_arrays(cells: pa.Array, depth: int) -> np.ndarray:
         length = lengths[0].as_py() if len(lengths) else 0
         place = pc.index(pc.not_equal(lengths, length), True).as_py()
         if place >= 0:
-            received = f"{lengths[place]} values, and {length} before"
+            received = f"{lengths[place]} values, and {length} before. Ids can be read as tokens, in data.text"
             raise UnusableError(f"all lists must have one length. Received: {received}", row=place // math.prod(shape))
         shape.append(length)
         values = values.flatten()

@@ -18,9 +18,10 @@ from tfrun.components.datasets.checks import MIN_ROWS, MISSING, check_num_rows, 
 from tfrun.components.datasets.column_checks import check_categories, check_classes, warn_of_target, warn_of_texts
 from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.texts import TextColumn
-from tfrun.config.column_kinds import BooleanKind, DateKind, NumberKind
+from tfrun.config.column_kinds import INTEGER_KINDS, BooleanKind, DateKind, NumberKind, TokensKind
 from tfrun.data.arrays import StoredArray, blocks
 from tfrun.data.kinds import are_iso_dates
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, Target, TrainedColumns
 from tfrun.errors import DataError, as_typed, near_miss
@@ -76,6 +77,21 @@ class ColumnOptions:
         classes = self.targets if self.task == "classification" else []
         return {*(self.text_columns or []), *self.text_encodings, *classes}
 
+    @property
+    def integers(self) -> set[str]:
+        """The columns whose whole numbers are ids: they stay integers, and mean what their texts mean."""
+        return self._encoded_as(INTEGER_KINDS)
+
+    @property
+    def bags(self) -> set[str]:
+        """The columns whose lists are bags of ids."""
+        return self._encoded_as((TokensKind.name,))
+
+    def _encoded_as(self, names: Collection[str]) -> set[str]:
+        """Returns the columns, without targets, that have one of some encodings by the config."""
+        encoded = {name for name, encoding in self.text_encodings.items() if encoding.get("name") in names}
+        return encoded - set(self.targets)
+
     def missing_texts(self, name: str) -> Collection[str]:
         """Returns the texts that stand for no value in a column of texts; in most of them NA may be a category."""
         return missing_spellings(self.missing) if self.kinds.get(name) in WITHOUT_WORDS else self.missing or ()
@@ -106,7 +122,8 @@ class ColumnFile(ABC):
         """Returns the number of rows, and the columns `names` by name.
 
         A column of numbers is (N,) float64, with nan for missing cells; one of texts, or one of the names in `as_text`,
-        is a `TextColumn`; one of arrays is (N, ...).
+        is a `TextColumn`; one of arrays is (N, ...). Whole numbers that are ids are `IntegerTexts`, and lists of ids
+        `Bags`.
         """
 
     @property
@@ -287,6 +304,8 @@ def _input(file: ColumnFile, name: str, column: Any, *, options: ColumnOptions) 
         column = file.numbers(name, column, require=True)
     if isinstance(column, TextColumn):
         return column.column(options.missing_texts(name))
+    if isinstance(column, LazyTexts):
+        return column.without(frozenset(options.missing_texts(name)))
     return file.check_numbers(name, column, excluded=options.exclude or []) if column.ndim == 1 else column
 
 
@@ -308,7 +327,9 @@ def _further_rows(file: ColumnFile, options: ColumnOptions, trained: TrainedColu
     columns: dict[str, Any] = {}
     for name in [*names, *targets]:
         column = cells.pop(name)
-        if not isinstance(column, TextColumn):
+        if isinstance(column, LazyTexts):
+            columns[name] = column.without(frozenset(options.missing_texts(name)))
+        elif not isinstance(column, TextColumn):
             column = np.asarray(column) if name in targets else column  # targets are always in memory
             columns[name] = file.check_finite(name, column) if column.ndim == 1 else column  # all cells may be empty
         elif name in labels:

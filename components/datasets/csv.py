@@ -92,5 +92,13 @@ def csv(
         stores=stores,
     )
     numbers = NumberFormat(decimal, missing_spellings(missing), thousands=thousands, strip=strip)
-    file = CsvFile.open(path, separator, numbers=numbers, wanted=options.named, as_text=options.as_text, stores=stores)
+    file = CsvFile.open(
+        path,
+        separator,
+        numbers=numbers,
+        wanted=options.named,
+        as_text=options.as_text,
+        integers=options.integers,
+        stores=stores,
+    )
     return read_table(file, options) if in_pieces is None else read_pieces(file, options, in_pieces)

@@ -18,6 +18,7 @@ import pyarrow.csv as arrow_csv
 
 from tfrun.components.datasets.checks import existing_file
 from tfrun.components.datasets.columns import ColumnFile
+from tfrun.components.datasets.csv_cells import Cells, IntegerCells
 from tfrun.components.datasets.csv_lines import COMMENT, CsvLines, Header
 from tfrun.components.datasets.csv_numbers import SIGNS, NumberFormat
 from tfrun.components.datasets.csv_units import describe_signs, options_for, signs_of_numbers
@@ -27,7 +28,8 @@ from tfrun.components.datasets.stored_columns import MakeSink, Source, read_colu
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.config.data_paths import expand
 from tfrun.data.arrays import StoredArray
-from tfrun.data.sinks import PlannedSink, Sink
+from tfrun.data.lazy_texts import LazyTexts
+from tfrun.data.sinks import PlannedSink
 from tfrun.data.store import Stores
 from tfrun.errors import DataError, as_typed
 
@@ -49,6 +51,7 @@ class CsvFile(ColumnFile):
         *,
         numbers: NumberFormat,
         as_text: Collection[str] = (),
+        integers: Collection[str] = (),
         stores: Stores | None = None,
     ):
         lines, header = files[0]
@@ -61,6 +64,7 @@ class CsvFile(ColumnFile):
         self._files = files
         self.number_format = numbers
         self._as_text = frozenset(as_text)
+        self._integers = frozenset(integers)
         self._stores = stores
 
     @classmethod
@@ -72,6 +76,7 @@ class CsvFile(ColumnFile):
         numbers: NumberFormat,
         wanted: Collection[str] = (),
         as_text: Collection[str] = (),
+        integers: Collection[str] = (),
         stores: Stores | None = None,
     ) -> CsvFile:
         r"""Reads a file's header, or those of several files.
@@ -82,6 +87,7 @@ class CsvFile(ColumnFile):
             numbers: how numbers are written.
             wanted: names of columns, which tell the header from comments.
             as_text: the columns that the config makes text.
+            integers: those of them whose whole numbers are ids.
             stores: where columns go that are too large for the memory, or None.
 
         Raises:
@@ -104,7 +110,7 @@ class CsvFile(ColumnFile):
                 raise DataError(f"data.path: {name} is empty.")
             files.append((lines, header))
             _check_same_header(files)
-        return cls(files, numbers=numbers, as_text=as_text, stores=stores)
+        return cls(files, numbers=numbers, as_text=as_text, integers=integers, stores=stores)
 
     def check_known(self, option: str, names: Sequence[str]) -> None:
         """Raises DataError for a name that the header lacks; `option` as for `ColumnFile.check_known`."""
@@ -137,7 +143,7 @@ class CsvFile(ColumnFile):
         """Returns the number of rows, and the columns `names` by name.
 
         A column whose cells are all numbers or missing is (N,) float64, with nan for missing cells; all other columns,
-        and those in `as_text`, are text.
+        and those in `as_text`, are text; of these, ids that are whole numbers are `IntegerTexts`.
         """
         max_rows = self._count_lines()
         size = 8.0 * max_rows * len(names)
@@ -145,7 +151,7 @@ class CsvFile(ColumnFile):
             return self._read_anywhere(names, as_text, max_rows=max_rows)
         # a trained run names more columns that are text than the config; these are in the store of the training
         num_rows, columns = self._read_anywhere(names, self._as_text.intersection(names), max_rows=max_rows)
-        late = [name for name in as_text if name in columns and not isinstance(columns[name], TextColumn)]
+        late = [name for name in as_text if name in columns and not isinstance(columns[name], TextColumn | LazyTexts)]
         return num_rows, columns | {name: self.texts(name, columns[name]) for name in late}
 
     def _read_anywhere(
@@ -161,14 +167,23 @@ class CsvFile(ColumnFile):
             "columns": sorted(names),
             "as_text": sorted(as_text),
         }
+        integers = sorted(self._integers.intersection(names, as_text))
+        key |= {"integers": integers} if integers else {}
         size = 8.0 * max_rows * len(names)
         source = Source(self.path, key, num_columns=len(names), num_bytes=size, memory_bytes=size)
-        read = partial(self._read, names, as_text)
+        read = partial(self._read, names, as_text, integers=integers)
         return read_columns(source, self._stores, read=read, in_memory=lambda dtype: PlannedSink((max_rows,), dtype))
 
-    def _read(self, names: Sequence[str], as_text: Collection[str], make_sink: MakeSink) -> tuple[int, dict[str, Any]]:
-        """Returns the same, in sinks that `make_sink` makes for a type of numbers."""
-        columns = {name: _Cells(self.number_format, make_sink, is_text=name in as_text) for name in names}
+    def _read(
+        self, names: Sequence[str], as_text: Collection[str], make_sink: MakeSink, *, integers: Collection[str] = ()
+    ) -> tuple[int, dict[str, Any]]:
+        """Returns the same, in sinks that `make_sink` makes for a type of numbers; `integers` may be such."""
+        columns: dict[str, IntegerCells | Cells] = {
+            name: IntegerCells(make_sink)
+            if name in integers
+            else Cells(self.number_format, make_sink, is_text=name in as_text)
+            for name in names
+        }
         num_rows = 0
         for batch in self._batches(names):
             for name, cells in zip(names, batch.columns, strict=True):
@@ -176,7 +191,7 @@ class CsvFile(ColumnFile):
             num_rows += len(batch)
         finished = {name: column.finish() for name, column in columns.items()}
         late_text = [name for name, column in finished.items() if column is None]
-        if late_text:  # read again, since cells that became numbers have lost their text
+        if late_text:  # read again, since cells that became numbers have lost their texts
             finished |= self._read(late_text, late_text, make_sink)[1]
         infinite = {name: columns[name].first_infinite for name in names if isinstance(finished[name], StoredArray)}
         for name, row in infinite.items():
@@ -304,52 +319,6 @@ class CsvFile(ColumnFile):
         for path, line, cells in itertools.islice(rows, row, row + 1):
             return f"{path}:{line}", cells[self.header.index(name)].strip() if name else ""
         return self.path, ""
-
-
-class _Cells:
-    """Collects the cells of a column, which is one of numbers until a cell isn't one.
-
-    Args:
-        numbers: how numbers are written.
-        make_sink: returns where the column goes; gets its type.
-        is_text: whether it is one of texts whatever its cells look like.
-
-    Attributes:
-        first_infinite: the first row of an infinite number, if any.
-    """
-
-    def __init__(self, numbers: NumberFormat, make_sink: MakeSink, *, is_text: bool):
-        self._numbers = numbers
-        self._make_sink = make_sink
-        self._texts = TextColumn(make_sink(np.int32)) if is_text else None
-        self._sink = None if is_text else make_sink(np.float64)
-        self._num_rows = 0
-        self.first_infinite: int | None = None
-
-    def add(self, cells: pa.StringArray) -> None:
-        """Appends the cells of a block, trimmed."""
-        if self._texts is not None:
-            self._texts.add(cells)
-        elif self._sink is not None:
-            self._add_numbers(cells, self._sink)
-        self._num_rows += len(cells)
-
-    def _add_numbers(self, cells: pa.StringArray, sink: Sink) -> None:
-        values = self._numbers.read(cells)
-        if values is not None:
-            sink.append(values)
-            if self.first_infinite is None and np.isinf(values).any():
-                self.first_infinite = self._num_rows + int(np.argmax(np.isinf(values)))
-            return
-        sink.discard()
-        self._sink, self.first_infinite = None, None
-        if self._num_rows == 0:
-            self._texts = TextColumn(self._make_sink(np.int32))
-            self._texts.add(cells)
-
-    def finish(self) -> np.ndarray | StoredArray | TextColumn | None:
-        """Returns the column; None for one that begins with numbers and turned out to be text."""
-        return self._texts if self._sink is None else self._sink.finish()
 
 
 def _check_same_header(files: Sequence[tuple[CsvLines, Header]]) -> None:

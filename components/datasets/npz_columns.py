@@ -66,7 +66,7 @@ class NpzColumns(ArrowFile):
         with readable(self.path), open_archive(self.path) as archive:
             for name in names:
                 if name not in self._flat:
-                    columns[name] = self._arrays[name].open(archive)
+                    columns[name] = self.array(name, self._arrays[name].open(archive))
                     num_rows = len(columns[name])
         return num_rows, {name: columns[name] for name in names}
 

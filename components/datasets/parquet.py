@@ -9,8 +9,9 @@ import pyarrow as pa
 from annotated_types import Gt
 
 from tfrun import register
-from tfrun.components.datasets.arrow_file import ArrowFile, decoded_type
+from tfrun.components.datasets.arrow_file import ArrowFile
 from tfrun.components.datasets.arrow_shards import ArrowShard, open_shards
+from tfrun.components.datasets.arrow_types import decoded_type
 from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.components.datasets.paths import versions
 from tfrun.components.datasets.pieces import read_pieces

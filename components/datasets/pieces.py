@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tfrun.components.datasets.arrow_file import decoded
+from tfrun.components.datasets.arrow_types import decoded
 from tfrun.components.datasets.checks import check_num_rows
 from tfrun.components.datasets.columns import ColumnFile, ColumnOptions, further_names
 from tfrun.components.datasets.texts import TextColumn
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.pieces import Keep, Piece, RowPieces
 from tfrun.data.table import Table
 from tfrun.errors import DataError
@@ -97,7 +98,9 @@ def _table(
     for name in names:
         cells = [batch.column(name) for batch in batches]
         column = file.converted(name, cells, as_text=name in trained.texts, first_row=start)
-        if isinstance(column, TextColumn) and name in trained.texts:
+        if isinstance(column, LazyTexts):
+            columns[name] = column.without(frozenset(options.missing_texts(name)))
+        elif isinstance(column, TextColumn) and name in trained.texts:
             columns[name] = column.array(options.missing_texts(name))
         elif isinstance(column, TextColumn):
             columns[name] = _numbers(file, name, column)

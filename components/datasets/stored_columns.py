@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
 
 from tfrun import host_memory
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.data.arrays import StoredArray, give_back
+from tfrun.data.bags import Bags
+from tfrun.data.integer_texts import IntegerTexts
 from tfrun.data.sinks import Sink
 from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
+from tfrun.data.stored_texts import StoredTexts
 from tfrun.errors import ResourceError
 
 MakeSink = Callable[[Any], Sink]  # of the type of a column without rows
@@ -86,14 +88,29 @@ def _read_stored(source: Source, stores: Stores, *, read: Read) -> tuple[int, di
         write=write,
     )
     num_rows = max((len(column.array) for column in columns.values()), default=0)
-    return num_rows, {
-        name: column.array if column.texts is None else TextColumn.of(column.array, column.texts)
-        for name, column in columns.items()
-    }
+    return num_rows, {name: _opened(column) for name, column in columns.items()}
 
 
-def _stored(column: np.ndarray | StoredArray | TextColumn) -> StoredColumn:
+def _opened(column: StoredColumn) -> Any:
+    """Returns a column of a store as it was read."""
+    if column.flat is not None:
+        flat = column.flat
+        texts = IntegerTexts(flat.array) if flat.texts is None else StoredTexts(flat.array, flat.texts)
+        return Bags(column.array, texts)
+    if column.texts is not None:
+        return TextColumn.of(column.array, column.texts)
+    is_integer = column.array.ndim == 1 and column.array.dtype.kind in "iu"  # other numbers are floats
+    return IntegerTexts(column.array) if is_integer else column.array
+
+
+def _stored(column: Any) -> StoredColumn:
     """Returns a column as it is written to a store."""
     if isinstance(column, TextColumn):
         return StoredColumn(cast(StoredArray, column.finish()), column.values)
+    if isinstance(column, IntegerTexts):
+        return StoredColumn(cast(StoredArray, column.numbers))
+    if isinstance(column, StoredTexts):
+        return StoredColumn(cast(StoredArray, column.codes), column.values)
+    if isinstance(column, Bags):
+        return StoredColumn(cast(StoredArray, column.bounds), flat=_stored(column.flat))
     return StoredColumn(cast(StoredArray, column))

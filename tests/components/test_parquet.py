@@ -115,7 +115,7 @@ def test_further_cells_count_as_missing(tmp_path: Path) -> None:
     ("cells", "says"),
     [
         (pa.array([{"a": 1}] * N), ", column 'x': no numbers, texts or arrays of numbers. Received: struct<a: int64>."),
-        (pa.array([["a"]] * N), "Received: list<element: string>. Join the texts of a row into one"),
+        (pa.array([["a"]] * N), "Received: list<element: string>. Read ids as tokens, in data.text, or join"),
         (pa.array([datetime.timedelta(seconds=1)] * N), "duration[us]. Write a number of seconds"),
         (pa.array([b"x"] * N), "Received: binary."),
         (

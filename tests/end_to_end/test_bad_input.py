@@ -30,6 +30,7 @@ ARCHIVES: dict[str, Callable[[], dict[str, Any]]] = {
 PARQUET: dict[str, Callable[[], dict[str, Any]]] = {
     "nested.parquet": lambda: {"s": [{"a": k} for k in range(20)], "y": Y},
     "ragged.parquet": lambda: {"a": [[1, 2]] * 19 + [[1]], "y": Y},
+    "smallest.parquet": lambda: {"id": [-(2**63)] + [1] * 19, "y": Y},
     "large.parquet": lambda: {"id": [2**53 + k for k in range(20)], "y": Y},
     "nulls.parquet": lambda: {"n": pa.nulls(20), "y": Y},
     "holes.parquet": lambda: {"n": Y, "y": pa.array([None, *range(19)], pa.int32())},

@@ -82,16 +82,18 @@ class HashedKind:
 
 @dataclass(frozen=True)
 class TokensKind:
-    """Texts of several words, each with an id, in their order.
+    """Texts of several words, or lists of ids, each with an id, in their order.
 
     Attributes:
         length: the number of words to keep.
         max_ids: keep only the most frequent words.
+        bins: the number of ids, if they come from a hash function; no words are kept then.
     """
 
     name: ClassVar[str] = "tokens"
     length: Annotated[int, Ge(1)] = 32
     max_ids: Annotated[int, Ge(1)] | None = 10000
+    bins: Annotated[int, Ge(1)] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ COLUMN_KINDS: dict[str, type[ColumnKind]] = {
         ImageKind,
     )
 }
+INTEGER_KINDS = (CategoryKind.name, HashedKind.name, "vocabulary", "hash")  # whose whole numbers stay integers
 TEXT_KINDS = (CategoryKind, OrderedKind, HashedKind, TokensKind, DateKind)  # their cells are read as texts
 
 
@@ -155,5 +158,14 @@ def check_kind(where: str, kind: ColumnKind) -> None:
     """Raises ConfigError for what no option shows by its type; `where` is the kind's config path."""
     if isinstance(kind, DateKind) and kind.format is not None:
         DateFormat.parse(kind.format, where=f"{where}.format")
+    if isinstance(kind, TokensKind):
+        check_tokens(where, kind.bins, kind.max_ids)
     if isinstance(kind, OrderedKind) and (len(kind.values) < 2 or len(set(map(str, kind.values))) < len(kind.values)):
         raise ConfigError(f"{where}.values: must be two or more different values. Received: {kind.values}")
+
+
+def check_tokens(where: str, bins: int | None, max_ids: int | None) -> None:
+    """Raises ConfigError if words are to be hashed and to be kept; `where` is the config path of the column."""
+    if bins is not None and max_ids not in (None, TokensKind.max_ids):
+        received = f"bins {bins}, max_ids {max_ids}"
+        raise ConfigError(f"{where}: must have bins, which hash words, or max_ids, not both. Received: {received}")

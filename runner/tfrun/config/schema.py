@@ -177,6 +177,8 @@ def _data(value: Any, catalog: Catalog) -> DataSettings:
     shared["window"] = _window(shared["window"])
     shared["class_weight"] = class_weight(shared["class_weight"])
     data = DataSettings(dataset.name, dataset.params, **shared)
+    for column, encoding in text.items():
+        check_kind(f"data.text.{column}", encoding.kind)
     for column, kind in kinds.items():
         check_kind(f"data.kinds.{column}", kind)
         for key, columns in (("data.text", data.text), ("data.text_columns", data.text_columns)):

@@ -68,16 +68,17 @@ class HashEncoding:
 
 @dataclass(frozen=True)
 class TokensEncoding:
-    """A column of texts whose words get ids by frequency."""
+    """A column of texts whose words get ids by frequency, or by a hash function if there are bins."""
 
     name: ClassVar[str] = "tokens"
     length: Annotated[int, Ge(1)] = 32
     max_ids: Annotated[int, Ge(1)] | None = 10000
+    bins: Annotated[int, Ge(1)] | None = None
 
     @property
     def kind(self) -> TokensKind:
         """The kind of column that `data.kinds` would name."""
-        return TokensKind(self.length, self.max_ids)
+        return TokensKind(self.length, self.max_ids, self.bins)
 
 
 TextEncoding = VocabularyEncoding | HashEncoding | TokensEncoding

@@ -266,9 +266,9 @@ def take(array: np.ndarray | StoredArray, rows: np.ndarray, *, dtype: Any) -> np
     return taken
 
 
-def select(array: np.ndarray | StoredArray, rows: np.ndarray) -> np.ndarray | StoredArray:
-    """Returns the rows of an array with the given numbers; those of an array on disk stay there."""
-    return array.select(rows) if isinstance(array, StoredArray) else array[rows]
+def select(array: Any, rows: np.ndarray) -> Any:
+    """Returns the rows of an array, or of texts on disk, with the given numbers; those on disk stay there."""
+    return array[rows] if isinstance(array, np.ndarray) else array.select(rows)
 
 
 def join(arrays: Sequence[np.ndarray | StoredArray]) -> np.ndarray | StoredArray:

@@ -15,9 +15,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.data.arrays import StoredArray, aligned_empty, blocks, give_back, load
+from tfrun.data.bags import Bags
+from tfrun.data.id_functions import ids_of_integers, ids_of_words
+from tfrun.data.integer_texts import IntegerTexts
 from tfrun.data.kinds import IdColumn, TokensColumn
 from tfrun.data.labels import label
 from tfrun.data.layers import bare_if_alone, categories_model, numbers_model, tokens_model
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.sinks import PlannedSink, Sink
 from tfrun.data.store import Columns, StoredColumn, Stores, StoreWriter
@@ -65,7 +69,7 @@ def encode(
 
 
 def _is_on_disk(column: Any) -> bool:
-    return isinstance(column, StoredArray | StoredTexts)
+    return isinstance(column, StoredArray) or (isinstance(column, LazyTexts) and column.is_stored)
 
 
 def _encode_columns(table: Table, preprocessing: Preprocessing, make_sink: MakeSink) -> dict[str, Any]:
@@ -155,21 +159,74 @@ def _rows_of(arrays: Sequence[np.ndarray], rows: slice) -> list[np.ndarray]:
 
 def _encode_categories(table: Table, columns: Sequence[IdColumn], make_sink: MakeSink) -> np.ndarray | StoredArray:
     """Returns (N, num_columns) int32."""
-    places, ids = _look_up_once((table.release(column.name) for column in columns), categories_model(columns))
+    readers: dict[str, Callable[[slice], np.ndarray]] = {}  # column -> the ids of some rows, (R,) int32
+    texts = []
+    for column in columns:
+        cells = table.columns[column.name]
+        if isinstance(cells, IntegerTexts):
+            readers[column.name] = _ids_of_integers(table.release(column.name), column)
+            give_back()
+        else:
+            texts.append(column)
+        del cells
+    if texts:
+        places, ids = _look_up_once((table.release(column.name) for column in texts), categories_model(texts))
+        for k, column in enumerate(texts):
+            readers[column.name] = partial(_ids_at, ids[:, k], places[k])
     give_back()
 
     def encoded(rows: slice) -> np.ndarray:
-        return np.take_along_axis(ids, np.stack([column[rows] for column in places], axis=1), axis=0)
+        return np.stack([readers[column.name](rows) for column in columns], axis=1)
 
     return _collect(encoded, (len(table.target), len(columns)), dtype=np.int32, make_sink=make_sink)
 
 
+def _ids_at(ids: np.ndarray, places: np.ndarray | StoredArray, rows: slice) -> np.ndarray:
+    return ids[places[rows]]
+
+
+def _ids_of_integers(cells: IntegerTexts, column: IdColumn) -> Callable[[slice], np.ndarray]:
+    """Returns what returns the ids of some rows, (R,) int32; those of cells in memory are made at once."""
+    ids_of = ids_of_integers(column, cells.numbers.dtype)
+    if cells.is_stored:
+        return lambda rows: ids_of(cells.read(rows))
+    ids = np.empty(len(cells), np.int32)
+    for rows in blocks(cells):
+        ids[rows] = ids_of(cells.read(rows))
+    return ids.__getitem__
+
+
 def _encode_tokens(cells: Any, column: TokensColumn, make_sink: MakeSink) -> np.ndarray | StoredArray:
     """Returns (N, length) int32."""
+    if isinstance(cells, Bags):
+        return _encode_bags(cells, column, make_sink)
     model = tokens_model(column)
 
     def encoded(rows: slice) -> np.ndarray:
         return model(tf.convert_to_tensor(cells[rows][:, None])).numpy()
+
+    return _collect(encoded, (len(cells), column.length), dtype=np.int32, make_sink=make_sink)
+
+
+def _encode_bags(cells: Bags, column: TokensColumn, make_sink: MakeSink) -> np.ndarray | StoredArray:
+    """Returns (N, length) int32."""
+    if isinstance(cells.flat, IntegerTexts):
+        read: Callable[[np.ndarray], np.ndarray] = cells.flat.read
+        ids_of = ids_of_integers(column, cells.flat.numbers.dtype)
+    else:
+        ids = ids_of_words(column, cells.flat.values)
+        read, ids_of = cells.flat.codes.__getitem__, ids.__getitem__
+
+    def encoded(rows: slice) -> np.ndarray:
+        row_of, places = cells.places(rows)
+        ids = ids_of(read(places))
+        row_of, ids = row_of[ids > 0], ids[ids > 0]  # 0 stands for an empty text
+        starts = np.searchsorted(row_of, np.arange(rows.stop - rows.start))
+        place_in_row = np.arange(len(row_of)) - starts[row_of]
+        fits = place_in_row < column.length
+        bags = np.zeros((rows.stop - rows.start, column.length), np.int32)
+        bags[row_of[fits], place_in_row[fits]] = ids[fits]
+        return bags
 
     return _collect(encoded, (len(cells), column.length), dtype=np.int32, make_sink=make_sink)
 

@@ -14,7 +14,7 @@ from tfrun.data.arrays import give_back
 from tfrun.data.class_weights import class_weights
 from tfrun.data.encode import encode, encode_weights
 from tfrun.data.fingerprint import fingerprint
-from tfrun.data.found import Found, describe_ids, find
+from tfrun.data.found import Found, describe_cut, describe_ids, find
 from tfrun.data.kinds import DateColumn
 from tfrun.data.labels import with_earlier_labels
 from tfrun.data.preprocessing import Preprocessing, fit
@@ -124,7 +124,7 @@ def prepare(
     if data.window is not None and fitted is None:
         preprocessing = preprocessing.with_window(Window.of(data.window, table.targets))
     found = find(table, preprocessing)
-    ids = [] if fitted else list(describe_ids(table))
+    ids = [] if fitted else [*describe_ids(table), *describe_cut(table, preprocessing)]
     examples = _examples(table, splits, preprocessing=preprocessing, digest=digest)
     if examples.weights is not None and not examples.weights[rows].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")

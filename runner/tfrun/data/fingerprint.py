@@ -10,6 +10,7 @@ import numpy as np
 
 from tfrun.data import known_fingerprints
 from tfrun.data.arrays import blocks
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.table import Table
 from tfrun.errors import DataError
 
@@ -42,6 +43,9 @@ def _computed(columns: Iterable[tuple[str, Any]], *, source: str, first_row: int
     for name, column in columns:
         digest.update(name.encode())
         for rows in blocks(column):
+            if isinstance(column, LazyTexts):
+                digest.update(b"\0" * (rows.start > 0) + column.joined(rows))
+                continue
             block = column[rows]
             if block.dtype == object:
                 digest.update(("\0" * (rows.start > 0) + "\0".join(block)).encode())

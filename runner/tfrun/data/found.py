@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from tfrun.data.arrays import blocks
+from tfrun.data.bags import Bags
 from tfrun.data.kinds import is_text
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.errors import as_typed
@@ -58,7 +60,23 @@ def _num_empty(cells: Any) -> int:
     """Returns the number of cells without a value, a block at a time; arrays have none."""
     if cells.ndim > 1:
         return 0
+    if isinstance(cells, LazyTexts):
+        return sum(int(cells.are_empty(rows).sum()) for rows in blocks(cells))
     return sum(int((cells[rows] == "" if is_text(cells) else np.isnan(cells[rows])).sum()) for rows in blocks(cells))
+
+
+def describe_cut(table: Table, preprocessing: Preprocessing) -> Iterator[str]:
+    """Yields a sentence for each column of lists of which some are cut; to be called before it is released."""
+    for column in preprocessing.tokens:
+        cells = table.columns[column.name]
+        if not isinstance(cells, Bags):
+            continue
+        count = sum(int((cells.lengths(rows) > column.length).sum()) for rows in blocks(cells))
+        if count:
+            yield (
+                f"column {column.name!r} of {table.source}: {count:,} of {len(cells):,} lists have more than "
+                f"{column.length} ids and are cut. To keep more: length in data.text or data.kinds"
+            )
 
 
 def describe_ids(table: Table) -> Iterator[str]:

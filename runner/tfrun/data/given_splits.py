@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from tfrun.data.arrays import join
+from tfrun.data.bags import join_columns
 from tfrun.data.cell_kinds import CellKind, as_kind
 from tfrun.data.data_set import DataSet
 from tfrun.data.labels import label
-from tfrun.data.stored_texts import StoredTexts, join_texts
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.table import Table, Target, TrainedColumns
 from tfrun.data.targets import FittedTarget
 from tfrun.errors import DataError
@@ -113,8 +114,8 @@ def _joined(tables: Sequence[Table]) -> Table:
         return tables[part].find(row - starts[part], name)
 
     def joined(values: Sequence[Any]) -> Any:
-        if any(isinstance(column, StoredTexts) for column in values):
-            return join_texts(values)
+        if any(isinstance(column, LazyTexts) for column in values):
+            return join_columns(values)
         return None if values[0] is None else join(values)
 
     return replace(

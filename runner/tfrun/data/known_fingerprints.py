@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfrun.data.arrays import JoinedArray, StoredArray, blocks
-from tfrun.data.stored_texts import StoredTexts
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.errors import ResourceError
 from tfrun.files.disk import write_atomically
 
@@ -62,9 +62,9 @@ def remember(place: Path, fingerprint: str) -> None:
 
 def _parts(column: Any) -> Iterable[Any]:
     """Yields the arrays on disk that a column is made of, and the arrays in memory that say how."""
-    if isinstance(column, StoredTexts):
-        yield np.array(column.values, object)
-        yield from _parts(column.codes)
+    if isinstance(column, LazyTexts):
+        for part in column.parts():
+            yield from _parts(part)
     elif isinstance(column, StoredArray) and column.selected is not None:
         whole, rows = column.selected
         yield rows

@@ -15,6 +15,7 @@ import numpy as np
 
 from tfrun.components.layers.impute import Impute
 from tfrun.components.layers.raw_cells import Cycles, Dates, Quantiles, TextNumbers
+from tfrun.components.layers.words import HashedWords
 from tfrun.config.date_formats import DateFormat
 from tfrun.data.kinds import (
     ArrayColumn,
@@ -144,6 +145,8 @@ def look_up(columns: Sequence[IdColumn], cells: Sequence[Any]) -> Any:
 
 def look_up_words(column: TokensColumn, cells: Any) -> Any:
     """Returns the ids, (B, length) int32, of the words of texts, a Keras tensor (B, 1) of strings."""
+    if column.bins is not None:
+        return HashedWords(column.bins, column.length)(cells)
     split = keras.layers.TextVectorization(
         standardize=None, output_sequence_length=column.length, vocabulary=list(column.words)
     )

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.column_kinds import TEXT_KINDS, ColumnKind
+from tfrun.config.column_kinds import INTEGER_KINDS, TEXT_KINDS, ColumnKind
 from tfrun.config.settings import DataSettings, WindowSettings
 from tfrun.data.cell_kinds import CellKind, as_kind
 from tfrun.data.data_set import DataSet
 from tfrun.data.given_splits import with_given_splits
+from tfrun.data.integer_texts import IntegerTexts, as_integers
 from tfrun.data.kinds import ArrayColumn, Column, RawColumn, check_cells
 from tfrun.data.pieces import Keep, RowPieces
 from tfrun.data.preprocessing import Preprocessing
@@ -107,15 +108,18 @@ def _with_kinds(table: Table, kinds: Mapping[str, ColumnKind]) -> Table:
 def _with_texts(table: Table, kinds: Mapping[str, ColumnKind]) -> Table:
     """Returns a table in which columns of numbers are texts if their kind needs texts, as in a CSV file."""
     texts = {
-        name: _as_texts(cells)
+        name: _as_texts(cells, kinds[name])
         for name, cells in table.columns.items()
         if isinstance(kinds.get(name), TEXT_KINDS) and cells.ndim == 1 and cells.dtype != object
     }
     return replace(table, columns=table.columns | texts) if texts else table
 
 
-def _as_texts(numbers: Any) -> np.ndarray:
+def _as_texts(numbers: Any, kind: ColumnKind) -> np.ndarray | IntegerTexts:
     """Returns numbers as texts, (N,) object of str: whole ones without a fraction, and "" for nan."""
+    integers = as_integers(numbers) if kind.name in INTEGER_KINDS else None
+    if integers is not None:
+        return integers
     different, places = np.unique(numbers[:], return_inverse=True)
     texts = [str(int(x)) if float(x).is_integer() else "" if x != x else repr(float(x)) for x in different.tolist()]
     return np.array(texts, dtype=object)[places]

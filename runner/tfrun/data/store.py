@@ -44,12 +44,14 @@ class StoredColumn:
     """A column of a store.
 
     Attributes:
-        array: (N, ...) its values, or (N,) int32 places in `texts`.
+        array: (N, ...) its values, (N,) int32 places in `texts`, or (N, 2) int64 places in `flat`.
         texts: of a column of texts, the different ones.
+        flat: of a column of lists, what is in all of them.
     """
 
     array: StoredArray
     texts: list[str] | None = None
+    flat: StoredColumn | None = None
 
 
 Columns = dict[str, StoredColumn]
@@ -203,24 +205,31 @@ class Stores:
 def _write_manifest(partial: Path, described: str, columns: Columns) -> None:
     content: dict[str, Any] = {"key": json.loads(described), "columns": {}}
     for name, column in columns.items():
-        path = Path(column.array.path)
-        entry = {
-            "file": path.name,
-            "bytes": path.stat().st_size,
-            "offset": column.array.offset,
-            "shape": list(column.array.shape),
-            "dtype": column.array.dtype.str,
-            "texts": None,
-        }
-        if column.texts is not None:
-            text = strict_json.dumps(column.texts)
-            file = path.with_suffix(".json")
-            disk.write_atomically(file, text)
-            entry["texts"] = {"file": file.name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-        content["columns"][name] = entry
+        content["columns"][name] = _entry(column)
     text = strict_json.dumps(content)
     digest = hashlib.sha256(text.encode()).hexdigest()
     disk.write_atomically(partial / MANIFEST, f'{{"sha256": "{digest}", "content": {text}}}\n')
+
+
+def _entry(column: StoredColumn) -> dict[str, Any]:
+    """Returns what the manifest says of a column. Writes its texts."""
+    path = Path(column.array.path)
+    entry: dict[str, Any] = {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "offset": column.array.offset,
+        "shape": list(column.array.shape),
+        "dtype": column.array.dtype.str,
+        "texts": None,
+    }
+    if column.texts is not None:
+        text = strict_json.dumps(column.texts)
+        file = path.with_suffix(".json")
+        disk.write_atomically(file, text)
+        entry["texts"] = {"file": file.name, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    if column.flat is not None:
+        entry["flat"] = _entry(column.flat)
+    return entry
 
 
 def _read(place: Path) -> Columns | None:
@@ -245,7 +254,7 @@ def _column(place: Path, entry: Mapping[str, Any]) -> StoredColumn:
     array = StoredArray(str(path), entry["offset"], shape=tuple(entry["shape"]), dtype=entry["dtype"])
     array.is_kept = True
     if entry["texts"] is None:
-        return StoredColumn(array)
+        return StoredColumn(array, flat=_column(place, entry["flat"]) if "flat" in entry else None)
     text = (place / entry["texts"]["file"]).read_text(encoding="utf-8")
     if hashlib.sha256(text.encode()).hexdigest() != entry["texts"]["sha256"]:
         raise ValueError(f"{path}: has other texts")

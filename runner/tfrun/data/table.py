@@ -11,6 +11,7 @@ import numpy as np
 
 from tfrun.config.column_kinds import ColumnKind
 from tfrun.data.arrays import select
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.errors import DataError
 
 
@@ -59,8 +60,8 @@ class Table:
 
     Attributes:
         columns: each of N rows. A number column is (N,) float64 with nan for an empty cell; a text column is (N,)
-            object of str with "" for an empty cell; an array column is (N, ...) finite numbers, images for example, an
-            array or a `tfrun.data.arrays.StoredArray`.
+            object of str with "" for an empty cell, or a `LazyTexts`, which is indexed like it; an array column is
+            (N, ...) finite numbers, images for example, an array or a `tfrun.data.arrays.StoredArray`.
         target: (N,) float64 numbers, or (N,) object of str, the labels of classes; nan or "" where it is missing, see
             data.missing_target.
         target_name: the target's name, for messages.
@@ -181,6 +182,8 @@ class Table:
 
 def _num_bytes(column: Any) -> int:
     """Returns about how much memory a column takes; nothing if it is on disk."""
+    if isinstance(column, LazyTexts):
+        return column.memory_bytes
     if not isinstance(column, np.ndarray):
         return 0
     size = column.nbytes

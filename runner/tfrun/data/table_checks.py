@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfrun.data.arrays import StoredArray
-from tfrun.data.stored_texts import StoredTexts
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.table import Table, Target
 from tfrun.errors import DataError
 
@@ -83,13 +83,13 @@ def _check_target(table: Table, name: str, target: Target) -> None:
 
 def _check_column(table: Table, name: str, column: Any) -> None:
     where = f"{table.source}: column {name!r}"
-    if not isinstance(column, np.ndarray | StoredArray | StoredTexts) or column.ndim == 0:
+    if not isinstance(column, np.ndarray | StoredArray | LazyTexts) or column.ndim == 0:
         raise DataError(f"{where}: must be an array (N,) or (N, ...). Received: {_described(column)}")
     if len(column) != len(table.target):
         raise DataError(f"{where}: has {len(column)} rows, and the target has {len(table.target)}")
     if isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype == object:
         _check_texts(where, column)
-    elif isinstance(column, StoredTexts):
+    elif isinstance(column, LazyTexts):
         pass  # it holds nothing else
     elif column.dtype.kind not in NUMBERS:
         raise DataError(f"{where}: must be numbers, or an object array of str. Received: {_described(column)}")

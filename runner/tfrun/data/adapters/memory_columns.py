@@ -34,7 +34,7 @@ class MemoryColumns(ArrowFile):
 
     def read(self, names: Sequence[str], as_text: Collection[str]) -> tuple[int, dict[str, Any]]:
         num_rows, columns = super().read([name for name in names if name not in self._arrays], as_text)
-        columns |= {name: self._arrays[name] for name in names if name in self._arrays}
+        columns |= {name: self.array(name, self._arrays[name]) for name in names if name in self._arrays}
         return max([num_rows, *map(len, self._arrays.values())]), {name: columns[name] for name in names}
 
     def batches(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -10,9 +10,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tfrun.config.column_kinds import CategoryKind
+from tfrun.data.arrays import blocks
+from tfrun.data.integer_texts import IntegerPlaces, IntegerTexts, most_counted
 from tfrun.data.kinds.raw import RawColumn
 from tfrun.data.kinds.texts import TextColumn, for_each_text, most_frequent
 from tfrun.errors import DataError
+
+COUNTED_ROWS = 2**20  # of whole numbers, whose different ones are counted together
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,13 @@ class CategoryColumn(TextColumn):
     def fit(cls, raw: RawColumn, kind: CategoryKind) -> Self:
         """Learns the texts of the training rows. Raises DataError if all are empty, or rarer than they may be."""
         counts: Counter[str] = Counter()
-        for texts in raw.training_blocks():
-            counts.update(texts.tolist())
+        if isinstance(raw.cells, IntegerTexts):
+            numbers, nums = raw.cells.counts(raw.row_blocks(COUNTED_ROWS))
+            least = min(kind.min_count, int(nums.max(initial=1)))  # one stays, for the message below
+            counts = most_counted(numbers, nums, max_ids=kind.max_ids, min_count=least)
+        else:
+            for texts in raw.training_blocks():
+                counts.update(texts.tolist())
         frequent = Counter({text: count for text, count in counts.items() if count >= kind.min_count})
         most = max((count for text, count in counts.items() if text), default=0)
         if 0 < most < kind.min_count:
@@ -45,8 +54,14 @@ class CategoryColumn(TextColumn):
             )
         return cls(raw.name, most_frequent(frequent, kind.max_ids, raw=raw))
 
-    def unknown(self, cells: np.ndarray) -> np.ndarray:
+    def unknown(self, cells: Any) -> np.ndarray:
         """Returns which cells have no id, (N,) bool; an empty one isn't counted."""
+        if isinstance(cells, IntegerTexts):
+            places = IntegerPlaces(self.values, cells.numbers.dtype)
+            unknown = np.empty(len(cells), np.bool_)
+            for rows in blocks(cells):
+                unknown[rows] = (places.of(cells.read(rows)) < 0) & ~cells.are_empty(rows)
+            return unknown
         known = {*self.values, ""}
         return for_each_text(cells, lambda block: [text not in known for text in block], np.bool_)
 

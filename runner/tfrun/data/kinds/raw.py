@@ -21,7 +21,8 @@ class RawColumn:
 
     Attributes:
         name: the column's name.
-        cells: (N,) float64 with nan for empty, (N,) object of str with "" for empty, or (N, ...) numbers.
+        cells: (N,) float64 with nan for empty, (N,) object of str with "" for empty or a `LazyTexts`, or (N, ...)
+            numbers.
         rows: the numbers of the training rows.
         source: where the rows come from, for messages.
         find: (row, column) -> where a cell is, and how it is written there if that is known; see `Table.find`.
@@ -44,8 +45,13 @@ class RawColumn:
 
     def training_blocks(self) -> Iterator[np.ndarray]:
         """Yields the cells of the training rows, a block of rows at a time."""
-        for start in range(0, len(self.rows), BLOCK_ROWS):
-            yield self.cells[self.rows[start : start + BLOCK_ROWS]]
+        for rows in self.row_blocks():
+            yield self.cells[rows]
+
+    def row_blocks(self, num_rows: int = BLOCK_ROWS) -> Iterator[np.ndarray]:
+        """Yields the numbers of the training rows, `num_rows` at a time."""
+        for start in range(0, len(self.rows), num_rows):
+            yield self.rows[start : start + num_rows]
 
     def no_value(self) -> DataError:
         """Returns the error for a column of which nothing can be learnt."""

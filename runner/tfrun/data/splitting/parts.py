@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tfrun.data.arrays import blocks
+from tfrun.data.integer_texts import IntegerTexts, spelled
 
 MAX_NAMES = 5  # of classes or folds in a message
 
@@ -115,12 +116,23 @@ def codes_of(cells: Any, rows: np.ndarray) -> tuple[np.ndarray, list[Any]]:
         cells: a column, (N,) numbers or texts.
         rows: row numbers, (R,).
     """
+    if isinstance(cells, IntegerTexts):
+        return _integer_codes(cells.read(rows))
     places: dict[Any, int] = {}
     codes = np.empty(len(rows), np.int64)
     for part in blocks(codes):
         block = cells[rows[part]].tolist()
         codes[part] = [places.setdefault(cell, len(places)) for cell in block]
     return codes, list(places)
+
+
+def _integer_codes(numbers: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+    """Returns the same for whole numbers, (R,), whose different ones are texts."""
+    different, first, places = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[places], spelled(different[order]).to_pylist()
 
 
 def is_empty(cell: Any) -> bool:

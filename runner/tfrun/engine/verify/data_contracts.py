@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.data.fingerprint import fingerprint
+from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.table import Table
 from tfrun.data.targets import main_output
 from tfrun.engine.training.step import Step
@@ -64,6 +65,8 @@ def check_dataset(load: Callable[[], Table]) -> Iterator[Finding]:
 def _is_column(column: Any) -> bool:
     if column.ndim > 1:
         return bool(column.dtype.kind in "biuf")
+    if isinstance(column, LazyTexts):
+        return True  # it holds nothing else
     if column.dtype == object:
         return all(isinstance(cell, str) for cell in column)
     return bool(column.dtype == np.float64 and not np.isinf(column).any())
