@@ -30,6 +30,7 @@ from tfrun.components.datasets.stored_columns import MakeSink, Source, read_colu
 from tfrun.components.datasets.texts import TextColumn
 from tfrun.data.arrays import blocks
 from tfrun.data.bags import Bags
+from tfrun.data.integer_texts import IntegerSink
 from tfrun.data.sinks import MemorySink, Sink
 from tfrun.errors import DataError, as_typed
 
@@ -88,6 +89,10 @@ class ArrowFile(ColumnFile):
     def num_bytes(self, names: Sequence[str]) -> float:
         """Returns about how much memory, or room in a store, some columns need, without reading them."""
 
+    def num_rows(self) -> int:
+        """Returns how many rows there are if that is known without reading them, or 0."""
+        return 0
+
     def memory_bytes(self, names: Sequence[str]) -> float:
         """Returns the same for memory alone; more if the encoded columns are larger than the raw ones."""
         return self.num_bytes(names)
@@ -117,7 +122,7 @@ class ArrowFile(ColumnFile):
             memory_bytes=self.memory_bytes(names),
         )
         read = partial(self._read, names, as_text)
-        return read_columns(source, self._stores, read=read, in_memory=MemorySink)
+        return read_columns(source, self._stores, read=read, in_memory=partial(_memory_sink, num_rows=self.num_rows()))
 
     def check_finite(self, name: str, numbers: Any, *, first_row: int = 0) -> Any:
         return numbers  # they were checked as they were read
@@ -249,6 +254,11 @@ class _Arrays(Builder):
 
     def finish(self) -> Any:
         return self._sink.finish()
+
+
+def _memory_sink(dtype: Any, num_rows: int) -> Sink:
+    """Returns what keeps a column in memory."""
+    return (IntegerSink if dtype in (np.int64, np.uint64) else MemorySink)(dtype, num_rows)
 
 
 def _numbers_in(missing: Sequence[str]) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrun.data.arrays import blocks
 from tfrun.data.labels import WHOLE_NUMBER, shortened
 from tfrun.errors import DataError, ResourceError, near_miss
 
@@ -27,11 +28,14 @@ def short_labels(labels: np.ndarray) -> np.ndarray:
 
     If all are whole numbers, they are written without `.0`: programs write 1 as 1.0 where others are missing.
     """
-    different = set(labels.tolist()) - {""}
+    different = set().union(*(labels[rows].tolist() for rows in blocks(labels))) - {""}
     short = {text: shortened(text) for text in different}
     if not all(WHOLE_NUMBER.fullmatch(text) for text in different) or all(text == short[text] for text in different):
         return labels
-    return np.array([short.get(text, "") for text in labels.tolist()], dtype=object)
+    spelt = np.empty_like(labels)
+    for rows in blocks(labels):
+        spelt[rows] = [short.get(text, "") for text in labels[rows].tolist()]
+    return spelt
 
 
 def existing_file(path: str) -> str:

@@ -12,6 +12,7 @@ from tfrun.components.datasets.csv_numbers import NumberFormat
 from tfrun.components.datasets.csv_units import describe_signs, options_for, signs_of_numbers
 from tfrun.components.datasets.dates import are_dates, date_option
 from tfrun.components.datasets.texts import TextColumn
+from tfrun.data.arrays import blocks
 from tfrun.errors import DataError, as_typed
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,8 @@ def warn_of_texts(path: str, name: str, text: TextColumn, *, excluded: Sequence[
 
 def check_classes(path: str, target: str, labels: np.ndarray, *, numbers: NumberFormat) -> None:
     """Raises DataError if a target has one class, or hardly any two rows of the same; `numbers` as above."""
-    classes = set(labels.tolist()) - {""}
-    num_rows = int(np.count_nonzero(labels != ""))
+    classes = set().union(*(labels[rows].tolist() for rows in blocks(labels))) - {""}
+    num_rows = sum(int(np.count_nonzero(labels[rows] != "")) for rows in blocks(labels))
     if len(classes) < 2:
         received = repr(next(iter(classes))) if classes else "no class"
         others = len(labels) - num_rows

@@ -425,4 +425,10 @@ def _target(file: ColumnFile, name: str, column: Any, *, options: ColumnOptions)
 
 
 def _is_binary(numbers: np.ndarray) -> bool:
-    return np.array_equal(np.unique(numbers[~np.isnan(numbers)]), [0, 1])
+    different: set[float] = set()
+    for rows in blocks(numbers):
+        values = np.unique(numbers[rows])
+        different.update(values[~np.isnan(values)].tolist())
+        if len(different) > 2:
+            return False
+    return different == {0.0, 1.0}

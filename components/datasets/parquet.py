@@ -10,7 +10,7 @@ from annotated_types import Gt
 
 from tfrun import register
 from tfrun.components.datasets.arrow_file import ArrowFile
-from tfrun.components.datasets.arrow_shards import ArrowShard, open_shards
+from tfrun.components.datasets.arrow_shards import ArrowShard, ParquetShard, open_shards
 from tfrun.components.datasets.arrow_types import decoded_type
 from tfrun.components.datasets.columns import ColumnOptions, read_table
 from tfrun.components.datasets.paths import versions
@@ -168,6 +168,10 @@ class ParquetFiles(ArrowFile):
 
     def identity(self) -> dict[str, Any]:
         return {"reader": "parquet", "files": versions([shard.path for shard in self._shards])}
+
+    def num_rows(self) -> int:
+        is_known = all(isinstance(shard, ParquetShard) for shard in self._shards)
+        return sum(shard.num_rows() for shard in self._shards) if is_known else 0
 
     def num_bytes(self, names: Sequence[str]) -> float:
         return sum(shard.num_bytes({name: self.kind(name) for name in names}) for shard in self._shards)

@@ -17,7 +17,15 @@ from tfrun.data.bags import join_columns
 from tfrun.data.encode import encode
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.found import find
-from tfrun.data.integer_texts import IntegerPlaces, IntegerTexts, as_integers, empty_of, integer_of, most_counted
+from tfrun.data.integer_texts import (
+    IntegerPlaces,
+    IntegerSink,
+    IntegerTexts,
+    as_integers,
+    empty_of,
+    integer_of,
+    most_counted,
+)
 from tfrun.data.kinds import CategoryColumn, RawColumn, fit_column
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.samples import Samples
@@ -60,13 +68,33 @@ def test_numbers_of_64_bits_without_a_sign() -> None:
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        *[("0", 0), ("-3", -3), (str(2**63 - 1), 2**63 - 1), (str(1 - 2**63), 1 - 2**63)],
-        *[(text, None) for text in ("", "007", "+7", "-0", "7.0", " 7", "7e1", "٧", str(2**63), str(-(2**63)))],
+        *[("0", 0), ("-3", -3), (str(2**64 - 2), 2**64 - 2), (str(1 - 2**63), 1 - 2**63)],
+        *[(text, None) for text in ("", "007", "+7", "-0", "7.0", " 7", "7e1", "٧", str(2**64 - 1), str(-(2**63)))],
     ],
 )
 def test_only_what_a_number_is_spelt_like_is_one(text: str, number: int | None) -> None:
-    assert integer_of(text, np.int64) == number
+    assert integer_of(text) == number
     assert IntegerPlaces([text], np.int64).of(np.array([7])).tolist() == [-1]
+
+
+@pytest.mark.parametrize(("dtype", "narrow"), [(np.int64, np.int32), (np.uint64, np.uint32)])
+def test_integers_take_32_bits_as_long_as_these_hold_them(dtype: Any, narrow: Any) -> None:
+    empty, limits = empty_of(dtype), np.iinfo(narrow)
+    least, most = limits.min + (limits.kind == "i"), limits.max - (limits.kind == "u")
+    for num_rows in (0, 2, 9):
+        sink = IntegerSink(dtype, num_rows)
+        for block in ([5, empty], [], [least, most, 0]):
+            sink.append(np.array(block, dtype))
+        kept = sink.finish()
+        assert (kept.dtype, IntegerTexts(kept)[:].tolist()) == (narrow, ["5", "", str(least), str(most), "0"])
+        for too_much in (int(empty_of(narrow)), most + 2):
+            sink = IntegerSink(dtype, num_rows)
+            for block in ([5, empty], [too_much], [empty, 7]):
+                sink.append(np.array(block, dtype))
+            kept = sink.finish()
+            assert (kept.dtype, IntegerTexts(kept)[:].tolist()) == (dtype, ["5", "", str(too_much), "", "7"])
+    joined = join_columns([IntegerTexts(np.array([5, empty_of(narrow)], narrow)), IntegerTexts(np.array([6], dtype))])
+    assert joined.numbers.dtype == dtype and joined[:].tolist() == ["5", "", "6"]
 
 
 def test_numbers_of_a_table_that_are_ids() -> None:

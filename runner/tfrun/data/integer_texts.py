@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.data.arrays import StoredArray, blocks, join, load, select
+from tfrun.data.arrays import StoredArray, aligned_empty, blocks, join, load, select
 from tfrun.data.lazy_texts import LazyTexts
+from tfrun.data.sinks import MemorySink
 
 SPELLING = re.compile(r"0|-?[1-9][0-9]{0,19}")  # other texts may be numbers too, but are other texts: 007, +7, 7.0
 
@@ -23,13 +24,14 @@ class IntegerTexts(LazyTexts):
     """A column of texts that are whole numbers, or empty.
 
     Args:
-        numbers: (N,) int64 or uint64, in memory or on disk; `empty_of` its type stands for an empty cell.
+        numbers: (N,) integers of 32 or 64 bits, in memory or on disk; `empty_of` their type stands for an empty cell.
         missing: further numbers that stand for an empty cell.
     """
 
     def __init__(self, numbers: np.ndarray | StoredArray, missing: Sequence[int] = ()):
         self.numbers = numbers
-        self.missing = np.array(missing, numbers.dtype)
+        self.missing = tuple(missing)
+        self._missing = np.array([number for number in missing if is_within(number, numbers.dtype)], numbers.dtype)
 
     @property
     def empty(self) -> Any:
@@ -45,7 +47,7 @@ class IntegerTexts(LazyTexts):
         return 0 if isinstance(self.numbers, StoredArray) else self.numbers.nbytes
 
     def parts(self) -> Iterator[Any]:
-        yield self.missing
+        yield np.array(list(map(str, self.missing)), object)
         yield self.numbers
 
     def __len__(self) -> int:
@@ -57,9 +59,9 @@ class IntegerTexts(LazyTexts):
     def read(self, rows: slice | np.ndarray) -> np.ndarray:
         """Returns the numbers of some rows, (R,)."""
         numbers = self.numbers[rows]
-        if len(self.missing) == 0:
+        if len(self._missing) == 0:
             return numbers
-        return np.where(np.isin(numbers, self.missing), self.empty, numbers)
+        return np.where(np.isin(numbers, self._missing), self.empty, numbers)
 
     def are_empty(self, rows: slice | np.ndarray) -> np.ndarray:
         return np.asarray(self.read(rows) == self.empty)
@@ -68,18 +70,18 @@ class IntegerTexts(LazyTexts):
         return joined(spelled(self.read(rows)))
 
     def select(self, rows: np.ndarray) -> IntegerTexts:
-        return IntegerTexts(select(self.numbers, rows), self.missing.tolist())
+        return IntegerTexts(select(self.numbers, rows), self.missing)
 
     def loaded(self) -> IntegerTexts:
-        return IntegerTexts(load(self.numbers, self.numbers.dtype), self.missing.tolist())
+        return IntegerTexts(load(self.numbers, self.numbers.dtype), self.missing)
 
     def without(self, missing: frozenset[str]) -> IntegerTexts:
-        wanted = [integer_of(text, self.numbers.dtype) for text in missing]
-        return IntegerTexts(self.numbers, [*self.missing.tolist(), *(n for n in wanted if n is not None)])
+        further = [number for number in map(integer_of, sorted(missing)) if number is not None]
+        return IntegerTexts(self.numbers, [*self.missing, *further])
 
     def is_like(self, other: IntegerTexts) -> bool:
-        """Returns whether the same numbers mean the same in two columns."""
-        return self.numbers.dtype == other.numbers.dtype and np.array_equal(self.missing, other.missing)
+        """Returns whether the same numbers mean the same in two columns, which may have 32 and 64 bits."""
+        return self.numbers.dtype.kind == other.numbers.dtype.kind and self.missing == other.missing
 
     def counts(self, rows: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Returns the different numbers of some rows, in their order and without the empty one, and how often each is.
@@ -108,15 +110,15 @@ class IntegerPlaces:
 
     Args:
         texts: different ones; those that aren't whole numbers have no place here.
-        dtype: of the numbers, int64 or uint64.
+        dtype: of the numbers.
     """
 
     def __init__(self, texts: Sequence[str], dtype: Any):
-        numbers = [integer_of(text, dtype) for text in texts]
-        places = np.array([place for place, number in enumerate(numbers) if number is not None], np.int32)
-        known = np.array([number for number in numbers if number is not None], dtype)
+        numbers = [(integer_of(text), place) for place, text in enumerate(texts)]
+        within = [(number, place) for number, place in numbers if number is not None and is_within(number, dtype)]
+        known = np.array([number for number, _ in within], dtype)
         order = np.argsort(known)
-        self._known, self._places = known[order], places[order]
+        self._known, self._places = known[order], np.array([place for _, place in within], np.int32)[order]
 
     def of(self, numbers: np.ndarray) -> np.ndarray:
         """Returns the place of each number, (R,) int32; -1 for those that aren't there, and for empty ones."""
@@ -126,22 +128,72 @@ class IntegerPlaces:
         return np.where(self._known[near] == numbers, self._places[near], np.int32(-1))
 
 
+class IntegerSink:
+    """Keeps integers in memory, with 32 bits as long as these hold them; see `Sink`.
+
+    Args:
+        dtype: int64 or uint64.
+        num_rows: about how many rows there will be, if that is known.
+    """
+
+    def __init__(self, dtype: Any, num_rows: int = 0):
+        self._wide, self._num_rows = np.dtype(dtype), num_rows
+        self._narrow = np.dtype(np.int32 if self._wide.kind == "i" else np.uint32)
+        self._dtype = self._narrow
+        self._sink = MemorySink(self._dtype, num_rows)
+
+    def append(self, block: np.ndarray) -> None:
+        if self._dtype != self._wide:
+            is_empty, limits = block == empty_of(self._wide), np.iinfo(self._narrow)
+            fits = (block >= limits.min) & (block <= limits.max) & (block != empty_of(self._narrow))
+            if (is_empty | fits).all():
+                self._sink.append(np.where(is_empty, empty_of(self._narrow), block).astype(self._narrow))
+                return
+            narrow, self._dtype = self._sink.finish(), self._wide
+            self._sink = MemorySink(self._dtype, self._num_rows)
+            if len(narrow):
+                self._sink.append(widened(narrow, self._dtype))
+        self._sink.append(block)
+
+    def finish(self) -> np.ndarray:
+        return self._sink.finish()
+
+    def discard(self) -> None:
+        self._sink.discard()
+
+
+def widened(numbers: Any, dtype: Any) -> np.ndarray:
+    """Returns integers, (N, ...), in a type of more bits; empty ones stay empty."""
+    wide = aligned_empty(numbers.shape, dtype)
+    for rows in blocks(numbers):
+        block = numbers[rows]
+        wide[rows] = block
+        wide[rows][block == empty_of(block.dtype)] = empty_of(dtype)
+    return wide
+
+
 def empty_of(dtype: Any) -> Any:
-    """Returns the number that stands for an empty cell: the one of its type, int64 or uint64, farthest from 0."""
+    """Returns the number that stands for an empty cell: the one of its type of integers that is farthest from 0."""
     limits = np.iinfo(dtype)
     return np.dtype(dtype).type(limits.min if limits.kind == "i" else limits.max)
 
 
-def integer_of(text: str, dtype: Any) -> int | None:
-    """Returns the number of a type, int64 or uint64, that is spelled so, or None."""
+def is_within(number: int, dtype: Any) -> bool:
+    """Returns whether a type has a number, and it doesn't stand for an empty cell."""
+    limits = np.iinfo(dtype)
+    return limits.min <= number <= limits.max and number != empty_of(dtype)
+
+
+def integer_of(text: str) -> int | None:
+    """Returns the whole number that is spelt so, of 64 bits with or without a sign; None if there is none."""
     if not SPELLING.fullmatch(text):
         return None
-    number, limits = int(text), np.iinfo(dtype)
-    return number if limits.min <= number <= limits.max and number != empty_of(dtype) else None
+    number = int(text)
+    return number if is_within(number, np.int64) or is_within(number, np.uint64) else None
 
 
 def spelled(numbers: np.ndarray) -> Any:
-    """Returns whole numbers, (R,) int64 or uint64, as texts, an Arrow array of strings; "" for empty ones."""
+    """Returns whole numbers, (R,), as texts, an Arrow array of strings; "" for empty ones."""
     import pyarrow as pa  # loads Arrow, which a table doesn't need
     import pyarrow.compute as pc
 
@@ -178,7 +230,11 @@ def most_counted(values: np.ndarray, counts: np.ndarray, *, max_ids: int | None,
 
 def join_integers(columns: Sequence[IntegerTexts]) -> IntegerTexts:
     """Returns the rows of several columns, which are alike, one after the other."""
-    return IntegerTexts(join([column.numbers for column in columns]), columns[0].missing.tolist())
+    dtype = max((column.numbers.dtype for column in columns), key=lambda dtype: dtype.itemsize)
+    numbers = [
+        column.numbers if column.numbers.dtype == dtype else widened(column.numbers, dtype) for column in columns
+    ]
+    return IntegerTexts(join(numbers), columns[0].missing)
 
 
 def as_integers(numbers: Any) -> IntegerTexts | None:

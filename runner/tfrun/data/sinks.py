@@ -32,27 +32,37 @@ class MemorySink:
 
     Args:
         dtype: of a column without any row.
+        num_rows: about how many rows there will be, if that is known: then the blocks are copied at once, so that they
+            aren't in memory beside the column.
     """
 
-    def __init__(self, dtype: Any):
+    def __init__(self, dtype: Any, num_rows: int = 0):
         self._dtype = np.dtype(dtype)
-        self._blocks: list[np.ndarray] = []
+        self._planned_rows = num_rows
+        self._column: PlannedSink | None = None
+        self._blocks: list[np.ndarray] = []  # behind those rows
 
     def append(self, block: np.ndarray) -> None:
-        self._blocks.append(block)
+        if self._column is None and self._planned_rows and not self._blocks:
+            self._column = PlannedSink((self._planned_rows, *block.shape[1:]), block.dtype)
+        if self._column is not None and not self._blocks and len(block) <= self._column.room:
+            self._column.append(block)
+        else:
+            self._blocks.append(block)
 
     def finish(self) -> np.ndarray:
         if not self._blocks:
-            return np.empty(0, self._dtype)
-        first = self._blocks[0]
-        column = PlannedSink((sum(map(len, self._blocks)), *first.shape[1:]), first.dtype)
-        for block in self._blocks:
-            column.append(block)
-        self._blocks.clear()
-        return column.finish()
+            return np.empty(0, self._dtype) if self._column is None else self._column.finish()
+        blocks = [*([self._column.finish()] if self._column else []), *self._blocks]
+        joined = PlannedSink((sum(map(len, blocks)), *blocks[0].shape[1:]), blocks[0].dtype)
+        for block in blocks:
+            joined.append(block)
+        self.discard()
+        return joined.finish()
 
     def discard(self) -> None:
         self._blocks.clear()
+        self._column = None
 
 
 class PlannedSink:
@@ -70,6 +80,11 @@ class PlannedSink:
     def append(self, block: np.ndarray) -> None:
         self._array[self._end : self._end + len(block)] = block
         self._end += len(block)
+
+    @property
+    def room(self) -> int:
+        """How many more rows it can take."""
+        return len(self._array) - self._end
 
     def finish(self) -> np.ndarray:
         return self._array[: self._end]

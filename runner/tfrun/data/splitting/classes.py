@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tfrun.data.arrays import blocks
 from tfrun.data.table import Table
 from tfrun.errors import DataError
 
@@ -29,9 +30,9 @@ def cover_classes(
     """
     changed = {name: numbers.copy() for name, numbers in splits.items()}
     moved: list[str] = []
-    counts = {name: Counter(labels[changed["train"]].tolist()) for name, labels in targets.items()}
+    counts = {name: _counts(labels, changed["train"]) for name, labels in targets.items()}
     for name, labels in targets.items():
-        missing = set(labels[rows].tolist()) - counts[name].keys()
+        missing = _counts(labels, rows).keys() - counts[name].keys()
         for label in sorted(missing):
             if counts[name][label]:  # a row that was moved for another target's class
                 continue
@@ -52,6 +53,14 @@ def cover_classes(
                 f"{source}: target {name!r}: the split left no training row for class {label!r}, so one was moved there"
             )
     return changed, tuple(moved)
+
+
+def _counts(labels: np.ndarray, rows: np.ndarray) -> Counter[str]:
+    """Returns how many of some rows, (R,), have each label."""
+    counts: Counter[str] = Counter()
+    for part in blocks(rows):
+        counts.update(labels[rows[part]].tolist())
+    return counts
 
 
 def _replaceable(
@@ -84,10 +93,10 @@ def require_classes(splits: Mapping[str, np.ndarray], table: Table, targets: Map
         targets: the labels of all rows by target, (N,) each.
     """
     for name, labels in targets.items():
-        known = set(labels[splits["train"]].tolist())
+        known = set(_counts(labels, splits["train"]))
         for split in ("val", "test"):
             rows = splits[split]
-            unknown = set(labels[rows].tolist()) - known
+            unknown = _counts(labels, rows).keys() - known
             if unknown:
                 row = next(row for row in rows if labels[row] in unknown)
                 raise DataError(

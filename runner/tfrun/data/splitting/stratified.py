@@ -40,7 +40,7 @@ class Stratified(Rule):
             quotas = counts * sum(sizes[: part + 1]) / max(1, len(rows)) - given
             given = given + apportion(quotas, size, most=np.maximum(0, counts - given - 1), ties=ties)
             ends[part] = given
-        part_of = (ends[:, codes] <= _ranks(codes)).sum(axis=0)
+        part_of = _parts_of(codes, ends, counts)
         single = [str(label) for label, count in zip(labels, counts, strict=True) if count == 1]
         note = f"{self.where}: {of_one_row(single)}, which stays in the training rows"
         notes = (note,) if single and sum(sizes) else ()
@@ -74,10 +74,16 @@ def apportion(quotas: np.ndarray, total: int, *, most: np.ndarray, ties: np.ndar
     return numbers
 
 
-def _ranks(codes: np.ndarray) -> np.ndarray:
-    """Returns for each row how many rows of its class come before it, (R,)."""
-    order = np.argsort(codes, kind="stable")
-    counts = np.bincount(codes) if len(codes) else np.zeros(0, np.int64)
-    ranks = np.empty(len(codes), np.int64)
-    ranks[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return ranks
+def _parts_of(codes: np.ndarray, ends: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Returns the part of each row, (R,): the first rows of a class are in part 0, the next ones in part 1, and so on.
+
+    Args:
+        codes: the class of each row, (R,).
+        ends: how many rows of a class are in each part or an earlier one, (P, C); the others are in part P.
+        counts: how many rows each class has, (C,).
+    """
+    sizes = np.diff(np.concatenate([np.zeros((1, len(counts)), np.int64), ends, counts[None]]), axis=0)
+    in_order = np.repeat(np.tile(np.arange(len(sizes), dtype=np.int16), len(counts)), sizes.T.reshape(-1))
+    parts = np.empty(len(codes), np.int16)
+    parts[np.argsort(codes, kind="stable")] = in_order
+    return parts
