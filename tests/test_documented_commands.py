@@ -53,6 +53,8 @@ COLUMNS: dict[str, dict[str, Sequence[object]]] = {  # of the files that the pag
         "click": [0, 1, 1],
     },
     "sales.csv": {"day": [f"2024-03-{day:02}" for day in range(1, 29)], "shop": ["a", "b"], "amount": [1, 2, 3]},
+    "clicks.csv": {"user": ["a", "b", "c"], "item": ["x", "y"], "clicked": ["no", "no", "no", "yes"]},
+    "views.csv": {"user": ["a", "b", "c"], "country": ["de", "fr"], "film": ["x", "y"], "seconds": [1, 20, 300]},
     "loans.csv": {"income": range(10), "default": ["no", "no", "no", "yes"]},
     "passengers.csv": {"month": [f"{1950 + k // 12}-{k % 12 + 1:02}" for k in range(150)], "passengers": range(150)},
     "train.csv": {"age": range(30), "price": [1.5, 2.5], "churn": ["yes", "no"]},

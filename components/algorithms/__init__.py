@@ -13,6 +13,6 @@ own loss, and the first one is reported. An algorithm may also have
 `loss(y, y_pred)` returns one value for each example, (B,), multiplied by the row's weight. The engine does clipping,
 schedules, stages, metrics, checkpoints and compilation.
 
-adversarial.py: gan. meta.py: maml. penalized.py: gradient_penalty. policy.py: reinforce, with the environments of
-environments.py. reconstruct.py: reconstruct. sharpness.py: sam. supervised.py: supervised.
+adversarial.py: gan. in_batch.py: in_batch_softmax. meta.py: maml. penalized.py: gradient_penalty. policy.py: reinforce,
+with the environments of environments.py. reconstruct.py: reconstruct. sharpness.py: sam. supervised.py: supervised.
 """

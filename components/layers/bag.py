@@ -9,7 +9,7 @@ import tensorflow as tf
 from annotated_types import Gt
 
 from tfrun import register
-from tfrun.components.layers.lookup import add_table, rows_of
+from tfrun.components.layers.hashed import Hashing, IdVectors
 
 
 @register.layer("embedding_bag")
@@ -25,6 +25,8 @@ class EmbeddingBag(keras.layers.Layer):
         dim: the length of each id's vector.
         combine: whether to sum the vectors or to average them.
         embeddings_initializer: the initializer of the vectors, (num_ids, dim).
+        rows: the rows of a hashed table, of which an id's vector is a weighted sum; None gives each id its own row.
+        hashes: how many of these rows are summed for an id.
     """
 
     def __init__(
@@ -33,6 +35,8 @@ class EmbeddingBag(keras.layers.Layer):
         dim: Annotated[int, Gt(0)] = 8,
         combine: Literal["mean", "sum"] = "mean",
         embeddings_initializer: Any = "uniform",
+        rows: Annotated[int, Gt(0)] | None = None,
+        hashes: Annotated[int, Gt(0)] = 2,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -40,15 +44,17 @@ class EmbeddingBag(keras.layers.Layer):
         self.dim = dim
         self.combine = combine
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+        self.rows = rows
+        self.hashes = hashes
+        self.vectors = IdVectors(num_ids, dim, hashing=Hashing.of(rows, hashes))
 
     def build(self, input_shape: Any = None) -> None:
-        shape = (self.num_ids, self.dim)
-        self.embeddings = add_table(self, "embeddings", shape=shape, initializer=self.embeddings_initializer)
+        self.vectors.build(self, self.embeddings_initializer)
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         ids = tf.cast(ids, tf.int32)
         is_present = tf.cast(ids > 0, self.compute_dtype)
-        vectors = rows_of(self.embeddings, ids, dtype=self.compute_dtype)
+        vectors = self.vectors(ids, dtype=self.compute_dtype)
         total = tf.reduce_sum(vectors * is_present[..., None], axis=1)
         if self.combine == "sum":
             return total
@@ -59,7 +65,7 @@ class EmbeddingBag(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         initializer = keras.initializers.serialize(self.embeddings_initializer)
-        options = {key: getattr(self, key) for key in ("num_ids", "dim", "combine")}
+        options = {key: getattr(self, key) for key in ("num_ids", "dim", "combine", "rows", "hashes")}
         return {**super().get_config(), **options, "embeddings_initializer": initializer}
 
     def example_inputs(self) -> tf.Tensor:

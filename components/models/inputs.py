@@ -39,6 +39,15 @@ def check_features(model: str, features: Features) -> None:
         raise ConfigError(f"model={model}: the data has no columns except the target.")
 
 
+def check_columns(model: str, features: Features) -> None:
+    """Raises ConfigError unless the features are the columns of a table."""
+    if features.arrays or not features.has_columns:
+        raise ConfigError(
+            f"model={model}: needs a table of columns. Received: {describe(features) or 'nothing'}. "
+            "For arrays there are model=mlp and, for images, model=cnn"
+        )
+
+
 def num_values(features: Features) -> int:
     """Returns the length of an example as one vector, with one-hot categories and counted tokens."""
     columns = (

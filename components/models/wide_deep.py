@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 from annotated_types import Ge, Gt, Le, Lt
 
 from tfrun import Activation, Constraint, Initializer, Regularizer, register
-from tfrun.components.layers.bag import EmbeddingBag
+from tfrun.components.layers.columns import ColumnVectors, bags, dims_of, stacked
 from tfrun.components.layers.cross import FeatureCross
 from tfrun.components.layers.dropout import Dropout
+from tfrun.components.layers.hashed import Hashing
 from tfrun.components.layers.lookup import add_table, rows_of
 from tfrun.components.models.initial import initializer_for
-from tfrun.components.models.inputs import describe
+from tfrun.components.models.inputs import check_columns
 from tfrun.components.models.subclassed import SavedWithArguments
 from tfrun.data.table import Features
 from tfrun.errors import ConfigError, unknown
@@ -44,7 +44,10 @@ class WideDeep(SavedWithArguments):
         num_outputs: the number of outputs; set by the engine.
         hidden_units: the width of each hidden layer of the deep part.
         activation: the hidden layers' activation.
-        embedding_dim: the length of a category's or token's vector in the deep part.
+        embedding_dim: the length of a category's or token's vector in the deep part, or a mapping from columns to
+            lengths; the columns that it doesn't name have 8.
+        embedding_rows: the rows of a hashed table in the deep part, which all ids share; None gives each id its own.
+        embedding_hashes: how many rows of a hashed table are summed for an id.
         dropout: the share of hidden values dropped in training.
         crosses: lists of two or more columns whose combinations get weights in the wide part (numbers are split at
             their deciles); "auto" crosses pairs of text columns, those with the fewest combinations first, up to
@@ -67,7 +70,19 @@ class WideDeep(SavedWithArguments):
     optimizer_groups: ClassVar[dict[str, dict[str, Any]]] = {
         # optional, since one of the parts can be off
         "wide": {"match": "^wide/", "name": "ftrl", "learning_rate": 0.05, "optional": True},
-        "deep": {"match": "^deep/", "name": "adam", "learning_rate": 0.001, "optional": True},
+        "embeddings": {
+            "match": "^deep/(embeddings|importance|tokens_)",
+            "name": "adagrad",
+            "learning_rate": 0.1,
+            "initial_accumulator_value": 0.01,
+            "optional": True,
+        },
+        "deep": {
+            "match": "^deep/(?!embeddings|importance|tokens_)",
+            "name": "adam",
+            "learning_rate": 0.001,
+            "optional": True,
+        },
     }
 
     def __init__(
@@ -76,7 +91,9 @@ class WideDeep(SavedWithArguments):
         num_outputs: int,
         hidden_units: list[Annotated[int, Gt(0)]] = [30, 30],  # noqa: B006 (the catalog reads literal defaults; never changed)
         activation: Activation = "relu",
-        embedding_dim: Annotated[int, Gt(0)] = 8,
+        embedding_dim: Annotated[int, Gt(0)] | dict[str, Annotated[int, Gt(0)]] = 8,
+        embedding_rows: Annotated[int, Gt(0)] | None = None,
+        embedding_hashes: Annotated[int, Gt(0)] = 2,
         dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
         crosses: Literal["auto"] | list[list[str]] = "auto",
         max_cross_cells: Annotated[int, Gt(1)] = 10007,
@@ -97,7 +114,9 @@ class WideDeep(SavedWithArguments):
             "features": features.to_config(),
             "num_outputs": num_outputs,
             **hidden.arguments(),
-            "embedding_dim": embedding_dim,
+            "embedding_dim": embedding_dim if isinstance(embedding_dim, int) else dict(embedding_dim),
+            "embedding_rows": embedding_rows,
+            "embedding_hashes": embedding_hashes,
             "dropout": dropout,
             "crosses": crosses if crosses == "auto" else [list(cross) for cross in crosses],
             "max_cross_cells": max_cross_cells,
@@ -128,7 +147,8 @@ class WideDeep(SavedWithArguments):
                 features,
                 chosen["num_outputs"],
                 hidden=hidden,
-                embedding_dim=chosen["embedding_dim"],
+                dims=dims_of(chosen["embedding_dim"], features),
+                hashing=Hashing.of(chosen["embedding_rows"], chosen["embedding_hashes"]),
                 dropout=chosen["dropout"],
                 beside_wide=chosen["wide"],
                 auxiliary=chosen["auxiliary_output"],
@@ -195,8 +215,9 @@ class Wide(keras.layers.Layer):
         self.num_numbers = len(features.numbers)
         self.num_outputs = num_outputs
         self.cross = cross
-        self.offsets, self.num_ids = stacked(features.categories.values(), start=cross.num_ids)
-        self.bags = bags(features, num_outputs, "sum", "zeros", self.dtype_policy)
+        self.offsets, self.num_ids = stacked([*features.categories.values()], start=cross.num_ids)
+        dims = dict.fromkeys(features.tokens, num_outputs)
+        self.bags = bags(features, dims, combine="sum", initializer="zeros", dtype=self.dtype_policy)
 
     def build(self, input_shape: Any = None) -> None:
         self.bias = self.add_weight(name="bias", shape=(self.num_outputs,), initializer="zeros")
@@ -235,7 +256,8 @@ class Deep(keras.layers.Layer):
         num_outputs: int,
         *,
         hidden: HiddenLayers,
-        embedding_dim: int,
+        dims: Mapping[str, int],
+        hashing: Hashing | None,
         dropout: float,
         beside_wide: bool,
         auxiliary: bool,
@@ -243,10 +265,9 @@ class Deep(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.offsets, self.num_ids = stacked(features.categories.values())
-        self.embedding_dim = embedding_dim
-        self.bags = bags(features, embedding_dim, "mean", "uniform", self.dtype_policy)
-        self.num_inputs = len(features.numbers) + embedding_dim * (len(features.categories) + len(self.bags))
+        self.vectors = ColumnVectors(features, dims, hashing=hashing, dtype=self.dtype_policy)
+        self.bags = self.vectors.bags
+        self.num_inputs = len(features.numbers) + self.vectors.width
         self.hidden = hidden.build(self.dtype_policy)
         self.dropouts = [Dropout(dropout, name=f"dropout_{k}") for k, _ in enumerate(hidden.units, start=1) if dropout]
         # Beside the wide part it has no bias of its own and starts at 0: training begins as that of a linear model.
@@ -257,11 +278,7 @@ class Deep(keras.layers.Layer):
             self.heads.append(keras.layers.Dense(num_outputs, dtype=output_dtype, name="auxiliary"))
 
     def build(self, input_shape: Any = None) -> None:
-        if self.num_ids:
-            shape = (self.num_ids, self.embedding_dim)
-            self.table = add_table(self, "embeddings", shape=shape, initializer="uniform")
-        for bag in self.bags.values():
-            bag.build()
+        self.vectors.build(self)
         width = self.num_inputs
         for layer in self.hidden:
             layer.build((None, width))
@@ -273,12 +290,7 @@ class Deep(keras.layers.Layer):
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor | list[tf.Tensor]:
         parts = [inputs["numbers"]] if "numbers" in inputs else []
-        if "categories" in inputs:
-            ids = inputs["categories"] + tf.constant(self.offsets)
-            vectors = rows_of(self.table, ids, dtype=self.compute_dtype)
-            parts.append(tf.reshape(vectors, [-1, ids.shape[1] * self.embedding_dim]))
-        parts += [bag(inputs[name]) for name, bag in self.bags.items()]
-        x = tf.concat(parts, axis=1)
+        x = tf.concat([*parts, *self.vectors.joined(inputs)], axis=1)
         for k, layer in enumerate(self.hidden):
             x = layer(x)
             if self.dropouts:
@@ -290,27 +302,9 @@ class Deep(keras.layers.Layer):
         return shape if len(self.heads) == 1 else [shape, shape]
 
 
-def bags(features: Features, dim: int, combine: Any, initializer: str, dtype: Any) -> dict[str, EmbeddingBag]:
-    """Returns a layer for each token column: ids (B, length) to (B, dim)."""
-    return {
-        name: EmbeddingBag(size, dim, combine, initializer, name=f"tokens_{k}", dtype=dtype)
-        for k, (name, (size, _)) in enumerate(features.tokens.items(), start=1)
-    }
-
-
-def stacked(sizes: Iterable[int], start: int = 0) -> tuple[np.ndarray, int]:
-    """Returns each column's first row in one common table, (C,) int32, and the table's number of rows."""
-    ends = np.cumsum([start, *sizes])
-    return ends[:-1].astype("int32"), int(ends[-1])
-
-
 def check_parts(features: Features, wide: bool, deep: bool, auxiliary_output: bool) -> None:
     """Raises ConfigError if the data isn't a table, or if the wanted parts don't go together."""
-    if features.arrays or not features.has_columns:
-        raise ConfigError(
-            f"model=wide_deep: needs a table of columns. Received: {describe(features) or 'nothing'}. "
-            "For arrays there are model=mlp and, for images, model=cnn"
-        )
+    check_columns("wide_deep", features)
     if auxiliary_output and not deep:
         raise ConfigError("model.auxiliary_output: needs the deep part. Received: model.deep=false")
     if not (wide or deep):

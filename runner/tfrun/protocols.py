@@ -115,6 +115,7 @@ class AlgorithmOffer(Offer):
         gradients: (differentiate, variables) → the loss, y_pred and the gradient of each variable. It calls
             `differentiate()`, which returns the same of one pass, as often as it needs.
         own_targets: whether it doesn't learn the target of the data.
+        auto_loss: with own targets, the name of the loss that loss=auto becomes; None is huber.
         is_adversarial: whether networks are trained against each other, so that a smaller loss isn't a better one.
         metrics: Keras metrics that it updates itself, reported under their names.
         variables: variables of its own that a checkpoint must contain.
@@ -125,6 +126,7 @@ class AlgorithmOffer(Offer):
     evaluate: Callable[..., tuple[Any, Any]] | None = None
     gradients: Callable[..., tuple[Any, Any, Any]] | None = None
     own_targets: bool = literal(False)
+    auto_loss: str | None = literal(None)
     is_adversarial: bool = literal(False)
 
     @property
@@ -161,6 +163,8 @@ class ModelOffer(Offer):
         values: (inputs) → the inputs as one tensor, (B, …). For algorithms that compare with them.
         generate: (count, training=False) → generated examples, (count, …). For algorithms that generate.
         example_shape: the shape of a generated example. Those of images are written to TensorBoard.
+        pair_scores: (inputs, training=False) → the scores of each row's user with each row's item, (B, B), and ids by
+            which items differ, (B, n). For algorithm=in_batch_softmax.
         samples: (inputs) → the main output as each of S networks predicts it, (B, S, num_outputs).
         metrics: Keras metrics that it updates in `call`, reported under their names.
     """
@@ -171,6 +175,7 @@ class ModelOffer(Offer):
     values: Callable[..., Any] | None = None
     generate: Callable[..., Any] | None = None
     example_shape: tuple[int, ...] = ()
+    pair_scores: Callable[..., tuple[Any, Any]] | None = None
     samples: Callable[..., Any] | None = None
 
     @property

@@ -29,6 +29,8 @@ DIGITS = "data=digits metric=accuracy loss=sparse_categorical_crossentropy"
 WITH_DATA = [  # command lines; what they name of models, algorithms and data sets is checked
     "model=autoencoder algorithm=reconstruct loss=mse metric=none",
     f"model=cnn {DIGITS}",
+    "model=dcn_v2 model.rank=2",
+    "model=deepfm",
     "model=fixed_point",
     "experiment=gan_digits model=gan algorithm=gan",
     "model=linear algorithm=supervised data=diabetes",
@@ -43,6 +45,7 @@ WITH_DATA = [  # command lines; what they name of models, algorithms and data se
     "model=seasonal_naive model.period=3 data.window={length:4,horizon:2} data.kinds={sex:{name:ordered,values:[1,2]}}",
     f"model=sequence {DIGITS}",
     "model=sequential model.layers=[{name:dense,units:3},gaussian_noise,layer_normalization]",
+    "model=two_tower model.user=[age,sex] algorithm=in_batch_softmax",
     "model=wide_deep",
 ]
 NEED_FILES = {"csv", "images", "npz", "parquet", "tfrecord"}

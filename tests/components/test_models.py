@@ -72,18 +72,19 @@ def test_wide_deep_groups_split_the_variables() -> None:
     for _ in range(2):  # twice, since paths must not depend on earlier models
         model = WideDeep(MIXED, 1, crosses=[["x", "city"]])
         model(batch(MIXED), training=True)
-        wide = [v.path for v in model.variables if re.search(WideDeep.optimizer_groups["wide"]["match"], v.path)]
-        deep = [v.path for v in model.variables if re.search(WideDeep.optimizer_groups["deep"]["match"], v.path)]
-        assert wide == ["wide/bias", "wide/kernel", "wide/table"]
-        assert deep == [
-            "deep/embeddings",
-            "deep/hidden_1/kernel",
-            "deep/hidden_1/bias",
-            "deep/hidden_2/kernel",
-            "deep/hidden_2/bias",
-            "deep/output/kernel",
-        ]
-        assert len(wide) + len(deep) == len(model.variables)
+        patterns = {name: group["match"] for name, group in WideDeep.optimizer_groups.items()}
+        paths = [variable.path for variable in model.variables]
+        assert {name: [path for path in paths if re.search(match, path)] for name, match in patterns.items()} == {
+            "wide": ["wide/bias", "wide/kernel", "wide/table"],
+            "embeddings": ["deep/embeddings"],
+            "deep": [
+                "deep/hidden_1/kernel",
+                "deep/hidden_1/bias",
+                "deep/hidden_2/kernel",
+                "deep/hidden_2/bias",
+                "deep/output/kernel",
+            ],
+        }
 
 
 def test_dropout_state_belongs_to_the_deep_part() -> None:

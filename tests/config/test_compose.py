@@ -85,9 +85,9 @@ def test_config_dir_wins_over_the_registered_component_and_the_shipped_file() ->
 
 def test_own_model_file_gets_its_models_groups() -> None:
     write("mine/model/small.yaml", "name: wide_deep\nhidden_units: [4]\n")
-    assert list(compose("model=small", config_dir="mine")["optimizer"]["groups"]) == ["wide", "deep"]
+    assert list(compose("model=small", config_dir="mine")["optimizer"]["groups"]) == ["wide", "embeddings", "deep"]
     searched = compose("model=small", f"hydra.searchpath=[file://{Path.cwd()}/mine]")
-    assert list(searched["optimizer"]["groups"]) == ["wide", "deep"]
+    assert list(searched["optimizer"]["groups"]) == ["wide", "embeddings", "deep"]
 
 
 def test_interpolations_are_resolved() -> None:

@@ -53,6 +53,14 @@ RECIPES: dict[str, list[str]] = {
         "loss.losses={output: huber, sold: binary_crossentropy}", "+metric.sold={name: accuracy, output: sold}",
         "data.sample_weight=weight", "data.text={words: {name: tokens, length: 3}}", "model.dropout=0.1",
     ],
+    "deepfm, hashed": [
+        "data=csv", "data.path={houses}", "data.target=sold", "model=deepfm", "model.embedding_dim={words: 3}",
+        "model.embedding_rows=2", "data.text={words: {name: tokens, length: 3}}",
+    ],
+    "two_tower": [
+        "data=csv", "data.path={houses}", "data.target=price", "model=two_tower", "model.user=[size]",
+        "model.item=[words]", "algorithm=in_batch_softmax", "algorithm.buckets=100", "data.sample_weight=weight",
+    ],
     "attention, focal": [
         *DIGITS, "model=sequential", "model.flatten=false", "optimizer=adafactor", "loss=focal",
         "metric=[confusion_matrix,calibration_error]",

@@ -100,7 +100,8 @@ def test_run_json(twice: Any) -> None:
     assert list(record["best"]) == ["epoch", "step", "monitor", *(f"{s}/{n}" for s in ("train", "val") for n in names)]
     assert list(record["timing"]) == re.findall(r"\w+", TIMES)
     assert record["engine"]["mode"] == "graph_loop" and record["engine"]["ended_by"] == "last step"
-    assert [(group["name"], group["optimizer"]) for group in record["groups"]] == [("wide", "ftrl"), ("deep", "adam")]
+    optimizers = [("wide", "ftrl"), ("embeddings", "adagrad"), ("deep", "adam")]
+    assert [(group["name"], group["optimizer"]) for group in record["groups"]] == optimizers
     assert sum(group["parameters"] for group in record["groups"]) == record["parameters"]
     data = record["data"]
     assert (data["rows"], data["train"], data["val"], data["test"]) == (442, 354, 44, 44)  # of scikit-learn's diabetes

@@ -40,17 +40,19 @@ PATH_KEYS = re.compile(r"(^|_)(path|file|folder|directory|dir)s?$")  # parameter
 SPLIT_KEYS = ("data.split", "data.validation_path", "data.test_path", *FOLD_KEYS)
 
 
-def compose(command_line: CommandLine, run_mode: RunMode = RunMode.RUN) -> tuple[Configs, Composed]:
-    """Composes the config of a command line whose words are all overrides."""
+def compose(
+    command_line: CommandLine, run_mode: RunMode = RunMode.RUN, *, groups: Mapping[str, Any] | None = None
+) -> tuple[Configs, Composed]:
+    """Composes the config of a command line whose words are all overrides; `groups` as for `open_configs`."""
     words, sources = command_line.words, command_line.sources
     plugins = plugin_names(words, sources)
-    with open_configs(words, sources, plugins=plugins) as configs:
+    with open_configs(words, sources, plugins=plugins, groups=groups) as configs:
         composed = configs.compose(words, run_mode)
     named = texts(composed.config.get("plugins"))
     if set(named) <= set(plugins):
         return configs, composed
     # A file that the chosen files include names more plugins, whose components must be options too.
-    with open_configs(words, sources, plugins=named) as configs:
+    with open_configs(words, sources, plugins=named, groups=groups) as configs:
         return configs, configs.compose(words, run_mode)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from hydra.types import RunMode
 
 from tfrun.commands.command_line import CommandLine, pop_flag
 from tfrun.commands.inputs import compose, first_folder_of_sweep
-from tfrun.config.earlier_runs import words_of_earlier
+from tfrun.config.earlier_runs import groups_of_earlier, words_of_earlier
 from tfrun.config.plain import read_yaml
 from tfrun.config.sources import Sources
 from tfrun.errors import CheckpointError, ConfigError
@@ -42,8 +42,8 @@ def run(command_line: CommandLine, folder: RunFolder) -> int:
     words = (*earlier, *header["overrides"], *command_line.settings)
     _check_masked(words, folder)
     original = CommandLine(words, command_line.flags, Sources(**header["sources"]))
-    configs, composed = compose(original, RunMode.MULTIRUN)
-    return multirun.resume(configs, composed, folder=folder, retry=retry)
+    configs, composed = compose(original, RunMode.MULTIRUN, groups=groups_of_earlier(header))
+    return multirun.resume(replace(configs, earlier=tuple(earlier)), composed, folder=folder, retry=retry)
 
 
 def _check_masked(words: Sequence[str], folder: RunFolder) -> None:

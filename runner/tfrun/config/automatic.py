@@ -104,7 +104,7 @@ def resolve(config: dict[str, Any], settings: Settings, catalog: Catalog, *, fac
     learns_targets = not algorithm.declared("own_targets")
     metrics = metrics_for(facts.task) if learns_targets else {}
     choices = {
-        "loss": _loss(facts.classes if learns_targets else {}, catalog),
+        "loss": _loss(facts.classes if learns_targets else {}, catalog, fallback=algorithm.declared("auto_loss")),
         "metric": metrics | _without_auto(config.get("metric") or {}),
         "trainer": {**config["trainer"], "max_epochs": _max_epochs(settings, facts)},
     }
@@ -120,10 +120,10 @@ def as_resolved(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str
     return {**config, **choices}
 
 
-def _loss(classes: Mapping[str, int], catalog: Catalog) -> dict[str, Any]:
-    """Returns the section of the loss: that of the only target, or one for each output."""
+def _loss(classes: Mapping[str, int], catalog: Catalog, *, fallback: str | None) -> dict[str, Any]:
+    """Returns the section of the loss: that of the only target, or one for each output; `fallback` without targets."""
     losses = {output: loss_for(count) for output, count in classes.items()}
-    names = set(losses.values()) or {WITHOUT_TARGETS}
+    names = set(losses.values()) or {fallback or WITHOUT_TARGETS}
     if len(names) > 1:
         return {"name": "per_output", **catalog.get("loss", "per_output", where="loss").defaults(), "losses": losses}
     name = names.pop()

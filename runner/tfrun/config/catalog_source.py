@@ -30,12 +30,15 @@ OPTIMIZER_GROUP_KEYS = {
 }
 
 
-def catalog_options(catalog: Catalog, folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
+def catalog_options(
+    catalog: Catalog, folders: Sequence[Path], groups: Mapping[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
     """Returns the options that components give, as path → config: `loss/huber`, `optimizer/for_wide_deep`.
 
     Args:
         catalog: the components.
         folders: of YAML files; a `model/small.yaml` in one gives the option `optimizer/for_small`.
+        groups: model -> the optimizer groups that it asked for in an earlier version, if these are wanted.
     """
     options: dict[str, dict[str, Any]] = {}
     for group, kind in KIND_OF_GROUP.items():
@@ -48,12 +51,14 @@ def catalog_options(catalog: Catalog, folders: Sequence[Path]) -> dict[str, dict
     for folder in folders:
         for file in sorted(folder.glob("model/*.yaml")):
             models[file.stem] = catalog.find("model", read_yaml(file).get("name"))
-    return options | {f"optimizer/for_{name}": _optimizer_for(model) for name, model in models.items()}
+    before = groups or {}
+    return options | {f"optimizer/for_{name}": _optimizer_for(model, before) for name, model in models.items()}
 
 
-def _optimizer_for(model: Component | None) -> dict[str, Any]:
+def _optimizer_for(model: Component | None, before: Mapping[str, Any]) -> dict[str, Any]:
     """Returns an optimizer section with the groups that a model asks for, their missing keys filled in."""
-    groups = (model.declared("optimizer_groups") if model else None) or ONE_GROUP
+    declared = model and (before.get(model.name) or model.declared("optimizer_groups"))
+    groups = declared or ONE_GROUP
     filled = {}
     for name, group in groups.items():
         missing = {key: default for key, default in OPTIMIZER_GROUP_KEYS.items() if key not in group}

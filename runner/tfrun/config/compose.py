@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class Configs:
         sources: where the command line says the configs are.
         repository: Hydra's store of config groups and their options.
         folders: the folders of YAML files, in the order in which they are searched.
+        earlier: overrides of every job of a sweep of an earlier version, which the job's own ones replace.
     """
 
     hydra: hydra_private.Hydra
@@ -63,6 +64,7 @@ class Configs:
     sources: Sources
     repository: hydra_private.IConfigRepository
     folders: list[Path]
+    earlier: tuple[str, ...] = ()
 
     def options(self, group: str) -> list[str]:
         """Returns the names that a config group offers."""
@@ -161,7 +163,11 @@ def _shared_keys(cfg: DictConfig, group: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def open_configs(
-    overrides: Sequence[str], sources: Sources | None = None, *, plugins: Sequence[str] | None = None
+    overrides: Sequence[str],
+    sources: Sources | None = None,
+    *,
+    plugins: Sequence[str] | None = None,
+    groups: Mapping[str, Any] | None = None,
 ) -> Iterator[Configs]:
     """Opens Hydra with the components of tfrun and of plugins.
 
@@ -169,6 +175,7 @@ def open_configs(
         overrides: the command line's; only `plugins` and `hydra.searchpath` matter here.
         sources: where the configs are.
         plugins: the names of the plugins; None reads them from the overrides and the files.
+        groups: model -> the optimizer groups that it asked for in an earlier version, if these are wanted.
     """
     sources = sources or Sources()
     sources.check_config_dir()
@@ -184,7 +191,7 @@ def open_configs(
         files = [Path(source.path) for source in repository.get_sources() if source.scheme() == "file"]
         folders = list(dict.fromkeys([*files, shipped_configs()]))
         # Filled in only now, since `hydra.searchpath` adds folders, and a model's file in one of them is an option too.
-        options.update(catalog_options(catalog, folders))
+        options.update(catalog_options(catalog, folders, groups))
         yield Configs(hydra, catalog, sources, repository, folders)
     finally:
         GlobalHydra.instance().clear()

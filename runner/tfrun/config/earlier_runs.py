@@ -20,6 +20,14 @@ AS_DATES, AS_CATEGORIES = "date", "category"
 ALL_ROWS, WHOLE_BATCHES = "all rows", "whole batches"
 # what keys meant before they existed, where that isn't their default in `conf/`
 BEFORE_THE_KEY: dict[str, dict[str, Any]] = {"data": {"split": {"by": "random", "column": None}}}
+# the optimizer groups that models asked for in sweeps of earlier versions, where they ask for others now
+GROUPS_BEFORE: dict[str, dict[str, dict[str, Any]]] = {
+    "wide_deep": {
+        "wide": {"match": "^wide/", "name": "ftrl", "learning_rate": 0.05, "optional": True},
+        "deep": {"match": "^deep/", "name": "adam", "learning_rate": 0.001, "optional": True},
+    }
+}
+TABLES, IN_THEIR_GROUP = "tables", "own group"  # written into a sweep's ledger; those of earlier versions lack it
 ENDED_LATER = ("cosine", "linear", "one_cycle")  # the schedules that reached `final` one step after the last one
 
 
@@ -35,6 +43,11 @@ def words_of_earlier(config: Mapping[str, Any]) -> list[str]:
     if words and isinstance(config.get("trainer"), dict) and (epochs := config["trainer"].get("max_epochs")):
         words.append(f"trainer.max_epochs={epochs}")  # their number didn't follow from the data yet
     return words
+
+
+def groups_of_earlier(header: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Returns the optimizer groups that models asked for in the version of a sweep whose ledger has this header."""
+    return {} if header.get(TABLES) == IN_THEIR_GROUP else GROUPS_BEFORE
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,9 @@ class Composer:
 
     def __call__(self, overrides: Sequence[str], number: int) -> Job:
         """Returns a job. Raises ConfigError or DataError that names the job."""
-        typed = [text.lstrip("+") for text in overrides]
+        own = [text.lstrip("+") for text in overrides]
+        keys = {text.partition("=")[0] for text in own}
+        typed = [*(text for text in self._configs.earlier if text.partition("=")[0] not in keys), *own]
         try:
             return self._job(typed, number)
         except (ConfigError, DataError) as error:

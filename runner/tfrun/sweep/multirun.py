@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tfrun.config.compose import Composed, Configs
 from tfrun.config.directions import modes_against
+from tfrun.config.earlier_runs import IN_THEIR_GROUP, TABLES
 from tfrun.config.hydra_private import BasicSweeper
 from tfrun.console import Terminal, say
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
@@ -196,6 +197,7 @@ def _write_header(configs: Configs, sweep: Composed, *, ledger: Ledger, composer
             "sources": asdict(configs.sources.absolute()),
             "threads": composer.threads,
             "folder": first_folder.describe(folder.path),
+            TABLES: IN_THEIR_GROUP,
         }
     )
 

@@ -29,7 +29,7 @@ from tfrun.engine.verify.findings import Finding
 pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
 
 TRAIN = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=2"]
-LONG = ["trainer.max_epochs=60", "data.batch_size=16", "optimizer.learning_rate=0.01"]
+LONG = ["trainer.max_epochs=60", "data.batch_size=16", "optimizer=adam", "optimizer.learning_rate=0.01"]
 DIGITS = ["data=digits", "metric=[accuracy]", "loss=sparse_categorical_crossentropy"]
 
 
@@ -142,7 +142,7 @@ def of_reviews(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     return run
 
 
-@pytest.mark.parametrize("model", ["wide_deep", "mlp"])
+@pytest.mark.parametrize("model", ["wide_deep", "deepfm", "mlp"])
 def test_words_and_hashed_texts_are_exported(model: str, of_reviews: Callable[[str], Path]) -> None:
     run = of_reviews(model)
     assert json.loads((run / "run.json").read_text())["metrics"]["test/accuracy"] > 0.85
