@@ -7,5 +7,5 @@ or "classification", which limits it to that task, `higher_is_better`, and `matr
 without weight, or of rows that lack what the metric needs, such as both classes; `undefined_if` says what that is.
 
 regression.py: huber, mae, mape, mse, r2, rmse.
-classification.py: accuracy, auc, calibration_error, confusion_matrix, fbeta, precision, recall.
+classification.py: accuracy, auc, calibration_error, confusion_matrix, fbeta, log_loss, precision, recall.
 """

@@ -16,6 +16,8 @@ from annotated_types import Ge, Gt, Lt
 from tfrun import register
 from tfrun.errors import ConfigError
 
+LOGITS_IN_BINS = 3.0  # what logits are divided by before they are counted
+
 
 def _flat(values: Any) -> tf.Tensor:
     return tf.reshape(tf.cast(values, tf.float64), [-1])
@@ -151,8 +153,10 @@ class Recall(HitsOver):
 class AUC(keras.metrics.Metric):
     """AUC = P(p₁ > p₀) + P(p₁ = p₀)/2 for a random row of class 1 and one of class 0: the area under the ROC curve.
 
-    For two classes. Probabilities are counted in bins of equal width, and two rows in the same bin count as equal, so
-    that the state has a fixed size. It is not defined (NaN) if one of the classes has no row.
+    For two classes. With the logits z, values σ(z/3) are counted in bins of equal width, and two rows in the same bin
+    count as equal, so that the state has a fixed size. Such bins are narrow for probabilities near 0 and 1 too, where
+    those of rare clicks are: bins of σ(z) itself would count most of them as equal. It is not defined (NaN) if one of
+    the classes has no row.
 
     Source: Hanley and McNeil, "The meaning and use of the area under a ROC curve", 1982.
 
@@ -172,7 +176,8 @@ class AUC(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         labels, logits, weights = _binary(self.name, y_true, y_pred, sample_weight)
-        bins = tf.minimum(tf.cast(tf.sigmoid(logits) * self.num_bins, tf.int32), self.num_bins - 1)
+        shares = tf.sigmoid(logits / LOGITS_IN_BINS)
+        bins = tf.minimum(tf.cast(shares * self.num_bins, tf.int32), self.num_bins - 1)
         self.positives.assign_add(tf.math.unsorted_segment_sum(weights * labels, bins, self.num_bins))
         self.negatives.assign_add(tf.math.unsorted_segment_sum(weights * (1.0 - labels), bins, self.num_bins))
 
@@ -185,6 +190,38 @@ class AUC(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_bins": self.num_bins}
+
+
+@register.metric("log_loss")
+@keras.saving.register_keras_serializable("tfrun.metrics")
+class LogLoss(keras.metrics.Metric):
+    """Log loss = −Σ w·log p_y / Σ w, p_y the predicted probability of a row's class: σ(z) or 1 − σ(z), or softmax(z)_y.
+
+    For two classes or more. It is the mean of binary_crossentropy or sparse_categorical_crossentropy without label
+    smoothing or class weights, whatever the loss that is minimized.
+    """
+
+    task = "classification"
+    higher_is_better = False
+
+    def __init__(self, name: str = "log_loss", dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)
+        self.total = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="total")
+        self.count = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="count")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        logits = tf.cast(y_pred, tf.float64)
+        if y_pred.shape[-1] == 1:
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(_flat(y_true), _flat(logits))
+        else:
+            labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        weights = tf.ones_like(losses) if sample_weight is None else _flat(sample_weight)
+        self.total.assign_add(tf.reduce_sum(weights * losses))
+        self.count.assign_add(tf.reduce_sum(weights))
+
+    def result(self) -> tf.Tensor:
+        return tf.cast(tf.convert_to_tensor(self.total) / tf.convert_to_tensor(self.count), self.dtype)
 
 
 @register.metric("fbeta")

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import log_loss as sklearn_log_loss
+from sklearn.metrics import roc_auc_score
 
 from tfrun.components.metrics import classification, regression
 from tfrun.errors import ConfigError
@@ -55,6 +57,7 @@ BINARY = [
     (lambda: classification.Precision(), lambda y, z, w: np.average(y[z > 0], weights=w[z > 0])),
     (lambda: classification.Recall(), lambda y, z, w: np.average(z[y == 1] > 0, weights=w[y == 1])),
     (lambda: classification.AUC(num_bins=1_000_000), numpy_auc),
+    (lambda: classification.LogLoss(), lambda y, z, w: np.average(np.log1p(np.exp(-z * (2 * y - 1))), weights=w)),
     (lambda: classification.FBeta(beta=2.0), numpy_f2),
     (lambda: classification.CalibrationError(num_bins=10), numpy_calibration_error),
     (lambda: classification.ConfusionMatrix(), numpy_balanced_accuracy),
@@ -149,6 +152,7 @@ UNDEFINED = [
     (classification.FBeta, [1, 0], [-2.0, -2.0], None, 0.0),
     (classification.Precision, [1, 0], [-2.0, -2.0], None, 0.0),  # none is predicted 1
     (classification.Accuracy, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
+    (classification.LogLoss, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
     (classification.CalibrationError, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
     (classification.ConfusionMatrix, [1, 0], [2.0, 2.0], [0.0, 0.0], np.nan),
     (classification.ConfusionMatrix, [1, 1], [2.0, 2.0], None, 1.0),
@@ -172,6 +176,32 @@ def test_auc_by_hand() -> None:
     # each row of class 1 ranks above one row of class 0 and below the other
     metric.update_state(np.array([[0.0], [0.0]]), np.array([[-1.0], [1.0]]))
     assert float(metric.result()) == 0.5
+
+
+@pytest.mark.parametrize("mean", [0.0, -4.0, -7.0])  # of the logits: half, 3 % and 0.15 % of the rows are clicks
+def test_auc_and_log_loss_of_rare_clicks_are_those_of_scikit_learn(mean: float) -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(mean, 1, 100_000).astype("float32")
+    y = (rng.random(z.size) < 1 / (1 + np.exp(-z))).astype("float32")
+    w = rng.uniform(0.5, 2, z.size).astype("float32")
+    for weights in (None, w):
+        auc, log_loss = classification.AUC(), classification.LogLoss()
+        for metric in (auc, log_loss):
+            metric.update_state(y[:, None], z[:, None], sample_weight=weights)
+        expected = roc_auc_score(y, z, sample_weight=weights)
+        assert float(auc.result()) == pytest.approx(expected, abs=1e-3)
+        p = 1 / (1 + np.exp(-z.astype("float64")))
+        expected = sklearn_log_loss(y, np.stack([1 - p, p], axis=1), sample_weight=weights)
+        assert float(log_loss.result()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_log_loss_of_several_classes_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    z, y, w = rng.normal(size=(50, 3)), rng.integers(0, 3, 50), rng.uniform(size=50)
+    metric = classification.LogLoss()
+    metric.update_state(y[:, None], z, sample_weight=w)
+    p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    assert float(metric.result()) == pytest.approx(sklearn_log_loss(y, p, sample_weight=w), rel=1e-6)
 
 
 @pytest.mark.parametrize("make", [classification.AUC, classification.Precision, classification.Recall])

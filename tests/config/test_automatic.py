@@ -26,7 +26,7 @@ def resolved(*words: str, classes: dict[str, int], steps_per_epoch: int = 11) ->
     ("num_classes", "loss", "metrics"),
     [
         (0, "huber", ["mae", "rmse"]),
-        (2, "binary_crossentropy", ["accuracy"]),
+        (2, "binary_crossentropy", ["accuracy", "auc"]),
         (3, "sparse_categorical_crossentropy", ["accuracy"]),
     ],
 )
@@ -51,6 +51,14 @@ def test_targets_of_several_tasks_have_a_loss_each() -> None:
 def test_an_algorithm_with_targets_of_its_own_needs_no_metrics() -> None:
     config = resolved("algorithm=reconstruct", classes={"output": 10})
     assert (config["loss"]["name"], config["metric"]) == ("huber", {})
+    words = ["algorithm=in_batch_softmax", "model=two_tower", "model.user=[a]"]
+    assert resolved(*words, classes={"output": 0})["loss"]["name"] == "sparse_categorical_crossentropy"
+
+
+def test_a_metric_of_two_classes_can_be_monitored_before_the_data_are_read(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text("user,clicked\na,yes\n")
+    words = ["checkpoint.monitor=val/auc", "data=csv", f"data.path={tmp_path / 'clicks.csv'}"]
+    assert list(resolved(*words, classes={"output": 2})["metric"]) == ["accuracy", "auc"]
 
 
 @pytest.mark.parametrize(

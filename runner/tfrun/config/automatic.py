@@ -18,6 +18,11 @@ from tfrun.errors import ConfigError
 AUTO = "auto"
 ANY_LOSS = ComponentSettings(AUTO, {})  # stands for the loss as long as the data haven't been read
 TASKS = ("regression", "classification")
+TWO_CLASSES = "binary"
+METRICS = {
+    "regression": ("regression",),
+    "classification": ("classification", TWO_CLASSES),
+}  # files that a task may have
 MIN_EPOCHS = 20
 MIN_STEPS = 2000  # of a run: a small file has few steps in an epoch
 WITHOUT_TARGETS = "huber"  # for an algorithm that learns something else than the data's target
@@ -38,7 +43,16 @@ class DataFacts:
     @property
     def task(self) -> str:
         """The main target's."""
-        return TASKS[next(iter(self.classes.values())) > 0]
+        return TASKS[self._num_classes > 0]
+
+    @property
+    def metrics(self) -> str:
+        """The file of metrics for the main target."""
+        return TWO_CLASSES if self._num_classes == 2 else self.task
+
+    @property
+    def _num_classes(self) -> int:
+        return next(iter(self.classes.values()))
 
 
 def is_auto_loss(section: Any) -> bool:
@@ -60,13 +74,13 @@ def with_all_metrics(metrics: dict[str, Any], task: str | None) -> dict[str, Any
     """
     if AUTO not in metrics:
         return metrics
-    tasks = [task] if task in TASKS else TASKS
-    return {key: item for known in tasks for key, item in metrics_for(known).items()} | _without_auto(metrics)
+    files = [file for known in TASKS if task == known or task not in TASKS for file in METRICS[known]]
+    return {key: item for file in files for key, item in metrics_of(file).items()} | _without_auto(metrics)
 
 
-def metrics_for(task: str) -> dict[str, Any]:
-    """Returns the metrics of `metric=<task>`, as it ships."""
-    return shipped(f"metric/{task}")
+def metrics_of(file: str) -> dict[str, Any]:
+    """Returns the metrics of `metric=<file>`, as it ships."""
+    return shipped(f"metric/{file}")
 
 
 def loss_for(num_classes: int) -> str:
@@ -102,7 +116,7 @@ def resolve(config: dict[str, Any], settings: Settings, catalog: Catalog, *, fac
     """
     algorithm = catalog.get("algorithm", settings.algorithm.name, where="algorithm.name")
     learns_targets = not algorithm.declared("own_targets")
-    metrics = metrics_for(facts.task) if learns_targets else {}
+    metrics = metrics_of(facts.metrics) if learns_targets else {}
     choices = {
         "loss": _loss(facts.classes if learns_targets else {}, catalog, fallback=algorithm.declared("auto_loss")),
         "metric": metrics | _without_auto(config.get("metric") or {}),
