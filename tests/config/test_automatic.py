@@ -57,7 +57,8 @@ def test_an_algorithm_with_targets_of_its_own_needs_no_metrics() -> None:
 
 def test_a_metric_of_two_classes_can_be_monitored_before_the_data_are_read(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("user,clicked\na,yes\n")
-    words = ["checkpoint.monitor=val/auc", "data=csv", f"data.path={tmp_path / 'clicks.csv'}"]
+    data = ["data=csv", f"data.path={tmp_path / 'clicks.csv'}", "data.target=clicked"]
+    words = ["checkpoint.monitor=val/auc", *data]
     assert list(resolved(*words, classes={"output": 2})["metric"]) == ["accuracy", "auc"]
 
 
