@@ -75,6 +75,16 @@ def both(cells: Any, kind: TokensKind) -> tuple[Preprocessing, np.ndarray]:
     return learnt, inputs["bag"]
 
 
+@pytest.mark.parametrize("of_texts", [False, True])
+def test_a_few_lists_are_looked_at_together(of_texts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = both(bags(of_texts), KINDS[0])
+    monkeypatch.setattr("tfrun.data.bags.AT_ONCE_BYTES", 60)
+    assert bags(of_texts).rows_at_once == 2
+    learnt, ids = both(bags(of_texts), KINDS[0])
+    assert learnt == expected[0]
+    np.testing.assert_array_equal(ids, expected[1])
+
+
 def test_the_ids_of_a_vocabulary_by_hand() -> None:
     # 12 is there three times and 5 twice, so they are 2 and 3; 873 is 4, and 9, which no training row has, is 1
     _, ids = both(bags(), TokensKind(length=3))

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.data.arrays import StoredArray, blocks, load, select
+from tfrun.data.arrays import StoredArray, load, select
 from tfrun.data.integer_texts import IntegerTexts, join_integers, joined, most_counted, spelled
 from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.stored_texts import StoredTexts, join_texts
 
 SPACES = "[ \t-\r]"  # at which TensorFlow splits a text
+AT_ONCE_BYTES = 2**22  # of lists
 NO_BREAK_SPACE = "\u00a0"
 
 
@@ -53,6 +54,16 @@ class Bags(LazyTexts):
     def parts(self) -> Iterator[Any]:
         yield self.bounds
         yield from self.flat.parts()
+
+    @property
+    def nbytes(self) -> int:
+        """About how much memory is needed to read all rows: the more, the longer the lists are."""
+        return 16 * len(self) + 8 * len(self.flat)
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows are looked at together, so that their lists don't take much memory."""
+        return max(1, AT_ONCE_BYTES * len(self) // max(1, self.nbytes))
 
     def __len__(self) -> int:
         return len(self.bounds)
@@ -115,12 +126,14 @@ class Bags(LazyTexts):
 
     def most_frequent(self, rows: np.ndarray, max_ids: int | None) -> Counter[str]:
         """Returns how often texts are in the lists of some rows, of those that may be among the most frequent."""
-        places = (self.places(rows[part])[1] for part in blocks(rows))
+        step = self.rows_at_once
+        places = (self.places(rows[start : start + step])[1] for start in range(0, len(rows), step))
         if isinstance(self.flat, IntegerTexts):
             return most_counted(*self.flat.counts(places), max_ids=max_ids)
         totals = np.zeros(len(self.flat.values), np.int64)
         for block in places:
-            totals += np.bincount(self.flat.codes[block], minlength=len(totals))
+            codes, numbers = np.unique(self.flat.codes[block], return_counts=True)
+            totals[codes] += numbers
         counts: Counter[str] = Counter()
         for code in np.flatnonzero(totals).tolist():  # equal texts may have several codes
             counts[self.flat.values[code]] += int(totals[code])

@@ -217,7 +217,7 @@ def _encode_bags(cells: Bags, column: TokensColumn, make_sink: MakeSink) -> np.n
         ids = ids_of_words(column, cells.flat.values)
         read, ids_of = cells.flat.codes.__getitem__, ids.__getitem__
 
-    def encoded(rows: slice) -> np.ndarray:
+    def of_some(rows: slice) -> np.ndarray:
         row_of, places = cells.places(rows)
         ids = ids_of(read(places))
         row_of, ids = row_of[ids > 0], ids[ids > 0]  # 0 stands for an empty text
@@ -227,6 +227,10 @@ def _encode_bags(cells: Bags, column: TokensColumn, make_sink: MakeSink) -> np.n
         bags = np.zeros((rows.stop - rows.start, column.length), np.int32)
         bags[row_of[fits], place_in_row[fits]] = ids[fits]
         return bags
+
+    def encoded(rows: slice) -> np.ndarray:
+        starts = range(rows.start, rows.stop, cells.rows_at_once)
+        return np.concatenate([of_some(slice(start, min(start + starts.step, rows.stop))) for start in starts])
 
     return _collect(encoded, (len(cells), column.length), dtype=np.int32, make_sink=make_sink)
 
@@ -278,7 +282,9 @@ def _encode_target(table: Table, name: str, *, values: np.ndarray, fitted: Fitte
         if is_regression:
             targets[rows, 0] = (block - fitted.mean) / fitted.standard_deviation
             continue
-        block_ids = [ids.get(label(value), -1) for value in block.tolist()]
+        values_of_block = block.tolist()
+        id_of = {value: ids.get(label(value), -1) for value in set(values_of_block)}
+        block_ids = [id_of.get(value, -1) for value in values_of_block]
         if -1 in block_ids:
             row = block_ids.index(-1)
             raise DataError(
