@@ -80,7 +80,7 @@ def offences(paths: list[Path], forbidden: tuple[str, ...], in_functions: bool =
 
 # The wings from the bottom up: each imports only from those before it. `engine/x` is a folder or a file.
 FLOORS = (
-    ("folders", "host_memory", "stop_signals", "streams"),
+    ("folders", "host_cores", "host_memory", "stop_signals", "streams"),
     ("version", "errors", "console", "line_breaks", "narrow_tables"),
     ("protocols", "files", "engine/private"),
     ("config",),

@@ -10,6 +10,7 @@ import pytest
 from tfrun.config.earlier_runs import (
     EarlierData,
     EarlierSchedule,
+    EarlierTrainer,
     as_it_began,
     guesses_dates,
     has_exact_offsets,
@@ -77,3 +78,12 @@ def test_a_run_keeps_the_rows_that_its_epochs_began_with(settings: Callable[...,
     earlier = as_it_began(chosen, {key: value for key, value in NEW.items() if key != "epoch_rows"}).data
     assert (has_exact_offsets(earlier), guesses_dates(earlier), leaves_rows_out(earlier)) == (True, True, True)
     assert not leaves_rows_out(chosen.data)
+
+
+def test_a_number_of_threads_that_is_set_is_not_that_of_the_beginning(settings: Callable[..., Settings]) -> None:
+    before = {**NEW, "engine": {"threads": 1}}
+    assert not isinstance(as_it_began(settings("trainer.threads=2"), before).trainer, EarlierTrainer)
+    assert as_it_began(settings("trainer.threads=auto"), before).trainer == EarlierTrainer(
+        **vars(settings("trainer.threads=auto").trainer), began_with_threads=1
+    )
+    assert not isinstance(as_it_began(settings(), {**NEW, "engine": {}}).trainer, EarlierTrainer)  # it has not begun

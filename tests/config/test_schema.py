@@ -112,7 +112,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "max_seconds": None,
             "compile": "auto",
             "microbatches": 1,
-            "threads": None,
+            "threads": "auto",
             "ema_decay": None,
             "on_divergence": "stop",
             "precision": "float32",

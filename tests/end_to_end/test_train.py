@@ -204,12 +204,16 @@ def test_stopped_by_a_signal_and_resumed(warm_tfrun: Tfrun, tmp_path: Path) -> N
         f"Resume it with: tfrun resume outputs/default/{run.name}\n"
     )
     assert (run / "checkpoints" / f"step-{record['step']:09d}" / "manifest.json").is_file()
+    assert record["engine"]["threads"] == 1  # as the model is small
+    record["engine"]["threads"] = 2  # as if it had begun so
+    (run / "run.json").write_text(json.dumps(record))
 
     epochs = record["epoch"] + 3
     done = warm_tfrun("resume", str(run), f"trainer.max_epochs={epochs}")
     assert done.returncode == 0, done.stderr
     after = read_run(run)
     assert (after["status"], after["epoch"], after["step"], after["error"]) == ("completed", epochs, 11 * epochs, None)
+    assert after["engine"]["threads"] == 2
     assert after["started"] == record["started"] and after["overrides"] == record["overrides"]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [*range(1, epochs + 1), epochs]

@@ -53,9 +53,10 @@ def test_hparams_are_the_values_that_differ(hydra: Configs) -> None:
 
 def test_threads_are_those_of_the_sweep_unless_the_job_sets_its_own(hydra: Configs) -> None:
     compose = composer(hydra, threads=3)
-    assert compose(BASE, 0).settings.trainer.threads == 3
+    assert compose([*BASE, "trainer.threads=null"], 0).settings.trainer.threads == 3
+    assert compose(BASE, 0).settings.trainer.threads == "auto"
     assert compose([*BASE, "trainer.threads=1"], 0).settings.trainer.threads == 1
-    assert compose.with_swept(["seed"])(BASE, 0).settings.trainer.threads == 3
+    assert compose.with_swept(["seed"])([*BASE, "trainer.threads=null"], 0).settings.trainer.threads == 3
 
 
 def test_a_mistake_names_the_job(hydra: Configs) -> None:

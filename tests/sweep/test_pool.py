@@ -175,6 +175,12 @@ def test_a_worker_that_was_killed_while_it_waited_gets_no_job(tmp_path: Path) ->
     assert run.states == ["completed"] * 2 and run.job(0)["worker"] != run.job(1)["worker"]
 
 
+def test_jobs_that_run_at_once_share_the_cores(tmp_path: Path) -> None:
+    assert "TF_NUM_INTRAOP_THREADS" not in Run(tmp_path).pool._next_environment()
+    share = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert Run(tmp_path, n_jobs=2).pool._next_environment()["TF_NUM_INTRAOP_THREADS"] == str(share)
+
+
 def test_gpus_are_divided_among_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gpus(num_workers: int) -> list[str | None]:
         """Returns the GPU of each new worker."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tfrun.config.keys import flatten
-from tfrun.config.settings import ComponentSettings, DataSettings, Settings
+from tfrun.config.settings import ComponentSettings, DataSettings, Settings, TrainerSettings
 from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END
 
 AT_LAST_STEP, AFTER_LAST_STEP = "last step", "step after the last"
@@ -19,7 +19,10 @@ IN_FLOAT64, IN_FLOAT32 = "float64", "float32"
 AS_DATES, AS_CATEGORIES = "date", "category"
 ALL_ROWS, WHOLE_BATCHES = "all rows", "whole batches"
 # what keys meant before they existed, where that isn't their default in `conf/`
-BEFORE_THE_KEY: dict[str, dict[str, Any]] = {"data": {"split": {"by": "random", "column": None}}}
+BEFORE_THE_KEY: dict[str, dict[str, Any]] = {
+    "data": {"split": {"by": "random", "column": None}},
+    "trainer": {"threads": None},
+}
 # the optimizer groups that models asked for in sweeps of earlier versions, where they ask for others now
 GROUPS_BEFORE: dict[str, dict[str, dict[str, Any]]] = {
     "wide_deep": {
@@ -76,6 +79,17 @@ class EarlierData(DataSettings):
     leaves_rows_out: bool = True
 
 
+@dataclass(frozen=True)
+class EarlierTrainer(TrainerSettings):
+    """The trainer of a run that is resumed with `threads=auto`: it keeps the number that it began with.
+
+    Attributes:
+        began_with_threads: that number; None for all cores, if an earlier version began the run.
+    """
+
+    began_with_threads: int | None = None
+
+
 def meanings(before: Mapping[str, Any] | None) -> dict[str, str]:
     """Returns the entries of `run.json` that say what a run means by its config.
 
@@ -101,6 +115,10 @@ def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Setting
     meant = meanings(before)
     is_exact, guesses_dates = meant[OFFSETS] == IN_FLOAT64, meant[DATES] == AS_DATES
     has_all_rows = meant[EPOCH_ROWS] == ALL_ROWS
+    engine = (before or {}).get("engine") or {}
+    if engine and settings.trainer.threads == "auto":
+        trainer = EarlierTrainer(**vars(settings.trainer), began_with_threads=engine.get("threads"))
+        settings = replace(settings, trainer=trainer)
     if not (is_exact and guesses_dates and has_all_rows):
         shared = {field.name: getattr(settings.data, field.name) for field in fields(settings.data)}
         earlier = EarlierData(

@@ -224,6 +224,7 @@ class TrainerSection:
 
     Attributes:
         max_epochs: "auto" follows the number of training rows.
+        threads: "auto" follows the work of a step; None is one for each core.
     """
 
     max_epochs: Annotated[int, Ge(1)] | Literal["auto"] | None
@@ -233,7 +234,7 @@ class TrainerSection:
     microbatches: Annotated[int, Ge(1)]
     ema_decay: Annotated[float, Gt(0), Lt(1)] | None
     on_divergence: Literal["stop", "skip", "rollback"]
-    threads: Annotated[int, Ge(1)] | None
+    threads: Annotated[int, Ge(1)] | Literal["auto"] | None
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"]
     deterministic: bool
 

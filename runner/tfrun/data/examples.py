@@ -89,6 +89,7 @@ def prepare(
     *,
     fitted: Preprocessing | None = None,
     check_fingerprint: Callable[[str], None] | None = None,
+    before_encoding: Callable[[Preprocessing], None] | None = None,
 ) -> Examples:
     """Splits a table, fits the preprocessing on its training rows and encodes all rows.
 
@@ -97,6 +98,7 @@ def prepare(
         data: how the rows are split and encoded.
         fitted: the preprocessing of a run that was trained on this table; nothing is fitted then.
         check_fingerprint: called with the table's fingerprint before anything is made of it.
+        before_encoding: called with the preprocessing before rows are encoded, which starts TensorFlow's runtime.
 
     Raises:
         DataError: too few rows, a column without any value, a number that isn't finite, a target that can't be used.
@@ -125,6 +127,8 @@ def prepare(
         preprocessing = preprocessing.with_window(Window.of(data.window, table.targets))
     found = find(table, preprocessing)
     ids = [] if fitted else [*describe_ids(table), *describe_cut(table, preprocessing)]
+    if before_encoding is not None:
+        before_encoding(preprocessing)
     examples = _examples(table, splits, preprocessing=preprocessing, digest=digest)
     if examples.weights is not None and not examples.weights[rows].any():
         raise DataError(f"{table.source}: data.sample_weight: every training row has weight 0")

@@ -54,7 +54,7 @@ class Composer:
         configs: Hydra and the components.
         sweep: the config that the jobs share.
         swept: the keys that differ between the jobs.
-        threads: the number of threads of a job that doesn't set `trainer.threads`; None means one per core.
+        threads: the number of threads of a job whose `trainer.threads` is null; None means one per core.
         auto_epochs: what `trainer.max_epochs=auto` is for the jobs; None follows the data of each.
     """
 

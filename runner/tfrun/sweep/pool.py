@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tfrun.config.catalog import Catalog
 from tfrun.errors import Interrupted
+from tfrun.host_cores import NUM_THREADS
 from tfrun.stop_signals import is_repeated, stop_signals
 from tfrun.sweep.board import Board
 from tfrun.sweep.jobs import Job
@@ -124,10 +125,12 @@ class Pool:
         return worker
 
     def _next_environment(self) -> dict[str, str]:
-        """Returns the variables that give a new worker its GPU: one of those that the fewest workers use."""
+        """Returns the variables of a new worker: its share of the cores, and a GPU that the fewest workers use."""
         used = [worker.environment.get(VISIBLE_GPUS) for worker in self._workers]
         gpus = visible_gpus()
-        return {VISIBLE_GPUS: min(gpus, key=used.count)} if gpus else {}
+        share = self._settings.threads_per_job
+        of_cores = {} if share is None else {NUM_THREADS: str(share)}
+        return of_cores | ({VISIBLE_GPUS: min(gpus, key=used.count)} if gpus else {})
 
     def _pass_on_signals(self, received: Sequence[int]) -> None:
         """Sends the first signal to all running workers; a second one kills them."""

@@ -15,6 +15,7 @@ from typing import Any
 from tfrun.engine.building import devices
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.building.reuse import Reuse
+from tfrun.engine.building.threads import num_threads
 from tfrun.engine.training import modes, residency
 from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.loop import Block, BlockSizer
@@ -166,7 +167,7 @@ class AloneDriver:
         return Engine(
             pieces=pieces,
             program=program,
-            description=description | {"devices": devices.device_names()},
+            description=description | {"devices": devices.device_names(), "threads": num_threads()},
             sizer=BlockSizer(block_seconds(program.state_bytes), FIRST_BLOCK_STEPS, max_steps=program.max_steps),
             compile_seconds=choice.compile_seconds,
         )

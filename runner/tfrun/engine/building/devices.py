@@ -8,8 +8,10 @@ import logging
 import keras
 import tensorflow as tf
 
+from tfrun.config.automatic import AUTO
 from tfrun.config.settings import StrategySettings, TrainerSettings
 from tfrun.engine import private
+from tfrun.engine.building.threads import num_threads
 from tfrun.errors import ConfigError, ResourceError
 
 log = logging.getLogger(__name__)
@@ -22,31 +24,35 @@ def prepare(trainer: TrainerSettings, strategy: StrategySettings, *, seed: int) 
     the same.
 
     Args:
-        trainer: `precision`, `deterministic` and `threads` are used.
+        trainer: `precision`, `deterministic` and `threads` are used. `threads.choose` decides what `auto` becomes.
         strategy: the devices.
         seed: for Python, NumPy, TensorFlow and Keras.
 
     Raises:
         ResourceError: a requested device doesn't exist, or TensorFlow has started with others.
     """
-    with private.keep_kernels():
-        # Keras then numbers automatic names from the start, as if the run were the first one of its process
-        keras.utils.clear_session(free_memory=False)
     try:
         _choose_devices(strategy)
-        if trainer.threads not in (None, tf.config.threading.get_intra_op_parallelism_threads()):
+        if trainer.threads not in (None, AUTO, num_threads()):
             tf.config.threading.set_intra_op_parallelism_threads(trainer.threads)
     except RuntimeError as error:
         raise ResourceError(
             "strategy, trainer.threads: TensorFlow had started before with other devices or threads, in the data set "
             f"for example, which can set the same with tf.config before it begins. Received: {error}"
         ) from error
-    set_precision(trainer.precision)
     if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
+    begin_names_and_draws(trainer, seed=seed)
+    return _mirrored(strategy) if strategy.name == "mirrored" else tf.distribute.get_strategy()
+
+
+def begin_names_and_draws(trainer: TrainerSettings, *, seed: int) -> None:
+    """Makes Keras number automatic names from the start and draw from the seed, as in the first run of a process."""
+    with private.keep_kernels():
+        keras.utils.clear_session(free_memory=False)
+    set_precision(trainer.precision)  # which clearing the session forgets
     with private.keep_kernels():
         keras.utils.set_random_seed(seed)
-    return _mirrored(strategy) if strategy.name == "mirrored" else tf.distribute.get_strategy()
 
 
 def set_precision(precision: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -16,11 +17,12 @@ from tfrun.config.directions import direction_of
 from tfrun.config.earlier_runs import leaves_rows_out
 from tfrun.config.settings import Settings, to_plain
 from tfrun.data.examples import Examples, prepare
+from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine import private
-from tfrun.engine.building import devices, memory
+from tfrun.engine.building import devices, memory, random_state, threads
 from tfrun.engine.building.data_structure import data_structure
-from tfrun.engine.building.parts import Parts, build_parts
+from tfrun.engine.building.parts import Parts, build_model, build_parts
 from tfrun.engine.building.plan import build_plan
 from tfrun.engine.training import feed, replicas
 from tfrun.engine.training.groups import describe_groups
@@ -36,7 +38,7 @@ from tfrun.files.xla_cache import processor
 
 TRACED_SECTIONS = ("model", "metric", "strategy", "early_stopping", "plugins")
 # every other key of these sections is traced into the program
-UNTRACED_TRAINER = ("max_epochs", "max_steps", "max_seconds", "compile", "threads")
+UNTRACED_TRAINER = ("max_epochs", "max_steps", "max_seconds", "compile", "threads", "began_with_threads")
 UNTRACED_GROUP = ("learning_rate", "optional")
 # early stopping may be turned on or off when a run is resumed; earlier versions didn't save the replicas' parts
 OPTIONAL_ROLES = ("early_stopping", "replicas")
@@ -257,7 +259,7 @@ class Pieces:
                 "inputs": tf.nest.map_structure(lambda array: list(array.shape), self.examples.inputs),
                 "rows": self._num_rows,
                 "batch_size": self.order.batch_size,
-                "threads": self.settings.trainer.threads,
+                "threads": threads.limit(),
                 "lanes": num_runs,
                 "devices": devices.device_names(),
                 "processor": processor(),
@@ -308,8 +310,29 @@ def build_pieces(
     """
     strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
     is_trained = prepare_trained is None
-    examples = prepare(table, settings.data) if prepare_trained is None else prepare_trained(table)
+    examples = encode_rows(settings, catalog, table=table) if prepare_trained is None else prepare_trained(table)
     return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples, is_trained=is_trained)
+
+
+def encode_rows(settings: Settings, catalog: Catalog, *, table: Table) -> Examples:
+    """Splits and encodes the rows of a new run, once the number of threads is chosen.
+
+    Args:
+        settings: the config; its devices are prepared.
+        catalog: the components that exist.
+        table: the raw rows. Its columns are released.
+
+    Raises:
+        DataError: as `prepare` does.
+    """
+
+    def choose_threads(preprocessing: Preprocessing) -> None:
+        build = functools.partial(build_model, settings.model, catalog, preprocessing=preprocessing)
+        if threads.choose(settings, preprocessing, build=build):
+            with random_state.generators_kept():
+                devices.begin_names_and_draws(settings.trainer, seed=settings.seed)
+
+    return prepare(table, settings.data, before_encoding=choose_threads)
 
 
 def pieces_over(

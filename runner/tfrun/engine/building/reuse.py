@@ -19,10 +19,10 @@ from tfrun import host_memory
 from tfrun.config.catalog import Catalog
 from tfrun.config.data_paths import version_of
 from tfrun.config.settings import DataSettings, Settings
-from tfrun.data.examples import Examples, prepare
+from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
-from tfrun.engine.building.pieces import Beginning, Pieces, order_and_plan, pieces_over
+from tfrun.engine.building.pieces import Beginning, Pieces, encode_rows, order_and_plan, pieces_over
 from tfrun.engine.training.modes import Choice
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
@@ -130,7 +130,7 @@ class Reuse:
             TfrunError: the devices, the data or the components are not as the config says.
         """
         strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
-        examples = self._encoded(table, settings.data)
+        examples = self._encoded(settings, catalog, table=table)
         kept = self._program
         beginning = kept and kept.beginnings.get(_begins_with(settings, examples))
         if kept is None or beginning is None or not kept.has_model_for(examples):
@@ -160,14 +160,14 @@ class Reuse:
         self._program = KeptProgram(structure, without_data, program, choices={}, lanes={}, beginnings={})
         return pieces, self._program
 
-    def _encoded(self, table: Table, data: DataSettings) -> Examples:
+    def _encoded(self, settings: Settings, catalog: Catalog, *, table: Table) -> Examples:
         """Returns the encoded rows: those of the last run, if they are of the same table and encoded alike."""
-        key = _to_json([_rows_of(data), keras.config.floatx()])
+        key = _to_json([_rows_of(settings.data), keras.config.floatx()])
         if self._examples is not None and self._examples[0] is table and self._examples[1] == key:
             return self._examples[2]
         self._examples = None  # before there are others in memory
         kept, self._table = self._table, None  # a table whose encoding fails is released in part
-        examples = prepare(table, data)
+        examples = encode_rows(settings, catalog, table=table)
         self._table = kept
         self._examples = (table, key, examples)
         return examples

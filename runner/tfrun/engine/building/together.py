@@ -32,6 +32,7 @@ from tfrun.engine.building.alone import (
 )
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.building.reuse import KeptProgram, Reuse
+from tfrun.engine.building.threads import num_threads
 from tfrun.engine.training import modes, residency
 from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.feed import Feed
@@ -173,7 +174,7 @@ class Together:
         return Engine(
             pieces=self._members[lane].pieces,
             program=program,
-            description=description | {"devices": devices.device_names()},
+            description=description | {"devices": devices.device_names(), "threads": num_threads()},
             sizer=sizer,
             compile_seconds=self._compile_seconds,
             load_variables=lambda: self._load(lane),
