@@ -201,7 +201,8 @@ def _describe(tree: ast.expr) -> str:
 def _quoting(tree: ast.expr, value: Any, *, where: str) -> str:
     wants_text = "str" in {_name(node) for node in ast.walk(tree) if isinstance(node, ast.expr)}
     quoted = "[" + ",".join(f"'{item}'" for item in value) + "]" if isinstance(value, list) else f"'{value}'"
-    return f""" Text that looks like a number needs quotes: {where}="{quoted}".""" if wants_text and value else ""
+    is_text = wants_text and value and not isinstance(value, dict)
+    return f""" Text that looks like a number needs quotes: {where}="{quoted}".""" if is_text else ""
 
 
 def _choices(tree: ast.expr) -> list[str]:
