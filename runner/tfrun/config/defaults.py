@@ -25,7 +25,8 @@ def fill_in(config: dict[str, Any]) -> dict[str, Any]:
     for section, settings in PLAIN_SECTIONS.items():
         value = config.get(section, None if section in OPTIONAL_SECTIONS else {})
         if isinstance(value, dict):
-            filled[section] = {**_only(_section(section, value), field_types(settings)), **value}
+            before = BEFORE_THE_KEY.get(section, {}) if section in config else {}
+            filled[section] = {**_only(_section(section, value), field_types(settings)), **before, **value}
     return {**config, **filled}
 
 
