@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,13 @@ class Feature:
         dtype: one of `DTYPES`.
         shape: () for a single value; of images, that of their pixels.
         pixels: what images become, or None.
+        is_bag: whether an example holds any number of integers or texts, which are ids.
     """
 
     dtype: str
     shape: tuple[int, ...] = ()
     pixels: PixelFormat | None = None
+    is_bag: bool = False
 
     @classmethod
     def of_images(cls, pixels: PixelFormat) -> Feature:
@@ -80,7 +82,12 @@ class Feature:
         result = known.get(self.dtype) or pa.from_numpy_dtype(self.dtype)
         for size in reversed(self.shape):
             result = pa.list_(result, size)
-        return result
+        return pa.list_(result) if self.is_bag else result
+
+    def as_bag(self) -> Feature:
+        """Returns the feature as one of bags of ids, if it is one of whole numbers without a shape."""
+        is_integer = self.dtype in NUMBERS and np.dtype(self.dtype).kind in "iu"
+        return replace(self, is_bag=True) if is_integer and not self.shape else self
 
     def column(self, features: Sequence[Any]) -> pa.Array:
         """Returns a feature's values in a block of examples.
@@ -91,6 +98,8 @@ class Feature:
         Raises:
             UnusableError: an example doesn't hold what the feature says.
         """
+        if self.is_bag:
+            return self._bags(features)
         if self.dtype == "string":
             return self._texts(features)
         if self.pixels is not None:
@@ -143,6 +152,21 @@ class Feature:
             row = next(k for k, text in enumerate(texts) if text is not None and not is_utf8(text))
             raise UnusableError(f"a text in UTF-8 is needed. Received: {(texts[row] or b'')[:20]!r}", row=row) from None
 
+    def _bags(self, features: Sequence[Any]) -> pa.Array:
+        expected, what = ("bytes_list", "texts") if self.dtype == "string" else ("int64_list", "whole numbers")
+        bags: list[list[Any]] = []
+        for row, feature in enumerate(features):
+            kind = feature and feature.WhichOneof("kind")
+            if kind and kind != expected and len(getattr(feature, kind).value):
+                raise UnusableError(f"{what} are needed. Received: a {kind.removesuffix('_list')}", row=row)
+            bags.append(list(getattr(feature, kind).value) if kind == expected else [])
+        if self.dtype != "string":
+            return _exact(bags, self.type)
+        for row, texts in enumerate(bags):
+            if not all(map(is_utf8, texts)):
+                raise UnusableError("texts in UTF-8 are needed. Received: bytes", row=row)
+        return pa.array(bags, pa.list_(pa.binary())).cast(self.type)
+
     def _arrays(self, features: Sequence[Any]) -> pa.Array:
         num_values = math.prod(self.shape)
         dtype = np.dtype(self.dtype)
@@ -191,6 +215,16 @@ class Feature:
         return np.frombuffer(values[0], np.dtype(self.dtype).newbyteorder("<"))
 
 
+def _exact(bags: Sequence[list[int]], type: pa.DataType) -> pa.Array:
+    """Returns lists of whole numbers. Raises UnusableError for one that the type doesn't have."""
+    try:
+        return pa.array(bags, type)
+    except (pa.ArrowInvalid, OverflowError):
+        limits = np.iinfo(str(type.value_type))
+        row, wrong = next((k, x) for k, bag in enumerate(bags) for x in bag if not limits.min <= x <= limits.max)
+        raise UnusableError(f"no {type.value_type}. Received: {wrong}", row=row) from None
+
+
 def _as_lists(rows: np.ndarray, shape: tuple[int, ...]) -> pa.Array:
     """Returns arrays as lists in lists: rows (N, ...) of the given shape in all."""
     values = pa.array(rows.reshape(-1))
@@ -199,22 +233,36 @@ def _as_lists(rows: np.ndarray, shape: tuple[int, ...]) -> pa.Array:
     return values
 
 
-def guess(examples: Sequence[Mapping[str, Any]], pixels: PixelFormat) -> tuple[dict[str, Feature], dict[str, str]]:
+def guess(
+    examples: Sequence[Mapping[str, Any]], pixels: PixelFormat, *, bags: Collection[str] = ()
+) -> tuple[dict[str, Feature], dict[str, str]]:
     """Returns the features of examples, ordered by name, and for each that can't be guessed why not.
 
     Args:
         examples: for each example its `Feature` messages by name.
         pixels: what images become.
+        bags: the features whose values are ids, of which an example may have any number.
     """
     known: dict[str, Feature] = {}
     unknown: dict[str, str] = {}
     for name in sorted({name for example in examples for name in example}):
         features = [example[name] for example in examples if name in example]
         try:
-            known[name] = _guess(features, pixels)
+            known[name] = (name in bags and _guess_bag(features)) or _guess(features, pixels)
         except UnusableError as error:
             unknown[name] = str(error)
     return known, unknown
+
+
+def _guess_bag(features: Sequence[Any]) -> Feature | None:
+    """Returns the feature of bags of ids; None if there are single texts, or values of another type."""
+    kinds = [feature.WhichOneof("kind") for feature in features]
+    lists = [(kind, getattr(feature, kind).value) for feature, kind in zip(features, kinds, strict=True) if kind]
+    filled = {kind for kind, values in lists if len(values)}
+    if filled == {"int64_list"}:
+        return Feature("int64", is_bag=True)
+    is_of_texts = filled == {"bytes_list"} and max(len(values) for _, values in lists) > 1
+    return Feature("string", is_bag=True) if is_of_texts else None
 
 
 def _guess(features: Sequence[Any], pixels: PixelFormat) -> Feature:

@@ -168,12 +168,13 @@ class TfRecordFiles(ArrowFile):
         pairs = itertools.islice((pair for file in files for pair in _records(file)), GUESSED_RECORDS)
         needs_records = features is None or any(feature.pixels for feature in known.values())
         records = list(pairs) if needs_records else []
+        known = {name: feature.as_bag() if name in options.bags else feature for name, feature in known.items()}
         not_guessed: dict[str, str] = {}
         if features is None:
             examples = [_parse(file, record) for file, record in records]
             if not examples:
                 raise DataError(f"data.path: {', '.join(files)} has no records")
-            known, not_guessed = guess(examples, pixels)
+            known, not_guessed = guess(examples, pixels, bags=options.bags)
         name = files[0] if len(files) == 1 else path if isinstance(path, str) else ", ".join(path)
         record_bytes = sum(len(record.content) + FRAME_BYTES for _, record in records) / max(1, len(records))
         return cls(

@@ -20,7 +20,9 @@ from tfrun.components.datasets.tfrecord import tfrecord
 from tfrun.components.datasets.tfrecord_file import read_records
 from tfrun.config.column_kinds import ImageKind
 from tfrun.data.arrays import StoredArray
+from tfrun.data.bags import Bags
 from tfrun.data.fingerprint import fingerprint
+from tfrun.data.integer_texts import IntegerTexts
 from tfrun.data.store import KEY_PATTERN, Stores
 from tfrun.data.stored_texts import StoredTexts
 from tfrun.data.table import Table, TrainedColumns
@@ -309,6 +311,39 @@ def test_other_files_are_named(tmp_path: Path) -> None:
         file.write(b"\xff\xff no message")
     with pytest.raises(DataError, match=r"x\.tfrecord: record 0 is no tf.train.Example"):
         read(str(tmp_path / "x.tfrecord"))
+
+
+BAGS = {name: {"name": "tokens"} for name in ("ids", "tags", "note")} | {"user": {"name": "hash"}}
+
+
+@pytest.mark.parametrize("features", [None, {"ids": {"dtype": "int32"}, "user": "int64", "y": "float32"}])
+def test_features_of_any_number_of_ids_are_bags(features: Any, tmp_path: Path) -> None:
+    examples = rows(
+        ids=lambda k: [None, [], [7], [2**31 - 1, 7, 0]][k % 4],
+        tags=lambda k: [["Science Fiction", "a"], ["b"]][k % 2],
+        note=lambda k: "good day",
+        user=lambda k: 2**60 + k,
+    )
+    table = read(write(tmp_path / "x.tfrecord", examples), text_encodings=BAGS, features=features)
+    assert isinstance(table.columns["ids"], Bags) and isinstance(table.columns["user"], IntegerTexts)
+    assert table.columns["ids"][:4].tolist() == ["", "", "7", "2147483647 7 0"]
+    assert table.columns["user"][:2].tolist() == [str(2**60), str(2**60 + 1)]
+    if features is None:
+        assert table.columns["tags"][:2].tolist() == ["Science\u00a0Fiction a", "b"]
+        assert table.columns["note"][:1].tolist() == ["good day"]
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ([1.5], "record 11, column 'ids': whole numbers are needed. Received: a float"),
+        ([1, 2**31], "record 11, column 'ids': no int32. Received: 2147483648"),
+    ],
+)
+def test_ids_that_are_none(value: Any, says: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "x.tfrecord", rows(ids=lambda k: value if k == 11 else [1, 2]))
+    with pytest.raises(DataError, match=re.escape(says)):
+        read(path, text_encodings=BAGS, features={"ids": "int32", "y": "float32"})
 
 
 def test_no_tensorflow_is_imported() -> None:
