@@ -114,6 +114,8 @@ class AlgorithmOffer(Offer):
             the loss of the model's output is computed.
         gradients: (differentiate, variables) → the loss, y_pred and the gradient of each variable. It calls
             `differentiate()`, which returns the same of one pass, as often as it needs.
+        takes_rows: whether its `gradients` takes and returns tf.IndexedSlices for tables, whose rows of one id are
+            added up: the sum stands at one of the id's places, and 0 at the others. Else it gets whole gradients.
         own_targets: whether it doesn't learn the target of the data.
         auto_loss: with own targets, the name of the loss that loss=auto becomes; None is huber.
         is_adversarial: whether networks are trained against each other, so that a smaller loss isn't a better one.
@@ -125,6 +127,7 @@ class AlgorithmOffer(Offer):
     forward: Callable[..., tuple[Any, Any]]
     evaluate: Callable[..., tuple[Any, Any]] | None = None
     gradients: Callable[..., tuple[Any, Any, Any]] | None = None
+    takes_rows: bool = literal(False)
     own_targets: bool = literal(False)
     auto_loss: str | None = literal(None)
     is_adversarial: bool = literal(False)

@@ -18,7 +18,7 @@ from tfrun.config.settings import COMPONENT_SECTIONS
 SCHEME = "catalog"
 KIND_OF_GROUP = {**COMPONENT_SECTIONS, "metric": "metric", "optimizer": "optimizer"}
 ONE_GROUP = {"all": {"match": ".*", "name": "adam", "learning_rate": 0.001}}  # for a model that asks for no groups
-SHARED_OPTIMIZER_KEYS = {"learning_rate": None, "schedule": None, "clip_norm": None}
+SHARED_OPTIMIZER_KEYS = {"learning_rate": None, "schedule": None, "clip_norm": None, "rows": None}
 OPTIMIZER_GROUP_KEYS = {
     "schedule": None,
     "clip_norm": None,
@@ -27,6 +27,7 @@ OPTIMIZER_GROUP_KEYS = {
     "until_epoch": None,
     "frozen": False,
     "optional": False,
+    "rows": "auto",
 }
 
 
@@ -45,7 +46,7 @@ def catalog_options(
         for name in catalog.names(kind):
             config = {"name": name, **catalog.get(kind, name, where=group).defaults()}
             if group == "optimizer":
-                config |= {"schedule": None, "clip_norm": None, "groups": None}
+                config |= {"schedule": None, "clip_norm": None, "rows": None, "groups": None}
             options[f"{group}/{name}"] = {name: config} if group == "metric" else config
     models = {name: catalog.find("model", name) for name in catalog.names("model")}
     for folder in folders:

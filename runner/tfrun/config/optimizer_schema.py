@@ -60,13 +60,14 @@ def optimizer_groups(value: Any, catalog: Catalog, *, overrides: Sequence[str]) 
 def _single(value: dict[str, Any], catalog: Catalog) -> GroupSettings:
     """Returns the group of a single optimizer, which matches every variable."""
     chosen = named_component("optimizer", "optimizer", value=value, catalog=catalog)
-    rest = {key: item for key, item in value.items() if key not in ("schedule", "clip_norm", "groups", "name")}
+    rest = {key: item for key, item in value.items() if key not in ("schedule", "clip_norm", "rows", "groups", "name")}
     group = {
         **rest,
         "match": ".*",
         "name": chosen.name,
         "schedule": value.get("schedule"),
         "clip_norm": value.get("clip_norm"),
+        "rows": value.get("rows"),
     }
     known = ["name", *OPTIMIZER_KEYS, "groups", *(param.name for param in chosen.params)]
     refuse_unknown("optimizer", rest, known=known)
@@ -117,6 +118,7 @@ def _group(where: str, value: Any, *, shared: dict[str, Any], catalog: Catalog) 
         frozen=frozen,
         optional=optional,
         params=params,
+        rows=check_value(GROUP_KEYS["rows"], given.get("rows") or "auto", where=f"{where}.rows"),
     )
 
 

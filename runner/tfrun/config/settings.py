@@ -199,6 +199,8 @@ class GroupSettings:
         name: the optimizer's registered name; None where the group is frozen and names none.
         learning_rate: None is the optimizer's own default.
         params: the optimizer's other parameters.
+        rows: whether a step updates only the rows of a table that its batch has read: "auto" where that changes
+            nothing but rounding, "lazy" for every optimizer, "dense" never.
     """
 
     match: str
@@ -212,6 +214,7 @@ class GroupSettings:
     frozen: bool
     optional: bool
     params: dict[str, Any]
+    rows: Literal["auto", "lazy", "dense"] = "auto"
 
     def to_dict(self) -> dict[str, Any]:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -381,7 +384,12 @@ GROUP_KEYS = {  # of an optimizer group, beside its optimizer's own parameters
     for key, text in field_types(GroupSettings).items()
     if key not in ("name", "learning_rate", "schedule", "clip_norm", "params")
 }
-OPTIMIZER_KEYS = ("learning_rate", "schedule", "clip_norm")  # at the top of `optimizer` they apply to every group
+OPTIMIZER_KEYS = (
+    "learning_rate",
+    "schedule",
+    "clip_norm",
+    "rows",
+)  # at the top of `optimizer` they apply to every group
 
 
 def config_keys() -> dict[str, str]:

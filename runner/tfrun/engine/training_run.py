@@ -295,6 +295,8 @@ class _Training:
         self._run.write()
         self._write_learnt(examples)
         log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])
+        for table in engine.pieces.whole_tables:
+            log.info("%s", table)
         return record
 
     def _write_learnt(self, examples: Examples) -> None:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfrun.engine.training.block import BlockGraph, BlockValues, Span, Validation
 from tfrun.engine.training.epoch_end import EpochEnd
 from tfrun.engine.training.feed import Selection
+from tfrun.engine.training.tracing import Tracing
 from tfrun.engine.training.tracker import Tracker
 from tfrun.engine.training.vectorize import ALONE
 
@@ -51,7 +52,7 @@ def run(graph: BlockGraph, rows: list[int], *span: int, validation: Validation |
         rows=padded,
         span=Span(*map(tf.constant, span)),
         validation=validation,
-        sums_by_halves=False,
+        tracing=Tracing(),
     )
 
 

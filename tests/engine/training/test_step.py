@@ -14,6 +14,7 @@ from tfrun.data.targets import TargetScale
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.step import StepOptions
 from tfrun.engine.training.tolerances import MAX_CONSECUTIVE_SKIPS, LossScale, Skips
+from tfrun.engine.training.tracing import Tracing
 from tfrun.errors import ConfigError
 
 X = np.array([[1.0], [2.0]], np.float32)
@@ -130,7 +131,7 @@ def test_the_norm_of_many_gradients_is_their_root_of_squares(build: Any, sums_by
     model = build.linear(np.zeros(12_345), 0.0)
     step = build.step(model, [build.group(model.trainable_variables, 0.1)])
     data = tf.nest.map_structure(tf.constant, (x, Y, ()))
-    _, norm, *_ = step(data, ROWS, tf.constant(0, tf.int64), sums_by_halves=sums_by_halves)
+    _, norm, *_ = step(data, ROWS, tf.constant(0, tf.int64), tracing=Tracing(in_xla=sums_by_halves))
     errors = -Y.astype("float64")
     gradient = np.append(np.mean(2 * errors * x, axis=0), np.mean(2 * errors))
     close(norm / np.sqrt(np.sum(gradient**2)), [1.0])

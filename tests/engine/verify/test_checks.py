@@ -119,7 +119,7 @@ def test_contracts_hold_in_every_precision(precision: str, small: Any, capsys: p
 
 
 def test_a_step_is_traced(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(step: Any, *batch: Any, sums_by_halves: bool) -> None:
+    def refuse(step: Any, *batch: Any, tracing: Any) -> None:
         raise ConfigError("model: so these get no gradient")
 
     monkeypatch.setattr(Step, "compute", refuse)

@@ -20,6 +20,7 @@ from tfrun.engine.building.kinds import checked_schedule, named
 from tfrun.engine.training.groups import Group, assign_groups
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.engine.training.plan import Plan
+from tfrun.engine.training.table import build_with_slots
 from tfrun.errors import ConfigError
 from tfrun.protocols import ScheduleOffer
 
@@ -74,7 +75,7 @@ def _build_group(
     optimizer = build_component("optimizer", chosen, catalog=catalog, where=where, offered=rate, inputs=inputs)
     private.keep_gradients_unsummed(optimizer)  # the step has summed them
     optimizer.name = settings.name  # Keras numbers the names of several: adam, adam_1
-    optimizer.build(variables)
+    slots = build_with_slots(optimizer, variables)
     schedule, uses_epochs = build_schedule(
         settings.schedule, catalog, where=f"{where}.schedule", plan=plan, inputs=inputs
     )
@@ -93,6 +94,7 @@ def _build_group(
         end_step=None if until is None else until * plan.steps_per_epoch,
         epoch_schedule=uses_epochs,
         schedule_name=settings.schedule.name if settings.schedule else None,
+        slots=slots,
     )
 
 

@@ -24,6 +24,7 @@ from tfrun.engine.building import devices, memory, random_state, threads
 from tfrun.engine.building.data_structure import data_structure
 from tfrun.engine.building.parts import Parts, build_model, build_parts
 from tfrun.engine.building.plan import build_plan
+from tfrun.engine.building.tables import WholeTable, find_tables
 from tfrun.engine.training import feed, replicas
 from tfrun.engine.training.groups import describe_groups
 from tfrun.engine.training.mode_cache import ModeCache
@@ -77,6 +78,7 @@ class Pieces:
         plan: when to stop and when to save.
         best: tracks the value whose best weights are kept.
         stopper: tracks the value that early stopping monitors, or None.
+        whole_tables: the large tables that every step updates as a whole.
         beginning: the values to begin with, if the pieces are an earlier run's; None if they were built for this run.
     """
 
@@ -89,6 +91,7 @@ class Pieces:
     plan: Plan
     best: Tracker
     stopper: Tracker | None
+    whole_tables: tuple[WholeTable, ...] = ()
     beginning: Beginning | None = None
 
     @property
@@ -372,8 +375,13 @@ def pieces_over(
         stopper = None
         if stopping:
             stopper = Tracker(stopping.monitor, stopping.mode, min_delta=stopping.min_delta, patience=stopping.patience)
+    whole_tables: list[WholeTable] = []
     if is_trained:
-        memory.check_training(parts.model.variables, parts.model.trainable_variables)
+        sample = feed.sample(examples)
+        tables, whole_tables = find_tables(parts.step, settings.groups, sample=sample, batch_size=order.batch_size)
+        parts.step.update_by_rows(tables)
+        trained = [v for v in parts.model.trainable_variables if v not in parts.step.tables]
+        memory.check_training(parts.model.variables, trained)
     if is_trained and len(examples.splits["val"]) == 0:
         _check_monitors({"checkpoint": best, "early_stopping": stopper})
     return Pieces(
@@ -386,6 +394,7 @@ def pieces_over(
         plan=plan,
         best=best,
         stopper=stopper,
+        whole_tables=tuple(whole_tables),
     )
 
 

@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
 from tfrun.engine.training.feed import Selection
 from tfrun.engine.training.step import Step, StepResult
+from tfrun.engine.training.tracing import Tracing
 from tfrun.engine.training.vectorize import Alone, Lanes
 
 
@@ -103,7 +104,7 @@ class BlockGraph:
         rows: tf.Tensor,
         span: Span,
         validation: Validation | None,
-        sums_by_halves: bool,
+        tracing: Tracing,
     ) -> BlockValues:
         """Trains the steps of a span.
 
@@ -115,9 +116,9 @@ class BlockGraph:
             rows: the numbers of the rows of every step, (max_steps * batch_size,) int32.
             span: the steps.
             validation: how an epoch ends inside the block; None if the host ends it.
-            sums_by_halves: how the step computes sums of squares.
+            tracing: how the step is traced.
         """
-        train_step = self._step_of(runs, data, rows=rows, lanes=list(on.shape), sums_by_halves=sums_by_halves)
+        train_step = self._step_of(runs, data, rows=rows, lanes=list(on.shape), tracing=tracing)
 
         def train_epoch(k: Any, at: Any, values: BlockValues) -> tuple[Any, ...]:
             curves, epochs, num_steps, num_epochs, ok, stop = values
@@ -147,18 +148,18 @@ class BlockGraph:
         return values
 
     def _step_of(
-        self, runs: Alone | Lanes, data: Any, *, rows: tf.Tensor, lanes: list[int], sums_by_halves: bool
+        self, runs: Alone | Lanes, data: Any, *, rows: tf.Tensor, lanes: list[int], tracing: Tracing
     ) -> Callable[..., tuple[Any, ...]]:
         """Returns the body of the loop over an epoch's steps.
 
         Args:
-            runs, data, rows, sums_by_halves: as for `run`.
+            runs, data, rows, tracing: as for `run`.
             lanes: the leading axes of `rows`.
         """
         batch_shape = [*lanes, self.batch_size]
 
         def train_on(batch: tf.Tensor) -> StepResult:
-            result = self.step(data, batch, self.step_count, sums_by_halves=sums_by_halves)
+            result = self.step(data, batch, self.step_count, tracing=tracing)
             self.step_count.assign_add(tf.cast(result.taken, tf.int64))
             return result
 

@@ -30,6 +30,7 @@ class Group:
         first_step, end_step: the group's stage: it updates from `first_step` on, counted from 0, and before `end_step`.
         epoch_schedule: what the schedule offers, if it uses each epoch's values, or None.
         schedule_name: the schedule's name in the config, or None.
+        slots: the optimizer's variables that belong to each of the group's, by the identity of the latter.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Group:
     end_step: int | None = None
     epoch_schedule: ScheduleOffer | None = None
     schedule_name: str | None = None
+    slots: Mapping[int, list[keras.Variable]] = field(default_factory=dict, repr=False)
 
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate at a step, a scalar float32."""

@@ -76,6 +76,8 @@ def choose(
         return Choice("graph_loop", "convolutions on a CPU run in oneDNN, outside of XLA")
     if plan.last_step is not None and plan.last_step < WORTH_XLA_STEPS:
         return Choice("graph_loop", f"{plan.last_step} steps take less time than XLA's compilation")
+    if program.has_tables:
+        return _compiled_for_tables(program)
     answers = cache()
     known = answers.read()
     return Choice(known["mode"], known["why"]) if known else _compared(plan, program, state=state, cache=answers)
@@ -119,6 +121,20 @@ def is_too_short(seconds: float, compile_seconds: float) -> bool:
         compile_seconds: what compiling one of the two took; the other one will take about as long.
     """
     return SHARE_OF_RUN * seconds < max(COMPARISON_SECONDS, compile_seconds)
+
+
+def _compiled_for_tables(program: Program) -> Choice:
+    """Chooses XLA's loop, which was measured to be the faster one for tables, unless it can't compile the step.
+
+    A trial would copy the tables before and after.
+    """
+    started = time.perf_counter()
+    program.mode = "xla_loop"
+    try:
+        program.compile()
+    except XlaError:
+        return Choice("graph_loop", "XLA can't compile the step", time.perf_counter() - started)
+    return Choice("xla_loop", "tables are updated by rows", time.perf_counter() - started)
 
 
 def _compared(plan: Plan, program: Program, *, state: State, cache: ModeCache) -> Choice:

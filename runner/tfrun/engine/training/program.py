@@ -23,6 +23,7 @@ from tfrun.engine.training.guard import Guard, GuardedState, rates_not_finite
 from tfrun.engine.training.order import Order
 from tfrun.engine.training.step import Step
 from tfrun.engine.training.traces import Traces
+from tfrun.engine.training.tracing import Tracing
 from tfrun.engine.training.tracker import Tracker
 from tfrun.engine.training.vectorize import ALONE, Alone, Lanes
 from tfrun.errors import ConfigError
@@ -158,13 +159,25 @@ class Program:
         stopper = self._epoch_end.stopper
         return stopper is not None and bool(stopper.patience_is_over())
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether tables are updated by rows."""
+        return bool(self._step.tables)
+
+    def compile(self) -> None:
+        """Compiles the block and trains nothing. Raises XlaError if XLA can't."""
+        self._run(0, 1, on=False)
+
     def run(self, first_step: int, num_steps: int) -> BlockResult:
         """Trains `num_steps` steps, at most `max_steps`, from `first_step` on."""
         results: list[BlockResult] = []
         for first, count in self.feed.blocks(first_step, num_steps):
-            results += self._guard(ALONE).train(
-                lambda _, first, count: [self._run(first, count)], [True], first_step=first, num_steps=count
-            )
+            if self.has_tables:  # each of its steps checks the state itself
+                results.append(self._run(first, count))
+            else:
+                results += self._guard(ALONE).train(
+                    lambda _, first, count: [self._run(first, count)], [True], first_step=first, num_steps=count
+                )
             if not results[-1].finite or results[-1].stopped:
                 break
         return joined(results)
@@ -210,10 +223,10 @@ class Program:
         self.matrices = {metric.component.name: metric.matrix() for metric in metrics if metric.matrix is not None}
         return dict(zip(self.names, self._epoch_end.read().numpy().tolist(), strict=True))
 
-    def _run(self, first_step: int, num_steps: int) -> BlockResult:
+    def _run(self, first_step: int, num_steps: int, *, on: bool = True) -> BlockResult:
         batches = self.batches(self.feed, first_step, num_steps=num_steps)
         values = self._call(
-            ALONE, batches.data, rows=batches.rows, on=tf.constant(True), first_step=first_step, num_steps=num_steps
+            ALONE, batches.data, rows=batches.rows, on=tf.constant(on), first_step=first_step, num_steps=num_steps
         )
         is_over = (first_step + num_steps) % self._graph.steps_per_epoch == 0
         if self._validates_outside and values.ok and is_over:
@@ -285,7 +298,7 @@ class Program:
             rows=rows,
             span=span,
             validation=self._validated(validation) if ends_epochs else None,
-            sums_by_halves=mode == "xla_loop" or runs is not ALONE,
+            tracing=Tracing(in_xla=mode == "xla_loop", in_lanes=runs is not ALONE),
         )
 
     def _validated(self, selection: Selection | None) -> Validation:
@@ -310,6 +323,9 @@ class Program:
         train, val, improved = (epochs[: values.num_epochs] for epochs in values.epochs)
         has_failed = not values.ok and values.num_steps < self.max_steps
         cause = rates_not_finite(self._step, values.curves.learning_rates[values.num_steps]) if has_failed else ""
+        is_rate = bool(cause)
+        if has_failed and not cause and all(np.isfinite(curve[values.num_steps]) for curve in values.curves[:2]):
+            cause = "the update makes a weight infinite or NaN"
         return BlockResult(
             losses=losses,
             norms=norms,
@@ -322,5 +338,5 @@ class Program:
             has_val=len(self._val_rows) > 0,
             names=self.names,
             cause=cause,
-            is_rate=bool(cause),
+            is_rate=is_rate,
         )

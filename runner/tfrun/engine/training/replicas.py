@@ -19,6 +19,28 @@ def components(strategy: tf.distribute.Strategy, variable: Any) -> list[tf.Varia
     return list(strategy.experimental_local_results(value))
 
 
+def summed(gradients: Sequence[Any]) -> list[Any]:
+    """Returns the sums of the gradients of all replicas; those by rows become the rows of all replicas together.
+
+    Called on a replica.
+    """
+    context = tf.distribute.get_replica_context()
+
+    def of_all(part: tf.Tensor) -> tf.Tensor:
+        shape = [context.num_replicas_in_sync * part.shape[0], *part.shape[1:]]
+        return tf.ensure_shape(context.all_gather(part, axis=0), shape)
+
+    whole = [k for k, gradient in enumerate(gradients) if not isinstance(gradient, tf.IndexedSlices)]
+    sums = context.all_reduce(tf.distribute.ReduceOp.SUM, [gradients[k] for k in whole])
+    by_place = dict(zip(whole, sums, strict=True))
+    return [
+        by_place[k]
+        if k in by_place
+        else tf.IndexedSlices(of_all(gradient.values), of_all(gradient.indices), gradient.dense_shape)
+        for k, gradient in enumerate(gradients)
+    ]
+
+
 def has_parts(variable: Any) -> bool:
     """Returns whether the replicas have parts of a value, which is their sum: a metric's total, for instance."""
     value = variable.value if isinstance(variable, keras.Variable) else variable

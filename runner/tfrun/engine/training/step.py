@@ -18,15 +18,19 @@ from tfrun.engine.training.augmentation import Augmenter, Batch, mixed_loss
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.batches import gather, has_weights, share_of_replica
 from tfrun.engine.training.class_weights import ClassWeights
+from tfrun.engine.training.clipping import clip
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.groups import Group
+from tfrun.engine.training.rows import add_part, each_number, first_part, mean_of_parts
+from tfrun.engine.training.table import Table
+from tfrun.engine.training.tables import Tables, Undo, kept_by_rows
 from tfrun.engine.training.tolerances import LossScale, Skips
+from tfrun.engine.training.tracing import Tracing
 from tfrun.engine.training.vectorize import cond
 from tfrun.errors import ConfigError
 from tfrun.protocols import AlgorithmOffer
 
 NO_STEP = -1
-MAX_SEQUENTIAL_SUM = 2048  # numbers that are added one after the other
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Gradients(NamedTuple):
     Attributes:
         loss: this replica's share of the loss, scalar float32.
         norm: the global norm of all gradients, before they are clipped, scalar float32.
-        by_group: the clipped gradients of each active group.
+        by_group: the clipped gradients of each active group, those of tables as `RowGradient`s.
         outputs: (y, y_pred, weights), for the metrics.
         before: the values that the variables had which a forward pass may change.
     """
@@ -104,6 +108,7 @@ class Step:
     Attributes:
         active: the groups that aren't frozen.
         own_metrics: the metrics that the model and the algorithm update themselves, in training and in validation.
+        tables: the variables that are updated by rows.
         refused: the step, counted from 0, that must make no update, or NO_STEP. A scalar int64 variable.
     """
 
@@ -130,7 +135,12 @@ class Step:
         self.refused = keras.Variable(
             NO_STEP, dtype="int64", trainable=False, aggregation="only_first_replica", name="refused"
         )
+        self.tables = Tables([], self.active, strategy)
         self._trained = [variable for group in self.active for variable in group.variables]
+
+    def update_by_rows(self, tables: Sequence[Table]) -> None:
+        """Makes the step update these tables by rows; called before it is traced."""
+        self.tables = Tables(tables, self.active, self.strategy)
 
     @property
     def learns_targets(self) -> bool:
@@ -148,29 +158,46 @@ class Step:
         of_metrics = [variable for metric in self.own_metrics for variable in metric.variables]
         return [*self.model.non_trainable_variables, *of_metrics, *self.algorithm.variables]
 
-    def __call__(self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, sums_by_halves: bool = False) -> StepResult:
+    @property
+    def _changed_by_update(self) -> list[Any]:
+        """The variables that an update changes, without tables and their slots."""
+        of_metrics = [variable for metric in self.all_metrics for variable in metric.variables]
+        return [*self._must_stay_finite, *of_metrics, *self.algorithm.variables]
+
+    @property
+    def _must_stay_finite(self) -> list[Any]:
+        """The variables of the model and of its optimizers, without tables and their slots."""
+        by_rows = {id(variable) for variable in self.tables.variables}
+        of_optimizers = [variable for group in self.active for variable in group.optimizer.variables]
+        return [variable for variable in (*self.model.variables, *of_optimizers) if id(variable) not in by_rows]
+
+    def __call__(self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, tracing: Tracing = Tracing()) -> StepResult:  # noqa: B008 (frozen)
         """Trains on one batch.
 
         Args:
             data: examples, (inputs, targets, weights).
             rows: the batch's row numbers, (batch_size,) int32.
             step: the number of steps done before this one, a scalar int64.
-            sums_by_halves: how sums of squares are computed; `_sum_of_squares` explains it.
+            tracing: how the step is traced.
         """
         with seeds_of_replicas() if self.strategy.num_replicas_in_sync > 1 else contextlib.nullcontext():
-            computed = self.strategy.run(
-                self.compute, args=(data, rows, step), kwargs={"sums_by_halves": sums_by_halves}
-            )
+            computed = self.strategy.run(self.compute, args=(data, rows, step), kwargs={"tracing": tracing})
         loss = self._sum(computed.loss)
         norm = self._one(computed.norm)
         rates = tf.stack([group.learning_rate(step) for group in self.active])
         may_update = tf.reduce_all(tf.math.is_finite(rates))
         may_update &= tf.cast(step, tf.int64) != tf.convert_to_tensor(self.refused)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm) & may_update
+        proposed: Any = []
+        if self.tables:
+            proposed = self.strategy.run(self.tables.propose, args=(computed.by_group, rates))
+            may_update &= self.tables.are_finite(proposed) | ~finite
+            finite &= may_update
+            undo = Undo(self.strategy, self._changed_by_update, watched=self._must_stay_finite)
 
         def update() -> tf.Tensor:
             self.synchronize()
-            self._update(computed.by_group, computed.outputs, rates=rates, step=step)
+            self._update(computed.by_group, computed.outputs, rates=rates, step=step, proposed=proposed)
             self.metrics.loss_mean.update_state(loss)
             if self.options.averages is not None:
                 self.options.averages.update(step)
@@ -182,6 +209,10 @@ class Step:
             return rates
 
         rates = cond(finite, update, undo_forward)
+        if self.tables:
+            may_update &= undo.unless_finite()
+            finite &= may_update
+            self.strategy.run(self.tables.write, args=(proposed, finite, step, tracing))
         # the loss scale isn't to blame for a learning rate, or for an update, that isn't finite
         usable_loss = tf.where(may_update, loss, np.nan)
         return StepResult(loss, norm, rates, self._is_taken(usable_loss, finite))
@@ -199,7 +230,7 @@ class Step:
             skips.update(explained, taken)
         return taken
 
-    def compute(self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, sums_by_halves: bool = False) -> Gradients:
+    def compute(self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, tracing: Tracing = Tracing()) -> Gradients:  # noqa: B008 (frozen)
         """Computes a batch's loss and gradients, on one replica. The arguments are those of a call."""
         before = [tf.identity(tf.convert_to_tensor(variable)) for variable in self._changed_by_forward]
         augmenter = self.options.augmenter
@@ -210,8 +241,9 @@ class Step:
         else:
             loss, y_pred, gradients = differentiate()
         if self.strategy.num_replicas_in_sync > 1:
-            gradients = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-        by_group, norms = self._clip(gradients, sums_by_halves=sums_by_halves)
+            gradients = replicas.summed(gradients)
+        gradients = self.tables.summed(gradients, self._trained, tracing)
+        by_group, norms = self._clip(gradients, sums_by_halves=tracing.sums_by_halves)
         norm = tf.sqrt(tf.add_n([tf.square(group_norm) for group_norm in norms]))
         y, weights = batch.for_metrics
         return Gradients(loss, tf.cast(norm, tf.float32), by_group, (y, y_pred, weights), before)
@@ -228,11 +260,9 @@ class Step:
         for group in self.active:
             of_group = gradients[start : start + len(group.variables)]
             start += len(group.variables)
-            squares = [self._sum_of_squares(gradient, by_halves=sums_by_halves) for gradient in of_group]
-            norms.append(tf.sqrt(tf.add_n(squares)))
-            if group.clip_norm is not None:
-                of_group, _ = tf.clip_by_global_norm(of_group, group.clip_norm, use_norm=norms[-1])
-            by_group.append(of_group)
+            clipped, norm = clip(group, of_group, sums_by_halves=sums_by_halves)
+            by_group.append(clipped)
+            norms.append(norm)
         return by_group, norms
 
     def _differentiate_parts(self, *batch: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
@@ -250,20 +280,32 @@ class Step:
             outputs = tf.nest.map_structure(
                 lambda all, one: tf.tensor_scatter_nd_update(all, [[k]], [one]), outputs, part_outputs
             )
-            return k + 1, loss + part_loss, outputs, [a + b for a, b in zip(gradients, part_gradients, strict=True)]
+            return k + 1, loss + part_loss, outputs, add_part(gradients, part_gradients, k)
 
-        loss, first, gradients = part(0)  # gives the shapes of the others
+        loss, first, of_first = part(0)  # gives the shapes of the others
         outputs = tf.nest.map_structure(lambda tensor: tf.repeat(tensor[None], count, axis=0), first)
-        start = (tf.constant(1), loss, outputs, gradients)
+        start = (tf.constant(1), loss, outputs, first_part(of_first, count))
         # one at a time, which is what saves memory
         _, loss, outputs, gradients = tf.while_loop(lambda k, *_: k < count, add, start, parallel_iterations=1)
         outputs = tf.nest.map_structure(lambda tensor: tf.reshape(tensor, [-1, *tensor.shape[2:]]), outputs)
-        return loss / count, outputs, [gradient / count for gradient in gradients]
+        return loss / count, outputs, mean_of_parts(gradients, of_first, count)
 
     def _differentiate(
         self, x: Any, y: tf.Tensor, weights: Any, parts: tuple[Any, ...]
     ) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
-        """Returns this replica's share of the loss, a scalar float32, y_pred, and each trained variable's gradient."""
+        """Returns this replica's share of the loss, a scalar float32, y_pred, and each trained variable's gradient.
+
+        The gradients of tables are tf.IndexedSlices.
+        """
+        loss, y_pred, gradients = self.raw_gradients(x, y, weights, parts)
+        gradients = kept_by_rows(gradients, self._trained, self.tables.__contains__)
+        scale = self.options.loss_scale
+        return loss, y_pred, gradients if scale is None else [each_number(g, scale.down) for g in gradients]
+
+    def raw_gradients(
+        self, x: Any, y: tf.Tensor, weights: Any, parts: tuple[Any, ...]
+    ) -> tuple[tf.Tensor, Any, list[Any]]:
+        """Returns the same with gradients as TensorFlow gives them: scaled, and by rows wherever it can."""
         scale, of_classes = self.options.loss_scale, self.options.class_weights
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([variable.value for variable in self._trained])
@@ -289,8 +331,7 @@ class Step:
                 "model: the loss doesn't depend on every trainable variable, so these get no gradient. "
                 f"Received: {', '.join(missing)}. Put them into a group with frozen: true, or use them"
             )
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        return next(iter(totals.values())), y_pred, gradients if scale is None else [*map(scale.down, gradients)]
+        return next(iter(totals.values())), y_pred, gradients
 
     def evaluate(self, loss: Any, x: Any, y: tf.Tensor) -> tuple[tf.Tensor, Any]:
         """Returns the loss of each example, (B,), and y_pred, outside of training."""
@@ -300,28 +341,11 @@ class Step:
         losses = loss(y, y_pred)
         return (losses + tf.add_n(self.model.losses) if self.model.losses else losses), y_pred
 
-    def _sum_of_squares(self, gradient: tf.Tensor, *, by_halves: bool) -> tf.Tensor:
-        """Returns a scalar.
-
-        In a loop of XLA on a CPU a sum is one addition after the other, which took a third of a step of a
-        784-300-100-10 net. Halves that are added to each other are many additions at a time.
-        """
-        if not by_halves:
-            return 2.0 * tf.nn.l2_loss(gradient)
-        squares = tf.square(tf.reshape(gradient, [-1]))
-        rest = tf.zeros([], gradient.dtype)
-        size = squares.shape[0]
-        while size > MAX_SEQUENTIAL_SUM:
-            if size % 2:
-                rest += squares[size - 1]
-            size //= 2
-            squares = squares[:size] + squares[size : 2 * size]
-        return tf.reduce_sum(squares) + rest
-
-    def _update(self, gradients: Any, outputs: Any, *, rates: tf.Tensor, step: tf.Tensor) -> None:
+    def _update(self, by_group: Any, outputs: Any, *, rates: tf.Tensor, step: tf.Tensor, proposed: Any) -> None:
         for k, group in enumerate(self.active):
             group.optimizer.learning_rate.assign(rates[k])
-            apply = functools.partial(self._apply, k, gradients[k], rates[k])
+            gradients = by_group[k]
+            apply = functools.partial(self._apply, k, gradients, rates[k], proposed)
             updates = group.updates(step)
             if updates is None:
                 apply()
@@ -330,9 +354,17 @@ class Step:
         if self.metrics.metrics:
             self.strategy.run(self.update_metrics, args=outputs)
 
-    def _apply(self, k: int, gradients: list[Any], rate: tf.Tensor) -> tf.Tensor:
-        group = self.active[k]
-        self.strategy.run(lambda values: group.optimizer.apply(values, group.variables), args=(gradients,))
+    def _apply(self, k: int, gradients: list[Any], rate: tf.Tensor, proposed: Any) -> tf.Tensor:
+        """Updates the variables of the k-th active group, but its tables."""
+
+        def update_whole(gradients: list[Any], proposed: Any) -> None:
+            whole, variables = self.tables.whole(k, gradients)
+            if variables:
+                self.active[k].optimizer.apply(whole, variables)
+            else:
+                self.tables.count_update(k, proposed)
+
+        self.strategy.run(update_whole, args=(gradients, proposed))
         return rate
 
     def update_metrics(self, y: tf.Tensor, y_pred: Any, weights: Any) -> None:

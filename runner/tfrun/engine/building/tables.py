@@ -1,0 +1,194 @@
+"""Finds the tables of a model that its optimizers update by rows, and says of the others why they aren't.
+
+A table is a variable from which a batch reads rows by their ids. Updating those rows alone is the same as updating the
+whole table if a gradient of 0 changes nothing:
+
+    SGD without momentum      w ← w − lr·g
+    AdaGrad                   a ← a + g²; w ← w − lr·g / √a
+    FTRL                      w is worked out anew from sums that g adds to: the same as long as the rate is constant,
+                              and w = 0 before the first step, as the formula gives for sums of 0
+
+With other optimizers it is another algorithm, as TensorFlow Addons' LazyAdam and PyTorch's SparseAdam are: what a row
+remembers stands still while no batch reads it. That needs `rows: lazy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrun.config.settings import GroupSettings
+from tfrun.engine.training.groups import Group
+from tfrun.engine.training.step import Step
+from tfrun.engine.training.table import Table
+from tfrun.errors import ConfigError
+
+MIN_ROWS = 2048  # a smaller table is updated as a whole in microseconds, and so are runs that are trained together
+WHOLE_VARIABLES = ("Lamb", "Muon", "Adafactor")  # their step of a row depends on all rows
+
+
+@dataclass(frozen=True)
+class WholeTable:
+    """A table that is updated as a whole at every step.
+
+    Attributes:
+        variable: its path.
+        rows: how many it has.
+        why: why, and what would change it.
+    """
+
+    variable: str
+    rows: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}: every step updates all {self.rows:,} rows of it, since {self.why}"
+
+
+def find_tables(
+    step: Step, settings: Mapping[str, GroupSettings], *, sample: tuple[Any, ...], batch_size: int
+) -> tuple[list[Table], list[WholeTable]]:
+    """Returns the tables that are updated by rows, and those that aren't.
+
+    Args:
+        step: the training step; it isn't changed.
+        settings: the optimizer groups, by name.
+        sample: a few encoded examples (inputs, targets, weights).
+        batch_size: rows of a step.
+
+    Raises:
+        ConfigError: a group's `rows` is "lazy", and its optimizer can't update rows by themselves.
+    """
+    candidates = [variable for group in step.active for variable in group.variables if _may_be_table(variable)]
+    if not candidates:
+        return [], []
+    reads = _reads(step, candidates, sample=sample, batch_size=batch_size)
+    # on a GPU it isn't fixed which of several writes to a place is the last one
+    notes_places = step.strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU")
+    tables: list[Table] = []
+    whole: list[WholeTable] = []
+    for number, group in enumerate(step.active):
+        rows = settings[group.name].rows
+        for variable in filter(lambda variable: id(variable) in reads and rows != "dense", group.variables):
+            read = reads[id(variable)]
+            why = next(filter(None, _reasons(step, group, variable, read=read, is_lazy=rows == "lazy")), "")
+            if why:
+                whole.append(WholeTable(variable.path, variable.shape[0], why))
+            elif read.num_ids * 2 <= variable.shape[0]:
+                tables.append(Table.of(variable, group, number, num_ids=read.num_ids, notes_places=notes_places))
+    return tables, whole
+
+
+def _may_be_table(variable: keras.Variable) -> bool:
+    return len(variable.shape) == 2 and variable.shape[0] >= MIN_ROWS
+
+
+@dataclass(frozen=True)
+class _Read:
+    """How a batch reads a table.
+
+    Attributes:
+        num_ids: the number of rows of its gradient; 0 if that isn't by rows.
+    """
+
+    num_ids: int
+
+
+def _reads(
+    step: Step, candidates: Sequence[keras.Variable], *, sample: tuple[Any, ...], batch_size: int
+) -> dict[int, _Read]:
+    """Returns how a batch reads those variables that are tables, by their identity."""
+    replicas = step.strategy.num_replicas_in_sync
+    share = batch_size // replicas // step.options.microbatches
+    found: dict[int, _Read] = {}
+
+    def differentiate(x: Any, y: Any, weights: Any) -> None:
+        _, _, gradients = step.raw_gradients(x, y, weights, ())
+        trained = [variable for group in step.active for variable in group.variables]
+        by_variable = {id(variable): gradient for variable, gradient in zip(trained, gradients, strict=True)}
+        for variable in candidates:
+            gradient = by_variable[id(variable)]
+            if isinstance(gradient, tf.IndexedSlices):
+                num_ids = gradient.indices.shape[0] * replicas * step.options.microbatches
+                found[id(variable)] = _Read(num_ids)
+
+    specs = tf.nest.map_structure(lambda array: tf.TensorSpec([share, *array.shape[1:]], array.dtype), sample)
+    traced = tf.function(lambda *batch: step.strategy.run(differentiate, args=batch), autograph=False)
+    graph = traced.get_concrete_function(*specs).graph
+    for variable in candidates:
+        if id(variable) not in found and replicas == 1 and _is_read_by_ids(graph, variable):
+            found[id(variable)] = _Read(0)
+    return found
+
+
+def _is_read_by_ids(graph: Any, variable: keras.Variable) -> bool:
+    """Returns whether a graph gathers rows of a variable, whatever else it does with it."""
+    waiting = [inner for outer, inner in graph.captures if outer is variable.value.handle]
+    while waiting:
+        tensor = waiting.pop()
+        for op in tensor.consumers():
+            if op.type in ("ResourceGather", "GatherV2") and op.inputs[0] is tensor:
+                return True
+            if op.type in ("ReadVariableOp", "Identity", "Cast"):
+                waiting += op.outputs
+    return False
+
+
+def _reasons(step: Step, group: Group, variable: keras.Variable, *, read: _Read, is_lazy: bool) -> Iterator[str]:
+    """Yields what keeps a table from being updated by rows, or empty texts."""
+    if variable.regularizer is not None:
+        yield "its regularizer is a penalty on all of them. Without it the rows of a batch would do"
+    if not read.num_ids:
+        yield "the model uses it as a whole too, as the weights of an output for example"
+    if variable.constraint is not None:
+        yield "its constraint changes all of them. Without it the rows of a batch would do"
+    if step.options.averages is not None:
+        yield "trainer.ema_decay averages all of them. Without it the rows of a batch would do"
+    if step.algorithm.gradients is not None and not step.algorithm.takes_rows:
+        yield "the algorithm computes with whole gradients"
+    kind = type(group.optimizer).__name__
+    where = f"optimizer.groups.{group.name}"
+    if is_lazy and kind in WHOLE_VARIABLES:
+        raise ConfigError(
+            f"{where}.rows: {group.optimizer.name} can't update some rows by themselves, since each depends on all. "
+            "Received: lazy. Known: auto, dense, or another optimizer, such as adagrad"
+        )
+    if not is_lazy:
+        yield _not_exact(group, variable, where)
+
+
+def _not_exact(group: Group, variable: keras.Variable, where: str) -> str:
+    """Returns why updating rows alone is another algorithm than updating all; empty if it is the same."""
+    optimizer = group.optimizer
+    lazy = f"{where}.rows=lazy updates those of a batch alone"
+    is_exact = EXACT.get(type(optimizer))
+    if is_exact is None or optimizer.weight_decay or optimizer.use_ema or optimizer.gradient_accumulation_steps:
+        return f"{optimizer.name} changes rows without a gradient too. {lazy}, and so does {where}.name=adagrad"
+    if not is_exact(group, variable):
+        return f"{optimizer.name} with these parameters changes rows without a gradient too. {lazy}"
+    return ""
+
+
+def _sgd_is_exact(group: Group, variable: keras.Variable) -> bool:
+    return bool(group.optimizer.momentum == 0)
+
+
+def _adagrad_is_exact(group: Group, variable: keras.Variable) -> bool:
+    return True
+
+
+def _ftrl_is_exact(group: Group, variable: keras.Variable) -> bool:
+    is_zero = not bool(tf.reduce_any(tf.convert_to_tensor(variable.value) != 0))
+    has_shrinkage = group.optimizer.l2_shrinkage_regularization_strength != 0
+    return is_zero and group.schedule is None and not has_shrinkage
+
+
+EXACT: dict[type, Callable[[Group, keras.Variable], bool]] = {
+    keras.optimizers.SGD: _sgd_is_exact,
+    keras.optimizers.Adagrad: _adagrad_is_exact,
+    keras.optimizers.Ftrl: _ftrl_is_exact,
+}

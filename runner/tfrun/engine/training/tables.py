@@ -1,0 +1,151 @@
+"""The tables of a step: their gradients by rows, and their updates, which are made outside of every `tf.cond`.
+
+compute      the gradients of the tables, an id's rows added up             on each replica
+propose      the new rows                                                   changes nothing
+...          the step updates all other variables, if all is finite
+write        the new rows, if all is finite; else the rows stay as they are
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrun.engine.training import replicas
+from tfrun.engine.training.groups import Group
+from tfrun.engine.training.rows import RowGradient, is_by_rows, summed
+from tfrun.engine.training.table import RowUpdate, Table
+from tfrun.engine.training.tracing import Tracing
+
+
+class Tables:
+    """The tables of a step; there may be none.
+
+    Args:
+        tables: those that are updated by rows.
+        groups: the active optimizer groups.
+        strategy: the devices.
+    """
+
+    def __init__(self, tables: Sequence[Table], groups: Sequence[Group], strategy: tf.distribute.Strategy):
+        self._tables = list(tables)
+        self._groups = groups
+        self._strategy = strategy
+        self._by_variable = {id(table.variable): table for table in tables}
+
+    def __bool__(self) -> bool:
+        return bool(self._tables)
+
+    def __contains__(self, variable: keras.Variable) -> bool:
+        return id(variable) in self._by_variable
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """The tables and their slots."""
+        return [variable for table in self._tables for variable in (table.variable, *table.slots)]
+
+    def summed(self, gradients: Sequence[Any], variables: Sequence[keras.Variable], tracing: Tracing) -> list[Any]:
+        """Returns the same gradients, those of tables with one row for each id.
+
+        Args:
+            gradients: tensors, or tf.IndexedSlices where the variable is a table.
+            variables: whose they are.
+            tracing: how the step is traced.
+        """
+
+        def with_sums(gradient: Any, variable: keras.Variable) -> Any:
+            if variable not in self:
+                return gradient
+            last_place = self._by_variable[id(variable)].last_place
+            return summed(gradient, last_place=last_place, in_xla=tracing.in_xla)
+
+        return [with_sums(gradient, variable) for gradient, variable in zip(gradients, variables, strict=True)]
+
+    def whole(self, k: int, gradients: Sequence[Any]) -> tuple[list[Any], list[keras.Variable]]:
+        """Returns the gradients and the variables of the k-th active group that are updated as a whole."""
+        kept = [
+            (gradient, variable)
+            for gradient, variable in zip(gradients, self._groups[k].variables, strict=True)
+            if variable not in self
+        ]
+        return [gradient for gradient, _ in kept], [variable for _, variable in kept]
+
+    def propose(self, by_group: Sequence[Sequence[Any]], rates: tf.Tensor) -> list[RowUpdate]:
+        """Returns the update of each table, on a replica.
+
+        Args:
+            by_group: the clipped gradients of each active group.
+            rates: their learning rates, (num_groups,).
+        """
+        return [
+            table.update(self._gradient(table, by_group), rates[table.group], self._strategy) for table in self._tables
+        ]
+
+    def are_finite(self, updates: Any) -> tf.Tensor:
+        """Returns whether all new rows are finite, a scalar bool; `updates` are those of all replicas."""
+        flags = [self._strategy.experimental_local_results(update.finite)[0] for update in updates]
+        return tf.reduce_all(tf.stack(flags))
+
+    def write(self, updates: Sequence[RowUpdate], fine: tf.Tensor, step: tf.Tensor, tracing: Tracing) -> None:
+        """Writes the updates of all tables whose group updates at a step; called on a replica."""
+        for table, update in zip(self._tables, updates, strict=True):
+            updates_now = self._groups[table.group].updates(step)
+            is_made = fine if updates_now is None else fine & updates_now
+            table.write(update, is_made, self._strategy, in_xla=tracing.in_xla)
+
+    def count_update(self, k: int, updates: Sequence[RowUpdate]) -> None:
+        """Writes what the optimizer of the k-th active group has once for all variables, its number of updates say.
+
+        For a group of tables alone; else Keras does it.
+        """
+        table, update = [pair for pair in zip(self._tables, updates, strict=True) if pair[0].group == k][-1]
+        for variable, value in zip(table.others, update.others, strict=True):
+            variable.assign(value)
+
+    def _gradient(self, table: Table, by_group: Sequence[Sequence[Any]]) -> RowGradient:
+        variables = self._groups[table.group].variables
+        return next(
+            gradient
+            for gradient, variable in zip(by_group[table.group], variables, strict=True)
+            if variable is table.variable
+        )
+
+
+class Undo:
+    """Takes back an update that has made a variable infinite or NaN.
+
+    A run with tables can't go back to an earlier state, since a copy of the state is what it hasn't the time for. So a
+    step looks at what it has written, all but the rows, which were looked at before.
+
+    Args:
+        strategy: the devices.
+        changed: everything that an update changes, without tables and their slots.
+        watched: those of them that must stay finite.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, changed: Sequence[Any], *, watched: Sequence[Any]):
+        self._changed = [part for variable in changed for part in replicas.components(strategy, variable)]
+        self._watched = [
+            part for variable in watched for part in replicas.components(strategy, variable) if part.dtype.is_floating
+        ]
+        self._before = [tf.identity(part) for part in self._changed]
+
+    def unless_finite(self) -> tf.Tensor:
+        """Restores the values from before if one isn't finite any more; returns whether all are, a scalar bool."""
+        finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(part)) for part in self._watched]))
+        for part, before in zip(self._changed, self._before, strict=True):
+            part.assign(tf.where(finite, part, before))
+        return finite
+
+
+def kept_by_rows(
+    gradients: Sequence[Any], variables: Sequence[keras.Variable], is_table: Callable[[keras.Variable], bool]
+) -> list[Any]:
+    """Returns the gradients as whole tensors, but those of tables."""
+    return [
+        gradient if is_by_rows(gradient) and is_table(variable) else tf.convert_to_tensor(gradient)
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
