@@ -31,6 +31,8 @@ class Sam(Supervised):
         ConfigError: the run uses several replicas.
     """
 
+    takes_rows = True
+
     def __init__(self, rho: Annotated[float, Gt(0)] = 0.05):
         self.rho = rho
 
@@ -41,11 +43,33 @@ class Sam(Supervised):
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
             raise ConfigError("algorithm=sam: is for one device. Received: several replicas")
         loss, y_pred, gradients = differentiate()
-        before = [tf.identity(variable.value) for variable in variables]  # kept, since w + ε − ε isn't exactly w
+        before = [_read(*pair) for pair in zip(variables, gradients, strict=True)]  # since w + ε − ε isn't exactly w
         scale = self.rho / tf.maximum(tf.linalg.global_norm(gradients), 1e-12)
         for variable, gradient in zip(variables, gradients, strict=True):
-            variable.assign_add(tf.cast(scale, gradient.dtype) * gradient)
-        _, _, gradients = differentiate()
-        for variable, value in zip(variables, before, strict=True):
-            variable.assign(value)
-        return loss, y_pred, gradients
+            _add(variable, gradient, scale)
+        _, _, of_neighbour = differentiate()
+        for variable, gradient, value in zip(variables, gradients, before, strict=True):
+            _write(variable, gradient, value)
+        return loss, y_pred, of_neighbour
+
+
+def _read(variable: keras.Variable, gradient: Any) -> tf.Tensor:
+    """Returns the values of a variable, or its rows that a gradient by rows has."""
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.gather(variable.value, gradient.indices)
+    return tf.identity(variable.value)
+
+
+def _add(variable: keras.Variable, gradient: Any, scale: tf.Tensor) -> None:
+    scale = tf.cast(scale, gradient.dtype)
+    if isinstance(gradient, tf.IndexedSlices):
+        variable.value.scatter_add(tf.IndexedSlices(scale * gradient.values, gradient.indices))
+    else:
+        variable.assign_add(scale * gradient)
+
+
+def _write(variable: keras.Variable, gradient: Any, value: tf.Tensor) -> None:
+    if isinstance(gradient, tf.IndexedSlices):
+        variable.value.scatter_update(tf.IndexedSlices(value, gradient.indices))
+    else:
+        variable.assign(value)

@@ -26,6 +26,7 @@ class FakeProgram:
     """A program whose steps change the state and take a given time on the clock, in each mode another one."""
 
     max_steps = 100
+    has_tables = False
 
     def __init__(self, seconds: dict[str, float], clock: list[float], weight: tf.Variable):
         self.mode, self.seconds, self.clock, self.weight = "eager", seconds, clock, weight
@@ -39,6 +40,11 @@ class FakeProgram:
         self.clock[0] += num_steps * seconds + (0.0 if self.mode in self.ran else COMPILE_SECONDS)
         self.ran.add(self.mode)
         self.weight.assign_add(1.0)
+
+    def compile(self) -> None:
+        if self.seconds.get(self.mode) == np.inf:
+            raise XlaError("an operation that XLA lacks")
+        self.ran.add(self.mode)
 
 
 class Pick:

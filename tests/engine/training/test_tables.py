@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +68,107 @@ def assert_equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray], to
         np.testing.assert_allclose(values, second[slot], rtol=tolerance, atol=tolerance, err_msg=slot)
 
 
-@pytest.mark.parametrize("mode", MODES)
+SGD = ["optimizer=sgd", "optimizer.learning_rate=0.1", "optimizer.clip_norm=0.5"]
+ADAGRAD = ["optimizer=adagrad", "optimizer.learning_rate=0.1"]
+WIDE = ["model.deep=false", "optimizer=ftrl", "optimizer.l1_regularization_strength=0.001"]
+DECAY = "optimizer.schedule={name: exponential, rate: 0.5, decay_steps: 10}"
+
+
 @pytest.mark.parametrize(
-    "optimizer",
+    ("options", "modes"),
     [
-        ["optimizer=sgd", "optimizer.learning_rate=0.1", "optimizer.clip_norm=0.5"],
-        ["optimizer=adagrad", "optimizer.learning_rate=0.1", "optimizer.schedule={name: exponential, rate: 0.5, decay_steps: 10}"],
-        ["model.deep=false", "optimizer=ftrl", "optimizer.l1_regularization_strength=0.001"],
+        (SGD, MODES),
+        ([*ADAGRAD, DECAY], ["graph_loop", "xla_loop"]),
+        (WIDE, ["xla_loop"]),
+        ([*ADAGRAD, "trainer.microbatches=2", "optimizer.clip_norm=0.1"], ["graph_loop"]),
+        ([*ADAGRAD, "algorithm=sam", "algorithm.rho=0.2"], ["graph_loop", "xla_loop"]),
     ],
 )
 def test_an_exact_update_by_rows_is_that_of_the_whole_table(
-    small: Any, clicks: Path, optimizer: list[str], mode: str
+    small: Any, clicks: Path, options: list[str], modes: list[str]
 ) -> None:
-    options = [*optimizer, "trainer.precision=float64"]
-    pieces, by_rows = train(small, clicks, *options, mode=mode)
-    whole_pieces, whole = train(small, clicks, *options, "optimizer.rows=dense", mode=mode)
-    wide_and_deep = {"wide/table"} if "model.deep=false" in optimizer else {"wide/table", "deep/embeddings"}
-    assert (tables_of(pieces), tables_of(whole_pieces)) == (wide_and_deep, set())
-    assert_equal(by_rows, whole, 1e-12)
+    options = [*options, "trainer.precision=float64"]
+    whole_pieces, whole = train(small, clicks, *options, "optimizer.rows=dense", mode="graph_loop")
+    assert not tables_of(whole_pieces)
+    for mode in modes:
+        pieces, by_rows = train(small, clicks, *options, mode=mode)
+        assert tables_of(pieces) == ({"wide/table"} if options[0] == WIDE[0] else {"wide/table", "deep/embeddings"})
+        assert_equal(by_rows, whole, 1e-12)
+
+
+def test_float32_by_rows_stays_within_rounding_for_200_steps(small: Any, clicks: Path) -> None:
+    options = [*ADAGRAD, "model.deep=false"]
+    _, by_rows = train(small, clicks, *options, mode="xla_loop", steps=200)
+    _, whole = train(small, clicks, *options, "optimizer.rows=dense", mode="xla_loop", steps=200)
+    assert_equal(by_rows, whole, 2e-5)
+
+
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_by_rows_is_that_of_the_whole_table(small: Any, clicks: Path, precision: str) -> None:
+    options = [*ADAGRAD, f"trainer.precision={precision}"]
+    pieces, by_rows = train(small, clicks, *options, mode="graph_loop", steps=12)
+    _, whole = train(small, clicks, *options, "optimizer.rows=dense", mode="graph_loop", steps=12)
+    assert tables_of(pieces) == {"wide/table", "deep/embeddings"}
+    assert_equal(by_rows, whole, 1e-3)
+
+
+def test_a_lazy_optimizer_leaves_the_other_rows_and_what_they_remember_as_they_are(small: Any, clicks: Path) -> None:
+    """Adam: m and v of a row decay at the steps whose batch reads it; the bias correction counts all steps."""
+    options = ["model.deep=false", "optimizer=adam", "optimizer.learning_rate=0.01", "optimizer.rows=lazy"]
+    pieces = small.pieces(*words(clicks, *options, "trainer.precision=float64"))
+    program = pieces.make_program()
+    program.mode = "xla_loop"
+    start = pieces.state(program).read()
+    x, y, _ = pieces.examples.arrays
+    ids = np.asarray(x["categories"]) + [0, BINS + 1]
+    numbers, targets = np.asarray(x["numbers"], float), np.asarray(y, float)
+    rows = pieces.order.block(0, 12).reshape(12, -1)
+    table = np.zeros(2 * (BINS + 1))
+    kernel, bias = np.zeros(1), np.zeros(1)
+    slots = {name: [np.zeros_like(w), np.zeros_like(w)] for name, w in (("t", table), ("k", kernel), ("b", bias))}
+    for step, batch in enumerate(rows):
+        error = 2 * (bias + numbers[batch] @ kernel + table[ids[batch]].sum(1) - targets[batch, 0]) / len(batch)
+        of_table = np.zeros_like(table)
+        np.add.at(of_table, ids[batch].ravel(), np.repeat(error, 2))
+        touched = np.unique(ids[batch])
+        for name, w, gradient, where in (
+            ("t", table, of_table, touched),
+            ("k", kernel, numbers[batch].T @ error, [0]),
+            ("b", bias, error.sum(keepdims=True), [0]),
+        ):
+            m, v = slots[name]
+            m[where] = 0.9 * m[where] + 0.1 * gradient[where]
+            v[where] = 0.999 * v[where] + 0.001 * gradient[where] ** 2
+            rate = 0.01 * np.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+            w[where] -= rate * m[where] / (np.sqrt(v[where]) + 1e-7)
+    assert program.run(0, 12).finite
+    state = pieces.state(program)
+    by_path = {slot["path"]: state.read()[key] for key, slot in state.describe().items()}
+    np.testing.assert_allclose(by_path["wide/table"][:, 0], table, rtol=1e-6, atol=1e-12)  # rates are float32
+    np.testing.assert_allclose(by_path["wide/kernel"][:, 0], kernel, rtol=1e-6)
+    assert start.keys() == state.read().keys()
+
+
+def test_a_group_of_tables_alone_counts_its_updates(small: Any, clicks: Path) -> None:
+    tables = "+optimizer.groups.tables={match: table|embeddings, name: nadam, rows: lazy, every: 2}"
+    rest = "+optimizer.groups.rest={match: kernel|bias, name: sgd}"
+    own = ["optimizer=for_wide_deep", "optimizer.groups.wide=null", "optimizer.groups.deep=null"]
+    pieces, _ = train(small, clicks, *own, tables, rest, mode="graph_loop", steps=6)
+    counts = {group.name: int(group.optimizer.iterations.numpy()) for group in pieces.parts.step.active}
+    assert counts == {"tables": 3, "rest": 6}
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["optimizer=adam"], "adam changes rows without a gradient too"),
+        (["optimizer=sgd", "optimizer.momentum=0.9"], "sgd with these parameters changes rows without a gradient too"),
+        (["model.deep=false", "optimizer=ftrl", DECAY], "ftrl with these parameters"),
+        (["optimizer=adagrad", "trainer.ema_decay=0.9"], "trainer.ema_decay averages all of them"),
+    ],
+)
+def test_why_a_table_is_updated_as_a_whole_is_said(small: Any, clicks: Path, options: list[str], reason: str) -> None:
+    pieces = small.pieces(*words(clicks, *options))
+    assert not pieces.parts.step.tables
+    assert all(reason in str(table) for table in pieces.whole_tables)
+    assert pieces.whole_tables[0].rows == 2 * (BINS + 1)

@@ -31,6 +31,7 @@ from tfrun.files import strict_json
 
 NO_PART_OF_BEGINNING = ("name", "output_root", "tags")  # keys that don't change what a run begins with
 BEGINNINGS_BYTES = 2**28  # of the beginnings kept of earlier runs
+MAX_STATE_BYTES = 2**29  # of a program that is kept: its variables lie beside those of the next run for a while
 FOLDS_SHARE = 0.25  # of the memory for data that the raw rows of all folds may use
 
 
@@ -131,6 +132,8 @@ class Reuse:
         """
         strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
         examples = self._encoded(settings, catalog, table=table)
+        if self._program is not None and self._program.program.state_bytes > MAX_STATE_BYTES:
+            self._program = None
         kept = self._program
         beginning = kept and kept.beginnings.get(_begins_with(settings, examples))
         if kept is None or beginning is None or not kept.has_model_for(examples):

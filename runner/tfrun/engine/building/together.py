@@ -332,6 +332,7 @@ def _reason_to_train_alone(pieces: Pieces) -> str:
         "trainer.microbatches": step.options.microbatches > 1,
         "trainer.on_divergence=rollback": trainer.on_divergence == "rollback",
         "trainer.max_seconds": trainer.max_seconds is not None,
+        "tables are updated by rows": bool(step.tables),
         "a component has a tf.Variable": any(isinstance(v, tf.Variable) for v in pieces.state().variables),
     }
     streams = residency.reason_to_stream(pieces.settings.data.residency, pieces.bytes_to_load)

@@ -26,6 +26,10 @@ class RowGradient(NamedTuple):
     ids: tf.Tensor
     is_first: tf.Tensor
 
+    def as_slices(self) -> tf.IndexedSlices:
+        """Returns the same gradient as TensorFlow represents it."""
+        return tf.IndexedSlices(self.values, self.ids)
+
 
 def is_by_rows(gradient: Any) -> bool:
     """Returns whether a gradient is one by rows."""

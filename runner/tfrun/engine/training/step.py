@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from tfrun.engine.training.class_weights import ClassWeights
 from tfrun.engine.training.clipping import clip
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.groups import Group
-from tfrun.engine.training.rows import add_part, each_number, first_part, mean_of_parts
+from tfrun.engine.training.rows import RowGradient, add_part, each_number, first_part, mean_of_parts
 from tfrun.engine.training.table import Table
 from tfrun.engine.training.tables import Tables, Undo, kept_by_rows
 from tfrun.engine.training.tolerances import LossScale, Skips
@@ -237,7 +237,8 @@ class Step:
         batch = Batch(*gather(data, share_of_replica(rows))) if augmenter is None else augmenter.batch(data, rows, step)
         differentiate = functools.partial(self._differentiate_parts, *batch)
         if self.algorithm.gradients is not None:
-            loss, y_pred, gradients = self.algorithm.gradients(differentiate, self._trained)
+            sums = functools.partial(self._with_sums, differentiate, tracing)
+            loss, y_pred, gradients = self.algorithm.gradients(sums, self._trained)
         else:
             loss, y_pred, gradients = differentiate()
         if self.strategy.num_replicas_in_sync > 1:
@@ -247,6 +248,12 @@ class Step:
         norm = tf.sqrt(tf.add_n([tf.square(group_norm) for group_norm in norms]))
         y, weights = batch.for_metrics
         return Gradients(loss, tf.cast(norm, tf.float32), by_group, (y, y_pred, weights), before)
+
+    def _with_sums(self, differentiate: Callable[[], tuple[Any, ...]], tracing: Tracing) -> tuple[Any, ...]:
+        """Returns what an algorithm gets of a pass: of tables the sums of each id's rows, so that norms are right."""
+        loss, y_pred, gradients = differentiate()
+        sums = self.tables.summed(gradients, self._trained, tracing)
+        return loss, y_pred, [g.as_slices() if isinstance(g, RowGradient) else g for g in sums]
 
     def synchronize(self) -> None:
         """Makes what forward passes have changed the same on all replicas."""
