@@ -38,7 +38,8 @@ def test_each_component_is_an_option_with_its_defaults(catalog: Catalog) -> None
     assert options["metric/mae"] == {"mae": {"name": "mae"}}
     assert options["model/deep"] == {"name": "deep", "units": "???"}
     assert options["optimizer/adam"] == {
-        "name": "adam", "learning_rate": 0.01, "schedule": None, "clip_norm": None, "groups": None,
+        "name": "adam", "learning_rate": 0.01, "schedule": None, "clip_norm": None, "rows": None,
+        "groups": None,
     }  # fmt: skip
     assert "layer/dense" not in options  # it is no group
 
@@ -47,9 +48,18 @@ def test_each_model_has_its_optimizer_groups(catalog: Catalog, tmp_path: Path) -
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "small.yaml").write_text("name: wide_deep\n")
     options = catalog_options(catalog, [tmp_path])
-    filled = {"schedule": None, "clip_norm": None, "every": 1, "from_epoch": 0, "until_epoch": None, "frozen": False}
+    filled = {
+        "schedule": None,
+        "clip_norm": None,
+        "every": 1,
+        "from_epoch": 0,
+        "until_epoch": None,
+        "frozen": False,
+        "rows": "auto",
+    }
     assert options["optimizer/for_wide_deep"] == {
-        "learning_rate": None, "schedule": None, "clip_norm": None, "groups": {"wide": {**GROUPS["wide"], **filled}},
+        "learning_rate": None, "schedule": None, "clip_norm": None, "rows": None,
+        "groups": {"wide": {**GROUPS["wide"], **filled}},
     }  # fmt: skip
     assert options["optimizer/for_small"] == options["optimizer/for_wide_deep"]
     assert list(options["optimizer/for_deep"]["groups"]) == ["all"]

@@ -44,6 +44,7 @@ def test_defaults() -> None:
         "until_epoch": None,
         "frozen": False,
         "optional": True,
+        "rows": "auto",
     }
 
 

@@ -19,7 +19,14 @@ from tfrun.config.earlier_runs import (
 )
 from tfrun.config.settings import Settings
 
-NEW = {"step": 30, "schedule_end": "last step", "offsets": "float64", "dates": "date", "epoch_rows": "all rows"}
+NEW = {
+    "step": 30,
+    "schedule_end": "last step",
+    "offsets": "float64",
+    "dates": "date",
+    "epoch_rows": "all rows",
+    "tables": "by rows",
+}
 
 
 @pytest.mark.parametrize(
@@ -87,3 +94,10 @@ def test_a_number_of_threads_that_is_set_is_not_that_of_the_beginning(settings: 
         **vars(settings("trainer.threads=auto").trainer), began_with_threads=1
     )
     assert not isinstance(as_it_began(settings(), {**NEW, "engine": {}}).trainer, EarlierTrainer)  # it has not begun
+
+
+def test_a_run_of_an_earlier_version_goes_on_updating_whole_tables(settings: Callable[..., Settings]) -> None:
+    chosen = settings("optimizer=adagrad")
+    assert as_it_began(chosen, NEW).groups["all"].rows == "auto"
+    before = {key: value for key, value in NEW.items() if key != "tables"}
+    assert as_it_began(chosen, before).groups["all"].rows == "dense"

@@ -170,6 +170,7 @@ def test_optimizer_groups_are_expanded(config: dict[str, Any], catalog: Catalog)
                 "frozen": False,
                 "optional": False,
                 "params": {"beta_1": 0.9},
+                "rows": "auto",
             }
         }
     }

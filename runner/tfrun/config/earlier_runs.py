@@ -12,12 +12,13 @@ from typing import Any
 
 from tfrun.config.keys import flatten
 from tfrun.config.settings import ComponentSettings, DataSettings, Settings, TrainerSettings
-from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END
+from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END, TABLES
 
 AT_LAST_STEP, AFTER_LAST_STEP = "last step", "step after the last"
 IN_FLOAT64, IN_FLOAT32 = "float64", "float32"
 AS_DATES, AS_CATEGORIES = "date", "category"
 ALL_ROWS, WHOLE_BATCHES = "all rows", "whole batches"
+BY_ROWS, AS_WHOLES = "by rows", "as wholes"
 # what keys meant before they existed, where that isn't their default in `conf/`
 BEFORE_THE_KEY: dict[str, dict[str, Any]] = {
     "data": {"split": {"by": "random", "column": None}},
@@ -95,18 +96,20 @@ def meanings(before: Mapping[str, Any] | None) -> dict[str, str]:
 
     `schedule_end` is the step at which its schedules reach their `final`, `offsets` the precision in which it scales
     columns and targets far from 0, `dates` the kind of text columns that hold ISO dates, `epoch_rows`
-    whether its epochs have all rows or only those that fill batches.
+    whether its epochs have all rows or only those that fill batches, `tables` whether a step updates tables by rows
+    where that is exact.
 
     Args:
         before: `run.json` of a run that is resumed, or None for a new one.
     """
     if before is None or "step" not in before:  # a job that couldn't start has written no step
-        return {SCHEDULE_END: AT_LAST_STEP, OFFSETS: IN_FLOAT64, DATES: AS_DATES, EPOCH_ROWS: ALL_ROWS}
+        return {SCHEDULE_END: AT_LAST_STEP, OFFSETS: IN_FLOAT64, DATES: AS_DATES, EPOCH_ROWS: ALL_ROWS, TABLES: BY_ROWS}
     return {
         SCHEDULE_END: str(before.get(SCHEDULE_END, AFTER_LAST_STEP)),
         OFFSETS: str(before.get(OFFSETS, IN_FLOAT32)),
         DATES: str(before.get(DATES, AS_CATEGORIES)),
         EPOCH_ROWS: str(before.get(EPOCH_ROWS, WHOLE_BATCHES)),
+        TABLES: str(before.get(TABLES, AS_WHOLES)),
     }
 
 
@@ -125,6 +128,9 @@ def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Setting
             **shared, exact_offsets=is_exact, guesses_dates=guesses_dates, leaves_rows_out=not has_all_rows
         )
         settings = replace(settings, data=earlier)
+    if meant[TABLES] == AS_WHOLES:  # the same but for rounding, and a resumed run goes on with the same bits
+        groups = {name: replace(group, rows="dense") for name, group in settings.groups.items()}
+        settings = replace(settings, groups=groups)
     return settings if meant[SCHEDULE_END] == AT_LAST_STEP else _with_earlier_schedules(settings)
 
 

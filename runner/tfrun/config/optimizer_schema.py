@@ -118,16 +118,18 @@ def _group(where: str, value: Any, *, shared: dict[str, Any], catalog: Catalog) 
         frozen=frozen,
         optional=optional,
         params=params,
-        rows=check_value(GROUP_KEYS["rows"], given.get("rows") or "auto", where=f"{where}.rows"),
+        rows=check_value(field_types(GroupSettings)["rows"], given.get("rows") or "auto", where=f"{where}.rows"),
     )
 
 
 def _optimizer_parameters(where: str, given: dict[str, Any], *, catalog: Catalog) -> dict[str, Any]:
     chosen = named_component(where, "optimizer", value=given, catalog=catalog)
-    rest = {key: item for key, item in given.items() if key not in (*GROUP_KEYS, "name", "schedule", "clip_norm")}
+    rest = {
+        key: item for key, item in given.items() if key not in (*GROUP_KEYS, "name", "schedule", "clip_norm", "rows")
+    }
     if rest.get("learning_rate", ...) is None:  # not set: the optimizer's own default
         del rest["learning_rate"]
-    also = ["name", "learning_rate", "schedule", "clip_norm", *GROUP_KEYS]
+    also = ["name", *OPTIMIZER_KEYS, *GROUP_KEYS]
     return parameters(where, chosen, value=rest, catalog=catalog, also=also)
 
 

@@ -382,7 +382,7 @@ TOP_LEVEL_KEYS = {key: text for key, text in field_types(Settings).items() if ke
 GROUP_KEYS = {  # of an optimizer group, beside its optimizer's own parameters
     key: text
     for key, text in field_types(GroupSettings).items()
-    if key not in ("name", "learning_rate", "schedule", "clip_norm", "params")
+    if key not in ("name", "learning_rate", "schedule", "clip_norm", "rows", "params")
 }
 OPTIMIZER_KEYS = (
     "learning_rate",

@@ -10,7 +10,13 @@ from typing import Any
 from tfrun.files.runs import RunFolder
 
 # the keys that say what a run means by its config (`config.earlier_runs`); a copy of its state means the same
-MEANINGS = SCHEDULE_END, OFFSETS, DATES, EPOCH_ROWS = "schedule_end", "offsets", "dates", "epoch_rows"
+MEANINGS = SCHEDULE_END, OFFSETS, DATES, EPOCH_ROWS, TABLES = (
+    "schedule_end",
+    "offsets",
+    "dates",
+    "epoch_rows",
+    "tables",
+)
 
 
 class RunJson(Mapping[str, Any]):

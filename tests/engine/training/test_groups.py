@@ -83,6 +83,7 @@ def test_groups_are_described_for_run_json(variables: list[keras.Variable]) -> N
             "clip_norm": None,
             "parameters": 3 * 2 + 2,
             "variables": paths(hidden),
+            "tables": {},
         },
         {
             "name": "head",
@@ -92,6 +93,7 @@ def test_groups_are_described_for_run_json(variables: list[keras.Variable]) -> N
             "clip_norm": 2.0,
             "parameters": 2 * 1 + 1,
             "variables": paths(output),
+            "tables": {},
         },
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,27 @@ def test_why_a_table_is_updated_as_a_whole_is_said(small: Any, clicks: Path, opt
     assert not pieces.parts.step.tables
     assert all(reason in str(table) for table in pieces.whole_tables)
     assert pieces.whole_tables[0].rows == 2 * (BINS + 1)
+
+
+def test_no_table_is_copied_at_a_step(small: Any, clicks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the program as XLA has optimized it: a copy of a table would cost its size at every step."""
+    pieces = small.pieces(*words(clicks, *ADAGRAD))
+    program = pieces.make_program()
+    program.mode = "xla_loop"
+    calls: list[tuple[Any, Any]] = []
+    compiled = program._compiled
+
+    def recorded(*key: Any) -> Any:
+        block = compiled(*key)
+        return lambda *arguments: (calls.append((block, arguments)), block(*arguments))[1]
+
+    monkeypatch.setattr(program, "_compiled", recorded)
+    program.compile()
+    block, arguments = calls[0]
+    text = block.experimental_get_compiler_ir(*arguments)(stage="optimized_hlo")
+    table = f"[{2 * (BINS + 1)}"
+    bodies = [body for body in text.split("\n\n") if re.search(rf"{re.escape(table)}[^=]*= ?.*scatter", body)]
+    steps = [body for body in bodies if "fused_computation" not in body.split("(")[0]]
+    writes = [line for body in steps for line in body.splitlines() if table in line]
+    assert len([line for line in writes if "scatter" in line.split("=")[0]]) >= 4  # two tables, each with a slot
+    assert not [line for line in writes if re.search(r" (copy|select|broadcast|convert)\(", line)]

@@ -227,6 +227,13 @@ class Pieces:
         return inputs.structure(where, fixed) | {"params": params, "schedule": schedule}
 
     @property
+    def _tables(self) -> dict[str, str]:
+        """How the large tables of ids are updated, by their paths."""
+        step = self.parts.step
+        by_rows = {variable.path: "by rows" for variable in step.model.variables if variable in step.tables}
+        return by_rows | {table.variable: f"as a whole, since {table.why}" for table in self.whole_tables}
+
+    @property
     def _num_rows(self) -> dict[str, int]:
         return {split: len(rows) for split, rows in self.examples.splits.items()}
 
@@ -280,7 +287,7 @@ class Pieces:
     def describe(self) -> dict[str, Any]:
         """Returns the entries of `run.json` about the model and the data."""
         return {
-            "groups": describe_groups(self.parts.step.groups),
+            "groups": describe_groups(self.parts.step.groups, self._tables),
             "parameters": self.parts.model.count_params(),
             "data": {
                 "source": self.table.source,

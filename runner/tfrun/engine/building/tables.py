@@ -46,7 +46,7 @@ class WholeTable:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.variable}: every step updates all {self.rows:,} rows of it, since {self.why}"
+        return f"{self.variable}: a step updates all {self.rows:,} rows, since {self.why}"
 
 
 def find_tables(

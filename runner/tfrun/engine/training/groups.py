@@ -109,8 +109,14 @@ def assign_groups(
     return groups
 
 
-def describe_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Returns the groups as `run.json` and `tfrun check` show them."""
+def describe_groups(groups: Sequence[Group], tables: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Returns the groups as `run.json` and `tfrun check` show them.
+
+    Args:
+        groups: the groups.
+        tables: how those of their variables are updated that are tables of ids, by their paths.
+    """
+    how = tables or {}
     return [
         {
             "name": group.name,
@@ -120,6 +126,7 @@ def describe_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
             "clip_norm": group.clip_norm.value if isinstance(group.clip_norm, Hyperparameter) else group.clip_norm,
             "parameters": sum(int(variable.value.shape.num_elements()) for variable in group.variables),
             "variables": [variable.path for variable in group.variables],
+            "tables": {variable.path: how[variable.path] for variable in group.variables if variable.path in how},
         }
         for group in groups
     ]
