@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfrun.engine.training.block import BlockGraph, BlockValues, Span, Validation
 from tfrun.engine.training.epoch_end import EpochEnd
 from tfrun.engine.training.feed import Selection
-from tfrun.engine.training.tracing import Tracing
+from tfrun.engine.training.rows import Tracing
 from tfrun.engine.training.tracker import Tracker
 from tfrun.engine.training.vectorize import ALONE
 

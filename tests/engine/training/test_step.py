@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tfrun.data.targets import TargetScale
 from tfrun.engine.training.groups import Group
+from tfrun.engine.training.rows import Tracing
 from tfrun.engine.training.step import StepOptions
 from tfrun.engine.training.tolerances import MAX_CONSECUTIVE_SKIPS, LossScale, Skips
-from tfrun.engine.training.tracing import Tracing
 from tfrun.errors import ConfigError
 
 X = np.array([[1.0], [2.0]], np.float32)

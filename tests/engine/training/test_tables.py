@@ -159,22 +159,6 @@ def test_a_group_of_tables_alone_counts_its_updates(small: Any, clicks: Path) ->
     assert counts == {"tables": 3, "rest": 6}
 
 
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        (["optimizer=adam"], "adam changes rows without a gradient too"),
-        (["optimizer=sgd", "optimizer.momentum=0.9"], "sgd with these parameters changes rows without a gradient too"),
-        (["model.deep=false", "optimizer=ftrl", DECAY], "ftrl with these parameters"),
-        (["optimizer=adagrad", "trainer.ema_decay=0.9"], "trainer.ema_decay averages all of them"),
-    ],
-)
-def test_why_a_table_is_updated_as_a_whole_is_said(small: Any, clicks: Path, options: list[str], reason: str) -> None:
-    pieces = small.pieces(*words(clicks, *options))
-    assert not pieces.parts.step.tables
-    assert all(reason in str(table) for table in pieces.whole_tables)
-    assert pieces.whole_tables[0].rows == 2 * (BINS + 1)
-
-
 def test_no_table_is_copied_at_a_step(small: Any, clicks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the program as XLA has optimized it: a copy of a table would cost its size at every step."""
     pieces = small.pieces(*words(clicks, *ADAGRAD))

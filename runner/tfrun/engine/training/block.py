@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
 from tfrun.engine.training.feed import Selection
+from tfrun.engine.training.rows import Tracing
 from tfrun.engine.training.step import Step, StepResult
-from tfrun.engine.training.tracing import Tracing
 from tfrun.engine.training.vectorize import Alone, Lanes
 
 

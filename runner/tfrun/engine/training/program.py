@@ -21,9 +21,9 @@ from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.feed import Feed, Selection
 from tfrun.engine.training.guard import Guard, GuardedState, rates_not_finite
 from tfrun.engine.training.order import Order
+from tfrun.engine.training.rows import Tracing
 from tfrun.engine.training.step import Step
 from tfrun.engine.training.traces import Traces
-from tfrun.engine.training.tracing import Tracing
 from tfrun.engine.training.tracker import Tracker
 from tfrun.engine.training.vectorize import ALONE, Alone, Lanes
 from tfrun.errors import ConfigError

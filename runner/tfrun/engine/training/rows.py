@@ -13,6 +13,23 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 
+class Tracing(NamedTuple):
+    """How a step is traced.
+
+    Attributes:
+        in_xla: whether XLA compiles it.
+        in_lanes: whether it is a step of several runs side by side.
+    """
+
+    in_xla: bool = False
+    in_lanes: bool = False
+
+    @property
+    def sums_by_halves(self) -> bool:
+        """Whether sums of squares are computed by halves; `clipping.sum_of_squares` explains it."""
+        return self.in_xla or self.in_lanes
+
+
 class RowGradient(NamedTuple):
     """The gradient of a table, in which each id has one row.
 

@@ -21,11 +21,10 @@ from tfrun.engine.training.class_weights import ClassWeights
 from tfrun.engine.training.clipping import clip
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.groups import Group
-from tfrun.engine.training.rows import RowGradient, add_part, each_number, first_part, mean_of_parts
+from tfrun.engine.training.rows import RowGradient, Tracing, add_part, each_number, first_part, mean_of_parts
 from tfrun.engine.training.table import Table
 from tfrun.engine.training.tables import Tables, Undo, kept_by_rows
 from tfrun.engine.training.tolerances import LossScale, Skips
-from tfrun.engine.training.tracing import Tracing
 from tfrun.engine.training.vectorize import cond
 from tfrun.errors import ConfigError
 from tfrun.protocols import AlgorithmOffer

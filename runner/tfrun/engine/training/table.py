@@ -173,9 +173,9 @@ def build_with_slots(optimizer: Any, variables: Sequence[keras.Variable]) -> dic
     slots: dict[int, list[keras.Variable]] = {id(variable): [] for variable in variables}
     add = optimizer.add_variable_from_reference
 
-    def add_and_note(reference: keras.Variable, *args: Any, **kwargs: Any) -> keras.Variable:
-        slot = add(reference, *args, **kwargs)
-        slots.setdefault(id(reference), []).append(slot)
+    def add_and_note(reference_variable: keras.Variable, *args: Any, **kwargs: Any) -> keras.Variable:
+        slot = add(reference_variable, *args, **kwargs)
+        slots.setdefault(id(reference_variable), []).append(slot)
         return slot
 
     optimizer.add_variable_from_reference = add_and_note

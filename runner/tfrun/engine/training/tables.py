@@ -8,7 +8,7 @@ write        the new rows, if all is finite; else the rows stay as they are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,9 +16,8 @@ import tensorflow as tf
 
 from tfrun.engine.training import replicas
 from tfrun.engine.training.groups import Group
-from tfrun.engine.training.rows import RowGradient, is_by_rows, summed
+from tfrun.engine.training.rows import RowGradient, Tracing, is_by_rows, summed
 from tfrun.engine.training.table import RowUpdate, Table
-from tfrun.engine.training.tracing import Tracing
 
 
 class Tables:
@@ -38,6 +37,9 @@ class Tables:
 
     def __bool__(self) -> bool:
         return bool(self._tables)
+
+    def __iter__(self) -> Iterator[Table]:
+        return iter(self._tables)
 
     def __contains__(self, variable: keras.Variable) -> bool:
         return id(variable) in self._by_variable
