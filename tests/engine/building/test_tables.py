@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrun.engine.building.tables import find_tables
+from tfrun.engine.building import components
 from tfrun.errors import ConfigError
 
 BINS = 2500
@@ -108,20 +108,15 @@ class Tied(keras.Model):
 def test_a_table_that_the_model_needs_as_a_whole(
     small: Any, rows: Path, options: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tfrun.engine.building import parts, pieces
+    real = components.build_component
 
-    monkeypatch.setattr(parts, "build_component", build_tied(parts.build_component, options))
+    def build_or_tied(kind: str, *arguments: Any, **named: Any) -> Any:
+        return Tied(**options) if kind == "model" else real(kind, *arguments, **named)
+
+    monkeypatch.setattr("tfrun.engine.building.parts.build_component", build_or_tied)
     found = build(small, rows)
     assert by_rows(found) == []
     assert [reason in table.why for table in found.whole_tables] == [True]
-    assert pieces.find_tables is find_tables
-
-
-def build_tied(build_component: Any, options: dict[str, Any]) -> Any:
-    def build_or_tied(kind: str, *arguments: Any, **named: Any) -> Any:
-        return Tied(**options) if kind == "model" else build_component(kind, *arguments, **named)
-
-    return build_or_tied
 
 
 def test_a_step_of_rows_reads_every_id_of_the_batch(small: Any, rows: Path) -> None:

@@ -169,7 +169,12 @@ def test_no_table_is_copied_at_a_step(small: Any, clicks: Path, monkeypatch: pyt
 
     def recorded(*key: Any) -> Any:
         block = compiled(*key)
-        return lambda *arguments: (calls.append((block, arguments)), block(*arguments))[1]
+
+        def call(*arguments: Any) -> Any:
+            calls.append((block, arguments))
+            return block(*arguments)
+
+        return call
 
     monkeypatch.setattr(program, "_compiled", recorded)
     program.compile()
