@@ -290,13 +290,15 @@ class _Training:
             say(self._console, f"{engine.pieces.table.source}: {sentence_on_windows(examples.windows)}")
         of_data = [*examples.warnings, *unscaled_images(engine.pieces.parts.model, examples)]
         of_devices = devices.warnings(self._settings.trainer, self._settings.strategy)
-        for warning in [*of_devices, *engine.pieces.parts.warnings, *of_data, *rounding, *record.warnings]:
+        of_tables = [str(table) for table in engine.pieces.whole_tables if table.is_slow]
+        for warning in [*of_devices, *of_tables, *engine.pieces.parts.warnings, *of_data, *rounding, *record.warnings]:
             say(self._console, f"warning: {warning}")
         self._run.write()
         self._write_learnt(examples)
         log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])
         for table in engine.pieces.whole_tables:
-            log.info("%s", table)
+            if not table.is_slow:  # those were warned of
+                log.info("%s", table)
         return record
 
     def _write_learnt(self, examples: Examples) -> None:

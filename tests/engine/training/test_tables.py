@@ -72,6 +72,12 @@ def assert_equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray], to
 SGD = ["optimizer=sgd", "optimizer.learning_rate=0.1", "optimizer.clip_norm=0.5"]
 ADAGRAD = ["optimizer=adagrad", "optimizer.learning_rate=0.1"]
 WIDE = ["model.deep=false", "optimizer=ftrl", "optimizer.l1_regularization_strength=0.001"]
+TWO_GROUPS = [
+    "optimizer=for_linear",
+    "optimizer.groups.all=null",
+    "+optimizer.groups.tables={match: table|embeddings, name: sgd}",
+    "+optimizer.groups.rest={match: kernel|bias, name: sgd}",
+]
 DECAY = "optimizer.schedule={name: exponential, rate: 0.5, decay_steps: 10}"
 
 
@@ -151,10 +157,8 @@ def test_a_lazy_optimizer_leaves_the_other_rows_and_what_they_remember_as_they_a
 
 
 def test_a_group_of_tables_alone_counts_its_updates(small: Any, clicks: Path) -> None:
-    tables = "+optimizer.groups.tables={match: table|embeddings, name: nadam, rows: lazy, every: 2}"
-    rest = "+optimizer.groups.rest={match: kernel|bias, name: sgd}"
-    own = ["optimizer=for_wide_deep", "optimizer.groups.wide=null", "optimizer.groups.deep=null"]
-    pieces, _ = train(small, clicks, *own, tables, rest, mode="graph_loop", steps=6)
+    options = ["optimizer.groups.tables.name=nadam", "optimizer.groups.tables.every=2", "optimizer.rows=lazy"]
+    pieces, _ = train(small, clicks, *TWO_GROUPS, *options, mode="graph_loop", steps=6)
     counts = {group.name: int(group.optimizer.iterations.numpy()) for group in pieces.parts.step.active}
     assert counts == {"tables": 3, "rest": 6}
 
@@ -186,3 +190,26 @@ def test_no_table_is_copied_at_a_step(small: Any, clicks: Path, monkeypatch: pyt
     writes = [line for body in steps for line in body.splitlines() if table in line]
     assert len([line for line in writes if "scatter" in line.split("=")[0]]) >= 4  # two tables, each with a slot
     assert not [line for line in writes if re.search(r" (copy|select|broadcast|convert)\(", line)]
+
+
+@pytest.mark.parametrize("mode", ["graph_loop", "xla_loop"])
+@pytest.mark.parametrize("breaks", ["loss", "tables", "rest"])
+def test_a_step_that_isnt_finite_leaves_tables_and_all_else_untouched(
+    small: Any, clicks: Path, breaks: str, mode: str
+) -> None:
+    pieces = small.pieces(*words(clicks, *TWO_GROUPS))
+    program = pieces.make_program()
+    program.mode = mode
+    assert program.run(0, 3).finite
+    bias = next(variable for variable in pieces.parts.model.variables if variable.path == "wide/bias")
+    bias.assign([np.nan if breaks == "loss" else 100.0])  # then gradients are larger than 1
+    rates = {group.name: group.base_learning_rate for group in pieces.parts.step.active}
+    if breaks in rates:
+        rates[breaks].assign(3e38)
+    before = pieces.state(program).read()
+    result = program.run(3, 5)
+    assert (result.finite, len(result.losses)) == (False, 0)
+    assert result.cause == ("" if breaks == "loss" else "the update makes a weight infinite or NaN")
+    after = pieces.state(program).read()
+    for slot, values in before.items():
+        np.testing.assert_array_equal(values, after[slot], err_msg=slot)

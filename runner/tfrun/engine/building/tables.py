@@ -28,6 +28,7 @@ from tfrun.engine.training.table import Table
 from tfrun.errors import ConfigError
 
 MIN_ROWS = 2048  # a smaller table is updated as a whole in microseconds, and so are runs that are trained together
+SLOW_ROWS = 100_000
 WHOLE_VARIABLES = ("Lamb", "Muon", "Adafactor")  # their step of a row depends on all rows
 
 
@@ -44,6 +45,11 @@ class WholeTable:
     variable: str
     rows: int
     why: str
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether these updates take most of a step's time."""
+        return self.rows >= SLOW_ROWS
 
     def __str__(self) -> str:
         return f"{self.variable}: a step updates all {self.rows:,} rows, since {self.why}"

@@ -197,7 +197,8 @@ def _print_pieces(console: Console, pieces: Pieces, *, variable_bytes: int) -> N
         rate = "" if group["learning_rate"] is None else f", learning rate {group['learning_rate']:.4g}"
         say(console, f"group   {group['name']}: {group['optimizer']}{rate}, {group['parameters']:,} parameters")
         for path in group["variables"]:
-            say(console, f"        {path}")
+            how = f", {group['tables'][path]}" if path in group["tables"] else ""
+            say(console, f"        {path}{how}")
     memory = f"{format_bytes(pieces.data_bytes)} data, {format_bytes(variable_bytes)} variables and state"
     say(console, f"memory  {memory}")
 

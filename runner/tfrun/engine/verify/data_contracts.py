@@ -18,6 +18,7 @@ from tfrun.data.fingerprint import fingerprint
 from tfrun.data.lazy_texts import LazyTexts
 from tfrun.data.table import Table
 from tfrun.data.targets import main_output
+from tfrun.engine.training.rows import numbers as numbers_of
 from tfrun.engine.training.step import Step
 from tfrun.engine.verify.findings import (
     CLOSE,
@@ -159,7 +160,7 @@ def check_algorithm(step: Step, batch: Any) -> Iterator[Finding]:
         is_used = any(not np.array_equal(twice[name], value) for name, value in totals.items())
         yield Finding("forward minimizes the loss of the config: twice the loss is another total", is_used)
     restore()
-    yield _check_step(step, batch, by_group="" not in totals)
+    yield _check_step(step, batch, moves_each_group="" not in totals)
     yield from _check_evaluate(step, x, y)
 
 
@@ -184,22 +185,23 @@ def _check_evaluate(step: Step, x: Any, y: Any) -> Iterator[Finding]:
     yield compare("evaluate always returns the same", evaluate(), expected=losses, tolerance=0.0)
 
 
-def _check_step(step: Step, batch: Any, *, by_group: bool) -> Finding:
+def _check_step(step: Step, batch: Any, *, moves_each_group: bool) -> Finding:
     """Checks the gradients that a step computes, with the algorithm's own `gradients` if it has this method."""
     data = tf.nest.map_structure(tf.convert_to_tensor, batch)
-    rows = tf.range(len(tf.nest.flatten(data)[0]))
+    batch_rows = tf.range(len(tf.nest.flatten(data)[0]))
     options = step.options
     # the loss is scaled so that gradients only just fit into float16, and microbatches may not divide a few rows
     step.options = replace(options, loss_scale=None, microbatches=1)
     try:
         first = tf.constant(0, tf.int64)
-        compute = tf.function(lambda: step.strategy.run(step.compute, args=(data, rows, first)), autograph=False)
+        compute = tf.function(lambda: step.strategy.run(step.compute, args=(data, batch_rows, first)), autograph=False)
         computed = compute()
     finally:
         step.options = options
-    by_replica = tf.nest.map_structure(step.strategy.experimental_local_results, computed.by_group)
+    by_group = [[numbers_of(gradient) for gradient in of_group] for of_group in computed.by_group]
+    by_replica = tf.nest.map_structure(step.strategy.experimental_local_results, by_group)
     norms = [float(tf.linalg.global_norm([values[0] for values in of_group])) for of_group in by_replica]
-    is_moved = all(norms) if by_group else any(norms)
+    is_moved = all(norms) if moves_each_group else any(norms)
     numbers = ", ".join(f"{group.name} {norm:.3g}" for group, norm in zip(step.active, norms, strict=True))
     return Finding("a step's gradients are finite and not all 0", bool(np.isfinite(norms).all() and is_moved), numbers)
 
