@@ -25,7 +25,7 @@ NEW = {
     "offsets": "float64",
     "dates": "date",
     "epoch_rows": "all rows",
-    "tables": "by rows",
+    "table_updates": "by rows",
 }
 
 
@@ -99,5 +99,5 @@ def test_a_number_of_threads_that_is_set_is_not_that_of_the_beginning(settings: 
 def test_a_run_of_an_earlier_version_goes_on_updating_whole_tables(settings: Callable[..., Settings]) -> None:
     chosen = settings("optimizer=adagrad")
     assert as_it_began(chosen, NEW).groups["all"].rows == "auto"
-    before = {key: value for key, value in NEW.items() if key != "tables"}
+    before = {key: value for key, value in NEW.items() if key != "table_updates"}
     assert as_it_began(chosen, before).groups["all"].rows == "dense"

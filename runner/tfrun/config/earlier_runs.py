@@ -12,7 +12,7 @@ from typing import Any
 
 from tfrun.config.keys import flatten
 from tfrun.config.settings import ComponentSettings, DataSettings, Settings, TrainerSettings
-from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END, TABLES
+from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END, TABLE_UPDATES
 
 AT_LAST_STEP, AFTER_LAST_STEP = "last step", "step after the last"
 IN_FLOAT64, IN_FLOAT32 = "float64", "float32"
@@ -96,20 +96,26 @@ def meanings(before: Mapping[str, Any] | None) -> dict[str, str]:
 
     `schedule_end` is the step at which its schedules reach their `final`, `offsets` the precision in which it scales
     columns and targets far from 0, `dates` the kind of text columns that hold ISO dates, `epoch_rows`
-    whether its epochs have all rows or only those that fill batches, `tables` whether a step updates tables by rows
-    where that is exact.
+    whether its epochs have all rows or only those that fill batches, `table_updates` whether a step updates tables by
+    rows where that is exact.
 
     Args:
         before: `run.json` of a run that is resumed, or None for a new one.
     """
     if before is None or "step" not in before:  # a job that couldn't start has written no step
-        return {SCHEDULE_END: AT_LAST_STEP, OFFSETS: IN_FLOAT64, DATES: AS_DATES, EPOCH_ROWS: ALL_ROWS, TABLES: BY_ROWS}
+        return {
+            SCHEDULE_END: AT_LAST_STEP,
+            OFFSETS: IN_FLOAT64,
+            DATES: AS_DATES,
+            EPOCH_ROWS: ALL_ROWS,
+            TABLE_UPDATES: BY_ROWS,
+        }
     return {
         SCHEDULE_END: str(before.get(SCHEDULE_END, AFTER_LAST_STEP)),
         OFFSETS: str(before.get(OFFSETS, IN_FLOAT32)),
         DATES: str(before.get(DATES, AS_CATEGORIES)),
         EPOCH_ROWS: str(before.get(EPOCH_ROWS, WHOLE_BATCHES)),
-        TABLES: str(before.get(TABLES, AS_WHOLES)),
+        TABLE_UPDATES: str(before.get(TABLE_UPDATES, AS_WHOLES)),
     }
 
 
@@ -128,7 +134,7 @@ def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Setting
             **shared, exact_offsets=is_exact, guesses_dates=guesses_dates, leaves_rows_out=not has_all_rows
         )
         settings = replace(settings, data=earlier)
-    if meant[TABLES] == AS_WHOLES:  # the same but for rounding, and a resumed run goes on with the same bits
+    if meant[TABLE_UPDATES] == AS_WHOLES:  # the same but for rounding, and a resumed run goes on with the same bits
         groups = {name: replace(group, rows="dense") for name, group in settings.groups.items()}
         settings = replace(settings, groups=groups)
     return settings if meant[SCHEDULE_END] == AT_LAST_STEP else _with_earlier_schedules(settings)
