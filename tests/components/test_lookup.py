@@ -1,5 +1,6 @@
 """Tables are read by rows: the gradient has rows, and no program reads a whole table."""
 
+import functools
 from typing import Any
 
 import keras
@@ -8,7 +9,10 @@ import pytest
 import tensorflow as tf
 
 from tfrun.components.layers.lookup import Lookup, rows_of
+from tfrun.components.models.dcn_v2 import DeepAndCross
+from tfrun.components.models.deepfm import DeepFM
 from tfrun.components.models.sequence import sequence
+from tfrun.components.models.two_tower import TwoTower
 from tfrun.components.models.wide_deep import WideDeep
 from tfrun.data.table import Features
 
@@ -30,7 +34,7 @@ def precision(request: Any) -> Any:
 
 
 def is_table(variable: Any) -> bool:
-    return variable.path.endswith(("table", "embeddings"))
+    return variable.path.endswith(("table", "embeddings", "importance"))
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
@@ -58,6 +62,36 @@ def test_gradients_of_tables_have_rows(precision: str, mode: str, case: str) -> 
         assert np.isfinite(sums).all()
     if mode != "eager":
         assert not whole_reads(step, tables)
+
+
+@pytest.mark.parametrize(
+    ("make", "num_tables"),
+    [  # wide_deep and deepfm also have a weight for each id and token
+        (functools.partial(WideDeep, embedding_rows=2), 6),
+        (functools.partial(DeepFM, embedding_rows=2), 6),
+        (functools.partial(DeepAndCross, embedding_rows=2), 4),
+        (functools.partial(TwoTower, user=["a", "city"], embedding_rows=2), 6),
+    ],
+    ids=["wide_deep", "deepfm", "dcn_v2", "two_tower"],
+)
+def test_hashed_tables_of_all_models_have_rows(make: Any, num_tables: int) -> None:
+    model = make(TABLE, 1)
+    tables = [variable for variable in model.trainable_variables if is_table(variable)]
+    assert len(tables) == num_tables
+    seen: list[Any] = []
+
+    @tf.function
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(ROW_INPUTS, training=True) - 1.0) ** 2)
+        seen[:] = tape.gradient(loss, [table.value for table in tables])
+        return loss
+
+    assert np.isfinite(step())
+    assert [
+        table.path for table, slope in zip(tables, seen, strict=True) if not isinstance(slope, tf.IndexedSlices)
+    ] == []
+    assert not whole_reads(step, tables)
 
 
 def whole_reads(function: Any, tables: Any) -> list[str]:
