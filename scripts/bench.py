@@ -10,8 +10,9 @@
 
 A round runs every contender once, one after the other, so that whatever slows the machine down
 slows them all. A ratio is taken within a round; the table shows the median over the rounds with the
-smallest and the largest. "others" is the number of cores that other processes used meanwhile
-(PyTorch's worker is such a process): they slow fit()'s many small calls more than one long call.
+smallest and the largest. Each run of tfrun is a command at its defaults, in a fresh process: the spread is that of
+ten runs. "others" is the number of cores that other processes used meanwhile (the processes of tfrun, PyTorch
+and JAX are such): they slow fit()'s many small calls more than one long call.
 All contenders train the same model, built from tfrun's components, on the same rows, in float32.
 Before anything is timed, they all take the same 16 steps from the same weights, and their
 validation losses must agree: nobody is fast by doing less.
@@ -21,13 +22,13 @@ Speed is always measured in training steps per second:
                 training, metrics, validation after each epoch, curves and metrics.jsonl, the progress lines, one
                 checkpoint on the way and one at the end
     fit()       with metrics and validation_data, without a progress bar, checkpoints or a logger
-    other loops with metrics and validation; the bare loop has neither: it is the limit
+    other loops with metrics and validation; the bare loop has neither: it is the limit. JAX' loop has neither either
 
 "first s" is the time from the start of building to the end of the first step, or of the first call
 where one call runs several steps; "MB" is the peak memory of the whole process. Each contender gets
 a fresh process for these two. Imports count for the memory, not for the time.
 
-Orbit and PyTorch are measured if they are installed.
+Orbit, PyTorch and JAX are measured if they are installed.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ COMMANDS = {
     "loops": Command(
         "tfrun and other loops; what a call without a command does",
         cases=ALL_CASES,
-        rounds=7,
+        rounds=10,
         quick="one short round",
         waits=True,
     ),

@@ -21,7 +21,7 @@ from benchmarks import keras_loops
 from benchmarks.cases import ONE_ADAM, Case
 from benchmarks.machine import peak_bytes
 from benchmarks.setup import Reference, Setup, Train, build, select, val_loss
-from benchmarks.tfrun_run import Run, run_tfrun
+from benchmarks.tfrun_run import Run, in_fresh_process, run_tfrun
 from benchmarks.torch_task import Task
 from benchmarks.torch_worker import Worker
 
@@ -31,6 +31,7 @@ EAGER_STEPS = 30  # of a call: a whole epoch would take as long as all other con
 OPTIONAL = {  # the modules that a contender needs, and how to install them
     "Orbit": (("orbit", "tf_keras"), "pip install --no-deps tf-models-official tf-keras"),
     "PyTorch": (("torch",), "pip install torch"),
+    "JAX": (("jax", "optax"), "pip install jax optax"),
 }
 
 
@@ -76,6 +77,9 @@ class Contender(Protocol):
 class Tfrun:
     """The whole program, with everything that it does by default and a checkpoint on the way.
 
+    Each run has a fresh process, as a command has: TensorFlow fixes its threads, which follow from the model, when it
+    starts.
+
     Attributes:
         name: of its rate in the table.
         overrides: of the model and the rows.
@@ -93,29 +97,29 @@ class Tfrun:
 
     def difference(self, expected: Reference) -> float:
         overrides = [*expected.overrides, f"trainer.compile={self.mode}", "trainer.max_epochs=1"]
-        line = run_tfrun(overrides).last_line
+        line = in_fresh_process(run_tfrun, overrides).last_line
         return max(abs(line["train/loss"] / expected.train_loss - 1), abs(line["val/loss"] / expected.val_loss - 1))
 
     def start(self, *, quick: bool) -> None:
-        if not quick:
-            self._run()
+        if not quick:  # so that `auto` knows the mode, and XLA the program
+            in_fresh_process(run_tfrun, self._words())
 
     def rates(self) -> dict[str, float]:
-        run = self._run()
+        run: Run = in_fresh_process(run_tfrun, self._words())
         if run.num_checkpoints < 2:
             raise SystemExit("the run saved no checkpoint before its last one, so that none is in the timing")
         return {self.name: run.rate, f"{self.name}: within its blocks": run.rate_in_blocks}
 
     def usage(self) -> Usage:
-        return Usage(self._run().first_step_seconds, *memory())
+        return Usage(run_tfrun(self._words()).first_step_seconds, *memory())
 
     def close(self) -> None:
         pass
 
-    def _run(self) -> Run:
+    def _words(self) -> list[str]:
         length = [f"trainer.max_epochs={self.epochs}", f"checkpoint.every_epochs={self.epochs // 2}"]
         mode = [f"trainer.compile={self.mode}"] if self.is_quick else []
-        return run_tfrun([*self.overrides, *length, *mode])
+        return [*self.overrides, *length, *mode]
 
 
 @dataclass
@@ -182,8 +186,8 @@ class Loop:
 
 
 @dataclass
-class Torch:
-    """PyTorch's plain loop in its own process, from the Keras model's initial weights.
+class OtherLibrary:
+    """PyTorch's plain loop or JAX' bare one in its own process, from the Keras model's initial weights.
 
     Attributes:
         name: of its rate in the table.
@@ -191,6 +195,7 @@ class Torch:
         case: the model and the loss.
         num_threads: PyTorch's threads on a CPU.
         seconds: about how long a round trains.
+        library: `torch` or `jax`.
     """
 
     name: str
@@ -199,6 +204,7 @@ class Torch:
     case: Case
     num_threads: int
     seconds: float
+    library: str = "torch"
     _worker: Worker | None = field(default=None, init=False, repr=False)
 
     def difference(self, expected: Reference) -> float:
@@ -236,7 +242,7 @@ class Torch:
     def _task(self, overrides: Sequence[str]) -> Task:
         setup = build(overrides)
         (optimizer, _), *others = setup.optimizers
-        assert not others, "PyTorch's loop has one Adam"
+        assert not others, "the loops of other libraries have one Adam"
         config = optimizer.get_config()
 
         def arrays(data: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -253,6 +259,7 @@ class Torch:
             first_epoch=arrays(setup.first_epoch),
             batch_size=setup.batch_size,
             num_threads=self.num_threads,
+            library=self.library,
         )
 
 
@@ -282,7 +289,9 @@ def of_other_libraries(case: Case, overrides: Sequence[str], *, seconds: float, 
     if "PyTorch" not in absent:
         for num_threads in [1] if on_gpu else sorted({1, min(2, os.cpu_count() or 1)}):
             name = "PyTorch" if on_gpu else f"PyTorch, threads: {num_threads}"
-            contenders.append(Torch(name, overrides, case=case, num_threads=num_threads, seconds=seconds))
+            contenders.append(OtherLibrary(name, overrides, case=case, num_threads=num_threads, seconds=seconds))
+    if "JAX" not in absent:
+        contenders.append(OtherLibrary("JAX", overrides, case=case, num_threads=0, seconds=seconds, library="jax"))
     return contenders
 
 

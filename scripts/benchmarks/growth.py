@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks import report
 from benchmarks.cases import write_numbers
-from benchmarks.tfrun_run import ENDLESS, train_for
+from benchmarks.tfrun_run import ENDLESS, in_fresh_process, train_for
 
 SECONDS = 1.5  # of each run and of each matrix product
 QUICK_SECONDS = 0.2
@@ -132,7 +132,7 @@ def measured(points: Iterator[Point], *, seconds: float, matmul_gflops: float) -
     """Runs a line of points and returns its rows."""
     rows = []
     for point in points:
-        record = train_for([*point.overrides, *ENDLESS, "trainer.compile=xla"], seconds)
+        record = in_fresh_process(train_for, [*point.overrides, *ENDLESS, "trainer.compile=xla"], seconds)
         rate = record["timing"]["steps_per_second"]
         parameters = record["parameters"]
         gflops = 6e-9 * parameters * point.batch_size * rate

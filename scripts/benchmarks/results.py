@@ -62,7 +62,7 @@ def rows_of(results: dict[str, Result]) -> list[dict[str, Any]]:
 def summary_of(results: dict[str, Result]) -> dict[str, dict[str, Any]]:
     """Returns tfrun's ratios to fit() and to the fastest measured contender of each kind, by the kind's name."""
     bases = {BASE: BASE, "best fit()": fastest(results, "fit()")}
-    bases |= {kind: fastest(results, kind) for kind in ("Orbit", "PyTorch", LIMIT)}
+    bases |= {kind: fastest(results, kind) for kind in ("Orbit", "PyTorch", "JAX", LIMIT)}
     tfrun_names = [name for name in ("tfrun", "tfrun, one Adam") if name in results]
     return {
         kind: {"base": base, "ratios": {name: spread(ratios(results, name, base=base)) for name in tfrun_names}}

@@ -126,6 +126,7 @@ def build(overrides: Sequence[str]) -> Setup:
 
 @functools.cache  # most contenders train the same config
 def _composed(overrides: tuple[str, ...]) -> tuple[Settings, Catalog]:
+    overrides = (*overrides, "trainer.threads=null")  # the other contenders have TensorFlow's default
     with open_configs(overrides) as hydra:
         return schema.build_settings(hydra.compose(overrides).config, hydra.catalog, overrides=overrides), hydra.catalog
 

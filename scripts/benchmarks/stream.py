@@ -27,7 +27,7 @@ from benchmarks import keras_loops, report, stored_sources
 from benchmarks.cases import STREAMED
 from benchmarks.results import spread
 from benchmarks.setup import Data, Setup, Train, build
-from benchmarks.tfrun_run import run_tfrun
+from benchmarks.tfrun_run import in_fresh_process, run_tfrun
 
 EPOCHS = {
     "wide_deep-32": 200,
@@ -100,12 +100,12 @@ def compressed(folder: Path) -> Path:
 
 def resident(overrides: Sequence[str]) -> dict[str, float]:
     """Returns the rate of tfrun with its rows on the device."""
-    return {RESIDENT: run_tfrun([*overrides, "data.residency=device"]).rate_in_blocks}
+    return {RESIDENT: in_fresh_process(run_tfrun, [*overrides, "data.residency=device"]).rate_in_blocks}
 
 
 def streaming(source: str, overrides: Sequence[str]) -> dict[str, float]:
     """Returns the rates of tfrun with rows that the host streams to the device."""
-    run = run_tfrun([*overrides, "data.residency=stream"])
+    run = in_fresh_process(run_tfrun, [*overrides, "data.residency=stream"])
     return {STREAM.format(source): run.rate, STREAM_BLOCKS.format(source): run.rate_in_blocks}
 
 

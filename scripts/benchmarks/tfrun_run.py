@@ -6,11 +6,13 @@ import contextlib
 import io
 import json
 import math
+import multiprocessing
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,14 @@ class Run:
     first_step_seconds: float
     num_checkpoints: int
     last_line: dict[str, float]
+
+
+def in_fresh_process(function: Callable[..., Any], *args: Any) -> Any:
+    """Calls a function in a process of its own, which has imported TensorFlow but not started it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.tfrun_run"])  # TensorFlow is imported once for all
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as process:
+        return process.submit(function, *args).result()
 
 
 def run_tfrun(overrides: Sequence[str]) -> Run:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.machine import peak_bytes
-from benchmarks.torch_task import Arrays, Task, Weights
+from benchmarks.torch_task import Arrays, Task, Weights, numbered
 
 EVALUATION_ROWS = 1024
 
@@ -31,14 +31,6 @@ def convolution(weights: Weights, name: str) -> nn.Conv2d:
     layer.weight = nn.Parameter(torch.from_numpy(kernel.transpose(3, 2, 0, 1)).contiguous())
     layer.bias = nn.Parameter(torch.from_numpy(bias))
     return layer
-
-
-def numbered(weights: Weights, name: str) -> list[str]:
-    """Returns name_1, name_2, …, up to the last number that has weights."""
-    names: list[str] = []
-    while any(path.startswith(f"{name}_{len(names) + 1}") for path in weights):
-        names.append(f"{name}_{len(names) + 1}")
-    return names
 
 
 def mlp(weights: Weights) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What PyTorch's process is asked to train. Imports neither PyTorch nor TensorFlow."""
+"""What the process of PyTorch or JAX is asked to train. Imports neither of them, nor TensorFlow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Task:
         adam: learning_rate, beta_1, beta_2 and epsilon.
         train, val, first_epoch: rows.
         batch_size: rows of a step.
-        num_threads: PyTorch's threads on a CPU.
+        num_threads: PyTorch's threads on a CPU; JAX has as many as there are cores.
+        library: `torch` or `jax`.
     """
 
     model: str
@@ -33,3 +34,12 @@ class Task:
     first_epoch: Arrays
     batch_size: int
     num_threads: int
+    library: str = "torch"
+
+
+def numbered(weights: Weights, name: str) -> list[str]:
+    """Returns name_1, name_2, …, up to the last number that has weights."""
+    names: list[str] = []
+    while any(path.startswith(f"{name}_{len(names) + 1}") for path in weights):
+        names.append(f"{name}_{len(names) + 1}")
+    return names

@@ -1,6 +1,6 @@
-"""The process that PyTorch runs in: its threads sleep while others are timed. Imports neither PyTorch nor TensorFlow.
+"""The process that PyTorch or JAX runs in: its threads sleep while others are timed. Imports neither, nor TensorFlow.
 
-PyTorch itself is imported by torch_loop.py, which only the process imports.
+They are imported by torch_loop.py and jax_loop.py, which only the process imports.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.torch_task import Task
 
 
 class Worker:
-    """A process with a `torch_loop.Trainer`, whose methods `ask` calls; `start` makes one."""
+    """A process with the `Trainer` of torch_loop.py or jax_loop.py, whose methods `ask` calls; `start` makes one."""
 
     def __init__(self, process: BaseProcess, pipe: Connection):
         self._process = process
@@ -36,7 +36,7 @@ class Worker:
         try:
             return self._pipe.recv()
         except EOFError:
-            raise SystemExit("PyTorch's process ended; its error is above") from None
+            raise SystemExit("the process of PyTorch or JAX ended; its error is above") from None
 
     def close(self) -> None:
         """Ends the process."""
@@ -45,9 +45,15 @@ class Worker:
 
 
 def _serve(pipe: Connection, task: Task) -> None:
-    from benchmarks.torch_loop import Trainer
+    trainer: Any
+    if task.library == "jax":
+        from benchmarks import jax_loop
 
-    trainer = Trainer(task)
+        trainer = jax_loop.Trainer(task)
+    else:
+        from benchmarks import torch_loop
+
+        trainer = torch_loop.Trainer(task)
     while True:
         try:
             method, args = pipe.recv()

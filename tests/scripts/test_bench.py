@@ -29,7 +29,7 @@ CONTENDERS = {
     "tf.range over tf.data",
     "bare loop, XLA",
 }
-OPTIONAL = {"orbit": "Orbit", "torch": "PyTorch"}
+OPTIONAL = {"orbit": "Orbit", "torch": "PyTorch", "jax": "JAX"}
 BASES = {"fit() default", "best fit()", "bare loop"}
 
 
@@ -136,4 +136,5 @@ def test_imports_of_the_benchmarks_have_no_circle(root: Path) -> None:
                 names.add(str(node.module).removeprefix("benchmarks."))
         imports[path.stem] = names
     order = list(graphlib.TopologicalSorter(imports).static_order())
-    assert order.index("torch_task") < order.index("torch_loop") < order.index("torch_worker")
+    for loop in ("torch_loop", "jax_loop"):
+        assert order.index("torch_task") < order.index(loop) < order.index("torch_worker")
