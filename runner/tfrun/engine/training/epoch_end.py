@@ -11,7 +11,7 @@ from tfrun.engine.training.batches import gather, has_weights, shares_of_replica
 from tfrun.engine.training.epoch_metrics import EpochMetrics, read_and_reset
 from tfrun.engine.training.step import Step
 from tfrun.engine.training.tracker import Tracker
-from tfrun.engine.training.vectorize import Alone, Lanes
+from tfrun.engine.training.vectorize import Alone, Lanes, cond
 
 
 class Epochs(NamedTuple):
@@ -96,8 +96,7 @@ class EpochEnd:
         stop = tf.constant(False)
         if self.best is not None:
             better = self.best.update(values[self.best.monitor], self._step_count)
-            for best, variable in zip(self.best_weights, self._step.model.variables, strict=True):
-                best.assign(tf.where(better, variable.value, best))
+            better = cond(better, self._keep_best, lambda: tf.constant(False))
         if self.stopper is not None:
             self.stopper.update(values[self.stopper.monitor], self._step_count)
             stop = self.stopper.patience_is_over()
@@ -107,6 +106,11 @@ class EpochEnd:
         if self._step.options.averages is not None:
             self._step.options.averages.swap()
         return Epochs(train, val, better), stop
+
+    def _keep_best(self) -> tf.Tensor:
+        for best, variable in zip(self.best_weights, self._step.model.variables, strict=True):
+            best.assign(variable.value)
+        return tf.constant(True)
 
     def read(self) -> tf.Tensor:
         """Returns the values of the rows evaluated so far, (num_values,) float32, and starts the next ones."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -32,6 +32,7 @@ from tfrun.files.xla_cache import throw_away
 from tfrun.protocols import MetricOffer
 
 MAX_STEPS = 4096  # of a block: the arrays that it returns have this length
+LARGE_TABLES_BYTES = 2**26
 MAX_ORDER_BYTES = 32 * 2**20  # of the row numbers that a block gets
 
 
@@ -78,6 +79,7 @@ class Program:
             0, dtype="int64", trainable=False, aggregation="only_first_replica", name="step"
         )
         self._step = step
+        self._table_bytes = sum(v.value.shape.num_elements() * v.value.dtype.size for v in step.tables.variables)
         self._epoch_end = EpochEnd(step, val_metrics, step_count=self.step_count, best=best, stopper=stopper)
         self.names = self._epoch_end.names
         steps = min(MAX_STEPS, max(1, MAX_ORDER_BYTES // (4 * order.batch_size)))
@@ -171,7 +173,7 @@ class Program:
     def run(self, first_step: int, num_steps: int) -> BlockResult:
         """Trains `num_steps` steps, at most `max_steps`, from `first_step` on."""
         results: list[BlockResult] = []
-        for first, count in self.feed.blocks(first_step, num_steps):
+        for first, count in self._blocks_of(first_step, num_steps):
             if self.has_tables:  # each of its steps checks the state itself
                 results.append(self._run(first, count))
             else:
@@ -181,6 +183,16 @@ class Program:
             if not results[-1].finite or results[-1].stopped:
                 break
         return joined(results)
+
+    def _blocks_of(self, first_step: int, num_steps: int) -> Iterator[tuple[int, int]]:
+        """Yields the first step and the number of steps of each call of the block."""
+        for first, count in self.feed.blocks(first_step, num_steps):
+            end = first + count
+            while first < end:
+                to_epoch_end = self._graph.steps_per_epoch - first % self._graph.steps_per_epoch
+                length = min(end - first, to_epoch_end) if self._ends_epochs_outside else end - first
+                yield first, length
+                first += length
 
     def run_lanes(
         self, lanes: Lanes, batches: Sequence[Selection], *, on: Sequence[bool], first_step: int, num_steps: int
@@ -229,7 +241,7 @@ class Program:
             ALONE, batches.data, rows=batches.rows, on=tf.constant(on), first_step=first_step, num_steps=num_steps
         )
         is_over = (first_step + num_steps) % self._graph.steps_per_epoch == 0
-        if self._validates_outside and values.ok and is_over:
+        if self._ends_epochs_outside and values.ok and is_over:
             values = self._end_epoch_outside(values)
         return self._result(values)
 
@@ -290,7 +302,7 @@ class Program:
         span: Span,
     ) -> BlockValues:
         """Traces a block. The tensors are arguments of their own, so that `traces` can name the ones that are new."""
-        ends_epochs = not self._validates_outside
+        ends_epochs = not self._ends_epochs_outside
         return self._graph.run(
             runs,
             on,
@@ -305,9 +317,14 @@ class Program:
         return Validation(selection, evaluation_size(len(self._val_rows), most=self.feed.evaluation_rows))
 
     @property
-    def _validates_outside(self) -> bool:
-        """Whether the validation split is streamed, a part at a time, after the epoch's last block."""
-        return self._validation is None and len(self._val_rows) > 0
+    def _ends_epochs_outside(self) -> bool:
+        """Whether the host ends an epoch, after its last block.
+
+        It does if the validation split is streamed, a part at a time. And with large tables: a block that keeps the
+        best weights copies them, as XLA does with all that a branch may write to, each time it is called.
+        """
+        streams_validation = self._validation is None and len(self._val_rows) > 0
+        return streams_validation or self._table_bytes > LARGE_TABLES_BYTES
 
     def _add(self, rows: np.ndarray) -> None:
         """Adds rows to the validation's metrics."""
