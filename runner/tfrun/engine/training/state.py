@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfrun.errors import CheckpointError
 from tfrun.files.checkpoints import Checkpoint
@@ -37,8 +38,11 @@ class State:
         }
 
     def read(self) -> dict[str, np.ndarray]:
-        """Returns a copy of every value, which later steps don't change; the host waits for the device here."""
-        return {slot: _tensor(variable).numpy() for slot, variable in self._variables.items()}
+        """Returns every value, which later steps don't change; the host waits for the device here.
+
+        On a CPU nothing is copied: a variable that is assigned to while a value of it is held gets memory of its own.
+        """
+        return {slot: _held(tf.convert_to_tensor(_tensor(variable))) for slot, variable in self._variables.items()}
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Assigns values to the variables of the given slots."""
@@ -72,3 +76,10 @@ class State:
 
 def _tensor(variable: Any) -> Any:
     return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _held(value: tf.Tensor) -> np.ndarray:
+    """Returns a tensor as a read-only array over the same memory; a copy from another device, or of bfloat16."""
+    if value.dtype == tf.bfloat16 or "CPU" not in value.device:
+        return value.numpy()
+    return np.asarray(memoryview(value))
