@@ -33,6 +33,10 @@ RECIPES: dict[str, list[str]] = {
         "experiment=gan_digits", "data.limit_rows=352", "optimizer.groups.generator.every=3",
         "algorithm.gradient_penalty=1",
     ],
+    "tables": [
+        "model=wide_deep", "model.hidden_units=[4]", "data.text={sex: {name: hash, bins: 3000}}", "optimizer=adam",
+        "optimizer.rows=lazy",
+    ],
     "augmented": [
         *DIGITS, "model=cnn", "model.filters=[4]", "optimizer=nadam",
         "data.augment=[random_flip,{name: random_rotate, degrees: 10},{name: mixup, alpha: 1.0}]",

@@ -143,6 +143,7 @@ def main(folder: str) -> None:
     words = json.loads(Path("words.json").read_text())
     other = [*MIRRORED, "model=linear", "trainer.max_steps=1", "name=before"]
     run(*MIRRORED, *words["compared"], "name=two", before=other)
+    run(*MIRRORED, *words["tables"], "name=two_of_tables")
     run(*MIRRORED, *words["resumed"], "name=straight", "trainer.max_steps=22")
     run(*MIRRORED, *words["resumed"], "name=parts", "trainer.max_steps=15")  # in the middle of an epoch
     run("resume", str(next(Path("outputs", "parts").iterdir())), "trainer.max_steps=22")

@@ -23,6 +23,7 @@ PLACES: dict[str, list[str]] = {
     "scaled": ["epoch:2"],
     "streamed": ["block:3"],
     "gan": ["checkpoint.rename:3"],
+    "tables": ["block:3"],
     "augmented": ["block:3"],
 }  # fmt: skip
 

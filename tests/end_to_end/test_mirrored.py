@@ -32,13 +32,21 @@ COMPARED = [
     "optimizer.clip_norm=0.1",
     "checkpoint.every_seconds=null",
 ]
+TABLES = [
+    "model=wide_deep",
+    "model.hidden_units=[4]",
+    "data.text={sex: {name: hash, bins: 3000}}",
+    "trainer.max_epochs=2",
+    "optimizer.groups.wide.clip_norm=0.1",
+    "checkpoint.every_seconds=null",
+]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
     """Everything that is trained on two replicas, in one other process."""
     folder = tmp_path_factory.mktemp("mirrored")
-    (folder / "words.json").write_text(json.dumps({"compared": COMPARED, "resumed": NORMALIZED}))
+    (folder / "words.json").write_text(json.dumps({"compared": COMPARED, "tables": TABLES, "resumed": NORMALIZED}))
     script = root / "tests" / "end_to_end" / "mirrored.py"
     done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -61,6 +69,20 @@ def test_two_replicas_equal_one_device(trained: Path, tmp_path: Path, monkeypatc
     assert len(one) == 3 and one[0]["val/reconstruction_error"] > 0
     for of_one, of_two in zip(one, two, strict=True):
         assert of_two == pytest.approx(of_one, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_tables_on_two_replicas_are_updated_by_the_rows_of_both(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*TABLES, "name=one_of_tables"]) == 0
+    one, two = lines(tmp_path, "one_of_tables"), lines(trained, "two_of_tables")
+    for of_one, of_two in zip(one, two, strict=True):
+        assert of_two == pytest.approx(of_one, rel=1e-5)
+    (run,) = (trained / "outputs" / "two_of_tables").iterdir()
+    groups = json.loads((run / "run.json").read_text())["groups"]
+    assert {path for group in groups for path in group["tables"]} == {"wide/table", "deep/embeddings"}
 
 
 @pytest.mark.slow

@@ -195,5 +195,5 @@ def _local(variable: keras.Variable, strategy: tf.distribute.Strategy) -> Any:
     """Returns the TensorFlow variable that this replica has of a variable."""
     if strategy.num_replicas_in_sync == 1:
         return variable.value
-    context = tf.distribute.get_replica_context()
-    return replicas.components(strategy, variable)[context.replica_id_in_sync_group]
+    number = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
+    return replicas.components(strategy, variable)[int(number)]
