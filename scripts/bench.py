@@ -6,7 +6,8 @@
     scripts/bench.py --quick                 one short round: shows that it works, not how fast anything is
     scripts/bench.py --json results.json     also writes the numbers
     scripts/bench.py --patience 60           waits up to 60 seconds for an idle machine before each measurement
-    scripts/bench.py COMMAND                 another benchmark: start, memory, growth, stream, auto, graph or sweep
+    scripts/bench.py COMMAND                 another benchmark: start, memory, growth, stream, auto,
+                                             graph, sweep or tables
 
 A round runs every contender once, one after the other, so that whatever slows the machine down
 slows them all. A ratio is taken within a round; the table shows the median over the rounds with the
@@ -41,7 +42,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cases import CASES, STREAMED
+from benchmarks.cases import CASES, STREAMED, TABLE_CASES
 
 ALL_CASES = tuple(CASES)
 DEFAULT_COMMAND = "loops"
@@ -58,6 +59,7 @@ class Command:
         quick: the help of --quick; None: it has no --quick.
         waits: whether it has --patience.
         plots: whether it has --plot.
+        redraws: whether it has --from, which plots earlier results.
     """
 
     summary: str
@@ -66,6 +68,7 @@ class Command:
     quick: str | None = None
     waits: bool = False
     plots: bool = False
+    redraws: bool = False
 
     def add_options(self, parser: argparse.ArgumentParser) -> list[str]:
         """Adds the command's options to its parser; returns the names under which `run` takes them."""
@@ -84,6 +87,9 @@ class Command:
             options.append(add("--patience", type=float, default=0.0, metavar="SECONDS", help=waiting))
         if self.plots:
             options.append(add("--plot", type=Path, metavar="FILE", dest="plot_file", help="where to draw an SVG"))
+        if self.redraws:
+            earlier = "print and plot the results that --json wrote, without measuring"
+            options.append(add("--from", type=Path, metavar="FILE", dest="from_file", help=earlier))
         options.append(add("--json", type=Path, metavar="FILE", dest="json_file", help="where to write the results"))
         return [option.dest for option in options]
 
@@ -107,6 +113,14 @@ COMMANDS = {
         "one loop and one training step in Python, as a graph and by XLA", cases=("wide_deep-32", "mlp-512"), rounds=5
     ),
     "sweep": Command("64 trials as a sweep, as a process each, and by Hydra's joblib launcher", quick="four trials"),
+    "tables": Command(
+        "steps per second, memory and epoch ends over the number of ids",
+        cases=tuple(TABLE_CASES),
+        rounds=3,
+        quick="one short round of few rows and ids",
+        plots=True,
+        redraws=True,
+    ),
 }
 
 

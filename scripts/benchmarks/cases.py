@@ -99,3 +99,4 @@ STREAMED = {name: CASES[name] for name in ("wide_deep-32", "mlp-32", "mlp-512")}
     "images-32": Case("mlp", CROSSENTROPY, partial(write_image_files, count=4000, side=32), batch_size=32, epochs=20),
 }
 ONE_ADAM = ["optimizer=adam"]
+TABLE_CASES = {f"1e{k}-{batch}": (10**k, batch) for batch in (512, 4096) for k in (4, 5, 6, 7)}  # ids, batch size

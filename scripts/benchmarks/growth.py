@@ -26,6 +26,7 @@ from rich.table import Table
 
 from benchmarks import report
 from benchmarks.cases import write_numbers
+from benchmarks.plots import pyplot
 from benchmarks.tfrun_run import ENDLESS, in_fresh_process, train_for
 
 SECONDS = 1.5  # of each run and of each matrix product
@@ -200,19 +201,6 @@ def print_table(sweep: str, rows: Sequence[dict[str, Any]]) -> None:
                 "from here on the compute limit" if row is limit else "",
             )
         report.console.print(table)
-
-
-def pyplot() -> Any:
-    """Returns matplotlib's pyplot, set up to draw SVG files."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise SystemExit("--plot needs matplotlib: pip install matplotlib") from None
-    matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.hashsalt": "tfrun", "svg.fonttype": "none", "font.size": 9})
-    from matplotlib import pyplot
-
-    return pyplot
 
 
 def plot(written: dict[str, Any], file: Path) -> None:

@@ -22,6 +22,7 @@ from tfrun.engine.building.pieces import build_pieces
 
 EVALUATION_ROWS = 1024  # tfrun's number; every loop that may choose uses it too
 KERAS_LOSSES = {
+    "binary_crossentropy": lambda: keras.losses.BinaryCrossentropy(from_logits=True),
     "huber": keras.losses.Huber,
     "sparse_categorical_crossentropy": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
 }
@@ -78,6 +79,8 @@ class Setup:
             loss = tf.reduce_mean(self.loss(y, y_pred))
         all_variables = [variable for _, variables in self.optimizers for variable in variables]
         gradients = tape.gradient(loss, [variable.value for variable in all_variables])
+        # of a table as a whole: where an id is repeated, Keras' AdaGrad would add up the squares of its parts
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
         start = 0
         for optimizer, variables in self.optimizers:
             optimizer.apply(gradients[start : start + len(variables)], variables)

@@ -59,15 +59,9 @@ def run_tfrun(overrides: Sequence[str]) -> Run:
     marks: list[tuple[float, int]] = []
     root = Path(tempfile.mkdtemp())
     try:
-        with (
-            after_each_block(lambda step: marks.append((time.perf_counter(), step)), at_end=True),
-            contextlib.redirect_stdout(io.StringIO()),
-        ):
+        with after_each_block(lambda step: marks.append((time.perf_counter(), step)), at_end=True):
             started = time.perf_counter()
-            exit_code = cli.main([*overrides, f"output_root={root}"])
-        if exit_code != 0:
-            raise SystemExit(f"tfrun {' '.join(overrides)} ended with exit code {exit_code}")
-        (path,) = root.glob("outputs/*/*/run.json")
+            path = run_in(root, overrides)
         run = json.loads(path.read_text())
         lines = (path.parent / "metrics.jsonl").read_text().splitlines()
         first_seconds, first_step = marks[0]
@@ -83,6 +77,16 @@ def run_tfrun(overrides: Sequence[str]) -> Run:
         # tfrun enables it for the whole process; the other contenders run with TensorFlow's default
         disable_op_determinism()
         shutil.rmtree(root, ignore_errors=True)
+
+
+def run_in(root: Path, overrides: Sequence[str]) -> Path:
+    """Runs the command in this process, its output dropped and its folder below `root`; returns its run.json."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        exit_code = cli.main([*overrides, f"output_root={root}"])
+    if exit_code != 0:
+        raise SystemExit(f"tfrun {' '.join(overrides)} ended with exit code {exit_code}")
+    (path,) = root.glob("outputs/*/*/run.json")
+    return path
 
 
 def train_for(overrides: Sequence[str], seconds: float) -> dict[str, Any]:
