@@ -63,12 +63,18 @@ def rows_of(measured: Measured) -> list[dict[str, Any]]:
             "contender": name,
             "steps_per_second": spread([each["steps_per_second"] for each in rounds]),
             "tfrun_is_faster_by": ratio(measured, TFRUN, name),
+            "in_epochs": _median([each.get("in_epochs") for each in rounds]),
             "cpu_ms": statistics.median(each["cpu_ms"] for each in rounds),
             "peak_mb": max(each["peak_mb"] for each in rounds),
             "rounds": [dict(each) for each in rounds],
         }
         for name, rounds in measured.items()
     ]
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    numbers = [value for value in values if value is not None]
+    return statistics.median(numbers) if numbers else None
 
 
 def goals_of(by_case: Mapping[str, Measured]) -> list[dict[str, Any]]:
@@ -110,7 +116,16 @@ def print_results(written: Mapping[str, Any], console: Console) -> None:
     for case, rows in written["cases"].items():
         num_ids, batch_size = TABLE_CASES[case]
         table = Table(title=f"{case}: {num_ids:,} ids a column, batch {batch_size}", title_justify="left")
-        for head in ["contender", "steps/s", "least..greatest", "tfrun ÷ it", "least..greatest", "CPU ms", "MB"]:
+        for head in [
+            "contender",
+            "steps/s",
+            "least..greatest",
+            "in epochs",
+            "tfrun ÷ it",
+            "least..greatest",
+            "CPU ms",
+            "MB",
+        ]:
             table.add_column(head, justify="left" if head == "contender" else "right", no_wrap=True)
         for row in rows:
             rate, faster = row["steps_per_second"], row["tfrun_is_faster_by"]
@@ -118,6 +133,7 @@ def print_results(written: Mapping[str, Any], console: Console) -> None:
                 row["contender"],
                 f"{rate['median']:,.1f}",
                 f"{rate['least']:,.1f}..{rate['greatest']:,.1f}",
+                "" if row["in_epochs"] is None else f"{row['in_epochs']:,.1f}",
                 f"{faster['median']:,.2f}",
                 f"{faster['least']:,.2f}..{faster['greatest']:,.2f}",
                 f"{row['cpu_ms']:,.2f}",

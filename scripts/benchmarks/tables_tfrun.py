@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import statistics
 import tempfile
@@ -18,7 +19,7 @@ from benchmarks.tfrun_run import run_in
 from tfrun.engine.training import loop
 from tfrun.files import checkpoints
 
-COST_EPOCHS = 3
+COST_LENGTH = ["trainer.max_epochs=3", "checkpoint.every_epochs=2"]
 
 
 @dataclass(frozen=True)
@@ -67,46 +68,49 @@ def measure(overrides: Sequence[str], *, seconds: float) -> dict[str, Any]:
         "steps_per_second": steps / (last.seconds - first.seconds),
         "cpu_ms": 1000 * (last.cpu_seconds - first.cpu_seconds) / steps,
         "peak_mb": peak_bytes() / 1e6,
-        "in_blocks": record["timing"]["steps_per_second"],
+        "in_epochs": steps_per_second(watch.marks),
         "mode": record["engine"]["mode"],
         "tables": {path: how for group in record["groups"] for path, how in group["tables"].items()},
     }
 
 
 def costs(overrides: Sequence[str]) -> dict[str, Any]:
-    """Trains a few epochs with a checkpoint after each; returns the seconds of what isn't a step, and the memory."""
-    watch, record = _run([*overrides, f"trainer.max_epochs={COST_EPOCHS}", "checkpoint.every_epochs=1"])
-    took = [written - begun for written, begun in zip(watch.written, watch.begun, strict=True)]
+    """Trains a few epochs, with a checkpoint on the way; returns the seconds of what isn't a step, and the memory."""
+    watch, record = _run([*overrides, *COST_LENGTH])
     return {
         "parameters": record["parameters"],
         "build_seconds": record["timing"]["build_seconds"],
         "compile_seconds": record["timing"]["compile_seconds"],
         "epoch_end_seconds": epoch_end_seconds(watch.marks),
-        "checkpoint_seconds": statistics.median(took),
-        "waited_seconds": statistics.median(watch.waited),
+        "checkpoint_seconds": watch.written[0] - watch.begun[0],  # a later one would wait for the first
+        "waited_seconds": watch.waited[0],
         "peak_mb": peak_bytes() / 1e6,
     }
+
+
+def steps_per_second(marks: Sequence[Mark]) -> float | None:
+    """Returns the rate of blocks in which no epoch ends, or None if there are none.
+
+    Those that follow the end of an epoch are left out too: a checkpoint may be saved before them.
+    """
+    plain = [
+        (end.seconds - start.seconds, end.step - start.step)
+        for start, end in itertools.pairwise(marks)
+        if not start.num_epochs and not end.num_epochs
+    ]
+    return sum(steps for _, steps in plain) / sum(seconds for seconds, _ in plain) if plain else None
 
 
 def epoch_end_seconds(marks: Sequence[Mark]) -> float | None:
     """Returns the median of the seconds that the ends of epochs take: validation, and keeping the best weights.
 
-    Blocks in which an epoch ends take longer than the others, by this. Those that follow a save are left out, as its
-    seconds aren't in any block. None if there aren't both kinds of blocks.
+    It is by this that blocks in which an epoch ends take longer than the others. None if there aren't both kinds.
     """
-    blocks = list(zip(marks, marks[1:], strict=False))
-    plain = [
-        (end.seconds - start.seconds, end.step - start.step)
-        for start, end in blocks
-        if not start.num_epochs and not end.num_epochs
-    ]
-    if not plain:
-        return None
-    step_seconds = sum(seconds for seconds, _ in plain) / sum(steps for _, steps in plain)
+    rate = steps_per_second(marks)
     ends = [
-        (end.seconds - start.seconds - step_seconds * (end.step - start.step)) / end.num_epochs
-        for start, end in blocks
-        if end.num_epochs and not start.num_epochs
+        (end.seconds - start.seconds - (end.step - start.step) / rate) / end.num_epochs
+        for start, end in itertools.pairwise(marks)
+        if rate and end.num_epochs and not start.num_epochs
     ]
     return statistics.median(ends) if ends else None
 
