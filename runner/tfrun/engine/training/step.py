@@ -158,10 +158,11 @@ class Step:
         return [*self.model.non_trainable_variables, *of_metrics, *self.algorithm.variables]
 
     @property
-    def _changed_by_update(self) -> list[Any]:
-        """The variables that an update changes, without tables and their slots."""
+    def _other_changes(self) -> list[Any]:
+        """The variables beside those of the model and of its optimizers that a step changes."""
         of_metrics = [variable for metric in self.all_metrics for variable in metric.variables]
-        return [*self._must_stay_finite, *of_metrics, *self.algorithm.variables]
+        known = {id(variable) for variable in self._must_stay_finite}
+        return [v for v in (*of_metrics, *self.algorithm.variables) if id(v) not in known]
 
     @property
     def _must_stay_finite(self) -> list[Any]:
@@ -192,7 +193,9 @@ class Step:
             proposed = self.strategy.run(self.tables.propose, args=(computed.by_group, rates))
             may_update &= self.tables.are_finite(proposed) | ~finite
             finite &= may_update
-            undo = Undo(self.strategy, self._changed_by_update, watched=self._must_stay_finite)
+            forward = list(zip(self._changed_by_forward, computed.before, strict=True))
+            changed = [*self._must_stay_finite, *self._other_changes]
+            undo = Undo(self.strategy, changed, watched=self._must_stay_finite, forward=forward)
 
         def update() -> tf.Tensor:
             self.synchronize()

@@ -117,28 +117,43 @@ class Tables:
 
 
 class Undo:
-    """Takes back an update that has made a variable infinite or NaN.
+    """Takes back a step whose update has made a variable infinite or NaN.
 
     A run with tables can't go back to an earlier state, since a copy of the state is what it hasn't the time for. So a
     step looks at what it has written, all but the rows, which were looked at before.
 
     Args:
         strategy: the devices.
-        changed: everything that an update changes, without tables and their slots.
-        watched: those of them that must stay finite.
+        changed: everything that a step changes, without tables and their slots.
+        watched: those of them that must stay finite; a number that wasn't before may stay as it is.
+        forward: those that the forward pass may have changed, with their values before it, on each replica.
     """
 
-    def __init__(self, strategy: tf.distribute.Strategy, changed: Sequence[Any], *, watched: Sequence[Any]):
-        self._changed = [part for variable in changed for part in replicas.components(strategy, variable)]
-        self._watched = [
-            part for variable in watched for part in replicas.components(strategy, variable) if part.dtype.is_floating
-        ]
-        self._before = [tf.identity(part) for part in self._changed]
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        changed: Sequence[Any],
+        *,
+        watched: Sequence[Any],
+        forward: Sequence[tuple[Any, Any]],
+    ):
+        before = {
+            id(part): value
+            for variable, values in forward
+            for part, value in zip(
+                replicas.components(strategy, variable), strategy.experimental_local_results(values), strict=True
+            )
+        }
+        parts = [part for variable in changed for part in replicas.components(strategy, variable)]
+        self._changed = [(part, before.get(id(part), tf.identity(part))) for part in parts]
+        watched_parts = {id(part) for variable in watched for part in replicas.components(strategy, variable)}
+        self._watched = [pair for pair in self._changed if id(pair[0]) in watched_parts and pair[0].dtype.is_floating]
 
     def unless_finite(self) -> tf.Tensor:
         """Restores the values from before if one isn't finite any more; returns whether all are, a scalar bool."""
-        finite = tf.reduce_all(tf.stack([tf.reduce_all(tf.math.is_finite(part)) for part in self._watched]))
-        for part, before in zip(self._changed, self._before, strict=True):
+        flags = [tf.reduce_all(tf.math.is_finite(part) | ~tf.math.is_finite(before)) for part, before in self._watched]
+        finite = tf.reduce_all(tf.stack(flags)) if flags else tf.constant(True)
+        for part, before in self._changed:
             part.assign(tf.where(finite, part, before))
         return finite
 
