@@ -166,10 +166,11 @@ class Step:
 
     @property
     def _must_stay_finite(self) -> list[Any]:
-        """The variables of the model and of its optimizers, without tables and their slots."""
+        """The variables of the model and of its optimizers that a step changes, without tables and their slots."""
         by_rows = {id(variable) for variable in self.tables.variables}
         of_optimizers = [variable for group in self.active for variable in group.optimizer.variables]
-        return [variable for variable in (*self.model.variables, *of_optimizers) if id(variable) not in by_rows]
+        changed = (*self._trained, *self.model.non_trainable_variables, *of_optimizers)
+        return [variable for variable in changed if id(variable) not in by_rows]
 
     def __call__(self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, tracing: Tracing = Tracing()) -> StepResult:  # noqa: B008 (frozen)
         """Trains on one batch.
