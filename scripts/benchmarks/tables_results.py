@@ -18,7 +18,6 @@ TFRUN = "tfrun"
 TFRUN_LAZY = "tfrun, lazy Adam"
 TFRUN_ADAGRAD = "tfrun, AdaGrad"
 WHOLE = "tfrun, whole tables"
-FIT = "fit()"
 FIT_ALIKE = "fit(), tfrun's optimizers"
 PYTORCH = "PyTorch"
 JAX = "JAX"
@@ -32,7 +31,7 @@ COLOURS = {
     WHOLE: "#7aa6cc",
     PYTORCH: "#c2410c",
     JAX: "#15803d",
-    FIT: "#555555",
+    FIT_ALIKE: "#555555",
 }
 
 Measured = Mapping[str, Sequence[Mapping[str, Any]]]  # of each contender, one for each round
@@ -179,7 +178,7 @@ def plot(written: Mapping[str, Any], file: Path) -> None:
         for row in rows:
             lines = rates.setdefault(batch_size, {})
             kind = row["contender"] if row["contender"] in COLOURS else row["contender"].partition(",")[0]
-            if row["contender"] in COLOURS or kind != TFRUN:  # the best of the others of a kind
+            if kind in (PYTORCH, JAX) or row["contender"] in COLOURS:  # the best of the others of a kind
                 line = lines.setdefault(kind, {})
                 line[num_ids] = max(line.get(num_ids, -math.inf), row["steps_per_second"]["median"])
     size = (5 * len(rates), 3.4)
@@ -187,7 +186,7 @@ def plot(written: Mapping[str, Any], file: Path) -> None:
     for panel, (batch_size, lines) in zip(panels[0], rates.items(), strict=True):
         for name, line in lines.items():
             style = "o--" if name == TFRUN_LAZY else "o-"
-            label = f"{name}, the best" if name in (PYTORCH, FIT) else name
+            label = f"{name}, the best" if name == PYTORCH else name
             panel.loglog(line.keys(), line.values(), style, color=COLOURS[name], markersize=3, label=label)
         panel.set_title(f"batch {batch_size}", fontsize=9)
         panel.set_xlabel("ids of a column; two columns")

@@ -204,4 +204,10 @@ def test_earlier_results_are_printed_and_drawn(root: Path, tmp_path: Path, monke
     pytest.importorskip("matplotlib")
     results.plot(written, tmp_path / "tables.svg")
     svg = (tmp_path / "tables.svg").read_text()
-    assert "PyTorch, the best" in svg and "tfrun, whole tables" in svg and "lazy" not in svg
+    assert (
+        "fit(), tfrun" in svg
+        and "fit(), Adam" not in svg
+        and "PyTorch, the best" in svg
+        and "tfrun, whole tables" in svg
+        and "lazy" not in svg
+    )
