@@ -26,7 +26,7 @@ class FakeProgram:
     """A program whose steps change the state and take a given time on the clock, in each mode another one."""
 
     max_steps = 100
-    has_tables = False
+    ids_per_step = 0
 
     def __init__(self, seconds: dict[str, float], clock: list[float], weight: tf.Variable):
         self.mode, self.seconds, self.clock, self.weight = "eager", seconds, clock, weight
@@ -40,6 +40,10 @@ class FakeProgram:
         self.clock[0] += num_steps * seconds + (0.0 if self.mode in self.ran else COMPILE_SECONDS)
         self.ran.add(self.mode)
         self.weight.assign_add(1.0)
+
+    @property
+    def has_tables(self) -> bool:
+        return self.ids_per_step > 0
 
     def compile(self) -> None:
         if self.seconds.get(self.mode) == np.inf:
@@ -64,10 +68,12 @@ class Pick:
         planned_seconds: float | None = None,
         batch_size: int = 32,
         num_replicas: int = 1,
+        ids_per_step: int = 0,
         **seconds: float,
     ) -> Choice:
         weight, before = tf.Variable(5.0), self.clock[0]
         program = FakeProgram(seconds, self.clock, weight)
+        program.ids_per_step = ids_per_step
         cache = ModeCache({"batch_size": batch_size}, self.folder)
         plan = Plan(steps_per_epoch=100, last_step=planned_steps, max_seconds=planned_seconds)
         choice = choose(
@@ -144,6 +150,13 @@ def test_a_short_run_is_not_compiled_by_xla(pick: Pick) -> None:
 
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="a GPU runs convolutions under XLA")
+def test_tables_are_compiled_by_xla_without_a_trial_if_the_run_updates_enough_rows(pick: Pick) -> None:
+    assert pick(planned_steps=4_999, ids_per_step=2_000).mode == "graph_loop"
+    assert pick(planned_steps=5_000, ids_per_step=2_000).mode == "xla_loop"
+    assert pick(planned_steps=None, ids_per_step=1).why == "tables are updated by rows"
+    assert pick(planned_steps=1_000, ids_per_step=10_000, xla_loop=np.inf).why == "XLA can't compile the step"
+
+
 def test_convolutions_on_a_cpu_run_in_the_graph_loop(pick: Pick) -> None:
     choice = pick(model=CONVOLVING)
     assert choice.mode == "graph_loop" and "oneDNN" in choice.why

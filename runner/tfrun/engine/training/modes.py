@@ -22,6 +22,7 @@ from tfrun.engine.training.state import State
 
 FIXED = {"xla": "xla_loop", "graph": "graph_loop", "eager": "eager"}
 WORTH_XLA_STEPS = 2000  # a shorter run takes less time than XLA's compilation
+WORTH_XLA_IDS = 10_000_000  # the same for tables: of all steps, the rows that are updated
 CLEARLY_FASTER = 1.3  # ratios nearer to 1 are ties in noise, and a tie must always fall the same way
 SHARE_OF_RUN = 0.05  # that a comparison may cost
 COMPARISON_SECONDS = 1.2  # what it costs at least: the graph loop's tracing, its first call and its trial
@@ -74,13 +75,18 @@ def choose(
         return Choice("graph_loop", "several replicas: collectives run in TensorFlow's own loop")
     if prefers_graph(model):
         return Choice("graph_loop", "convolutions on a CPU run in oneDNN, outside of XLA")
-    if plan.last_step is not None and plan.last_step < WORTH_XLA_STEPS:
+    if plan.last_step is not None and _is_done_sooner(plan.last_step, program.ids_per_step):
         return Choice("graph_loop", f"{plan.last_step} steps take less time than XLA's compilation")
     if program.has_tables:
         return _compiled_for_tables(program)
     answers = cache()
     known = answers.read()
     return Choice(known["mode"], known["why"]) if known else _compared(plan, program, state=state, cache=answers)
+
+
+def _is_done_sooner(num_steps: int, ids_per_step: int) -> bool:
+    """Returns whether a run has been trained by the graph loop before XLA has compiled one that is twice as fast."""
+    return num_steps * ids_per_step < WORTH_XLA_IDS if ids_per_step else num_steps < WORTH_XLA_STEPS
 
 
 def prefers_graph(model: keras.Model) -> bool:

@@ -166,6 +166,11 @@ class Program:
         """Whether tables are updated by rows."""
         return bool(self._step.tables)
 
+    @property
+    def ids_per_step(self) -> int:
+        """How many rows of tables a step updates, at most; 0 without tables."""
+        return sum(int(table.stand_in.table.shape[0]) for table in self._step.tables)
+
     def compile(self) -> None:
         """Compiles the block and trains nothing. Raises XlaError if XLA can't."""
         self._run(0, 1, on=False)
