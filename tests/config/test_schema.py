@@ -217,6 +217,11 @@ def test_top_level_values_go_to_every_group(config: dict[str, Any], catalog: Cat
         ("optimizer.groups.all.beta_2", 1, "Did you mean 'optimizer.groups.all.beta_1'"),
         ("optimizer.groups.al", {"every": 2}, "a group needs match.*Did you mean 'all'"),
         ("optimizer.groups.all.name", "adm", r"^optimizer\.groups\.all\.name: unknown optimizer.*Did you mean 'adam'"),
+        (
+            "optimizer.groups.all",
+            {"match": ".", "name": "sgd", "beta_1": 0.5},
+            r"sgd has no such key\. It is one of adam; ~optimizer\.groups\.all\.beta_1 leaves it out$",
+        ),
         ("optimizer.groups.all.match", "[", "not a regular expression: unterminated character set"),
         ("optimizer.groups.all.every", 0, "a whole number >= 1"),
         ("optimizer.groups.all.schedule", "cosin", "unknown schedule.*Did you mean 'cosine'"),

@@ -50,11 +50,15 @@ def named_component(where: str, kind: str, *, value: dict[str, Any], catalog: Ca
 
 def _others_with(where: str, key: Any, *, component: Component, catalog: Catalog) -> str:
     """Returns a sentence on which components of a section have the parameter that the chosen one lacks, if any."""
-    if "." in where:
+    if "." in where and component.kind != "optimizer":
         return ""
     others = [catalog.find(component.kind, name) for name in catalog.names(component.kind)]
     names = [other.name for other in others if other is not None and key in {param.name for param in other.params}]
-    return f"{where}={component.name} has no such key. It is one of {where}={', '.join(names)}" if names else ""
+    if not names:
+        return ""
+    if "." in where:  # a group keeps the keys that it had for another optimizer
+        return f"{component.name} has no such key. It is one of {', '.join(names)}; ~{where}.{key} leaves it out"
+    return f"{where}={component.name} has no such key. It is one of {where}={', '.join(names)}"
 
 
 def parameters(

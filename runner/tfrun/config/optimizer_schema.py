@@ -119,6 +119,7 @@ def _group(where: str, value: Any, *, shared: dict[str, Any], catalog: Catalog) 
         optional=optional,
         params=params,
         rows=check_value(field_types(GroupSettings)["rows"], given.get("rows") or "auto", where=f"{where}.rows"),
+        where=where,
     )
 
 

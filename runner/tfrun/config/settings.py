@@ -201,6 +201,7 @@ class GroupSettings:
         params: the optimizer's other parameters.
         rows: whether a step updates only the rows of a table that its batch has read: "auto" where that changes
             nothing but rounding, "lazy" for every optimizer, "dense" never.
+        where: the path of its keys in the config, for messages; an optimizer for all variables has no groups there.
     """
 
     match: str
@@ -215,9 +216,10 @@ class GroupSettings:
     optional: bool
     params: dict[str, Any]
     rows: Literal["auto", "lazy", "dense"] = "auto"
+    where: str = "optimizer"
 
     def to_dict(self) -> dict[str, Any]:
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "where"}
         return fields | {"schedule": self.schedule and self.schedule.to_dict()}
 
 
@@ -382,14 +384,9 @@ TOP_LEVEL_KEYS = {key: text for key, text in field_types(Settings).items() if ke
 GROUP_KEYS = {  # of an optimizer group, beside its optimizer's own parameters
     key: text
     for key, text in field_types(GroupSettings).items()
-    if key not in ("name", "learning_rate", "schedule", "clip_norm", "rows", "params")
+    if key not in ("name", "learning_rate", "schedule", "clip_norm", "rows", "params", "where")
 }
-OPTIMIZER_KEYS = (
-    "learning_rate",
-    "schedule",
-    "clip_norm",
-    "rows",
-)  # at the top of `optimizer` they apply to every group
+OPTIMIZER_KEYS = ("learning_rate", "schedule", "clip_norm", "rows")  # at the top of `optimizer`, for every group
 
 
 def config_keys() -> dict[str, str]:

@@ -57,7 +57,7 @@ def test_a_small_table_is_updated_as_a_whole(small: Any, rows: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["optimizer=adam"], "adam changes rows without a gradient too"),
+        (["optimizer=adam"], "optimizer.rows=lazy updates those of a batch alone, and so does optimizer=adagrad"),
         (["optimizer=sgd", "optimizer.momentum=0.9"], "sgd with these parameters changes rows without a gradient too"),
         (["model.deep=false", "optimizer=ftrl", DECAY], "ftrl with these parameters"),
         (["trainer.ema_decay=0.9"], "trainer.ema_decay averages all of them"),
@@ -70,6 +70,14 @@ def test_why_a_table_is_updated_as_a_whole_is_said(small: Any, rows: Path, optio
     assert {table.rows for table in pieces.whole_tables} == {BINS + 1}
 
 
+def test_what_is_said_of_a_group_names_the_groups_keys(small: Any, rows: Path) -> None:
+    pieces = build(small, rows, "optimizer=for_wide_deep", "optimizer.groups.wide.name=adam")
+    (table,) = pieces.whole_tables
+    assert str(table).endswith(
+        "optimizer.groups.wide.rows=lazy updates those of a batch alone, and so does optimizer.groups.wide.name=adagrad"
+    )
+
+
 def test_ftrl_by_rows_needs_weights_of_0(small: Any, rows: Path) -> None:
     pieces = build(small, rows, "optimizer=ftrl")
     assert by_rows(pieces) == ["wide/table"]  # the embeddings begin at random
@@ -78,7 +86,7 @@ def test_ftrl_by_rows_needs_weights_of_0(small: Any, rows: Path) -> None:
 
 @pytest.mark.parametrize("name", ["lamb", "adafactor", "muon"])
 def test_an_optimizer_that_needs_whole_variables_cant_be_lazy(small: Any, rows: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"optimizer.groups.all.rows: {name} can't update some rows"):
+    with pytest.raises(ConfigError, match=f"^optimizer.rows: {name} can't update some rows"):
         build(small, rows, f"optimizer={name}", "optimizer.rows=lazy")
 
 

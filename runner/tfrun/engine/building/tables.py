@@ -78,14 +78,17 @@ def find_tables(
     tables: list[Table] = []
     whole: list[WholeTable] = []
     for number, group in enumerate(step.active):
-        rows = settings[group.name].rows
+        rows, where = settings[group.name].rows, settings[group.name].where
         for variable in filter(lambda variable: id(variable) in reads and rows != "dense", group.variables):
             read = reads[id(variable)]
-            why = next(filter(None, _reasons(step, group, variable, read=read, is_lazy=rows == "lazy")), "")
+            reasons = _reasons(step, group, variable, read=read, is_lazy=rows == "lazy", where=where)
+            why = next(filter(None, reasons), "")
             if why:
                 whole.append(WholeTable(variable.path, variable.shape[0], why))
             elif read.num_ids * 2 <= variable.shape[0]:
-                tables.append(Table.of(variable, group, number, num_ids=read.num_ids, notes_places=notes_places))
+                tables.append(
+                    Table.of(variable, group, number, num_ids=read.num_ids, notes_places=notes_places, where=where)
+                )
     return tables, whole
 
 
@@ -144,8 +147,10 @@ def _is_read_by_ids(graph: Any, variable: keras.Variable) -> bool:
     return False
 
 
-def _reasons(step: Step, group: Group, variable: keras.Variable, *, read: _Read, is_lazy: bool) -> Iterator[str]:
-    """Yields what keeps a table from being updated by rows, or empty texts."""
+def _reasons(
+    step: Step, group: Group, variable: keras.Variable, *, read: _Read, is_lazy: bool, where: str
+) -> Iterator[str]:
+    """Yields what keeps a table from being updated by rows, or empty texts; `where` has the group's keys."""
     if variable.regularizer is not None:
         yield "its regularizer is a penalty on all of them. Without it the rows of a batch would do"
     if not read.num_ids:
@@ -157,7 +162,6 @@ def _reasons(step: Step, group: Group, variable: keras.Variable, *, read: _Read,
     if step.algorithm.gradients is not None and not step.algorithm.takes_rows:
         yield "the algorithm computes with whole gradients"
     kind = type(group.optimizer).__name__
-    where = f"optimizer.groups.{group.name}"
     if is_lazy and kind in WHOLE_VARIABLES:
         raise ConfigError(
             f"{where}.rows: {group.optimizer.name} can't update some rows by themselves, since each depends on all. "
@@ -173,7 +177,8 @@ def _not_exact(group: Group, variable: keras.Variable, where: str) -> str:
     lazy = f"{where}.rows=lazy updates those of a batch alone"
     is_exact = EXACT.get(type(optimizer))
     if is_exact is None or optimizer.weight_decay or optimizer.use_ema or optimizer.gradient_accumulation_steps:
-        return f"{optimizer.name} changes rows without a gradient too. {lazy}, and so does {where}.name=adagrad"
+        exact = "optimizer=adagrad" if where == "optimizer" else f"{where}.name=adagrad"
+        return f"{optimizer.name} changes rows without a gradient too. {lazy}, and so does {exact}"
     if not is_exact(group, variable):
         return f"{optimizer.name} with these parameters changes rows without a gradient too. {lazy}"
     return ""

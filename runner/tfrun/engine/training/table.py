@@ -91,7 +91,9 @@ class Table:
     last_place: tf.Variable | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, variable: keras.Variable, group: Group, number: int, *, num_ids: int, notes_places: bool) -> Table:
+    def of(
+        cls, variable: keras.Variable, group: Group, number: int, *, num_ids: int, notes_places: bool, where: str
+    ) -> Table:
         """Returns a table, with the variables that a traced step can't make.
 
         Args:
@@ -100,6 +102,7 @@ class Table:
             number: the group's among the active ones.
             num_ids: M, the ids that a batch reads.
             notes_places: whether to make `last_place`.
+            where: the path of the group's keys in the config, for messages.
 
         Raises:
             ConfigError: the optimizer can't update some rows of a variable by themselves.
@@ -110,7 +113,7 @@ class Table:
         rest = [v for v in optimizer.variables if id(v) not in of_variables and v is not optimizer.learning_rate]
         if any(slot.shape != variable.shape for slot in slots) or any(len(other.shape) for other in rest):
             raise ConfigError(
-                f"optimizer.groups.{group.name}.rows: {optimizer.name} can't update some rows of {variable.path} by "
+                f"{where}.rows: {optimizer.name} can't update some rows of {variable.path} by "
                 "themselves. Known: dense, which updates the whole table"
             )
         last_place = tf.Variable(tf.zeros(variable.shape[:1], tf.int32), trainable=False) if notes_places else None
