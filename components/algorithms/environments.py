@@ -37,7 +37,7 @@ class CartPole:
 
     def step(self, observations: tf.Tensor, actions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         position, speed, angle, turning = tf.unstack(observations, axis=1)
-        force = tf.where(actions == 1, self.FORCE, -self.FORCE)
+        force = tf.where(actions == 1, tf.constant(self.FORCE, angle.dtype), -self.FORCE)
         sine, cosine, mass = tf.sin(angle), tf.cos(angle), self.CART + self.POLE
         pull = (force + self.POLE * self.HALF_LENGTH * tf.square(turning) * sine) / mass
         lever = self.HALF_LENGTH * (4.0 / 3.0 - self.POLE * tf.square(cosine) / mass)
@@ -94,14 +94,14 @@ class GymnasiumEnvironment:
                 f"algorithm.environment: needs data.observation_size={self.observation_size}. Received: {x.shape[1:]}"
             )
         observations = tf.numpy_function(self._start, [x], tf.float32)
-        return tf.ensure_shape(observations, x.shape)
+        return tf.cast(tf.ensure_shape(observations, x.shape), x.dtype)
 
     def step(self, observations: tf.Tensor, actions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         next_observations, rewards, ended = tf.numpy_function(self._step, [actions], [tf.float32, tf.float32, tf.bool])
         batch = observations.shape[:1]
         return (
-            tf.ensure_shape(next_observations, observations.shape),
-            tf.ensure_shape(rewards, batch),
+            tf.cast(tf.ensure_shape(next_observations, observations.shape), observations.dtype),
+            tf.cast(tf.ensure_shape(rewards, batch), observations.dtype),
             tf.ensure_shape(ended, batch),
         )
 

@@ -92,20 +92,21 @@ class Reinforce:
             The observations, (T, B, D); the actions, the rewards, and 1 while an episode runs, else 0, each (T, B).
         """
         steps, batch = self.max_episode_steps, x.shape[0]
-        draws = uniform([steps, batch], state)
         first = self.environment.start(x)
+        dtype = first.dtype
+        draws = uniform([steps, batch], state, dtype)
         arrays = (
-            tf.zeros([steps, *first.shape]),
+            tf.zeros([steps, *first.shape], dtype),
             tf.zeros([steps, batch], tf.int32),
-            tf.zeros([steps, batch]),
-            tf.zeros([steps, batch]),
+            tf.zeros([steps, batch], dtype),
+            tf.zeros([steps, batch], dtype),
         )
 
         def step(t: Any, observations: Any, running: Any, arrays: Any) -> tuple[Any, ...]:
-            probabilities = tf.sigmoid(model(observations, training=False)[:, 0])
+            probabilities = tf.sigmoid(tf.cast(model(observations, training=False)[:, 0], dtype))
             actions = tf.cast(draws[t] < probabilities, tf.int32)
             next_observations, rewards, ended = self.environment.step(observations, actions)
-            is_running = tf.cast(running, tf.float32)
+            is_running = tf.cast(running, dtype)
             values = (observations, actions, rewards * is_running, is_running)
             arrays = tuple(
                 tf.tensor_scatter_nd_update(array, [[t]], [value]) for array, value in zip(arrays, values, strict=True)

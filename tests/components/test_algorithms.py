@@ -259,6 +259,27 @@ def test_reinforce_follows_the_policy_gradient(build: Any) -> None:
     np.testing.assert_allclose(moved, np.array([0.1, -0.2, 3.0, 1.0, 0.05]) - 0.1 * gradient, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("environment", ["cartpole", "CartPole-v1"])
+def test_episodes_are_played_in_the_dtype_of_the_examples(environment: str, build: Any) -> None:
+    if environment != "cartpole":
+        pytest.importorskip("gymnasium")
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        model = build.linear([0.1, -0.2, 3.0, 1.0], 0.05)
+        x = np.random.default_rng(1).uniform(-0.05, 0.05, (3, 4))
+        algorithm = Reinforce(environment=environment, max_episode_steps=5)
+        step = step_of(model, algorithm, [build.group(model.trainable_variables, 0.1)])
+        _, _, _, ok = run(step, x=x)
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    assert ok
+    observations, _, rewards, _ = algorithm._play(model, tf.constant(x), algorithm.luck.state)
+    assert observations.dtype == rewards.dtype == tf.float64
+    assert rewards.numpy().sum() == 15  # no pole falls within 5 steps
+
+
 def test_an_environment_refuses_observations_of_another_size() -> None:
     with pytest.raises(ConfigError, match=r"cartpole: needs data\.observation_size=4\. Received: \(3,\)"):
         CartPole().start(tf.zeros([2, 3]))

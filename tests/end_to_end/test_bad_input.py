@@ -26,6 +26,7 @@ ARCHIVES: dict[str, Callable[[], dict[str, Any]]] = {
     "nan.npz": lambda: {"x": np.where(X == 15, np.nan, X), "y": Y},
     "flat.npz": lambda: {"x": Y, "y": Y},
     "pairs.npz": lambda: {"x": X, "y": Y},
+    "words.npz": lambda: {"x": np.where(X == 15, 30, X % 10).astype(int), "y": Y},
 }
 PARQUET: dict[str, Callable[[], dict[str, Any]]] = {
     "nested.parquet": lambda: {"s": [{"a": k} for k in range(20)], "y": Y},

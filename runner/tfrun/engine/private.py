@@ -100,6 +100,20 @@ def replace_method(part: Any, name: str, *, method: Callable[..., Any]) -> None:
         raise library_changed("Keras", f"{type(part).__name__}.{name}", use="convert a component's control flow")
 
 
+@contextlib.contextmanager
+def method_replaced(part: Any, name: str, *, method: Callable[..., Any]) -> Iterator[None]:
+    """Replaces a method of one Keras object inside the context, see `replace_method`."""
+    earlier = vars(part).get(name)
+    replace_method(part, name, method=method)
+    try:
+        yield
+    finally:
+        if earlier is None:
+            delattr(part, name)
+        else:
+            setattr(part, name, earlier)
+
+
 def open_stateless_scope() -> Any:
     """Returns the `keras.StatelessScope` that is open, or None.
 

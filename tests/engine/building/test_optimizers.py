@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -84,6 +85,51 @@ def test_a_schedule_knows_the_length_of_the_run() -> None:
     factor, offer = schedule("linear", final=0.0)
     assert offer is None
     np.testing.assert_allclose([factor(tf.constant(step, tf.int64)) for step in (0, 33, 99)], [1.0, 2 / 3, 0.0])
+
+
+EVERY_SCHEDULE: dict[str, dict[str, Any]] = {
+    "cosine": {"final": 0.1, "warmup_steps": 7},
+    "exponential": {"rate": 0.9, "decay_steps": 30},
+    "linear": {"final": 0.1, "warmup_steps": 7},
+    "one_cycle": {"start": 0.2, "rising": 0.4, "falling": 0.3, "final": 0.01},
+    "piecewise": {"boundaries": [20, 60], "factors": [1.0, 0.3, 0.1]},
+    "plateau": {"decay": 0.5, "patience": 1, "min_delta": 0.001, "final": 0.1},
+}
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("is_set", [False, True])
+def test_every_schedule_gives_a_compiled_step_its_float32_factors_in_float64(
+    is_set: bool, build: Any, float64: None
+) -> None:
+    assert list(EVERY_SCHEDULE) == sorted(CATALOG.names("schedule"))
+    chosen = {name: ComponentSettings(name, params if is_set else {}) for name, params in EVERY_SCHEDULE.items()}
+    dense = [keras.layers.Dense(1, name=name) for name in chosen]
+    model = keras.Sequential([keras.Input((2,)), *dense])
+    settings = {
+        name: group(f"{name}/", learning_rate=1.0, clip_norm=0.01, schedule=schedule)
+        for name, schedule in chosen.items()
+    }
+    groups = build_groups(settings, CATALOG, model=model, plan=PLAN, inputs=Hyperparameters())
+    step = build.step(model, groups)
+    data = (tf.ones([2, 2], tf.float64), tf.ones([2, 1], tf.float64), ())
+    compiled = tf.function(lambda number: step(data, tf.range(2), number).learning_rates, autograph=False)
+    at = (0, 3, 30, 99)
+    rates = [compiled(tf.constant(number, tf.int64)).numpy() for number in at]
+    keras.config.set_floatx("float32")
+    for k, (name, settings_of_one) in enumerate(chosen.items()):
+        factor, _ = schedule(name, **settings_of_one.params)
+        compute = tf.function(factor, autograph=False)
+        expected = [compute(tf.constant(number, tf.int64)).numpy() for number in at]
+        np.testing.assert_array_equal([rate[k] for rate in rates], expected, err_msg=name)
 
 
 def test_a_schedule_of_an_earlier_run_ends_where_it_did() -> None:

@@ -16,6 +16,9 @@ from tfrun.engine.building.kinds import check_built, named
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.errors import ConfigError
 
+# of the floats of a kind, if it isn't Keras' floatx: a schedule computes with the step, in float32 at any precision
+INPUT_DTYPES = {"schedule": "float32"}
+
 
 def build_component(
     kind: str,
@@ -43,7 +46,7 @@ def build_component(
     accepted = inspect.signature(component).parameters
     more = {name: value for name, value in (offered or {}).items() if name in accepted}
     params = _build_params(kind, settings, catalog=catalog, where=where, inputs=inputs)
-    built = _call(component, params, more, settings=settings, where=where, inputs=inputs)
+    built = _call(component, params, more, kind=kind, settings=settings, where=where, inputs=inputs)
     check_built(kind, built, named(kind, settings, catalog, where=where))
     return built
 
@@ -53,6 +56,7 @@ def _call(
     params: Mapping[str, Any],
     more: Mapping[str, Any],
     *,
+    kind: str,
     settings: ComponentSettings,
     where: str,
     inputs: Hyperparameters | None,
@@ -60,7 +64,7 @@ def _call(
     """Calls a class or a function with its parameters, floats as inputs of the program if it accepts them as such."""
     if inputs is not None:
         try:
-            return component(**inputs.wrap(where, params), **more)
+            return component(**inputs.wrap(where, params, dtype=INPUT_DTYPES.get(kind)), **more)
         except (ValueError, TypeError):  # Keras' SGD requires a float, for instance
             inputs.forget(where)
     try:
@@ -90,7 +94,9 @@ def build_function(
     params = _build_params(kind, settings, catalog=catalog, where=where, inputs=inputs)
     built = component  # without parameters not a partial, since Keras saves a function by its name
     if params:
-        built = functools.partial(component, **(params if inputs is None else inputs.wrap(where, params)))
+        if inputs is not None:
+            params = inputs.wrap(where, params, dtype=INPUT_DTYPES.get(kind))
+        built = functools.partial(component, **params)
     check_built(kind, built, named(kind, settings, catalog, where=where))
     return built
 

@@ -15,7 +15,7 @@ from tfrun.config.earlier_runs import EarlierSchedule
 from tfrun.config.settings import ComponentSettings, GroupSettings
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
-from tfrun.engine.building.components import build_component, build_function
+from tfrun.engine.building.components import INPUT_DTYPES, build_component, build_function
 from tfrun.engine.building.kinds import checked_schedule, named
 from tfrun.engine.training.groups import Group, assign_groups
 from tfrun.engine.training.hyperparameters import Hyperparameters
@@ -117,7 +117,8 @@ def build_schedule(
                 f"{where}: {settings.name} needs to know the run's length: trainer.max_epochs or max_steps"
             )
         extra_steps = settings.extra_steps if isinstance(settings, EarlierSchedule) else 0
-        filled_in |= inputs.wrap(where, {"total_steps": float(plan.last_step + extra_steps)})
+        length = {"total_steps": float(plan.last_step + extra_steps)}
+        filled_in |= inputs.wrap(where, length, dtype=INPUT_DTYPES["schedule"])
     if "steps_per_epoch" in parameters:
         filled_in["steps_per_epoch"] = plan.steps_per_epoch
     component = named("schedule", settings, catalog, where=where)

@@ -18,6 +18,7 @@ from tfrun.engine.building.augmentations import build_augmenter
 from tfrun.engine.building.autograph import convert_layers
 from tfrun.engine.building.components import build_component
 from tfrun.engine.building.deciles import Deciles
+from tfrun.engine.building.id_ranges import recorded_lookups
 from tfrun.engine.building.kinds import checked_algorithm, named
 from tfrun.engine.building.losses import build_loss, build_metrics, check_outputs
 from tfrun.engine.building.mixing import warn_of_mixing
@@ -187,7 +188,8 @@ def _check_metric_name(name: str, taken: Collection[str]) -> None:
 def _call_model(model: keras.Model, inputs: Any) -> Any:
     """Returns the model's outputs for a few examples, which makes its variables."""
     try:
-        outputs = model(inputs, training=False)
+        with recorded_lookups(model):  # ids without a row are refused later, by their place in the data
+            outputs = model(inputs, training=False)
     except (ValueError, TypeError, KeyError, tf.errors.InvalidArgumentError) as error:
         shapes = tf.nest.map_structure(lambda array: tuple(array.shape), inputs)
         reason = " ".join(str(error).split())[:300]  # Keras' messages are long

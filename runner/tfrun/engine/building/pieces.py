@@ -22,6 +22,7 @@ from tfrun.data.table import Table
 from tfrun.engine import private
 from tfrun.engine.building import devices, memory, random_state, threads
 from tfrun.engine.building.data_structure import data_structure
+from tfrun.engine.building.id_ranges import check_ids
 from tfrun.engine.building.parts import Parts, build_model, build_parts
 from tfrun.engine.building.plan import build_plan
 from tfrun.engine.building.tables import WholeTable, find_tables
@@ -376,6 +377,7 @@ def pieces_over(
         plan=plan,
         class_weights=examples.class_weights,
     )
+    check_ids(parts.model, examples, table)
     with strategy.scope():
         best = Tracker(settings.checkpoint.monitor, settings.checkpoint.mode)
         stopping = settings.early_stopping

@@ -22,6 +22,7 @@ from tfrun.config.settings import DataSettings, Settings
 from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
+from tfrun.engine.building.id_ranges import check_ids
 from tfrun.engine.building.pieces import Beginning, Pieces, encode_rows, order_and_plan, pieces_over
 from tfrun.engine.training.modes import Choice
 from tfrun.engine.training.plan import Plan
@@ -138,6 +139,7 @@ class Reuse:
         beginning = kept and kept.beginnings.get(_begins_with(settings, examples))
         if kept is None or beginning is None or not kept.has_model_for(examples):
             return pieces_over(settings, catalog, table=table, strategy=strategy, examples=examples)
+        check_ids(kept.pieces.parts.model, examples, table)
         order, plan = order_and_plan(settings, examples)
         devices.check_batch_size(order.batch_size, strategy, microbatches=settings.trainer.microbatches)
         return replace(

@@ -14,6 +14,7 @@ from tfrun.data.pieces import Piece
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.data.unseen import describe_unseen, unseen_rows
+from tfrun.engine.building.id_ranges import check_ids
 from tfrun.engine.building.pieces import build_pieces
 from tfrun.engine.inference import forecasts
 from tfrun.engine.inference.prediction_files import PredictionFile
@@ -70,7 +71,10 @@ def predict(
             predictor = Predictor(built.parts.model, fitted, names=names, learns_targets=learns_targets)
             file.write(first.kept, predictor.columns(built.examples))
             for piece in pieces:
-                file.write(piece.kept, predictor.columns(rows.encode(rows.of(piece))))
+                table = rows.of(piece)
+                examples = rows.encode(table)
+                check_ids(built.parts.model, examples, table)
+                file.write(piece.kept, predictor.columns(examples))
     console = Terminal()
     unseen = describe_unseen(rows.unseen, rows.count, preprocessing=fitted, kinds=settings.data.column_kinds)
     for line in [*built.examples.warnings, *unseen]:

@@ -63,6 +63,10 @@ class Hyperparameter:
     comparison or by `float()`, the read and its result are recorded: the program is valid for another value only if
     all recorded reads would have the same results.
 
+    Args:
+        value: the number.
+        dtype: of its tensor, unless the other operand's tensor has another one; None is Keras' floatx.
+
     Attributes:
         variable: holds the value for traced functions, a scalar.
         is_recording: whether reads are recorded.
@@ -70,11 +74,10 @@ class Hyperparameter:
 
     __array_priority__ = 100  # NumPy leaves arithmetic with it to its own operators
 
-    def __init__(self, value: float):
+    def __init__(self, value: float, dtype: str | None = None):
         self._value = float(value)
-        self.variable = keras.Variable(
-            value, dtype=keras.config.floatx(), trainable=False, autocast=False, name="hyperparameter"
-        )
+        self._dtype = dtype or keras.config.floatx()
+        self.variable = keras.Variable(value, dtype=self._dtype, trainable=False, autocast=False, name="hyperparameter")
         self._reads: list[_Read] = []
         self.is_recording = True
 
@@ -109,11 +112,11 @@ class Hyperparameter:
         return self._read(function, *others)
 
     def __tf_tensor__(self, dtype: tf.DType | str | None = None, name: str | None = None) -> tf.Tensor:
-        wanted = tf.as_dtype(dtype or keras.config.floatx())  # Keras passes the name of a dtype
+        wanted = tf.as_dtype(dtype or self._dtype)  # Keras passes the name of a dtype
         if not (wanted.is_floating or wanted.is_complex):
-            raise TypeError(f"a hyperparameter is a {keras.config.floatx()}. Received: dtype {wanted.name}")
+            raise TypeError(f"a hyperparameter is a {self._dtype}. Received: dtype {wanted.name}")
         if not tf.inside_function():
-            return tf.constant(self._read(float), dtype or keras.config.floatx())
+            return tf.constant(self._read(float), wanted)
         tensor = tf.convert_to_tensor(self.variable)
         return tensor if dtype is None else tf.cast(tensor, dtype)
 
@@ -229,17 +232,18 @@ class Hyperparameters:
     def __init__(self) -> None:
         self._by_path: dict[str, Hyperparameter | LearntInput] = {}
 
-    def wrap(self, where: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def wrap(self, where: str, params: Mapping[str, Any], *, dtype: str | None = None) -> dict[str, Any]:
         """Returns a component's parameters with a Hyperparameter in place of each float.
 
         Args:
             where: the component's path in the config.
             params: its parameters, those that are floats by its annotations or by the config already converted.
+            dtype: of the hyperparameters' tensors; None is Keras' floatx.
         """
         wrapped = dict(params)
         for name, value in params.items():
             if isinstance(value, float):
-                self._by_path[f"{where}.{name}"] = wrapped[name] = Hyperparameter(value)
+                self._by_path[f"{where}.{name}"] = wrapped[name] = Hyperparameter(value, dtype)
         return wrapped
 
     def add(self, path: str, learnt: LearntInput) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.building.autograph import convertible
+from tfrun.engine.building.components import INPUT_DTYPES
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.engine.verify.findings import CLOSE, Finding, Make, check_config, compare
 from tfrun.protocols import ScheduleOffer
@@ -156,7 +157,8 @@ def _compiled(schedule: Any, *, total_steps: int, jit_compile: bool = False) -> 
 
 def _factor_of(schedule: Any, *, total_steps: int) -> Callable[[tf.Tensor], Any]:
     """Returns a schedule as a function of the step, its other arguments filled in as in a run."""
-    offered = Hyperparameters().wrap("schedule", {"total_steps": float(total_steps)})
+    length = {"total_steps": float(total_steps)}
+    offered = Hyperparameters().wrap("schedule", length, dtype=INPUT_DTYPES["schedule"])
     offered["steps_per_epoch"] = max(1, total_steps // 10)
     accepted = inspect.signature(schedule).parameters
     filled_in = {name: value for name, value in offered.items() if name in accepted}
