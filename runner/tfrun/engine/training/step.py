@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,12 +18,12 @@ from tfrun.engine.training.augmentation import Augmenter, Batch, mixed_loss
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.batches import gather, has_weights, share_of_replica
 from tfrun.engine.training.class_weights import ClassWeights
-from tfrun.engine.training.clipping import clip
+from tfrun.engine.training.clipping import clip_groups
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.groups import Group
-from tfrun.engine.training.rows import RowGradient, Tracing, add_part, each_number, first_part, mean_of_parts
+from tfrun.engine.training.rows import Tracing, add_part, each_number, first_part, mean_of_parts
 from tfrun.engine.training.table import Table
-from tfrun.engine.training.tables import Tables, Undo, kept_by_rows
+from tfrun.engine.training.tables import Tables, Undo
 from tfrun.engine.training.tolerances import LossScale, Skips
 from tfrun.engine.training.vectorize import cond
 from tfrun.errors import ConfigError
@@ -159,7 +159,7 @@ class Step:
 
     @property
     def _other_changes(self) -> list[Any]:
-        """The variables beside those of the model and of its optimizers that a step changes."""
+        """The variables that a step changes beside those of the model and of its optimizers."""
         of_metrics = [variable for metric in self.all_metrics for variable in metric.variables]
         known = {id(variable) for variable in self._must_stay_finite}
         return [v for v in (*of_metrics, *self.algorithm.variables) if id(v) not in known]
@@ -189,14 +189,33 @@ class Step:
         may_update = tf.reduce_all(tf.math.is_finite(rates))
         may_update &= tf.cast(step, tf.int64) != tf.convert_to_tensor(self.refused)
         finite = tf.math.is_finite(loss) & tf.math.is_finite(norm) & may_update
-        proposed: Any = []
+        update_if = functools.partial(self._update_if, computed=computed, loss=loss, rates=rates, step=step)
         if self.tables:
             proposed = self.strategy.run(self.tables.propose, args=(computed.by_group, rates))
-            may_update &= self.tables.are_finite(proposed) | ~finite
-            finite &= may_update
-            forward = list(zip(self._changed_by_forward, computed.before, strict=True))
-            changed = [*self._must_stay_finite, *self._other_changes]
-            undo = Undo(self.strategy, changed, watched=self._must_stay_finite, forward=forward)
+            undo = self._undo(computed)
+            all_finite = finite & self.tables.are_finite(proposed)
+            rates = update_if(all_finite, proposed)
+            all_finite &= undo.unless_finite()
+            self.strategy.run(self.tables.write, args=(proposed, all_finite, step, tracing))
+            may_update &= all_finite | ~finite
+            finite = all_finite
+        else:
+            rates = update_if(finite, [])
+        # the loss scale isn't to blame for a learning rate, or for an update, that isn't finite
+        usable_loss = tf.where(may_update, loss, np.nan)
+        return StepResult(loss, norm, rates, self._is_taken(usable_loss, finite))
+
+    def _update_if(
+        self,
+        finite: tf.Tensor,
+        proposed: Any,
+        *,
+        computed: Gradients,
+        loss: tf.Tensor,
+        rates: tf.Tensor,
+        step: tf.Tensor,
+    ) -> tf.Tensor:
+        """Updates everything except tables, or undoes the forward pass if a number isn't finite; returns the rates."""
 
         def update() -> tf.Tensor:
             self.synchronize()
@@ -211,14 +230,13 @@ class Step:
                 self._assign(variable, value)
             return rates
 
-        rates = cond(finite, update, undo_forward)
-        if self.tables:
-            may_update &= undo.unless_finite()
-            finite &= may_update
-            self.strategy.run(self.tables.write, args=(proposed, finite, step, tracing))
-        # the loss scale isn't to blame for a learning rate, or for an update, that isn't finite
-        usable_loss = tf.where(may_update, loss, np.nan)
-        return StepResult(loss, norm, rates, self._is_taken(usable_loss, finite))
+        return cond(finite, update, undo_forward)
+
+    def _undo(self, computed: Gradients) -> Undo:
+        """Returns what takes back this step, apart from its tables."""
+        forward = list(zip(self._changed_by_forward, computed.before, strict=True))
+        changed = [*self._must_stay_finite, *self._other_changes]
+        return Undo(self.strategy, changed, watched=self._must_stay_finite, forward=forward)
 
     def _is_taken(self, loss: tf.Tensor, finite: tf.Tensor) -> tf.Tensor:
         """Returns whether a step is taken, without an update if its numbers aren't finite; a scalar bool."""
@@ -240,40 +258,21 @@ class Step:
         batch = Batch(*gather(data, share_of_replica(rows))) if augmenter is None else augmenter.batch(data, rows, step)
         differentiate = functools.partial(self._differentiate_parts, *batch)
         if self.algorithm.gradients is not None:
-            sums = functools.partial(self._with_sums, differentiate, tracing)
-            loss, y_pred, gradients = self.algorithm.gradients(sums, self._trained)
+            differentiate_once = functools.partial(self.tables.with_sums, differentiate, self._trained, tracing)
+            loss, y_pred, gradients = self.algorithm.gradients(differentiate_once, self._trained)
         else:
             loss, y_pred, gradients = differentiate()
         if self.strategy.num_replicas_in_sync > 1:
             gradients = replicas.summed(gradients)
         gradients = self.tables.summed(gradients, self._trained, tracing)
-        by_group, norms = self._clip(gradients, sums_by_halves=tracing.sums_by_halves)
+        by_group, norms = clip_groups(self.active, gradients, sums_by_halves=tracing.sums_by_halves)
         norm = tf.sqrt(tf.add_n([tf.square(group_norm) for group_norm in norms]))
         y, weights = batch.for_metrics
         return Gradients(loss, tf.cast(norm, tf.float32), by_group, (y, y_pred, weights), before)
 
-    def _with_sums(self, differentiate: Callable[[], tuple[Any, ...]], tracing: Tracing) -> tuple[Any, ...]:
-        """Returns what an algorithm gets of a pass: of tables the sums of each id's rows, so that norms are right."""
-        loss, y_pred, gradients = differentiate()
-        sums = self.tables.summed(gradients, self._trained, tracing)
-        return loss, y_pred, [g.as_slices() if isinstance(g, RowGradient) else g for g in sums]
-
     def synchronize(self) -> None:
         """Makes what forward passes have changed the same on all replicas."""
         replicas.synchronize(self.strategy, self._changed_by_forward)
-
-    def _clip(self, gradients: list[Any], *, sums_by_halves: bool) -> tuple[list[list[Any]], list[tf.Tensor]]:
-        """Returns the gradients of each active group, clipped, and their global norms before that."""
-        by_group: list[list[Any]] = []
-        norms = []
-        start = 0
-        for group in self.active:
-            of_group = gradients[start : start + len(group.variables)]
-            start += len(group.variables)
-            clipped, norm = clip(group, of_group, sums_by_halves=sums_by_halves)
-            by_group.append(clipped)
-            norms.append(norm)
-        return by_group, norms
 
     def _differentiate_parts(self, *batch: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
         """Runs `_differentiate` on each microbatch and averages losses and gradients."""
@@ -308,14 +307,14 @@ class Step:
         The gradients of tables are tf.IndexedSlices.
         """
         loss, y_pred, gradients = self.raw_gradients(x, y, weights, parts)
-        gradients = kept_by_rows(gradients, self._trained, self.tables.__contains__)
+        gradients = self.tables.kept_by_rows(gradients, self._trained)
         scale = self.options.loss_scale
         return loss, y_pred, gradients if scale is None else [each_number(g, scale.down) for g in gradients]
 
     def raw_gradients(
         self, x: Any, y: tf.Tensor, weights: Any, parts: tuple[Any, ...]
     ) -> tuple[tf.Tensor, Any, list[Any]]:
-        """Returns the same with gradients as TensorFlow gives them: scaled, and by rows wherever it can."""
+        """Returns the same with the gradients as TensorFlow returns them: scaled, and by rows wherever it can."""
         scale, of_classes = self.options.loss_scale, self.options.class_weights
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([variable.value for variable in self._trained])
@@ -365,7 +364,7 @@ class Step:
             self.strategy.run(self.update_metrics, args=outputs)
 
     def _apply(self, k: int, gradients: list[Any], rate: tf.Tensor, proposed: Any) -> tf.Tensor:
-        """Updates the variables of the k-th active group, but its tables."""
+        """Updates the variables of the k-th active group, except its tables."""
 
         def update_whole(gradients: list[Any], proposed: Any) -> None:
             whole, variables = self.tables.whole(k, gradients)

@@ -1,9 +1,9 @@
 """The tables of a step: their gradients by rows, and their updates, which are made outside of every `tf.cond`.
 
-compute      the gradients of the tables, an id's rows added up             on each replica
-propose      the new rows                                                   changes nothing
-...          the step updates all other variables, if all is finite
-write        the new rows, if all is finite; else the rows stay as they are
+Step.compute   the gradients of the tables; the rows of an id are added up
+propose        the new rows; changes nothing
+...            the step updates all other variables if every number is finite
+write          the new rows if every number is finite; if not, the rows stay as they are
 """
 
 from __future__ import annotations
@@ -66,6 +66,24 @@ class Tables:
 
         return [with_sums(gradient, variable) for gradient, variable in zip(gradients, variables, strict=True)]
 
+    def with_sums(
+        self, differentiate: Callable[[], tuple[Any, ...]], variables: Sequence[keras.Variable], tracing: Tracing
+    ) -> tuple[Any, ...]:
+        """Returns what an algorithm gets of a pass: the loss, y_pred and the gradients.
+
+        Those of tables are `tf.IndexedSlices` in which an id's rows are added up, so that their norms are right.
+        """
+        loss, y_pred, gradients = differentiate()
+        sums = self.summed(gradients, variables, tracing)
+        return loss, y_pred, [g.as_slices() if isinstance(g, RowGradient) else g for g in sums]
+
+    def kept_by_rows(self, gradients: Sequence[Any], variables: Sequence[keras.Variable]) -> list[Any]:
+        """Returns the gradients as whole tensors, except those of tables."""
+        return [
+            gradient if is_by_rows(gradient) and variable in self else tf.convert_to_tensor(gradient)
+            for gradient, variable in zip(gradients, variables, strict=True)
+        ]
+
     def whole(self, k: int, gradients: Sequence[Any]) -> tuple[list[Any], list[keras.Variable]]:
         """Returns the gradients and the variables of the k-th active group that are updated as a whole."""
         kept = [
@@ -99,9 +117,9 @@ class Tables:
             table.write(update, is_made, self._strategy, in_xla=tracing.in_xla)
 
     def count_update(self, k: int, updates: Sequence[RowUpdate]) -> None:
-        """Writes what the optimizer of the k-th active group has once for all variables, its number of updates say.
+        """Writes the variables that the optimizer of the k-th active group has once for all, such as its step count.
 
-        For a group of tables alone; else Keras does it.
+        Called for a group of tables alone; in any other, Keras writes them.
         """
         table, update = [pair for pair in zip(self._tables, updates, strict=True) if pair[0].group == k][-1]
         for variable, value in zip(table.others, update.others, strict=True):
@@ -119,13 +137,13 @@ class Tables:
 class Undo:
     """Takes back a step whose update has made a variable infinite or NaN.
 
-    A run with tables can't go back to an earlier state, since a copy of the state is what it hasn't the time for. So a
-    step looks at what it has written, all but the rows, which were looked at before.
+    A run with tables can't go back to an earlier state, since copying its state takes too long. So each step checks
+    what it has written, except the rows of tables, which are checked before they are written.
 
     Args:
         strategy: the devices.
         changed: everything that a step changes, without tables and their slots.
-        watched: those of them that must stay finite; a number that wasn't before may stay as it is.
+        watched: those of them that must stay finite; a number that wasn't finite before may stay as it is.
         forward: those that the forward pass may have changed, with their values before it, on each replica.
     """
 
@@ -156,13 +174,3 @@ class Undo:
         for part, before in self._changed:
             part.assign(tf.where(finite, part, before))
         return finite
-
-
-def kept_by_rows(
-    gradients: Sequence[Any], variables: Sequence[keras.Variable], is_table: Callable[[keras.Variable], bool]
-) -> list[Any]:
-    """Returns the gradients as whole tensors, but those of tables."""
-    return [
-        gradient if is_by_rows(gradient) and is_table(variable) else tf.convert_to_tensor(gradient)
-        for gradient, variable in zip(gradients, variables, strict=True)
-    ]
