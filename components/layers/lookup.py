@@ -7,9 +7,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+MAX_ROWS = 2**31 - 1  # ids are int32
+
 
 def add_table(layer: keras.layers.Layer, name: str, *, shape: tuple[int, int], initializer: Any) -> keras.Variable:
-    """Returns a new trainable variable of a layer that `rows_of` can read by rows in mixed precision too."""
+    """Returns a new trainable variable of a layer that `rows_of` can read by rows in mixed precision too.
+
+    Raises:
+        ValueError: it would have more rows than an id, of 32 bits, can number.
+    """
+    if shape[0] > MAX_ROWS:
+        raise ValueError(f"a table has at most {MAX_ROWS:,} rows. Received: {shape[0]:,}. Fewer bins give fewer rows")
     # With autocast, each read of the variable would cast all of its rows to half precision.
     return layer.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrun.components.layers.lookup import Lookup, rows_of
+from tfrun.components.layers.lookup import Lookup, add_table, rows_of
 from tfrun.components.models.dcn_v2 import DeepAndCross
 from tfrun.components.models.deepfm import DeepFM
 from tfrun.components.models.sequence import sequence
@@ -126,6 +126,11 @@ def test_rows_are_those_of_the_table_and_of_a_stateless_scope() -> None:
         assert rows_of(layer.embeddings, tf.constant([1])).numpy().tolist() == [[7.0, 8.0]]
         assert tf.cast(layer(tf.constant([1])), tf.float32).numpy().tolist() == [[7.0, 8.0]]
     assert rows_of(layer.embeddings, tf.constant([1])).numpy().tolist() == [[3.0, 4.0]]
+
+
+def test_a_table_has_no_more_rows_than_ids_can_number() -> None:
+    with pytest.raises(ValueError, match=r"at most 2,147,483,647 rows\. Received: 2,147,483,648"):
+        add_table(keras.layers.Layer(), "table", shape=(2**31, 1), initializer="zeros")
 
 
 def test_the_gradient_sums_the_rows_of_each_id() -> None:

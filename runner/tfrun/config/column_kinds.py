@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Lt
 
 from tfrun.config.date_formats import DateFormat
 from tfrun.errors import ConfigError
@@ -77,7 +77,7 @@ class HashedKind:
     """
 
     name: ClassVar[str] = "hashed"
-    bins: Annotated[int, Ge(1)] = 1000
+    bins: Annotated[int, Ge(1), Lt(2_147_483_648)] = 1000
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class TokensKind:
     name: ClassVar[str] = "tokens"
     length: Annotated[int, Ge(1)] = 32
     max_ids: Annotated[int, Ge(1)] | None = 10000
-    bins: Annotated[int, Ge(1)] | None = None
+    bins: Annotated[int, Ge(1), Lt(2_147_483_648)] | None = None
 
 
 @dataclass(frozen=True)

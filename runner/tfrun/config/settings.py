@@ -58,7 +58,7 @@ class HashEncoding:
     """A text column whose values get ids by a hash function."""
 
     name: ClassVar[str] = "hash"
-    bins: Annotated[int, Ge(1)] = 1000
+    bins: Annotated[int, Ge(1), Lt(2_147_483_648)] = 1000
 
     @property
     def kind(self) -> HashedKind:
@@ -73,7 +73,7 @@ class TokensEncoding:
     name: ClassVar[str] = "tokens"
     length: Annotated[int, Ge(1)] = 32
     max_ids: Annotated[int, Ge(1)] | None = 10000
-    bins: Annotated[int, Ge(1)] | None = None
+    bins: Annotated[int, Ge(1), Lt(2_147_483_648)] | None = None
 
     @property
     def kind(self) -> TokensKind:
