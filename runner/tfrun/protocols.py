@@ -127,7 +127,7 @@ class AlgorithmOffer(Offer):
     forward: Callable[..., tuple[Any, Any]]
     evaluate: Callable[..., tuple[Any, Any]] | None = None
     gradients: Callable[..., tuple[Any, Any, Any]] | None = None
-    takes_rows: bool = literal(False)
+    takes_rows: bool = False
     own_targets: bool = literal(False)
     auto_loss: str | None = literal(None)
     is_adversarial: bool = literal(False)
