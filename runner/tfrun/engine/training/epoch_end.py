@@ -108,8 +108,12 @@ class EpochEnd:
         return Epochs(train, val, better), stop
 
     def _keep_best(self) -> tf.Tensor:
+        is_alone = self._step.strategy.num_replicas_in_sync == 1
         for best, variable in zip(self.best_weights, self._step.model.variables, strict=True):
-            best.assign(variable.value)
+            if is_alone and variable in self._step.tables:
+                best.value[...].assign(variable.value)  # into the memory that it has: to get other memory takes longer
+            else:
+                best.assign(variable.value)
         return tf.constant(True)
 
     def read(self) -> tf.Tensor:
