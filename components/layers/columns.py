@@ -74,7 +74,7 @@ class ColumnVectors:
 
     def joined(self, inputs: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """Returns the same vectors one after the other, (B, n·dim)."""
-        return [tf.reshape(field, [-1, field.shape[1] * field.shape[2]]) for field in self(inputs)]
+        return flat(self(inputs))
 
 
 class _Table:
@@ -117,6 +117,11 @@ class ColumnEmbeddings(keras.layers.Layer):
 
     def call(self, inputs: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         return self.vectors(inputs)
+
+
+def flat(fields: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the vectors of each of several fields, (B, n, dim), one after the other: (B, n·dim)."""
+    return [tf.reshape(field, [-1, field.shape[1] * field.shape[2]]) for field in fields]
 
 
 def bags(

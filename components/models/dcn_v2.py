@@ -10,7 +10,7 @@ import tensorflow as tf
 from annotated_types import Ge, Gt, Lt
 
 from tfrun import Activation, register
-from tfrun.components.layers.columns import ColumnEmbeddings, dims_of
+from tfrun.components.layers.columns import ColumnEmbeddings, dims_of, flat
 from tfrun.components.layers.hashed import Hashing
 from tfrun.components.models.hidden import HiddenStack
 from tfrun.components.models.inputs import check_columns
@@ -112,8 +112,7 @@ class DeepAndCross(SavedWithArguments):
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         numbers = [tf.cast(inputs["numbers"], self.compute_dtype)] if "numbers" in inputs else []
-        vectors = [tf.reshape(field, [-1, field.shape[1] * field.shape[2]]) for field in self.embeddings(inputs)]
-        x0 = tf.concat([*numbers, *vectors], axis=1)
+        x0 = tf.concat([*numbers, *flat(self.embeddings(inputs))], axis=1)
         x = x0
         for cross in self.crosses:
             x = cross([x0, x])

@@ -10,7 +10,7 @@ import tensorflow as tf
 from annotated_types import Ge, Gt, Lt
 
 from tfrun import Activation, register
-from tfrun.components.layers.columns import DEFAULT_DIM, ColumnEmbeddings, dims_of
+from tfrun.components.layers.columns import DEFAULT_DIM, ColumnEmbeddings, dims_of, flat
 from tfrun.components.layers.cross import FeatureCross
 from tfrun.components.layers.hashed import Hashing
 from tfrun.components.models.hidden import HiddenStack
@@ -172,8 +172,7 @@ class PairsAndDeep(keras.layers.Layer):
         vectors = [*inputs["vectors"]]
         if self.num_numbers:
             vectors.append(inputs["numbers"][:, :, None] * tf.convert_to_tensor(self.numbers))
-        joined = tf.concat([tf.reshape(field, [-1, field.shape[1] * field.shape[2]]) for field in vectors], axis=1)
-        deep = self.head(self.hidden(joined, training=training))
+        deep = self.head(self.hidden(tf.concat(flat(vectors), axis=1), training=training))
         return deep + self._pairs(vectors)
 
     def _pairs(self, vectors: list[tf.Tensor]) -> tf.Tensor:

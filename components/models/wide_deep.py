@@ -23,7 +23,7 @@ from tfrun.components.models.subclassed import SavedWithArguments
 from tfrun.data.table import Features
 from tfrun.errors import ConfigError, unknown
 
-MAX_AUTO_CELLS = 10_000  # every step updates each weight, so more of them would slow training noticeably
+MAX_AUTO_CELLS = 10_000  # an optimizer that updates whole tables would train noticeably slower with more
 
 
 @register.model("wide_deep")

@@ -1,4 +1,4 @@
-"""What columns of texts have in common that aren't kept as an array of texts."""
+"""The base class of columns of texts that aren't kept as an array of texts, but make a text when it is read."""
 
 from __future__ import annotations
 

@@ -80,14 +80,14 @@ def find_tables(
     for number, group in enumerate(step.active):
         rows, where = settings[group.name].rows, settings[group.name].where
         for variable in filter(lambda variable: id(variable) in reads and rows != "dense", group.variables):
-            read = reads[id(variable)]
-            reasons = _reasons(step, group, variable, read=read, is_lazy=rows == "lazy", where=where)
+            num_ids = reads[id(variable)]
+            reasons = _reasons(step, group, variable, num_ids=num_ids, is_lazy=rows == "lazy", where=where)
             why = next(filter(None, reasons), "")
             if why:
                 whole.append(WholeTable(variable.path, variable.shape[0], why))
-            elif read.num_ids * 2 <= variable.shape[0]:
+            elif num_ids * 2 <= variable.shape[0]:
                 tables.append(
-                    Table.of(variable, group, number, num_ids=read.num_ids, notes_places=notes_places, where=where)
+                    Table.of(variable, group, number, num_ids=num_ids, notes_places=notes_places, where=where)
                 )
     return tables, whole
 
@@ -96,24 +96,13 @@ def _may_be_table(variable: keras.Variable) -> bool:
     return len(variable.shape) == 2 and variable.shape[0] >= MIN_ROWS
 
 
-@dataclass(frozen=True)
-class _Read:
-    """How a batch reads a table.
-
-    Attributes:
-        num_ids: the number of rows of its gradient; 0 if that isn't by rows.
-    """
-
-    num_ids: int
-
-
 def _reads(
     step: Step, candidates: Sequence[keras.Variable], *, sample: tuple[Any, ...], batch_size: int
-) -> dict[int, _Read]:
-    """Returns how a batch reads those variables that are tables, by their identity."""
+) -> dict[int, int]:
+    """Returns the rows that the gradient of each table has, by the table's identity; 0 for a gradient of all rows."""
     replicas = step.strategy.num_replicas_in_sync
     share = batch_size // replicas // step.options.microbatches
-    found: dict[int, _Read] = {}
+    num_ids: dict[int, int] = {}
 
     def differentiate(x: Any, y: Any, weights: Any) -> None:
         _, _, gradients = step.raw_gradients(x, y, weights, ())
@@ -122,16 +111,15 @@ def _reads(
         for variable in candidates:
             gradient = by_variable[id(variable)]
             if isinstance(gradient, tf.IndexedSlices):
-                num_ids = gradient.indices.shape[0] * replicas * step.options.microbatches
-                found[id(variable)] = _Read(num_ids)
+                num_ids[id(variable)] = gradient.indices.shape[0] * replicas * step.options.microbatches
 
     specs = tf.nest.map_structure(lambda array: tf.TensorSpec([share, *array.shape[1:]], array.dtype), sample)
     traced = tf.function(lambda *batch: step.strategy.run(differentiate, args=batch), autograph=False)
     graph = traced.get_concrete_function(*specs).graph
     for variable in candidates:
-        if id(variable) not in found and replicas == 1 and _is_read_by_ids(graph, variable):
-            found[id(variable)] = _Read(0)
-    return found
+        if id(variable) not in num_ids and replicas == 1 and _is_read_by_ids(graph, variable):
+            num_ids[id(variable)] = 0
+    return num_ids
 
 
 def _is_read_by_ids(graph: Any, variable: keras.Variable) -> bool:
@@ -148,12 +136,12 @@ def _is_read_by_ids(graph: Any, variable: keras.Variable) -> bool:
 
 
 def _reasons(
-    step: Step, group: Group, variable: keras.Variable, *, read: _Read, is_lazy: bool, where: str
+    step: Step, group: Group, variable: keras.Variable, *, num_ids: int, is_lazy: bool, where: str
 ) -> Iterator[str]:
     """Yields what keeps a table from being updated by rows, or empty texts; `where` has the group's keys."""
     if variable.regularizer is not None:
         yield "its regularizer is a penalty on all of them. Without it the rows of a batch would do"
-    if not read.num_ids:
+    if num_ids == 0:
         yield "the model uses it as a whole too, as the weights of an output for example"
     if variable.constraint is not None:
         yield "its constraint changes all of them. Without it the rows of a batch would do"

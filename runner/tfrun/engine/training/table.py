@@ -1,13 +1,14 @@
 """A table that an optimizer updates by rows: a step reads and writes the rows of its batch, and no others.
 
-the optimizer has a table (N, dim) and slots (N, dim), for a moving mean of the gradient, say
-a copy of the optimizer has stand-ins of them (M, dim), for the M ids that a batch reads
-a step:   gather the rows of the table and of its slots
-          let the copy update them, as if they were whole variables
-          write them back, if all is finite
+table (N, dim), and the optimizer's slots for it, (N, dim) each: a moving mean of the gradient, for example
+stand-ins for them, (M, dim) each, which a copy of the optimizer updates: M is the number of ids that a batch reads
 
-So the arithmetic is that of Keras' own optimizer. Nothing may write to a table inside of a `tf.cond`: XLA would copy
-the whole table at every step.
+a step:   gathers the rows of the table and of its slots
+          lets the copy update them, as if they were whole variables
+          writes them back if every number is finite
+
+So the arithmetic is that of Keras' own optimizer. Nothing may write to a table inside a `tf.cond`: XLA would copy the
+whole table at every step.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class RowUpdate(NamedTuple):
         ids: the rows, (M,) int32.
         is_first: which of them are written, (M,) bool.
         rows: the new rows of the table and of each of its slots, (M, …).
-        others: the new values of those variables that the optimizer has once for all variables.
+        others: the new values of the variables that the optimizer has once for all, such as its step count.
         finite: whether all new rows are finite, scalar bool.
     """
 
@@ -76,7 +77,7 @@ class Table:
         group: the number of its optimizer group among the active ones.
         optimizer: the group's.
         slots: those of the optimizer's variables that belong to the table, each (N, …).
-        others: those that it has once for all variables, without its learning rate.
+        others: those that it has once for all variables, except its learning rate.
         stand_in: for the M ids that a batch reads.
         last_place: (N,) int32, see `rows.summed`; None where XLA doesn't compile the step, or sorts the ids.
     """
