@@ -186,7 +186,7 @@ def _ids_at(ids: np.ndarray, places: np.ndarray | StoredArray, rows: slice) -> n
 
 
 def _ids_of_integers(cells: IntegerTexts, column: IdColumn) -> Callable[[slice], np.ndarray]:
-    """Returns what returns the ids of some rows, (R,) int32; those of cells in memory are made at once."""
+    """Returns a function from rows to their ids, (R,) int32; the ids of cells in memory are computed at once."""
     ids_of = ids_of_integers(column, cells.numbers.dtype)
     if cells.is_stored:
         return lambda rows: ids_of(cells.read(rows))
@@ -214,8 +214,7 @@ def _encode_bags(cells: Bags, column: TokensColumn, make_sink: MakeSink) -> np.n
         read: Callable[[np.ndarray], np.ndarray] = cells.flat.read
         ids_of = ids_of_integers(column, cells.flat.numbers.dtype)
     else:
-        ids = ids_of_words(column, cells.flat.values)
-        read, ids_of = cells.flat.codes.__getitem__, ids.__getitem__
+        read, ids_of = cells.flat.codes.__getitem__, ids_of_words(column, cells.flat.values).__getitem__
 
     def of_some(rows: slice) -> np.ndarray:
         row_of, places = cells.places(rows)

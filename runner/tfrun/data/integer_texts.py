@@ -37,7 +37,7 @@ class IntegerTexts(LazyTexts):
 
     @property
     def empty(self) -> Any:
-        """The number of an empty cell."""
+        """The number that stands for an empty cell."""
         return empty_of(self.numbers.dtype)
 
     @property
@@ -82,11 +82,11 @@ class IntegerTexts(LazyTexts):
         return IntegerTexts(self.numbers, [*self.missing, *further])
 
     def is_like(self, other: IntegerTexts) -> bool:
-        """Returns whether the same numbers mean the same in two columns, which may have 32 and 64 bits."""
+        """Returns whether a number means the same in two columns; one may have 32 bits and the other 64."""
         return self.numbers.dtype.kind == other.numbers.dtype.kind and self.missing == other.missing
 
     def counts(self, rows: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the different numbers of some rows, in their order and without the empty one, and how often each is.
+        """Returns the different numbers of some rows, sorted and without the empty one, and how often each occurs.
 
         Args:
             rows: row numbers, (R,) each, a block of rows after the other.
@@ -191,7 +191,7 @@ def limits_of(dtype: Any) -> tuple[int, int]:
 
 
 def integer_of(text: str) -> int | None:
-    """Returns the whole number that is spelt so, of 64 bits with or without a sign; None if there is none."""
+    """Returns the whole number of 64 bits, with or without a sign, that a text spells; None if it spells none."""
     if not SPELLING.fullmatch(text):
         return None
     number = int(text)
@@ -218,13 +218,13 @@ def joined(texts: Any) -> bytes:
 
 
 def most_counted(values: np.ndarray, counts: np.ndarray, *, max_ids: int | None, min_count: int = 1) -> Counter[str]:
-    """Returns how often whole numbers are, by their texts, of those that may be among the most frequent ones.
+    """Returns how often each of the most frequent whole numbers occurs, by its text.
 
     Args:
         values: different numbers, (V,).
-        counts: how often each is, (V,).
-        max_ids: how many are kept; all of them for None.
-        min_count: how often they must be.
+        counts: how often each occurs, (V,).
+        max_ids: how many are wanted, and all that are as frequent as the last of them; None wants all.
+        min_count: how often each must occur.
     """
     least = min_count
     if max_ids is not None and max_ids < len(counts):
