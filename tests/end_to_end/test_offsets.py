@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfrun import cli
 from tfrun.config import earlier_runs
 from tfrun.engine.recording import run_fields
-from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END
+from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END, TABLE_UPDATES
 from tfrun.files.runs import EXPORTS
 
 pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
@@ -120,6 +120,7 @@ def earlier(runs: dict[int, Path]) -> Path:
         OFFSETS: earlier_runs.IN_FLOAT32,
         DATES: earlier_runs.AS_CATEGORIES,
         EPOCH_ROWS: earlier_runs.WHOLE_BATCHES,
+        TABLE_UPDATES: earlier_runs.AS_WHOLES,
     }
     root = folder / "earlier"
     with pytest.MonkeyPatch.context() as patch:

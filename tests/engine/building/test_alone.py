@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from tfrun.engine.building import threads
 from tfrun.engine.building.alone import (
     AloneDriver,
     Engine,
@@ -79,6 +80,7 @@ def test_an_engine_is_described_for_run_json(small: Any) -> None:
         "loop": "eager",
         "residency": "device",
         "devices": engine.description["devices"],
+        "threads": threads.num_threads(),
     }
     assert "CPU:0" in engine.description["devices"]
     assert engine.sizer.num_steps == 1
