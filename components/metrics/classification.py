@@ -38,9 +38,33 @@ def _predicted_class(y_pred: Any) -> tf.Tensor:
     return tf.argmax(y_pred, axis=-1, output_type=tf.int32)
 
 
+class MeanOverRows(keras.metrics.Metric):
+    """Σ w·value / Σ w, where a subclass defines the value of a row."""
+
+    task = "classification"
+    higher_is_better = True
+
+    def __init__(self, name: str, dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)
+        self.total = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="total")
+        self.count = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="count")
+
+    def value(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        raise NotImplementedError
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        values = self.value(y_true, y_pred)
+        weights = tf.ones_like(values) if sample_weight is None else _flat(sample_weight)
+        self.total.assign_add(tf.reduce_sum(weights * values))
+        self.count.assign_add(tf.reduce_sum(weights))
+
+    def result(self) -> tf.Tensor:
+        return tf.cast(tf.convert_to_tensor(self.total) / tf.convert_to_tensor(self.count), self.dtype)
+
+
 @register.metric("accuracy")
 @keras.saving.register_keras_serializable("tfrun.metrics")
-class Accuracy(keras.metrics.Metric):
+class Accuracy(MeanOverRows):
     """Accuracy = Σ w·[predicted class = y_true] / Σ w.
 
     The predicted class is 1 if a single logit is above 0, or the index of the largest of K logits.
@@ -51,18 +75,9 @@ class Accuracy(keras.metrics.Metric):
 
     def __init__(self, name: str = "accuracy", dtype: Any = None):
         super().__init__(name=name, dtype=dtype)
-        self.correct = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="correct")
-        self.count = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="count")
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        predicted = _predicted_class(y_pred)
-        hits = _flat(predicted == tf.reshape(tf.cast(y_true, tf.int32), [-1]))
-        weights = tf.ones_like(hits) if sample_weight is None else _flat(sample_weight)
-        self.correct.assign_add(tf.reduce_sum(hits * weights))
-        self.count.assign_add(tf.reduce_sum(weights))
-
-    def result(self) -> tf.Tensor:
-        return tf.cast(tf.convert_to_tensor(self.correct) / tf.convert_to_tensor(self.count), self.dtype)
+    def value(self, y_true: Any, y_pred: Any) -> tf.Tensor:
+        return _flat(_predicted_class(y_pred) == tf.reshape(tf.cast(y_true, tf.int32), [-1]))
 
 
 class HitsOver(keras.metrics.Metric):
@@ -194,7 +209,7 @@ class AUC(keras.metrics.Metric):
 
 @register.metric("log_loss")
 @keras.saving.register_keras_serializable("tfrun.metrics")
-class LogLoss(keras.metrics.Metric):
+class LogLoss(MeanOverRows):
     """Log loss = −Σ w·log p_y / Σ w, p_y the predicted probability of a row's class: σ(z) or 1 − σ(z), or softmax(z)_y.
 
     For two classes or more. It is the mean of binary_crossentropy or sparse_categorical_crossentropy without label
@@ -206,22 +221,13 @@ class LogLoss(keras.metrics.Metric):
 
     def __init__(self, name: str = "log_loss", dtype: Any = None):
         super().__init__(name=name, dtype=dtype)
-        self.total = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="total")
-        self.count = self.add_weight(shape=(), initializer="zeros", dtype="float64", name="count")
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def value(self, y_true: Any, y_pred: Any) -> tf.Tensor:
         logits = tf.cast(y_pred, tf.float64)
         if y_pred.shape[-1] == 1:
-            losses = tf.nn.sigmoid_cross_entropy_with_logits(_flat(y_true), _flat(logits))
-        else:
-            labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        weights = tf.ones_like(losses) if sample_weight is None else _flat(sample_weight)
-        self.total.assign_add(tf.reduce_sum(weights * losses))
-        self.count.assign_add(tf.reduce_sum(weights))
-
-    def result(self) -> tf.Tensor:
-        return tf.cast(tf.convert_to_tensor(self.total) / tf.convert_to_tensor(self.count), self.dtype)
+            return tf.nn.sigmoid_cross_entropy_with_logits(_flat(y_true), _flat(logits))
+        labels = tf.reshape(tf.cast(y_true, tf.int32), [-1])
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
 @register.metric("fbeta")

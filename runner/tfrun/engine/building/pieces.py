@@ -368,12 +368,13 @@ def pieces_over(
     order, plan = order_and_plan(settings, examples)
     if is_trained:
         devices.check_batch_size(order.batch_size, strategy, microbatches=settings.trainer.microbatches)
+    sample = feed.sample(examples)
     parts = build_parts(
         settings,
         catalog,
         strategy=strategy,
         preprocessing=examples.preprocessing,
-        sample=feed.sample(examples),
+        sample=sample,
         plan=plan,
         class_weights=examples.class_weights,
     )
@@ -386,7 +387,6 @@ def pieces_over(
             stopper = Tracker(stopping.monitor, stopping.mode, min_delta=stopping.min_delta, patience=stopping.patience)
     whole_tables: list[WholeTable] = []
     if is_trained:
-        sample = feed.sample(examples)
         tables, whole_tables = find_tables(parts.step, settings.groups, sample=sample, batch_size=order.batch_size)
         parts.step.update_by_rows(tables)
         trained = [v for v in parts.model.trainable_variables if v not in parts.step.tables]

@@ -32,7 +32,7 @@ from tfrun.files.xla_cache import throw_away
 from tfrun.protocols import MetricOffer
 
 MAX_STEPS = 4096  # of a block: the arrays that it returns have this length
-LARGE_TABLES_BYTES = 2**26
+LARGE_TABLES_BYTES = 2**26  # of tables and their slots, whose copies a block with the end of an epoch would make
 MAX_ORDER_BYTES = 32 * 2**20  # of the row numbers that a block gets
 
 
