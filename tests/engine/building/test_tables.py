@@ -131,3 +131,8 @@ def test_a_step_of_rows_reads_every_id_of_the_batch(small: Any, rows: Path) -> N
     step = build(small, rows).parts.step
     assert [table.stand_in.table.shape for table in step.tables] == [(32, 1), (32, 8)]
     assert all(np.all(table.last_place.numpy() == 0) for table in step.tables)
+
+
+def test_tables_that_are_read_by_the_same_ids_share_what_xla_notes_of_them(small: Any, rows: Path) -> None:
+    wide, deep = build(small, rows).parts.step.tables
+    assert wide.last_place is deep.last_place

@@ -25,7 +25,8 @@ def test_the_rows_of_an_id_are_added_up(in_xla: bool, notes_places: bool) -> Non
 
     @tf.function(jit_compile=in_xla, autograph=False)
     def add(values: tf.Tensor, ids: tf.Tensor) -> RowGradient:
-        return rows.summed(tf.IndexedSlices(values, ids), last_place=last_place, in_xla=in_xla)
+        places = None if last_place is None else rows.Places.noted(ids, last_place)
+        return rows.summed(tf.IndexedSlices(values, ids), places=places, in_xla=in_xla)
 
     values, ids, is_first = (tensor.numpy() for tensor in add(tf.constant(VALUES), tf.constant(IDS)))
     assert sorted(ids[is_first]) == [0, 1, 4]  # each id at one of its places

@@ -20,7 +20,7 @@ STRATEGY = tf.distribute.get_strategy()
 def make(optimizer: Any, table: keras.Variable) -> Table:
     slots = build_with_slots(optimizer, [keras.Variable(tf.ones(2)), table])
     group = Group("all", [table], optimizer=optimizer, slots=slots)
-    return Table.of(table, group, 0, num_ids=3, notes_places=False, where="optimizer")
+    return Table.of(table, group, 0, num_ids=3, last_place=None, where="optimizer")
 
 
 def test_an_update_reads_and_writes_the_rows_of_its_ids() -> None:

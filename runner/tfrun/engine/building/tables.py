@@ -14,14 +14,15 @@ remembers stands still while no batch reads it. That needs `rows: lazy`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfrun.config.settings import GroupSettings
+from tfrun.engine.building.structure import Structure
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.step import Step
 from tfrun.engine.training.table import Table
@@ -73,23 +74,55 @@ def find_tables(
     if not candidates:
         return [], []
     reads = _reads(step, candidates, sample=sample, batch_size=batch_size)
-    # on a GPU it isn't fixed which of several writes to a place is the last one
-    notes_places = step.strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU")
+    last_places = _LastPlaces(step)
     tables: list[Table] = []
     whole: list[WholeTable] = []
     for number, group in enumerate(step.active):
         rows, where = settings[group.name].rows, settings[group.name].where
         for variable in filter(lambda variable: id(variable) in reads and rows != "dense", group.variables):
-            num_ids = reads[id(variable)]
+            num_ids = reads[id(variable)].num_ids
             reasons = _reasons(step, group, variable, num_ids=num_ids, is_lazy=rows == "lazy", where=where)
             why = next(filter(None, reasons), "")
             if why:
                 whole.append(WholeTable(variable.path, variable.shape[0], why))
             elif num_ids * 2 <= variable.shape[0]:
-                tables.append(
-                    Table.of(variable, group, number, num_ids=num_ids, notes_places=notes_places, where=where)
-                )
+                last_place = last_places.of(variable, reads[id(variable)])
+                tables.append(Table.of(variable, group, number, num_ids=num_ids, last_place=last_place, where=where))
     return tables, whole
+
+
+class _Read(NamedTuple):
+    """How a batch reads a table.
+
+    Attributes:
+        num_ids: the rows that its gradient has; 0 for all rows.
+        ids: the same for tables that are read by the same ids.
+    """
+
+    num_ids: int
+    ids: Hashable = None
+
+
+class _LastPlaces:
+    """Makes the `last_place` of tables: one for all that are read by the same ids, in two parts of a model for example.
+
+    Args:
+        step: the training step.
+    """
+
+    def __init__(self, step: Step):
+        # on a GPU it isn't fixed which of several writes to a place is the last one
+        self._is_used = step.strategy.num_replicas_in_sync == 1 and not tf.config.list_logical_devices("GPU")
+        self._by_ids: dict[Hashable, tf.Variable] = {}
+
+    def of(self, variable: keras.Variable, read: _Read) -> tf.Variable | None:
+        """Returns the variable of a table, or None if its ids are sorted."""
+        if not self._is_used:
+            return None
+        key = (variable.shape[0], read.ids)
+        if key not in self._by_ids:
+            self._by_ids[key] = tf.Variable(tf.zeros(variable.shape[:1], tf.int32), trainable=False)
+        return self._by_ids[key]
 
 
 def _may_be_table(variable: keras.Variable) -> bool:
@@ -98,11 +131,12 @@ def _may_be_table(variable: keras.Variable) -> bool:
 
 def _reads(
     step: Step, candidates: Sequence[keras.Variable], *, sample: tuple[Any, ...], batch_size: int
-) -> dict[int, int]:
-    """Returns the rows that the gradient of each table has, by the table's identity; 0 for a gradient of all rows."""
+) -> dict[int, _Read]:
+    """Returns how a batch reads each table, by the table's identity."""
     replicas = step.strategy.num_replicas_in_sync
     share = batch_size // replicas // step.options.microbatches
-    num_ids: dict[int, int] = {}
+    reads: dict[int, _Read] = {}
+    ids: dict[int, tf.Tensor] = {}
 
     def differentiate(x: Any, y: Any, weights: Any) -> None:
         _, _, gradients = step.raw_gradients(x, y, weights, ())
@@ -111,15 +145,20 @@ def _reads(
         for variable in candidates:
             gradient = by_variable[id(variable)]
             if isinstance(gradient, tf.IndexedSlices):
-                num_ids[id(variable)] = gradient.indices.shape[0] * replicas * step.options.microbatches
+                num_ids = gradient.indices.shape[0] * replicas * step.options.microbatches
+                reads[id(variable)] = _Read(num_ids)
+                ids[id(variable)] = gradient.indices
 
     specs = tf.nest.map_structure(lambda array: tf.TensorSpec([share, *array.shape[1:]], array.dtype), sample)
     traced = tf.function(lambda *batch: step.strategy.run(differentiate, args=batch), autograph=False)
     graph = traced.get_concrete_function(*specs).graph
     for variable in candidates:
-        if id(variable) not in num_ids and replicas == 1 and _is_read_by_ids(graph, variable):
-            num_ids[id(variable)] = 0
-    return num_ids
+        if id(variable) not in reads and replicas == 1 and _is_read_by_ids(graph, variable):
+            reads[id(variable)] = _Read(0)
+    if replicas == 1:
+        structure = Structure(graph)
+        reads |= {key: reads[key]._replace(ids=structure.key(tensor)) for key, tensor in ids.items()}
+    return reads
 
 
 def _is_read_by_ids(graph: Any, variable: keras.Variable) -> bool:

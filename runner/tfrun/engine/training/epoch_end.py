@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import keras
@@ -109,11 +110,14 @@ class EpochEnd:
 
     def _keep_best(self) -> tf.Tensor:
         is_alone = self._step.strategy.num_replicas_in_sync == 1
+        tables: list[tuple[tf.Variable, tf.Variable]] = []
         for best, variable in zip(self.best_weights, self._step.model.variables, strict=True):
             if is_alone and variable in self._step.tables:
-                best.value[...].assign(variable.value)  # into the memory that it has: to get other memory takes longer
+                tables.append((best.value, variable.value))
             else:
                 best.assign(variable.value)
+        if tables:
+            _overwrite(tables)
         return tf.constant(True)
 
     def read(self) -> tf.Tensor:
@@ -168,3 +172,14 @@ class EpochEnd:
             for split, values in (("train", train), ("val", val))
             for k, name in enumerate(self.names)
         }
+
+
+@functools.partial(tf.function, autograph=False, jit_compile=True)
+def _overwrite(pairs: list[tuple[tf.Variable, tf.Variable]]) -> None:
+    """Copies the second variable of each pair into the memory of the first, (N, …) each.
+
+    Outside XLA, TensorFlow copies a variable that it has gathered rows of to read it, and once more to assign it. New
+    memory of this size takes ten times as long as the copy itself.
+    """
+    for target, source in pairs:
+        target.assign(source)

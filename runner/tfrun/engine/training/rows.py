@@ -67,24 +67,46 @@ def numbers(gradient: Any) -> tf.Tensor:
     return gradient.values if is_by_rows(gradient) else gradient
 
 
-def summed(slices: tf.IndexedSlices, *, last_place: tf.Variable | None, in_xla: bool) -> RowGradient:
+class Places(NamedTuple):
+    """Which of the ids that a batch has read are the same.
+
+    Attributes:
+        place: where the sum of each id's rows stands, (M,) int32.
+        is_first: whether that is the place of the id itself, (M,) bool.
+    """
+
+    place: tf.Tensor
+    is_first: tf.Tensor
+
+    @classmethod
+    def noted(cls, ids: tf.Tensor, last_place: tf.Variable) -> Places:
+        """Returns them after XLA has noted at which place each id stands last.
+
+        Args:
+            ids: (M,) int32.
+            last_place: (number of rows of the table,) int32; its values mean nothing afterwards.
+        """
+        places = tf.range(ids.shape[0])
+        tf.raw_ops.ResourceScatterUpdate(resource=last_place.handle, indices=ids, updates=places)
+        place = tf.gather(last_place, ids)
+        return cls(place, place == places)
+
+
+def summed(slices: tf.IndexedSlices, *, places: Places | None, in_xla: bool) -> RowGradient:
     """Adds up the rows of each id.
 
     Args:
         slices: M rows and their ids; M is known when the program is traced.
-        last_place: (number of rows of the table,) int32, where XLA notes at which place an id stands; its values mean
-            nothing afterwards. None sorts the ids.
+        places: of the ids. None sorts them.
         in_xla: whether the step is traced for XLA, which needs shapes that don't depend on the ids.
     """
     ids = tf.cast(slices.indices, tf.int32)
     if not in_xla:
         return _summed_by_unique(slices.values, ids)
-    if last_place is None:
+    if places is None:
         return _summed_by_sort(slices.values, ids)
-    places = tf.range(ids.shape[0])
-    tf.raw_ops.ResourceScatterUpdate(resource=last_place.handle, indices=ids, updates=places)
-    place = tf.gather(last_place, ids)
-    return RowGradient(tf.math.unsorted_segment_sum(slices.values, place, ids.shape[0]), ids, place == places)
+    sums = tf.math.unsorted_segment_sum(slices.values, places.place, ids.shape[0])
+    return RowGradient(sums, ids, places.is_first)
 
 
 def _summed_by_unique(values: tf.Tensor, ids: tf.Tensor) -> RowGradient:

@@ -79,7 +79,8 @@ class Table:
         slots: those of the optimizer's variables that belong to the table, each (N, …).
         others: those that it has once for all variables, except its learning rate.
         stand_in: for the M ids that a batch reads.
-        last_place: (N,) int32, see `rows.summed`; None where XLA doesn't compile the step, or sorts the ids.
+        last_place: (N,) int32, see `rows.Places`, which tables that are read by the same ids share; None where XLA
+            sorts the ids.
     """
 
     variable: keras.Variable
@@ -93,7 +94,14 @@ class Table:
 
     @classmethod
     def of(
-        cls, variable: keras.Variable, group: Group, number: int, *, num_ids: int, notes_places: bool, where: str
+        cls,
+        variable: keras.Variable,
+        group: Group,
+        number: int,
+        *,
+        num_ids: int,
+        last_place: tf.Variable | None,
+        where: str,
     ) -> Table:
         """Returns a table, with the variables that a traced step can't make.
 
@@ -102,7 +110,7 @@ class Table:
             group: its optimizer group.
             number: the group's among the active ones.
             num_ids: M, the ids that a batch reads.
-            notes_places: whether to make `last_place`.
+            last_place: the variable of that name.
             where: the path of the group's keys in the config, for messages.
 
         Raises:
@@ -117,7 +125,6 @@ class Table:
                 f"{where}.rows: {optimizer.name} can't update some rows of {variable.path} by "
                 "themselves. Known: dense, which updates the whole table"
             )
-        last_place = tf.Variable(tf.zeros(variable.shape[:1], tf.int32), trainable=False) if notes_places else None
         return cls(
             variable,
             group=number,

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfrun.engine.training import replicas
 from tfrun.engine.training.groups import Group
-from tfrun.engine.training.rows import RowGradient, Tracing, is_by_rows, summed
+from tfrun.engine.training.rows import Places, RowGradient, Tracing, is_by_rows, summed
 from tfrun.engine.training.table import RowUpdate, Table
 
 
@@ -57,12 +57,17 @@ class Tables:
             variables: whose they are.
             tracing: how the step is traced.
         """
+        noted: dict[int, Places] = {}  # of the tables that are read by the same ids
 
         def with_sums(gradient: Any, variable: keras.Variable) -> Any:
             if variable not in self:
                 return gradient
             last_place = self._by_variable[id(variable)].last_place
-            return summed(gradient, last_place=last_place, in_xla=tracing.in_xla)
+            if last_place is None or not tracing.in_xla:
+                return summed(gradient, places=None, in_xla=tracing.in_xla)
+            if id(last_place) not in noted:
+                noted[id(last_place)] = Places.noted(tf.cast(gradient.indices, tf.int32), last_place)
+            return summed(gradient, places=noted[id(last_place)], in_xla=True)
 
         return [with_sums(gradient, variable) for gradient, variable in zip(gradients, variables, strict=True)]
 
