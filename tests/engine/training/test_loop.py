@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -244,6 +245,22 @@ def test_a_run_may_diverge_at_its_first_step() -> None:
     with pytest.raises(DivergedError, match="not finite at step 1, epoch 1"):
         run.train()
     assert run.watcher.saved == [0]
+
+
+@pytest.mark.parametrize(
+    ("cause", "is_rate", "advice"),
+    [
+        ("", False, "A lower learning rate or optimizer.clip_norm may help"),
+        ("the learning rate is inf", True, r"A learning rate .* must be finite: float32 ends at 3\.4e\+38"),
+    ],
+)
+def test_what_helps_depends_on_what_is_not_finite(cause: str, is_rate: bool, advice: str) -> None:
+    run = Run(Plan(steps_per_epoch=10, last_step=1000))
+    run.fail_after = 23
+    result = run.result
+    run.result = lambda block: replace(result(block), cause=cause, is_rate=is_rate)  # type: ignore[method-assign]
+    with pytest.raises(DivergedError, match=rf"{cause or 'not finite'} at step 24.* step 23 are saved\. {advice}"):
+        run.train()
 
 
 def test_a_run_may_roll_back_instead() -> None:

@@ -172,7 +172,7 @@ def _end(observers: Sequence[Observer]) -> None:
 
 
 def _diverged(step: int, result: BlockResult, *, steps_per_epoch: int) -> DivergedError:
-    advice = "A schedule must give a finite factor for each step"
+    advice = "A learning rate times the factor of its schedule must be finite: float32 ends at 3.4e+38"
     if not result.is_rate:
         advice = "A lower learning rate or optimizer.clip_norm may help"
     return DivergedError(
