@@ -85,6 +85,34 @@ def test_what_is_small(work: Work, expected: bool) -> None:
     assert threads.is_small(work) == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["optimizer=adagrad"], 0),
+        (["optimizer=adagrad", "optimizer.rows=dense"], 700),
+        (["optimizer=adam"], 700),
+        (["optimizer=adam", "optimizer.rows=lazy"], 0),
+        (["optimizer.groups={a: {match: a/, name: sgd}, b: {match: b/, name: adam}}"], 500),
+    ],
+)
+def test_a_table_counts_if_it_is_updated_as_a_whole(
+    words: list[str], expected: int, settings: Callable[..., Settings]
+) -> None:
+    tables = {"a/embeddings": 700, "b/embeddings": 500}
+    assert threads.largest_whole_table(tables, settings(*words).groups.values()) == expected
+
+
+@pytest.mark.parametrize(("optimizer", "count"), [("adagrad", 1), ("adam", 4)])
+def test_a_large_table_that_is_updated_by_rows_has_one_thread(
+    optimizer: str, count: int, setting: Setting, settings: Callable[..., Settings]
+) -> None:
+    def build() -> keras.Model:
+        return keras.Sequential([keras.layers.Embedding(2**18, 4)])
+
+    assert threads.choose(settings(f"optimizer={optimizer}"), FITTED, build=build)
+    assert threads.num_threads() == count
+
+
 @pytest.mark.parametrize("word", ["trainer.threads=null", "trainer.threads=3", "strategy=mirrored"])
 def test_the_model_is_built_for_auto_only(word: str, setting: Setting, settings: Callable[..., Settings]) -> None:
     assert not threads.choose(settings(word), FITTED, build=unused)

@@ -60,6 +60,24 @@ def test_the_largest_operation(build: Callable[[], Any], shape: tuple[int, ...],
     assert work_of(build, Features({}, {}, {"x": shape}), num_rows=32) == expected
 
 
+def test_a_table_of_ids_is_no_array_unless_all_of_it_is_read() -> None:
+    class Model(keras.Model):
+        def __init__(self, reads_all: bool):
+            super().__init__()
+            self.embed = keras.layers.Embedding(900, 4)
+            self.reads_all = reads_all
+
+        def call(self, inputs: Any) -> Any:
+            vectors = self.embed(tf.cast(inputs, tf.int32))
+            return vectors + tf.reduce_sum(self.embed.embeddings) if self.reads_all else vectors
+
+    features = Features({}, {}, {"x": (3,)})
+    by_rows = work_of(lambda: Model(reads_all=False), features, num_rows=5)
+    assert by_rows is not None and by_rows.array == 5 * 3 * 4
+    assert list(by_rows.tables.values()) == [900 * 4]
+    assert work_of(lambda: Model(reads_all=True), features, num_rows=5) == Work(0, 900 * 4, {})
+
+
 def test_a_table_has_inputs_of_all_kinds() -> None:
     features = Features({"a": (0.0,), "b": (0.0,)}, {"c": 50}, {}, {"text": (90, 7)})
     seen: dict[str, Any] = {}

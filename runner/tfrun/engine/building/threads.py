@@ -8,7 +8,8 @@ work of a step, never from a measurement: the same command has the same number o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection, Mapping
 
 import keras
 import tensorflow as tf
@@ -16,12 +17,13 @@ import tensorflow as tf
 from tfrun import host_cores
 from tfrun.config.automatic import AUTO
 from tfrun.config.earlier_runs import EarlierTrainer
-from tfrun.config.settings import Settings
+from tfrun.config.settings import GroupSettings, Settings
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.building.work import Work, work_of
 
 LARGE_PRODUCT = 2**23  # floating-point operations: a matrix product that is worth sharing
 LARGE_ARRAY = 2**20  # values: an array whose update is worth sharing
+BY_ROWS = ("sgd", "adagrad", "ftrl")  # the optimizers that update the rows of a batch alone, in most cases
 
 log = logging.getLogger("tfrun")
 
@@ -63,7 +65,8 @@ def choose(settings: Settings, preprocessing: Preprocessing, *, build: Callable[
         log.info("the model can't be built without values, so that all cores are used: %s", error)
         work = None
     if work is not None and _can_be_set():
-        log.info("the largest operation of a step: %d floating-point operations, an array of %d values", *work)
+        work = work._replace(array=max(work.array, largest_whole_table(work.tables, settings.groups.values())))
+        log.info("the largest operation of a step: %d floating-point operations, an array of %d values", *work[:2])
         tf.config.threading.set_intra_op_parallelism_threads(1 if is_small(work) else 0)
     return True
 
@@ -71,6 +74,23 @@ def choose(settings: Settings, preprocessing: Preprocessing, *, build: Callable[
 def is_small(work: Work) -> bool:
     """Returns whether one thread trains a model at least as fast as several."""
     return work.product < LARGE_PRODUCT and work.array < LARGE_ARRAY
+
+
+def largest_whole_table(tables: Mapping[str, int], groups: Collection[GroupSettings]) -> int:
+    """Returns the number of values of the largest table all of which an optimizer updates, or 0.
+
+    An estimate: `building.tables` finds out once the optimizers are built.
+
+    Args:
+        tables: the number of values of each table, by its path.
+        groups: the optimizer groups.
+    """
+
+    def is_whole(path: str) -> bool:
+        owners = [group for group in groups if re.search(group.match, path)]
+        return any(owner.rows == "dense" or (owner.rows == "auto" and owner.name not in BY_ROWS) for owner in owners)
+
+    return max((values for path, values in tables.items() if is_whole(path)), default=0)
 
 
 def _can_be_set() -> bool:

@@ -7,7 +7,8 @@ model is built and called in it with shapes alone, and starts nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -28,11 +29,13 @@ class Work(NamedTuple):
 
     Attributes:
         product: the floating-point operations of the largest matrix product or convolution, two for each multiply-add.
-        array: the number of values of the largest array, variables included.
+        array: the number of values of the largest array, variables included, without tables.
+        tables: the number of values of each variable that is only read by rows, by its path.
     """
 
     product: int
     array: int
+    tables: Mapping[str, int] = MappingProxyType({})
 
 
 class _Shapes(keras.StatelessScope):
@@ -56,20 +59,29 @@ def work_of(build: Callable[[], keras.Model], features: Features, *, num_rows: i
         Exception: whatever a model raises that can't be built or called without values.
     """
     graph = tf.Graph()
-    with random_state.kept(_Shapes(initialize_variables=False)), graph.as_default():
+    shapes = _Shapes(initialize_variables=False)
+    with random_state.kept(shapes), graph.as_default():
         model = build()
         model(_inputs(features, num_rows), training=False)
-        arrays = [math.prod(variable.shape) for variable in model.variables]
+        values = [(variable, shapes.get_current_value(variable)) for variable in model.variables]
     operations = graph.get_operations()
     if any(operation.type in UNKNOWN for operation in operations):
         return None
-    outputs = [output.shape for operation in operations for output in operation.outputs]
-    arrays += [math.prod(shape) for shape in outputs if shape.is_fully_defined()]
+    tables = {variable.path: _size(value.shape) for variable, value in values if _is_table(value)}
+    read_by_rows = {value.op for _, value in values if _is_table(value)}
+    outputs = [output.shape for op in operations if op not in read_by_rows for output in op.outputs]
+    arrays = [_size(shape) for shape in outputs if shape.is_fully_defined()]
     try:
         products = list(_products(operations))
     except (TypeError, ValueError):  # of a length that isn't known before there are values
         return None
-    return Work(max(products, default=0), max(arrays, default=0))
+    return Work(max(products, default=0), max(arrays, default=0), tables)
+
+
+def _is_table(value: tf.Tensor) -> bool:
+    """Returns whether rows of a variable are gathered, and nothing else is done with it."""
+    readers = value.consumers()
+    return bool(readers) and all(reader.type == "GatherV2" and reader.inputs[0] is value for reader in readers)
 
 
 def _inputs(features: Features, num_rows: int) -> Any:
