@@ -67,15 +67,17 @@ def work_of(build: Callable[[], keras.Model], features: Features, *, num_rows: i
     operations = graph.get_operations()
     if any(operation.type in UNKNOWN for operation in operations):
         return None
-    tables = {variable.path: _size(value.shape) for variable, value in values if _is_table(value)}
-    read_by_rows = {value.op for _, value in values if _is_table(value)}
-    outputs = [output.shape for op in operations if op not in read_by_rows for output in op.outputs]
+    tables = {variable.path: value for variable, value in values if _is_table(value)}
+    of_tables = {value.op for value in tables.values()}
+    outputs = [output.shape for op in operations if op not in of_tables for output in op.outputs]
     arrays = [_size(shape) for shape in outputs if shape.is_fully_defined()]
     try:
         products = list(_products(operations))
     except (TypeError, ValueError):  # of a length that isn't known before there are values
         return None
-    return Work(max(products, default=0), max(arrays, default=0), tables)
+    return Work(
+        max(products, default=0), max(arrays, default=0), {path: _size(table.shape) for path, table in tables.items()}
+    )
 
 
 def _is_table(value: tf.Tensor) -> bool:
