@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.data.table import Features
-from tfrun.engine.building.work import Work, work_of
+from tfrun.engine.building.work import Work, called_without_values, work_of
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +105,21 @@ def test_nothing_is_drawn_and_no_variable_gets_a_value() -> None:
     assert work_of(build, IMAGES, num_rows=2) is not None
     assert random.random() == expected
     assert [variable._value for variable in built[0].trainable_variables] == [None, None]
+
+
+def test_a_called_model_has_shapes_of_all_its_variables() -> None:
+    class Model(keras.Model):
+        def build(self, input_shape: Any) -> None:
+            self.used = self.add_weight(shape=(4, 2), name="used")
+            self.unused = self.add_weight(shape=(9,), name="unused")
+
+        def call(self, x: Any) -> Any:
+            return tf.matmul(x, self.used)
+
+    features = Features({}, {}, {"x": (4,)})
+    variables = called_without_values(Model, features, num_rows=3).variables
+    assert [(variable.name, tuple(variable.shape)) for variable in variables] == [("used", (4, 2)), ("unused", (9,))]
+    assert work_of(Model, features, num_rows=3) == Work(2 * 3 * 2 * 4, 12)
 
 
 def test_a_loop_can_not_be_counted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -19,14 +19,23 @@ ADVICE = "Fewer or smaller layers need less, a smaller data.batch_size or traine
 
 
 @contextlib.contextmanager
-def enough_to_build() -> Iterator[None]:
+def enough_to_build(check_sum: Callable[[float], None] | None = None) -> Iterator[None]:
     """Raises ResourceError before a variable is made, the model's or an optimizer's, that the memory has no room for.
 
     The kernel promises more memory than there is, and kills the process that uses it, so that TensorFlow may see no
     error. The initial values of a variable are computed beside it, so that it needs its memory twice.
+
+    Args:
+        check_sum: called with the free bytes once all variables together take more than a small model's, before more
+            is made; raises ResourceError if the memory has no room for all of them.
     """
-    with one_line_errors(), private.before_variables(_check_variable):
-        yield
+    watch = _Watch(check_sum)
+    with one_line_errors(), private.before_variables(watch.check):
+        try:
+            yield
+        finally:
+            if watch.error is not None:  # Keras drops errors of a build that it only tries
+                raise watch.error
 
 
 @contextlib.contextmanager
@@ -46,12 +55,37 @@ def check_training(weights: Sequence[keras.Variable], trained: Sequence[keras.Va
         weights: of the model, of which the best are kept.
         trained: those that have a gradient.
     """
-    needed = sum(_num_bytes(v.shape, v.dtype) for v in (*weights, *trained))
+    needed = sum_of_bytes((*weights, *trained))
     if needed > _free_bytes():
         raise ResourceError(
-            f"model: the memory has no room to train it. Received: {_gib(needed)} of gradients and best weights, and "
-            f"{_gib(_free_bytes())} are free. {ADVICE}"
+            f"model: the memory has no room to train it. Received: {gib(needed)} of gradients and best weights, and "
+            f"{gib(_free_bytes())} are free. {ADVICE}"
         )
+
+
+class _Watch:
+    """Checks variables as they are made.
+
+    Attributes:
+        error: what was raised for one of them, or None.
+    """
+
+    def __init__(self, check_sum: Callable[[float], None] | None):
+        self.error: ResourceError | None = None
+        self._check_sum = check_sum
+        self._num_bytes = 0
+
+    def check(self, shape: Sequence[int], dtype: Any) -> None:
+        """Raises ResourceError if the memory has no room for a variable, or for those that follow."""
+        self._num_bytes += _num_bytes(shape, dtype)
+        try:
+            if self._check_sum is not None and self._num_bytes > ALWAYS_THERE:
+                check_sum, self._check_sum = self._check_sum, None  # once
+                check_sum(_free_bytes())
+            _check_variable(shape, dtype)
+        except ResourceError as error:
+            self.error = error
+            raise
 
 
 def _check_variable(shape: Sequence[int], dtype: Any) -> None:
@@ -59,8 +93,13 @@ def _check_variable(shape: Sequence[int], dtype: Any) -> None:
     if needed > ALWAYS_THERE and needed > _free_bytes():
         raise ResourceError(
             f"model: the memory has no room for it. Received: a variable of the shape {tuple(shape)}, which needs "
-            f"{_gib(needed)} while it is made, and {_gib(_free_bytes())} are free. {ADVICE}"
+            f"{gib(needed)} while it is made, and {gib(_free_bytes())} are free. {ADVICE}"
         )
+
+
+def sum_of_bytes(variables: Sequence[keras.Variable]) -> int:
+    """Returns the memory that the values of variables take, in bytes; they need not have any yet."""
+    return sum(_num_bytes(variable.shape, variable.dtype) for variable in variables)
 
 
 def _num_bytes(shape: Sequence[int], dtype: Any) -> int:
@@ -72,5 +111,6 @@ def _free_bytes() -> float:
     return math.inf if tf.config.list_logical_devices("GPU") else host_memory.free_bytes()
 
 
-def _gib(num_bytes: float) -> str:
+def gib(num_bytes: float) -> str:
+    """Returns a number of bytes for a message."""
     return f"{num_bytes / 2**30:,.1f} GiB"

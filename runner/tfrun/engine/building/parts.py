@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, Settings, TrainerSettings
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
-from tfrun.engine.building import memory
+from tfrun.engine.building import memory, model_size
 from tfrun.engine.building.augmentations import build_augmenter
 from tfrun.engine.building.autograph import convert_layers
 from tfrun.engine.building.components import build_component
@@ -83,7 +84,15 @@ def build_parts(
     """
     inputs = Hyperparameters()
     x, y = sample[:2]
-    with strategy.scope(), memory.enough_to_build():
+    check_size = functools.partial(
+        model_size.check,
+        settings=settings,
+        catalog=catalog,
+        preprocessing=preprocessing,
+        build=functools.partial(build_model, settings.model, catalog, preprocessing=preprocessing),
+        num_replicas=strategy.num_replicas_in_sync,
+    )
+    with strategy.scope(), memory.enough_to_build(check_size):
         deciles = Deciles(preprocessing.features.numbers)
         model = build_model(settings.model, catalog, preprocessing=preprocessing, deciles=deciles)
         y_pred = _call_model(model, x)

@@ -58,12 +58,7 @@ def work_of(build: Callable[[], keras.Model], features: Features, *, num_rows: i
     Raises:
         Exception: whatever a model raises that can't be built or called without values.
     """
-    graph = tf.Graph()
-    shapes = _Shapes(initialize_variables=False)
-    with random_state.kept(shapes), graph.as_default():
-        model = build()
-        model(_inputs(features, num_rows), training=False)
-        values = [(variable, shapes.get_current_value(variable)) for variable in model.variables]
+    _, values, graph = _called(build, features, num_rows)
     operations = graph.get_operations()
     if any(operation.type in UNKNOWN for operation in operations):
         return None
@@ -78,6 +73,24 @@ def work_of(build: Callable[[], keras.Model], features: Features, *, num_rows: i
     return Work(
         max(products, default=0), max(arrays, default=0), {path: _size(table.shape) for path, table in tables.items()}
     )
+
+
+def called_without_values(build: Callable[[], keras.Model], features: Features, *, num_rows: int) -> keras.Model:
+    """Returns a model whose variables have shapes but no values; arguments and errors as for `work_of`."""
+    return _called(build, features, num_rows)[0]
+
+
+def _called(
+    build: Callable[[], keras.Model], features: Features, num_rows: int
+) -> tuple[keras.Model, list[tuple[keras.Variable, tf.Tensor]], tf.Graph]:
+    """Returns a model, its variables with the placeholders of their values, and the graph of its call."""
+    graph = tf.Graph()
+    shapes = _Shapes(initialize_variables=False)
+    with random_state.kept(shapes), graph.as_default():
+        model = build()
+        model(_inputs(features, num_rows), training=False)
+        values = [(variable, shapes.get_current_value(variable)) for variable in model.variables]
+    return model, values, graph
 
 
 def _is_table(value: tf.Tensor) -> bool:
