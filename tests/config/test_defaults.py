@@ -7,7 +7,7 @@ import pytest
 
 from tfrun.config.compose import open_configs
 from tfrun.config.defaults import fill_in
-from tfrun.config.earlier_runs import BEFORE_THE_KEY, words_of_earlier
+from tfrun.config.earlier_runs import BEFORE_THE_KEY, header_of, words_of_earlier
 from tfrun.config.settings import config_keys
 
 
@@ -41,6 +41,21 @@ def test_a_missing_section_has_its_defaults_and_an_optional_one_stays_out() -> N
 
 
 def test_a_sweep_of_an_earlier_version_is_resumed_with_what_its_config_meant() -> None:
-    assert words_of_earlier({"data": {"split_seed": 1}}) == ["data.split.by=random", "data.split.column=null"]
-    assert words_of_earlier({"data": {"split": {"by": "auto", "column": None}}}) == []
-    assert words_of_earlier({}) == []  # a file that can't be read
+    assert words_of_earlier({"data": {"split_seed": 1}}, {}) == ["data.split.by=random", "data.split.column=null"]
+    assert words_of_earlier({"data": {"split": {"by": "auto", "column": None}}}, {}) == []
+    assert words_of_earlier({}, {}) == []  # a file that can't be read
+    assert words_of_earlier({"trainer": {"threads": None, "max_epochs": 20}}, {}) == [  # null was the default
+        "trainer.threads=null",
+        "trainer.max_epochs=20",
+    ]
+    assert words_of_earlier({"trainer": {"threads": None, "max_epochs": "auto"}}, {}) == ["trainer.threads=null"]
+    assert words_of_earlier({"trainer": {"threads": "auto"}}, {}) == []
+
+
+def test_what_a_sweep_of_an_earlier_version_meant_is_written_when_it_is_extended() -> None:
+    words = ["trainer.threads=null"]
+    assert header_of(None, []) == {"tables": "own group"}
+    assert header_of({"swept": []}, words) == {"earlier_words": words}  # without tables, as before
+    assert header_of({"tables": "own group"}, []) == {"tables": "own group"}
+    # by then its multirun.yaml is that of the newest command
+    assert words_of_earlier({"trainer": {"threads": "auto"}}, header_of({}, words)) == words

@@ -38,7 +38,7 @@ def run(command_line: CommandLine, folder: RunFolder) -> int:
     if missing or not header["sources"].keys() <= {field.name for field in fields(Sources)}:
         raise CheckpointError(f"{folder.path}: its ledger is another program's or version's. Missing: {missing}")
     work_in(first_folder_of_sweep(folder, header))
-    earlier = words_of_earlier(read_yaml(folder.path / "multirun.yaml"))
+    earlier = words_of_earlier(read_yaml(folder.path / "multirun.yaml"), header)
     words = (*earlier, *header["overrides"], *command_line.settings)
     _check_masked(words, folder)
     original = CommandLine(words, command_line.flags, Sources(**header["sources"]))

@@ -12,6 +12,8 @@ from tfrun.commands import hydra_flags
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import compose, first_folder_of_sweep, read_inputs
 from tfrun.config.compose import Composed
+from tfrun.config.earlier_runs import groups_of_earlier, words_of_earlier
+from tfrun.config.plain import read_yaml
 from tfrun.errors import ConfigError, ResourceError
 from tfrun.files import runs
 from tfrun.files.disk import refusals, write_atomically
@@ -57,14 +59,19 @@ def _train_sweep(command_line: CommandLine) -> int:
         raise ConfigError(f"sweep.extend: no sweep is there. Received: {extended[-1]!r}")
     from tfrun.sweep import ledger, multirun
 
+    earlier: list[str] = []
+    groups = None
     if folder is not None:
-        first = first_folder_of_sweep(folder, ledger.Ledger(folder.path).read()[0])
+        header, _ = ledger.Ledger(folder.path).read()
+        first = first_folder_of_sweep(folder, header)
         if not first.samefile("."):  # relative paths of its jobs that are left would mean other files from now on
             raise ConfigError(
                 f"sweep.extend: the sweep began in {first}, and is extended there. Received: {Path.cwd()}"
             )
-    configs, composed = compose(command_line, RunMode.MULTIRUN)
-    return multirun.run(configs, composed, extended=folder)
+        earlier, groups = words_of_earlier(read_yaml(folder.path / "multirun.yaml"), header), groups_of_earlier(header)
+        command_line = command_line.with_words([*earlier, *command_line.words])
+    configs, composed = compose(command_line, RunMode.MULTIRUN, groups=groups)
+    return multirun.run(replace(configs, earlier=tuple(earlier)), composed, extended=folder)
 
 
 def _write_config(folder: RunFolder, composed: Composed) -> None:

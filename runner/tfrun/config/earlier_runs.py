@@ -6,7 +6,7 @@ say the same of what such a run has learnt: `spelt_as_read` (`data.labels`) and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -32,21 +32,41 @@ GROUPS_BEFORE: dict[str, dict[str, dict[str, Any]]] = {
     }
 }
 TABLES, IN_THEIR_GROUP = "tables", "own group"  # written into a sweep's ledger; those of earlier versions lack it
+EARLIER_WORDS = "earlier_words"  # in the ledger of a sweep of an earlier version, once this one has extended it
 ENDED_LATER = ("cosine", "linear", "one_cycle")  # the schedules that reached `final` one step after the last one
 
 
-def words_of_earlier(config: Mapping[str, Any]) -> list[str]:
-    """Returns the overrides with which the config of a sweep of an earlier version means what it did then."""
+def words_of_earlier(config: Mapping[str, Any], header: Mapping[str, Any]) -> list[str]:
+    """Returns the overrides with which the config of a sweep of an earlier version means what it did then.
+
+    Args:
+        config: its `multirun.yaml`, which is that of the newest command once the sweep has been extended.
+        header: its ledger's.
+    """
+    if EARLIER_WORDS in header:
+        return list(header[EARLIER_WORDS])
     words = [
         f"{section}.{path}={'null' if value is None else value}"
         for section, keys in BEFORE_THE_KEY.items()
         for key, meant in keys.items()
-        if isinstance(config.get(section), dict) and key not in config[section]
+        if isinstance(config.get(section), dict) and config[section].get(key) is None
         for path, value in flatten(meant, key)
     ]
-    if words and isinstance(config.get("trainer"), dict) and (epochs := config["trainer"].get("max_epochs")):
+    epochs = config["trainer"].get("max_epochs") if isinstance(config.get("trainer"), dict) else None
+    if words and epochs not in (None, "auto"):
         words.append(f"trainer.max_epochs={epochs}")  # their number didn't follow from the data yet
     return words
+
+
+def header_of(before: Mapping[str, Any] | None, words: Sequence[str]) -> dict[str, Any]:
+    """Returns the entries of a sweep's ledger that say what the sweep means by its config.
+
+    Args:
+        before: the header of a sweep that is extended, or None for a new one.
+        words: those of `words_of_earlier`.
+    """
+    tables = IN_THEIR_GROUP if before is None else before.get(TABLES)
+    return {**({TABLES: tables} if tables else {}), **({EARLIER_WORDS: list(words)} if words else {})}
 
 
 def groups_of_earlier(header: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:

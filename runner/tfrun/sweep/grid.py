@@ -79,16 +79,18 @@ class Grid(Source):
         mode = jobs[0].settings.checkpoint.mode
         return cls(jobs, composer=composer, mode=mode, num_workers=num_workers)
 
-    def extending(self, swept: Collection[str], trials: Sequence[Trial]) -> Grid:
+    def extending(self, swept: Collection[str], trials: Sequence[Trial], *, earlier: Sequence[str] = ()) -> Grid:
         """Returns a grid of the jobs that a sweep doesn't have yet, numbered after its trials.
 
         Args:
             swept: the keys that the sweep already sweeps.
             trials: the sweep's trials.
+            earlier: overrides of every job of a sweep of an earlier version, which may not have written them.
         """
-        known = {frozenset(trial.overrides) for trial in trials}
-        new = [job.overrides for job in self._jobs if frozenset(job.overrides) not in known]
-        differing = differing_keys([*(trial.overrides for trial in trials), *new])
+        known = {frozenset(trial.overrides).difference(earlier) for trial in trials}
+        new = [job.overrides for job in self._jobs if frozenset(job.overrides).difference(earlier) not in known]
+        jobs = [*(trial.overrides for trial in trials), *new]
+        differing = differing_keys([[text for text in job if text not in earlier] for job in jobs])
         composer = self.composer.with_swept({*self.composer.swept, *swept, *differing})
         num_known = len(self._jobs) - len(new)
         return Grid(

@@ -44,7 +44,7 @@ class Trial:
     branch: dict[str, int] | None = None
 
 
-HEADER_KINDS = {"overrides": list, "swept": list, "sources": dict, "threads": int | None}
+HEADER_KINDS = {"overrides": list, "swept": list, "sources": dict, "threads": int | None, "earlier_words": list}
 
 
 class Ledger:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from tfrun.config.compose import Composed, Configs
 from tfrun.config.directions import modes_against
-from tfrun.config.earlier_runs import IN_THEIR_GROUP, TABLES
+from tfrun.config.earlier_runs import header_of
 from tfrun.config.hydra_private import BasicSweeper
 from tfrun.console import Terminal, say
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
@@ -73,10 +73,11 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
     # open until the last job ends, because TensorFlow's own logger keeps the sys.stderr of its import
     with folder.held(), engine(folder.log) if _forks(hydra.launcher) else contextlib.nullcontext():
         ledger = Ledger(folder.path)
+        header = None
         if extended and isinstance(source, Grid):
             header, trials = ledger.read()
-            source = source.extending(header["swept"], trials)
-        _write_header(configs, sweep, ledger=ledger, composer=source.composer, folder=folder)
+            source = source.extending(header["swept"], trials, earlier=configs.earlier)
+        _write_header(configs, sweep, ledger=ledger, composer=source.composer, folder=folder, before=header)
         write_atomically(folder.path / "multirun.yaml", masked(OmegaConf.to_yaml(sweep.cfg)))
         try:
             source.begin(folder.path, ledger)
@@ -188,8 +189,19 @@ def _check_extendable(source: Source, launcher: DictConfig) -> None:
         raise ConfigError("sweep.extend: only for hydra/launcher=fork and Hydra's own sweeper")
 
 
-def _write_header(configs: Configs, sweep: Composed, *, ledger: Ledger, composer: Composer, folder: RunFolder) -> None:
-    """Writes the command of the sweep, its folder, and the keys that differ between its jobs: `resume` needs them."""
+def _write_header(
+    configs: Configs,
+    sweep: Composed,
+    *,
+    ledger: Ledger,
+    composer: Composer,
+    folder: RunFolder,
+    before: dict[str, Any] | None,
+) -> None:
+    """Writes the command of the sweep, its folder, and the keys that differ between its jobs: `resume` needs them.
+
+    `before` is the header of a sweep that is extended.
+    """
     ledger.write_header(
         {
             "overrides": [*map(masked, hydra_words(sweep.cfg)), *task_words(sweep.cfg)],
@@ -197,7 +209,7 @@ def _write_header(configs: Configs, sweep: Composed, *, ledger: Ledger, composer
             "sources": asdict(configs.sources.absolute()),
             "threads": composer.threads,
             "folder": first_folder.describe(folder.path),
-            TABLES: IN_THEIR_GROUP,
+            **header_of(before, configs.earlier),
         }
     )
 
