@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tfrun.config.catalog import Catalog, read_module
@@ -342,6 +343,26 @@ def test_overrides_that_contradict(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         build_settings(config, catalog, overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    ("rate", "is_held"),
+    [
+        (float(np.finfo(np.float32).max), True),
+        (3.41e38, False),
+        (float(np.finfo(np.float32).tiny), True),
+        (1.17e-38, False),  # XLA takes it for 0
+    ],
+)
+def test_a_learning_rate_is_one_that_float32_holds(
+    config: dict[str, Any], catalog: Catalog, rate: float, is_held: bool
+) -> None:
+    config["optimizer"] = {"name": "sgd", "learning_rate": rate}
+    if is_held:
+        assert build_settings(config, catalog).groups["all"].learning_rate == rate
+        return
+    with pytest.raises(ConfigError, match=r"^optimizer\.learning_rate: must be from 1\.2e-38 to 3\.4e\+38"):
+        build_settings(config, catalog)
 
 
 def test_parameters_that_name_a_component(config: dict[str, Any], catalog: Catalog) -> None:

@@ -14,6 +14,7 @@ from tfrun.config.types import check_value
 from tfrun.errors import ConfigError, near_miss
 
 ONE_GROUP = "all"  # the name of the group that a single optimizer becomes
+MIN_FLOAT32, MAX_FLOAT32 = 1.1754943508222875e-38, 3.4028234663852886e38  # rates are float32 at any precision
 
 
 def optimizer_groups(value: Any, catalog: Catalog, *, overrides: Sequence[str]) -> dict[str, GroupSettings]:
@@ -102,7 +103,7 @@ def _group(where: str, value: Any, *, shared: dict[str, Any], catalog: Catalog) 
     params: dict[str, Any] = {}
     if given.get("name") is not None or not frozen:
         params = _optimizer_parameters(where, given, catalog=catalog)
-        rate = params.pop("learning_rate", None)
+        rate = _checked_rate(f"{where}.learning_rate", params.pop("learning_rate", None))
     from_epoch, until_epoch = _epochs(where, given)
     return GroupSettings(
         match=match,
@@ -121,6 +122,13 @@ def _group(where: str, value: Any, *, shared: dict[str, Any], catalog: Catalog) 
         rows=check_value(field_types(GroupSettings)["rows"], given.get("rows") or "auto", where=f"{where}.rows"),
         where=where,
     )
+
+
+def _checked_rate(where: str, rate: Any) -> Any:
+    """Returns a learning rate. Raises ConfigError if float32 would make it infinite, or 0, so that nothing trains."""
+    if isinstance(rate, float) and rate and not MIN_FLOAT32 <= abs(rate) <= MAX_FLOAT32:
+        raise ConfigError(f"{where}: must be from 1.2e-38 to 3.4e+38, as float32 is. Received: {rate}")
+    return rate
 
 
 def _optimizer_parameters(where: str, given: dict[str, Any], *, catalog: Catalog) -> dict[str, Any]:
