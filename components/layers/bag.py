@@ -39,7 +39,7 @@ class EmbeddingBag(keras.layers.Layer):
         hashes: Annotated[int, Gt(0)] = 2,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # with it, an array's ids would be rounded to half precision
         self.num_ids = num_ids
         self.dim = dim
         self.combine = combine

@@ -18,6 +18,7 @@ CATALOG = load_catalog()
 PARAMETERS: dict[str, dict[str, Any]] = {
     "layer=dense": {"units": 3, "activation": "softplus", "kernel_regularizer": {"name": "l2", "l2": 0.1}},
     "layer=dropout": {"rate": 0.5},
+    "layer=embedding": {"num_ids": 5},
     "layer=embedding_bag": {"num_ids": 5},
     "layer=impute": {"values": [0.0] * 6},
     "layer=quantiles": {"points": [[[0.0, -1.0], [0.5, 0.0], [2.0, 1.0]], *[[[0.0, 0.0], [1.0, 1.0]]] * 5]},

@@ -43,6 +43,12 @@ def test_a_table_that_is_read_by_ids_is_updated_by_rows(small: Any, rows: Path) 
     assert group["tables"] == {"wide/table": "by rows", "deep/embeddings": "by rows"}
 
 
+def test_the_table_of_a_sequential_model_is_one_too(small: Any, rows: Path) -> None:
+    layers = f"model.layers=[{{name: embedding, num_ids: {BINS + 1}, dim: 2}},Flatten]"
+    pieces = build(small, rows, "model=sequential", "model.flatten=false", layers)
+    assert by_rows(pieces) == ["embedding/embeddings"]
+
+
 @pytest.mark.parametrize("more", [["optimizer.rows=dense"], ["optimizer.rows=dense", "optimizer=adam"]])
 def test_no_table_is_updated_by_rows_if_the_config_says_so(small: Any, rows: Path, more: list[str]) -> None:
     pieces = build(small, rows, *more)
