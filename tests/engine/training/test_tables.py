@@ -209,7 +209,10 @@ def test_a_step_that_isnt_finite_leaves_tables_and_all_else_untouched(
     before = pieces.state(program).read()
     result = program.run(3, 5)
     assert (result.finite, len(result.losses)) == (False, 0)
-    assert result.cause == ("" if breaks == "loss" else "the update makes a weight infinite or NaN")
+    # 3e38 times a gradient of more than 1.13, which all have that the error of about 100 reaches undiminished
+    broken = {"tables": ["wide/table"], "rest": ["wide/bias", "wide/kernel", "deep/output/kernel"]}.get(breaks)
+    named = ", ".join(f"{path} (optimizer.groups.{breaks})" for path in broken or [])
+    assert result.cause == (f"the update makes {named} infinite or NaN" if broken else "")
     after = pieces.state(program).read()
     for slot, values in before.items():
         np.testing.assert_array_equal(values, after[slot], err_msg=slot)

@@ -202,7 +202,7 @@ class Guard:
         first_step, num_steps = block
         if kept is None:
             raise DivergedError(
-                f"{_made_not_finite(names)} in the steps {first_step + 1} to {first_step + num_steps}. The memory has "
+                f"{made_not_finite(names)} in the steps {first_step + 1} to {first_step + num_steps}. The memory has "
                 "no room to keep the state before, so the newest checkpoint is the last good state",
                 cause="update",
             )
@@ -223,7 +223,7 @@ class Guard:
             if names and values is not None:
                 self.state.restore(values, lane)
                 self.refused.assign(step)
-                result = replace(train(only, step, 1)[lane], cause=_made_not_finite(names))
+                result = replace(train(only, step, 1)[lane], cause=made_not_finite(names))
                 self.refused.assign(NO_STEP)
             results.append(result)
             if not result.finite or result.stopped:
@@ -245,8 +245,9 @@ def rates_not_finite(step: Step, rates: np.ndarray) -> str:
     return ""
 
 
-def _made_not_finite(names: Sequence[str]) -> str:
-    listed = ", ".join(names[:MAX_NAMES])
+def made_not_finite(names: Sequence[str]) -> str:
+    """Returns a message about the variables that an update makes infinite or NaN, or a weight if none is known."""
+    listed = ", ".join(names[:MAX_NAMES]) or "a weight"
     more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
     return f"the update makes {listed}{more} infinite or NaN"
 

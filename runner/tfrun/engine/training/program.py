@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -16,10 +17,11 @@ import tensorflow as tf
 from tfrun.engine.training.batches import evaluation_size
 from tfrun.engine.training.block import BlockGraph, BlockValues, Span, Validation
 from tfrun.engine.training.block_result import BlockResult, joined
+from tfrun.engine.training.broken_update import broken_by_update
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.feed import Feed, Selection
-from tfrun.engine.training.guard import Guard, GuardedState, rates_not_finite
+from tfrun.engine.training.guard import Guard, GuardedState, made_not_finite, rates_not_finite
 from tfrun.engine.training.order import Order
 from tfrun.engine.training.rows import Tracing
 from tfrun.engine.training.step import Step
@@ -33,6 +35,7 @@ from tfrun.protocols import MetricOffer
 
 MAX_STEPS = 4096  # of a block: the arrays that it returns have this length
 LARGE_TABLES_BYTES = 2**26  # of tables and their slots, whose copies a block with the end of an epoch would make
+UNKNOWN_UPDATE = made_not_finite([])
 MAX_ORDER_BYTES = 32 * 2**20  # of the row numbers that a block gets
 
 
@@ -248,7 +251,15 @@ class Program:
         is_over = (first_step + num_steps) % self._graph.steps_per_epoch == 0
         if self._ends_epochs_outside and values.ok and is_over:
             values = self._end_epoch_outside(values)
-        return self._result(values)
+        result = self._result(values)
+        return self._with_names(result, batches, first_step) if result.cause == UNKNOWN_UPDATE else result
+
+    def _with_names(self, result: BlockResult, batches: Selection, first_step: int) -> BlockResult:
+        """Returns a result whose cause names the variables that the update of the failed step breaks."""
+        place, size = len(result.losses), self._graph.batch_size
+        rows = batches.rows[place * size : (place + 1) * size]
+        names = broken_by_update(self._step, batches.data, rows, step_number=first_step + place)
+        return replace(result, cause=made_not_finite(names))
 
     def _end_epoch_outside(self, values: BlockValues) -> BlockValues:
         """Validates a part of the rows at a time, after the last block of an epoch."""
@@ -347,7 +358,7 @@ class Program:
         cause = rates_not_finite(self._step, values.curves.learning_rates[values.num_steps]) if has_failed else ""
         is_rate = bool(cause)
         if has_failed and not cause and all(np.isfinite(curve[values.num_steps]) for curve in values.curves[:2]):
-            cause = "the update makes a weight infinite or NaN"
+            cause = UNKNOWN_UPDATE
         return BlockResult(
             losses=losses,
             norms=norms,
