@@ -60,7 +60,7 @@ def check(
         return model.variables, _sizes(model, settings, catalog)
 
     try:
-        # a thread has Keras names, scopes and a graph of its own, so that the model that is being built keeps its own
+        # in another thread: Keras keeps names, scopes and the graph by thread, and a model is being built in this one
         with random_state.generators_kept(), ThreadPoolExecutor(1) as thread:
             weights, sizes = thread.submit(measure).result()
     except Exception as error:  # if it is a mistake, the model that is trained raises it again

@@ -28,8 +28,9 @@ class Structure:
     def _structure(self, operation: Any) -> Hashable:
         if operation.type == "Placeholder" or operation.op_def.is_stateful:
             return operation.name  # its value isn't a function of its inputs
-        attributes = type(operation.node_def)()
-        for name, value in operation.node_def.attr.items():
+        node = operation.node_def  # made anew each time
+        attributes = type(node)()
+        for name, value in node.attr.items():
             if not name.startswith("_"):
                 attributes.attr[name].CopyFrom(value)
         inputs = tuple(map(self.key, operation.inputs))

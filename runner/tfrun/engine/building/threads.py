@@ -19,11 +19,14 @@ from tfrun.config.automatic import AUTO
 from tfrun.config.earlier_runs import EarlierTrainer
 from tfrun.config.settings import GroupSettings, Settings
 from tfrun.data.preprocessing import Preprocessing
+from tfrun.engine.building.tables import EXACT
 from tfrun.engine.building.work import Work, work_of
 
 LARGE_PRODUCT = 2**23  # floating-point operations: a matrix product that is worth sharing
 LARGE_ARRAY = 2**20  # values: an array whose update is worth sharing
-BY_ROWS = ("sgd", "adagrad", "ftrl")  # the optimizers that update the rows of a batch alone, in most cases
+BY_ROWS = {
+    kind.__name__.lower() for kind in EXACT
+}  # the names of optimizers that may update by rows without being asked
 
 log = logging.getLogger("tfrun")
 

@@ -31,17 +31,13 @@ def broken_by_update(step: Step, data: Any, rows: tf.Tensor, *, step_number: int
     if step.strategy.num_replicas_in_sync > 1:
         return []
     number = tf.constant(step_number, tf.int64)
-    of_metrics = [variable for metric in step.own_metrics for variable in metric.variables]
-    by_forward = [*step.model.non_trainable_variables, *of_metrics, *step.algorithm.variables]
-    before = [tf.identity(tf.convert_to_tensor(variable)) for variable in by_forward]
     computed = step.compute(data, rows, number)
     names = [
         variable.path
-        for variable, value in zip(by_forward, before, strict=True)
+        for variable, value in zip(step.changed_by_forward, computed.before, strict=True)
         if isinstance(variable, keras.Variable) and _is_broken(tf.convert_to_tensor(variable), value)
     ]
-    for variable, value in zip(by_forward, before, strict=True):
-        variable.assign(value)
+    step.undo_forward(computed)
     rates = tf.stack([group.learning_rate(number) for group in step.active])
     updates = dict(zip(map(id, step.tables), step.tables.propose(computed.by_group, rates), strict=True))
     for k, group in enumerate(step.active):

@@ -152,7 +152,7 @@ class Step:
         return [*self.metrics.all, *self.own_metrics]
 
     @property
-    def _changed_by_forward(self) -> list[Any]:
+    def changed_by_forward(self) -> list[Any]:
         """The variables that a forward pass may change."""
         of_metrics = [variable for metric in self.own_metrics for variable in metric.variables]
         return [*self.model.non_trainable_variables, *of_metrics, *self.algorithm.variables]
@@ -225,16 +225,20 @@ class Step:
                 self.options.averages.update(step)
             return rates
 
-        def undo_forward() -> tf.Tensor:
-            for variable, value in zip(self._changed_by_forward, computed.before, strict=True):
-                self._assign(variable, value)
+        def undo() -> tf.Tensor:
+            self.undo_forward(computed)
             return rates
 
-        return cond(finite, update, undo_forward)
+        return cond(finite, update, undo)
+
+    def undo_forward(self, computed: Gradients) -> None:
+        """Takes back what the forward pass of `compute` has changed."""
+        for variable, value in zip(self.changed_by_forward, computed.before, strict=True):
+            self._assign(variable, value)
 
     def _undo(self, computed: Gradients) -> Undo:
         """Returns what takes back this step, apart from its tables."""
-        forward = list(zip(self._changed_by_forward, computed.before, strict=True))
+        forward = list(zip(self.changed_by_forward, computed.before, strict=True))
         changed = [*self._must_stay_finite, *self._other_changes]
         return Undo(self.strategy, changed, watched=self._must_stay_finite, forward=forward)
 
@@ -253,7 +257,7 @@ class Step:
 
     def compute(self, data: Any, rows: tf.Tensor, step: tf.Tensor, *, tracing: Tracing = Tracing()) -> Gradients:  # noqa: B008 (frozen)
         """Computes a batch's loss and gradients, on one replica. The arguments are those of a call."""
-        before = [tf.identity(tf.convert_to_tensor(variable)) for variable in self._changed_by_forward]
+        before = [tf.identity(tf.convert_to_tensor(variable)) for variable in self.changed_by_forward]
         augmenter = self.options.augmenter
         batch = Batch(*gather(data, share_of_replica(rows))) if augmenter is None else augmenter.batch(data, rows, step)
         differentiate = functools.partial(self._differentiate_parts, *batch)
@@ -272,7 +276,7 @@ class Step:
 
     def synchronize(self) -> None:
         """Makes what forward passes have changed the same on all replicas."""
-        replicas.synchronize(self.strategy, self._changed_by_forward)
+        replicas.synchronize(self.strategy, self.changed_by_forward)
 
     def _differentiate_parts(self, *batch: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
         """Runs `_differentiate` on each microbatch and averages losses and gradients."""
