@@ -24,9 +24,7 @@ from tfrun.engine.building.work import Work, work_of
 
 LARGE_PRODUCT = 2**23  # floating-point operations: a matrix product that is worth sharing
 LARGE_ARRAY = 2**20  # values: an array whose update is worth sharing
-BY_ROWS = {
-    kind.__name__.lower() for kind in EXACT
-}  # the names of optimizers that may update by rows without being asked
+BY_ROWS = {kind.__name__.lower() for kind in EXACT}  # optimizers that may update by rows without `rows: lazy`
 
 log = logging.getLogger("tfrun")
 
