@@ -85,3 +85,11 @@ def test_any_split_into_blocks_gives_the_same_rows(sizes: list[int]) -> None:
 
 def test_the_rows_of_a_far_step_need_no_earlier_steps() -> None:
     assert sorted(Order(ROWS, 10, seed=5).block(10**9, 1).tolist()) == ROWS.tolist()
+
+
+def test_a_long_permutation_that_a_thread_makes_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = Order(ROWS, batch_size=4, seed=0).block(0, 15).tolist()  # of six permutations
+    monkeypatch.setattr("tfrun.engine.training.order.MIN_ROWS_AHEAD", len(ROWS))
+    ahead = Order(ROWS, batch_size=4, seed=0)
+    assert ahead.block(0, 15).tolist() == expected
+    assert [ahead.block(step, 1).tolist() for step in (14, 0, 2)] == [expected[56:], expected[:4], expected[8:12]]

@@ -5,11 +5,14 @@ So a run's position is its step number, and a resumed run sees the same batches 
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 
 import numpy as np
 
 from tfrun.data.epochs import steps_per_epoch
+
+MIN_ROWS_AHEAD = 2**17  # of a permutation that a thread makes in advance; fewer rows take less than 2 ms
 
 
 class Order:
@@ -41,10 +44,23 @@ class Order:
             self.steps_per_epoch = len(rows) // self.batch_size
             self._rows_used = self.steps_per_epoch * self.batch_size
         self._seed = seed
+        self._shuffler = ThreadPoolExecutor(1, "shuffler") if self._rows_used >= MIN_ROWS_AHEAD else None
         # a block may cross the end of a permutation, so that two are in use
-        self._permutation = lru_cache(maxsize=2)(self._shuffled)
+        self._shuffled = lru_cache(maxsize=2)(self._shuffle)
+        self._started = lru_cache(maxsize=2)(self._start)
 
-    def _shuffled(self, number: int) -> np.ndarray:
+    def _permutation(self, number: int) -> np.ndarray:
+        if self._shuffler is None:
+            return self._shuffled(number)
+        started = self._started(number)
+        self._started(number + 1)  # the thread makes it while the program trains on this one
+        return started.result()
+
+    def _start(self, number: int) -> Future[np.ndarray]:
+        assert self._shuffler is not None
+        return self._shuffler.submit(self._shuffle, number)
+
+    def _shuffle(self, number: int) -> np.ndarray:
         generator = np.random.Generator(np.random.Philox(key=[self._seed, number]))
         return generator.permutation(self.rows)[: self._rows_used]
 
