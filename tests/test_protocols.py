@@ -96,7 +96,8 @@ def test_a_label_is_a_name() -> None:
 def test_each_kind_lists_what_it_may_have() -> None:
     assert protocols.required("algorithm") == ["forward"]
     assert protocols.optional("algorithm") == [
-        *("evaluate", "gradients", "takes_rows", "own_targets", "auto_loss", "is_adversarial", "metrics", "variables")
+        *("evaluate", "gradients", "takes_rows", "own_targets", "auto_loss", "is_adversarial"),
+        *("teacher", "use_teacher", "metrics", "variables"),
     ]
     assert protocols.optional("metric") == ["task", "higher_is_better", "undefined_if", "matrix"]  # tfrun sets `output`
     assert protocols.optional("schedule") == ["end_epoch", "variables"]

@@ -118,6 +118,8 @@ class AlgorithmOffer(Offer):
             added up: the sum stands at one of the id's places, and 0 at the others. Else it gets whole gradients.
         own_targets: whether it doesn't learn the target of the data.
         auto_loss: with own targets, the name of the loss that loss=auto becomes; None is huber.
+        teacher: the folder of a run whose model it learns from, or None.
+        use_teacher: (model) → None; called before training with that model, its best weights assigned.
         is_adversarial: whether networks are trained against each other, so that a smaller loss isn't a better one.
         metrics: Keras metrics that it updates itself, reported under their names.
         variables: variables of its own that a checkpoint must contain.
@@ -131,6 +133,8 @@ class AlgorithmOffer(Offer):
     own_targets: bool = literal(False)
     auto_loss: str | None = literal(None)
     is_adversarial: bool = literal(False)
+    teacher: str | None = None
+    use_teacher: Callable[..., None] | None = None
 
     @property
     def metrics(self) -> Sequence[Any]:
@@ -157,6 +161,23 @@ class AugmentationOffer(Offer):
 
 
 @dataclass(frozen=True)
+class FirstWeights:
+    """The weights that a part of a model begins with. They are read when a run begins, and never again.
+
+    Attributes:
+        layer: the part, a layer or a model.
+        source: a file of weights, as `init.from` takes it.
+        unused: patterns of arrays in it that the part may lack.
+        download: returns a model of the same structure that has the weights, if there is no file.
+    """
+
+    layer: Any
+    source: str = ""
+    unused: tuple[str, ...] = ()
+    download: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True)
 class ModelOffer(Offer):
     """A model.
 
@@ -169,6 +190,7 @@ class ModelOffer(Offer):
         pair_scores: (inputs, training=False) → the scores of each row's user with each row's item, (B, B), and ids by
             which items differ, (B, n). For algorithm=in_batch_softmax.
         samples: (inputs) → the main output as each of S networks predicts it, (B, S, num_outputs).
+        first_weights: what a part of it begins with, unless the config's `init` says it; None for fresh weights.
         metrics: Keras metrics that it updates in `call`, reported under their names.
     """
 
@@ -180,6 +202,7 @@ class ModelOffer(Offer):
     example_shape: tuple[int, ...] = ()
     pair_scores: Callable[..., tuple[Any, Any]] | None = None
     samples: Callable[..., Any] | None = None
+    first_weights: FirstWeights | None = None
 
     @property
     def metrics(self) -> Sequence[Any]:

@@ -18,7 +18,7 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.compose import open_configs
 from tfrun.config.settings import Settings
 from tfrun.data.sources import load_table
-from tfrun.engine.building.pieces import build_pieces
+from tfrun.engine.building.assembly import build_pieces
 
 EVALUATION_ROWS = 1024  # tfrun's number; every loop that may choose uses it too
 KERAS_LOSSES = {

@@ -19,9 +19,10 @@ from tfrun.config.catalog import Catalog, load_catalog
 from tfrun.config.schema import component_alone
 from tfrun.config.settings import ComponentSettings
 from tfrun.data.sources import load_table
+from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.building.parts import build_algorithm, build_model
-from tfrun.engine.building.pieces import Pieces, build_pieces
+from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.training import feed
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.engine.verify import contracts, data_contracts

@@ -56,6 +56,8 @@ def test_each_model_has_its_optimizer_groups(catalog: Catalog, tmp_path: Path) -
         "until_epoch": None,
         "frozen": False,
         "rows": "auto",
+        "statistics": "auto",
+        "layer_decay": None,
     }
     assert options["optimizer/for_wide_deep"] == {
         "learning_rate": None, "schedule": None, "clip_norm": None, "rows": None,

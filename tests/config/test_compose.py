@@ -45,6 +45,8 @@ def test_defaults() -> None:
         "frozen": False,
         "optional": True,
         "rows": "auto",
+        "statistics": "auto",
+        "layer_decay": None,
     }
 
 

@@ -26,6 +26,7 @@ NEW = {
     "dates": "date",
     "epoch_rows": "all rows",
     "table_updates": "by rows",
+    "idle_layers": "as in inference",
 }
 
 
@@ -101,3 +102,10 @@ def test_a_run_of_an_earlier_version_goes_on_updating_whole_tables(settings: Cal
     assert as_it_began(chosen, NEW).groups["all"].rows == "auto"
     before = {key: value for key, value in NEW.items() if key != "table_updates"}
     assert as_it_began(chosen, before).groups["all"].rows == "dense"
+
+
+def test_the_frozen_layers_of_an_earlier_version_s_run_stay_in_training(settings: Callable[..., Settings]) -> None:
+    chosen = settings("optimizer=adagrad")
+    assert as_it_began(chosen, NEW).groups["all"].statistics == "auto"
+    before = {key: value for key, value in NEW.items() if key != "idle_layers"}
+    assert as_it_began(chosen, before).groups["all"].statistics == "moving"

@@ -150,6 +150,7 @@ def test_fills_in_defaults_and_converts_numbers(config: dict[str, Any], catalog:
     assert type(result["loss"]["delta"]) is float
     assert result["model"] == {
         "name": "net", "units": [3], "activation": "relu", "penalty": None, "layers": [], "losses": None,
+        "lora": None,
     }  # fmt: skip
     assert result["data"]["task"] is None
     assert result["checkpoint"]["every_seconds"] == 60.0
@@ -172,6 +173,8 @@ def test_optimizer_groups_are_expanded(config: dict[str, Any], catalog: Catalog)
                 "optional": False,
                 "params": {"beta_1": 0.9},
                 "rows": "auto",
+                "statistics": "auto",
+                "layer_decay": None,
             }
         }
     }
@@ -379,6 +382,7 @@ def test_parameters_that_name_a_component(config: dict[str, Any], catalog: Catal
         "penalty": {"name": "l2", "l2": 0.1},
         "layers": [{"name": "wide", "units": 3}, "BatchNormalization"],
         "losses": {"a": {"name": "huber", "delta": 1.0}, "b": {"name": "huber", "delta": 3.0}},
+        "lora": None,
     }
 
 

@@ -37,6 +37,11 @@ RECIPES: dict[str, list[str]] = {
         "model=wide_deep", "model.hidden_units=[4]", "data.text={sex: {name: hash, bins: 3000}}", "optimizer=adam",
         "optimizer.rows=lazy",
     ],
+    "stages": [  # the lower layers are trained in the second and the third epoch
+        "model=mlp", "model.hidden_units=[8, 4]", "model.batch_normalization=true", "model.dropout=0.2",
+        "optimizer.groups={all: null, lower: {match: '_1/', name: adam, from_epoch: 1, until_epoch: 3}, "
+        "upper: {match: '_2/|output/', name: adam}}",
+    ],
     "augmented": [
         *DIGITS, "model=cnn", "model.filters=[4]", "optimizer=nadam",
         "data.augment=[random_flip,{name: random_rotate, degrees: 10},{name: mixup, alpha: 1.0}]",

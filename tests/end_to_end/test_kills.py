@@ -24,6 +24,7 @@ PLACES: dict[str, list[str]] = {
     "streamed": ["block:3"],
     "gan": ["checkpoint.rename:3"],
     "tables": ["block:3"],
+    "stages": ["checkpoint.rename:2", "epoch:2", "checkpoint.rename:3", "epoch:1"],  # in each stage, and at their ends
     "augmented": ["block:3"],
 }  # fmt: skip
 

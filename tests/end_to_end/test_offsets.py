@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfrun import cli
 from tfrun.config import earlier_runs
 from tfrun.engine.recording import run_fields
-from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END, TABLE_UPDATES
+from tfrun.files.run_json import DATES, EPOCH_ROWS, IDLE_LAYERS, OFFSETS, SCHEDULE_END, TABLE_UPDATES
 from tfrun.files.runs import EXPORTS
 
 pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
@@ -121,6 +121,7 @@ def earlier(runs: dict[int, Path]) -> Path:
         DATES: earlier_runs.AS_CATEGORIES,
         EPOCH_ROWS: earlier_runs.WHOLE_BATCHES,
         TABLE_UPDATES: earlier_runs.AS_WHOLES,
+        IDLE_LAYERS: earlier_runs.IN_TRAINING,
     }
     root = folder / "earlier"
     with pytest.MonkeyPatch.context() as patch:

@@ -20,8 +20,8 @@ Tfrun = Callable[..., subprocess.CompletedProcess[str]]
 Run = Callable[..., tuple[int, str, str]]
 SCRIPT = Path(sys.executable).with_name("tfrun")
 KEYS = """run_id, name, status, started, ended, argv, overrides, seed, epoch, step, metrics, best, higher_is_better,
-    schedule_end, offsets, dates, epoch_rows, table_updates, timing, engine, groups, parameters, data, versions, git,
-    error, folder"""  # as docs/run-folder.md has them
+    schedule_end, offsets, dates, epoch_rows, table_updates, idle_layers, timing, engine, groups, parameters, data,
+    versions, git, error, folder"""  # as docs/run-folder.md has them
 TIMES = """import_seconds, build_seconds, compile_seconds, train_seconds, eval_seconds, checkpoint_seconds,
     steps_per_second"""
 FILES = {

@@ -59,7 +59,7 @@ class Small:
 
     def pieces(self, *overrides: str) -> Pieces:
         """Returns a run's pieces."""
-        from tfrun.engine.building.pieces import build_pieces
+        from tfrun.engine.building.assembly import build_pieces
 
         settings = self.settings(*WORDS, *overrides)
         return build_pieces(settings, self.catalog, table=self._table(settings))

@@ -41,7 +41,7 @@ def run(command_line: CommandLine) -> int:
     if checks_config:
         runs.check_output_root(settings.output_root)
         with _broken_promises(settings, configs.catalog, is_chosen="data" in groups):
-            inputs = read_inputs(composed.config, configs.catalog, overrides=words)
+            inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=True)
         settings, table = inputs.settings, inputs.table
         components += components_chosen(words, settings)
     from tfrun.load_engine import engine

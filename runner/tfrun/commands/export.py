@@ -1,22 +1,17 @@
-"""`tfrun export RUN format=… [out=…]`: writes a trained run as a portable model that takes raw rows."""
+"""`tfrun export RUN format=… [out=…]`: writes a trained run, or several, as a portable model that takes raw rows."""
 
 from __future__ import annotations
 
-import numpy as np
-
+from tfrun.commands import export_ensemble
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import open_run
+from tfrun.commands.stored_rows import stored_rows
 from tfrun.config import schema
-from tfrun.data.preprocessing import Preprocessing
-from tfrun.data.samples import Samples
 from tfrun.data.sources import load_table
-from tfrun.data.table import Table
-from tfrun.data.windows import rows_of_samples
-from tfrun.errors import CheckpointError, ConfigError, DataError, unknown
+from tfrun.errors import ConfigError, DataError, unknown
 from tfrun.files import runs
 from tfrun.files.disk import refuse_links_inside
 from tfrun.files.exports import Export
-from tfrun.files.runs import RunFolder
 from tfrun.folders import typed
 
 
@@ -24,11 +19,14 @@ def run(command_line: CommandLine) -> int:
     """Runs the command and returns the exit code."""
     formats, command_line = pop_formats(command_line)
     outs, command_line = pop_word(command_line, "out")
+    ensemble, command_line = pop_word(command_line, "ensemble")
     if len(formats) != 1:
         raise ConfigError(
             f"export: needs one format of {', '.join(runs.EXPORTS)}: tfrun export RUN format=saved_model. "
             f"Received: {', '.join(formats) or 'none'}"
         )
+    if ensemble:
+        return export_ensemble.run(command_line, format=formats[0], out=outs[-1] if outs else None, which=ensemble[-1])
     existing = open_run(command_line, "export")
     existing.refuse_all_but_data("export", "a run, a format, out and data only")
     folder = existing.folder
@@ -53,24 +51,6 @@ def run(command_line: CommandLine) -> int:
     with engine(folder.log) as (experiment, _):
         experiment.export_run(settings, folder, catalog=catalog, **options)
     return 0
-
-
-def stored_rows(folder: RunFolder, fitted: Preprocessing) -> Table | None:
-    """Returns the raw rows that a run has stored, if any. Raises CheckpointError if the file is damaged."""
-    text = folder.read_samples()
-    if text is None:
-        return None
-    path = folder.samples_json
-    try:
-        samples, series = Samples.from_json(text), None
-        if fitted.window is not None:
-            samples, series = rows_of_samples(samples, fitted.window)
-        samples.check_fits(fitted.columns)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise CheckpointError(f"{path}: is damaged: {reason}. Remove it to compare with the run's data") from error
-    targets = np.zeros(len(samples.rows))
-    return Table(samples.columns, targets, "target", "regression", str(path), first_line=0, series=series)
 
 
 def pop_formats(command_line: CommandLine) -> tuple[list[str], CommandLine]:

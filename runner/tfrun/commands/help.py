@@ -21,7 +21,8 @@ HELP = """tfrun trains TensorFlow and Keras models: name the components, and say
                                     .parquet, .arrow or .feather, overwrite=true to replace that file; keep=[id,name] or
                                     keep=all writes columns of the input beside them
   tfrun export RUN format=FORMAT    write a model that takes raw rows, compared with the run's own predictions; formats:
-                                    saved_model, keras, litert, onnx; out=FOLDER
+                                    saved_model, keras, litert, onnx; out=FOLDER; with a sweep, ensemble=best3 writes
+                                    the mean of its best runs
   tfrun compare PATH...             print runs side by side, best first, with means over seeds and folds;
                                     metric=val/mae, take=last, --csv, --markdown, --html FILE
   tfrun check [overrides]           check all that can be checked without training, and the contracts of the components
@@ -34,6 +35,7 @@ Overrides: group=option chooses, key=value sets, ~key deletes, experiment=NAME l
   tfrun model=wide_deep loss=huber
   tfrun data=csv data.path=houses.csv data.target=price trainer.max_epochs=50
   tfrun optimizer=adam optimizer.learning_rate=3e-4
+  tfrun init=RUN optimizer.learning_rate=1e-4
   tfrun -m model=wide_deep,mlp seed=1,2,3
   tfrun -m model=wide_deep,mlp data.folds=5
   tensorboard --logdir outputs

@@ -71,15 +71,16 @@ class Inputs:
     table: Table
 
 
-def read_inputs(config: dict[str, Any], catalog: Catalog, *, overrides: Sequence[str]) -> Inputs:
+def read_inputs(config: dict[str, Any], catalog: Catalog, *, overrides: Sequence[str], begins: bool = False) -> Inputs:
     """Checks a config and reads its data, before TensorFlow is imported, so that a mistake is reported at once.
 
     Args:
         config: in plain containers.
         catalog: the components.
         overrides: the command line's, for the mistakes that only it shows.
+        begins: whether a run begins, so that the source of its first weights has to be there.
     """
-    settings = build_settings(config, catalog, overrides=overrides)
+    settings = build_settings(config, catalog, overrides=overrides, begins=begins)
     require_one_fold(settings.data)
     table = load_table(settings.data, catalog)
     resolved = resolve_config(config, settings, catalog, table=table)

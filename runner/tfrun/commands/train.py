@@ -34,7 +34,7 @@ def run(command_line: CommandLine) -> int:
     if composed.cfg.hydra.mode == RunMode.MULTIRUN:  # a file of the group hparams_search may say so
         return _train_sweep(command_line)
     words = command_line.words
-    inputs = read_inputs(composed.config, configs.catalog, overrides=words)
+    inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=True)
     settings = inputs.settings
     folder = runs.claim(settings.output_root, settings.name)
     from tfrun.load_engine import engine

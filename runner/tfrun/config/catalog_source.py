@@ -28,6 +28,8 @@ OPTIMIZER_GROUP_KEYS = {
     "frozen": False,
     "optional": False,
     "rows": "auto",
+    "statistics": "auto",
+    "layer_decay": None,
 }
 
 

@@ -7,7 +7,14 @@ from typing import Any
 
 from tfrun.config.earlier_runs import BEFORE_THE_KEY
 from tfrun.config.plain import read_yaml
-from tfrun.config.settings import OPTIONAL_SECTIONS, PLAIN_SECTIONS, SHARED_KEYS, TOP_LEVEL_KEYS, field_types
+from tfrun.config.settings import (
+    INIT_KEYS,
+    OPTIONAL_SECTIONS,
+    PLAIN_SECTIONS,
+    SHARED_KEYS,
+    TOP_LEVEL_KEYS,
+    field_types,
+)
 from tfrun.config.sources import shipped_configs
 
 
@@ -22,6 +29,9 @@ def fill_in(config: dict[str, Any]) -> dict[str, Any]:
     filled = {key: primary[key] for key in TOP_LEVEL_KEYS if key not in config and key in primary}
     if isinstance(data := config.get("data"), dict):
         filled["data"] = {**_only(primary["data"], SHARED_KEYS["data"]), **BEFORE_THE_KEY["data"], **data}
+    for section, keys in (("model", SHARED_KEYS["model"]), ("init", INIT_KEYS)):
+        if isinstance(value := config.get(section), dict):
+            filled[section] = {**_only(primary[section], keys), **value}
     for section, settings in PLAIN_SECTIONS.items():
         value = config.get(section, None if section in OPTIONAL_SECTIONS else {})
         if isinstance(value, dict):

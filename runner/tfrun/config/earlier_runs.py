@@ -12,13 +12,14 @@ from typing import Any
 
 from tfrun.config.keys import flatten
 from tfrun.config.settings import ComponentSettings, DataSettings, Settings, TrainerSettings
-from tfrun.files.run_json import DATES, EPOCH_ROWS, OFFSETS, SCHEDULE_END, TABLE_UPDATES
+from tfrun.files.run_json import DATES, EPOCH_ROWS, IDLE_LAYERS, OFFSETS, SCHEDULE_END, TABLE_UPDATES
 
 AT_LAST_STEP, AFTER_LAST_STEP = "last step", "step after the last"
 IN_FLOAT64, IN_FLOAT32 = "float64", "float32"
 AS_DATES, AS_CATEGORIES = "date", "category"
 ALL_ROWS, WHOLE_BATCHES = "all rows", "whole batches"
 BY_ROWS, AS_WHOLES = "by rows", "as wholes"
+IN_INFERENCE, IN_TRAINING = "as in inference", "as in training"
 # what keys meant before they existed, where that isn't their default in `conf/`
 BEFORE_THE_KEY: dict[str, dict[str, Any]] = {
     "data": {"split": {"by": "random", "column": None}},
@@ -117,7 +118,7 @@ def meanings(before: Mapping[str, Any] | None) -> dict[str, str]:
     `schedule_end` is the step at which its schedules reach their `final`, `offsets` the precision in which it scales
     columns and targets far from 0, `dates` the kind of text columns that hold ISO dates, `epoch_rows`
     whether its epochs have all rows or only those that fill batches, `table_updates` whether a step updates tables by
-    rows where that is exact.
+    rows where that is exact, `idle_layers` whether the layers of a group that isn't trained run as in inference.
 
     Args:
         before: `run.json` of a run that is resumed, or None for a new one.
@@ -129,6 +130,7 @@ def meanings(before: Mapping[str, Any] | None) -> dict[str, str]:
             DATES: AS_DATES,
             EPOCH_ROWS: ALL_ROWS,
             TABLE_UPDATES: BY_ROWS,
+            IDLE_LAYERS: IN_INFERENCE,
         }
     return {
         SCHEDULE_END: str(before.get(SCHEDULE_END, AFTER_LAST_STEP)),
@@ -136,6 +138,7 @@ def meanings(before: Mapping[str, Any] | None) -> dict[str, str]:
         DATES: str(before.get(DATES, AS_CATEGORIES)),
         EPOCH_ROWS: str(before.get(EPOCH_ROWS, WHOLE_BATCHES)),
         TABLE_UPDATES: str(before.get(TABLE_UPDATES, AS_WHOLES)),
+        IDLE_LAYERS: str(before.get(IDLE_LAYERS, IN_TRAINING)),
     }
 
 
@@ -156,6 +159,9 @@ def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Setting
         settings = replace(settings, data=earlier)
     if meant[TABLE_UPDATES] == AS_WHOLES:  # the same but for rounding, and a resumed run goes on with the same bits
         groups = {name: replace(group, rows="dense") for name, group in settings.groups.items()}
+        settings = replace(settings, groups=groups)
+    if meant[IDLE_LAYERS] == IN_TRAINING:
+        groups = {name: replace(group, statistics="moving") for name, group in settings.groups.items()}
         settings = replace(settings, groups=groups)
     return settings if meant[SCHEDULE_END] == AT_LAST_STEP else _with_earlier_schedules(settings)
 

@@ -120,8 +120,21 @@ def _group(where: str, value: Any, *, shared: dict[str, Any], catalog: Catalog) 
         optional=optional,
         params=params,
         rows=check_value(field_types(GroupSettings)["rows"], given.get("rows") or "auto", where=f"{where}.rows"),
+        statistics=check_value(
+            GROUP_KEYS["statistics"], given.get("statistics") or "auto", where=f"{where}.statistics"
+        ),
+        layer_decay=_layer_decay(where, given),
         where=where,
     )
+
+
+def _layer_decay(where: str, given: dict[str, Any]) -> Any:
+    decay = check_value(GROUP_KEYS["layer_decay"], given.get("layer_decay"), where=f"{where}.layer_decay")
+    if decay is not None and given.get("name") == "ftrl":
+        raise ConfigError(
+            f"{where}.layer_decay: ftrl's updates aren't proportional to its rate. Choose another optimizer"
+        )
+    return decay
 
 
 def _checked_rate(where: str, rate: Any) -> Any:

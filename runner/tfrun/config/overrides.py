@@ -92,6 +92,8 @@ def _rewritten(text: str, override: Override, *, groups: Groups, is_sweep: bool)
         return f"++{text.lstrip('+')}"
     if key.startswith(("hydra.", "hydra/")) or override.package is not None or override.is_delete():
         return text
+    if key == "init" and (override.is_sweep_override() or isinstance(override.value(), str)):
+        return f"++init.from={text.partition('=')[2]}"
     if groups.is_group(key) and not isinstance(_value(override), dict):
         return _chosen_option(text, override, groups=groups)
     return text if override.is_add() or override.is_force_add() else f"++{text}"

@@ -15,6 +15,7 @@ from tfrun.config.component_schema import component
 from tfrun.config.cross_checks import check_together, known_task
 from tfrun.config.data_paths import check_paths
 from tfrun.config.directions import require_mode, with_mode
+from tfrun.config.init_schema import check_pattern, init_settings
 from tfrun.config.keys import (
     check_name,
     refuse_missing,
@@ -26,6 +27,7 @@ from tfrun.config.optimizer_schema import optimizer_groups
 from tfrun.config.settings import (
     COMPONENT_SECTIONS,
     GLOBAL_GROUPS,
+    LORA_KEYS,
     OPTIONAL_SECTIONS,
     PLAIN_SECTIONS,
     SECTIONS,
@@ -39,7 +41,9 @@ from tfrun.config.settings import (
     ComponentSettings,
     DataSettings,
     EarlyStoppingSettings,
+    LoraSettings,
     MetricSettings,
+    ModelSettings,
     Settings,
     SplitSettings,
     TrainerSection,
@@ -53,7 +57,12 @@ from tfrun.protocols import MAIN_OUTPUT
 
 
 def build_settings(
-    config: dict[str, Any], catalog: Catalog, *, overrides: Sequence[str] = (), reads_data: bool = True
+    config: dict[str, Any],
+    catalog: Catalog,
+    *,
+    overrides: Sequence[str] = (),
+    reads_data: bool = True,
+    begins: bool = False,
 ) -> Settings:
     """Checks a composed config and returns it as settings: defaults filled in, optimizers as groups.
 
@@ -62,6 +71,7 @@ def build_settings(
         catalog: the components that exist.
         overrides: the command line's, for the mistakes that only it shows.
         reads_data: whether the data set will be read, so that its file has to be there.
+        begins: whether a run begins, so that the source of its first weights has to be there.
 
     Raises:
         ConfigError: a key, name, type or range is wrong.
@@ -71,7 +81,7 @@ def build_settings(
     for group in GLOBAL_GROUPS:
         if group in config:
             raise ConfigError(f"{group}: the first line of its YAML file must be '# @package _global_'")
-    refuse_unknown("", config, known=known)
+    refuse_unknown("", config, known=[*known, "init"])
     _refuse_chosen_by_name(overrides)
     if reads_data:
         check_paths(config.get("data"), catalog)  # before missing values: a typo in the path is the likelier mistake
@@ -86,6 +96,8 @@ def build_settings(
             fields[key] = _top_level(key, value)
         elif key == "data":
             fields[key] = _data(value, catalog)
+        elif key == "model":
+            fields[key] = model_settings(value, catalog)
         elif key == "loss" and automatic.is_auto_loss(value):
             fields[key] = automatic.ANY_LOSS
         elif key in COMPONENT_SECTIONS:
@@ -96,9 +108,30 @@ def build_settings(
             fields["groups"] = optimizer_groups(value, catalog, overrides=overrides)
         else:
             fields[key] = None if value is None and key in OPTIONAL_SECTIONS else _plain_section(key, value)
+    fields["init"] = init_settings(config.get("init"), begins=begins)
     settings = Settings(**fields | _modes(fields, catalog) | {"trainer": _trainer(fields["trainer"])})
     check_together(settings, catalog, metrics_are_known=AUTO not in (config.get("metric") or {}))
     return settings
+
+
+def model_settings(value: Any, catalog: Catalog) -> ModelSettings:
+    """Returns the config's `model`, checked. Raises ConfigError."""
+    lora = require_mapping("model", value).get("lora")
+    model = component("model", "model", value=value, catalog=catalog, shared={"lora": lora})
+    return ModelSettings(model.name, model.params, _lora(lora))
+
+
+def _lora(value: Any) -> LoraSettings | None:
+    if value is None:
+        return None
+    refuse_unknown("model.lora", require_mapping("model.lora", value), known=LORA_KEYS)
+    if "rank" not in value:
+        raise ConfigError(f"model.lora.rank: must be given, for example 'model.lora={{rank: 8}}'. Received: {value}")
+    lora = LoraSettings(
+        **{key: check_value(LORA_KEYS[key], item, where=f"model.lora.{key}") for key, item in value.items()}
+    )
+    check_pattern("model.lora.match", lora.match)
+    return lora
 
 
 def component_alone(kind: str, value: Any, *, catalog: Catalog) -> ComponentSettings:

@@ -185,6 +185,31 @@ class DataSettings(ComponentSettings):
 
 
 @dataclass(frozen=True)
+class LoraSettings:
+    """The low-rank adaptation of a model's layers.
+
+    Attributes:
+        rank: the rank of what a layer learns beside its weights.
+        match: a pattern of the paths of the weights to adapt.
+        alpha: what is learnt is multiplied by alpha / rank; None is `rank`.
+    """
+
+    rank: Annotated[int, Ge(1)]
+    match: str = "."
+    alpha: Annotated[float, Gt(0)] | None = None
+
+
+@dataclass(frozen=True)
+class ModelSettings(ComponentSettings):
+    """The model, and how its layers are adapted; None trains their weights."""
+
+    lora: LoraSettings | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return super().to_dict() | {"lora": None if self.lora is None else dataclasses.asdict(self.lora)}
+
+
+@dataclass(frozen=True)
 class MetricSettings(ComponentSettings):
     """A metric, and the model's output that it measures."""
 
@@ -201,6 +226,9 @@ class GroupSettings:
         params: the optimizer's other parameters.
         rows: whether a step updates only the rows of a table that its batch has read: "auto" where that changes
             nothing but rounding, "lazy" for every optimizer, "dense" never.
+        statistics: whether the group's layers run as in inference, without batch statistics and random draws: "auto"
+            while the group isn't trained, "frozen" always, "moving" never.
+        layer_decay: the learning rate of a layer divided by that of the next one nearer to the output; None is 1.
         where: the path of its keys in the config, for messages; an optimizer for all variables has no groups there.
     """
 
@@ -216,6 +244,8 @@ class GroupSettings:
     optional: bool
     params: dict[str, Any]
     rows: Literal["auto", "lazy", "dense"] = "auto"
+    statistics: Literal["auto", "frozen", "moving"] = "auto"
+    layer_decay: Annotated[float, Gt(0), Le(1)] | None = None
     where: str = "optimizer"
 
     def to_dict(self) -> dict[str, Any]:
@@ -316,6 +346,34 @@ class EarlyStoppingSettings(EarlyStoppingSection):
 
 
 @dataclass(frozen=True)
+class InitSettings:
+    """Where the model's first weights come from.
+
+    Attributes:
+        source: `from` in the config: a run's folder, or a file or folder of weights; None for fresh weights.
+        take: of a run, the weights of its best epoch or its last ones.
+        map: regular expressions, searched in the names of arrays, and what their matches become; in the config also a
+            list of texts `pattern -> replacement`.
+        new: patterns of variables that keep their fresh values.
+        unused: patterns of arrays that may be left out.
+        preprocessing: `same` encodes the rows as the run did whose weights these are, `new` learns it from the rows.
+        reads_weights: False for a run that is resumed, whose checkpoint has all weights; no key of the config.
+    """
+
+    source: str | None = None
+    take: Literal["best", "last"] = "best"
+    map: dict[str, str] = dataclasses.field(default_factory=dict)
+    new: list[str] = dataclasses.field(default_factory=list)
+    unused: list[str] = dataclasses.field(default_factory=list)
+    preprocessing: Literal["new", "same"] = "new"
+    reads_weights: bool = True
+
+    def to_dict(self) -> dict[str, Any]:
+        others = {key: getattr(self, key) for key in INIT_KEYS if key != "from"}
+        return {"from": self.source, **others}
+
+
+@dataclass(frozen=True)
 class Settings:
     """A whole config, checked."""
 
@@ -325,7 +383,7 @@ class Settings:
     plugins: list[str]
     output_root: str
     data: DataSettings
-    model: ComponentSettings
+    model: ModelSettings
     loss: ComponentSettings
     algorithm: ComponentSettings
     metric: dict[str, MetricSettings]
@@ -335,6 +393,7 @@ class Settings:
     checkpoint: CheckpointSettings
     logger: LoggerSettings | None
     early_stopping: EarlyStoppingSettings | None
+    init: InitSettings = InitSettings()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain containers, with the config's keys in the config's order."""
@@ -364,8 +423,14 @@ def field_types(kind: type) -> dict[str, str]:
 
 SPLIT_KEYS = field_types(SplitSettings)  # of `data.split`
 WINDOW_KEYS = field_types(WindowSettings)  # of `data.window`
+LORA_KEYS = field_types(LoraSettings)  # of `model.lora`
+INIT_KEYS = {  # of `init`
+    "from": "str | None",
+    **{key: text for key, text in field_types(InitSettings).items() if key not in ("source", "reads_weights")},
+}
 SHARED_KEYS = {  # beside a component's own
     "data": field_types(DataSettings),
+    "model": {"lora": "dict[str, Any] | None"},
     "metric": field_types(MetricSettings),
     "augment": field_types(AugmentationSettings),
 }
@@ -380,7 +445,7 @@ OPTIONAL_SECTIONS = ("logger", "early_stopping")  # these may be null
 COMPONENT_SECTIONS = {"data": "dataset", "model": "model", "loss": "loss", "algorithm": "algorithm"}  # section -> kind
 SECTIONS = (*COMPONENT_SECTIONS, "metric", "optimizer", *PLAIN_SECTIONS)
 GLOBAL_GROUPS = ("experiment", "hparams_search", "debug")  # in the order in which they override each other
-TOP_LEVEL_KEYS = {key: text for key, text in field_types(Settings).items() if key not in (*SECTIONS, "groups")}
+TOP_LEVEL_KEYS = {key: text for key, text in field_types(Settings).items() if key not in (*SECTIONS, "groups", "init")}
 GROUP_KEYS = {  # of an optimizer group, beside its optimizer's own parameters
     key: text
     for key, text in field_types(GroupSettings).items()
@@ -391,6 +456,9 @@ OPTIMIZER_KEYS = ("learning_rate", "schedule", "clip_norm", "rows")  # at the to
 
 def config_keys() -> dict[str, str]:
     """Returns every config key that is not a component's own parameter, by dotted path, with its annotation."""
-    sections = {"data": SHARED_KEYS["data"], **{name: field_types(kind) for name, kind in PLAIN_SECTIONS.items()}}
+    sections = {
+        **{name: SHARED_KEYS[name] for name in ("data", "model")},
+        **{name: field_types(kind) for name, kind in PLAIN_SECTIONS.items()},
+    }
     nested = {f"{section}.{key}": text for section, keys in sections.items() for key, text in keys.items()}
-    return TOP_LEVEL_KEYS | nested
+    return TOP_LEVEL_KEYS | nested | {f"init.{key}": text for key, text in INIT_KEYS.items()}

@@ -3,11 +3,12 @@
     train:     devices → data → build → restore → loop → test → run.json
     evaluate:  devices → data → build → the best weights → metrics
     predict:   a piece of data → devices → build → the best weights → a file of predictions, piece by piece
-    export:    devices → data → build → the best weights → a model of raw rows, compared in a clean process
+    export:    devices → data → build → the best weights → a model of raw rows, compared in a clean process;
+               an ensemble: the mean of several such models
     check:     devices → data → build → a printed summary; a component alone → its contract
 
-How each of them is done is in the modules that they call: `training_run`, `inference.trained`, `inference.predict`,
-`verify.checks`.
+How each of them is done is in the modules that they call: `training_run`, `inference.trained`, `inference.ensemble`,
+`inference.predict`, `verify.checks`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tfrun.engine import training_run
 from tfrun.engine.building.alone import drive_alone
 from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.building.together import Together
+from tfrun.engine.inference.ensemble import Member, export_ensemble
 from tfrun.engine.inference.predict import predict
 from tfrun.engine.inference.trained import evaluate, export_run
 from tfrun.engine.recording.signals import end_at_once, stop_on_signals
@@ -38,12 +40,14 @@ log = logging.getLogger("tfrun")
 __all__ = [
     "CheckOptions",
     "Job",
+    "Member",
     "Reuse",
     "RunOptions",
     "check",
     "check_contracts",
     "check_data_set",
     "evaluate",
+    "export_ensemble",
     "export_run",
     "predict",
     "process_reuse",

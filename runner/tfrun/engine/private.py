@@ -21,6 +21,7 @@ with private_imports("Keras"):
     from keras.src.backend.common import stateless_scope
     from keras.src.backend.tensorflow.optimizer import TFOptimizer
     from keras.src.optimizers.base_optimizer import BaseOptimizer
+    from keras.src.saving import saving_lib
 with private_imports("TensorFlow"):
     from tensorflow.python.client import device_lib
     from tensorflow.python.eager import context
@@ -64,6 +65,53 @@ def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
     The public `model.layers` leaves out the model itself and the layers inside of layers.
     """
     return private_name(model, "_flatten_layers", library="Keras", use="find all layers of a model")()
+
+
+class _Places(saving_lib.H5IOStore):
+    """What Keras saves weights to, where it only writes down which variable would be saved at which place."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, dict[str, str]] = {}
+        self._names: dict[str, str] = {}
+        self._path = ""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def make(self, path: str, metadata: dict[str, Any] | None = None) -> _Places:
+        self._path = path
+        self._names[path] = (metadata or {}).get("name") or ""
+        return self
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        parts = self._path.split("/") if self._path else []
+        above = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        layers = [name for path in above if (name := self._names.get(path))]
+        places = "/".join([*parts, "vars", key])
+        self.found[id(value)] = {"place": places, "layer": "/".join([*layers, "vars", key])}
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+
+def places_of_variables(model: keras.Model) -> dict[int, dict[str, str]]:
+    """Returns how Keras' files name the variables of a model, by identity.
+
+    `place` is that of its array in a file, `layers/dense/vars/0`, and `layer` the names of the layers that it is in
+    and its place in the last one, `dense/vars/0`. Keras makes them up while it saves, and has no public way to ask for
+    them. A variable that a layer saves in a way of its own is missing.
+    """
+    save = private_name(saving_lib, "_save_state", library="Keras", use="find a variable's place in a file of weights")
+    places = _Places()
+    adapted = [layer for layer in layers_of(model) if getattr(layer, "lora_enabled", False)]
+    try:
+        for layer in adapted:
+            layer.lora_enabled = False  # it would save the sum of its kernel and what it has learnt beside it
+        save(model, weights_store=places, assets_store=None, inner_path="", visited_saveables=set())
+    finally:
+        for layer in adapted:
+            layer.lora_enabled = True
+    return places.found
 
 
 def own_metrics(layer: keras.layers.Layer) -> list[keras.metrics.Metric]:

@@ -219,6 +219,8 @@ class _Training:
         started = time.perf_counter()
         with progress.waiting(self._console, "building and compiling"):
             settings = as_it_began(self._settings, self._run)
+            if self._options.resume and self._folder.has_checkpoints:
+                settings = _without_source(settings, self._folder)
             pieces = self._options.reuse.build_pieces(settings, catalog, table=table)
             restored = self._newest_checkpoint(pieces) if self._options.resume else None
             engine: Engine = yield Ready(pieces, restored.extra["engine"] if restored else {})
@@ -291,7 +293,9 @@ class _Training:
         of_data = [*examples.warnings, *unscaled_images(engine.pieces.parts.model, examples)]
         of_devices = devices.warnings(self._settings.trainer, self._settings.strategy)
         of_tables = [str(table) for table in engine.pieces.whole_tables if table.is_slow]
-        for warning in [*of_devices, *of_tables, *engine.pieces.parts.warnings, *of_data, *rounding, *record.warnings]:
+        of_init = [f"init: {text}" for text in origins.differences] if (origins := engine.pieces.origins) else []
+        of_model = [*of_init, *of_devices, *of_tables, *engine.pieces.parts.warnings]
+        for warning in [*of_model, *of_data, *rounding, *record.warnings]:
             say(self._console, f"warning: {warning}")
         self._run.write()
         self._write_learnt(examples)
@@ -371,6 +375,11 @@ class _Training:
         self._run.write()
         checkpoint = self._folder.checkpoints / f"step-{self._run['step']:09d}"
         progress.print_summary(self._console, self._run, folder=self._folder.path, checkpoint=checkpoint)
+
+
+def _without_source(settings: Settings, folder: RunFolder) -> Settings:
+    """Returns the settings of a run that is resumed: its weights are in its checkpoint, so the source may be gone."""
+    return replace(settings, init=replace(settings.init, source=str(folder.path), reads_weights=False))
 
 
 class _LoadBeforeSave(loop.Observer):

@@ -10,12 +10,13 @@ from typing import Any
 from tfrun.files.runs import RunFolder
 
 # the keys that say what a run means by its config (`config.earlier_runs`); a copy of its state means the same
-MEANINGS = SCHEDULE_END, OFFSETS, DATES, EPOCH_ROWS, TABLE_UPDATES = (
+MEANINGS = SCHEDULE_END, OFFSETS, DATES, EPOCH_ROWS, TABLE_UPDATES, IDLE_LAYERS = (
     "schedule_end",
     "offsets",
     "dates",
     "epoch_rows",
     "table_updates",
+    "idle_layers",
 )
 
 

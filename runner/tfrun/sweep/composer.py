@@ -109,7 +109,7 @@ class Composer:
             )
         except USER_MISTAKES as error:
             raise self._configs.explain(error) from error
-        settings = build_settings(config, self._configs.catalog, overrides=typed)
+        settings = build_settings(config, self._configs.catalog, overrides=typed, begins=True)
         hydra = copy.deepcopy(composition.hydra)
         hydra["overrides"]["task"] = typed
         hydra["job"] |= {"num": number, "id": str(number)}

@@ -14,7 +14,7 @@ from tfrun.config.catalog import load_catalog
 from tfrun.config.earlier_runs import EarlierSchedule
 from tfrun.config.settings import ComponentSettings, GroupSettings
 from tfrun.engine.building import optimizers
-from tfrun.engine.building.optimizers import build_groups, build_schedule
+from tfrun.engine.building.optimizers import build_groups, build_schedule, layer_factors
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.hyperparameters import Hyperparameter, Hyperparameters
 from tfrun.engine.training.plan import Plan
@@ -175,3 +175,39 @@ def test_a_schedule_that_needs_a_length_refuses_a_run_without_one() -> None:
 
 def test_no_schedule() -> None:
     assert build_schedule(None, CATALOG, where="", plan=PLAN, inputs=Hyperparameters()) == (None, None)
+
+
+def test_rates_that_fall_with_the_distance_from_the_output() -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(3, name="first"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.Dense(3, name="second"),
+            keras.layers.Dense(1, name="third"),
+        ]
+    )
+    factors = layer_factors(model.trainable_variables, 0.5)
+    found = {variable.path.split("/")[-2]: factors.get(id(variable), 1.0) for variable in model.trainable_variables}
+    assert found == {"first": 0.25, "norm": 0.25, "second": 0.5, "third": 1.0}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop"])
+def test_layer_decay_is_a_smaller_learning_rate(small: Any, optimizer: str) -> None:
+    """A step of a group with layer_decay equals that of two groups, of which one has the smaller rate."""
+
+    def after_a_step(*groups: str) -> dict[str, np.ndarray]:
+        words = ["model=mlp", "model.hidden_units=[3]", f"optimizer.groups={{all: null, {', '.join(groups)}}}"]
+        pieces = small.pieces(*words, "trainer.compile=eager")
+        program = pieces.make_program()
+        program.mode = "graph_loop"
+        program.run(0, 2)
+        return {variable.path: variable.numpy() for variable in pieces.parts.model.trainable_variables}
+
+    together = after_a_step(f"a: {{match: ., name: {optimizer}, learning_rate: 0.01, layer_decay: 0.1}}")
+    apart = after_a_step(
+        f"a: {{match: hidden, name: {optimizer}, learning_rate: 0.001}}",
+        f"b: {{match: output, name: {optimizer}, learning_rate: 0.01}}",
+    )
+    for path, value in apart.items():
+        np.testing.assert_allclose(together[path], value, rtol=2e-5, atol=1e-7, err_msg=path)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-
-from tfrun.data.examples import prepare_evaluation
-from tfrun.engine.building.pieces import build_pieces
-from tfrun.errors import ConfigError
 
 
 def test_every_variable_that_a_resumed_run_needs_is_in_the_state(small: Any) -> None:
@@ -84,21 +79,6 @@ def test_pieces_describe_the_model_and_the_data(small: Any) -> None:
 def test_metrics_that_a_model_works_out_itself_say_their_direction(small: Any) -> None:
     assert small.pieces("model=reconstructing_regressor").own_directions == {"reconstruction_error": False}
     assert small.pieces().own_directions == {}
-
-
-def test_rows_to_evaluate_are_encoded_as_in_training(small: Any) -> None:
-    trained = small.pieces()
-    settings, table = small.settings("model=linear"), small.table()
-    prepare_trained = partial(prepare_evaluation, preprocessing=trained.examples.preprocessing)
-    pieces = build_pieces(settings, small.catalog, table=table, prepare_trained=prepare_trained)
-    assert len(pieces.examples.splits["test"]) == 442
-    np.testing.assert_array_equal(pieces.examples.targets, trained.examples.targets)
-
-
-def test_a_monitor_needs_its_rows(small: Any) -> None:
-    with pytest.raises(ConfigError, match=r"checkpoint\.monitor: val/loss needs validation rows, and there are none"):
-        small.pieces("data.validation_split=0")
-    small.pieces("data.validation_split=0", "checkpoint.monitor=train/loss")
 
 
 def test_a_mode_is_remembered_for_the_same_program(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tfrun.data.table import Table
-from tfrun.engine.building import pieces as pieces_module
+from tfrun.engine.building import assembly
 from tfrun.engine.building import reuse as reuse_module
 from tfrun.engine.building.parts import build_parts
 from tfrun.engine.building.pieces import Beginning, Pieces
@@ -51,7 +51,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(settings.model.name)
         return build_parts(settings, *args, **options)
 
-    monkeypatch.setattr(pieces_module, "build_parts", build)
+    monkeypatch.setattr(assembly, "build_parts", build)
     return names
 
 

@@ -38,6 +38,7 @@ TOGETHER: dict[str, tuple[list[str], list[str]]] = {
         [
             "optimizer.groups.deep.schedule={name: plateau, patience: 1, min_delta: 0.5}", "early_stopping.patience=1",
             "early_stopping.min_delta=0.02", "optimizer.groups.wide.every=2", "optimizer.groups.wide.from_epoch=1",
+            "optimizer.groups.wide.statistics=moving",
             "optimizer.groups.wide.clip_norm=0.1", "trainer.max_epochs=5",
         ],
         [f"seed={k} optimizer.learning_rate={10.0**-k} loss.delta={k}" for k in (1, 2, 3)],

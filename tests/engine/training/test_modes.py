@@ -27,6 +27,7 @@ class FakeProgram:
 
     max_steps = 100
     ids_per_step = 0
+    steps_of_first_stage = np.inf
 
     def __init__(self, seconds: dict[str, float], clock: list[float], weight: tf.Variable):
         self.mode, self.seconds, self.clock, self.weight = "eager", seconds, clock, weight

@@ -18,6 +18,7 @@ def test_the_first_block_counts_as_compiling() -> None:
     timing.add_block(1, 2.5)
     assert (timing.compile_seconds, timing.train_seconds) == (2.5, 0.0)
     timing.add_block(10, 2.0)
+    timing.add_block(1, 4.0, compiled=True)  # of a new stage
     timing.add_block(30, 3.0)
     assert (timing.train_seconds, timing.steps_per_second) == (5.0, 8.0)
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfrun.components.layers.pixels import PixelScaling
 from tfrun.data.examples import Examples
 from tfrun.data.kinds import ArrayColumn
 from tfrun.data.preprocessing import Preprocessing
@@ -48,3 +49,12 @@ def test_large_arrays_are_named_with_their_range_and_a_remedy() -> None:
 def test_images_that_no_layer_scales(array: np.ndarray, layer: type[keras.layers.Layer], count: int) -> None:
     model = keras.Sequential([keras.Input(array.shape[1:]), layer()])
     assert len(unscaled_images(model, examples(x=array))) == count
+
+
+@pytest.mark.parametrize(("array", "white", "count"), [(BYTES, 255.0, 0), (BYTES, 1.0, 1), (BYTES / 255, 255.0, 1)])
+def test_white_of_a_pretrained_network_is_that_of_the_images(array: np.ndarray, white: float, count: int) -> None:
+    scale = PixelScaling((1, 1, 1), (0, 0, 0), white=white)
+    model = keras.Sequential([keras.Input((2, 2)), keras.layers.Reshape((2, 2, 1)), scale])
+    sentences = unscaled_images(model, examples(x=array))
+    assert len(sentences) == count
+    assert all("model.white says" in sentence for sentence in sentences)

@@ -131,7 +131,8 @@ class AloneDriver:
         assert self._engine is not None
         started = time.perf_counter()
         result = self._engine.program.run(request.first_step, request.num_steps)
-        self._engine.sizer.update(request.num_steps, time.perf_counter() - started)
+        if not result.compiled:
+            self._engine.sizer.update(request.num_steps, time.perf_counter() - started)
         return result
 
     def _choose(self, ready: Ready) -> Engine:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
@@ -67,7 +68,7 @@ def _build_group(
     inputs: Hyperparameters,
 ) -> Group:
     if settings.frozen or settings.name is None:
-        return Group(name, variables)
+        return Group(name, variables, match=settings.match, statistics=settings.statistics)
     where = f"optimizer.groups.{name}"
     chosen = ComponentSettings(settings.name, settings.params)
     # a learning rate is a variable later on, not an input of the program
@@ -95,7 +96,59 @@ def _build_group(
         epoch_schedule=uses_epochs,
         schedule_name=settings.schedule.name if settings.schedule else None,
         slots=slots,
+        factors={} if settings.layer_decay is None else layer_factors(variables, settings.layer_decay),
+        match=settings.match,
+        statistics=settings.statistics,
     )
+
+
+def keep_weights(groups: Sequence[Group]) -> None:
+    """Makes optimizers go on from the weights that a run begins with, whatever they are.
+
+    FTRL works its weights out anew from its sums, which begin at 0: it would forget the first weights at the first
+    step. So the sum `linear` becomes the one that gives these weights.
+
+    Source: McMahan et al., "Ad click prediction: a view from the trenches", 2013, algorithm 1, solved for z.
+    """
+    for group in groups:
+        if not isinstance(group.optimizer, keras.optimizers.Ftrl):
+            continue
+        optimizer = group.optimizer
+        rate = float(group.learning_rate(tf.constant(group.first_step, tf.int64)))
+        if rate <= 0:
+            continue
+        for variable in group.variables:
+            slots = {slot.path.rpartition("_")[2]: slot for slot in group.slots[id(variable)]}
+            weights = variable.numpy().astype("float64")
+            accumulated = slots["accumulator"].numpy().astype("float64")
+            penalty = optimizer.l2_regularization_strength + optimizer.beta / (2 * rate)
+            quadratic = accumulated ** -float(optimizer.learning_rate_power) / rate + 2 * penalty
+            linear = -weights * quadratic - np.sign(weights) * optimizer.l1_regularization_strength
+            slots["linear"].assign(linear.astype(variable.dtype))
+
+
+def layer_factors(variables: Sequence[keras.Variable], decay: float) -> dict[int, float]:
+    """Returns by how much the learning rates of a group's layers are smaller than that of its last one, by identity.
+
+    A layer begins with a variable of two or more dimensions, its kernel; the variables after that, biases and those of
+    a normalization for example, belong to it.
+
+    Source: Howard and Ruder, "Universal language model fine-tuning for text classification", 2018, arXiv:1801.06146,
+    section 3.2 (discriminative fine-tuning).
+
+    Args:
+        variables: the group's, in the model's order.
+        decay: the rate of a layer divided by that of the next one.
+    """
+    depth, layer = 0, None
+    depths = {}
+    for variable in variables:
+        of_variable = variable.path.rpartition("/")[0]
+        if len(variable.shape) > 1 and of_variable != layer:
+            depth += layer is not None
+            layer = of_variable
+        depths[id(variable)] = depth
+    return {key: decay ** (depth - of_layer) for key, of_layer in depths.items() if of_layer < depth}
 
 
 def build_schedule(

@@ -21,6 +21,7 @@ from tfrun.engine.building.components import build_component
 from tfrun.engine.building.deciles import Deciles
 from tfrun.engine.building.id_ranges import recorded_lookups
 from tfrun.engine.building.kinds import checked_algorithm, named
+from tfrun.engine.building.lora import add_lora
 from tfrun.engine.building.losses import build_loss, build_metrics, check_outputs
 from tfrun.engine.building.mixing import warn_of_mixing
 from tfrun.engine.building.optimizers import build_groups
@@ -99,6 +100,8 @@ def build_parts(
         for metric in model.metrics:
             _check_metric_name(metric.name, settings.metric)
             metric.reset_state()
+        if settings.model.lora is not None:
+            add_lora(model, settings.model.lora)
         convert_layers(model)
         targets = preprocessing.targets
         algorithm = build_algorithm(settings.algorithm, catalog, targets=targets, inputs=inputs)

@@ -22,13 +22,15 @@ from tfrun.config.settings import DataSettings, Settings
 from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.engine.building import devices
+from tfrun.engine.building.assembly import encode_rows, order_and_plan, pieces_over
 from tfrun.engine.building.id_ranges import check_ids
-from tfrun.engine.building.pieces import Beginning, Pieces, encode_rows, order_and_plan, pieces_over
+from tfrun.engine.building.pieces import Beginning, Pieces
 from tfrun.engine.training.modes import Choice
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
 from tfrun.engine.training.vectorize import Lanes
 from tfrun.files import strict_json
+from tfrun.files.weights.found import version_of as version_of_weights
 
 NO_PART_OF_BEGINNING = ("name", "output_root", "tags")  # keys that don't change what a run begins with
 BEGINNINGS_BYTES = 2**28  # of the beginnings kept of earlier runs
@@ -167,7 +169,8 @@ class Reuse:
 
     def _encoded(self, settings: Settings, catalog: Catalog, *, table: Table) -> Examples:
         """Returns the encoded rows: those of the last run, if they are of the same table and encoded alike."""
-        key = _to_json([_rows_of(settings.data), keras.config.floatx()])
+        same = settings.init.source if settings.init.preprocessing == "same" else None
+        key = _to_json([_rows_of(settings.data), keras.config.floatx(), same])
         if self._examples is not None and self._examples[0] is table and self._examples[1] == key:
             return self._examples[2]
         self._examples = None  # before there are others in memory
@@ -191,7 +194,8 @@ def _begins_with(settings: Settings, examples: Examples) -> str:
         name: {**group.to_dict(), "learning_rate": group.learning_rate is None}
         for name, group in settings.groups.items()
     }
-    return _to_json([config | {"optimizer": groups}, examples.fingerprint])
+    source = version_of_weights(settings.init.source) if settings.init.source and settings.init.reads_weights else None
+    return _to_json([config | {"optimizer": groups}, examples.fingerprint, source])
 
 
 def _rows_of(data: DataSettings) -> dict[str, Any]:

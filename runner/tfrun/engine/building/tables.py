@@ -186,6 +186,8 @@ def _reasons(
         yield "its constraint changes all of them. Without it the rows of a batch would do"
     if step.options.averages is not None:
         yield "trainer.ema_decay averages all of them. Without it the rows of a batch would do"
+    if id(variable) in group.factors:
+        yield f"{where}.layer_decay updates all of them by a part. A group of its own has none"
     if step.algorithm.gradients is not None and not step.algorithm.takes_rows:
         yield "the algorithm computes with whole gradients"
     kind = type(group.optimizer).__name__

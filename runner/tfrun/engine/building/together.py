@@ -333,6 +333,7 @@ def _reason_to_train_alone(pieces: Pieces) -> str:
         "trainer.on_divergence=rollback": trainer.on_divergence == "rollback",
         "trainer.max_seconds": trainer.max_seconds is not None,
         "tables are updated by rows": bool(step.tables),
+        "stages of training": step.stages.are_several,
         "a component has a tf.Variable": any(isinstance(v, tf.Variable) for v in pieces.state().variables),
     }
     streams = residency.reason_to_stream(pieces.settings.data.residency, pieces.bytes_to_load)

@@ -90,7 +90,9 @@ def check_format(format: str, preprocessing: Preprocessing) -> None:
         raise ConfigError(f"format={format}: outputs lose their names in it. Use saved_model or keras")
 
 
-def portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: bool = True) -> keras.Model:
+def portable(
+    model: keras.Model, preprocessing: Preprocessing, *, has_targets: bool = True, name: str = "portable"
+) -> keras.Model:
     """Returns a model of raw rows.
 
     Its inputs are the data's columns by name: numbers (B, 1) float32 with nan for empty, text (B, 1) strings with ""
@@ -102,21 +104,22 @@ def portable(model: keras.Model, preprocessing: Preprocessing, *, has_targets: b
         model: trained.
         preprocessing: fitted on the run's training rows.
         has_targets: whether the model predicts the data's target.
+        name: the name of the model.
     """
     with column_layers.dtype_policy(keras.config.floatx()):  # raw numbers have more digits than half precision holds
         names = tensor_names(column.name for column in preprocessing.columns)
         try:
-            return _portable(model, preprocessing, names, has_targets=has_targets)
+            return _portable(model, preprocessing, names, has_targets=has_targets, name=name)
         except ValueError as error:
             if "names should be unique" not in str(error):
                 raise
         # a column has the name of a layer, for example `concatenate`
         numbered = {name: f"in_{k}" for k, name in enumerate(names)}
-        return _portable(model, preprocessing, numbered, has_targets=has_targets)
+        return _portable(model, preprocessing, numbered, has_targets=has_targets, name=name)
 
 
 def _portable(
-    model: keras.Model, preprocessing: Preprocessing, names: Mapping[str, str], *, has_targets: bool
+    model: keras.Model, preprocessing: Preprocessing, names: Mapping[str, str], *, has_targets: bool, name: str
 ) -> keras.Model:
     rows = {
         column.name: keras.Input(
@@ -126,13 +129,13 @@ def _portable(
     }
     outputs = model(column_layers.encode_tensors(rows, preprocessing), training=False)
     y = {
-        name: _in_unit(of_output(outputs, name), target) if has_targets else of_output(outputs, name)
-        for name, target in preprocessing.targets.items()
+        output: _in_unit(of_output(outputs, output), target) if has_targets else of_output(outputs, output)
+        for output, target in preprocessing.targets.items()
     }
     with warnings.catch_warnings():
         # not every column's name may be a tensor's
         warnings.filterwarnings("ignore", "When providing `inputs` as a dict, all keys")
-        return keras.Model(rows, y if len(y) > 1 else main_output(y), name="portable")
+        return keras.Model(rows, y if len(y) > 1 else main_output(y), name=name)
 
 
 def _raw_shape(column: Column, preprocessing: Preprocessing) -> tuple[int, ...]:

@@ -14,8 +14,8 @@ from tfrun.data.pieces import Piece
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.data.unseen import describe_unseen, unseen_rows
+from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.id_ranges import check_ids
-from tfrun.engine.building.pieces import build_pieces
 from tfrun.engine.inference import forecasts
 from tfrun.engine.inference.prediction_files import PredictionFile
 from tfrun.engine.inference.predictions import Predictor, text_formats

@@ -19,7 +19,8 @@ from tfrun.data.splitting.split import split
 from tfrun.data.table import Table
 from tfrun.data.unseen import describe_unseen, unseen_rows
 from tfrun.data.windows import Window, rows_of_samples, split_windows, take_windows
-from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces, build_pieces
+from tfrun.engine.building.assembly import build_pieces
+from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.inference import export
 from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training import feed

@@ -41,6 +41,8 @@ def introduce(pieces: Pieces, engine: Mapping[str, Any]) -> Iterator[str]:
     count = described["parameters"]
     parameters = f"{count:,} parameter{'s' if count != 1 else ''}"
     yield _line("model", f"{settings.model.name}, {parameters}; {_where(engine)}")
+    if pieces.origins is not None:
+        yield _line("init", pieces.origins.summary())
 
 
 def _rule(split: Mapping[str, Any]) -> str:

@@ -104,6 +104,8 @@ class Record(Observer):
         if self.board and (not lengths or run["step"] == run.get("branch", {}).get("step")):
             for tag, content in (("config", self._pieces.settings.to_dict()), ("groups", run["groups"])):
                 self.board.write_text(tag, _as_markdown(content), step=run["step"])
+            if origins := self._pieces.origins:
+                self.board.write_text("init", origins.as_markdown(), step=run["step"])
 
     def _open(self, lengths: Mapping[str, int], results: journals.Results) -> None:
         folder = self._folder

@@ -25,6 +25,7 @@ class BlockResult:
         names: of an epoch's values, the loss first.
         cause: why the step failed, as a message; empty if its loss or its gradient is not finite.
         is_rate: whether a learning rate is the cause, which smaller learning rates don't mend.
+        compiled: whether the block was compiled for this call, as that of a new stage is.
     """
 
     losses: np.ndarray
@@ -39,6 +40,7 @@ class BlockResult:
     names: Sequence[str] = ("loss",)
     cause: str = ""
     is_rate: bool = False
+    compiled: bool = False
 
     def by_split(self, k: int) -> dict[str, dict[str, float]]:
         """Returns the values of the block's k-th ended epoch, by split and name."""
@@ -66,4 +68,4 @@ def joined(results: list[BlockResult]) -> BlockResult:
         return results[0]
     names = ("losses", "norms", "learning_rates", "train", "val", "improved")
     arrays: dict[str, Any] = {name: np.concatenate([getattr(result, name) for result in results]) for name in names}
-    return replace(results[-1], **arrays)
+    return replace(results[-1], **arrays, compiled=any(result.compiled for result in results))

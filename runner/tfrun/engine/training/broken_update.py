@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfrun.engine import private
 from tfrun.engine.training.groups import Group
+from tfrun.engine.training.rows import Tracing
 from tfrun.engine.training.step import Step
 
 
@@ -31,7 +32,7 @@ def broken_by_update(step: Step, data: Any, rows: tf.Tensor, *, step_number: int
     if step.strategy.num_replicas_in_sync > 1:
         return []
     number = tf.constant(step_number, tf.int64)
-    computed = step.compute(data, rows, number)
+    computed = step.compute(data, rows, number, tracing=Tracing(stage=step.stages.at(step_number)))
     names = [
         variable.path
         for variable, value in zip(step.changed_by_forward, computed.before, strict=True)

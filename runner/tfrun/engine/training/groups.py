@@ -31,6 +31,9 @@ class Group:
         epoch_schedule: what the schedule offers, if it uses each epoch's values, or None.
         schedule_name: the schedule's name in the config, or None.
         slots: the optimizer's variables that belong to each of the group's, by the identity of the latter.
+        match: the pattern of its variables' paths.
+        statistics: how its layers run while it isn't trained, `auto`, `frozen` or `moving`; see `Stages`.
+        factors: by how much the updates of some of its variables are smaller, by their identity.
     """
 
     name: str
@@ -46,6 +49,9 @@ class Group:
     epoch_schedule: ScheduleOffer | None = None
     schedule_name: str | None = None
     slots: Mapping[int, list[keras.Variable]] = field(default_factory=dict, repr=False)
+    match: str = ".*"
+    statistics: str = "auto"
+    factors: Mapping[int, float] = field(default_factory=dict, repr=False)
 
     def learning_rate(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate at a step, a scalar float32."""
@@ -58,6 +64,11 @@ class Group:
     def has_stage(self) -> bool:
         """Whether there are steps outside the group's stage."""
         return self.first_step > 0 or self.end_step is not None
+
+    def is_trained_at(self, step: int) -> bool:
+        """Returns whether a step, counted from 0, is in the stage of the group, which isn't frozen."""
+        is_over = self.end_step is not None and step >= self.end_step
+        return self.optimizer is not None and step >= self.first_step and not is_over
 
     def updates(self, step: tf.Tensor) -> tf.Tensor | None:
         """Returns whether the group updates at a step, a scalar bool; None if it updates at every step."""
@@ -123,6 +134,7 @@ def describe_groups(groups: Sequence[Group], tables: Mapping[str, str] | None = 
             "optimizer": group.optimizer.name if group.optimizer else "frozen",
             "learning_rate": None if group.optimizer is None else float(f"{group.base_learning_rate.numpy():.7g}"),
             "every": group.every,
+            "statistics": group.statistics,
             "clip_norm": group.clip_norm.value if isinstance(group.clip_norm, Hyperparameter) else group.clip_norm,
             "parameters": sum(int(variable.value.shape.num_elements()) for variable in group.variables),
             "variables": [variable.path for variable in group.variables],

@@ -122,7 +122,7 @@ def train(
         num_steps = plan.block_steps(step, sizer.num_steps)
         before = timing.clock()
         result = yield Block(step, num_steps)
-        timing.add_block(len(result.losses), timing.clock() - before)
+        timing.add_block(len(result.losses), timing.clock() - before, compiled=result.compiled)
         failpoints.reach("epoch" if len(result.train) else "block")
         _observe(step, result, steps_per_epoch=plan.steps_per_epoch, observers=observers)
         step += len(result.losses)

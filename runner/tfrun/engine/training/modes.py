@@ -146,8 +146,8 @@ def _compiled_for_tables(program: Program) -> Choice:
 def _compared(plan: Plan, program: Program, *, state: State, cache: ModeCache) -> Choice:
     """Compares XLA's loop with TensorFlow's, unless the run is too short for that."""
     started = time.perf_counter()
-    num_steps = program.max_steps if plan.last_step is None else min(program.max_steps, plan.last_step)
     limit = float("inf") if plan.last_step is None else plan.last_step
+    num_steps = int(min(program.max_steps, limit, program.steps_of_first_stage))
     xla = 0.0
     for longest in (min(ROUGH_STEPS, num_steps), num_steps):  # most runs are so short that a quick estimate is enough
         try:

@@ -24,6 +24,7 @@ from tfrun.engine.training.feed import Feed, Selection
 from tfrun.engine.training.guard import Guard, GuardedState, made_not_finite, rates_not_finite
 from tfrun.engine.training.order import Order
 from tfrun.engine.training.rows import Tracing
+from tfrun.engine.training.stages import Stage
 from tfrun.engine.training.step import Step
 from tfrun.engine.training.traces import Traces
 from tfrun.engine.training.tracker import Tracker
@@ -98,7 +99,8 @@ class Program:
             max_epochs=max_epochs,
         )
         self._guards: dict[Alone | Lanes, Guard] = {}
-        self._blocks: dict[tuple[str, Alone | Lanes], Callable[..., Any]] = {}
+        self._blocks: dict[tuple[str, Alone | Lanes, Stage], Callable[..., Any]] = {}
+        self._is_new_block = False  # the last one that was called
         self._evaluate = self._without_xla("evaluation", self._evaluate_part)
         self._begin_validation = self._without_xla("begin_validation", self._epoch_end.begin_validation)
         self._end_epoch = self._without_xla("epoch_end", self._epoch_end.end_epoch)
@@ -170,6 +172,11 @@ class Program:
         return bool(self._step.tables)
 
     @property
+    def steps_of_first_stage(self) -> float:
+        """After how many steps other groups are trained, or other layers run as in inference; infinity if never."""
+        return self._step.stages.end_of(0)
+
+    @property
     def ids_per_step(self) -> int:
         """How many rows of tables a step updates, at most; 0 without tables."""
         return sum(int(table.stand_in.table.shape[0]) for table in self._step.tables)
@@ -199,6 +206,7 @@ class Program:
             while first < end:
                 to_epoch_end = self._graph.steps_per_epoch - first % self._graph.steps_per_epoch
                 length = min(end - first, to_epoch_end) if self._ends_epochs_outside else end - first
+                length = min(length, int(min(end, self._step.stages.end_of(first))) - first)
                 yield first, length
                 first += length
 
@@ -278,8 +286,9 @@ class Program:
         last_epoch, end = divmod(first_step + num_steps - 1, per_epoch)
         span = Span(tf.constant(begin), tf.constant(end + 1), tf.constant(last_epoch - first_epoch + 1))
         arguments = (data, rows, self._validation, on, span)
-        key = (self.mode, runs)
-        if key not in self._blocks:
+        key = (self.mode, runs, self._step.stages.at(first_step))
+        self._is_new_block = key not in self._blocks
+        if self._is_new_block:
             self._blocks[key] = self._compiled(*key)
         try:
             values = self._blocks[key](*arguments)
@@ -299,18 +308,20 @@ class Program:
         """Returns a compiled function that is called at most once in an epoch: not worth XLA's compile time."""
         return tf.function(self.traces.recorded(name, function), autograph=False)
 
-    def _compiled(self, mode: str, runs: Alone | Lanes) -> Callable[..., Any]:
-        block = functools.partial(self._block, mode, runs)
+    def _compiled(self, mode: str, runs: Alone | Lanes, stage: Stage) -> Callable[..., Any]:
+        block = functools.partial(self._block, mode, runs, stage)
         if mode == "eager":
             return block
         # AutoGraph would rewrite the block's loops, which are TensorFlow's already, in half a second
-        recorded = self.traces.recorded(f"block, {mode}{runs.name}", block)
+        in_stage = f", {stage}" if str(stage) else ""
+        recorded = self.traces.recorded(f"block, {mode}{runs.name}{in_stage}", block)
         return tf.function(recorded, autograph=False, jit_compile=mode == "xla_loop")
 
     def _block(
         self,
         mode: str,
         runs: Alone | Lanes,
+        stage: Stage,
         data: Any,
         rows: tf.Tensor,
         validation: Selection | None,
@@ -326,7 +337,7 @@ class Program:
             rows=rows,
             span=span,
             validation=self._validated(validation) if ends_epochs else None,
-            tracing=Tracing(in_xla=mode == "xla_loop", in_lanes=runs is not ALONE),
+            tracing=Tracing(in_xla=mode == "xla_loop", in_lanes=runs is not ALONE, stage=stage),
         )
 
     def _validated(self, selection: Selection | None) -> Validation:
@@ -372,4 +383,5 @@ class Program:
             names=self.names,
             cause=cause,
             is_rate=is_rate,
+            compiled=self._is_new_block,
         )

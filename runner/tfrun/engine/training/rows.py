@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfrun.engine.training.stages import Stage
+
 
 class Tracing(NamedTuple):
     """How a step is traced.
@@ -19,10 +21,12 @@ class Tracing(NamedTuple):
     Attributes:
         in_xla: whether XLA compiles it.
         in_lanes: whether it is a step of several runs side by side.
+        stage: which optimizer groups are trained, and whose layers run as in inference.
     """
 
     in_xla: bool = False
     in_lanes: bool = False
+    stage: Stage = Stage()
 
     @property
     def sums_by_halves(self) -> bool:

@@ -22,6 +22,7 @@ from tfrun.engine.training.clipping import clip_groups
 from tfrun.engine.training.epoch_metrics import EpochMetrics
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.rows import Tracing, add_part, each_number, first_part, mean_of_parts
+from tfrun.engine.training.stages import Stage, Stages
 from tfrun.engine.training.table import Table
 from tfrun.engine.training.tables import Tables, Undo
 from tfrun.engine.training.tolerances import LossScale, Skips
@@ -108,6 +109,7 @@ class Step:
         active: the groups that aren't frozen.
         own_metrics: the metrics that the model and the algorithm update themselves, in training and in validation.
         tables: the variables that are updated by rows.
+        stages: which groups a step trains, and whose layers it calls as in inference.
         refused: the step, counted from 0, that must make no update, or NO_STEP. A scalar int64 variable.
     """
 
@@ -135,6 +137,7 @@ class Step:
             NO_STEP, dtype="int64", trainable=False, aggregation="only_first_replica", name="refused"
         )
         self.tables = Tables([], self.active, strategy)
+        self.stages = Stages(model, groups)
         self._trained = [variable for group in self.active for variable in group.variables]
 
     def update_by_rows(self, tables: Sequence[Table]) -> None:
@@ -260,12 +263,13 @@ class Step:
         before = [tf.identity(tf.convert_to_tensor(variable)) for variable in self.changed_by_forward]
         augmenter = self.options.augmenter
         batch = Batch(*gather(data, share_of_replica(rows))) if augmenter is None else augmenter.batch(data, rows, step)
-        differentiate = functools.partial(self._differentiate_parts, *batch)
-        if self.algorithm.gradients is not None:
-            differentiate_once = functools.partial(self.tables.with_sums, differentiate, self._trained, tracing)
-            loss, y_pred, gradients = self.algorithm.gradients(differentiate_once, self._trained)
-        else:
-            loss, y_pred, gradients = differentiate()
+        differentiate = functools.partial(self._differentiate_parts, *batch, stage=tracing.stage)
+        with self.stages.entered(tracing.stage):
+            if self.algorithm.gradients is not None:
+                differentiate_once = functools.partial(self.tables.with_sums, differentiate, self._trained, tracing)
+                loss, y_pred, gradients = self.algorithm.gradients(differentiate_once, self._trained)
+            else:
+                loss, y_pred, gradients = differentiate()
         if self.strategy.num_replicas_in_sync > 1:
             gradients = replicas.summed(gradients)
         gradients = self.tables.summed(gradients, self._trained, tracing)
@@ -278,15 +282,15 @@ class Step:
         """Makes what forward passes have changed the same on all replicas."""
         replicas.synchronize(self.strategy, self.changed_by_forward)
 
-    def _differentiate_parts(self, *batch: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
+    def _differentiate_parts(self, *batch: Any, stage: Stage) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
         """Runs `_differentiate` on each microbatch and averages losses and gradients."""
         count = self.options.microbatches
         if count == 1:
-            return self._differentiate(*batch)
+            return self._differentiate(*batch, stage=stage)
         parts = tf.nest.map_structure(lambda tensor: tf.reshape(tensor, [count, -1, *tensor.shape[1:]]), batch)
 
         def part(k: Any) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
-            return self._differentiate(*tf.nest.map_structure(lambda tensor: tensor[k], parts))
+            return self._differentiate(*tf.nest.map_structure(lambda tensor: tensor[k], parts), stage=stage)
 
         def add(k: Any, loss: Any, outputs: Any, gradients: Any) -> tuple[Any, ...]:
             part_loss, part_outputs, part_gradients = part(k)
@@ -304,21 +308,28 @@ class Step:
         return loss / count, outputs, mean_of_parts(gradients, of_first, count)
 
     def _differentiate(
-        self, x: Any, y: tf.Tensor, weights: Any, parts: tuple[Any, ...]
+        self, x: Any, y: tf.Tensor, weights: Any, parts: tuple[Any, ...], *, stage: Stage
     ) -> tuple[tf.Tensor, Any, list[tf.Tensor]]:
         """Returns this replica's share of the loss, a scalar float32, y_pred, and each trained variable's gradient.
 
         The gradients of tables are tf.IndexedSlices.
         """
-        loss, y_pred, gradients = self.raw_gradients(x, y, weights, parts)
+        loss, y_pred, gradients = self.raw_gradients(x, y, weights, parts, stage=stage)
         gradients = self.tables.kept_by_rows(gradients, self._trained)
         scale = self.options.loss_scale
         return loss, y_pred, gradients if scale is None else [each_number(g, scale.down) for g in gradients]
 
     def raw_gradients(
-        self, x: Any, y: tf.Tensor, weights: Any, parts: tuple[Any, ...]
+        self,
+        x: Any,
+        y: tf.Tensor,
+        weights: Any,
+        parts: tuple[Any, ...],
+        *,
+        stage: Stage = Stage(),  # noqa: B008 (frozen)
     ) -> tuple[tf.Tensor, Any, list[Any]]:
         """Returns the same with the gradients as TensorFlow returns them: scaled, and by rows wherever it can."""
+        idle = self._not_differentiated(stage)
         scale, of_classes = self.options.loss_scale, self.options.class_weights
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([variable.value for variable in self._trained])
@@ -328,10 +339,16 @@ class Step:
             count = self.strategy.num_replicas_in_sync
             totals = {name: tf.cast(value, tf.float32) / count for name, value in totals.items()}
             scaled = totals if scale is None else {name: scale.up(value) for name, value in totals.items()}
+
+        def gradients_of(scalar: tf.Tensor, variables: Sequence[keras.Variable]) -> list[Any]:
+            sources = [variable.value for variable in variables if id(variable) not in idle]
+            found = iter(tape.gradient(scalar, sources) if sources else [])
+            return [tf.zeros_like(v.value) if id(v) in idle else next(found) for v in variables]
+
         if not isinstance(total, dict):
-            gradients = tape.gradient(scaled[""], [variable.value for variable in self._trained])
+            gradients = gradients_of(scaled[""], self._trained)
         elif totals.keys() == {group.name for group in self.active}:
-            by_group = [tape.gradient(scaled[group.name], [v.value for v in group.variables]) for group in self.active]
+            by_group = [gradients_of(scaled[group.name], group.variables) for group in self.active]
             gradients = [gradient for of_group in by_group for gradient in of_group]
         else:
             raise ConfigError(
@@ -345,6 +362,14 @@ class Step:
                 f"Received: {', '.join(missing)}. Put them into a group with frozen: true, or use them"
             )
         return next(iter(totals.values())), y_pred, gradients
+
+    def _not_differentiated(self, stage: Stage) -> set[int]:
+        """Returns the identities of the variables without a gradient, as no group of theirs is trained in a stage.
+
+        Those of tables stay by rows, and cost little.
+        """
+        idle = [group for group in self.active if group.name in stage.idle]
+        return {id(v) for group in idle for v in group.variables if v not in self.tables}
 
     def evaluate(self, loss: Any, x: Any, y: tf.Tensor) -> tuple[tf.Tensor, Any]:
         """Returns the loss of each example, (B,), and y_pred, outside of training."""
@@ -373,7 +398,7 @@ class Step:
         def update_whole(gradients: list[Any], proposed: Any) -> None:
             whole, variables = self.tables.whole(k, gradients)
             if variables:
-                self.active[k].optimizer.apply(whole, variables)
+                _apply_in_part(self.active[k], whole, variables)
             else:
                 self.tables.count_update(k, proposed)
 
@@ -399,3 +424,12 @@ class Step:
     def _one(self, value: Any) -> tf.Tensor:
         """Returns a value that all replicas agree on."""
         return self.strategy.experimental_local_results(value)[0]
+
+
+def _apply_in_part(group: Group, gradients: list[Any], variables: list[keras.Variable]) -> None:
+    """Updates a group's variables; some of them by a part of what the optimizer's update would be."""
+    before = [(v, tf.identity(tf.convert_to_tensor(v)), group.factors.get(id(v))) for v in variables if group.factors]
+    group.optimizer.apply(gradients, variables)
+    for variable, value, factor in before:
+        if factor is not None:
+            variable.assign(value + tf.cast(factor, value.dtype) * (tf.convert_to_tensor(variable) - value))

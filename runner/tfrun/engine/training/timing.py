@@ -17,7 +17,7 @@ class Timing:
         clock: returns seconds.
 
     Attributes:
-        compile_seconds: tracing and compiling, with the first block if that compiles.
+        compile_seconds: tracing and compiling, with the first block of the run and of each stage.
         train_seconds: all other blocks.
         eval_seconds: the test.
         checkpoint_seconds: copying the state, and waiting for the disk.
@@ -36,13 +36,18 @@ class Timing:
         """The rate of training alone, or None before a block was timed."""
         return self._timed_steps / self.train_seconds if self.train_seconds else None
 
-    def add_block(self, num_steps: int, seconds: float) -> None:
+    def add_block(self, num_steps: int, seconds: float, *, compiled: bool = False) -> None:
         """Adds a block's time.
 
         As long as nothing was compiled, a block is taken for the one that compiles; the first one of a run that uses
         the program of an earlier run too.
+
+        Args:
+            num_steps: its steps.
+            seconds: how long it took.
+            compiled: whether it was compiled meanwhile.
         """
-        if self.compile_seconds > 0:
+        if self.compile_seconds > 0 and not compiled:
             self.train_seconds += seconds
             self._timed_steps += num_steps
         else:

@@ -21,12 +21,14 @@ from tfrun.data.sources import load_table
 from tfrun.data.table import Table
 from tfrun.data.windows import sentence_on_windows
 from tfrun.engine.building import devices
+from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.building.parts import build_model
-from tfrun.engine.building.pieces import Pieces, build_pieces
+from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference.trained import export_pieces
 from tfrun.engine.recording.progress import format_bytes
 from tfrun.engine.training import feed
+from tfrun.engine.training.rows import Tracing
 from tfrun.engine.verify import contracts, data_contracts, parity
 from tfrun.engine.verify.findings import ContractError, Finding, collect
 
@@ -97,7 +99,7 @@ def _trace_step(pieces: Pieces) -> None:
     rows = tf.range(pieces.order.batch_size)
 
     def compute() -> None:
-        step(data, rows, tf.constant(0, tf.int64))
+        step(data, rows, tf.constant(0, tf.int64), tracing=Tracing(stage=step.stages.at(0)))
         x, y, _ = data
         step.evaluate(step.loss, x, y)
 
@@ -193,12 +195,18 @@ def _print_pieces(console: Console, pieces: Pieces, *, variable_bytes: int) -> N
     total = "no last step" if pieces.plan.last_step is None else f"{pieces.plan.last_step:,} in all"
     say(console, f"steps   {pieces.plan.steps_per_epoch:,} an epoch, {total}")
     say(console, f"model   {pieces.settings.model.name}, {described['parameters']:,} parameters")
+    at_rest = pieces.parts.step.stages.at(0).at_rest
     for group in described["groups"]:
+        rest = ", its layers run as in inference at first" if group["name"] in at_rest else ""
         rate = "" if group["learning_rate"] is None else f", learning rate {group['learning_rate']:.4g}"
-        say(console, f"group   {group['name']}: {group['optimizer']}{rate}, {group['parameters']:,} parameters")
+        say(console, f"group   {group['name']}: {group['optimizer']}{rate}, {group['parameters']:,} parameters{rest}")
         for path in group["variables"]:
             how = f", {group['tables'][path]}" if path in group["tables"] else ""
             say(console, f"        {path}{how}")
+    if origins := pieces.origins:
+        say(console, f"init    {origins.summary()}")
+        for variable, shape, array, note in origins.rows():
+            say(console, f"        {variable} {shape} ← {array}{f' ({note})' if note else ''}")
     memory = f"{format_bytes(pieces.data_bytes)} data, {format_bytes(variable_bytes)} variables and state"
     say(console, f"memory  {memory}")
 

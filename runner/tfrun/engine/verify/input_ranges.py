@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import keras
 import numpy as np
 
+from tfrun.components.layers.pixels import PixelScaling
 from tfrun.data import arrays
 from tfrun.data.examples import Examples
 from tfrun.data.kinds import ArrayColumn
@@ -51,11 +52,28 @@ def _remedy(column: ArrayColumn, low: float, largest: float) -> str:
     return f"Scale them in the file, or with model=sequential {layer}"
 
 
+def _other_whites(examples: Examples, white: float) -> list[str]:
+    """Returns a sentence for each column of images whose largest number is far from `white`."""
+    sentences = []
+    for column in examples.preprocessing.arrays:
+        array = examples.inputs[column.name] if isinstance(examples.inputs, Mapping) else examples.inputs
+        largest = float(arrays.take(array, examples.splits["train"][:SAMPLE_ROWS], dtype=array.dtype).max())
+        if not white / 16 < largest <= 2 * white:
+            sentences.append(
+                f"the values of {column.name!r} go to {largest:g}, and model.white says that white is {white:g}"
+            )
+    return sentences
+
+
 def unscaled_images(model: keras.Model, examples: Examples) -> list[str]:
     """Returns a sentence for each column of images with large numbers, unless the model has a layer that scales.
 
-    Other arrays may be ids, which must be large.
+    Other arrays may be ids, which must be large. A model that says which number is white has its images compared with
+    that.
     """
+    scaling = [layer for layer in private.layers_of(model) if isinstance(layer, PixelScaling)]
+    if scaling:
+        return _other_whites(examples, scaling[0].white)
     if any(isinstance(layer, SCALING) for layer in private.layers_of(model)):
         return []
     images = {column.name for column in examples.preprocessing.arrays if len(column.shape) > 1}
