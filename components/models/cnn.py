@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Lt
 
 from tfrun import register
 from tfrun.components.layers.dropout import Dropout
-from tfrun.components.models.inputs import describe, output_dtype, symbolic_inputs
+from tfrun.components.models.inputs import describe, image_shape, output_dtype, symbolic_images
 from tfrun.data.table import Features
 from tfrun.errors import ConfigError
 
@@ -36,17 +36,14 @@ def cnn(
     Raises:
         ConfigError: the data isn't one array of images, or the images are too small for all the poolings.
     """
-    shapes = list(features.arrays.values())
-    if len(shapes) != 1 or len(shapes[0]) not in (2, 3) or features.has_columns:
-        raise ConfigError(f"model=cnn: needs images (H, W) or (H, W, C). Received: {describe(features)}")
+    shape = image_shape("cnn", features)
     smallest = 2 ** len(filters)
-    if min(shapes[0][:2]) < smallest:
+    if min(shape[:2]) < smallest:
         raise ConfigError(
             f"model.filters: {len(filters)} poolings need images of {smallest} × {smallest} or more. "
             f"Received: {describe(features)}"
         )
-    inputs = symbolic_inputs("cnn", features)
-    x = keras.layers.Reshape((*shapes[0], 1), name="channel")(inputs) if len(shapes[0]) == 2 else inputs
+    inputs, x = symbolic_images("cnn", features)
     for k, count in enumerate(filters, start=1):
         x = keras.layers.Conv2D(
             count, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=f"convolution_{k}"

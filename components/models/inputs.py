@@ -31,6 +31,21 @@ def symbolic_inputs(model: str, features: Features) -> Any:
     return inputs
 
 
+def image_shape(model: str, features: Features) -> tuple[int, ...]:
+    """Returns the shape of images, (H, W) or (H, W, C). Raises ConfigError if the data isn't one array of them."""
+    shapes = list(features.arrays.values())
+    if len(shapes) != 1 or len(shapes[0]) not in (2, 3) or features.has_columns:
+        raise ConfigError(f"model={model}: needs images (H, W) or (H, W, C). Received: {describe(features)}")
+    return shapes[0]
+
+
+def symbolic_images(model: str, features: Features) -> tuple[Any, Any]:
+    """Returns the Keras input of images, and the same as images with channels, (B, H, W, C)."""
+    shape = image_shape(model, features)
+    inputs = symbolic_inputs(model, features)
+    return inputs, keras.layers.Reshape((*shape, 1), name="channel")(inputs) if len(shape) == 2 else inputs
+
+
 def check_features(model: str, features: Features) -> None:
     """Raises ConfigError unless the features are a table's columns or a single array."""
     if len(features.arrays) + features.has_columns > 1:

@@ -10,7 +10,7 @@ from annotated_types import Gt
 from tfrun import Layer, register
 from tfrun.components.layers.pixels import PixelScaling
 from tfrun.components.models.backbones import Backbone
-from tfrun.components.models.inputs import describe, output_dtype, symbolic_inputs
+from tfrun.components.models.inputs import describe, image_shape, output_dtype, symbolic_images
 from tfrun.data.table import Features
 from tfrun.errors import ConfigError
 
@@ -53,17 +53,12 @@ def pretrained(
     Raises:
         ConfigError: the data isn't one array of images, or the network can't be made so.
     """
-    shapes = list(features.arrays.values())
-    if len(shapes) != 1 or len(shapes[0]) not in (2, 3) or features.has_columns:
-        raise ConfigError(f"model=pretrained: needs images (H, W) or (H, W, C). Received: {describe(features)}")
-    shape = (*shapes[0], 1)[:3]
-    if shape[2] not in (1, 3):
+    if image_shape("pretrained", features)[2:] not in ((), (1,), (3,)):
         raise ConfigError(f"model=pretrained: needs images of 1 or 3 channels. Received: {describe(features)}")
     if size is not None and len(size) != 2:
         raise ConfigError(f"model.size: must be a height and a width. Received: {size}")
     chosen = Backbone.of(backbone)
-    inputs = symbolic_inputs("pretrained", features)
-    x = keras.layers.Reshape(shape, name="channel")(inputs) if len(shapes[0]) == 2 else inputs
+    inputs, x = symbolic_images("pretrained", features)
     if size is not None:
         x = keras.layers.Resizing(*size, name="resize")(x)
     if chosen.preprocess is not None:

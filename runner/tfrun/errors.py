@@ -9,7 +9,7 @@ import contextlib
 import difflib
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 # words that mean the same quoted and unquoted, for a shell as for Hydra
@@ -115,6 +115,11 @@ def private_imports(library: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise LibraryChangedError(f"{library} changed {error.name}: {error}") from error
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """Returns the first few of several names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def near_miss(name: object, known: Iterable[str]) -> str:

@@ -13,7 +13,8 @@ import pytest
 
 from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files.weights import hdf5, npz
-from tfrun.files.weights.found import kind_of, open_source
+from tfrun.files.weights.found import kind_of
+from tfrun.files.weights.opened import open_source
 from tfrun.files.weights.source import BY_LAYER, BY_PATH, BY_PLACE, StoredArray
 
 KERNEL = np.arange(6, dtype="float32").reshape(2, 3)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from tfrun.config.keys import refuse_unknown, require_mapping
+from tfrun.config.keys import check_pattern, refuse_unknown, require_mapping
 from tfrun.config.settings import INIT_KEYS, InitSettings
 from tfrun.config.types import check_value
 from tfrun.errors import ConfigError
@@ -63,11 +62,3 @@ def _refuse_without_source(keys: dict[str, Any]) -> None:
     for key, value in keys.items():
         if value != getattr(InitSettings(), key):
             raise ConfigError(f"init.{key}: means nothing without init.from. Received: {value!r}")
-
-
-def check_pattern(where: str, pattern: str) -> None:
-    """Raises ConfigError unless a text is a regular expression."""
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ConfigError(f"{where}: not a regular expression: {error}. Received: {pattern!r}") from error

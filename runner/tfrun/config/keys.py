@@ -34,6 +34,14 @@ def check_name(where: str, name: Any) -> None:
         )
 
 
+def check_pattern(where: str, pattern: str) -> None:
+    """Raises ConfigError unless a text is a regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"{where}: not a regular expression: {error}. Received: {pattern!r}") from error
+
+
 def require_mapping(where: str, value: Any) -> dict[str, Any]:
     """Returns `value`. Raises ConfigError unless it is a mapping."""
     if not isinstance(value, dict):

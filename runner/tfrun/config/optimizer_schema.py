@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.component_schema import component, named_component, parameters
-from tfrun.config.keys import check_name, refuse_unknown, require_mapping
+from tfrun.config.keys import check_name, check_pattern, refuse_unknown, require_mapping
 from tfrun.config.settings import GROUP_KEYS, OPTIMIZER_KEYS, ComponentSettings, GroupSettings, field_types
 from tfrun.config.types import check_value
 from tfrun.errors import ConfigError, near_miss
@@ -95,10 +94,7 @@ def _group(where: str, value: Any, *, shared: dict[str, Any], catalog: Catalog) 
         check_value("bool", given.get(key, False), where=f"{where}.{key}") for key in ("frozen", "optional")
     )
     match = check_value("str", given.get("match"), where=f"{where}.match")
-    try:
-        re.compile(match)
-    except re.error as error:
-        raise ConfigError(f"{where}.match: not a regular expression: {error}. Received: {match!r}") from error
+    check_pattern(f"{where}.match", match)
     rate: float | None = None
     params: dict[str, Any] = {}
     if given.get("name") is not None or not frozen:

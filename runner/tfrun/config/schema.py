@@ -15,9 +15,10 @@ from tfrun.config.component_schema import component
 from tfrun.config.cross_checks import check_together, known_task
 from tfrun.config.data_paths import check_paths
 from tfrun.config.directions import require_mode, with_mode
-from tfrun.config.init_schema import check_pattern, init_settings
+from tfrun.config.init_schema import init_settings
 from tfrun.config.keys import (
     check_name,
+    check_pattern,
     refuse_missing,
     refuse_other_encodings,
     refuse_unknown,

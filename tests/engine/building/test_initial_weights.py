@@ -12,7 +12,7 @@ import pytest
 from tfrun.config.settings import InitSettings
 from tfrun.engine.building.initial_weights import Origins, begin_from
 from tfrun.errors import CheckpointError, ConfigError
-from tfrun.files.weights.found import open_source
+from tfrun.files.weights.opened import open_source
 from tfrun.files.weights.source import BY_PATH, StoredArray, WeightSource, numbered
 
 

@@ -23,8 +23,8 @@ from tfrun.engine import private
 from tfrun.engine.building import saved_model_weights
 from tfrun.engine.building.lora import is_adapter
 from tfrun.engine.building.rows_by_meaning import RowMap, differences, row_maps
-from tfrun.errors import CheckpointError, ConfigError, ResourceError, near_miss
-from tfrun.files.weights.found import open_source
+from tfrun.errors import CheckpointError, ConfigError, ResourceError, near_miss, some
+from tfrun.files.weights.opened import open_source
 from tfrun.files.weights.source import BY_LAYER, BY_PATH, BY_PLACE, StoredArray, WeightSource, numbered
 from tfrun.folders import shown
 from tfrun.protocols import FirstWeights, ModelOffer
@@ -84,7 +84,7 @@ class Origins:
         """Returns one line: how many variables begin with which arrays, and which begin afresh."""
         facts = self.source.facts
         which = f", {facts['take']} weights, step {facts['step']:,}" if "take" in facts else ""
-        new = f"; fresh: {_some([origin.variable for origin in self.new])}" if self.new else ""
+        new = f"; fresh: {some([origin.variable for origin in self.new])}" if self.new else ""
         return f"{len(self.copied)} of {len(self.variables)} variables from {shown(self.source.path)}{which}{new}"
 
     def rows(self) -> list[tuple[str, str, str, str]]:
@@ -316,7 +316,7 @@ def _refuse_missing(
     more = f" and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
     raise ConfigError(
         f"init: {len(problems)} of {len(targets)} variables can't begin with {source.path}: "
-        f"{'; '.join(problems[:MAX_NAMED])}{more}. Its arrays: {_some(known)}.{near_miss(missing, known)} "
+        f"{'; '.join(problems[:MAX_NAMED])}{more}. Its arrays: {some(known)}.{near_miss(missing, known)} "
         "init.map renames arrays, init.new names variables that begin afresh"
     )
 
@@ -326,7 +326,7 @@ def _refuse_left_out(arrays: Sequence[StoredArray], patterns: Sequence[str], *, 
     _refuse_idle("init.unused", patterns, [name for array in source.arrays for name in array.names.values()])
     others = [array for array in arrays if not _matches(patterns, array.names.values())]
     if others:
-        names = _some([f"{array.name} {array.shape}" for array in others])
+        names = some([f"{array.name} {array.shape}" for array in others])
         raise ConfigError(
             f"init: {len(others)} of the {len(source.arrays)} arrays in {source.path} have no variable in the model: "
             f"{names}. init.map renames them, init.unused names those that may be left out"
@@ -370,10 +370,4 @@ def _refuse_idle(where: str, patterns: Sequence[str], names: Sequence[str]) -> N
 
 
 def _matches_nothing(where: str, pattern: str, names: Sequence[str]) -> ConfigError:
-    return ConfigError(f"{where}: {pattern!r} matches nothing. Known: {_some(names)}.{near_miss(pattern, names)}")
-
-
-def _some(names: Sequence[str]) -> str:
-    """Returns the first few names, and how many more there are."""
-    shown = 2 * MAX_NAMED
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+    return ConfigError(f"{where}: {pattern!r} matches nothing. Known: {some(names)}.{near_miss(pattern, names)}")

@@ -30,7 +30,7 @@ from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
 from tfrun.engine.training.vectorize import Lanes
 from tfrun.files import strict_json
-from tfrun.files.weights.found import version_of as version_of_weights
+from tfrun.files.weights.opened import version_of as version_of_weights
 
 NO_PART_OF_BEGINNING = ("name", "output_root", "tags")  # keys that don't change what a run begins with
 BEGINNINGS_BYTES = 2**28  # of the beginnings kept of earlier runs

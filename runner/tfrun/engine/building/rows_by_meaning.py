@@ -18,7 +18,9 @@ import tensorflow as tf
 
 from tfrun.data.kinds import CategoryColumn, IdColumn, TokensColumn
 from tfrun.data.preprocessing import Preprocessing
-from tfrun.errors import ConfigError
+from tfrun.errors import ConfigError, some
+
+MAX_NAMED = 5  # columns or classes in a sentence
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,7 @@ def differences(new: Preprocessing, earlier: Preprocessing) -> list[str]:
     names = [column.name for column in new.number_inputs]
     other = [c.name for c in new.number_inputs if c.name in scales and scales[c.name] != (c.mean, c.variance)]
     if other:
-        sentences.append(f"{_some(other)} are scaled by other means and deviations than in the earlier run")
+        sentences.append(f"{some(other, MAX_NAMED)} are scaled by other means and deviations than in the earlier run")
     for output, target in new.targets.items():
         before = earlier.targets.get(output)
         if before and (before.mean, before.standard_deviation) != (target.mean, target.standard_deviation):
@@ -253,14 +255,10 @@ def differences(new: Preprocessing, earlier: Preprocessing) -> list[str]:
             )
         if before and before.classes != target.classes:
             sentences.append(
-                f"the classes were {_some(before.classes)}, and are {_some(target.classes)} now: an output stands for "
-                "another class, unless init.new names its layer"
+                f"the classes were {some(before.classes, MAX_NAMED)}, and are {some(target.classes, MAX_NAMED)} now: "
+                "an output stands for another class, unless init.new names its layer"
             )
     missing = [name for name in scales if name not in names]
     if missing:
-        sentences.append(f"{_some(missing)} of the earlier run are no inputs now")
+        sentences.append(f"{some(missing, MAX_NAMED)} of the earlier run are no inputs now")
     return sentences
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.errors import CheckpointError, ConfigError, TfrunError
+from tfrun.errors import CheckpointError, TfrunError
 
 BY_PATH, BY_PLACE, BY_LAYER = "path", "place", "layer"  # the ways in which arrays are named
 MAX_ARRAYS = 100_000
@@ -83,11 +83,3 @@ def readable(path: Path, kind: str) -> Iterator[None]:
 def refuse(path: Path, reason: str) -> CheckpointError:
     """Returns the error for a file that holds what a file of weights has no use for."""
     return CheckpointError(f"init.from: {path}: {reason}. Weights are read as numbers from this file alone")
-
-
-def no_source(text: str, reason: str, *, hint: str = "") -> ConfigError:
-    """Returns the error for a path without weights; `hint` is a sentence that follows it."""
-    return ConfigError(
-        f"init.from: {reason}. Received: {text!r}. Expected: a run's folder, a SavedModel's folder, or a file "
-        f"*.keras, *.weights.h5, *.weights.json, *.h5 or *.npz.{hint}"
-    )
