@@ -7,7 +7,8 @@ a mapping from names to such tensors. It may have `optimizer_groups`, the optimi
 
 autoencoder.py: autoencoder. cnn.py: cnn. dcn_v2.py: dcn_v2. deepfm.py: deepfm. fixed_point.py: fixed_point. gan.py:
 gan. linear.py: linear. mc_dropout.py: mc_dropout. mlp.py: mlp. multi_task.py: multi_task. pointwise.py: pointwise.
-regressors.py: reconstructing_regressor, residual_regressor. residual_mlp.py: residual_mlp. seasonal_naive.py:
-seasonal_naive. sequence.py: sequence. sequential.py: sequential. two_tower.py: two_tower. wide_deep.py: wide_deep.
-hidden.py, initial.py, inputs.py, subclassed.py: code that the models share.
+pretrained.py: pretrained. regressors.py: reconstructing_regressor, residual_regressor. residual_mlp.py: residual_mlp.
+seasonal_naive.py: seasonal_naive. sequence.py: sequence. sequential.py: sequential. two_tower.py: two_tower.
+wide_deep.py: wide_deep. hidden.py, initial.py, inputs.py, subclassed.py: code that the models share. backbones.py,
+applications.py, presets.py, saved_networks.py: the networks of `pretrained`.
 """

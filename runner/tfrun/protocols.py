@@ -166,15 +166,17 @@ class FirstWeights:
 
     Attributes:
         layer: the part, a layer or a model.
-        source: a file of weights, as `init.from` takes it.
+        source: a file of weights, as `init.from` takes it; with `download`, a name for what that returns.
         unused: patterns of arrays in it that the part may lack.
-        download: returns a model of the same structure that has the weights, if there is no file.
+        download: returns a model of the same structure that has the weights, if they are in no such file.
+        key: the config key that says where they are, for errors.
     """
 
     layer: Any
     source: str = ""
     unused: tuple[str, ...] = ()
     download: Callable[[], Any] | None = None
+    key: str = "model"
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ class ModelOffer(Offer):
             which items differ, (B, n). For algorithm=in_batch_softmax.
         samples: (inputs) → the main output as each of S networks predicts it, (B, S, num_outputs).
         first_weights: what a part of it begins with, unless the config's `init` says it; None for fresh weights.
+        architecture_files: the paths of files that it is read from, whenever it is built: they must not change.
         metrics: Keras metrics that it updates in `call`, reported under their names.
     """
 
@@ -203,6 +206,7 @@ class ModelOffer(Offer):
     pair_scores: Callable[..., tuple[Any, Any]] | None = None
     samples: Callable[..., Any] | None = None
     first_weights: FirstWeights | None = None
+    architecture_files: Sequence[str] = ()
 
     @property
     def metrics(self) -> Sequence[Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfrun.components.layers.pixels import PixelScaling
 from tfrun.components.models.pretrained import pretrained
@@ -142,5 +145,108 @@ def test_the_model_of_a_file_up_to_a_layer(tmp_path: Path) -> None:
         pretrained(features(9, 9), 2, backbone=backbone)
     with pytest.raises(ConfigError, match="no such file"):
         pretrained(features(8, 8), 2, backbone={"keras": "nowhere.keras"})
-    with pytest.raises(ConfigError, match="needs one of application and keras"):
-        pretrained(features(8, 8), 2, backbone={"weights": None})
+    with pytest.raises(ConfigError, match="takes one of application, preset, keras, saved_model"):
+        pretrained(features(8, 8), 2, backbone={**SMALL, "keras": "mine.keras"})
+
+
+WRITE_SAVED_MODELS = """
+import keras, numpy as np, tensorflow as tf
+keras.utils.set_random_seed(1)
+model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization(),
+                          keras.layers.GlobalMaxPooling2D()])
+model.layers[1].set_weights([np.full(4, value, np.float32) for value in (2.0, 1.0, 0.5, 4.0)])
+images = np.random.default_rng(0).normal(size=(3, 8, 8, 1)).astype("float32")
+np.savez("vectors.npz", images=images, vectors=model(images, training=False))
+model.export("of_keras", verbose=False)
+
+class OfHub(tf.Module):
+    def __init__(self):
+        self.factor = tf.Variable(3.0, name="scale/factor")
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 8, 8, 1), tf.float32)])
+    def vectors(self, images):
+        means = tf.reduce_mean(images, axis=(1, 2))
+        return {"default": self.factor * means, "other": tf.concat([means, means], axis=1)}
+
+module = OfHub()
+tf.saved_model.save(module, "of_hub", signatures=module.vectors)
+"""
+
+
+@pytest.fixture(scope="module")
+def saved_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved_models")
+    subprocess.run([sys.executable, "-c", WRITE_SAVED_MODELS], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def test_a_saved_model_s_function_gives_the_vectors(saved_models: Path) -> None:
+    model = pretrained(features(8, 8), 2, backbone={"saved_model": str(saved_models / "of_keras")})
+    with np.load(saved_models / "vectors.npz") as saved:
+        images, vectors = saved["images"], saved["vectors"]
+    inner = keras.Model(model.input, model.get_layer("head").input)
+    np.testing.assert_allclose(inner(images[..., 0]), vectors, rtol=1e-5)
+    paths = [variable.path for variable in model.trainable_variables]
+    assert len(paths) == 6 and sum(path.startswith("head/") for path in paths) == 2
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(images[..., 0]))
+    assert all(gradient is not None for gradient in tape.gradient(loss, model.trainable_variables))
+
+
+def test_another_s_saved_model(saved_models: Path) -> None:
+    backbone = {"saved_model": str(saved_models / "of_hub"), "output": "default"}
+    model = pretrained(features(8, 8), 2, backbone=backbone)
+    inner = keras.Model(model.input, model.get_layer("head").input)
+    np.testing.assert_allclose(inner(np.full((1, 8, 8), 2.0, np.float32)), [[6.0]])
+    for change, message in (
+        ({"output": None}, "needs the name of an output. Received: None. Known: default, other"),
+        ({"endpoint": "serving_defualt"}, "Did you mean 'serving_default'?"),
+        ({"saved_model": "nowhere"}, "no SavedModel's folder. Received: 'nowhere'"),
+        ({"endpiont": "serve"}, "Did you mean 'endpoint'?"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            pretrained(features(8, 8), 2, backbone={**backbone, **change})
+    with pytest.raises(ConfigError, match="can't be applied to images"):
+        pretrained(features(9, 9), 2, backbone=backbone)
+    (saved_models / "damaged").mkdir()
+    (saved_models / "damaged" / "saved_model.pb").write_bytes(
+        (saved_models / "of_hub/saved_model.pb").read_bytes()[:99]
+    )
+    with pytest.raises(ConfigError, match="can't be applied"):
+        pretrained(features(8, 8), 2, backbone={"saved_model": str(saved_models / "damaged")})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "can't be used as a model"),
+        (b"[" * 100_000, "can't be used as a model"),
+        (
+            b'{"module": "os", "class_name": "system", "config": {"command": "touch hacked"}}',
+            "can't be used as a model",
+        ),
+        (None, "can't be used as a model"),
+    ],
+)
+def test_damaged_and_crafted_keras_files(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "model.keras"
+    if content is None:
+        path.mkdir()
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", content)
+    with pytest.raises(ConfigError, match=message):
+        pretrained(features(8, 8), 2, backbone={"keras": str(path)})
+    assert not Path("hacked").exists()
+
+
+def test_a_network_of_several_outputs_needs_a_cut(tmp_path: Path) -> None:
+    inputs = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten(name="flat")(inputs)
+    two = keras.Model(inputs, [keras.layers.Dense(2, name="one")(flat), keras.layers.Dense(3, name="other")(flat)])
+    two.save(tmp_path / "two.keras")
+    with pytest.raises(ConfigError, match="has several outputs. Name the layer of one with cut. Received: one, other"):
+        pretrained(features(8, 8), 2, backbone={"keras": str(tmp_path / "two.keras")})
+    assert pretrained(features(8, 8), 2, backbone={"keras": str(tmp_path / "two.keras"), "cut": "other"})
+    with pytest.raises(ConfigError, match=r"must be a \.keras file; weights alone go to init"):
+        pretrained(features(8, 8), 2, backbone={"keras": "mine.weights.h5"})

@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,48 @@ def test_fifty_rows_of_another_task(warm_tfrun: Tfrun, tmp_path: Path) -> None:
         accuracies[name] = [run["metrics"]["test/accuracy"] for run in runs]
     assert len(accuracies["tuned"]) == len(accuracies["fresh"]) == 5
     assert np.mean(accuracies["tuned"]) > np.mean(accuracies["fresh"]) + 0.02
+
+
+WRITE_PRESET = """
+import keras, keras_hub
+keras.utils.set_random_seed(0)
+words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "film"]
+network = keras_hub.models.BertBackbone(
+    vocabulary_size=8, num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=8, max_sequence_length=8)
+network.save_to_preset("bert")
+keras_hub.models.BertTokenizer(vocabulary=words, lowercase=True).save_to_preset("bert")
+"""
+
+
+def test_a_network_of_texts_with_its_tokenizer(warm_tfrun: Tfrun, tmp_path: Path) -> None:
+    """The command of the docs: train, predict other texts, export what predicts them alone."""
+    pytest.importorskip("keras_hub", reason="needs the extra `hub`")
+    subprocess.run([sys.executable, "-c", WRITE_PRESET], cwd=tmp_path, check=True, capture_output=True)
+    texts = ["Good film", "bad film", "good good", "bad bad film"]
+    rows = [f"{texts[k % 4]},{1 - k % 2}" for k in range(80)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["review,stars", *rows]) + "\n")
+    output = done(
+        warm_tfrun(
+            *("data=csv", "data.path=reviews.csv", "data.target=stars", "data.task=regression", "model=pretrained"),
+            *("data.text={review: {name: tokens, tokenizer: bert, length: 5}}", "model.backbone={preset: bert}"),
+            *("name=texts", "trainer.max_epochs=60", "optimizer.groups.head.learning_rate=0.03"),
+        )
+    )
+    assert "21 of 23 variables from bert/model.weights.h5; fresh: head/output/kernel, head/output/bias" in output
+    run = run_of(tmp_path, "texts")
+    assert init_of(run)["copied"] == 21
+    (tmp_path / "new.csv").write_text("review\ngood film\nBAD film\n")
+    done(warm_tfrun("predict", str(run), "data.path=new.csv"))
+    header, good, bad = (run / "predictions" / "new.csv").read_text().splitlines()
+    assert header == '"stars"' and float(good) > 0.6 and float(bad) < 0.4
+    output = done(warm_tfrun("export", str(run), "format=saved_model"))
+    assert "before it is loaded: import tensorflow_text" in output
+    done(warm_tfrun("export", str(run), "format=keras"))
+
+
+def test_what_a_run_waits_for_when_a_stage_begins(warm_tfrun: Tfrun, tmp_path: Path) -> None:
+    groups = "{all: null, low: {match: '^(?!output)', name: adam, from_epoch: 1}, high: {match: '^output', name: adam}}"
+    output = done(warm_tfrun(f"optimizer.groups={groups}", "model=mlp", "trainer.max_epochs=2", "name=staged"))
+    num_steps = json.loads((run_of(tmp_path, "staged") / "run.json").read_text())["step"]
+    assert output.count("compiling for the stage") == 1
+    assert f"compiling for the stage from step {num_steps // 2} on" in output

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tfrun.errors import DataError
 from tfrun.sweep.jobs import Job, JobFolder, structure_of
@@ -49,6 +50,21 @@ def test_the_files_of_a_job_name_its_folder(job: Job, tmp_path: Path) -> None:
     assert (tmp_path / "3" / "config.yaml").read_text() == "a: 1\n"
     text = (tmp_path / "3" / ".hydra" / "hydra.yaml").read_text()
     assert f"dir: {tmp_path}\n" in text and f"output_dir: {tmp_path / '3'}\n" in text
+
+
+def test_auto_stays_what_it_has_become_when_a_job_goes_on(job: Job, tmp_path: Path) -> None:
+    """A population copies a member that goes on at the same moment, and reads its config."""
+    hydra: dict[str, Any] = {"hydra": {"sweep": {}, "runtime": {}}}
+    composed = {"loss": {"name": "auto"}, "metric": {"auto": {}}, "trainer": {"max_epochs": "auto", "threads": 2}}
+    member = Job(**{**vars(job), "files": {".hydra/hydra.yaml": hydra, "config.yaml": composed}}).within(tmp_path)
+    member.folder.path.mkdir()
+    member.write_files()
+    begun = {"loss": {"name": "huber"}, "metric": {"mae": {}}, "trainer": {"max_epochs": 20, "threads": 1}}
+    member.with_config(begun, job.settings)
+    member.folder.write_run({"status": "stopped"})
+    member.resumed().write_files()
+    kept = yaml.safe_load(member.folder.config_yaml.read_text())
+    assert kept == {**begun, "trainer": {"max_epochs": 20, "threads": 2}}
 
 
 def test_an_error_is_written_unless_the_run_has_written_it(tmp_path: Path) -> None:

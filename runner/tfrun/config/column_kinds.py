@@ -88,12 +88,15 @@ class TokensKind:
         length: the number of words to keep.
         max_ids: keep only the most frequent words.
         bins: the number of ids, if they come from a hash function; no words are kept then.
+        tokenizer: a preset of KerasHub whose tokenizer splits the texts, a folder or a name; `length` then counts
+            tokens, with those that stand for the start and the end of a text.
     """
 
     name: ClassVar[str] = "tokens"
     length: Annotated[int, Ge(1)] = 32
     max_ids: Annotated[int, Ge(1)] | None = 10000
     bins: Annotated[int, Ge(1), Lt(2_147_483_648)] | None = None
+    tokenizer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,13 +162,15 @@ def check_kind(where: str, kind: ColumnKind) -> None:
     if isinstance(kind, DateKind) and kind.format is not None:
         DateFormat.parse(kind.format, where=f"{where}.format")
     if isinstance(kind, TokensKind):
-        check_tokens(where, kind.bins, kind.max_ids)
+        check_tokens(where, kind)
     if isinstance(kind, OrderedKind) and (len(kind.values) < 2 or len(set(map(str, kind.values))) < len(kind.values)):
         raise ConfigError(f"{where}.values: must be two or more different values. Received: {kind.values}")
 
 
-def check_tokens(where: str, bins: int | None, max_ids: int | None) -> None:
-    """Raises ConfigError if words are to be hashed and to be kept; `where` is the config path of the column."""
-    if bins is not None and max_ids not in (None, TokensKind.max_ids):
-        received = f"bins {bins}, max_ids {max_ids}"
+def check_tokens(where: str, kind: TokensKind) -> None:
+    """Raises ConfigError if ids are to come from two sources; `where` is the config path of the column."""
+    if kind.tokenizer is not None and (kind.bins is not None or kind.max_ids not in (None, TokensKind.max_ids)):
+        raise ConfigError(f"{where}: must have a tokenizer, which has its own ids, or bins or max_ids, not both")
+    if kind.bins is not None and kind.max_ids not in (None, TokensKind.max_ids):
+        received = f"bins {kind.bins}, max_ids {kind.max_ids}"
         raise ConfigError(f"{where}: must have bins, which hash words, or max_ids, not both. Received: {received}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from tfrun.config.keys import check_pattern, refuse_unknown, require_mapping
@@ -35,9 +36,13 @@ def init_settings(value: Any, *, begins: bool) -> InitSettings:
     for key in ("map", "new", "unused"):
         for pattern in keys.get(key, ()):
             check_pattern(f"init.{key}", pattern)
+    for pattern, replacement in keys.get("map", {}).items():
+        _check_groups(pattern, replacement)
     settings = InitSettings(source, **keys)
     if begins:
         _, kind = kind_of(source)
+        if kind != RUN and settings.take != InitSettings.take:
+            raise ConfigError(f"init.take: means the epochs of a run. Received: {settings.take}, init.from={source}")
         if settings.preprocessing == "same" and kind != RUN:
             raise ConfigError(
                 "init.preprocessing: same needs a run, which has stored what it learnt from its rows. "
@@ -55,6 +60,13 @@ def _renaming(text: Any) -> tuple[str, str]:
             f'["^encoder/ -> backbone/"]. Received: {text!r}'
         )
     return pattern.strip(), replacement.strip()
+
+
+def _check_groups(pattern: str, replacement: str) -> None:
+    """Raises ConfigError if a replacement names a group, such as $2, that its pattern doesn't have."""
+    groups = re.compile(pattern).groups
+    if any(int(group) > groups for group in re.findall(r"\$(\d)", replacement)):
+        raise ConfigError(f"init.map: {pattern!r} has {groups} groups in parentheses. Received: {replacement!r}")
 
 
 def _refuse_without_source(keys: dict[str, Any]) -> None:

@@ -68,17 +68,18 @@ class HashEncoding:
 
 @dataclass(frozen=True)
 class TokensEncoding:
-    """A column of texts whose words get ids by frequency, or by a hash function if there are bins."""
+    """A column of texts whose words get ids by frequency, by a hash function or from a tokenizer, see `TokensKind`."""
 
     name: ClassVar[str] = "tokens"
     length: Annotated[int, Ge(1)] = 32
     max_ids: Annotated[int, Ge(1)] | None = 10000
     bins: Annotated[int, Ge(1), Lt(2_147_483_648)] | None = None
+    tokenizer: str | None = None
 
     @property
     def kind(self) -> TokensKind:
         """The kind of column that `data.kinds` would name."""
-        return TokensKind(self.length, self.max_ids, self.bins)
+        return TokensKind(self.length, self.max_ids, self.bins, self.tokenizer)
 
 
 TextEncoding = VocabularyEncoding | HashEncoding | TokensEncoding

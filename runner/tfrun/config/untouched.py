@@ -53,6 +53,10 @@ def check(
     changes = changed_since(saved["config"], settings) if "config" in saved else {}
     if changes:
         raise _changed(folder.config_yaml, describe(changes), step)
+    for path in digests.changed_files(saved.get(digests.MODEL_FILES, {})):
+        raise CheckpointError(
+            f"{path}: has been changed since the checkpoint of step {step} was saved. The run's model is read from it"
+        )
     if preprocessing is not None and (paths := digests.changed(saved.get("preprocessing", {}), preprocessing)):
         raise _changed(folder.preprocessing_json, ", ".join(paths), step)
 

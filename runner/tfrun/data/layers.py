@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tfrun.components.layers.impute import Impute
+from tfrun.components.layers.preset_tokens import PresetTokens
 from tfrun.components.layers.raw_cells import Cycles, Dates, Quantiles, TextNumbers
 from tfrun.components.layers.words import HashedWords
 from tfrun.config.date_formats import DateFormat
@@ -145,6 +146,9 @@ def look_up(columns: Sequence[IdColumn], cells: Sequence[Any]) -> Any:
 
 def look_up_words(column: TokensColumn, cells: Any) -> Any:
     """Returns the ids, (B, length) int32, of the words of texts, a Keras tensor (B, 1) of strings."""
+    if column.tokenizer is not None:
+        tokenizer = column.tokenizer.load(where=f"data: the tokenizer of column {column.name!r}")
+        return PresetTokens(tokenizer, column.length)(cells)
     if column.bins is not None:
         return HashedWords(column.bins, column.length)(cells)
     split = keras.layers.TextVectorization(

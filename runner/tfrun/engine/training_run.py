@@ -326,6 +326,7 @@ class _Training:
             observers: list[loop.Observer] = [_LoadBeforeSave(engine.load_variables), record, display, undefined]
             if self._options.report is not None:
                 observers.append(Messages(self._options.report, plan))
+            engine.program.on_new_stage = display.on_new_stage
             reason = yield from loop.train(
                 engine.program,
                 plan,

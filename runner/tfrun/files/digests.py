@@ -6,11 +6,13 @@ Those of `preprocessing.json` are for the manifest of a checkpoint: they show wh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tfrun.files import strict_json
+
+MODEL_FILES = "model_files"  # in the manifest of a checkpoint: the files that a model's architecture is read from
 
 Digests = dict[str, str | dict[str, str]]
 
@@ -47,6 +49,16 @@ def file_sha256(path: Path) -> str:
     """Returns the SHA-256 of a file's contents, in hexadecimal. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_files(paths: Iterable[str]) -> dict[str, str]:
+    """Returns the SHA-256 of files by their paths. Raises OSError."""
+    return {path: file_sha256(Path(path)) for path in paths}
+
+
+def changed_files(saved: Mapping[str, str]) -> list[str]:
+    """Returns the files that aren't as they were; those that are gone are left out, as who needs them says so."""
+    return [path for path, digest in saved.items() if Path(path).is_file() and file_sha256(Path(path)) != digest]
 
 
 def _digest(value: Any) -> str:

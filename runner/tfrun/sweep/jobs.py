@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tfrun.config.plain import to_yaml
+from tfrun.config.automatic import as_resolved
+from tfrun.config.plain import read_yaml, to_yaml
 from tfrun.config.settings import Settings
 from tfrun.console import open_log
 from tfrun.errors import TfrunError
@@ -143,7 +144,14 @@ class Job:
         hydra["sweep"]["dir"] = str(self.folder.path.parent)
         hydra["runtime"]["output_dir"] = str(self.folder.path)
         for name, content in self.files.items():
+            if name == "config.yaml" and not self.is_new:
+                content = self._as_begun(content)
             write_atomically(self.folder.path / name, to_yaml(content))
+
+    def _as_begun(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Returns the config with what `auto` has become, since others may read the file of a run that goes on."""
+        begun = read_yaml(self.folder.config_yaml)
+        return as_resolved(config, begun) if begun.keys() >= {"loss", "metric", "trainer"} else config
 
 
 def structure_of(config: dict[str, Any]) -> str:

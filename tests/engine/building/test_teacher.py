@@ -76,6 +76,7 @@ def test_a_run_learns_from_another_one(small: Any) -> None:
     teacher = with_config(small, small.train(*of_teacher), *of_teacher)
     words = ["algorithm=distill", f"algorithm.teacher={teacher.path}", "model=linear", "name=student"]
     pieces = small.pieces(*words, "algorithm.weight=1")
+    assert pieces.parts.warnings == ()
     model = pieces.parts.step.algorithm.component._model
     from tfrun.files.weights import of_run
 
@@ -94,7 +95,9 @@ def test_a_teacher_of_other_rows_is_refused(small: Any) -> None:
     with pytest.raises(ConfigError, match=r"encodes its rows otherwise .* init\.preprocessing=same"):
         small.pieces(*words, "data.split_seed=3")
     same = [f"init={teacher.path}", "init.preprocessing=same", "init.new=['']", "init.unused=['']"]
-    small.pieces(*words, "data.split_seed=3", *same)
+    pieces = small.pieces(*words, "data.split_seed=3", *same)
+    (warning,) = pieces.parts.warnings
+    assert warning.endswith("may have been trained on this run's validation and test rows: data.split_seed differ")
 
 
 def test_a_teacher_that_is_no_run(small: Any) -> None:

@@ -138,6 +138,16 @@ def test_no_value_stands_apart_from_its_name(width: int, monkeypatch: pytest.Mon
         assert f"{metric} {number}" in drawn
 
 
+def test_a_stage_that_is_compiled_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TERM": "xterm", "NO_COLOR": ""}.items():
+        monkeypatch.setenv(name, value)
+    for out in (console(120), Console(file=Terminal(), width=80, force_terminal=True)):
+        with Display(Plan(10, 100), out, timing=Timing()) as display:
+            display.on_block(0, block(10, 0.5))
+            display.on_new_stage(1000)
+        assert "compiling for the stage from step 1,000 on" in text(out)
+
+
 def test_a_dumb_terminal_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     out = Console(file=Terminal(), width=80)

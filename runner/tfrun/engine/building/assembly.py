@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,10 @@ def pieces_over(
     whole_tables: list[WholeTable] = []
     origins = None
     if is_trained:
-        give_teacher(parts.step.algorithm, catalog, preprocessing=examples.preprocessing, inputs=sample[0])
+        of_teacher = give_teacher(
+            parts.step.algorithm, settings, catalog, preprocessing=examples.preprocessing, inputs=sample[0]
+        )
+        parts = replace(parts, warnings=(*parts.warnings, *of_teacher))
         tables, whole_tables = find_tables(parts.step, settings.groups, sample=sample, batch_size=order.batch_size)
         parts.step.update_by_rows(tables)
         trained = [v for v in parts.model.trainable_variables if v not in parts.step.tables]

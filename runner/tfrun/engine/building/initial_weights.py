@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tfrun.engine import private
 from tfrun.engine.building import saved_model_weights
 from tfrun.engine.building.lora import is_adapter
 from tfrun.engine.building.rows_by_meaning import RowMap, differences, row_maps
-from tfrun.errors import CheckpointError, ConfigError, ResourceError, near_miss, some
+from tfrun.errors import CheckpointError, ConfigError, ResourceError, TfrunError, as_typed, near_miss, some
 from tfrun.files.weights.opened import open_source
 from tfrun.files.weights.source import BY_LAYER, BY_PATH, BY_PLACE, StoredArray, WeightSource, numbered
 from tfrun.folders import shown
@@ -144,26 +144,39 @@ def begin(model: keras.Model, settings: InitSettings, *, inputs: Any, preprocess
 
 def _begin_part(model: keras.Model, first: FirstWeights) -> Origins:
     """Lets a part of a model begin with the weights that the model asks for."""
-    if first.download is not None:
-        source = _downloaded(first.download)
-        origins = begin_from(first.layer, source, InitSettings(first.layer.name))
-    else:
-        source = open_source(first.source, take="best", read_saved_model=saved_model_weights.read)
-        names = [name for array in source.arrays for name in array.names.values()]
-        unused = [pattern for pattern in first.unused if _matches([pattern], names)]
-        origins = begin_from(first.layer, source, InitSettings(first.source, unused=unused))
-    known = {origin.variable for origin in origins.variables}
-    others = [target for target in _targets(model) if target.path not in known and not _is_random_state(target.names)]
-    fresh = tuple(Origin(target.path, target.shape, None) for target in others)
-    return replace(origins, variables=(*origins.variables, *fresh))
-
-
-def _downloaded(download: Callable[[], keras.Model]) -> WeightSource:
-    """Returns the weights of a model that Keras downloads. Raises ResourceError if it can't."""
     try:
-        model = download()
+        origins = _begin_layer(first)
+    except (ConfigError, CheckpointError) as error:  # of a person who hasn't set `init`
+        raise type(error)(re.sub(r"^init(\.from)?:", f"{first.key}:", str(error))) from error
+    targets = [target for target in _targets(model) if not _is_random_state(target.names)]
+    known = {origin.variable: origin for origin in origins.variables}  # of a network that was cut, more than there are
+    return replace(
+        origins,
+        variables=tuple(known.get(target.path) or Origin(target.path, target.shape, None) for target in targets),
+    )
+
+
+def _begin_layer(first: FirstWeights) -> Origins:
+    """Lets the layer begin with its weights."""
+    if first.download is not None:
+        source = _loaded(first)
+        return begin_from(first.layer, source, InitSettings(str(source.path)))
+    source = open_source(first.source, take="best", read_saved_model=saved_model_weights.read)
+    names = [name for array in source.arrays for name in array.names.values()]
+    unused = [pattern for pattern in first.unused if _matches([pattern], names)]
+    advice = "The file doesn't fit this network: is it another size of it, or another one?"
+    return begin_from(first.layer, source, InitSettings(first.source, unused=unused), advice=advice)
+
+
+def _loaded(first: FirstWeights) -> WeightSource:
+    """Returns the weights of a model that Keras or KerasHub loads. Raises ResourceError if it can't."""
+    assert first.download is not None
+    try:
+        model = first.download()
+    except TfrunError:
+        raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())[:300]
         raise ResourceError(
             f"model: its weights can't be downloaded: {reason}. Name a file of them, or weights: null for fresh ones"
         ) from error
@@ -171,7 +184,7 @@ def _downloaded(download: Callable[[], keras.Model]) -> WeightSource:
         StoredArray(target.names, target.shape, target.variable.dtype, target.variable.numpy)
         for target in _targets(model)
     ]
-    return WeightSource(Path(model.name), "download", arrays, {})
+    return WeightSource(Path(first.source or model.name), "converted" if first.source else "download", arrays, {})
 
 
 def begin_from(
@@ -180,6 +193,7 @@ def begin_from(
     settings: InitSettings,
     *,
     rows: Mapping[str, RowMap] = types.MappingProxyType({}),
+    advice: str = "",
 ) -> Origins:
     """Assigns a source's arrays to a model's variables; all of them, or none.
 
@@ -188,6 +202,7 @@ def begin_from(
         source: the arrays.
         settings: what may be renamed, new and left out.
         rows: where the rows of tables come from whose ids have changed, by the tables' paths.
+        advice: a sentence for an error in place of those on `init.map` and others.
 
     Raises:
         ConfigError: a variable has no array, an array has no variable, a shape or a type doesn't fit, or a pattern
@@ -205,9 +220,9 @@ def begin_from(
     fresh = [target for target in targets if target.path in named_new | added]
     wanted = [target for target in targets if target.path not in named_new | added]
     found = {target.path: matched[target.path] for target in wanted if target.path in matched}
-    _refuse_missing(wanted, found, arrays, source=source, rows=rows)
+    _refuse_missing(wanted, found, arrays, source=source, rows=rows, advice=advice)
     left = _left_out(arrays, list(matched.values()))
-    _refuse_left_out(left, settings.unused, source=source)
+    _refuse_left_out(left, settings.unused, source=source, advice=advice)
     values = {target.path: _value(target, found[target.path], source, rows.get(target.path)) for target in wanted}
     for target in wanted:
         target.variable.assign(values[target.path])
@@ -296,40 +311,50 @@ def _refuse_missing(
     *,
     source: WeightSource,
     rows: Mapping[str, RowMap],
+    advice: str,
 ) -> None:
     """Raises ConfigError if variables have no array, or one of another shape or kind of number."""
-    problems = []
+    problems, missing, misshaped = [], [], set()
     for target in targets:
         array = found.get(target.path)
         followed = rows.get(target.path)
         shape = (followed.num_earlier_rows, *target.shape[1:]) if followed else target.shape
         if array is None:
             problems.append(f"{target.path} {target.shape}: no such array")
+            missing.append(target.path)
         elif array.shape != shape:
             problems.append(f"{target.path} {target.shape}: {array.name} there has the shape {array.shape}")
+            misshaped.add(target.path.partition("/")[0])
         elif not _fits(array.dtype, target.variable.dtype):
             problems.append(f"{target.path} is {target.variable.dtype}: {array.name} there is {array.dtype}")
     if not problems:
         return
     known = [array.name for array in arrays]
-    missing = next((target.path for target in targets if target.path not in found), "")
     more = f" and {len(problems) - MAX_NAMED} more" if len(problems) > MAX_NAMED else ""
+    if not advice and misshaped and not missing and len(misshaped) <= MAX_NAMED:
+        fresh = as_typed("init.new", [f"^{name}/" for name in sorted(misshaped)])
+        advice = f"Fresh weights for those: {fresh}"
+    hint = near_miss(missing[0], known) if 0 < len(missing) <= MAX_NAMED else ""
     raise ConfigError(
         f"init: {len(problems)} of {len(targets)} variables can't begin with {source.path}: "
-        f"{'; '.join(problems[:MAX_NAMED])}{more}. Its arrays: {some(known)}.{near_miss(missing, known)} "
-        "init.map renames arrays, init.new names variables that begin afresh"
+        f"{'; '.join(problems[:MAX_NAMED])}{more}. Its arrays: {some(known)}.{hint} "
+        f"{advice or 'init.map renames arrays, init.new names variables that begin afresh'}"
     )
 
 
-def _refuse_left_out(arrays: Sequence[StoredArray], patterns: Sequence[str], *, source: WeightSource) -> None:
+def _refuse_left_out(
+    arrays: Sequence[StoredArray], patterns: Sequence[str], *, source: WeightSource, advice: str
+) -> None:
     """Raises ConfigError if arrays are left out that `init.unused` doesn't name."""
     _refuse_idle("init.unused", patterns, [name for array in source.arrays for name in array.names.values()])
     others = [array for array in arrays if not _matches(patterns, array.names.values())]
     if others:
         names = some([f"{array.name} {array.shape}" for array in others])
+        if any(is_adapter(array.name) for array in others):
+            advice = "They are adaptations of low rank: set model.lora as there, or begin with an export of that run"
         raise ConfigError(
             f"init: {len(others)} of the {len(source.arrays)} arrays in {source.path} have no variable in the model: "
-            f"{names}. init.map renames them, init.unused names those that may be left out"
+            f"{names}. {advice or 'init.map renames them, init.unused names those that may be left out'}"
         )
 
 

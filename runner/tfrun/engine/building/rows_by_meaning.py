@@ -100,6 +100,8 @@ def _id_columns(preprocessing: Preprocessing) -> list[IdColumn | TokensColumn]:
 
 def _meanings(column: IdColumn | TokensColumn) -> list[Hashable]:
     """Returns what each id of a column stands for; two ids of two runs that mean the same are equal."""
+    if isinstance(column, TokensColumn) and column.tokenizer is not None:
+        return [("padding",), *((column.tokenizer.sha256, k) for k in range(column.tokenizer.num_tokens))]
     if isinstance(column, TokensColumn) and column.bins is None:
         return [("padding",), ("unseen",), *column.words]
     if isinstance(column, CategoryColumn):

@@ -25,12 +25,16 @@ def key_of(shape: Sequence[int], settings: Settings, preprocessing: Preprocessin
     numbers = {number: path for path, number in _numbers(settings.model.params, "model")}
     for length in sorted(shape, reverse=True):
         for column in (*preprocessing.categories, *preprocessing.tokens):
-            if column.num_ids <= length < 2 * column.num_ids:
+            if column.num_ids <= length < 2 * column.num_ids and not _has_tokenizer(column):
                 section = "text" if column.name in settings.data.text else "kinds"
                 return f"data.{section}.{column.name}.{_limit_of(column)}"
         if length in numbers:
             return numbers[length]
     return None
+
+
+def _has_tokenizer(column: Any) -> bool:
+    return isinstance(column, TokensColumn) and column.tokenizer is not None
 
 
 def _limit_of(column: Any) -> str:

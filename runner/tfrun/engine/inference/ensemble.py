@@ -83,7 +83,8 @@ def export_ensemble(members: Sequence[Member], *, table: Table, export_to: Expor
     with export_to.replaced(max(member.step for member in trained)) as temporary:
         path = export.write(averaged([member.model for member in trained]), export_to.format, folder=temporary)
         sizes = export.sizes(expected, first.fitted)
-        off = export.check(path, export_to.format, rows=trained[0].rows, expected=expected, sizes=sizes)
+        needs = export.modules_of(first.fitted, export_to.format)
+        off = export.check(path, export_to.format, rows=trained[0].rows, expected=expected, sizes=sizes, needs=needs)
     console = Terminal()
     say(console, f"{shown(export_to.path)}, the mean of {len(members)} runs")
     for member, of_member in zip(members, trained, strict=True):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,10 @@ model = keras.saving.load_model(path)
 outputs = model({name: tf.constant(values) for name, values in rows.items()}, training=False)
 """,
     "saved_model": """
+import importlib
 import tensorflow as tf
+for module in modules:
+    importlib.import_module(module)
 model = tf.saved_model.load(path)
 outputs = model.serve({name: tf.constant(values) for name, values in rows.items()})
 """,
@@ -88,6 +91,12 @@ def check_format(format: str, preprocessing: Preprocessing) -> None:
         )
     if format in WITHOUT_NAMES and preprocessing.others:
         raise ConfigError(f"format={format}: outputs lose their names in it. Use saved_model or keras")
+
+
+def modules_of(preprocessing: Preprocessing, format: str) -> list[str]:
+    """Returns the modules that a person has to import before an artefact can be loaded: what its operations are in."""
+    has_tokenizer = any(column.tokenizer is not None for column in preprocessing.tokens)
+    return ["tensorflow_text"] if format == "saved_model" and has_tokenizer else []
 
 
 def portable(
@@ -187,6 +196,8 @@ def write(model: keras.Model, format: str, *, folder: Path) -> Path:
     """Writes a model and returns where it is. Raises ExportError."""
     if format in WITHOUT_FLOAT64:
         _refuse_float64(model, format)
+    if format == "keras" and any(isinstance(layer, keras.layers.TFSMLayer) for layer in private.layers_of(model)):
+        raise ExportError("format=keras: can't hold the function of a SavedModel. Use saved_model, litert or onnx")
     path = folder / EXPORTS[format]
     try:
         if format == "keras":
@@ -278,6 +289,7 @@ def check(
     rows: Mapping[str, np.ndarray],
     expected: Mapping[str, np.ndarray],
     sizes: Mapping[str, float],
+    needs: Sequence[str] = (),
 ) -> float:
     """Returns the largest difference between the artefact's predictions, in a clean process, and the run's.
 
@@ -287,11 +299,12 @@ def check(
         rows: raw rows by column.
         expected: the run's predictions for them by output.
         sizes: how large they are, see `sizes`.
+        needs: the modules that have to be imported first, see `modules_of`.
 
     Raises:
         ExportError: it can't be loaded there, or they differ.
     """
-    modules, alone = ([], True) if format != "keras" else (registry.modules(), False)
+    modules, alone = (needs, True) if format != "keras" else (registry.modules(), False)
     search = [] if alone else [path for path in sys.path if path]
     code = f"import sys\nsys.path[:0] = {search!r}\n" + CHECK.format(loader=LOADERS[format], alone=alone)
     with tempfile.TemporaryDirectory() as folder:

@@ -122,6 +122,8 @@ def export_run(
     say(console, f"{shown(export_to.path)}, best weights up to step {saved.step}")
     for name, kind in export.inputs_of(fitted).items():
         say(console, f"        {name}: {kind}")
+    for module in export.modules_of(fitted, export_to.format):
+        say(console, f"        before it is loaded: import {module}")
     num_rows = f"{pieces.examples.num_rows} {'stored rows' if is_stored else 'rows'} of {source}"
     say(console, f"checked in a clean process: {num_rows}, predictions at most {off:.2g} off the run's own")
 
@@ -153,7 +155,8 @@ def export_pieces(pieces: Pieces, *, format: str, folder: Path) -> float:
     expected = export.predictions(export.outputs_of(model, inputs, format), preprocessing, has_targets=has_targets)
     path = export.write(export.portable(model, preprocessing, has_targets=has_targets), format, folder=folder)
     sizes = export.sizes(expected, preprocessing, has_targets=has_targets)
-    return export.check(path, format, rows=rows, expected=expected, sizes=sizes)
+    needs = export.modules_of(preprocessing, format)
+    return export.check(path, format, rows=rows, expected=expected, sizes=sizes, needs=needs)
 
 
 def newest_state(folder: RunFolder) -> checkpoints.Checkpoint:

@@ -83,6 +83,14 @@ class Display(Observer):
         elif self._clock() - self._last_line >= LINE_SECONDS:
             self._print_line(self._step)
 
+    def on_new_stage(self, step: int) -> None:
+        """Says what the run waits for before the first step of a stage."""
+        what = f"compiling for the stage from step {step:,} on"
+        if self._live is not None:
+            self._shown_values.renderables = [Text(part) for part in (*self._parts(), what)]
+        else:
+            say(self._console, what)
+
     def _print_line(self, step: int) -> None:
         self._last_line = self._clock()
         self._shown_step = step

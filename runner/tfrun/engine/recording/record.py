@@ -27,6 +27,7 @@ from tfrun.errors import DivergedError, ResourceError
 from tfrun.files import checkpoints, digests, journals
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder
+from tfrun.protocols import ModelOffer
 
 log = logging.getLogger("tfrun")
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast
@@ -75,6 +76,7 @@ class Record(Observer):
             "fingerprint": pieces.examples.fingerprint,
             "config": config,
             "preprocessing": digests.digests(pieces.examples.preprocessing.to_fields()),
+            digests.MODEL_FILES: digests.of_files(ModelOffer.of(pieces.parts.model).architecture_files),
         }
         self._group_names = [group.name for group in pieces.parts.step.active]
         self._rollbacks: Counter[int] = Counter()  # by the step of the checkpoint

@@ -62,6 +62,8 @@ class Program:
         names: of an epoch's values, the loss first.
         step_count: the number of steps done, a scalar int64 variable.
         traces: how often each function was traced, and why.
+        on_new_stage: called with the first step of a stage before its block is compiled, which can take a minute; not
+            for the first stage of a run.
         matrices: the last evaluation's metrics that are more than a number, by name.
     """
 
@@ -78,6 +80,7 @@ class Program:
     ):
         self.mode = "graph_loop"
         self.traces = Traces()
+        self.on_new_stage: Callable[[int], None] = _ignore
         self.matrices: dict[str, np.ndarray] = {}
         self.step_count = keras.Variable(
             0, dtype="int64", trainable=False, aggregation="only_first_replica", name="step"
@@ -289,6 +292,8 @@ class Program:
         key = (self.mode, runs, self._step.stages.at(first_step))
         self._is_new_block = key not in self._blocks
         if self._is_new_block:
+            if any(known[:2] == key[:2] for known in self._blocks):
+                self.on_new_stage(first_step)
             self._blocks[key] = self._compiled(*key)
         try:
             values = self._blocks[key](*arguments)
@@ -385,3 +390,7 @@ class Program:
             is_rate=is_rate,
             compiled=self._is_new_block,
         )
+
+
+def _ignore(first_step: int) -> None:
+    """What `Program.on_new_stage` is until something is shown."""

@@ -207,6 +207,8 @@ def _print_pieces(console: Console, pieces: Pieces, *, variable_bytes: int) -> N
         say(console, f"init    {origins.summary()}")
         for variable, shape, array, note in origins.rows():
             say(console, f"        {variable} {shape} ← {array}{f' ({note})' if note else ''}")
+        for text in origins.differences:
+            say(console, f"warning: init: {text}")
     memory = f"{format_bytes(pieces.data_bytes)} data, {format_bytes(variable_bytes)} variables and state"
     say(console, f"memory  {memory}")
 

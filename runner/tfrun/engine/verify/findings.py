@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.config import registry
+from tfrun.engine import private
 from tfrun.errors import ConfigError, TfrunError
 from tfrun.files import strict_json
 from tfrun.protocols import RESERVED, SavedOffer
@@ -39,7 +40,7 @@ folder, *modules = sys.argv[1:]
 for module in modules:
     with contextlib.suppress(Exception, SystemExit):
         importlib.import_module(module)
-model = keras.saving.load_model(f"{folder}/model.keras")
+model = keras.saving.load_model(f"{folder}/model.keras", safe_mode=SAFE_MODE)
 with np.load(f"{folder}/inputs.npz") as arrays:
     inputs = [arrays[key] for key in arrays.files]
 with open(f"{folder}/names.json") as file:
@@ -204,7 +205,9 @@ def check_saved(model: keras.Model, inputs: Any, *, outputs: tf.Tensor) -> Findi
         np.savez(Path(folder, "inputs.npz"), *tf.nest.flatten(inputs))
         Path(folder, "names.json").write_text(strict_json.dumps(sorted(inputs) if isinstance(inputs, dict) else []))
         search = [path for path in sys.path if path]
-        code = f"import sys; sys.path[:] = {search!r}\n{LOADER}"
+        # a SavedModel's function is a part of a model that only a person who trusts it loads
+        is_safe = not any(isinstance(layer, keras.layers.TFSMLayer) for layer in private.layers_of(model))
+        code = f"import sys; sys.path[:] = {search!r}\nSAFE_MODE = {is_safe}\n{LOADER}"
         command = [sys.executable, "-c", code, folder, *registry.modules()]
         process = subprocess.run(command, capture_output=True, text=True)
         if process.returncode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 from tfrun.errors import ConfigError
@@ -21,13 +22,15 @@ SUFFIXES = {  # the longest that fits counts; the reader of each is in `opened`
 def kind_of(text: str) -> tuple[Path, str]:
     """Returns a source's path and kind. Raises ConfigError if there is no such file or folder, or it is none."""
     path = Path(text).expanduser().absolute()
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path's own, no error for a name that is too long
         if (path / "config.yaml").is_file():
             return path, RUN
         if (path / "saved_model.pb").is_file():
             return path, SAVED_MODEL
-        raise _no_source(text, "the folder is neither a run's nor a SavedModel's")
-    if not path.is_file():
+        newest = max(path.glob("*/config.yaml"), default=None, key=lambda file: file.parent.name)
+        hint = f" Its newest run is {shown(newest.parent)}" if newest else ""
+        raise _no_source(text, "the folder is neither a run's nor a SavedModel's", hint=hint)
+    if not os.path.isfile(path):
         raise _no_source(text, "no such file or folder", hint=_near_miss(path))
     for suffix, kind in SUFFIXES.items():
         if path.name.endswith(suffix):
@@ -37,8 +40,10 @@ def kind_of(text: str) -> tuple[Path, str]:
 
 def _near_miss(path: Path) -> str:
     """Returns a sentence with the path that a mistyped one may mean, up to the first part that isn't there."""
-    while not path.parent.is_dir():
+    while not os.path.isdir(path.parent):
         path = path.parent
+    if os.path.exists(path):  # a device, for example
+        return ""
     close = difflib.get_close_matches(path.name, sorted(item.name for item in path.parent.iterdir()), n=1)
     return f" Did you mean '{shown(path.with_name(close[0]))}'?" if close else ""
 

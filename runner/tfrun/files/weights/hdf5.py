@@ -7,7 +7,6 @@ arrays that are asked for, whose shape is known by then.
 from __future__ import annotations
 
 import functools
-import io
 import json
 import zipfile
 from collections.abc import Iterator
@@ -56,9 +55,8 @@ def of_keras(path: Path) -> list[StoredArray]:
         member = archive.getinfo(WEIGHTS_IN_KERAS)
         if member.file_size > MAX_RATIO * member.compress_size:
             raise refuse(path, f"its weights unpack to {member.file_size:,} bytes from {member.compress_size:,}")
-        with archive.open(member) as file:
-            weights = io.BytesIO(file.read())
-        return _arrays(path, h5py.File(weights, "r"), kind=kind)
+        # not h5py.File(BytesIO(…)): one that is open when the process ends calls a Python that is gone
+        return _arrays(path, h5py.File.in_memory(archive.read(member)), kind=kind)
 
 
 def _arrays(path: Path, file: h5py.File, *, kind: str) -> list[StoredArray]:

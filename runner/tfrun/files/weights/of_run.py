@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfrun.errors import CheckpointError
-from tfrun.files import checkpoints
+from tfrun.files import checkpoints, digests
 from tfrun.files.runs import RunFolder
 from tfrun.files.weights.source import BY_PATH, StoredArray, WeightSource, numbered
 
@@ -23,7 +23,7 @@ def read(folder: RunFolder, *, take: str) -> WeightSource:
             epoch has no others than the last ones.
 
     Raises:
-        CheckpointError: it has no checkpoint that is whole.
+        CheckpointError: it has no checkpoint that is whole, or what it learnt from its rows has been changed since.
     """
     folder.require_checkpoints()
     saved = checkpoints.newest(folder.checkpoints)
@@ -45,7 +45,11 @@ def read(folder: RunFolder, *, take: str) -> WeightSource:
         "take": "best" if takes_best else "last",
         "step": best_step if takes_best else saved.step,
     }
-    preprocessing = folder.read_preprocessing() if folder.preprocessing_json.is_file() else None
+    preprocessing = folder.read_preprocessing()
+    if changed := digests.changed(saved.extra.get("preprocessing", {}), preprocessing):
+        raise CheckpointError(
+            f"{folder.preprocessing_json}: has been changed since the weights were saved: {', '.join(changed)}"
+        )
     return WeightSource(folder.path, "run", arrays, facts, preprocessing)
 
 
