@@ -43,7 +43,7 @@ def test_every_folder_with_python_is_a_package(root: Path) -> None:
     assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
 
 
-@pytest.mark.parametrize("pattern", ["*.py", "*.yaml", "py.typed"])
+@pytest.mark.parametrize("pattern", ["*.py", "*.yaml", "*.template", "py.typed"])
 def test_wheel_has_every_file(root: Path, wheel: zipfile.ZipFile, pattern: str) -> None:
     files = in_package(root, pattern)
     assert files

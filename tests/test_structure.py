@@ -84,7 +84,7 @@ FLOORS = (
     ("version", "errors", "console", "line_breaks", "narrow_tables"),
     ("protocols", "files", "engine/private"),
     ("config",),
-    ("data", "reports", "engine/__init__", "__init__"),
+    ("data", "reports", "engine/__init__"),
     ("components", "table", "arrays"),
     ("data/adapters",),
     ("data/data_set",),
@@ -105,7 +105,8 @@ FLOORS = (
     ("sweep",),
     ("commands",),
     ("cli",),
-    ("__main__",),
+    ("python_api",),
+    ("__main__", "__init__"),  # `tfrun.__init__` imports `python_api` only when it is asked for
 )
 
 

@@ -14,7 +14,7 @@ from tfrun import register
 @register.activation("leaky_relu")
 @keras.saving.register_keras_serializable("tfrun.activations")
 class LeakyReLU:
-    """f(x) = max(x, α·x).
+    """Leaky ReLU: f(x) = max(x, α·x).
 
     With α > 0 the gradient is never 0, so no unit stops learning. x may have any shape.
 

@@ -13,7 +13,7 @@ from tfrun import register
 @register.activation("softplus")
 @keras.saving.register_keras_serializable("tfrun.activations")
 def softplus(x: tf.Tensor) -> tf.Tensor:
-    """f(x) = log(1 + eˣ), computed as max(x, 0) + log(1 + e^−|x|); f'(x) = 1/(1 + e^−x).
+    """Softplus: f(x) = log(1 + eˣ), computed as max(x, 0) + log(1 + e^−|x|); f'(x) = 1/(1 + e^−x).
 
     Softplus is a smooth version of relu; x may have any shape. In float32 eˣ is infinite for x ≥ 89, so autodiff of the
     plain formula yields inf/inf there; both forms used here are finite everywhere.

@@ -15,7 +15,8 @@ from tfrun.protocols import ModelOffer
 
 @register.algorithm("gan")
 class Gan:
-    """Trains a critic D to distinguish examples x from generated ones G(z), and the generator G to deceive D.
+    """Generative adversarial training: a critic D learns to distinguish examples x from generated ones G(z), and the
+    generator G to deceive D.
 
     The optimizer group `critic` minimizes mean(L(1, D(x)) + L(0, D(G(z)))) + gradient_penalty·mean((‖∂D/∂x̂‖₂ − 1)²),
     with x̂ between x and G(z); the group `generator` minimizes mean(L(1, D(G(z)))). L is the config's loss:

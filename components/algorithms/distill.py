@@ -14,7 +14,8 @@ from tfrun.data.targets import main_output
 
 @register.algorithm("distill")
 class Distill:
-    """total = mean over the batch of weight·d(t, ŷ) + (1 − weight)·loss(y, ŷ), and the model's own losses.
+    """Knowledge distillation: total = mean over the batch of weight·d(t, ŷ) + (1 − weight)·loss(y, ŷ), and the model's
+    own losses.
 
     t are the outputs of the teacher, the best weights of an earlier run, in inference. For classes both are logits, and
     d = T²·KL(softmax(t/T) ‖ softmax(ŷ/T)), with sigmoids if there is one logit; for numbers d is the mean of (t − ŷ)².

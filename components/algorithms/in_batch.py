@@ -18,7 +18,8 @@ FAR_BELOW = 30.0  # a score that much smaller has no weight in a softmax
 
 @register.algorithm("in_batch_softmax")
 class InBatchSoftmax:
-    """total = mean_i −log(exp(s_ii − log p_i) / Σ_j exp(s_ij − log p_j)) over the batch, and the model's own losses.
+    """In-batch softmax: total = mean_i −log(exp(s_ii − log p_i) / Σ_j exp(s_ij − log p_j)) over the batch, and the
+    model's own losses.
 
     s_ij is the score of user i and item j of the batch, so the other rows' items are what a user didn't choose. Each
     row is a pair that belongs together, and the data's target isn't used; `data.sample_weight` weighs the rows. Rows j

@@ -14,7 +14,8 @@ from tfrun.errors import ConfigError
 
 @register.algorithm("maml")
 class Maml:
-    """total = mean over tasks of L(query; w − α·∇L(support; w)), after `inner_steps` such steps from the weights w.
+    """Model-agnostic meta-learning: total = mean over tasks of L(query; w − α·∇L(support; w)), after `inner_steps` such
+    steps from the weights w.
 
     An example is a task: its points (2·K, D + 1), the last column the target, the first K the support set and the
     others the query set. The gradient by w is taken through the inner steps, so it contains second derivatives. The

@@ -12,7 +12,7 @@ from tfrun import register
 
 @register.algorithm("gradient_penalty")
 class GradientPenalty:
-    """total = mean over the batch of L_i + weight·‖∂L_i/∂x_i‖₂², and the model's own losses.
+    """Gradient penalty: total = mean over the batch of L_i + weight·‖∂L_i/∂x_i‖₂², and the model's own losses.
 
     The penalty keeps small changes of the inputs from changing the loss much. Its gradient needs second derivatives, so
     a step takes about twice as long. Categories and other whole numbers have no derivative and are left out.

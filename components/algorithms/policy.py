@@ -17,7 +17,8 @@ EVALUATION_STATE = (11, 11)  # every validation draws the same actions' random n
 
 @register.algorithm("reinforce")
 class Reinforce:
-    """Plays an episode for each example of the batch, then follows the gradient of −Σ_t A_t·log π(a_t | s_t) / Σ_t 1.
+    """REINFORCE policy gradient: plays an episode for each example of the batch, then follows the gradient of −Σ_t
+    A_t·log π(a_t | s_t) / Σ_t 1.
 
     π is the model: its one output is the logit of action 1 of two actions. A_t is the discounted sum of the rewards
     from t on, minus the batch's mean, divided by the batch's standard deviation. An example of `data=episodes` is the

@@ -13,7 +13,8 @@ from tfrun.protocols import ModelOffer
 
 @register.algorithm("reconstruct")
 class Reconstruct:
-    """total = mean over the batch of L(x, x̂) + the model's own losses, with x̂ = model(x) and x as one vector, (B, F).
+    """Reconstruction: total = mean over the batch of L(x, x̂) + the model's own losses, with x̂ = model(x) and x as one
+    vector, (B, F).
 
     For a table, x holds its standardized numbers and one-hot categories. The model must have `values(x)`, which returns
     such vectors, as model=autoencoder does. The data's target isn't used.

@@ -16,7 +16,7 @@ from tfrun.errors import ConfigError
 
 @register.algorithm("sam")
 class Sam(Supervised):
-    """Updates w with the gradient of L at w + ρ·g/‖g‖₂, where g is the gradient at w.
+    """Sharpness-aware minimization: updates w with the gradient of L at w + ρ·g/‖g‖₂, where g is the gradient at w.
 
     This prefers weights in whose neighbourhood the loss is low. A step takes two passes. The loss at w is reported, and
     ‖g‖ is the norm over all trained variables.

@@ -11,7 +11,9 @@ from tfrun import register
 
 @register.algorithm("supervised")
 class Supervised:
-    """total = mean over the batch of loss(y, ŷ) + the model's own losses (its regularizers and `add_loss`)."""
+    """Supervised learning: total = mean over the batch of loss(y, ŷ) + the model's own losses (its regularizers and
+    `add_loss`).
+    """
 
     def forward(self, model: Any, loss: Any, x: Any, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the scalar total loss and y_pred (B, num_outputs), in training mode.

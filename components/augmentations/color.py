@@ -12,7 +12,7 @@ from tfrun import register
 
 @register.augmentation("random_brightness")
 class RandomBrightness:
-    """x + b, with one b from −amount to amount for each image. The result isn't cut to a range.
+    """Random brightness: x + b, with one b from −amount to amount for each image. The result isn't cut to a range.
 
     Args:
         amount: the largest change, in the unit that the model sees: of a range from 0 to 1 for scaled images.
@@ -28,7 +28,8 @@ class RandomBrightness:
 
 @register.augmentation("random_contrast")
 class RandomContrast:
-    """(x − m)·c + m, with one c from 1 − amount to 1 + amount for each image, and m the mean of each channel.
+    """Random contrast: (x − m)·c + m, with one c from 1 − amount to 1 + amount for each image, and m the mean of each
+    channel.
 
     The result isn't cut to a range.
 

@@ -13,7 +13,7 @@ from tfrun.components.augmentations.boxes import box
 
 @register.augmentation("cutout")
 class Cutout:
-    """Sets a box of each image to one value. Its centre is any pixel, so that a part of it may lie outside.
+    """Cutout: sets a box of each image to one value. Its centre is any pixel, so that a part of it may lie outside.
 
     Source: DeVries and Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
 

@@ -14,7 +14,7 @@ from tfrun.components.augmentations.resampling import picked, sampled, shifted
 
 @register.augmentation("random_flip")
 class RandomFlip:
-    """Mirrors half of the images from left to right, and half from top to bottom, as the options say.
+    """Random flip: mirrors half of the images from left to right, and half from top to bottom, as the options say.
 
     Args:
         horizontal: whether to mirror from left to right.
@@ -38,7 +38,7 @@ class RandomFlip:
 
 @register.augmentation("random_crop")
 class RandomCrop:
-    """Pads an image at all sides and cuts its own size out of it, at a random place.
+    """Random crop: pads an image at all sides and cuts its own size out of it, at a random place.
 
     So it moves the image by at most `padding` whole pixels up or down, and as many to the left or right. All places are
     equally likely.
@@ -64,7 +64,8 @@ class RandomCrop:
 
 @register.augmentation("random_shift")
 class RandomShift:
-    """Moves an image by whole pixels, at most by a share of its height and of its width. All places are equally likely.
+    """Random shift: moves an image by whole pixels, at most by a share of its height and of its width. All places are
+    equally likely.
 
     Args:
         height: the largest share of the height to move up or down by.
@@ -92,7 +93,8 @@ class RandomShift:
 
 @register.augmentation("random_rotate")
 class RandomRotate:
-    """Rotates an image about its centre, by at most `degrees` to either side, with bilinear interpolation.
+    """Random rotation: rotates an image about its centre, by at most `degrees` to either side, with bilinear
+    interpolation.
 
     Args:
         degrees: the largest angle.

@@ -17,7 +17,7 @@ KNOTS = 1024  # of a distribution function, between which it is linear
 
 @register.augmentation("mixup")
 class Mixup:
-    """λ·x + (1 − λ)·x', with another row x' and a λ of the distribution Beta(alpha, alpha) for each row.
+    """Mixup: λ·x + (1 − λ)·x', with another row x' and a λ of the distribution Beta(alpha, alpha) for each row.
 
     The loss is λ times that for the row's own target and 1 − λ times that for the other row's. Metrics compare with the
     target of the larger share.
@@ -42,7 +42,7 @@ class Mixup:
 
 @register.augmentation("cutmix")
 class Cutmix:
-    """Replaces a box of each image by that of another image; its area is 1 − λ, with λ of Beta(alpha, alpha).
+    """CutMix: replaces a box of each image by that of another image; its area is 1 − λ, with λ of Beta(alpha, alpha).
 
     The part of the box that is outside of the image isn't replaced, so that λ becomes 1 − the share of replaced pixels.
     The loss is λ times that for the image's own target and 1 − λ times that for the other image's. Metrics compare with

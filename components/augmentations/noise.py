@@ -12,7 +12,8 @@ from tfrun import register
 
 @register.augmentation("noise")
 class Noise:
-    """x + deviation·n, with a normally distributed n for each value. For columns of numbers and for arrays.
+    """Gaussian noise: x + deviation·n, with a normally distributed n for each value. For columns of numbers and for
+    arrays.
 
     Args:
         deviation: the standard deviation, in the unit that the model sees: of standardized columns, whose own is 1, or

@@ -23,7 +23,7 @@ def _length(w: tf.Tensor, axis: int) -> tf.Tensor:
 @register.constraint("max_norm")
 @keras.saving.register_keras_serializable("tfrun.constraints")
 class MaxNorm(keras.constraints.Constraint):
-    """w ← w·min(1, max_value/‖w‖₂).
+    """Largest norm: w ← w·min(1, max_value/‖w‖₂).
 
     Source: Srebro et al., "Maximum-margin matrix factorization", 2005; with dropout, Srivastava et al. 2014,
     section 5.1.
@@ -47,7 +47,7 @@ class MaxNorm(keras.constraints.Constraint):
 @register.constraint("unit_norm")
 @keras.saving.register_keras_serializable("tfrun.constraints")
 class UnitNorm(keras.constraints.Constraint):
-    """w ← w/‖w‖₂, so that every vector has length 1.
+    """Unit norm: w ← w/‖w‖₂, so that every vector has length 1.
 
     Args:
         axis: the axis along which lengths are computed.

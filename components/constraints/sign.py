@@ -11,7 +11,7 @@ from tfrun import register
 @register.constraint("non_negative")
 @keras.saving.register_keras_serializable("tfrun.constraints")
 class NonNegative(keras.constraints.Constraint):
-    """w ← max(w, 0), element by element.
+    """Non-negative weights: w ← max(w, 0), element by element.
 
     Source: Géron, chapter 12 (my_positive_weights).
     """

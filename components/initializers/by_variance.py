@@ -52,7 +52,7 @@ class ByVariance(keras.initializers.Initializer):
 @register.initializer("glorot")
 @keras.saving.register_keras_serializable("tfrun.initializers")
 class Glorot(ByVariance):
-    """Var(w) = 2/(fan_in + fan_out).
+    """Glorot (Xavier) initialization: Var(w) = 2/(fan_in + fan_out).
 
     Keeps the variance of the signals forward and of the gradients backward, for layers whose activation is tanh,
     sigmoid, softmax or none.
@@ -68,7 +68,7 @@ class Glorot(ByVariance):
 @register.initializer("he")
 @keras.saving.register_keras_serializable("tfrun.initializers")
 class He(ByVariance):
-    """Var(w) = 2/fan_in.
+    """He initialization: Var(w) = 2/fan_in.
 
     Keeps the variance of the signals through relu and similar activations, which set half of them to 0.
 

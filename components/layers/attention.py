@@ -15,7 +15,8 @@ from tfrun import register
 @register.layer("attention_block")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class AttentionBlock(keras.layers.Layer):
-    """y = LayerNorm(q + W_o·softmax(Q·Kᵀ/√d)·V), with Q = W_q·q, K = W_k·v and V = W_v·v, in several heads.
+    """Multi-head attention block: y = LayerNorm(q + W_o·softmax(Q·Kᵀ/√d)·V), with Q = W_q·q, K = W_k·v and V = W_v·v,
+    in several heads.
 
     Inputs are (q, v), a query (B, T, width) and the sequence (B, S, width_v) that it attends to, or one sequence for
     both; the result is (B, T, width). d is width/num_heads, the length of a head's vectors.

@@ -15,7 +15,7 @@ from tfrun.components.layers.hashed import Hashing, IdVectors
 @register.layer("embedding_bag")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class EmbeddingBag(keras.layers.Layer):
-    """y = Σ_k v[ids_k] over a row's nonzero ids, or their mean: integer ids (B, L) to floats (B, dim).
+    """Embedding bag: y = Σ_k v[ids_k] over a row's nonzero ids, or their mean: integer ids (B, L) to floats (B, dim).
 
     A row without nonzero ids gives 0. The result equals that of a dense layer on the counts of the ids, (B, num_ids),
     but that matrix is never built.

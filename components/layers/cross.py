@@ -15,7 +15,8 @@ from tfrun import register
 @register.layer("feature_cross")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class FeatureCross(keras.layers.Layer):
-    """Returns each cross's cell, (B, num_crosses) int32, as an id in one common range of `num_ids` ids.
+    """Feature crosses: returns each cross's cell, (B, num_crosses) int32, as an id in one common range of `num_ids`
+    ids.
 
     The cell of columns a, b, … is ((id_a·size_b + id_b)·size_c + id_c)…, taken modulo `max_size` if a cross has more
     cells. A number column's id is the number of its boundaries that are ≤ its value. Cross k's ids start at

@@ -14,7 +14,7 @@ from tfrun import Activation, Constraint, Initializer, Regularizer, register
 @register.layer("dense")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class Dense(keras.layers.Layer):
-    """y = f(x·W + b): (…, inputs) to (…, units), W of shape (inputs, units), b of (units,).
+    """Dense layer: y = f(x·W + b): (…, inputs) to (…, units), W of shape (inputs, units), b of (units,).
 
     Source: Géron, chapter 12, "Custom layers" (MyDense).
 

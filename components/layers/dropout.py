@@ -15,7 +15,8 @@ from tfrun.components.layers.draws import next_state, uniform
 @register.layer("dropout")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class Dropout(keras.layers.Layer):
-    """y = x·m/(1 − rate) in training, with m 1 with probability 1 − rate and otherwise 0; y = x outside of training.
+    """Dropout: y = x·m/(1 − rate) in training, with m 1 with probability 1 − rate and otherwise 0; y = x outside of
+    training.
 
     This is Keras' Dropout with another random number generator (`draws.py`): TensorFlow's default is ten times slower
     in an XLA loop on a CPU, and draws other masks there than in Python. The generator's state is a variable of the

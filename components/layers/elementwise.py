@@ -15,7 +15,7 @@ from tfrun.components.layers.draws import next_state, normal
 @register.layer("exponential")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class Exponential(keras.layers.Layer):
-    """y = eˣ, of x's shape.
+    """Exponential: y = eˣ, of x's shape.
 
     As the last layer of a regression it suits positive targets of very different sizes.
 
@@ -32,7 +32,8 @@ class Exponential(keras.layers.Layer):
 @register.layer("gaussian_noise")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class GaussianNoise(keras.layers.Layer):
-    """y = x + n in training, with each n drawn from a normal distribution with mean 0; y = x outside of training.
+    """Gaussian noise: y = x + n in training, with each n drawn from a normal distribution with mean 0; y = x outside of
+    training.
 
     The generator's state is a variable of the layer, so a resumed run draws the same noise.
 

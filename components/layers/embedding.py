@@ -15,7 +15,7 @@ from tfrun.components.layers.lookup import Lookup
 @register.layer("embedding")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class Embedding(Lookup):
-    """y = v[ids]: ids (B, ...) to floats (B, ..., dim), like `keras.layers.Embedding`.
+    """Embedding: y = v[ids]: ids (B, ...) to floats (B, ..., dim), like `keras.layers.Embedding`.
 
     That reads its whole table at each step, which takes as long as the table is large; this layer reads the rows of the
     ids. Ids may be floats, as those of an array are.

@@ -15,7 +15,7 @@ from tfrun.data.table import Features
 @register.layer("dense_features")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class DenseFeatures(keras.layers.Layer):
-    """Returns (B, F) floats: a table's numbers, one-hot categories and token counts, or a flattened array.
+    """Features of a table as one matrix, (B, F) floats: numbers, one-hot categories, token counts; or an array, flat.
 
     Inputs are {"numbers": (B, n), "categories": (B, c) ids, <token column>: (B, length) ids}, without the keys of kinds
     that the table lacks, or an array (B, ...). For a table F = n + Σ category_sizes + Σ token_sizes.

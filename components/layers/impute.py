@@ -14,7 +14,7 @@ from tfrun import register
 @register.layer("impute")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class Impute(keras.layers.Layer):
-    """y[i, k] = values[k] if x[i, k] is nan, else x[i, k]; x and y are (B, F) floats.
+    """Imputation of empty cells: y[i, k] = values[k] if x[i, k] is nan, else x[i, k]; x and y are (B, F) floats.
 
     Args:
         values: one number for each of the F columns, for example its median on the training split.

@@ -14,7 +14,8 @@ from tfrun import register
 @register.layer("layer_normalization")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class LayerNormalization(keras.layers.Layer):
-    """y = α·(x − μ)/√(σ² + ε) + β, with μ and σ² the mean and variance over the last axis; y has x's shape.
+    """Layer normalization: y = α·(x − μ)/√(σ² + ε) + β, with μ and σ² the mean and variance over the last axis; y has
+    x's shape.
 
     α, which starts at 1, and β, which starts at 0, have the length of the last axis. For x in half precision the
     statistics are computed in float32.

@@ -18,7 +18,7 @@ OFFSET = r"^([+-])(\d{2}):?(\d{2})$"
 @register.layer("quantiles")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class Quantiles(keras.layers.Layer):
-    """y[i, k] is on the straight lines through the points of column k, and level beyond them.
+    """Quantile scaling: y[i, k] is on the straight lines through the points of column k, and level beyond them.
 
     x and y are (B, F) floats.
 

@@ -15,7 +15,7 @@ from tfrun.components.models.initial import initializer_for
 @register.layer("residual_block")
 @keras.saving.register_keras_serializable("tfrun.layers")
 class ResidualBlock(keras.layers.Layer):
-    """y = x + h(x), where h is a stack of dense layers of x's width: (…, width) to (…, width).
+    """Residual block: y = x + h(x), where h is a stack of dense layers of x's width: (…, width) to (…, width).
 
     Source: He et al., "Deep residual learning for image recognition", 2015, arXiv:1512.03385; Géron, chapter 12
     (ResidualBlock).

@@ -13,7 +13,8 @@ from tfrun import register
 @register.loss("wasserstein")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class Wasserstein(keras.losses.Loss):
-    """L(y, s) = (1 − 2·y)·s: −s for a real example (y = 1), and s for a generated one (y = 0).
+    """Wasserstein loss of a critic: L(y, s) = (1 − 2·y)·s: −s for a real example (y = 1), and s for a generated one (y
+    = 0).
 
     y and the critic's scores s are (B, 1); the result is (B,). Over critics with slopes of at most 1, the smallest mean
     loss is minus the earth mover's distance between the two distributions. It is meant for algorithm=gan with a

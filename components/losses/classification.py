@@ -18,7 +18,8 @@ from tfrun.errors import ConfigError
 @register.loss("binary_crossentropy")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class BinaryCrossentropy(keras.losses.Loss):
-    """L(y, z) = −y'·log σ(z) − (1 − y')·log(1 − σ(z)), y' = y·(1 − s) + s/2, z the logit, s the label smoothing.
+    """Log loss of two classes: L(y, z) = −y'·log σ(z) − (1 − y')·log(1 − σ(z)), y' = y·(1 − s) + s/2, z the logit, s
+    the label smoothing.
 
     For two classes: y_true is (B, 1), 0 or 1; y_pred is (B, 1).
 
@@ -54,7 +55,8 @@ class BinaryCrossentropy(keras.losses.Loss):
 @register.loss("sparse_categorical_crossentropy")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class SparseCategoricalCrossentropy(keras.losses.Loss):
-    """L(y, z) = −(1 − s)·log p_y − s·mean_k(log p_k), p = softmax(z), z the logits, s the label smoothing.
+    """Log loss of several classes: L(y, z) = −(1 − s)·log p_y − s·mean_k(log p_k), p = softmax(z), z the logits, s the
+    label smoothing.
 
     For three classes or more: y_true is (B, 1), the class number from 0 to K − 1; y_pred is (B, K).
 
@@ -94,7 +96,8 @@ class SparseCategoricalCrossentropy(keras.losses.Loss):
 @register.loss("focal")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class Focal(keras.losses.Loss):
-    """L = −α_y·(1 − p_y)^γ·log p_y, p_y the probability that the logits give the true class.
+    """Focal loss, which counts easy rows less: L = −α_y·(1 − p_y)^γ·log p_y, p_y the probability that the logits give
+    the true class.
 
     Cross-entropy in which rows that are already classified correctly count less; it suits classes of very different
     frequency. For two classes α_y is alpha for class 1 and 1 − alpha for class 0; for more classes it is 1. y_true is

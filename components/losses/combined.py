@@ -50,7 +50,7 @@ class Combined(keras.losses.Loss):
 @register.loss("weighted_sum")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class WeightedSum(Combined):
-    """L(y, ŷ) = Σ_k w_k·L_k(y, ŷ), one value for each example, (B,).
+    """Weighted sum of losses: L(y, ŷ) = Σ_k w_k·L_k(y, ŷ), one value for each example, (B,).
 
     For example loss=weighted_sum "loss.losses={near: huber, far: mae}" "loss.weights={far: 0.1}".
 
@@ -78,7 +78,8 @@ class WeightedSum(Combined):
 @register.loss("per_output")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class PerOutput(Combined):
-    """L(y, ŷ) = Σ_k w_k·L_k(y_k, ŷ_k) over the named outputs ŷ_k of a model, one value for each example, (B,).
+    """A loss of its own for each output: L(y, ŷ) = Σ_k w_k·L_k(y_k, ŷ_k) over the named outputs ŷ_k of a model, one
+    value for each example, (B,).
 
     y_k is the target with the output's name, or the only target if there is no such one.
 

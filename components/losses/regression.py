@@ -17,7 +17,7 @@ from tfrun import register
 @register.loss("huber")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class Huber(keras.losses.Loss):
-    """L(e) = e²/2 where |e| ≤ delta, else delta·(|e| − delta/2), with e = y_pred − y_true.
+    """Huber loss: L(e) = e²/2 where |e| ≤ delta, else delta·(|e| − delta/2), with e = y_pred − y_true.
 
     Quadratic for small errors and linear for large ones, so that outliers count less than with `mse`.
 
@@ -51,7 +51,7 @@ class Huber(keras.losses.Loss):
 @register.loss("mse")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class MeanSquaredError(keras.losses.Loss):
-    """L(e) = e², with e = y_pred − y_true. The mean of the target minimizes it."""
+    """Mean squared error: L(e) = e², with e = y_pred − y_true. The mean of the target minimizes it."""
 
     task = "regression"
 
@@ -65,7 +65,7 @@ class MeanSquaredError(keras.losses.Loss):
 @register.loss("mae")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class MeanAbsoluteError(keras.losses.Loss):
-    """L(e) = |e|, with e = y_pred − y_true. The median of the target minimizes it."""
+    """Mean absolute error: L(e) = |e|, with e = y_pred − y_true. The median of the target minimizes it."""
 
     task = "regression"
 
@@ -79,7 +79,7 @@ class MeanAbsoluteError(keras.losses.Loss):
 @register.loss("log_cosh")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class LogCosh(keras.losses.Loss):
-    """L(e) = log(cosh(e)), with e = y_pred − y_true: about e²/2 for small e and |e| − log 2 for large e.
+    """Log-cosh loss: L(e) = log(cosh(e)), with e = y_pred − y_true: about e²/2 for small e and |e| − log 2 for large e.
 
     It resembles `huber` with delta = 1, but is smooth everywhere.
     """
@@ -98,7 +98,7 @@ class LogCosh(keras.losses.Loss):
 @register.loss("quantile")
 @keras.saving.register_keras_serializable("tfrun.losses")
 class Quantile(keras.losses.Loss):
-    """L(e) = max(q·e, (q − 1)·e), with e = y_true − y_pred: the pinball loss. The q-quantile minimizes it.
+    """Quantile (pinball) loss: L(e) = max(q·e, (q − 1)·e), with e = y_true − y_pred. The q-quantile minimizes it.
 
     Source: Koenker and Bassett, "Regression quantiles", 1978.
 

@@ -166,7 +166,8 @@ class Recall(HitsOver):
 @register.metric("auc")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class AUC(keras.metrics.Metric):
-    """AUC = P(p₁ > p₀) + P(p₁ = p₀)/2 for a random row of class 1 and one of class 0: the area under the ROC curve.
+    """Area under the ROC curve: AUC = P(p₁ > p₀) + P(p₁ = p₀)/2 for a random row of class 1 and one of class 0: the
+    area under the ROC curve.
 
     For two classes. With the logits z, values σ(z/3) are counted in bins of equal width, and two rows in the same bin
     count as equal, so that the state has a fixed size. Such bins are narrow for probabilities near 0 and 1 too, where
@@ -233,7 +234,8 @@ class LogLoss(MeanOverRows):
 @register.metric("fbeta")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class FBeta(keras.metrics.Metric):
-    """F_β = (1 + β²)·TP / ((1 + β²)·TP + β²·FN + FP): the weighted harmonic mean of precision P and recall R.
+    """F-beta score: F_β = (1 + β²)·TP / ((1 + β²)·TP + β²·FN + FP): the weighted harmonic mean of precision P and
+    recall R.
 
     For two classes. TP, FN and FP are the total weights of the rows that are 1 and predicted 1, 1 and predicted 0, and
     0 and predicted 1. It is not defined (NaN) if no row is 1.
@@ -284,7 +286,8 @@ class FBeta(keras.metrics.Metric):
 @register.metric("calibration_error")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class CalibrationError(keras.metrics.Metric):
-    """ECE = Σ_b |Σ w·[row is correct] − Σ w·p| / Σ w; a bin b's sums run over the rows whose p falls into it.
+    """Expected calibration error: ECE = Σ_b |Σ w·[row is correct] − Σ w·p| / Σ w; a bin b's sums run over the rows
+    whose p falls into it.
 
     p is the probability of the predicted class; the bins are equal parts of the range from 0 to 1. A result of 0 means
     that of the rows predicted with probability p, a share p is correct.
@@ -330,7 +333,8 @@ class CalibrationError(keras.metrics.Metric):
 @register.metric("confusion_matrix")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class ConfusionMatrix(keras.metrics.Metric):
-    """C[i, j] = Σ w over the rows of class i predicted j; the result is the mean over classes of C[i, i]/Σ_j C[i, j].
+    """Confusion matrix: C[i, j] = Σ w over the rows of class i predicted j; the result is the mean over classes of C[i,
+    i]/Σ_j C[i, j].
 
     The result is the balanced accuracy: every class counts the same, however rare it is; a class without rows is left
     out. TensorBoard shows the matrices of the best weights on the validation and test rows under Images.

@@ -117,7 +117,7 @@ class MeanAbsolutePercentageError(MeanOfErrors):
 @register.metric("huber")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class Huber(MeanOfErrors):
-    """Σ w·L(e) / Σ w, L(e) = e²/2 where |e| ≤ delta, else delta·(|e| − delta/2).
+    """Huber loss: Σ w·L(e) / Σ w, L(e) = e²/2 where |e| ≤ delta, else delta·(|e| − delta/2).
 
     Source: Huber, "Robust estimation of a location parameter", 1964; as a metric in Géron, chapter 12.
 
@@ -144,7 +144,8 @@ class Huber(MeanOfErrors):
 @register.metric("r2")
 @keras.saving.register_keras_serializable("tfrun.metrics")
 class R2(keras.metrics.Metric):
-    """R² = 1 − Σ w·e² / Σ w·(y_true − ȳ)², ȳ the weighted mean: the share of variance explained, at most 1.
+    """Coefficient of determination: R² = 1 − Σ w·e² / Σ w·(y_true − ȳ)², ȳ the weighted mean: the share of variance
+    explained, at most 1.
 
     For a constant target the result is 1 if every prediction is exact and 0 otherwise, as in scikit-learn.
     """

@@ -19,7 +19,7 @@ from tfrun.data.table import Features
 @register.model("autoencoder")
 @keras.saving.register_keras_serializable("tfrun.models")
 class Autoencoder(SavedWithArguments):
-    """Encodes an example's values, (B, F), as a short code with dense layers, and decodes it to (B, F).
+    """Autoencoder: encodes an example's values, (B, F), as a short code with dense layers, and decodes it to (B, F).
 
     The code describes an example in `code_size` numbers. The last layer is linear, so loss=mse suits numbers, and
     loss=binary_crossentropy, which takes logits, suits values from 0 to 1. It is meant for algorithm=reconstruct.

@@ -22,7 +22,8 @@ def cnn(
     dense_units: Annotated[int, Gt(0)] = 64,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
 ) -> keras.Model:
-    """Applies 3 × 3 convolutions, each followed by 2 × 2 max-pooling, and a dense layer to images.
+    """Convolutional network for images: applies 3 × 3 convolutions, each followed by 2 × 2 max-pooling, and a dense
+    layer to images.
 
     The images are (H, W) or (H, W, C).
 

@@ -21,7 +21,8 @@ from tfrun.data.table import Features
 @register.model("dcn_v2")
 @keras.saving.register_keras_serializable("tfrun.models")
 class DeepAndCross(SavedWithArguments):
-    """x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l for each cross layer l, and hidden layers; the output is linear in both.
+    """Deep & cross network, version 2: x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l for each cross layer l, and hidden layers;
+    the output is linear in both.
 
     x_0, (B, d), consists of the numbers, the vector of each category's id, and the mean vector of each bag's ids. After
     l layers, x has products of up to l + 1 of its values. `stacked` puts the hidden layers on top of the cross layers,

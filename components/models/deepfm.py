@@ -23,7 +23,8 @@ from tfrun.data.table import Features
 @register.model("deepfm")
 @keras.saving.register_keras_serializable("tfrun.models")
 class DeepFM(SavedWithArguments):
-    """y = linear(x) + Σ_{i<j} ⟨v_i, v_j⟩ + deep(v_1, …, v_F), trained together on the same vectors v.
+    """Factorization machine with a deep network: y = linear(x) + Σ_{i<j} ⟨v_i, v_j⟩ + deep(v_1, …, v_F), trained
+    together on the same vectors v.
 
     Column i has the vector v_i: that of a category's id, the mean of those of a bag's ids, or a number times a vector
     that is learnt. The sum over all pairs is Σ_f ((Σ_i v_if)² − Σ_i v_if²) / 2, which takes F·dim products instead of

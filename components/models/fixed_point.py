@@ -16,7 +16,8 @@ from tfrun.data.table import Features
 @register.model("fixed_point")
 @keras.saving.register_keras_serializable("tfrun.models")
 class FixedPoint(Subclassed):
-    """z ← tanh(W·z + U·x + b) from z = 0 until no value changes by more than `tolerance`; the output is linear in z.
+    """Deep equilibrium network: z ← tanh(W·z + U·x + b) from z = 0 until no value changes by more than `tolerance`; the
+    output is linear in z.
 
     One layer is thus as deep as each example needs: the loop runs while any example's z changes, at most
     `max_iterations` times, and keeps the z of the examples that have converged. Gradients flow through all iterations.

@@ -23,7 +23,7 @@ EVALUATION_STATE = (7, 7)  # every validation draws the same z
 @register.model("gan")
 @keras.saving.register_keras_serializable("tfrun.models")
 class GanModel(SavedWithArguments):
-    """Holds a critic and a generator; calling the model returns the critic's scores D(x), (B, 1).
+    """Generator and critic of a GAN: calling the model returns the critic's scores D(x), (B, 1).
 
     Both are stacks of dense layers. The generator turns normally distributed z, (B, latent_dim), into examples G(z).
     The data must be number columns or a single array. It is meant for algorithm=gan.

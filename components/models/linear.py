@@ -12,7 +12,7 @@ from tfrun.data.table import Features
 
 @register.model("linear")
 def linear(features: Features, num_outputs: int) -> keras.Model:
-    """Computes y = W·x + b from numbers and one-hot categories, or from a flattened array.
+    """Linear model: computes y = W·x + b from numbers and one-hot categories, or from a flattened array.
 
     It is linear regression for a number target, and logistic or softmax regression for classes.
 

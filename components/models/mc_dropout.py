@@ -19,7 +19,7 @@ from tfrun.data.table import Features
 @register.model("mc_dropout")
 @keras.saving.register_keras_serializable("tfrun.models")
 class MonteCarloDropout(Subclassed):
-    """Predicts the mean of `num_samples` networks, which are one mlp with different units dropped.
+    """Monte Carlo dropout: predicts the mean of `num_samples` networks, which are one mlp with different units dropped.
 
     The networks are the same for every example and every call, so that predictions can be repeated. `samples` returns
     the prediction of each: their spread, which `tfrun predict` writes as `<target>_std`, shows how certain the model

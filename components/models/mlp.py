@@ -27,7 +27,7 @@ def mlp(
     kernel_regularizer: Regularizer | None = None,
     kernel_constraint: Constraint | None = None,
 ) -> keras.Model:
-    """Stacks dense layers on numbers and one-hot categories, or on a flattened array.
+    """Multilayer perceptron: stacks dense layers on numbers and one-hot categories, or on a flattened array.
 
     Source: the defaults are those of the classifier of Géron, chapter 10.
 

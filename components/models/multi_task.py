@@ -27,7 +27,8 @@ def multi_task(
     activation: Activation = "relu",
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
 ) -> keras.Model:
-    """Stacks dense layers that all targets of `data.target=[a, b]` share, then separate ones for each target.
+    """One network for several targets: dense layers that all targets of `data.target=[a, b]` share, then separate ones
+    for each target.
 
     Its outputs are `output` for the first target, the main one, and the names of the others. Variables are named
     `shared_1/…`, and `<output>_1/…`, `<output>/…` for each task.

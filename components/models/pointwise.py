@@ -19,7 +19,8 @@ from tfrun.errors import ConfigError
 @register.model("pointwise")
 @keras.saving.register_keras_serializable("tfrun.models")
 class Pointwise(SavedWithArguments):
-    """Applies dense layers to each point's numbers except the last, which is the target: (…, D + 1) to (…, 1).
+    """A network for each point of a task: dense layers on the point's numbers except the last, which is the target:
+    (…, D + 1) to (…, 1).
 
     The data must be tasks of points, so it is meant for algorithm=maml.
 

@@ -47,7 +47,7 @@ def pretrained(
     size: list[Annotated[int, Gt(0)]] | None = None,
     white: Annotated[float, Gt(0)] = 1.0,
 ) -> keras.Model:
-    """Applies a network that was trained before, the backbone, to images or texts, then layers of its own, the head.
+    """A network that was trained before, the backbone, with layers of its own for images or texts, the head.
 
     The backbone's group is frozen: only the head is trained, and the backbone runs as in inference. With
     optimizer.groups.backbone.frozen=false it is trained too, with a tenth of the head's rate; experiment=fine_tune

@@ -18,7 +18,8 @@ from tfrun.data.table import Features
 @register.model("residual_regressor")
 @keras.saving.register_keras_serializable("tfrun.models")
 class ResidualRegressor(Subclassed):
-    """Applies a dense layer, one residual block `repeats` times, another block, and a linear output layer.
+    """Residual regressor of the book: applies a dense layer, one residual block `repeats` times, another block, and a
+    linear output layer.
 
     All repeats share one block's weights. It takes the same inputs as `mlp`.
 
@@ -66,7 +67,7 @@ class ResidualRegressor(Subclassed):
 @register.model("reconstructing_regressor")
 @keras.saving.register_keras_serializable("tfrun.models")
 class ReconstructingRegressor(Subclassed):
-    """Trains an mlp to reconstruct its inputs too: loss + weight·mean((reconstruction − inputs)²).
+    """Regressor that also reconstructs its inputs: an mlp with loss + weight·mean((reconstruction − inputs)²).
 
     The model adds the second term with `add_loss`; the mean is reported as the metric `reconstruction_error`. The term
     makes the hidden layers keep the information in the inputs. It takes the same inputs as `mlp`.

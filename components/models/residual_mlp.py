@@ -28,7 +28,7 @@ def residual_mlp(
     kernel_regularizer: Regularizer | None = None,
     kernel_constraint: Constraint | None = None,
 ) -> keras.Model:
-    """Applies a dense layer, then blocks z ← z + h(z), where h is a few dense layers.
+    """Residual multilayer perceptron: applies a dense layer, then blocks z ← z + h(z), where h is a few dense layers.
 
     It takes the same inputs as `mlp`.
 

@@ -19,7 +19,8 @@ from tfrun.errors import ConfigError
 def seasonal_naive(
     features: Features, num_outputs: int, period: Annotated[int, Gt(0)] = 1, drift: bool = False
 ) -> keras.Model:
-    """Predicts what the target was one period before: ŷ(t + h) = y(t + h − k·period) + k·d, k the fewest periods.
+    """Seasonal naive forecast: predicts what the target was one period before: ŷ(t + h) = y(t + h − k·period) + k·d, k
+    the fewest periods.
 
     With a period of 1 it repeats the last value. It is a baseline: what doesn't beat it has learnt nothing of use. It
     needs windows of a series (data.window) that are at least one period long.

@@ -26,7 +26,8 @@ def sequence(
     kernel_size: Annotated[int, Gt(1)] = 2,
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0,
 ) -> keras.Model:
-    """Reads a sequence, (T, channels) or (T,), from start to end and predicts from the values at its end.
+    """Recurrent or causal convolutional network: reads a sequence, (T, channels) or (T,), from start to end and
+    predicts from the values at its end.
 
     In an image, the rows are the T steps; in windows of a series (data.window), too. A token column (data.text) is
     a sequence too: each of its ids becomes a vector of length `units`, and the values at a text's last token are

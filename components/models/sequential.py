@@ -24,7 +24,7 @@ def sequential(
     flatten: bool = True,
     output_layers: list[Layer] = [],  # noqa: B006
 ) -> keras.Model:
-    """Stacks the named layers, then a dense output layer.
+    """A stack of layers: the named ones, then a dense output layer.
 
     For example layers=[{name: dense, units: 30, activation: softplus}, layer_normalization]; or, for an array of ids or
     a table whose only column has ids, flatten=false and layers=[{name: embedding, num_ids: 1000, dim: 8}].

@@ -22,7 +22,8 @@ from tfrun.errors import ConfigError, unknown
 @register.model("two_tower")
 @keras.saving.register_keras_serializable("tfrun.models")
 class TwoTower(SavedWithArguments):
-    """score = ⟨u(user columns), v(item columns)⟩ / temperature, (B, 1): how well the user and the item of a row fit.
+    """Two-tower retrieval model: score = ⟨u(user columns), v(item columns)⟩ / temperature, (B, 1): how well the user
+    and the item of a row fit.
 
     Each tower consists of embeddings, hidden layers and a linear layer, and by default its vectors have the length 1.
     It is meant for algorithm=in_batch_softmax, which needs rows of pairs that belong together, such as clicks; with

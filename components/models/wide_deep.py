@@ -29,7 +29,8 @@ MAX_AUTO_CELLS = 10_000  # an optimizer that updates whole tables would train no
 @register.model("wide_deep")
 @keras.saving.register_keras_serializable("tfrun.models")
 class WideDeep(SavedWithArguments):
-    """y = wide(x) + deep(x), both linear at the end and trained together, each by a separate optimizer.
+    """Wide & deep model: y = wide(x) + deep(x), both linear at the end and trained together, each by a separate
+    optimizer.
 
     The wide part is linear in the numbers and has one weight for each category id, each token and each cell of each
     cross. The deep part consists of hidden layers on the numbers, the embeddings of the categories and the mean

@@ -14,7 +14,7 @@ from tfrun import register
 @register.optimizer("momentum")
 @keras.saving.register_keras_serializable("tfrun.optimizers")
 class Momentum(keras.optimizers.Optimizer):
-    """m ← momentum·m − lr·g; w ← w + m, the same as `sgd` with momentum.
+    """Momentum: m ← momentum·m − lr·g; w ← w + m, the same as `sgd` with momentum.
 
     Keras manages the learning rate, the slot variables and the saved state; `update_step` updates one variable inside
     the compiled program.

@@ -14,7 +14,7 @@ from tfrun import register
 @register.regularizer("l1")
 @keras.saving.register_keras_serializable("tfrun.regularizers")
 class L1(keras.regularizers.Regularizer):
-    """l1·Σ|w|, which sets weights to exactly 0.
+    """L1 penalty: l1·Σ|w|, which sets weights to exactly 0.
 
     Source: Tibshirani, "Regression shrinkage and selection via the lasso", 1996; Géron, chapter 12
     (MyL1Regularizer).
@@ -36,7 +36,7 @@ class L1(keras.regularizers.Regularizer):
 @register.regularizer("l2")
 @keras.saving.register_keras_serializable("tfrun.regularizers")
 class L2(keras.regularizers.Regularizer):
-    """l2·Σw², which keeps weights small; in plain SGD it is a weight decay of 2·l2.
+    """L2 penalty: l2·Σw², which keeps weights small; in plain SGD it is a weight decay of 2·l2.
 
     Source: Hoerl and Kennard, "Ridge regression", 1970.
 
@@ -57,7 +57,7 @@ class L2(keras.regularizers.Regularizer):
 @register.regularizer("l1_l2")
 @keras.saving.register_keras_serializable("tfrun.regularizers")
 class L1L2(keras.regularizers.Regularizer):
-    """l1·Σ|w| + l2·Σw²: the elastic net.
+    """Elastic net: l1·Σ|w| + l2·Σw²: the elastic net.
 
     Source: Zou and Hastie, "Regularization and variable selection via the elastic net", 2005.
 

@@ -14,7 +14,7 @@ from tfrun import register
 @register.regularizer("orthogonal")
 @keras.saving.register_keras_serializable("tfrun.regularizers")
 class Orthogonal(keras.regularizers.Regularizer):
-    """factor·‖WᵀW − I‖², or factor·‖WWᵀ − I‖² if W has more columns than rows.
+    """Orthogonality penalty: factor·‖WᵀW − I‖², or factor·‖WWᵀ − I‖² if W has more columns than rows.
 
     ‖·‖² is the sum of the squares of all elements. W is the weight reshaped to a matrix with its last axis as columns.
 

@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from tfrun import __version__
 from tfrun.commands.command_line import CommandLine, Flags
+from tfrun.commands.run_names import with_paths
 from tfrun.config import registry
 from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
@@ -27,7 +28,8 @@ from tfrun.stop_signals import STOP_SIGNALS
 from tfrun.streams import complain, is_refused_output, open_closed_streams
 
 # Each is a file in `tfrun.commands`.
-COMMANDS = ("train", "resume", "evaluate", "predict", "export", "compare", "list", "show", "check")
+COMMANDS = ("train", "resume", "evaluate", "predict", "export", "compare", "report", "list", "show", "check", "new")
+OF_RUNS = ("resume", "evaluate", "predict", "export", "compare", "report")  # whose words name runs
 SWITCHES = (
     ("--help", "-h"),
     ("--hydra-help",),
@@ -140,6 +142,8 @@ def _main(argv: list[str]) -> int:
     if len(actions) > 1 or (actions and command != "train"):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in actions)
         raise ConfigError(f"{names}: one at a time, and only to train")
+    if command in OF_RUNS:
+        command_line = with_paths(command_line)
     return _load_command(command)(command_line)
 
 

@@ -9,6 +9,7 @@ import os
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TextIO, cast
@@ -59,6 +60,20 @@ class Results(Terminal):
 def say(console: Console, text: str) -> None:
     """Prints a line unchanged: without markup, and not wrapped, so that paths can be copied from a narrow window."""
     console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def say_wrapped(console: Console, text: str, *, indent: int = 0) -> None:
+    """Prints a line whose words a terminal doesn't break: it goes on below, indented. In a file it stays one line."""
+    if console.is_terminal:
+        lines = textwrap.wrap(
+            text,
+            max(console.width, indent + 20),
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        text = "\n".join(lines)
+    say(console, text)
 
 
 def tensorboard_command(folder: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -23,17 +25,24 @@ def print_table(console: Console, table: Table) -> None:
     console.print(table)
 
 
+def least_width(head: str, cells: Iterable[str]) -> int:
+    """Returns the columns that a table's column takes, with its cells on one line and a head of whole words."""
+    words = [_width(word) for word in head.split()]
+    return max([*words, *map(_width, set(cells))], default=0) + BORDER
+
+
 def _widths(table: Table, room: int) -> list[int] | None:
     """Returns the width of each column, None if they need more than `room` with every word on a line.
 
-    Heads may be broken if nothing else helps. What is left over goes to the heads, then to the first columns.
+    Heads may be broken if nothing else helps. What is left over goes to the heads, then to cells that wrap, then to the
+    first columns.
     """
     needs = [_needs(column) for column in table.columns]
-    widths, whole, most = ([need[index] for need in needs] for index in range(3))
+    widths, *wishes = ([need[index] for need in needs] for index in range(4))
     left = room - sum(widths)
     if left < 0:
         return None
-    for wanted in (whole, most):
+    for wanted in wishes:
         for index, width in enumerate(wanted):
             more = min(width - widths[index], left)
             widths[index] += more
@@ -41,13 +50,15 @@ def _widths(table: Table, room: int) -> list[int] | None:
     return widths
 
 
-def _needs(column: Column) -> tuple[int, int, int]:
-    """Returns a column's width with a broken head, with a head of whole words, and with everything on one line."""
+def _needs(column: Column) -> tuple[int, int, int, int]:
+    """Returns a column's width with a broken head, a head of whole words, its cells on one line, and its head too."""
     head, cells = str(column.header), list(map(str, column.cells))
     words = [_width(word) for cell in cells for word in cell.split()]
     head_words = [_width(word) for word in head.split()]
     broken = max([*words, *(min(width, SHORTEST_HEAD) for width in head_words)], default=0)
-    return broken, max([*words, *head_words], default=0), max(map(_width, [head, *cells]))
+    whole = max([*words, *head_words], default=0)
+    one_line = max([whole, *map(_width, cells)])
+    return broken, whole, one_line, max(one_line, _width(head))
 
 
 def _width(text: str) -> int:

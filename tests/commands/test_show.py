@@ -28,3 +28,14 @@ def test_plugin_is_listed_and_shown(run: Callable[..., Result], tmp_path: Path) 
     assert "own.py:3" in run("show", "loss=mine", "plugins=[own]")[1]
     code, out, _ = run("--cfg", "job", "plugins=[own]", "loss=mine", "-p", "loss")
     assert (code, out) == (0, "# @package loss\nname: mine\nweight: 2.0\n")
+
+
+def test_a_name_alone_is_enough_if_one_group_has_it(run: Callable[..., Result]) -> None:
+    assert run("show", "wide_deep") == run("show", "model=wide_deep")
+    for word, message in (
+        ("linear", "show: several groups have this name: model=linear or schedule=linear"),
+        ("wide_deap", "Did you mean 'wide_deep'?"),
+        ("loss", "show: needs GROUP=NAME. tfrun list loss has the names"),
+    ):
+        code, _, err = run("show", word)
+        assert code == 2 and message in err

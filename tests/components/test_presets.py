@@ -316,6 +316,8 @@ def test_bytes_without_a_token_are_left_out(tmp_path: Path) -> None:
     hub.models.GPT2Backbone(4, 1, 1, 2, 2, max_sequence_length=8).save_to_preset(str(tmp_path))
     fitted = column(tmp_path)
     np.testing.assert_array_equal(tokens_model(fitted)(tf.constant([["azb"]])), [[1, 2, 3, 1, 0, 0]])
+    model = pretrained(of_texts(5), 1, backbone={"preset": str(tmp_path)}, pooling="last")
+    assert len(begun(model).new) == 2
 
 
 @pytest.mark.parametrize("fields", [{"num_tokens": "10"}, {"num_tokens": 10**13}, {"num_tokens": None}, {"preset": 5}])

@@ -172,9 +172,12 @@ def test_a_run_on_a_read_only_file_system_can_be_used(
     assert cli.main(["evaluate", str(read_only)]) == 0
     assert cli.main(["predict", str(read_only), f"out={tmp_path / 'out.csv'}"]) == 0
     assert cli.main(["export", str(read_only), "format=keras", f"out={tmp_path}"]) == 0
-    assert (tmp_path / "out.csv").is_file() and (tmp_path / "model.keras").is_file()
+    assert cli.main(["report", str(read_only), f"out={tmp_path / 'page.html'}"]) == 0
+    assert (
+        (tmp_path / "page.html").is_file() and (tmp_path / "out.csv").is_file() and (tmp_path / "model.keras").is_file()
+    )
     capsys.readouterr()
-    for words in (["predict"], ["export", "format=keras"], ["resume", "trainer.max_epochs=9"]):
+    for words in (["predict"], ["report"], ["export", "format=keras"], ["resume", "trainer.max_epochs=9"]):
         assert cli.main([words[0], str(read_only), *words[1:]]) == 5
         (line,) = capsys.readouterr().err.splitlines()
         assert "can't be written: Read-only file system" in line

@@ -132,10 +132,14 @@ def test_the_output_is_for_people(twice: Any) -> None:
     *_, newest, completed = [line for line in lines if line.startswith(("epoch ", "default: "))]
     assert newest.startswith("epoch 2/2  step 22/22  train/loss ")
     assert completed == "default: completed at step 22, epoch 2"
-    assert lines[-3:-1] == [
+    assert lines[-5:-1] == [
         f"run         outputs/default/{run.name}",
-        f"checkpoint  outputs/default/{run.name}/checkpoints/step-000000022",
+        "checkpoint  checkpoints/step-000000022, in it",
+        "metrics     tfrun evaluate latest",
+        "report      tfrun report latest",
     ]
+    assert re.fullmatch(r"time        \S+ s: .* s (importing TensorFlow|compiling).*", lines[-6])
+    assert re.fullmatch(r"The loss is that of the scaled target, \(y − \d+\.?\d*\) / \d+\.?\d*\.", lines[-8])
     assert re.fullmatch(r"curves      (.*/)?tensorboard --logdir outputs", lines[-1])
 
 

@@ -16,7 +16,7 @@ from keras.src.backend.tensorflow.optimizer import TFOptimizer
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 from tensorflow.python.client import device_lib
 from tensorflow.python.eager import context
-from tensorflow.python.framework import convert_to_constants, random_seed
+from tensorflow.python.framework import convert_to_constants, op_callbacks, random_seed
 from tensorflow.python.ops import random_ops
 
 from tfrun.engine import private
@@ -51,6 +51,14 @@ def begin_another_run() -> None:
     begin_run()
 
 
+def executed(function: Callable[[], Any]) -> list[tuple[str, list[Any], list[Any]]]:
+    """Returns the type, the inputs and the outputs of each operation that a function executes."""
+    operations: list[tuple[str, list[Any], list[Any]]] = []
+    with private.executed_operations(lambda kind, *ends: operations.append((kind, *map(list, ends)))):
+        function()
+    return operations
+
+
 AUTOGRAPH = tf.__internal__.autograph
 NAMES: list[tuple[str, Any, str, Callable[[], Any]]] = [
     ("Keras", TFOptimizer, "_all_reduce_sum_gradients", lambda: private.keep_gradients_unsummed(built_sgd()[1])),
@@ -64,6 +72,8 @@ NAMES: list[tuple[str, Any, str, Callable[[], Any]]] = [
     ("TensorFlow", random_ops, "random_seed", begin_run),
     ("TensorFlow", context.pywrap_tfe, "TFE_ContextClearCaches", begin_another_run),
     ("TensorFlow", convert_to_constants, "convert_variables_to_constants_v2", freeze),
+    ("TensorFlow", op_callbacks, "add_op_callback", lambda: executed(int)),
+    ("TensorFlow", op_callbacks, "remove_op_callback", lambda: executed(int)),
     ("TensorFlow", device_lib, "list_local_devices", private.gpu_memory_limits),
 ]
 MODULES = {
@@ -73,6 +83,7 @@ MODULES = {
     "tensorflow.python.client.device_lib": "TensorFlow",
     "tensorflow.python.eager.context": "TensorFlow",
     "tensorflow.python.framework.convert_to_constants": "TensorFlow",
+    "tensorflow.python.framework.op_callbacks": "TensorFlow",
     "tensorflow.python.framework.random_seed": "TensorFlow",
     "tensorflow.python.ops.random_ops": "TensorFlow",
 }
@@ -262,6 +273,20 @@ def test_kernels_are_forgotten_if_an_op_has_a_state(forgotten: list[int]) -> Non
         tf.random.normal([4])
     assert drawn[0] == drawn[1] == drawn[2]
     assert len(forgotten) == 4  # twice in each run but the first
+
+
+def test_operations_are_followed_while_they_are_executed() -> None:
+    """A function is one operation, also when it is traced first."""
+    one, two = tf.constant(1.0), tf.constant(2.0)
+    add = tf.function(lambda a, b: tf.add(a, b) * a)
+    results: list[Any] = []
+    operations = executed(lambda: results.extend([tf.multiply(one, two), add(one, two)]))
+    assert len(operations) == 2 and executed(lambda: None) == []
+    for (_, inputs, outputs), result in zip(operations, results, strict=True):
+        assert inputs[0] is one and inputs[1] is two and outputs[0] is result
+    assert operations[0][0] == "Mul"
+    tf.multiply(one, two)
+    assert len(operations) == 2
 
 
 def test_variables_become_constants() -> None:

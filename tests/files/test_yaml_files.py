@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tfrun.config.compose import open_configs
 from tfrun.config.sources import Sources
@@ -62,6 +64,40 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         yaml_files.load(tmp_path / "pipe.yaml")
     with pytest.raises(ConfigError, match="none.yaml: can't be read: No such file"):
         yaml_files.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ("a: 1\nb:\n  c: [2, x]\n", {"a": 1, "b": {"c": [2, "x"]}}),
+        ("# note\na:\n- 1\n- b: 2\nb:\n", {"a": [1, {"b": 2}], "b": None}),
+        ("a: 1\ntwo words: 2\na: 3\n", {"a": 3, "two words": 2}),
+        ("a: |\n  b: 1\n\nc: .*\n", {"a": "b: 1\n", "c": ".*"}),
+        ('a: "x\nb: y"\n', {"a": "x b: y"}),  # a quote that goes over a line that looks like a key
+        ("a: {\nb: 1}\n", {"a": {"b": 1}}),
+        ("a: &x [1]\nb: *x\n", {"a": [1], "b": [1]}),
+        ("- 1\n", [1]),
+        ("", None),
+    ],
+)
+def test_files_with_sections_in_common_are_read_like_others(text: str, content: object, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    assert yaml_files.load_similar(tmp_path / "c.yaml", {}) == content
+
+
+def test_a_section_that_files_have_in_common_is_parsed_once(tmp_path: Path) -> None:
+    (tmp_path / "1.yaml").write_text("a:\n  b: 1\nc: 2\n")
+    (tmp_path / "2.yaml").write_text("a:\n  b: 1\nc: 3\n")
+    sections: dict[str, Any] = {}
+    one, other = (yaml_files.load_similar(tmp_path / name, sections) for name in ("1.yaml", "2.yaml"))
+    assert (one["c"], other["c"]) == (2, 3) and one["a"] is other["a"]
+
+
+@pytest.mark.parametrize(("text", "says"), [("a: [1\nb: 2\n", "c.yaml"), (BOMB, "too large"), ("a: *b\n", "alias")])
+def test_a_file_of_sections_is_refused_like_others(text: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises((ConfigError, yaml.YAMLError), match=says):
+        yaml_files.load_similar(tmp_path / "c.yaml", {})
 
 
 def write_experiment(folder: Path, content: bytes) -> Sources:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from tfrun.reports.comparison import compare
 from tfrun.reports.repeats import repeats_table
 from tfrun.reports.tables import (
+    all_as_csv,
+    all_as_markdown,
     as_csv,
     as_markdown,
     print_comparison,
@@ -155,7 +158,97 @@ def test_a_csv_holds_no_formula(cell: str, expected: str) -> None:
 def test_a_narrow_terminal_has_the_columns_that_matter(
     sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "45")
+    monkeypatch.setenv("COLUMNS", "40")
     print_comparison(compare([str(sweep)]))
     out = capsys.readouterr().out
-    assert "val/loss best" in out and "units" in out and "steps/s" not in out
+    assert rows_of(out)[0] == ["run", "seed", "units", "val/loss best"]
+    assert "not completed: 4 failed\n" in out and "no room" not in out
+
+
+def rows_of(out: str) -> list[list[str]]:
+    """Returns the cells of the tables in what was printed."""
+    lines = [line.replace("┃", "│") for line in out.splitlines()]
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+
+
+def test_keys_without_room_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, write_run: Callable[..., None]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "36")
+    for number, kind in enumerate(["wide_deep", "mlp"]):
+        other = {"seed": number, "data": {"name": f"data_set_{number}"}, "trainer": {"precision": f"float{number}"}}
+        write_run(tmp_path, number, 0.1 + number, "diverged" if number else "completed", model={"name": kind}, **other)
+    print_comparison(compare([str(tmp_path)]))
+    out = capsys.readouterr().out
+    # 3 + 9 + 8 columns for the run, the model and the loss, 3 for each border and 1 for the last: 30; the seed needs 7
+    assert rows_of(out) == [["run", "model", "val/loss best"], ["0", "wide_deep", "0.1"], ["1", "mlp", "1.1"]]
+    says = "no room for data.name, trainer.precision, seed: a wider terminal, --csv and --html show all keys\n"
+    assert says in out and "not completed: 1 diverged\n" in out
+
+
+def test_the_first_lines_of_many(
+    sweep: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    comparison = compare([str(sweep)])
+    print_comparison(comparison, top=1)
+    out = capsys.readouterr().out
+    assert [row[0] for row in rows_of(out)] == ["run", "3", "units", "8"]
+    assert "4 more runs: top=all shows all\n" in out and "1 more setting: top=all shows all\n" in out
+    print_comparison(comparison, top=None)
+    assert "more" not in capsys.readouterr().out
+    parts = all_as_markdown(comparison, 4).split("\n\n")
+    assert [len(part.splitlines()) for part in parts] == [6, 1, 4]  # two tables, each with a head and a line below it
+    assert parts[1] == "1 more run: top=all shows all"
+    assert len(all_as_csv(comparison).splitlines()) == 6 + 1 + 3
+
+
+def test_a_seed_that_no_other_joins_is_no_mean(tmp_path: Path, write_run: Callable[..., None]) -> None:
+    for number, (units, seed) in enumerate([(4, 1), (8, 2), (16, 3)]):
+        write_run(tmp_path, number, 0.1, seed=seed, model={"units": units})
+    assert repeats_table(compare([str(tmp_path)])) is None
+    write_run(tmp_path, 3, 0.3, seed=4, model={"units": 8})
+    table = repeats_table(compare([str(tmp_path)]))
+    assert table is not None and [line[:3] for line in table.lines] == [["8", "2", "0.2"]]
+
+
+def test_importance_only_where_asked_for(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_comparison(compare([str(grid)]))
+    assert "importance" not in capsys.readouterr().out
+    print_comparison(compare([str(grid)]), with_importance=True)
+    out = capsys.readouterr().out
+    assert [line.split()[2] for line in out.splitlines() if "importance" in line] == ["optimizer.rate", "model.kind"]
+
+
+def test_few_runs_have_no_importance(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_comparison(compare([str(sweep)]), with_importance=True)
+    assert "no importance: it needs at least 8 completed runs\n" in capsys.readouterr().out
+
+
+def test_two_runs_of_other_models_have_the_keys_that_matter(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, write_run: Callable[..., None]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    write_run(tmp_path, 0, 0.1, seed=1, model={"name": "mlp", "units": 8, "dropout": 0.5})
+    write_run(tmp_path, 1, 0.2, seed=2, model={"name": "linear", "units": 4, "bias": True})
+    comparison = compare([str(tmp_path)])
+    print_differences(comparison, top=20)
+    out = capsys.readouterr().out
+    assert [row[0] for row in rows_of(out)][1:3] == ["model.name", "seed"]
+    assert "3 more keys differ: top=all shows all\n" in out
+    print_differences(comparison)
+    assert {"model.units", "model.dropout", "model.bias"} < {row[0] for row in rows_of(capsys.readouterr().out)}
+
+
+def test_a_last_value_that_is_the_best_is_printed_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, write_run: Callable[..., None]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for number in range(2):
+        write_run(tmp_path, number, 0.5 + number, model={"units": number})
+        path = tmp_path / str(number) / "run.json"
+        run = json.loads(path.read_text())
+        path.write_text(json.dumps(run | {"metrics": run["metrics"] | {"val/loss": run["best"]["val/loss"]}}))
+    print_differences(compare([str(tmp_path)]))
+    heads = [row[0] for row in rows_of(capsys.readouterr().out)]
+    assert heads == ["", "model.units", "val/loss best", "val/hits best", "test/loss last"]

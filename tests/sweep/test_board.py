@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tfrun.files.runs import RunFolder
 from tfrun.sweep import board as board_module
-from tfrun.sweep.board import Board
+from tfrun.sweep.board import Board, sparkline
 from tfrun.sweep.messages import Progress
 from tfrun.sweep.outcome import Outcome
 
@@ -62,7 +62,7 @@ def test_each_job_that_ends_has_a_line(board: Board, output: io.StringIO, clock:
         board.end_job(job(1), outcome(1, None, "failed"))
     assert output.getvalue().splitlines() == [
         "#0 seed=0  val/mae 0.5  completed  2.0 s",
-        "1/4 ended  about 6 s left  best #0 seed=0 0.5",  # after the first one only
+        "1/4 ended  about 6 s left  best #0 0.5",  # after the first one only
         "#1 seed=1  failed  4.5 s  /sweep/1/tfrun.log",
     ]
 
@@ -109,3 +109,15 @@ def test_the_table_is_not_drawn_too_often(live_board: Board, output: io.StringIO
         clock.now = 1.2
         board.draw()
         assert len(output.getvalue()) > size
+
+
+def test_the_trend_is_a_bar_for_each_value() -> None:
+    assert sparkline([0.0, 0.5, 1.0, 0.25]) == "▁▅█▃"
+    assert sparkline([3.0, 3.0]) == "▁▁"
+
+
+def test_the_trend_stands_behind_the_best_job(board: Board, output: io.StringIO) -> None:
+    for number, value in enumerate((0.5, 0.25, 0.375)):
+        board.add_job(job(number))
+        board.end_job(job(number), outcome(number, value))
+    assert board._summary().endswith("best #1 0.25  █▁▅")

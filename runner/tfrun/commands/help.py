@@ -23,12 +23,18 @@ HELP = """tfrun trains TensorFlow and Keras models: name the components, and say
   tfrun export RUN format=FORMAT    write a model that takes raw rows, compared with the run's own predictions; formats:
                                     saved_model, keras, litert, onnx; out=FOLDER; with a sweep, ensemble=best3 writes
                                     the mean of its best runs
-  tfrun compare PATH...             print runs side by side, best first, with means over seeds and folds;
-                                    metric=val/mae, take=last, --csv, --markdown, --html FILE
+  tfrun compare PATH...             print the 20 best runs, best first, and means over seeds and folds; top=50 or
+                                    top=all, metric=val/mae, take=last, importance=true, --csv, --markdown, --html FILE
+  tfrun report RUN [data=...]       write a run as a page, report.html in its folder: errors on its test rows, worst
+                                    rows, importance of columns, curves, config; out=FILE.html, overwrite=true
   tfrun check [overrides]           check all that can be checked without training, and the contracts of the components
                                     that are named; parity=true compares compiled steps with steps in Python
   tfrun list [GROUP]                list the names to choose from
   tfrun show GROUP=NAME             print parameters, types, defaults, documentation and source
+  tfrun new FOLDER                  write a project of your own that runs at once: config, components, data, tests
+
+RUN is a folder, or a shorter name: latest, the run or sweep begun last; best, the best run of the latest sweep, and
+SWEEP/best; the beginning of an id, such as e49e.
 
 Overrides: group=option chooses, key=value sets, ~key deletes, experiment=NAME loads a whole recipe.
 

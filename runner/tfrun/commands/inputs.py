@@ -175,7 +175,9 @@ def name_run(command_line: CommandLine, command: str) -> tuple[RunFolder, list[s
     """Returns the one run folder that a command line names, and its other words. Raises ConfigError."""
     paths = [word for word in command_line.names if not word.startswith("~")]
     if len(paths) != 1:
-        raise ConfigError(f"{command}: needs one run folder, outputs/<name>/<date>_<time>_<id>. Received: {paths}")
+        raise ConfigError(
+            f"{command}: needs one run folder, outputs/<name>/<date>_<time>_<id>, or latest. Received: {paths}"
+        )
     return runs.open_run(paths[0]), [word for word in command_line.words if word != paths[0]]
 
 

@@ -10,6 +10,7 @@ from tfrun.commands.command_line import CommandLine
 from tfrun.commands.options import groups_and_kinds, names_in, summary
 from tfrun.config.compose import Configs, open_configs
 from tfrun.errors import unknown
+from tfrun.line_breaks import fitted
 
 UNLIMITED_WIDTH = 10_000  # columns, where the output is not a terminal
 
@@ -27,12 +28,11 @@ def list_text(configs: Configs, groups: Sequence[str]) -> str:
     for group in groups:
         if group not in known:
             raise unknown("list", "group", name=group, known=known)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED_WIDTH
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else UNLIMITED_WIDTH  # one line each in a file
     blocks = []
     for group in groups or known:
         names = names_in(configs, group)
         pad = max((len(name) for name in names), default=0) + 2
         lines = [f"  {name:<{pad}}{summary(configs, group, name=name)}".rstrip() for name in names]
-        shortened = [line if len(line) <= width else f"{line[: width - 1]}…" for line in lines]
-        blocks.append("\n".join([group, *shortened]))
+        blocks.append("\n".join([group, *(fitted(line, width) for line in lines)]))
     return "\n\n".join(blocks)

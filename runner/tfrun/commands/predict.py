@@ -52,7 +52,7 @@ def run(command_line: CommandLine) -> int:
     settings = schema.build_settings(config, catalog, overrides=existing.overrides)
     fitted = existing.read_preprocessing()
     # the first piece is read before TensorFlow loads, so that a mistake is reported at once
-    pieces = _rows(settings, catalog, fitted=fitted, keep=keep).begun(rows_of_piece(fitted))
+    pieces = rows_to_predict(settings, catalog, fitted=fitted, keep=keep).begun(rows_of_piece(fitted))
     from tfrun.load_engine import engine
 
     with engine(folder.log) as (experiment, _):
@@ -62,16 +62,22 @@ def run(command_line: CommandLine) -> int:
     return 0
 
 
-def _rows(settings: Settings, catalog: Catalog, *, fitted: Preprocessing, keep: Keep) -> RowPieces:
-    """Returns the rows to predict. Raises ConfigError if columns are to be kept of rows that have no prediction."""
+def rows_to_predict(
+    settings: Settings, catalog: Catalog, *, fitted: Preprocessing, keep: Keep, rows: Any = None
+) -> RowPieces:
+    """Returns the rows to predict: those of the config's data set, or `rows` of Python code.
+
+    Raises:
+        ConfigError: columns are to be kept of rows that have no prediction.
+    """
     if settings.data.window is None:
-        return load_pieces(settings.data, catalog, fitted=fitted, keep=keep)
+        return load_pieces(settings.data, catalog, fitted=fitted, keep=keep, rows=rows)
     if keep.names != ():
         raise ConfigError(
             "keep: a forecast is of steps after the rows of the data, which have no cells yet; its columns are the "
             f"series, the time and the step. Received: {keep}"
         )
-    return whole(load_table(settings.data, catalog, rows_only=True, fitted=fitted))
+    return whole(load_table(settings.data, catalog, rows_only=True, fitted=fitted, rows=rows))
 
 
 def _keep(text: str) -> Keep:

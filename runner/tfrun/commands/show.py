@@ -1,9 +1,13 @@
-"""`tfrun show GROUP=NAME…`: all about an option: a file's text, or a component's parameters and documentation."""
+"""`tfrun show GROUP=NAME…`: all about an option: a file's text, or a component's parameters and documentation.
+
+A name alone will do if only one group has it.
+"""
 
 from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -12,7 +16,7 @@ from tfrun.commands.command_line import CommandLine
 from tfrun.commands.options import find_component, find_file, groups_and_kinds, names_in, summary
 from tfrun.config.catalog import NOT_LITERAL, Component, Param
 from tfrun.config.compose import Configs, open_configs
-from tfrun.errors import ConfigError, unknown
+from tfrun.errors import ConfigError, near_miss, unknown
 from tfrun.files import yaml_files
 from tfrun.line_breaks import fitted, reading_width
 
@@ -32,10 +36,10 @@ def show_text(configs: Configs, word: str, *, width: int) -> str:
 
     Sentences are broken between words where they are longer than `width` columns.
     """
+    known = groups_and_kinds(configs)
     group, equals, name = word.partition("=")
     if not equals:
-        raise ConfigError(f"show: needs GROUP=NAME, for example loss=huber. Received: {word!r}")
-    known = groups_and_kinds(configs)
+        group, name = _group_of(configs, word, known), word
     if group not in known:
         raise unknown("show", "group", name=group, known=known)
     names = names_in(configs, group)
@@ -49,6 +53,21 @@ def show_text(configs: Configs, word: str, *, width: int) -> str:
         return _component_text(component, width)
     node = OmegaConf.create({group: configs.load(group, name)})
     return f"# {summary(configs, group, name=name)}\n{OmegaConf.to_yaml(node).rstrip()}"
+
+
+def _group_of(configs: Configs, name: str, groups: Sequence[str]) -> str:
+    """Returns the group that has a name. Raises ConfigError if none has it, or several."""
+    names = {group: names_in(configs, group) for group in groups}
+    found = [group for group, known in names.items() if name in known]
+    if not found and name in groups:
+        raise ConfigError(f"show: needs GROUP=NAME. tfrun list {name} has the names. Received: {name!r}")
+    if not found:
+        hint = near_miss(name, {known for group in groups for known in names[group]})
+        raise ConfigError(f"show: no group has this name; tfrun list has all names. Received: {name!r}.{hint}")
+    if len(found) > 1:
+        choices = " or ".join(f"{group}={name}" for group in found)
+        raise ConfigError(f"show: several groups have this name: {choices}")
+    return found[0]
 
 
 def _component_text(component: Component, width: int) -> str:

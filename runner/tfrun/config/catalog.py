@@ -62,7 +62,7 @@ class Component:
 
     @property
     def summary(self) -> str:
-        return self.doc.partition("\n")[0]
+        return " ".join(self.doc.partition("\n\n")[0].split())
 
     def defaults(self) -> dict[str, Any]:
         """Returns the parameters as a config shows them; `???` stands for a value that must be given."""

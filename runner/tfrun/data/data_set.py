@@ -49,6 +49,20 @@ class DataSet:
         kinds = {column: kind.name for column, kind in data.column_kinds.items()}
         return cls(data, read, params, inspect.signature(read).parameters.keys(), kinds, component.origin)
 
+    @classmethod
+    def over(cls, rows: Any, data: DataSettings) -> DataSet:
+        """Returns rows that Python code has, as a data set.
+
+        Args:
+            rows: a frame, a mapping of columns, or what else a data set may return.
+            data: the config's, which says what the columns mean.
+        """
+        from tfrun.data.adapters.returned import COLUMN_PARAMS  # loads Arrow
+
+        params = {name: data.params[name] for name in COLUMN_PARAMS if name in data.params}
+        kinds = {column: kind.name for column, kind in data.column_kinds.items()}
+        return cls(replace(data, name=""), lambda **_: rows, params, (), kinds)
+
     def read(
         self,
         *,

@@ -28,7 +28,12 @@ from tfrun.errors import ConfigError, DataError, near_miss
 
 
 def load_table(
-    data: DataSettings, catalog: Catalog, *, rows_only: bool = False, fitted: Preprocessing | None = None
+    data: DataSettings,
+    catalog: Catalog,
+    *,
+    rows_only: bool = False,
+    fitted: Preprocessing | None = None,
+    rows: Any = None,
 ) -> Table:
     """Reads a data set, with the rows' weights and what splits them, if the config names columns or files of these.
 
@@ -36,13 +41,13 @@ def load_table(
         data: the config's `data`.
         catalog: the components.
         rows_only: whether the targets are not needed: a data set that can do so reads rows without them.
-        fitted: the preprocessing of the run that the rows are for, which says what each column and target is; None
-            for a new run.
+        fitted: the preprocessing of the run that the rows are for, if any: what each column and target is.
+        rows: what Python code has in place of the config's data set, see `DataSet.over`; None reads the data set.
 
     Raises:
         DataError: the data can't be read, the table can't be used, or a column isn't what it was in training.
     """
-    data_set = DataSet.of(data, catalog)
+    data_set = DataSet.of(data, catalog) if rows is None else DataSet.over(rows, data)
     weight = None if rows_only else data.sample_weight
     trained = None if fitted is None else fitted.trained_columns(weight)
     if fitted is not None:
@@ -54,10 +59,7 @@ def load_table(
         table = with_given_splits(table, data_set)
     if needs_targets:
         table = without_missing_targets(table, data.missing_target)
-    if data.window is not None:
-        past = None if fitted is None else _window_of_run(fitted, data.window).targets
-        date_format = None if data.window.time is None else format_of_times(data, data.window.time)
-        table = as_series(table, data.window, targets=past, date_format=date_format)
+    table = _as_series(table, data, fitted)
     if weight is not None:
         table = _with_weights(table, weight)
     if fitted is None:
@@ -66,7 +68,9 @@ def load_table(
     return _as_in_training(_with_texts(table, data.kinds), fitted, rows_only=not needs_targets)
 
 
-def load_pieces(data: DataSettings, catalog: Catalog, *, fitted: Preprocessing, keep: Keep) -> RowPieces:
+def load_pieces(
+    data: DataSettings, catalog: Catalog, *, fitted: Preprocessing, keep: Keep, rows: Any = None
+) -> RowPieces:
     """Returns rows to predict of a data set, to be read a piece at a time; not for windows of series.
 
     Args:
@@ -74,14 +78,25 @@ def load_pieces(data: DataSettings, catalog: Catalog, *, fitted: Preprocessing, 
         catalog: the components.
         fitted: the preprocessing of the run that the rows are for.
         keep: the columns of the source that are wanted as they are.
+        rows: as for `load_table`.
 
     Raises:
         ConfigError: there is no such column to keep.
         DataError: the data can't be read, or a column isn't what it was in training. Reading the pieces raises it too.
     """
     kinds = {column.name: column.kind.name for column in fitted.columns}
-    pieces = replace(DataSet.of(data, catalog), kinds=kinds).pieces(fitted.trained_columns(None), keep)
+    data_set = DataSet.of(data, catalog) if rows is None else DataSet.over(rows, data)
+    pieces = replace(data_set, kinds=kinds).pieces(fitted.trained_columns(None), keep)
     return pieces.map(lambda table: _as_in_training(_with_texts(table, data.kinds), fitted, rows_only=True))
+
+
+def _as_series(table: Table, data: DataSettings, fitted: Preprocessing | None) -> Table:
+    """Returns the table as series, if the config has windows of them."""
+    if data.window is None:
+        return table
+    past = None if fitted is None else _window_of_run(fitted, data.window).targets
+    date_format = None if data.window.time is None else format_of_times(data, data.window.time)
+    return as_series(table, data.window, targets=past, date_format=date_format)
 
 
 def _is_input(table: Table, data: DataSettings, name: str) -> bool:

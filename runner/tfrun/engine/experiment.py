@@ -3,12 +3,14 @@
     train:     devices → data → build → restore → loop → test → run.json
     evaluate:  devices → data → build → the best weights → metrics
     predict:   a piece of data → devices → build → the best weights → a file of predictions, piece by piece
+    report:    devices → data → build → the best weights → predictions and importance, for a page
     export:    devices → data → build → the best weights → a model of raw rows, compared in a clean process;
                an ensemble: the mean of several such models
+    LoadedRun: data → build → the best weights → predictions, metrics or a Keras model, for Python code
     check:     devices → data → build → a printed summary; a component alone → its contract
 
 How each of them is done is in the modules that they call: `training_run`, `inference.trained`, `inference.ensemble`,
-`inference.predict`, `verify.checks`.
+`inference.predict`, `inference.evaluated_rows`, `inference.loaded`, `verify.checks`.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from tfrun.engine.building.alone import drive_alone
 from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.building.together import Together
 from tfrun.engine.inference.ensemble import Member, export_ensemble
+from tfrun.engine.inference.evaluated_rows import read_evaluated_rows
+from tfrun.engine.inference.loaded import LoadedRun
 from tfrun.engine.inference.predict import predict
 from tfrun.engine.inference.trained import evaluate, export_run
 from tfrun.engine.recording.signals import end_at_once, stop_on_signals
@@ -40,6 +44,7 @@ log = logging.getLogger("tfrun")
 __all__ = [
     "CheckOptions",
     "Job",
+    "LoadedRun",
     "Member",
     "Reuse",
     "RunOptions",
@@ -51,6 +56,7 @@ __all__ = [
     "export_run",
     "predict",
     "process_reuse",
+    "read_evaluated_rows",
     "train",
     "train_together",
 ]

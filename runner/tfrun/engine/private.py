@@ -25,7 +25,7 @@ with private_imports("Keras"):
 with private_imports("TensorFlow"):
     from tensorflow.python.client import device_lib
     from tensorflow.python.eager import context
-    from tensorflow.python.framework import convert_to_constants, random_seed
+    from tensorflow.python.framework import convert_to_constants, op_callbacks, random_seed
     from tensorflow.python.ops import random_ops
 
 # The methods of Keras' optimizers that Keras overrides on TensorFlow, for its strategies. They write to TensorFlow's
@@ -303,6 +303,28 @@ def keep_kernels() -> Iterator[None]:
         yield
     finally:
         runtime.TFE_ContextClearCaches = clear_caches
+
+
+@contextlib.contextmanager
+def executed_operations(record: Callable[[str, Sequence[Any], Sequence[Any]], None]) -> Iterator[None]:
+    """Calls a function with the type, the inputs and the outputs of each operation that is executed in the context.
+
+    Only eager operations count, and a function of TensorFlow is one operation. The public gradient tapes don't follow
+    integers, and a graph of the same operations would take another trace.
+    """
+    use = "tell which inputs a model reads"
+    add = private_name(op_callbacks, "add_op_callback", library="TensorFlow", use=use)
+    remove = private_name(op_callbacks, "remove_op_callback", library="TensorFlow", use=use)
+
+    def receive(kind: Any, inputs: Any, attributes: Any, outputs: Any, op_name: Any = None, graph: Any = None) -> None:
+        if graph is None:
+            record(tf.compat.as_str(kind), inputs, tf.nest.flatten(outputs))
+
+    add(receive)
+    try:
+        yield
+    finally:
+        remove(receive)
 
 
 def freeze_variables(function: Any) -> Any:

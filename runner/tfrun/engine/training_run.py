@@ -25,7 +25,7 @@ from tfrun.config.directions import modes_against
 from tfrun.config.earlier_runs import as_it_began
 from tfrun.config.lengths import nothing_left
 from tfrun.config.settings import Settings
-from tfrun.console import Terminal, say
+from tfrun.console import Terminal, say, say_wrapped
 from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.data.windows import sentence_on_windows
@@ -35,12 +35,13 @@ from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.inference import out_of_fold
 from tfrun.engine.inference.final_test import evaluate_best
-from tfrun.engine.recording import progress
+from tfrun.engine.recording import introduction, progress
 from tfrun.engine.recording.introduction import introduce
 from tfrun.engine.recording.messages import Messages, Report
 from tfrun.engine.recording.record import Record
 from tfrun.engine.recording.run_fields import changes, first_fields, log_end, record_error
 from tfrun.engine.recording.signals import stopping_on_signals
+from tfrun.engine.recording.summary import print_summary
 from tfrun.engine.recording.tensorboard import summary_metrics
 from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training import loop
@@ -287,7 +288,7 @@ class _Training:
         examples = engine.pieces.examples
         if restored is None:
             for line in introduce(engine.pieces, engine.description):
-                say(self._console, line)
+                say_wrapped(self._console, line, indent=introduction.WIDTH)
         if examples.windows is not None:
             say(self._console, f"{engine.pieces.table.source}: {sentence_on_windows(examples.windows)}")
         of_data = [*examples.warnings, *unscaled_images(engine.pieces.parts.model, examples)]
@@ -375,7 +376,22 @@ class _Training:
         self._run.update(status=status, ended=now())
         self._run.write()
         checkpoint = self._folder.checkpoints / f"step-{self._run['step']:09d}"
-        progress.print_summary(self._console, self._run, folder=self._folder.path, checkpoint=checkpoint)
+        print_summary(
+            self._console,
+            self._run,
+            folder=self._folder.path,
+            checkpoint=checkpoint,
+            loss_unit=_loss_unit(engine.pieces),
+        )
+
+
+def _loss_unit(pieces: Pieces) -> str:
+    """Returns a sentence on the unit of the loss if it is that of a scaled target; empty if it isn't."""
+    target = pieces.examples.preprocessing.target
+    if not pieces.parts.step.learns_targets or (target.mean, target.standard_deviation) == (0.0, 1.0):
+        return ""
+    mean = f"{'−' if target.mean >= 0 else '+'} {abs(target.mean):.4g}"
+    return f"The loss is that of the scaled target, (y {mean}) / {target.standard_deviation:.4g}."
 
 
 def _without_source(settings: Settings, folder: RunFolder) -> Settings:

@@ -18,9 +18,10 @@ from typing import Any
 from tfrun.errors import CheckpointError, ConfigError, FolderInUseError, ResourceError
 from tfrun.files import first_folder, json_files, strict_json
 from tfrun.files.disk import open_file, refusals, refuse_link, remove_left_behind, write_atomically
-from tfrun.folders import shown
+from tfrun.folders import shown, typed
 
 LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
+KINDS_OF_FOLDER = ("outputs", "multirun")  # of runs, and of sweeps
 # Folders into which a run, or a sweep with its numbered jobs, writes, those above first.
 FOLDERS = ("checkpoints", "tensorboard", ".hydra", "[0-9]*", "checkpoints/step-*", "tensorboard/*")
 EXPORTS = {  # format → the name of what `tfrun export` writes into the run's folder `export/`
@@ -77,6 +78,10 @@ class RunFolder:
     @property
     def predictions(self) -> Path:
         return self.path / "predictions"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
 
     @property
     def tensorboard(self) -> Path:
@@ -201,6 +206,24 @@ def open_sweep(path: str) -> RunFolder | None:
     return RunFolder(folder.absolute()) if (folder / LEDGER).is_file() else None
 
 
+def folders_below(root: Path | None = None) -> Iterator[Path]:
+    """Yields the absolute paths of the runs and the sweeps in `outputs` and `multirun` below a folder.
+
+    Args:
+        root: the folder; None is the one in which the command was typed.
+    """
+    for kind in KINDS_OF_FOLDER:
+        for folder in (root or typed(".")).glob(f"{kind}/*/*_*_*"):
+            if (folder / "config.yaml").is_file() or (folder / LEDGER).is_file():
+                yield folder
+
+
+def newest_folder(*, sweeps_only: bool = False) -> Path | None:
+    """Returns the absolute path of the run or the sweep that was begun last, or None if there is none."""
+    folders = (folder for folder in folders_below() if not sweeps_only or (folder / LEDGER).is_file())
+    return max(folders, key=lambda folder: folder.name, default=None)  # which begins with the date and the time
+
+
 def now() -> str:
     """Returns the time as run.json has it: ISO 8601 with the offset from UTC, to the second."""
     return datetime.now().astimezone().isoformat(timespec="seconds")
@@ -251,6 +274,6 @@ def open_run(path: str | os.PathLike[str]) -> RunFolder:
     if not folder.config_yaml.is_file():
         reason = "has no config.yaml" if folder.path.is_dir() else "does not exist"
         raise ConfigError(
-            f"{path}: not a run folder, it {reason}. Expected something like outputs/<name>/<date>_<time>_<id>"
+            f"{path}: not a run folder, it {reason}. Expected outputs/<name>/<date>_<time>_<id>, or latest"
         )
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfrun.errors import ConfigError
 MAX_BYTES = 10 * 2**20
 MAX_NODES = 100_000  # each alias counts as all that it stands for, so nine lines can't stand for a billion
 MAX_DEPTH = 100
+SECTION = re.compile(r"^(?=[A-Za-z_]\w*:)", re.MULTILINE)  # where a key of the top level begins
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -33,6 +35,13 @@ def read_text(file: Path) -> str:
     Raises:
         ConfigError: it can't be read, is not in UTF-8, or stands for too much.
     """
+    text = _decoded(file)
+    _check_expanded(text, file)
+    return text
+
+
+def _decoded(file: Path) -> str:
+    """Returns the text of a file, which may still stand for too much. Raises ConfigError."""
     try:
         if file.exists() and not file.is_file():  # a pipe would wait for a writer
             raise ConfigError(f"{file}: not a file")
@@ -48,13 +57,43 @@ def read_text(file: Path) -> str:
         raise _not_utf8(file, content, offset=error.start) from None
     if "\0" in text:
         raise _not_utf8(file, content, offset=content.index(0))
-    _check_expanded(text, file)
     return text
 
 
 def load(file: Path) -> Any:
     """Returns the content of a YAML file in plain containers. Raises ConfigError or a YAMLError that names the file."""
     return yaml.load(_NamedText(read_text(file), str(file)), _Loader)
+
+
+def load_similar(file: Path, sections: dict[str, Any]) -> Any:
+    """Returns what `load` returns, but parses only those top-level sections that no file before it had.
+
+    The configs of a sweep's jobs have most of their sections in common, and parsing is what takes the time.
+
+    Args:
+        file: the file.
+        sections: the parsed sections by their text; new ones are added. Files share them, so nothing may change them.
+
+    Raises:
+        ConfigError: it can't be read, is not in UTF-8, or stands for too much.
+        YAMLError: it is no YAML.
+    """
+    text = _decoded(file)
+    if "&" in text or len(text) > MAX_NODES:  # a section may need another's anchor; only the whole can be too large
+        return load(file)
+    content: dict[str, Any] = {}
+    for section in SECTION.split(text):
+        if section not in sections:
+            try:
+                _check_expanded(section, file)
+                parsed = yaml.load(section, _Loader)
+            except (ConfigError, yaml.YAMLError):  # a quote over two lines, or a mistake: `load` gives its line
+                return load(file)
+            if parsed is not None and not isinstance(parsed, dict):
+                return load(file)
+            sections[section] = parsed or {}
+        content |= sections[section]
+    return content or load(file)
 
 
 def load_config(file: Path) -> Any:

@@ -200,13 +200,14 @@ def _read(path: str) -> list[Row]:
         raise ConfigError(f"compare: there are no runs in {path}")
     rows = []
     damaged: list[str] = []
+    sections: dict[str, Any] = {}
     for folder in map(RunFolder, folders):
         try:
             run = {"status": "failed", "metrics": {}, "best": {}, "timing": {}, "epoch": 0} | folder.read_run()
         except CheckpointError as error:  # one bad folder is no reason not to show the others
             damaged.append(f"left out: {error}")
         else:
-            rows.append(Row(folder, run, dict(flatten(_read_config(folder, damaged)))))
+            rows.append(Row(folder, run, dict(flatten(_read_config(folder, sections, damaged=damaged)))))
     if not any("checkpoint.monitor" in row.config for row in rows):
         raise ConfigError(damaged[0] if damaged else f"compare: no run in {path} has a config that can be read")
     for text in damaged:
@@ -214,12 +215,15 @@ def _read(path: str) -> list[Row]:
     return sorted(rows, key=lambda row: "checkpoint.monitor" not in row.config)
 
 
-def _read_config(folder: RunFolder, damaged: list[str]) -> dict[str, Any]:
-    """Returns a run's config; empty if there is none, or another program's, or one that `damaged` gets a line about."""
+def _read_config(folder: RunFolder, sections: dict[str, Any], *, damaged: list[str]) -> dict[str, Any]:
+    """Returns a run's config; empty if there is none, or another program's, or one that `damaged` gets a line about.
+
+    `sections` are those of the configs that were read before it.
+    """
     config = None
     try:
         if folder.config_yaml.exists():  # a job of a sweep may have failed before it had one
-            config = yaml_files.load(folder.config_yaml)
+            config = yaml_files.load_similar(folder.config_yaml, sections)
     except (ConfigError, yaml.YAMLError) as error:
         damaged.append(" ".join(str(error).split()))
     if not isinstance(config, dict) or not isinstance(config.get("checkpoint"), dict):

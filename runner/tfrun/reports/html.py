@@ -1,144 +1,110 @@
-"""`tfrun compare --html`: one file that shows a sweep and loads nothing from the network."""
+"""`tfrun compare --html`: one small file that shows many runs, loads nothing from the network and has no script."""
 
 from __future__ import annotations
 
 import html
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
 
-from tfrun.console import Terminal, say, short_names
-from tfrun.errors import CheckpointError, ConfigError
+from tfrun.console import Terminal, say, shown_number
+from tfrun.errors import ConfigError, some
 from tfrun.files.disk import write_atomically
-from tfrun.files.strict_json import defined
 from tfrun.folders import shown
-from tfrun.reports.comparison import Comparison, Row
-from tfrun.reports.importance import importances, is_logarithmic
-from tfrun.reports.repeats import repeats_table, repeats_title
-from tfrun.reports.tables import runs_table
-from tfrun.reports.texts import TextTable
+from tfrun.reports.best import best_line, has_best
+from tfrun.reports.charts import charts, explain_points
+from tfrun.reports.comparison import Comparison
+from tfrun.reports.html_parts import document, note, row, table_of
+from tfrun.reports.repeats import has_folds, repeats_table, repeats_title
+from tfrun.reports.tables import first_lines, runs_table
+from tfrun.reports.texts import TextTable, as_text
 
-MAX_CURVES = 50  # the eye can't distinguish more
-HEIGHT = 420  # pixels of a figure
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1100px; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; display: block; overflow-x: auto; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th { position: sticky; top: 0; background: #fff; } tr:first-child td { font-weight: 600; }
-"""
+MAX_BYTES = 350_000  # of the table of runs
+MAX_REPEATS_BYTES = 100_000  # of the table of their repetitions
+MOST_FOLDERS = 3  # that the title names
 
 
-def write(comparison: Comparison, path: Path) -> None:
-    """Writes the report.
+def write(comparison: Comparison, path: Path, *, top: int | None = None) -> None:
+    """Writes the page; `top` is how many lines of a table it has, None for as many as fit.
 
     Raises:
-        ConfigError: Plotly isn't installed, or the file isn't an .html file.
+        ConfigError: the file isn't an .html file.
         ResourceError: the disk refuses.
     """
-    try:
-        import plotly.graph_objects as go
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise ConfigError("--html: needs Plotly. Install it with: pip install 'tfrun[report]'") from error
     if path.suffix != ".html":
         raise ConfigError(f"--html: must be an .html file. Received: {str(path)!r}")
-    figures = {
-        "Every run": _parallel(go, comparison),
-        f"{comparison.metric} over epochs": _curves(go, comparison),
-        "What mattered most": _importance(go, comparison),
-    }
-    parts = [_table("Leaderboard", runs_table(comparison))]
-    repeated = repeats_table(comparison)
-    if repeated is not None:
-        parts.append(_table(repeats_title(comparison).capitalize(), repeated))
-    for head, figure in figures.items():
-        if figure is not None:
-            parts.append(f"<h2>{html.escape(head)}</h2>{_div(figure)}")
-    title = html.escape(", ".join(dict.fromkeys(row.folder.path.parent.name for row in comparison.rows)))
-    page = (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
-        f"<script>{get_plotlyjs()}</script><h1>{title}</h1>{''.join(parts)}</html>"
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, page)
+    write_atomically(path, page(comparison, top=top))
     say(Terminal(), shown(path))
 
 
-def _names(comparison: Comparison) -> dict[str, str]:
-    """Returns the keys that differ, each with the short name to show for it."""
-    return dict(zip(comparison.keys, short_names(comparison.keys), strict=True))
+def page(comparison: Comparison, *, top: int | None = None) -> str:
+    """Returns the page: what it is, the best run, the charts, and then the tables."""
+    title = _title(comparison)
+    parts = [f"<h1>{html.escape(title)}</h1>", note(_described(comparison)), _best(comparison)]
+    parts.append(f"<h2>Charts</h2><div class=charts>{''.join(_figures(comparison))}</div>")
+    parts.append(note(explain_points(comparison)))
+    runs = first_lines(runs_table(comparison), top)
+    bold = has_best(comparison) and not has_folds(comparison)
+    parts.append(_table("Runs", runs, num_lines=len(comparison.rows), max_bytes=MAX_BYTES, bold=bold))
+    repeated = repeats_table(comparison)
+    if repeated is not None:
+        head, lines = repeats_title(comparison).capitalize(), first_lines(repeated, top)
+        parts.append(_table(head, lines, num_lines=len(repeated.lines), max_bytes=MAX_REPEATS_BYTES, bold=False))
+    return document(f"tfrun compare: {title}", "".join(parts))
 
 
-def _div(figure: Any) -> str:
-    figure.update_layout(height=HEIGHT, margin={"l": 90, "r": 30, "t": 50, "b": 50}, template="plotly_white")
-    return figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
+def _title(comparison: Comparison) -> str:
+    """Returns what the page is about: `1,000 runs of 2026-11-29_22-35-35_ebff5b by val/loss`."""
+    folders = list(dict.fromkeys(row.folder.path.parent.name for row in comparison.rows))
+    runs = f"{len(comparison.rows):,} run{'s' if len(comparison.rows) > 1 else ''}"
+    return f"{runs} of {some(folders, MOST_FOLDERS)} by {comparison.metric}"
 
 
-def _table(head: str, table: TextTable) -> str:
-    def row(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    lines = "".join(row(line, "td") for line in table.lines)
-    return f"<h2>{head}</h2><table>{row(table.heads, 'th')}{lines}</table>"
-
-
-def _parallel(go: Any, comparison: Comparison) -> Any:
-    """Returns the keys and the metric as parallel coordinates (Inselberg, 1985), coloured by the metric."""
-    rows = comparison.done
-    if len(rows) < 2:
-        return None
-    values = [comparison.value(row) for row in rows]
-    axes = [_axis(name, [row.config.get(key) for row in rows]) for key, name in _names(comparison).items()]
-    axes.append({"label": comparison.metric, "values": values})
-    line = {"color": values, "colorscale": "Viridis", "showscale": True, "reversescale": comparison.mode == "max"}
-    return go.Figure(go.Parcoords(line=line, dimensions=axes))
+def _described(comparison: Comparison) -> str:
+    """Returns how many runs have which status, and what orders them."""
+    statuses = [row.run["status"] for row in comparison.rows]
+    counts = ", ".join(f"{statuses.count(status):,} {status}" for status in dict.fromkeys(statuses))
+    better = "smaller" if comparison.mode == "min" else "greater"
+    return f"{counts}. A {better} {comparison.metric} is better; it is that of each run's {comparison.take} epoch."
 
 
-def _axis(name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Returns an axis of the parallel coordinates: numbers, their logarithms, or the texts in order."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        if not is_logarithmic(values):
-            return {"label": name, "values": values}
-        powers = range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
-        ticks: list[Any] = [10.0**power for power in powers]
-        places = [math.log10(value) for value in values]
-        return {"label": name, "values": places, "tickvals": list(powers), "ticktext": [f"{tick:g}" for tick in ticks]}
-    texts = [str(value) for value in values]
-    ticks = sorted(set(texts))
-    places = [float(ticks.index(text)) for text in texts]
-    return {"label": name, "values": places, "tickvals": list(range(len(ticks))), "ticktext": ticks}
+def _best(comparison: Comparison) -> str:
+    """Returns the best run with its value and its settings, or why there is none."""
+    line = best_line(comparison)
+    if not line:
+        return note("No run has a value yet.")
+    if not has_best(comparison) or has_folds(comparison):
+        return f"<div class=best>{html.escape(' '.join(line.split()))}</div>"
+    row = comparison.rows[0]
+    settings = (f"{key}={as_text(row.config.get(key))}" for key in comparison.keys if row.config.get(key) is not None)
+    lines = [
+        f"<b>{html.escape(shown_number(comparison.value(row)))}</b> {html.escape(comparison.metric)}, the best",
+        html.escape(shown(row.folder.path)),
+        html.escape(" ".join(settings)),
+    ]
+    return f"<div class=best>{''.join(f'<p>{line}</p>' for line in lines if line)}</div>"
 
 
-def _curves(go: Any, comparison: Comparison) -> Any:
-    """Returns the metric over the epochs of the best runs."""
-    figure = go.Figure()
-    for row in comparison.rows[:MAX_CURVES]:
-        points = _points(row, comparison.metric)
-        settings = (f"{name}={row.config.get(key)}" for key, name in _names(comparison).items())
-        label = " ".join([f"#{row.folder.path.name}", *settings])
-        figure.add_trace(go.Scatter(x=[x for x, _ in points], y=[y for _, y in points], name=label, mode="lines"))
-    figure.update_xaxes(title="epoch")
-    return figure if figure.data and any(len(trace.x) for trace in figure.data) else None
+def _figures(comparison: Comparison) -> Iterator[str]:
+    """Yields the charts, each with its head and what there is to say about it."""
+    for chart in charts(comparison):
+        yield f"<section><h3>{html.escape(chart.head)}</h3>{chart.svg}{note(chart.note)}</section>"
 
 
-def _points(row: Row, metric: str) -> list[tuple[int, float | None]]:
-    """Returns (epoch, value) of each epoch in which a run has the metric; None, a gap, if it isn't defined."""
-    try:
-        lines = row.folder.read_metrics()
-    except OSError:
-        return []
-    except CheckpointError as error:
-        say(Terminal(stderr=True), f"warning: no curve: {error}")
-        return []
-    return [(line["epoch"], defined(line[metric])) for line in lines if metric in line]
+def _table(head: str, table: TextTable, *, num_lines: int, max_bytes: int, bold: bool) -> str:
+    """Returns a table of at most about so many bytes, and a note if that isn't all.
 
-
-def _importance(go: Any, comparison: Comparison) -> Any:
-    """Returns the importances as bars, the greatest on top."""
-    shares = importances(comparison)
-    if not shares:
-        return None
-    keys = list(reversed(shares))
-    names = _names(comparison)
-    return go.Figure(go.Bar(x=[shares[key] for key in keys], y=[names[key] for key in keys], orientation="h"))
+    Args:
+        head: what it shows.
+        table: its heads and its first lines.
+        num_lines: how many lines there are in all.
+        max_bytes: the bytes of its lines.
+        bold: whether the first line is the best one.
+    """
+    lines = [row(line, "td") for line in table.lines]
+    sizes = accumulate(len(line.encode()) for line in lines)
+    lines = lines[: sum(size <= max_bytes for size in sizes)]
+    more = num_lines - len(lines)
+    more_lines = note(f"{more:,} more. All are in the output of tfrun compare --csv.") if more else ""
+    return f"<h2>{html.escape(head)}</h2>{table_of(table.heads, lines, has_best=bold)}{more_lines}"

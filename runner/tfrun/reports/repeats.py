@@ -85,13 +85,16 @@ def repeats_title(comparison: Comparison) -> str:
 def repeats_table(comparison: Comparison) -> TextTable | None:
     """Returns mean and deviation over runs that differ in seed or fold only, or None without such.
 
+    Over seeds there are only the settings that have several: a mean of one value says no more than the run itself. Over
+    folds there are all of them, since one that lacks folds matters.
+
     Over seeds alone there is the mean's 95 % confidence too. Folds have none: they share training rows, so nothing
     unbiased can be said of their mean's deviation (Bengio and Grandvalet, No unbiased estimator of the variance of
     K-fold cross-validation, 2004).
     """
     differing = _differing(comparison)
-    groups = repeats(comparison)
-    if not any(differing.values()) or not (differing["folds"] or any(len(group.values) > 1 for group in groups)):
+    groups = [group for group in repeats(comparison) if differing["folds"] or len(group.values) > 1]
+    if not groups or not any(differing.values()):
         return None
     count = "runs" if all(differing.values()) else "folds" if differing["folds"] else "seeds"
     has_confidence = not differing["folds"]

@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
+from rich.console import Console
 from rich.table import Table
 
-from tfrun.config.split_checks import FOLD_KEY
-from tfrun.console import UNDEFINED, Results, Terminal, say, short_names, shown_number
-from tfrun.folders import shown
+from tfrun.console import UNDEFINED, Results, Terminal, say, shown_number
+from tfrun.errors import some
 from tfrun.narrow_tables import print_table
-from tfrun.reports.comparison import NOT_COMPARED, Comparison
-from tfrun.reports.importance import importances
-from tfrun.reports.repeats import has_folds, repeats, repeats_table, repeats_title
+from tfrun.reports.best import best_line
+from tfrun.reports.comparison import NOT_COMPARED, Comparison, Row
+from tfrun.reports.fitting import RUN, by_interest, print_fitting, short_ids
+from tfrun.reports.importance import explain_missing, importances
+from tfrun.reports.repeats import repeats_table, repeats_title
 from tfrun.reports.texts import TextTable, as_text
 
+MOST_NAMED = 3  # keys or runs that a line names
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
-UNLIMITED_WIDTH = 10**4  # columns, to measure a table that is wider than the terminal
 
 
 def runs_table(comparison: Comparison) -> TextTable:
@@ -28,7 +29,7 @@ def runs_table(comparison: Comparison) -> TextTable:
     test_metrics = [key for key in rows[0].run["metrics"] if key.startswith("test/")]
     other_take = "last" if comparison.take == "best" else "best"
     metric_heads = [f"{metric} {comparison.take}", "status", f"{metric} {other_take}"]
-    heads = ["run", *comparison.keys, *metric_heads, *test_metrics, "epoch", "steps/s"]
+    heads = [RUN, *comparison.keys, *metric_heads, *test_metrics, "epoch", "steps/s"]
     has_one_parent = len({row.folder.path.parent for row in rows}) == 1
     lines = []
     for row in rows:
@@ -42,85 +43,107 @@ def runs_table(comparison: Comparison) -> TextTable:
     return TextTable(heads, lines)
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Prints the tables, the importances and the best run's folder."""
+def print_comparison(comparison: Comparison, *, top: int | None = None, with_importance: bool = False) -> None:
+    """Prints the tables and the best run's folder.
+
+    Args:
+        comparison: the runs.
+        top: how many lines of a table are printed; None for all.
+        with_importance: whether each key's importance is estimated and printed.
+    """
     console = Results()
-    tables = [("", runs_table(comparison)), (repeats_title(comparison), repeats_table(comparison))]
-    for title, table in tables:
+    shares = importances(comparison) if with_importance else {}
+    keys = by_interest(comparison, shares)
+    tables = [("", "runs", runs_table(comparison)), (repeats_title(comparison), "settings", repeats_table(comparison))]
+    for title, what, table in tables:
         if table is not None:
-            print_table(console, _fitting(console, comparison.keys, title=title, table=table))
-    for key, share in importances(comparison).items():
+            heads = print_fitting(console, first_lines(table, top), keys=keys, title=title)
+            if more := more_lines(table, top, what=what):
+                say(console, more)
+            _print_left_out(console, table, keys=keys, heads=heads, top=top)
+    for key, share in shares.items():
         say(console, f"importance {share:4.0%}  {key}")
-    _print_best(comparison)
+    if with_importance and not shares:
+        say(console, f"no importance: {explain_missing(comparison)}")
+    if line := best_line(comparison):
+        say(Terminal(), line)
 
 
-def _fitting(console: Terminal, keys: Sequence[str], *, title: str, table: TextTable) -> Table:
-    """Returns as many columns as the terminal is wide for; the most important ones stand first, and --csv has all."""
-    shown_keys = [key for key in keys if key in table.heads]
-    short = dict(zip(shown_keys, short_names(shown_keys), strict=True))
-    heads = [short.get(head, head) for head in table.heads]
-    unlimited = console.options.update(max_width=UNLIMITED_WIDTH)
-    least = 2 + len(shown_keys)  # the run, the keys that differ, and the metric
-    for count in range(len(heads), least, -1):
-        columns = _columns(title, heads, lines=table.lines, count=count)
-        if console.measure(columns, options=unlimited).maximum <= console.width:
-            return columns
-    return _columns(title, heads, lines=table.lines, count=min(least, len(heads)))
+def _print_left_out(
+    console: Console, table: TextTable, *, keys: Sequence[str], heads: Sequence[str], top: int | None
+) -> None:
+    """Prints a line about the keys that a table has no room for, and one about runs whose status it doesn't show.
+
+    Args:
+        console: the terminal.
+        table: the whole table.
+        keys: the keys that differ.
+        heads: the heads of the columns that were printed.
+        top: how many lines were printed; None for all.
+    """
+    left_out = [key for key in keys if key in table.heads and key not in heads]
+    if left_out:
+        say(console, f"no room for {some(left_out, MOST_NAMED)}: a wider terminal, --csv and --html show all keys")
+    if "status" in table.heads and "status" not in heads:
+        status = table.heads.index("status")
+        others = [f"{line[0]} {line[status]}" for line in table.lines[:top] if line[status] != "completed"]
+        if others:
+            say(console, f"not completed: {some(others, MOST_NAMED)}")
 
 
-def _columns(title: str, heads: Sequence[str], *, lines: Sequence[Sequence[str]], count: int) -> Table:
-    """Returns the first `count` columns."""
-    table = Table(title=title or None, title_justify="left")
-    for head in heads[:count]:
-        table.add_column(head, overflow="fold", justify="left" if head in ("run", "status") else "right")
-    for line in lines:
-        table.add_row(*line[:count])
-    return table
+def first_lines(table: TextTable, top: int | None) -> TextTable:
+    """Returns the first lines of a table; all for None."""
+    return table._replace(lines=table.lines[:top])
 
 
-def print_differences(comparison: Comparison) -> None:
-    """Prints two runs side by side: every key of their configs that differs, and all metrics."""
-    table, rows = Table(), comparison.rows
-    table.add_column("", overflow="fold")
-    for row in rows:
-        table.add_column(row.folder.run_id, overflow="fold")
-    for key in dict.fromkeys(key for row in rows for key in row.config):
-        texts = [as_text(row.config[key]) if key in row.config else "–" for row in rows]
-        if not key.startswith(NOT_COMPARED) and texts[0] != texts[1]:
-            table.add_row(key, *texts)
+def more_lines(table: TextTable, top: int | None, *, what: str) -> str:
+    """Returns the sentence that says how many more lines a table has than are shown, empty if it has none."""
+    more = len(table.lines) - len(first_lines(table, top).lines)
+    return f"{more:,} more {what if more > 1 else what.removesuffix('s')}: top=all shows all" if more else ""
+
+
+def print_differences(comparison: Comparison, *, top: int | None = None) -> None:
+    """Prints two runs side by side: the keys of their configs that differ, and all metrics.
+
+    Args:
+        comparison: the two runs.
+        top: how many keys are printed, the most interesting first, and only those that no other key explains; None for
+            every key.
+    """
+    console, rows = Terminal(), comparison.rows
+    texts = {
+        key: [_text_of(row, key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row.config)
+    }
+    differing = [key for key, (one, other) in texts.items() if one != other and not key.startswith(NOT_COMPARED)]
+    keys = differing if top is None else [key for key in by_interest(comparison, {}) if key in differing][:top]
+    table = Table()
+    for head in ("", *short_ids([row.folder.run_id for row in rows])):
+        table.add_column(head, overflow="fold")
+    for key in keys:
+        table.add_row(key, *texts[key])
     table.add_section()
-    for take in ("best", "last"):
-        for key in dict.fromkeys(key for row in rows for key in row.run["metrics"] if "/" in key):
-            if take == "last" or not key.startswith("test/"):
-                table.add_row(f"{key} {take}", *(shown_number(row.value(key, take)) for row in rows))
-    print_table(Terminal(), table)
-    _print_best(comparison)
+    for cells in _metric_lines(rows):
+        table.add_row(*cells)
+    print_table(console, table)
+    if more := len(differing) - len(keys):
+        say(console, f"{more} more key{'s differ' if more > 1 else ' differs'}: top=all shows all")
+    if line := best_line(comparison):
+        say(console, line)
 
 
-def _print_best(comparison: Comparison) -> None:
-    best = comparison.rows[0]
-    if comparison.value(best) is None:
-        return
-    if comparison.is_comparable and has_folds(comparison):
-        _print_best_over_folds(comparison)
-    elif comparison.is_comparable:
-        say(Terminal(), f"best       {shown(best.folder.path)}")
-    else:
-        say(Terminal(), f"no best: {comparison.metric} of different losses can't be compared. metric=val/<metric> can")
+def _text_of(row: Row, key: str) -> str:
+    return as_text(row.config[key]) if key in row.config else UNDEFINED
 
 
-def _print_best_over_folds(comparison: Comparison) -> None:
-    """Prints the folds with the best mean, if it is one over all of them; of several seeds, as the sweep does, one."""
-    best = repeats(comparison, over_seeds=False)[0]
-    if not best.is_complete:
-        say(Terminal(), "no best: no cross-validation has a value in all of its folds")
-        return
-    rows = sorted(best.rows, key=lambda row: row.config.get(FOLD_KEY) or 0)
-    names = [shown(rows[0].folder.path)]
-    for before, row in pairwise(rows):
-        path = row.folder.path
-        names.append(path.name if path.parent == before.folder.path.parent else shown(path))
-    say(Terminal(), f"best       {comparison.metric} {best.mean:.6g} in the mean of {', '.join(names)}")
+def _metric_lines(rows: Sequence[Row]) -> list[list[str]]:
+    """Returns each metric in the best epoch, and in the last if that is another value; a test metric once."""
+    lines = []
+    for key in dict.fromkeys(key for row in rows for key in row.run["metrics"] if "/" in key):
+        best, last = ([shown_number(row.value(key, take)) for row in rows] for take in ("best", "last"))
+        is_test = key.startswith("test/")
+        lines += [] if is_test else [[f"{key} best", *best]]
+        lines += [[f"{key} last", *last]] if is_test or last != best else []
+    return lines
 
 
 def as_csv(table: TextTable) -> str:
@@ -151,3 +174,17 @@ def as_markdown(table: TextTable) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     return "\n".join([line(table.heads), line("---" for _ in table.heads), *map(line, table.lines)])
+
+
+def all_as_csv(comparison: Comparison) -> str:
+    """Returns the tables as CSV, with every run and every key."""
+    return "\n\n".join(as_csv(table) for table in (runs_table(comparison), repeats_table(comparison)) if table)
+
+
+def all_as_markdown(comparison: Comparison, top: int | None) -> str:
+    """Returns the first lines of the tables as Markdown, all for None, with a sentence if there are more."""
+    parts = []
+    for what, table in (("runs", runs_table(comparison)), ("settings", repeats_table(comparison))):
+        if table is not None:
+            parts += [as_markdown(first_lines(table, top)), more_lines(table, top, what=what)]
+    return "\n\n".join(filter(None, parts))

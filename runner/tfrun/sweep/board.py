@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,8 @@ from tfrun.sweep.outcome import Outcome
 
 REDRAW_SECONDS = 0.1
 MAX_ROWS = 8  # of running jobs; there are many if they are trained together
+MAX_BARS = 24  # of the latest jobs, in the line of the trend
+BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
@@ -147,5 +149,14 @@ class Board:
             parts.append(f"about {duration(num_left * seconds_per_job)} left")
         best = best_of(self._ended, self._mode)
         if best is not None:
-            parts.append(f"best {best.label} {best.mean:.5g}")
+            parts.append(f"best #{best.numbers} {best.mean:.5g}")
+            values = [outcome.value for outcome in self._ended if outcome.value is not None]
+            parts += [sparkline(values[-MAX_BARS:])] if len(values) > 1 else []
         return "  ".join(parts)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Returns a bar for each value, from the least `▁` to the greatest `█`: the trend of a sweep in one line."""
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(BARS[round((value - low) * scale)] for value in values)

@@ -82,6 +82,13 @@ def candidates(outcomes: Sequence[Outcome]) -> list[Candidate]:
     return [Candidate(tuple(group)) for group in groups.values()]
 
 
+def ranked(compared: Sequence[Candidate], mode: str) -> list[Candidate]:
+    """Returns the candidates with the complete ones before the others, the best first."""
+    complete = [candidate for candidate in compared if candidate.is_complete]
+    complete.sort(key=lambda candidate: statistics.fmean(candidate.values), reverse=mode == "max")
+    return complete + [candidate for candidate in compared if not candidate.is_complete]
+
+
 def best_of(outcomes: Sequence[Outcome], mode: str) -> Candidate | None:
     """Returns the best of the complete candidates, or None if there is none or their values can't be compared."""
     complete = [

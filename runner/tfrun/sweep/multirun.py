@@ -241,7 +241,7 @@ def _run_all(runner: Runner, source: Source, *, folder: RunFolder) -> int:
     best = best_of(outcomes, source.mode)
     joined = write_out_of_fold(folder.path, best)
     is_interrupted = isinstance(failure, Interrupted)
-    print_sweep(folder.path, outcomes, best=best, is_interrupted=is_interrupted, out_of_fold=joined)
+    print_sweep(folder.path, outcomes, mode=source.mode, best=best, is_interrupted=is_interrupted, out_of_fold=joined)
     _link_best(folder, best)
     if failure is not None and not isinstance(failure, SweepError):
         raise failure

@@ -11,17 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 from tfrun.config.split_checks import FOLD_KEYS
-from tfrun.console import Terminal, say, short_names, shown_number, tensorboard_command
+from tfrun.console import Terminal, say, say_wrapped, short_names, shown_number, tensorboard_command
+from tfrun.files.runs import newest_folder
 from tfrun.folders import shown
 from tfrun.narrow_tables import print_table
-from tfrun.sweep.candidates import Candidate, candidates
+from tfrun.sweep.candidates import Candidate, candidates, ranked
 from tfrun.sweep.outcome import Outcome
+
+MAX_ROWS = 10
 
 
 def print_sweep(
     sweep: Path,
     outcomes: Sequence[Outcome],
     *,
+    mode: str,
     best: Candidate | None,
     is_interrupted: bool = False,
     out_of_fold: Path | None = None,
@@ -32,6 +36,7 @@ def print_sweep(
     Args:
         sweep: its folder.
         outcomes: of the jobs that were started.
+        mode: `min` or `max`: which monitored value is best.
         best: of them, or None.
         is_interrupted: whether a signal stopped the sweep.
         out_of_fold: the file of the best cross-validation's predictions, if there is one.
@@ -40,8 +45,12 @@ def print_sweep(
     console = console or Terminal()
     compared = candidates(outcomes)
     has_folds = any(candidate.num_folds for candidate in compared)
-    title = f"{sweep.parent.name}: {len(outcomes)} job{'s' if len(outcomes) != 1 else ''}"
-    print_table(console, (_folds_table if has_folds else _table)(title, compared, best=best))
+    rows = (compared if best is None else ranked(compared, mode))[:MAX_ROWS]
+    title = f"{sweep.parent.name}: {_counted(outcomes)}"
+    print_table(console, (_folds_table if has_folds else _table)(title, rows, compared=compared, best=best))
+    if len(rows) < len(compared):
+        more = f"the {MAX_ROWS} best" if best is not None else f"the first {MAX_ROWS}"
+        say(console, f"These are {more}. All of them: tfrun compare {_name(sweep)} top=all")
     if best is None and (reason := _why_no_best(compared)):
         say(console, reason)
     for outcome in outcomes:
@@ -50,13 +59,36 @@ def print_sweep(
             say(console, f"   {shown(outcome.folder.log)}")
     say(console, f"sweep      {shown(sweep)}")
     say(console, f"curves     {tensorboard_command(sweep)}")
-    say(console, f"compare    tfrun compare {shown(sweep)}")
+    say(console, f"compare    tfrun compare {_name(sweep)}")
     if out_of_fold is not None:
         say(console, f"predicted  {shown(out_of_fold)}: each row by the job of its fold")
     if best is not None and best.num_folds and (words := _words_without_folds(best)):
         say(console, f"all rows   tfrun {shlex.join(words)}")
+    if best is not None:
+        say_wrapped(console, f"best       {_described(best)}", indent=11)
     if is_interrupted or any(outcome.status == "stopped" for outcome in outcomes):
-        say(console, f"resume     tfrun resume {shown(sweep)}")
+        say(console, f"resume     tfrun resume {_name(sweep)}")
+
+
+def _name(sweep: Path) -> str:
+    """Returns the shortest name by which a command finds a sweep."""
+    return "latest" if newest_folder() == sweep else shown(sweep)
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+    """Returns how many jobs there are, and how many of them haven't completed: `34 jobs, 2 failed, 3 pruned`."""
+    counts = Counter(outcome.status for outcome in outcomes if outcome.status != "completed")
+    jobs = f"{len(outcomes)} job{'s' if len(outcomes) != 1 else ''}"
+    return ", ".join([jobs, *(f"{count} {status}" for status, count in counts.items())])
+
+
+def _described(best: Candidate) -> str:
+    """Returns the best candidate with its values and its result: `#34 learning_rate=0.0367, val/loss 0.2017`."""
+    names = short_names(list(best.swept))
+    values = [f"{name}={value}" for name, value in zip(names, best.swept.values(), strict=True)]
+    monitor = best.outcomes[0].monitor or "value"
+    over = f" over {best.num_folds} folds" if best.num_folds else ""
+    return f"{' '.join([f'#{best.numbers}', *values])}, {monitor} {shown_number(best.mean, digits=5)}{over}"
 
 
 def _why_no_best(compared: Sequence[Candidate]) -> str:
@@ -79,16 +111,25 @@ def _words_without_folds(candidate: Candidate) -> list[str]:
     return [*words, "hydra.mode=RUN"] if is_search else words  # a file of this group may begin a sweep by itself
 
 
-def _table(title: str, compared: Sequence[Candidate], *, best: Candidate | None) -> Table:
-    """Returns a row for each job: its number, the values that differ, the monitored value, and how it ended."""
+def _table(title: str, rows: Sequence[Candidate], *, compared: Sequence[Candidate], best: Candidate | None) -> Table:
+    """Returns a row for each job: its number, the values that differ, the monitored value, and how it ended.
+
+    Args:
+        title: the table's.
+        rows: the jobs that are shown.
+        compared: all jobs, by number.
+        best: the best of them, or None.
+    """
     outcomes = [candidate.outcomes[0] for candidate in compared]
     keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.swept))
     table = _titled(title, "job", keys, monitors=[outcome.monitor for outcome in outcomes])
     table.add_column("status")
     first_with: dict[str, str] = {}  # values -> the number of the first job that has them
     for outcome in outcomes:
+        first_with.setdefault(str(dict(outcome.swept)), outcome.folder.path.name)
+    for outcome in (candidate.outcomes[0] for candidate in rows):
         number = outcome.folder.path.name
-        first = first_with.setdefault(str(dict(outcome.swept)), number)
+        first = first_with[str(dict(outcome.swept))]
         notes = [outcome.status]
         notes += ["best"] if best is not None and outcome in best.outcomes else []
         notes += [f"from #{outcome.source}"] if outcome.source else []
@@ -98,14 +139,19 @@ def _table(title: str, compared: Sequence[Candidate], *, best: Candidate | None)
     return table
 
 
-def _folds_table(title: str, compared: Sequence[Candidate], *, best: Candidate | None) -> Table:
-    """Returns a row for each cross-validation: mean and deviation of the monitored value over the folds."""
+def _folds_table(
+    title: str, rows: Sequence[Candidate], *, compared: Sequence[Candidate], best: Candidate | None
+) -> Table:
+    """Returns a row for each cross-validation: mean and deviation of the monitored value over the folds.
+
+    The arguments are those of `_table`.
+    """
     keys = list(dict.fromkeys(key for candidate in compared for key in candidate.swept))
     outcomes = [outcome for candidate in compared for outcome in candidate.outcomes]
     table = _titled(title, "jobs", keys, monitors=[outcome.monitor for outcome in outcomes])
     table.add_column("deviation", justify="right")
     table.add_column("folds")
-    for candidate in compared:
+    for candidate in rows:
         counts = Counter(outcome.status for outcome in candidate.outcomes)
         notes = [f"{counts.pop('completed', 0)} of {candidate.num_folds or '?'}"]
         notes += [f"{count} {status}" for status, count in counts.items()]

@@ -85,6 +85,21 @@ def test_what_a_data_set_has_started_can_not_be_changed() -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_gpus_whose_memory_is_taken_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [SimpleNamespace(name="GPU:0"), SimpleNamespace(name="GPU:1")]
+    grow: list[tuple[str, bool]] = []
+
+    def set_memory_growth(gpu: Any, enable: bool) -> None:
+        if gpu is gpus[1]:
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+        grow.append((gpu.name, enable))
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
+    assert devices.take_memory_as_needed() == ["GPU:1"]
+    assert grow == [("GPU:0", True)]
+
+
 def test_a_batch_is_divided_evenly() -> None:
     devices.check_batch_size(32, replicas(2), microbatches=4)
     with pytest.raises(ConfigError, match=r"data\.batch_size: must be a multiple of 2 replicas × 3 microbatches"):

@@ -93,7 +93,7 @@ def test_an_export_is_compared_with_the_run(
     """The check in a clean process takes seconds; `test_export.py` does it."""
     calls: list[Any] = []
 
-    def check(path: Path, format: str, rows: Any, expected: Any, sizes: Any) -> float:
+    def check(path: Path, format: str, rows: Any, expected: Any, sizes: Any, needs: Any) -> float:
         calls.append((path.name, format, rows["age"], expected["output"]))
         return 2e-7
 

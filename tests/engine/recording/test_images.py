@@ -47,3 +47,17 @@ def test_images_stand_in_rows(count: int, shape: tuple[int, int]) -> None:
 def test_images_may_have_colors() -> None:
     picture = pixels(images.image_grid(np.array([[[[0.0, 0.5, 1.0]]]])))
     assert picture[1, 1].tolist() == [0, 128, 255]
+
+
+def test_small_images_share_black_and_white() -> None:
+    dark, bright = images.small_images(np.array([[[0.0, 2.0]], [[1.0, 4.0]]]))
+    assert pixels(dark)[0, :, 0].tolist() == [0, 128] and pixels(bright)[0, :, 0].tolist() == [64, 255]
+    (colored,) = images.small_images(np.array([[[[0.0, 1.0, 0.5]]]]))
+    assert pixels(colored).tolist() == [[[0, 255, 128]]]
+    (gray,) = images.small_images(np.array([[[[0.0], [1.0]]]]))
+    assert pixels(gray)[0, :, 0].tolist() == [0, 255]
+
+
+def test_large_images_are_made_small() -> None:
+    (png,) = images.small_images(np.zeros((1, 300, 150, 3)))
+    assert pixels(png).shape == (64, 32, 3)

@@ -1,45 +1,19 @@
-"""What a person sees of a run: lines, bars and the summary."""
+"""What a person sees of a run: lines and bars."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from tfrun.console import tensorboard_command
-from tfrun.engine.recording.progress import Display, format_bytes, format_value, print_summary, waiting
+from tfrun.engine.recording.progress import Display, format_bytes, format_value, waiting
 from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.timing import Timing
 from tfrun.folders import shown
-
-RUN: dict[str, Any] = {
-    "name": "trial",
-    "status": "completed",
-    "step": 12_345,
-    "epoch": 20,
-    "metrics": {
-        "train/loss": 0.125,
-        "train/mae": 51234.4,
-        "val/loss": 0.5,
-        "val/mae": 2.0,
-        "test/loss": 0.75,
-        "test/mae": 3.0,
-    },
-    "best": {
-        "epoch": 7,
-        "step": 4000,
-        "monitor": "val/loss",
-        "train/loss": 0.2,
-        "train/mae": 9.0,
-        "val/loss": 0.25,
-        "val/mae": 1.0,
-    },
-}
 
 
 class Terminal(io.StringIO):
@@ -156,61 +130,6 @@ def test_a_dumb_terminal_has_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text(out).splitlines() == ["epoch 5/10  step 50/100  train/loss 0.5"]
 
 
-def cells(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
-
-
-def test_the_summary_is_a_table_and_paths(tmp_path: Path) -> None:
-    out = console(100)
-    folder = tmp_path / "outputs" / "trial" / "2026-01-01_00-00-00_abcdef"
-    (folder / "tensorboard").mkdir(parents=True)
-    print_summary(out, RUN, folder=folder, checkpoint=folder / "checkpoints" / "step-000012345")
-    lines = text(out).splitlines()
-    assert lines[0] == "trial: completed at step 12,345, epoch 20"
-    rows = [cells(line) for line in lines if line[:1] in "│┃"]
-    assert rows == [
-        ["", "loss", "mae"],
-        ["best val, epoch 7", "0.25", "1"],
-        ["last train", "0.125", "51,234"],
-        ["last val", "0.5", "2"],
-        ["test, best weights", "0.75", "3"],
-    ]
-    assert lines[-3:] == [
-        f"run         {folder}",
-        f"checkpoint  {folder}/checkpoints/step-000012345",
-        f"curves      {tensorboard_command(tmp_path / 'outputs')}",
-    ]
-
-
-def test_the_summary_without_validation_or_test(tmp_path: Path) -> None:
-    out = console()
-    print_summary(
-        out, {**RUN, "metrics": {"train/loss": 0.5}, "best": {}}, folder=tmp_path / "a" / "b" / "c", checkpoint=tmp_path
-    )
-    assert [cells(line) for line in text(out).splitlines() if line[:1] in "│┃"] == [["", "loss"], ["last train", "0.5"]]
-
-
-def test_the_summary_of_a_run_without_an_epoch(tmp_path: Path) -> None:
-    out = console()
-    print_summary(out, {**RUN, "metrics": {}, "best": {}}, folder=Path("/a/b/c"), checkpoint=Path("/a/b/c/d"))
-    assert text(out).splitlines() == [
-        "trial: completed at step 12,345, epoch 20",
-        "run         /a/b/c",
-        "checkpoint  /a/b/c/d",  # and no curves without a logger
-    ]
-
-
-def test_the_summary_on_a_narrow_console(tmp_path: Path) -> None:
-    out = console(40)
-    folder = tmp_path / "outputs" / "trial" / "2026-01-01_00-00-00_abcdef"
-    print_summary(out, RUN, folder=folder, checkpoint=folder / "checkpoints" / "step-000012345")
-    lines = text(out).splitlines()
-    table = [line for line in lines if line[:1] in "┏┃┡│└"]
-    assert {len(line) for line in table} == {len(table[0])} and len(table[0]) <= 40
-    assert [cells(line)[1:] for line in table if cells(line)[0].startswith("last train")] == [["0.125", "51,234"]]
-    assert f"run         {folder}" in lines  # a path stays on one line, to be copied
-
-
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -248,16 +167,3 @@ def test_waiting_is_not_shown_in_a_file() -> None:
     with waiting(out, "building"):
         pass
     assert text(out) == ""
-
-
-@pytest.mark.parametrize(
-    ("best_epoch", "ended_by", "is_told"),
-    [(20, "last step", True), (19, "last step", False), (20, "early stopping", False)],
-)
-def test_a_run_whose_last_epoch_was_the_best_may_train_longer(
-    best_epoch: int, ended_by: str, is_told: bool, tmp_path: Path
-) -> None:
-    run = RUN | {"best": RUN["best"] | {"epoch": best_epoch}, "engine": {"ended_by": ended_by}}
-    shown_on = console()
-    print_summary(shown_on, run, folder=tmp_path, checkpoint=tmp_path)
-    assert ("trainer.max_epochs=40" in text(shown_on)) is is_told

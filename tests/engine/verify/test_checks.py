@@ -36,15 +36,29 @@ def test_everything_that_is_known_without_training_is_printed(small: Any, capsys
     assert lines[-1] == "All that can be checked without training is in order."
 
 
-def test_contracts_of_chosen_groups_are_printed(
+def test_contracts_of_chosen_groups_are_one_line_each_after_the_data(
     small: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data_contracts, "check_saved", lambda *_, **__: Finding("saved", True))
     check(small, groups=["data", "model", "algorithm"])
     lines = capsys.readouterr().out.splitlines()
-    heads = [line for line in lines if line.startswith(("data=", "model=", "algorithm="))]
-    assert heads == ["data=diabetes", "model=linear", "algorithm=supervised"]
-    assert "  ok     outputs are finite" in lines
+    assert lines[0].startswith("data    scikit-learn's diabetes, regression: 442 rows")
+    kept = [line.split() for line in lines if line.startswith("kept ")]
+    assert [words[2:] for words in kept] == [
+        ["promises", "of", word] for word in ("data=diabetes", "model=linear", "algorithm=supervised")
+    ]
+    assert min(int(words[1]) for words in kept) >= 4
+    assert not any("outputs are finite" in line for line in lines)
+
+
+def test_a_broken_contract_is_shown_with_the_others_of_its_component(
+    small: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_contracts, "check_saved", lambda *_, **__: Finding("saved", False, "gone"))
+    with pytest.raises(ContractError, match="model=linear: saved"):
+        check(small, groups=["model"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "model=linear" and "  ok     outputs are finite" in lines and "  FAILS  saved: gone" in lines
 
 
 def difference(off: float, first: tuple[int, str] | None = None, tensor: str = "") -> Any:

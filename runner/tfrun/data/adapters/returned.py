@@ -31,7 +31,7 @@ class Call:
     """A call of a data set's function, for what is known of the rows that it returns.
 
     Attributes:
-        name: the data set's.
+        name: the data set's; "" for rows that Python code has given, not a data set.
         origin: the file and line of the function, for messages; "" if they aren't known.
         params: the function's arguments.
         task: "regression" or "classification", if the data set says that it is always the same.
@@ -50,6 +50,11 @@ class Call:
     rows_only: bool = False
     trained: TrainedColumns | None = None
 
+    @property
+    def source(self) -> str:
+        """Where the rows come from, for messages."""
+        return f"data={self.name}" if self.name else "the rows"
+
     @contextlib.contextmanager
     def named_in_errors(self) -> Iterator[None]:
         """Names the function and the data set in errors about what it has returned."""
@@ -57,14 +62,15 @@ class Call:
             yield
         except (DataError, ResourceError) as error:
             where = f"{self.origin}: " if self.origin else ""
-            message, name = str(error).replace("data.path: ", ""), f"data={self.name}"
-            where += "" if message.startswith(name) else f"{name}: "
+            message = str(error).replace("data.path: ", "")
+            where += "" if message.startswith(self.source) else f"{self.source}: "
             raise type(error)(f"{where}{message}{self._advice(message)}") from error
 
     def _advice(self, message: str) -> str:
         """Returns a hint if a message advises keys that the function has no parameters for."""
         missing = [name for name in COLUMN_PARAMS if f"data.{name}" in message and name not in self.params]
-        return f" (for this, the function needs the parameter {', '.join(missing)})" if missing else ""
+        needed = f" (for this, the function needs the parameter {', '.join(missing)})" if missing else ""
+        return needed if self.name else ""
 
     def options(self, target: str | list[str], *, task: str = "auto") -> ColumnOptions:
         """Returns what the columns mean; `task` is that of a function which says nothing of it."""
@@ -104,7 +110,7 @@ class ReturnedRows:
             DataError: it is nothing that rows can be read from, or they can't be used; the message names the function.
             ResourceError: the rows don't fit into the memory.
         """
-        name = f"data={call.name}"
+        name = call.source
         with call.named_in_errors():
             if is_frame(value):
                 options = call.options(_target_of_columns(call))
@@ -171,6 +177,8 @@ def _target_of_columns(call: Call) -> str | list[str]:
         return target
     if call.rows_only:
         return []
+    if not call.name:
+        raise DataError("nothing says which column is the target: the run's config has no data.target")
     raise DataError(
         "rows of named columns need a target. Give the function a parameter for it, "
         f"target: str = 'price' for example. Received parameters: {', '.join(call.params) or 'none'}"

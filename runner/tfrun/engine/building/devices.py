@@ -69,14 +69,22 @@ def _choose_devices(strategy: StrategySettings) -> None:
         raise ResourceError(f"strategy: gpu needs a GPU that TensorFlow sees. Received devices: {device_names()}")
     if name == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
-    for gpu in gpus if name != "cpu" else []:
-        try:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # a data set has started TensorFlow
-            log.warning("TensorFlow had started before, in the data set: it takes all memory of %s", gpu.name)
+    for gpu in take_memory_as_needed() if name != "cpu" else []:
+        log.warning("TensorFlow had started before, in the data set: it takes all memory of %s", gpu)
     if strategy.logical_cpus:
         parts = [tf.config.LogicalDeviceConfiguration()] * strategy.logical_cpus
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+
+
+def take_memory_as_needed() -> list[str]:
+    """Makes TensorFlow take the memory of GPUs as it needs it, and returns those of which it has taken all before."""
+    taken = []
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # TensorFlow has started
+            taken.append(gpu.name)
+    return taken
 
 
 def _mirrored(strategy: StrategySettings) -> tf.distribute.Strategy:

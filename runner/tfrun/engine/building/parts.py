@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings, Settings, TrainerSettings
+from tfrun.config.settings import ComponentSettings, DataSettings, Settings, TrainerSettings
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
 from tfrun.engine.building import memory, model_size
@@ -19,12 +19,14 @@ from tfrun.engine.building.augmentations import build_augmenter
 from tfrun.engine.building.autograph import convert_layers
 from tfrun.engine.building.components import build_component
 from tfrun.engine.building.deciles import Deciles
+from tfrun.engine.building.functional_inputs import with_all_inputs
 from tfrun.engine.building.id_ranges import recorded_lookups
 from tfrun.engine.building.kinds import checked_algorithm, named
 from tfrun.engine.building.lora import add_lora
 from tfrun.engine.building.losses import build_loss, build_metrics, check_outputs
 from tfrun.engine.building.mixing import warn_of_mixing
 from tfrun.engine.building.optimizers import build_groups
+from tfrun.engine.building.unread_inputs import Reads, warn_of_unread
 from tfrun.engine.training.augmentation import Augmenter
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.class_weights import ClassWeights
@@ -96,7 +98,7 @@ def build_parts(
     with strategy.scope(), memory.enough_to_build(check_size):
         deciles = Deciles(preprocessing.features.numbers)
         model = build_model(settings.model, catalog, preprocessing=preprocessing, deciles=deciles)
-        y_pred = _call_model(model, x)
+        y_pred, unread = _call_model(model, x)
         for metric in model.metrics:
             _check_metric_name(metric.name, settings.metric)
             metric.reset_state()
@@ -125,6 +127,12 @@ def build_parts(
         if not algorithm.own_targets:
             with inputs.without_recording():
                 warnings = warn_of_mixing(settings, catalog, loss=loss, y_pred=y_pred, targets=targets)
+            warnings += warn_of_unread(
+                unread,
+                named("model", settings.model, catalog, where="model"),
+                preprocessing=preprocessing,
+                excluded=_excluded(settings.data, catalog),
+            )
         augmenter = build_augmenter(settings, catalog, preprocessing=preprocessing, x=x, inputs=inputs)
         options = _step_options(
             settings.trainer, model, plan=plan, inputs=inputs, augmenter=augmenter, class_weights=of_classes
@@ -160,7 +168,8 @@ def build_model(
         "num_outputs": outputs.pop(MAIN_OUTPUT),
         "more_outputs": outputs,
     }
-    return build_component("model", settings, catalog=catalog, where="model", offered=offered)
+    model = build_component("model", settings, catalog=catalog, where="model", offered=offered)
+    return with_all_inputs(model, features, named("model", settings, catalog, where="model"))
 
 
 def build_algorithm(
@@ -197,11 +206,21 @@ def _check_metric_name(name: str, taken: Collection[str]) -> None:
         raise ConfigError(f"model: its own metric has a name that is taken. Received: {name!r}")
 
 
-def _call_model(model: keras.Model, inputs: Any) -> Any:
-    """Returns the model's outputs for a few examples, which makes its variables."""
+def _excluded(data: DataSettings, catalog: Catalog) -> Sequence[str] | None:
+    """Returns the columns that the config leaves out, or None if the data set has no key for them."""
+    component = catalog.get("dataset", data.name, where="data.name")
+    if all(parameter.name != "exclude" for parameter in component.params):
+        return None
+    return data.params.get("exclude") or ()
+
+
+def _call_model(model: keras.Model, inputs: Any) -> tuple[Any, list[str]]:
+    """Returns the model's outputs for a few examples, which makes its variables, and the inputs that it didn't read."""
+    reads = Reads(inputs)
     try:
-        with recorded_lookups(model):  # ids without a row are refused later, by their place in the data
-            outputs = model(inputs, training=False)
+        # ids without a row are refused later, by their place in the data
+        with recorded_lookups(model), reads.recorded():
+            outputs = model(reads.inputs, training=False)
     except (ValueError, TypeError, KeyError, tf.errors.InvalidArgumentError) as error:
         shapes = tf.nest.map_structure(lambda array: tuple(array.shape), inputs)
         reason = " ".join(str(error).split())[:300]  # Keras' messages are long
@@ -213,5 +232,5 @@ def _call_model(model: keras.Model, inputs: Any) -> Any:
             raise ConfigError(
                 f"model: one of several outputs must be called {MAIN_OUTPUT!r}. Received: {', '.join(outputs)}"
             )
-        return outputs
-    return tf.convert_to_tensor(outputs)
+        return outputs, reads.unread(model, outputs)
+    return tf.convert_to_tensor(outputs), reads.unread(model, outputs)

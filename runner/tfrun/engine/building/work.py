@@ -101,16 +101,23 @@ def _is_table(value: tf.Tensor) -> bool:
 
 def _inputs(features: Features, num_rows: int) -> Any:
     """Returns symbolic inputs as a program gets them: a dict for a table, a single tensor for an array."""
+    inputs = {
+        name: tf.compat.v1.placeholder(dtype, (num_rows, *shape))
+        for name, (dtype, shape) in input_shapes(features).items()
+    }
+    return next(iter(inputs.values())) if len(inputs) == 1 and features.arrays else inputs
+
+
+def input_shapes(features: Features) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Returns the dtype of each input, and the shape that it has in one example."""
     floatx = keras.config.floatx()
-    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {}
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
     if features.numbers:
         shapes["numbers"] = floatx, (len(features.numbers),)
     if features.categories:
         shapes["categories"] = "int32", (len(features.categories),)
     shapes |= {name: ("int32", (length,)) for name, (_, length) in features.tokens.items()}
-    shapes |= {name: (floatx, shape) for name, shape in features.arrays.items()}
-    inputs = {name: tf.compat.v1.placeholder(dtype, (num_rows, *shape)) for name, (dtype, shape) in shapes.items()}
-    return next(iter(inputs.values())) if len(inputs) == 1 and features.arrays else inputs
+    return shapes | {name: (floatx, shape) for name, shape in features.arrays.items()}
 
 
 def _products(operations: list[Any]) -> Iterator[int]:

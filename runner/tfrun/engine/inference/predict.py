@@ -57,8 +57,8 @@ def predict(
     """
     saved = newest_state(folder)
     first = next(pieces)
-    names = _target_names(settings, first.table, fitted)
-    rows = _Rows(fitted, names)
+    names = target_names(settings, first.table, fitted)
+    rows = RowsToPredict(fitted, names)
     table = rows.of(first)
     built = build_pieces(settings, catalog, table=table, prepare_trained=rows.encode)
     program_with_best(built, saved)
@@ -76,8 +76,7 @@ def predict(
                 check_ids(built.parts.model, examples, table)
                 file.write(piece.kept, predictor.columns(examples))
     console = Terminal()
-    unseen = describe_unseen(rows.unseen, rows.count, preprocessing=fitted, kinds=settings.data.column_kinds)
-    for line in [*built.examples.warnings, *unseen]:
+    for line in [*built.examples.warnings, *rows.describe_unseen(settings)]:
         say(console, f"warning: {line}")
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     replaced = " (in place of an earlier file)" if is_replaced else ""
@@ -87,7 +86,7 @@ def predict(
     say(console, f"{shown(out)}{replaced}: {what}, {', '.join(file.names)}")
 
 
-def _target_names(settings: Settings, table: Table, fitted: Preprocessing) -> list[str]:
+def target_names(settings: Settings, table: Table, fitted: Preprocessing) -> list[str]:
     """Returns the names of the targets, the main one first. Raises ConfigError if the run has another number."""
     names = settings.data.params.get("target") or table.target_name
     names = [names] if isinstance(names, str) else list(names)
@@ -96,7 +95,7 @@ def _target_names(settings: Settings, table: Table, fitted: Preprocessing) -> li
     return names
 
 
-class _Rows:
+class RowsToPredict:
     """Encodes pieces, and counts their rows.
 
     Args:
@@ -124,3 +123,8 @@ class _Rows:
     def encode(self, table: Table) -> Examples:
         """Returns the rows encoded; their columns are released."""
         return prepare_evaluation(table, self._fitted, forecasts=True)
+
+    def describe_unseen(self, settings: Settings) -> list[str]:
+        """Returns a line for each column with values that the run can't read; `settings` are the run's."""
+        kinds = settings.data.column_kinds
+        return list(describe_unseen(self.unseen, self.count, preprocessing=self._fitted, kinds=kinds))

@@ -53,15 +53,10 @@ class Predictor:
             rows: the numbers of those to predict, (R,); None means all.
         """
         rows = np.arange(examples.num_rows) if rows is None else rows
-        parts: dict[str, list[np.ndarray]] = {}
-        for block in _blocks(examples, rows):
-            outputs = self._call(_inputs_of(examples, block))
-            predicted = export.predictions(outputs, examples.preprocessing, has_targets=self._learns_targets)
-            for output, values in predicted.items():
-                parts.setdefault(output, []).append(values)
+        predicted = self.arrays(examples, rows)
         result: dict[str, Any] = {}
         for name, (output, fitted) in zip(self._names, self._targets.items(), strict=True):
-            values = np.concatenate(parts[output])
+            values = predicted[output]
             if not self._learns_targets:
                 result |= {f"output_{k}": values[:, k] for k in range(values.shape[1])}
             elif fitted.task == "regression":
@@ -73,6 +68,21 @@ class Predictor:
         if self._samples is not None and spread not in result:
             result[spread] = self._targets[MAIN_OUTPUT].standard_deviation * self._spread(examples, rows)
         return result
+
+    def arrays(self, examples: Examples, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the predictions of some rows by output, (R, 1) numbers or (R, K) probabilities, float64.
+
+        Args:
+            examples: encoded rows.
+            rows: the numbers of those to predict, (R,).
+        """
+        parts: dict[str, list[np.ndarray]] = {}
+        for block in _blocks(examples, rows):
+            outputs = self._call(_inputs_of(examples, block))
+            predicted = export.predictions(outputs, examples.preprocessing, has_targets=self._learns_targets)
+            for output, values in predicted.items():
+                parts.setdefault(output, []).append(values)
+        return {output: np.concatenate(values) for output, values in parts.items()}
 
     def _spread(self, examples: Examples, rows: np.ndarray) -> np.ndarray:
         """Returns the standard deviation over the model's samples of each row's output, (R,) float64."""

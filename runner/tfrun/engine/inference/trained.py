@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,32 +56,67 @@ def evaluate(
         DataError: the run's own data have changed.
     """
     saved = newest_state(folder)
-    advice = "To evaluate on other rows, all of them, name them: data.path=FILE"
-    check = functools.partial(_check_fingerprint, saved=saved, source=table.source, advice=advice)
-
-    def own_rows(table: Table) -> Examples:
-        return prepare(table, settings.data, fitted=fitted, check_fingerprint=check)
-
     unseen = unseen_rows(table, fitted)
-    all_rows = functools.partial(prepare_evaluation, preprocessing=fitted)
-    pieces = build_pieces(settings, catalog, table=table, prepare_trained=all_rows if other_data else own_rows)
+    encode = functools.partial(encode_test, settings=settings, saved=saved, fitted=fitted, other_data=other_data)
+    pieces = build_pieces(settings, catalog, table=table, prepare_trained=encode)
     program = program_with_best(pieces, saved)
-    rows = pieces.examples.splits["test"]
-    if len(rows) == 0:
-        raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
+    rows = rows_of_test(pieces)
     console = Results()
     say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
     examples = "rows" if pieces.examples.windows is None else "windows"
     say(console, f"{len(rows):,} {examples if other_data else f'test {examples}'} of {pieces.table.source}")
-    counts = {name: int(is_unseen[rows].sum()) for name, is_unseen in unseen.items()}
-    unseen_lines = describe_unseen(counts, len(rows), preprocessing=fitted, kinds=settings.data.column_kinds)
-    of_rows = pieces.examples.warnings if other_data else ()
-    for line in [*describe_rounding(fitted), *of_rows, *unseen_lines]:
+    for line in warnings_of_test(pieces, unseen, other_data=other_data):
         say(console, f"warning: {line}")
     values = program.evaluate(rows)
     for name, value in values.items():
         say(console, f"test/{name:15s} {shown_number(value)}")
     UndefinedValues(pieces, console).report({f"test/{name}": value for name, value in values.items()})
+
+
+def encode_test(
+    table: Table, *, settings: Settings, saved: checkpoints.Checkpoint, fitted: Preprocessing, other_data: bool
+) -> Examples:
+    """Returns encoded rows, those to evaluate on as the test split. Raises DataError if the run's own have changed.
+
+    Args:
+        table: the raw rows. Its columns are released.
+        settings: the run's config.
+        saved: its newest state.
+        fitted: its preprocessing.
+        other_data: whether all rows are evaluated on; they are split as in training otherwise.
+    """
+    if other_data:
+        return prepare_evaluation(table, fitted)
+    advice = "To evaluate on other rows, all of them, name them: data.path=FILE"
+    check = functools.partial(_check_fingerprint, saved=saved, source=table.source, advice=advice)
+    return prepare(table, settings.data, fitted=fitted, check_fingerprint=check)
+
+
+def rows_of_test(pieces: Pieces) -> np.ndarray:
+    """Returns the numbers of the rows to evaluate on. Raises DataError if there are none."""
+    rows = pieces.examples.splits["test"]
+    if len(rows) == 0:
+        raise DataError("data.test_split: there are no test rows to evaluate on. Received: 0 rows")
+    return rows
+
+
+def warnings_of_test(pieces: Pieces, unseen: Mapping[str, np.ndarray], *, other_data: bool) -> list[str]:
+    """Returns a line for each thing about rows that are evaluated on which their user may not expect.
+
+    Args:
+        pieces: over the rows.
+        unseen: as `unseen_rows` returns it.
+        other_data: whether they aren't those that the run was trained on.
+    """
+    rows, fitted = pieces.examples.splits["test"], pieces.examples.preprocessing
+    counts = {name: int(is_unseen[rows].sum()) for name, is_unseen in unseen.items()}
+    kinds = pieces.settings.data.column_kinds
+    of_rows = pieces.examples.warnings if other_data else ()
+    return [
+        *describe_rounding(fitted),
+        *of_rows,
+        *describe_unseen(counts, len(rows), preprocessing=fitted, kinds=kinds),
+    ]
 
 
 def export_run(

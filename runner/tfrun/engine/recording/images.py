@@ -1,4 +1,4 @@
-"""Draws images for TensorBoard."""
+"""Draws images for TensorBoard, and for the page of a run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ CELL_PIXELS = 56
 MARGIN_PIXELS = 90
 SMALL_CELLS_PIXELS = 1200  # the size of a matrix whose cells are too small for numbers
 MAX_LABELED = 40  # classes; a larger matrix has no room for labels and numbers
+SMALL_IMAGE_PIXELS = 64  # the most of a small image
 MIN_IMAGE_PIXELS = 64  # smaller images are enlarged to about this size
 
 
@@ -70,6 +71,25 @@ def image_grid(images: np.ndarray) -> bytes:
         row, column = divmod(k, num_columns)
         grid.paste(image, (column * (width + 2) + 1, row * (height + 2) + 1))
     return _png(grid)
+
+
+def small_images(images: np.ndarray) -> list[bytes]:
+    """Returns a PNG of each image, at most 64 pixels a side; the least value of all is black, the greatest white.
+
+    Args:
+        images: (N, H, W), or (N, H, W, C) with one channel or three.
+    """
+    values = np.asarray(images, "float64")
+    if values.ndim == 4 and values.shape[3] == 1:
+        values = values[..., 0]
+    low, high = values.min(), values.max()
+    pixels: np.ndarray = np.round(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
+    pngs = []
+    for each in pixels:
+        image = Image.fromarray(np.ascontiguousarray(each))
+        image.thumbnail((SMALL_IMAGE_PIXELS, SMALL_IMAGE_PIXELS))
+        pngs.append(_png(image))
+    return pngs
 
 
 def _png(image: Image.Image) -> bytes:

@@ -1,29 +1,25 @@
-"""Shows a run: moving bars on a terminal, plain lines elsewhere, and the table at the end."""
+"""Shows a run while it trains: moving bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any
 
 from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tfrun.console import UNDEFINED, is_live, say, tensorboard_command
+from tfrun.console import UNDEFINED, is_live, say
 from tfrun.engine.training.block_result import BlockResult
 from tfrun.engine.training.loop import Observer
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.timing import Timing
 from tfrun.files.strict_json import defined
-from tfrun.folders import shown
-from tfrun.narrow_tables import print_table
 
+WIDE = 60  # columns, from which on there is room for the time that has passed beside the time that is left
 LINE_SECONDS = 2.0  # between plain lines, so that epochs of milliseconds don't flood a log
 
 
@@ -53,6 +49,7 @@ class Display(Observer):
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
+            *((TimeElapsedColumn(), TextColumn("left")) if console.width >= WIDE else ()),
             TimeRemainingColumn(),
             console=console,
             expand=True,
@@ -123,31 +120,3 @@ def format_bytes(size: float) -> str:
             return f"{size:.4g} {unit}"
         size /= 1024
     return f"{size:.4g} GiB"
-
-
-def print_summary(console: Console, run: Mapping[str, Any], *, folder: Path, checkpoint: Path) -> None:
-    """Prints the table of the best epoch, the last one and the test, and the paths that a person needs next."""
-    best, last = run["best"], run["metrics"]
-    best_split = best.get("monitor", "val/loss").partition("/")[0]
-    rows = [
-        (f"best {best_split}, epoch {best.get('epoch')}", best, best_split),
-        ("last train", last, "train"),
-        ("last val", last, "val"),
-        ("test, best weights" if best else "test", last, "test"),
-    ]
-    names = list(dict.fromkeys(key.partition("/")[2] for key in [*best, *last] if "/" in key))
-    table = Table("", *[Column(name, justify="right", overflow="fold") for name in names])
-    for head, values, split in rows:
-        cells = [format_value(values.get(f"{split}/{name}")) for name in names]
-        if any(f"{split}/{name}" in values for name in names):
-            table.add_row(head, *cells)
-    say(console, f"{run['name']}: {run['status']} at step {run['step']:,}, epoch {run['epoch']:,}")
-    if table.row_count:
-        print_table(console, table)
-    if 1 < run["epoch"] == best.get("epoch") and run["engine"].get("ended_by") == "last step":
-        longer = f"tfrun resume {shown(folder)} trainer.max_epochs={2 * run['epoch']}"
-        say(console, f"The last epoch was the best one, so more may be better: {longer}")
-    say(console, f"run         {shown(folder)}")
-    say(console, f"checkpoint  {shown(checkpoint)}")
-    if (folder / "tensorboard").is_dir():
-        say(console, f"curves      {tensorboard_command(folder.parent.parent)}")

@@ -67,14 +67,16 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
     program = pieces.make_program()
     state = pieces.state(program)
     variable_bytes = sum(array.nbytes for array in state.read().values())
-    _report(
-        {
-            f"{group}={getattr(settings, group).name}": _findings_with_data(group, pieces, catalog=catalog)
-            for group in options.groups
-        }
-    )
+    findings = {
+        f"{group}={getattr(settings, group).name}": _findings_with_data(group, pieces, catalog=catalog)
+        for group in options.groups
+    }
+    if any(not finding.kept for of_component in findings.values() for finding in of_component):
+        _report(findings)
     _trace_step(pieces)
     _print_pieces(console, pieces, variable_bytes=variable_bytes)
+    for name, of_component in findings.items():
+        say(console, f"kept    {len(of_component)} promises of {name}")
     for warning in pieces.parts.warnings:
         say(console, f"warning: {warning}")
     for format in options.formats:
