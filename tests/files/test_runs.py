@@ -176,3 +176,9 @@ def test_open_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_time_has_its_offset() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", runs.now())
+
+
+def test_a_sweep_is_no_run_and_its_runs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "trials.jsonl").touch()
+    with pytest.raises(ConfigError, match=rf"a sweep, not a run\. Its best run is {tmp_path}/best, and its first one"):
+        runs.open_run(tmp_path)

@@ -271,6 +271,8 @@ def check_output_root(output_root: str | os.PathLike[str]) -> None:
 def open_run(path: str | os.PathLike[str]) -> RunFolder:
     """Returns the run folder at `path`. Raises ConfigError if there is none."""
     folder = RunFolder(Path(path).expanduser().resolve())
+    if open_sweep(os.fspath(path)) is not None:
+        raise ConfigError(f"{path}: a sweep, not a run. Its best run is {path}/best, and its first one {path}/0")
     if not folder.config_yaml.is_file():
         reason = "has no config.yaml" if folder.path.is_dir() else "does not exist"
         raise ConfigError(
