@@ -65,7 +65,7 @@ def executed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     sources = [*BLOCK.findall((root / "docs" / "python.md").read_text()), VALUES, INTERRUPT]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(folder)}})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))  # no profile of the person who tests
         client.execute()  # raises the error of a cell
