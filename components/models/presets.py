@@ -74,7 +74,7 @@ def text_vectors(config: Mapping[str, Any], features: Features, *, pooling: str)
             f"others out with data.exclude. Received: columns {', '.join(columns)}; model.backbone={dict(config)}"
         )
     preset = Preset.of(str(config["preset"]), where=WHERE)
-    ((name, (num_ids, length)),) = features.tokens.items()
+    ((name, (num_ids, _)),) = features.tokens.items()
     tokenizer = preset.tokenizer()
     if num_ids != tokenizer.vocabulary_size() + 1:
         raise ConfigError(
@@ -83,19 +83,8 @@ def text_vectors(config: Mapping[str, Any], features: Features, *, pooling: str)
             f"Received: {num_ids - 1:,} tokens, and {tokenizer.vocabulary_size():,} of the preset's"
         )
     whole, first_weights = _network(preset, config)
-    _check_texts(whole, preset, name=name, length=length)
-    if tokenizer.vocabulary_size() > whole.vocabulary_size:
-        raise ConfigError(
-            f"{WHERE}: the tokenizer of {preset.handle} has {tokenizer.vocabulary_size():,} tokens, and its network "
-            f"{whole.vocabulary_size:,}"
-        )
-    network = cut(whole, config.get("cut"))
-    output = network.output["sequence_output"] if isinstance(network.output, dict) else network.output
-    if len(output.shape) != 3:
-        raise ConfigError(
-            f"model.backbone.cut: must be a layer with a vector for each token. Received: {config['cut']}"
-        )
-    network = keras.Model(network.input, output, name="backbone")
+    _check_texts(whole, preset, features, num_tokens=tokenizer.vocabulary_size())
+    network = _with_token_vectors(cut(whole, config.get("cut")), config)
     inputs = symbolic_inputs("pretrained", features)
     tokens = TokenInputs(tokenizer.pad_token_id, "segment_ids" in whole.input, name="tokens")(inputs[name])
     vectors = network({key: tokens[key] for key in whole.input})
@@ -124,8 +113,23 @@ def _network(preset: Preset, config: Mapping[str, Any]) -> tuple[keras.Model, Fi
     return network, FirstWeights(network, source=preset.handle, download=converted, key=WHERE)
 
 
-def _check_texts(network: keras.Model, preset: Preset, *, name: str, length: int) -> None:
-    """Raises ConfigError unless a network makes vectors of the tokens of texts of this length."""
+def _with_token_vectors(network: keras.Model, config: Mapping[str, Any]) -> keras.Model:
+    """Returns a network of texts whose only output are the vectors of the tokens, (B, T, C).
+
+    Raises:
+        ConfigError: it was cut at a layer that makes others.
+    """
+    output = network.output["sequence_output"] if isinstance(network.output, dict) else network.output
+    if len(output.shape) != 3:
+        raise ConfigError(
+            f"model.backbone.cut: must be a layer with a vector for each token. Received: {config['cut']}"
+        )
+    return keras.Model(network.input, output, name="backbone")
+
+
+def _check_texts(network: keras.Model, preset: Preset, features: Features, *, num_tokens: int) -> None:
+    """Raises ConfigError unless a network takes the tokens of one text, so many, and all that the tokenizer has."""
+    ((name, (_, length)),) = features.tokens.items()
     inputs = network.input
     if not isinstance(inputs, dict) or not set(inputs) <= TOKEN_INPUTS or "token_ids" not in inputs:
         names = ", ".join(inputs) if isinstance(inputs, dict) else "an array"
@@ -135,4 +139,9 @@ def _check_texts(network: keras.Model, preset: Preset, *, name: str, length: int
         raise ConfigError(
             f"{WHERE}: {preset.handle} takes {longest:,} tokens. Received: {length:,}. "
             f"Set data.text.{name}.length={longest}"
+        )
+    if num_tokens > network.vocabulary_size:
+        raise ConfigError(
+            f"{WHERE}: the tokenizer of {preset.handle} has {num_tokens:,} tokens, and its network "
+            f"{network.vocabulary_size:,}"
         )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tfrun.commands.command_line import CommandLine
-from tfrun.commands.inputs import open_run, without_splits
+from tfrun.commands.inputs import ExistingRun, open_run, without_splits
 from tfrun.config import schema
 from tfrun.config.overrides import parse
+from tfrun.config.settings import Settings
 from tfrun.data.sources import load_table
 
 # the keys that change neither the rows nor what is evaluated
@@ -17,15 +20,27 @@ def run(command_line: CommandLine) -> int:
     existing = open_run(command_line, "evaluate")
     existing.refuse_all_but_data("evaluate")
     existing.refuse_splits("evaluate")
+    settings, rows = read_rows(existing, command_line)
+    from tfrun.load_engine import engine
+
+    with engine(existing.folder.log) as (experiment, _):
+        experiment.evaluate(settings, existing.folder, **rows)
+    return 0
+
+
+def read_rows(existing: ExistingRun, command_line: CommandLine) -> tuple[Settings, dict[str, Any]]:
+    """Reads the rows to evaluate a run on: its own, or those of the data that the command line names.
+
+    Returns:
+        The settings, and by keyword what the engine needs besides: `catalog`, `table`, `fitted` and `other_data`.
+
+    Raises:
+        TfrunError: the config or the data can't be read.
+    """
     config, catalog = existing.change(command_line)
     other_data = any(override.key_or_group not in SAME_DATA for override in parse(existing.overrides))
     config = without_splits(config) if other_data else config
     settings = schema.build_settings(config, catalog, overrides=existing.overrides)
     fitted = existing.read_preprocessing()
     table = load_table(settings.data, catalog, fitted=fitted)
-    from tfrun.load_engine import engine
-
-    folder = existing.folder
-    with engine(folder.log) as (experiment, _):
-        experiment.evaluate(settings, folder, catalog=catalog, table=table, fitted=fitted, other_data=other_data)
-    return 0
+    return settings, {"catalog": catalog, "table": table, "fitted": fitted, "other_data": other_data}

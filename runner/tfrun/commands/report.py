@@ -9,13 +9,10 @@ from typing import Any
 
 from tfrun.commands.changed_keys import changed_keys
 from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
-from tfrun.commands.evaluate import SAME_DATA
-from tfrun.commands.inputs import ExistingRun, open_run, without_splits
-from tfrun.config import schema
-from tfrun.config.overrides import parse
+from tfrun.commands.evaluate import read_rows
+from tfrun.commands.inputs import ExistingRun, open_run
 from tfrun.console import Terminal, say
 from tfrun.data.preprocessing import Preprocessing
-from tfrun.data.sources import load_table
 from tfrun.errors import CheckpointError, ConfigError, DataError
 from tfrun.files import yaml_files
 from tfrun.files.disk import refusals, refuse_links_inside, write_atomically
@@ -66,19 +63,11 @@ def _out(folder: RunFolder, outs: list[str], *, overwrite: bool) -> Path:
 
 def _read_evaluated_rows(existing: ExistingRun, command_line: CommandLine) -> EvaluatedRows:
     """Returns the test rows with their predictions. Raises TfrunError if there is nothing to predict, or with."""
-    config, catalog = existing.change(command_line)
-    other_data = any(override.key_or_group not in SAME_DATA for override in parse(existing.overrides))
-    config = without_splits(config) if other_data else config
-    settings = schema.build_settings(config, catalog, overrides=existing.overrides)
-    fitted = existing.read_preprocessing()
-    table = load_table(settings.data, catalog, fitted=fitted)
+    settings, rows = read_rows(existing, command_line)
     from tfrun.load_engine import engine
 
-    folder = existing.folder
-    with engine(folder.log) as (experiment, _):
-        evaluated: EvaluatedRows = experiment.read_evaluated_rows(
-            settings, folder, catalog=catalog, table=table, fitted=fitted, other_data=other_data
-        )
+    with engine(existing.folder.log) as (experiment, _):
+        evaluated: EvaluatedRows = experiment.read_evaluated_rows(settings, existing.folder, **rows)
     return evaluated
 
 

@@ -49,10 +49,10 @@ def path_of(word: str) -> str:
         return _newest()
     if not BEGINNING.fullmatch(word):
         return word
-    found = [folder for folder in folders_below() if _begins(folder, word)]
-    if len(found) > 1:
-        raise ConfigError(f"{word}: begins the names of {len(found)} runs: {some([shown(path) for path in found])}")
-    return shown(found[0]) if found else word
+    matches = [folder for folder in folders_below() if _begins(folder, word)]
+    if len(matches) > 1:
+        raise ConfigError(f"{word}: begins the names of {len(matches)} runs: {some([shown(path) for path in matches])}")
+    return shown(matches[0]) if matches else word
 
 
 def _begins(folder: Path, word: str) -> bool:

@@ -58,16 +58,16 @@ def show_text(configs: Configs, word: str, *, width: int) -> str:
 def _group_of(configs: Configs, name: str, groups: Sequence[str]) -> str:
     """Returns the group that has a name. Raises ConfigError if none has it, or several."""
     names = {group: names_in(configs, group) for group in groups}
-    found = [group for group, known in names.items() if name in known]
-    if not found and name in groups:
+    with_name = [group for group, known in names.items() if name in known]
+    if not with_name and name in groups:
         raise ConfigError(f"show: needs GROUP=NAME. tfrun list {name} has the names. Received: {name!r}")
-    if not found:
+    if not with_name:
         hint = near_miss(name, {known for group in groups for known in names[group]})
         raise ConfigError(f"show: no group has this name; tfrun list has all names. Received: {name!r}.{hint}")
-    if len(found) > 1:
-        choices = " or ".join(f"{group}={name}" for group in found)
+    if len(with_name) > 1:
+        choices = " or ".join(f"{group}={name}" for group in with_name)
         raise ConfigError(f"show: several groups have this name: {choices}")
-    return found[0]
+    return with_name[0]
 
 
 def _component_text(component: Component, width: int) -> str:

@@ -45,9 +45,9 @@ class Preset:
     def of(cls, text: str, *, where: str) -> Preset:
         """Returns the preset of a path, a name or an address. Raises ConfigError if there is none."""
         folder = Path(text).expanduser().absolute()
-        if os.path.isdir(folder):  # unlike Path's own, no error for a name that is too long
+        if os.path.isdir(folder):  # Path.is_dir raises an error for a name that is too long
+            _read_config(folder, where=where)  # first: another folder may be large
             _refuse_others(folder, where=where)
-            _read_config(folder, where=where)
             return cls(where, str(folder), folder)
         if "://" in text:
             return cls(where, text, None)
@@ -191,14 +191,14 @@ def _refuse_others(folder: Path, *, where: str) -> None:
 
 def _read_config(folder: Path, *, where: str) -> dict[str, Any]:
     """Returns the content of a preset's config.json. Raises ConfigError if it has none."""
+    if not os.path.isfile(folder / CONFIG):  # a pipe isn't one either, and reading it would wait for a writer
+        raise ConfigError(f"{where}: the folder has no {CONFIG}, so it isn't a preset. Received: {folder}")
     try:
         if (folder / CONFIG).stat().st_size > MAX_CONFIG_BYTES:
             raise ValueError("it is too large")
         config = json.loads((folder / CONFIG).read_text())
         if not isinstance(config, dict):
             raise TypeError("it isn't a mapping")
-    except FileNotFoundError:
-        raise ConfigError(f"{where}: the folder has no {CONFIG}, so it isn't a preset. Received: {folder}") from None
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{where}: {folder / CONFIG} can't be read: {error}") from error
     return config

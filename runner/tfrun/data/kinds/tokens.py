@@ -19,7 +19,7 @@ from tfrun.files.presets import Preset, TokenizerFacts
 class TokensColumn(TextColumn):
     """Texts of several words, or lists of ids, each word with an id. `inputs[name]`; 0 is padding.
 
-    With a tokenizer, the ids are its own, each one larger.
+    With a tokenizer, a token's id is the tokenizer's id plus 1.
 
     Attributes:
         words: those that have ids from 2 on, the most frequent first; 1 stands for unseen.

@@ -127,12 +127,7 @@ def build_parts(
         if not algorithm.own_targets:
             with inputs.without_recording():
                 warnings = warn_of_mixing(settings, catalog, loss=loss, y_pred=y_pred, targets=targets)
-            warnings += warn_of_unread(
-                unread,
-                named("model", settings.model, catalog, where="model"),
-                preprocessing=preprocessing,
-                excluded=_excluded(settings.data, catalog),
-            )
+            warnings += _warn_of_unread(settings, catalog, unread, preprocessing=preprocessing)
         augmenter = build_augmenter(settings, catalog, preprocessing=preprocessing, x=x, inputs=inputs)
         options = _step_options(
             settings.trainer, model, plan=plan, inputs=inputs, augmenter=augmenter, class_weights=of_classes
@@ -204,6 +199,15 @@ def _step_options(
 def _check_metric_name(name: str, taken: Collection[str]) -> None:
     if name == "loss" or name in taken:
         raise ConfigError(f"model: its own metric has a name that is taken. Received: {name!r}")
+
+
+def _warn_of_unread(
+    settings: Settings, catalog: Catalog, unread: Sequence[str], *, preprocessing: Preprocessing
+) -> list[str]:
+    """Returns a warning for each input that the model doesn't read."""
+    component = named("model", settings.model, catalog, where="model")
+    excluded = _excluded(settings.data, catalog)
+    return warn_of_unread(unread, component, preprocessing=preprocessing, excluded=excluded)
 
 
 def _excluded(data: DataSettings, catalog: Catalog) -> Sequence[str] | None:

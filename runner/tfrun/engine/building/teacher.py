@@ -65,10 +65,12 @@ def give_teacher(
         add_lora(model, of_teacher.lora)
     _assign(model, of_run.read(folder, take="best").arrays, where=str(folder.path))
     algorithm.use_teacher(model)
-    own = settings.to_dict()["data"]
-    others = [f"data.{key}" for key in SPLIT_KEYS if config["data"].get(key) != own.get(key)]
-    return [f"algorithm.teacher: may have been trained on this run's validation and test rows: {', '.join(others)} "
-            "differ"] if others else []  # fmt: skip
+    data = settings.to_dict()["data"]
+    others = [f"data.{key}" for key in SPLIT_KEYS if config["data"].get(key) != data.get(key)]
+    if not others:
+        return []
+    names = ", ".join(others)
+    return [f"algorithm.teacher: may have been trained on this run's validation and test rows: {names} differ"]
 
 
 def _assign(model: keras.Model, arrays: Any, *, where: str) -> None:

@@ -12,18 +12,18 @@ import numpy as np
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
 from tfrun.data import arrays
-from tfrun.data.examples import Examples, describe_rounding
+from tfrun.data.examples import Examples
 from tfrun.data.kinds import ArrayColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table, Target
 from tfrun.data.targets import of_output
-from tfrun.data.unseen import describe_unseen, unseen_rows
+from tfrun.data.unseen import unseen_rows
 from tfrun.data.windows import split_examples
 from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference.permutation import importance
 from tfrun.engine.inference.predictions import Predictor
-from tfrun.engine.inference.trained import encode_test, newest_state, program_with_best
+from tfrun.engine.inference.trained import encode_test, newest_state, program_with_best, warnings_of_test
 from tfrun.engine.recording import images
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
@@ -63,7 +63,7 @@ def read_evaluated_rows(
         CheckpointError: the run has no checkpoint.
     """
     saved = newest_state(folder)
-    unseen = unseen_rows(table, fitted)
+    unseen = {} if fitted.window else unseen_rows(table, fitted)
     raw = _RawRows(settings, fitted, other_data=other_data)
     encode = functools.partial(encode_test, settings=settings, saved=saved, fitted=fitted, other_data=other_data)
 
@@ -84,9 +84,7 @@ def _with_metrics(
     """Returns the rows with their metrics, and sentences on what a person should know of them."""
     settings, examples = pieces.settings, pieces.examples
     rows, fitted = examples.splits[raw.split], examples.preprocessing
-    counts = {} if fitted.window else {name: int(is_unseen[rows].sum()) for name, is_unseen in unseen.items()}
-    of_columns = describe_unseen(counts, len(rows), preprocessing=fitted, kinds=settings.data.column_kinds)
-    of_rows = examples.warnings if raw.other_data else ()
+    warnings = warnings_of_test(pieces, unseen, other_data=raw.other_data, split=raw.split)
     left_out = _notes(pieces, num_rows=len(rows), num_kept=len(raw.rows))
     return EvaluatedRows(
         split="all" if raw.other_data else raw.split,
@@ -94,7 +92,7 @@ def _with_metrics(
         num_rows=len(rows),
         step=step,
         metrics=program.evaluate(rows),
-        notes=(*describe_rounding(fitted), *of_rows, *of_columns, *left_out),
+        notes=(*warnings, *left_out),
         is_windows=fitted.window is not None,
         shows_rows=settings.data.keep_samples,
         empty=examples.found.filled,

@@ -56,16 +56,16 @@ def importance(pieces: Pieces, program: Program, rows: np.ndarray) -> Importance
 
     value = evaluate(examples.inputs)
     repeats = max(1, min(REPEATS, MAX_EVALUATIONS // len(columns)))
-    found = []
+    importances = []
     for column, permute in columns:
         orders = [draws.permutation(examples.num_rows) for _ in range(repeats)]
         worse = np.array([evaluate(permute(examples.inputs, order)) for order in orders]) - value
         worse = -worse if is_greater_better else worse
-        found.append((column, float(worse.mean()), float(worse.std())))
-    if not np.isfinite([value, *(mean for _, mean, _ in found)]).all():
+        importances.append((column, float(worse.mean()), float(worse.std())))
+    if not np.isfinite([value, *(mean for _, mean, _ in importances)]).all():
         return f"Undefined, since {name} isn't defined on these rows."
-    found.sort(key=lambda entry: -entry[1])
-    return Importance(name, value, examples.num_rows, repeats, found)
+    importances.sort(key=lambda entry: -entry[1])
+    return Importance(name, value, examples.num_rows, repeats, importances)
 
 
 def _monitored(pieces: Pieces, program: Program) -> tuple[str, bool]:

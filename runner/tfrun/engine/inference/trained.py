@@ -100,15 +100,18 @@ def rows_of_test(pieces: Pieces) -> np.ndarray:
     return rows
 
 
-def warnings_of_test(pieces: Pieces, unseen: Mapping[str, np.ndarray], *, other_data: bool) -> list[str]:
+def warnings_of_test(
+    pieces: Pieces, unseen: Mapping[str, np.ndarray], *, other_data: bool, split: str = "test"
+) -> list[str]:
     """Returns a line for each thing about rows that are evaluated on which their user may not expect.
 
     Args:
         pieces: over the rows.
         unseen: as `unseen_rows` returns it.
         other_data: whether they aren't those that the run was trained on.
+        split: the split that is evaluated on.
     """
-    rows, fitted = pieces.examples.splits["test"], pieces.examples.preprocessing
+    rows, fitted = pieces.examples.splits[split], pieces.examples.preprocessing
     counts = {name: int(is_unseen[rows].sum()) for name, is_unseen in unseen.items()}
     kinds = pieces.settings.data.column_kinds
     of_rows = pieces.examples.warnings if other_data else ()

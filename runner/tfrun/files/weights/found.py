@@ -22,7 +22,7 @@ SUFFIXES = {  # the longest that fits counts; the reader of each is in `opened`
 def kind_of(text: str) -> tuple[Path, str]:
     """Returns a source's path and kind. Raises ConfigError if there is no such file or folder, or it is none."""
     path = Path(text).expanduser().absolute()
-    if os.path.isdir(path):  # unlike Path's own, no error for a name that is too long
+    if os.path.isdir(path):  # Path.is_dir raises an error for a name that is too long
         if (path / "config.yaml").is_file():
             return path, RUN
         if (path / "saved_model.pb").is_file():
