@@ -29,7 +29,7 @@ Result = tuple[int, str, str]
         (["optimzer=adam"], 2, "Did you mean 'optimizer'?"),
         (["optimizer.groups.wide.match=["], 2, "not an override at character 30"),
         (['optimizer.groups.wide.match="["'], 2, "not a regular expression"),
-        (["trainer.max_epochs=0"], 2, "trainer.max_epochs: must be a whole number >= 1, or one of 'auto'"),
+        (["trainer.max_epochs=0"], 2, "trainer.max_epochs: must be a whole number >= 1, or 'auto'"),
         (["x={"], 2, "not an override at character 4"),
         (["trian"], 2, "Did you mean 'train'?"),
         (["--confg-dir=x"], 2, "unrecognized arguments: --confg-dir=x"),

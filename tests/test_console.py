@@ -16,7 +16,6 @@ from tfrun.console import (
     is_live,
     library_output_to,
     say,
-    short_names,
     tensorboard_command,
 )
 from tfrun.folders import shown
@@ -43,14 +42,6 @@ def test_a_warning_before_there_is_a_log_says_so(capsys: pytest.CaptureFixture[s
     prefix_warnings()
     logging.getLogger("tfrun.data").warning("%d rows are left out", 2)
     assert capsys.readouterr().err == "warning: 2 rows are left out\n"
-
-
-def test_keys_are_shortened_as_far_as_they_differ() -> None:
-    assert short_names(["optimizer.learning_rate", "model.units"]) == ["learning_rate", "units"]
-    groups = ["optimizer.groups.wide.clip_norm", "optimizer.groups.deep.clip_norm"]
-    assert short_names(groups) == ["wide.clip_norm", "deep.clip_norm"]
-    assert short_names(["seed", "model.seed"]) == ["seed", "model.seed"]
-    assert short_names([]) == []
 
 
 def test_paths_below_the_current_folder_are_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

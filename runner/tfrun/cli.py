@@ -16,40 +16,28 @@ from pathlib import Path
 from typing import NoReturn
 
 from tfrun import __version__
-from tfrun.commands.command_line import CommandLine, Flags
-from tfrun.commands.run_names import with_paths
+from tfrun.commands.command_line import (
+    CFG_CHOICES,
+    COMMANDS,
+    FLAGS_WITH_VALUE,
+    INFO_CHOICES,
+    OF_RUNS,
+    SWITCHES,
+    WITH_HELP,
+    CommandLine,
+    Flags,
+)
+from tfrun.commands.run_names import with_paths, with_paths_of_keys
 from tfrun.config import registry
 from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
 from tfrun.errors import ConfigError, Interrupted, ResourceError, Stopped, TfrunError, near_miss
 from tfrun.files.masking import masked
 from tfrun.folders import returning_to_folder
+from tfrun.line_breaks import fitted, reading_width
 from tfrun.stop_signals import STOP_SIGNALS
 from tfrun.streams import complain, is_refused_output, open_closed_streams
 
-# Each is a file in `tfrun.commands`.
-COMMANDS = ("train", "resume", "evaluate", "predict", "export", "compare", "report", "list", "show", "check", "new")
-OF_RUNS = ("resume", "evaluate", "predict", "export", "compare", "report")  # whose words name runs
-SWITCHES = (
-    ("--help", "-h"),
-    ("--hydra-help",),
-    ("--version",),
-    ("--csv",),
-    ("--markdown",),
-    ("--resolve",),
-    ("--run", "-r"),
-    ("--multirun", "-m"),
-    ("--shell-completion", "-sc"),
-)
-FLAGS_WITH_VALUE = (
-    ("--package", "-p"),
-    ("--config-path", "-cp"),
-    ("--config-name", "-cn"),
-    ("--config-dir", "-cd"),
-    ("--html",),
-)
-CFG_CHOICES = ("job", "hydra", "all")
-INFO_CHOICES = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 BY_AUTOGRAPH = "in user code:"  # so begin the errors whose text has the lines already
 ACTIONS = ("hydra_help", "run", "multirun", "shell_completion", "cfg", "info")  # flags that say what `train` does
 
@@ -132,18 +120,26 @@ def _main(argv: list[str]) -> int:
         return 0
     sources = Sources(args.config_name or "config", args.config_dir, args.config_path)
     command_line = CommandLine(tuple(args.words), _flags(args), sources)
+    if args.help and command in WITH_HELP:
+        print(fitted(importlib.import_module(f"tfrun.commands.{command}").HELP, reading_width()))
+        return 0
     if args.help:
         return _load_command("help")(command_line)
     if (args.csv or args.markdown or args.html) and command != "compare":
         raise ConfigError("--csv, --markdown, --html: only for compare")
+    if args.check and command != "reproduce":
+        raise ConfigError("--check: only for reproduce")
     if args.resolve and not args.cfg:
         raise ConfigError("--resolve: only together with --cfg")
     actions = [name for name in ACTIONS if getattr(args, name)]
     if len(actions) > 1 or (actions and command != "train"):
         names = ", ".join(f"--{name.replace('_', '-')}" for name in actions)
         raise ConfigError(f"{names}: one at a time, and only to train")
+    if args.shell_completion:
+        return _load_command("completion")(command_line)
     if command in OF_RUNS:
         command_line = with_paths(command_line)
+    command_line = with_paths_of_keys(command_line)
     return _load_command(command)(command_line)
 
 
@@ -195,10 +191,10 @@ def _flags(args: argparse.Namespace) -> Flags:
         resolve=args.resolve,
         multirun=args.multirun,
         hydra_help=args.hydra_help,
-        shell_completion=args.shell_completion,
         csv=args.csv,
         markdown=args.markdown,
         html=args.html,
+        check=args.check,
     )
 
 

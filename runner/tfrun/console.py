@@ -10,7 +10,7 @@ import shlex
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TextIO, cast
 
@@ -90,16 +90,6 @@ def tensorboard_command(folder: Path) -> str:
 def shown_number(value: float | None, *, digits: int = 6) -> str:
     """Returns a number as text, `UNDEFINED` if it isn't defined."""
     return UNDEFINED if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
-
-
-def short_names(keys: Sequence[str]) -> list[str]:
-    """Returns the keys as short as they can be and still differ: `learning_rate` for `optimizer.learning_rate`."""
-
-    def ends(count: int) -> list[str]:
-        return [".".join(key.split(".")[-count:]) for key in keys]
-
-    longest = max((key.count(".") + 1 for key in keys), default=1)
-    return next((ends(count) for count in range(1, longest) if len(set(ends(count))) == len(keys)), list(keys))
 
 
 def open_log(path: Path) -> int:

@@ -68,6 +68,12 @@ class SweepError(TfrunError):
     exit_code = 8
 
 
+class OtherResultsError(TfrunError):
+    """A run was reproduced, with other results."""
+
+    exit_code = 9
+
+
 class Stopped(KeyboardInterrupt):
     """A signal arrived where nothing handles it yet, while TensorFlow is imported for example.
 

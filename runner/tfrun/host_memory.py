@@ -60,10 +60,15 @@ def data_limit() -> float:
         return float("inf")
 
 
+def machine_bytes(root: Path = ROOT) -> float:
+    """Returns the memory of the machine, whatever a container may use of it; inf if it isn't known."""
+    return _of_machine(root, "MemTotal")
+
+
 def total_bytes(root: Path = ROOT) -> float:
     """Returns the memory that the process could have if nothing else needed any; inf if it isn't known."""
     limits = [_number(folder / version.limit) for folder, version in _groups(root)]
-    return min(_of_machine(root, "MemTotal"), *limits, float("inf"))
+    return min(machine_bytes(root), *limits, float("inf"))
 
 
 def _of_machine(root: Path, name: str) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tfrun import load_engine
+from tfrun.files.exports import Checked
 
 Result = tuple[int, str, str]
 
@@ -48,8 +49,11 @@ class Engine:
         options["out"].parent.mkdir(exist_ok=True)
         options["out"].write_text("predictions")
 
-    def export_run(self, config: Any, folder: Any, *, catalog: Any, **options: Any) -> None:
+    def export_run(self, config: Any, folder: Any, *, catalog: Any, **options: Any) -> Checked:
         self.calls.append(("export_run", config, folder, options))
+        with options["export_to"].replaced(1) as temporary:
+            (temporary / options["export_to"].path.name).touch()
+        return Checked(2, 1e-7)
 
     def check_contracts(self, components: Any, catalog: Any, **options: Any) -> None:
         self.calls.append(("check_contracts", components, None, options))

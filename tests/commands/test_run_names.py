@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tfrun.commands.command_line import CommandLine
-from tfrun.commands.run_names import path_of, with_paths
+from tfrun.commands.run_names import path_of, with_paths, with_paths_of_keys
 from tfrun.errors import ConfigError
 
 FIRST = "outputs/houses/2026-11-21_09-56-14_de514b"
@@ -55,6 +55,14 @@ def test_a_path_means_what_it_says(folder: Path) -> None:
 def test_overrides_are_no_names(folder: Path) -> None:
     line = CommandLine(("latest", "data.path=latest", "de5"))
     assert with_paths(line).words == (LAST, "data.path=latest", FIRST)
+
+
+def test_values_of_keys_that_name_a_run(folder: Path) -> None:
+    line = CommandLine(("init=latest", "data.path=latest", "init.from=de5", "sweep.extend=0a7", "latest", "init="))
+    words = (f"init={LAST}", "data.path=latest", f"init.from={FIRST}", f"sweep.extend={SWEEP}", "latest", "init=")
+    assert with_paths_of_keys(line).words == words
+    teacher = CommandLine(("algorithm.teacher=latest", "init=weights.h5", "~init.from", "init.map=latest"))
+    assert with_paths_of_keys(teacher).words == (f"algorithm.teacher={LAST}", *teacher.words[1:])
 
 
 def test_several_and_none(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from tfrun.config.earlier_runs import (
     has_exact_offsets,
     leaves_rows_out,
     meanings,
+    with_threads,
 )
 from tfrun.config.settings import Settings
 
@@ -109,3 +110,13 @@ def test_the_frozen_layers_of_an_earlier_version_s_run_stay_in_training(settings
     assert as_it_began(chosen, NEW).groups["all"].statistics == "auto"
     before = {key: value for key, value in NEW.items() if key != "idle_layers"}
     assert as_it_began(chosen, before).groups["all"].statistics == "moving"
+
+
+def test_a_run_that_is_reproduced_has_the_threads_of_the_first(settings: Callable[..., Settings]) -> None:
+    by_work = with_threads(settings("trainer.threads=auto"), {"engine": {"threads": 3}})
+    assert by_work.trainer.threads == "auto"
+    assert isinstance(by_work.trainer, EarlierTrainer) and by_work.trainer.began_with_threads == 3
+    assert with_threads(settings("trainer.threads=null"), {"engine": {"threads": 3}}).trainer.threads == 3
+    unchanged = settings("trainer.threads=auto")
+    for threads in (None, 0, -1, "3", 10**9, [3]):
+        assert with_threads(unchanged, {"engine": {"threads": threads}}) is unchanged

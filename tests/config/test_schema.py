@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,7 @@ def config(tmp_path: Path) -> dict[str, Any]:
             "on_divergence": "stop",
             "precision": "float32",
             "deterministic": True,
+            "profile": None,
         },
         "strategy": {"name": "auto"},
         "checkpoint": {
@@ -238,7 +240,7 @@ def test_top_level_values_go_to_every_group(config: dict[str, Any], catalog: Cat
         (
             "trainer.max_epochs",
             0,
-            r"^trainer\.max_epochs: must be a whole number >= 1, or one of 'auto', or null\. Received: 0",
+            r"^trainer\.max_epochs: must be a whole number >= 1, or 'auto', or null\. Received: 0",
         ),
         ("trainer.max_epochs", None, "one of max_epochs, max_steps and max_seconds"),
         ("data.validation_split", 0.9, "must be < 1"),
@@ -318,6 +320,15 @@ def test_modes_against_their_metrics_give_one_warning(config: dict[str, Any], ca
     assert modes_against(build_settings(config, catalog), catalog) == [
         "checkpoint.mode=min, but a greater val/fit is better"
     ]
+
+
+@pytest.mark.parametrize(
+    "section, word", [("logger", "logger.graph=false"), ("early_stopping", "early_stopping.patience=3")]
+)
+def test_a_section_that_is_null_has_no_keys(settings: Callable[..., Any], section: str, word: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{section}: null has no keys. Received: {section}=null {word}$"):
+        settings(f"{section}=null", word)
+    assert getattr(settings(f"{section}=null"), section) is None
 
 
 def test_missing_section_and_key(config: dict[str, Any], catalog: Catalog) -> None:

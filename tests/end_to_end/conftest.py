@@ -130,7 +130,7 @@ def _points(path: Path) -> dict[str, list[tuple[int, float]]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     curves = {}
-    for folder in (path / "tensorboard").iterdir():
+    for folder in (path / "tensorboard").glob("*/*"):
         accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
         accumulator.Reload()
         for tag in accumulator.Tags()["scalars"]:

@@ -126,7 +126,8 @@ def test_a_stage_shows_in_the_learning_rate(tmp_path: Path) -> None:
 
     stages = ["optimizer.groups.wide.until_epoch=1", "optimizer.groups.deep.from_epoch=1"]
     train_eager(tmp_path, *stages, "logger.every_steps=1")
-    accumulator = EventAccumulator(str(only_run(tmp_path) / "tensorboard" / "train"))
+    (curves,) = only_run(tmp_path).glob("tensorboard/*/train")
+    accumulator = EventAccumulator(str(curves))
     accumulator.Reload()
     wide, deep = ([point.value for point in accumulator.Scalars(f"lr/{name}")] for name in ("wide", "deep"))
     half = len(wide) // 2

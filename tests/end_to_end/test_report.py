@@ -89,8 +89,9 @@ def test_windows_of_a_series(page_of: Callable[..., str], tmp_path: Path) -> Non
     (tmp_path / "series.csv").write_text("\n".join(["hour,load", *lines]) + "\n")
     window = "data.window={length: 8, horizon: 2, time: hour}"
     page = page_of("data=csv", "data.path=series.csv", "data.target=load", "model=linear", "optimizer=adam", window)
-    assert "test windows of series.csv" in page and "no charts of single predictions" in page
-    assert heads(page)[0] == "Curves"
+    assert "test windows of series.csv" in page and "Error by steps ahead" in page
+    assert page.count("<h3>Forecast ") == 4
+    assert heads(page)[:2] == ["Forecasts of load", "Error by steps ahead"]
 
 
 def test_a_generator(page_of: Callable[..., str]) -> None:

@@ -53,7 +53,7 @@ def checkpoints(run: Path) -> list[str]:
 def points(run: Path) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """Returns (split, tag) -> every point of that curve."""
     curves = {}
-    for folder in (run / "tensorboard").iterdir():
+    for folder in (run / "tensorboard").glob("*/*"):
         accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
         accumulator.Reload()
         for tag in accumulator.Tags()["scalars"]:
@@ -122,8 +122,8 @@ def test_killed_twice_equals_undisturbed(warm_tfrun: Tfrun, warm_server: Callabl
     assert different == []
 
     curves = points(undisturbed)
-    assert len(curves["train", "loss"]) == 250 * 50 // 7
-    assert [step for step, _ in curves["val", "epoch_loss"]] == list(range(1, 251))
+    assert len(curves["train", "step/loss"]) == 250 * 50 // 7
+    assert [step for step, _ in curves["val", "epoch/loss"]] == list(range(1, 251))
     assert points(killed) == curves
 
 
@@ -214,8 +214,8 @@ def test_a_longer_run_goes_on_from_the_newest_whole_checkpoint(resume: Tfrun, ru
     assert lines[1] == f"resuming from outputs/default/{run.name}/checkpoints/step-000000020"
     assert epochs(run) == [(1, 10), (2, 20), (3, 30), (4, 40), (5, 50), (5, 50)]
     assert (run / "metrics.jsonl").read_bytes().splitlines()[:3] == first_lines
-    assert [step for step, _ in points(run)["val", "loss"]] == [10, 20, 30, 40, 50]
-    assert [step for step, _ in points(run)["test", "loss"]] == [50]
+    assert [step for step, _ in points(run)["val", "step/loss"]] == [10, 20, 30, 40, 50]
+    assert [step for step, _ in points(run)["test", "step/loss"]] == [50]
     assert checkpoints(run) == ["step-000000040", "step-000000050"]
     record = read_run(run)
     assert (record["status"], record["epoch"], record["step"]) == ("completed", 5, 50)

@@ -18,9 +18,16 @@ from tensorflow.python.client import device_lib
 from tensorflow.python.eager import context
 from tensorflow.python.framework import convert_to_constants, op_callbacks, random_seed
 from tensorflow.python.ops import random_ops
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from tfrun.engine import private
 from tfrun.errors import LibraryChangedError
+
+
+def test_a_profile_is_parsed() -> None:
+    space = xplane_pb2.XSpace()
+    space.planes.add(name="/host:CPU")
+    assert private.parse_profile(space.SerializeToString()).planes[0].name == "/host:CPU"
 
 
 def built_sgd() -> tuple[Any, Any]:

@@ -59,3 +59,14 @@ def test_a_checkpoint_that_is_not_there_leaves_no_run(source: RunFolder, tmp_pat
     with pytest.raises(CheckpointError, match="the checkpoint of step 20 can't be read"):
         copy_run.begin(source, 2, step=20, target=target, rates={}, config={})
     assert list(target.path.iterdir()) == []
+
+
+def test_the_event_files_of_a_copy_are_under_its_words(source: RunFolder, tmp_path: Path) -> None:
+    target = RunFolder(tmp_path / "1")
+    target.path.mkdir()
+    source.write_run({"run_id": source.run_id, "status": "running"})
+    copy_run.begin(source, 1, step=10, target=target, rates={}, config={}, words="mlp lr=0.1")
+    name = "tensorboard/mlp lr=0.1/train/events.out.tfevents.1.tfrun"
+    assert (target.path / name).read_bytes() == b"0123"
+    saved = checkpoints.newest(target.checkpoints)
+    assert saved is not None and saved.extra["journals"] == {"metrics.jsonl": 13, name: 4}

@@ -16,7 +16,7 @@ from tfrun.console import library_output_to
 from tfrun.engine.recording.tensorboard import TensorBoard
 from tfrun.errors import ResourceError
 from tfrun.files import checkpoints
-from tfrun.files.disk import refuse_link, refuse_links_inside, remove_left_behind, write_atomically
+from tfrun.files.disk import refuse_link, refuse_links_inside, remove_left_behind, try_folder, write_atomically
 from tfrun.files.journals import Journal, cut_back
 from tfrun.files.runs import RunFolder
 from tfrun.sweep.ledger import Ledger
@@ -160,3 +160,13 @@ def test_only_what_killed_writes_left_behind_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".best.1").symlink_to(".folder.1")
     remove_left_behind(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.1", ".hidden", "run.json", "run.json.12345"]
+
+
+def test_a_folder_is_tried_without_a_trace(tmp_path: Path) -> None:
+    try_folder(tmp_path / "new" / "below")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        try_folder(tmp_path / "file")
+    with pytest.raises(OSError):
+        try_folder(Path("/proc/new"))

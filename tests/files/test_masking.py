@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfrun.files.masking import is_masked, masked, masked_in, without_secrets
+from tfrun.files.masking import has_secrets, is_masked, masked, masked_in, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,20 @@ def test_a_message_of_a_library() -> None:
     shown = without_secrets(text, "postgresql://ann:p%40ss@host/banns")
     assert shown == 'failed for user "***", password "***" (***) of postgresql://***:***@host/banns'
     assert without_secrets("user=ann", "postgresql://host/db?user=ann") == "user=***"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"storage: postgresql://me:pass word@host/db", False),  # a blank ends an address
+        (b"storage: postgresql://me:pass/word@host/db", True),
+        (b"\xff https://me:secret@host\n", True),
+        (b"https://host/db?password=x", True),
+        (b"https://***:***@host/db", False),
+        (b"see https://host/package@1.2, mail a@b", False),
+        (b"a.b-" * 200_000 + b"://x", False),
+        (b"", False),
+    ],
+)
+def test_a_file_has_secrets(content: bytes, expected: bool) -> None:
+    assert has_secrets(content) is expected

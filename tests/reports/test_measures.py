@@ -96,3 +96,12 @@ def test_measures_of_classes() -> None:
     assert (second.count, second.precision, second.recall, second.f1) == (0, 0.0, None, 0.0)
     assert (third.count, third.precision, third.recall, third.f1) == (1, None, 0.0, 0.0)
     assert measures.class_measures(np.zeros((1, 1)))[0].f1 is None
+
+
+def test_counts_at_thresholds() -> None:
+    """Thresholds 0, 0.5 and 1: all reach the first; 0.5, 0.7 and 1 the second; 1 the third."""
+    is_positive, scores = np.array([False, True, False, True, True]), np.array([0.2, 0.5, 0.7, 1.0, np.nan])
+    counts = measures.counts_at_thresholds(is_positive, scores, 3)
+    assert counts is not None
+    assert counts.tolist() == [[2, 2, 1], [2, 1, 0], [0, 1, 2], [0, 0, 1]]
+    assert measures.counts_at_thresholds(is_positive[:1], scores[:1], 3) is None

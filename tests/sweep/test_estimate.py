@@ -53,7 +53,7 @@ def test_a_sweep_is_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     remember(jobs[0], 30.0)
     remember(jobs[2], 60.0)
     assert describe(jobs, 2, folder=tmp_path)[2] == "about 60 s and 4.5 MB"
-    assert describe(jobs[2:], 8, folder=tmp_path) == ["1 jobs of 1 structure, 8 at a time", "about 60 s and 1.5 MB"]
+    assert describe(jobs[2:], 8, folder=tmp_path) == ["1 job of 1 structure, 8 at a time", "about 60 s and 1.5 MB"]
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2_000_000))
     assert describe(jobs, 2, folder=tmp_path)[3] == "warning: only 2 MB are free"
     assert describe([], 2, folder=tmp_path) == ["0 jobs of 0 structures, 2 at a time"]

@@ -97,13 +97,12 @@ def test_a_sweep_is_extended_by_the_jobs_that_it_doesn_t_have(tmp_path: Path) ->
     assert grid.news() == ["1 of the jobs are in the sweep already"] and grid.news() == []
 
 
-def test_an_estimate_is_given_if_the_number_of_workers_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_new_jobs_are_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "estimate", lambda jobs: None)
     ledger = Ledger(tmp_path)
     ledger.write_header({"swept": []})
-    grid = make([FakeJob(0, "a", ["seed=1"]), FakeJob(1, "b", ["seed=1"])], num_workers=2)
+    grid = make([FakeJob(0, "a", ["seed=1"]), FakeJob(1, "b", ["seed=1"])])
+    grid.announce(2, folder=tmp_path)
     grid.begin(tmp_path, ledger)
     assert grid.news()[:2] == ["2 jobs of 2 structures, 2 at a time", "1 of them repeats another"]
 

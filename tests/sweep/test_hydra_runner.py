@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+
+from tfrun.config.catalog import Catalog
+from tfrun.config.settings import ProvenanceSettings
+from tfrun.files.provenance import record
+from tfrun.files.provenance.recording import Recording, Subject
+from tfrun.sweep.hydra_runner import JobTask
+from tfrun.sweep.jobs import JobFolder
 
 BAD_LOSS = ("trainer.max_epochs=2", "plugins=[bad]", "loss=bad")
 EXPERIMENTS = {
@@ -115,3 +124,23 @@ def test_what_is_no_plugin(word: str, message: str, run: Callable[..., tuple[int
     code, _, err = run("-m", "seed=1,2", word)
     assert code == 2 and message in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_job_in_another_process_records_what_differs_from_its_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the launcher had sent it to another machine."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trials.jsonl").write_text("")
+    job = SimpleNamespace(folder=JobFolder(tmp_path / "0"), settings=SimpleNamespace(provenance=ProvenanceSettings()))
+    job.folder.path.mkdir()
+    job.folder.config_yaml.write_text("")
+    with Recording.start(JobFolder(tmp_path), Subject()):
+        pass
+    for pid, expected in ((os.getpid(), None), (-1, None), (-1, job.folder.path)):
+        if expected is not None:
+            monkeypatch.setenv("OMP_NUM_THREADS", "77")
+        with JobTask(Catalog([]), frozenset(), pid).recording(cast(Any, job)):
+            pass
+        read = record.read(job.folder.path)
+        assert read is not None and read.file.parent == (expected or tmp_path) / "provenance"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from tensorboard.plugins import base_plugin
 from tensorboard.plugins.hparams import api_pb2, backend_context, get_experiment, list_session_groups
 
 from tfrun import cli
+from tfrun.files.provenance import record
 from tfrun.files.runs import RunFolder
 from tfrun.sweep import multirun
 from tfrun.sweep.ledger import Trial
@@ -29,7 +31,8 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory, sweep_command: Any) -> dict
     """A sweep whose jobs complete and one whose jobs fail in all ways, run at the same time in the same folder."""
     folder = tmp_path_factory.mktemp("sweeps")
     short, ways = "trainer.max_epochs=2", "loss.how=raise,die,fine,leave,kill"
-    good = sweep_command.start(folder, short, "model.hidden_units=[4],[3]", "optimizer.learning_rate=1e-3,0.01")
+    values = ("model.hidden_units=[4],[3]", "optimizer.learning_rate=1e-3,0.01")
+    good = sweep_command.start(folder, short, *values, "hydra.launcher.n_jobs=1")
     failing = sweep_command.start(folder, short, "plugins=[bad]", "loss=bad", ways, "hydra.launcher.n_jobs=2")
     return {"good": sweep_command.finish(folder, good), "failing": sweep_command.finish(folder, failing)}
 
@@ -52,6 +55,9 @@ def test_job_folders_hold_what_a_single_run_has(sweeps: dict[str, Any]) -> None:
         assert [name for name in files if not (sweep.folder / str(number) / name).exists()] == []
         assert "epoch 2/2" in sweep.log(number)
     assert (sweep.folder / "multirun.yaml").is_file()
+    provenance = record.read(sweep.folder / "3")
+    assert provenance is not None and provenance.file == sweep.folder / "provenance" / "provenance.json"
+    assert list(sweep.folder.glob("*/provenance")) == []  # that of the sweep is that of its jobs
     assert sweep.folder.parent.name == "small"
     assert sweep.folder.parent.parent.name == "multirun"
 
@@ -139,9 +145,12 @@ def test_hparams_table_has_the_differing_keys_and_the_summary_metrics(sweeps: di
         allowed_statuses=[api_pb2.STATUS_UNKNOWN, api_pb2.STATUS_SUCCESS, api_pb2.STATUS_RUNNING], slice_size=100
     )
     groups = list_session_groups.Handler(RequestContext(), context, "", request).run().session_groups
-    assert {group.name for group in groups} == {f"{sweep.folder.name}/{number}" for number in range(4)}
-    for group in groups:
-        run = sweep.run(int(group.name.rpartition("/")[2]))
+    sweep_id = sweep.folder.name[-6:]
+    pattern = re.compile(rf"#([0-3]) mlp hidden_units=[34] lr=\S+ \({sweep_id}\)")
+    jobs = {matched[1]: group for group in groups if (matched := pattern.fullmatch(group.name))}
+    assert sorted(jobs) == ["0", "1", "2", "3"] and len(groups) == 4
+    for number, group in jobs.items():
+        run = sweep.run(int(number))
         shown = {metric.name.tag: metric.value for metric in group.metric_values}
         assert shown["val/loss_best"] == pytest.approx(run["best"]["val/loss"])
         assert shown["test/mae"] == pytest.approx(run["metrics"]["test/mae"])
@@ -235,7 +244,7 @@ def test_the_first_interrupt_saves_and_the_second_one_kills(
 
 def test_jobs_that_are_trained_together(tmp_path: Path, sweep_command: Any) -> None:
     """Each has its folder, as if it were alone; one that diverges ends no other."""
-    words = ("hydra/launcher=vectorized", "trainer.max_epochs=2", "trainer.compile=graph")
+    words = ("hydra/launcher=vectorized", "hydra.launcher.n_jobs=1", "trainer.max_epochs=2", "trainer.compile=graph")
     rates = "optimizer.learning_rate=0.001,0.01,1e30"
     sweep = sweep_command.finish(tmp_path, sweep_command.start(tmp_path, *words, "optimizer=sgd", rates))
     assert sweep.returncode == 8, sweep.stderr
@@ -244,7 +253,7 @@ def test_jobs_that_are_trained_together(tmp_path: Path, sweep_command: Any) -> N
     assert [engine["mode"] for engine in engines] == ["vectorized"] * 3, engines
     for n in range(2):
         folder = sweep.folder / str(n)
-        assert list(folder.glob("checkpoints/step-*")) and list(folder.glob("tensorboard/*/events*"))
+        assert list(folder.glob("checkpoints/step-*")) and list(folder.glob("tensorboard/*/*/events*"))
         assert f"run         multirun/small/{sweep.folder.name}/{n}" in (folder / "tfrun.log").read_text()
     assert "DivergedError" in (sweep.folder / "2" / "tfrun.log").read_text()
 
@@ -256,7 +265,7 @@ KEPT = (*SAVING, "seed=1,2")
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, sweep_command: Any) -> Any:
     folder = tmp_path_factory.mktemp("whole")
-    return sweep_command.finish(folder, sweep_command.start(folder, *KEPT))
+    return sweep_command.finish(folder, sweep_command.start(folder, *KEPT, "hydra.launcher.n_jobs=1"))
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
@@ -22,12 +21,14 @@ def test_settings_are_read() -> None:
     settings = read_settings(node(n_jobs=2, timeout_seconds=3, lanes=1), LauncherSettings, where="hydra.launcher")
     assert settings == LauncherSettings(n_jobs=2, timeout_seconds=3.0, lanes=1)
     assert isinstance(settings.timeout_seconds, float)
+    settings = read_settings(node(n_jobs="auto", timeout_seconds=None, lanes=1), LauncherSettings, where="launcher")
+    assert settings.n_jobs == "auto"
 
 
 @pytest.mark.parametrize(
     ("keys", "expected"),
     [
-        ({"n_jobs": 0}, "hydra.launcher.n_jobs: must be a whole number >= 1. Received: 0"),
+        ({"n_jobs": 0}, "hydra.launcher.n_jobs: must be a whole number >= 1, or 'auto'. Received: 0"),
         ({"timeout_seconds": 0}, "hydra.launcher.timeout_seconds: must be a finite number > 0, or null"),
         ({"n_job": 2}, "hydra.launcher: unknown key. Received: 'n_job'.*Did you mean 'n_jobs'?"),
     ],
@@ -42,13 +43,6 @@ def test_a_wrong_key_or_value(keys: dict[str, Any], expected: str) -> None:
 def test_a_missing_key() -> None:
     with pytest.raises(ConfigError, match="hydra.sweeper.every_epochs: must be set. Received: population"):
         read_settings(node(population=3), PopulationSettings, where="hydra.sweeper")
-
-
-def test_jobs_that_run_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    assert LauncherSettings().threads_per_job is None
-    assert LauncherSettings(n_jobs=3).threads_per_job == 2
-    assert LauncherSettings(n_jobs=9).threads_per_job == 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,36 @@ from dataclasses import dataclass, field, replace
 from tfrun.config.sources import Sources
 from tfrun.errors import ConfigError
 
+# Each is a file beside this one.
+COMMANDS = (
+    *("train", "resume", "reproduce", "evaluate", "predict", "export", "compare", "report", "prune"),
+    *("list", "show", "check", "find", "new"),
+)
+WITH_HELP = ("find",)  # a text of its own
+# whose words name runs
+OF_RUNS = ("resume", "reproduce", "evaluate", "predict", "export", "compare", "report", "prune")
+SWITCHES = (
+    ("--help", "-h"),
+    ("--hydra-help",),
+    ("--version",),
+    ("--csv",),
+    ("--markdown",),
+    ("--check",),
+    ("--resolve",),
+    ("--run", "-r"),
+    ("--multirun", "-m"),
+    ("--shell-completion", "-sc"),
+)
+FLAGS_WITH_VALUE = (
+    ("--package", "-p"),
+    ("--config-path", "-cp"),
+    ("--config-name", "-cn"),
+    ("--config-dir", "-cd"),
+    ("--html",),
+)
+CFG_CHOICES = ("job", "hydra", "all")
+INFO_CHOICES = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
 
 @dataclass(frozen=True)
 class Flags:
@@ -19,10 +49,10 @@ class Flags:
     resolve: bool = False
     multirun: bool = False
     hydra_help: bool = False
-    shell_completion: bool = False
     csv: bool = False
     markdown: bool = False
     html: str | None = None
+    check: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def run(command_line: CommandLine) -> int:
         if key not in OPTIONS:
             raise unknown("compare", "option", name=key, known=[*OPTIONS, "top", "importance"])
     _refuse_useless(flags, has_top=bool(tops), has_importance=has_importance)
-    top = _parse_top(tops[-1]) if tops else TOP
+    top = parse_top(tops[-1]) if tops else TOP
     if not paths:
         raise ConfigError("compare: needs folders with runs, for example: tfrun compare multirun/default")
     from tfrun.reports import importance, tables  # here, since they import Rich
@@ -54,7 +54,7 @@ def _refuse_useless(flags: Flags, *, has_top: bool, has_importance: bool) -> Non
         raise ConfigError("importance: not with --csv or --markdown. The terminal and --html show it")
 
 
-def _parse_top(text: str) -> int | None:
+def parse_top(text: str) -> int | None:
     """Returns how many lines of a table are printed, None for all. Raises ConfigError."""
     if text == "all":
         return None

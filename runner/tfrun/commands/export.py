@@ -49,7 +49,10 @@ def run(command_line: CommandLine) -> int:
 
     options = {"table": table, "fitted": fitted, "export_to": export_to, "is_stored": stored is not None}
     with engine(folder.log) as (experiment, _):
-        experiment.export_run(settings, folder, catalog=catalog, **options)
+        checked = experiment.export_run(settings, folder, catalog=catalog, **options)
+    from tfrun.commands.model_card import write_card  # here, since it reads YAML as comparisons do
+
+    write_card(export_to, [(folder, config, settings, fitted)], checked)
     return 0
 
 

@@ -42,10 +42,11 @@ def run(command_line: CommandLine, *, format: str, out: str | None, which: str) 
     export_to.refuse_to_replace()
     existing = [ExistingRun(folder, read_config(folder), []) for folder in folders]
     work_in(folders[0].first_folder(needed_files(existing[0].config)))
-    chosen = []
+    chosen, configs = [], []
     for run in existing:
         config, catalog = run.change(command_line.with_words([]))
         settings = schema.build_settings(config, catalog, reads_data=False)
+        configs.append(config)
         chosen.append((settings, run.folder, run.read_preprocessing(), catalog))
     settings, folder, fitted, catalog = chosen[0]
     table = stored_rows(folder, fitted) or load_table(settings.data, catalog, fitted=fitted)
@@ -53,7 +54,11 @@ def run(command_line: CommandLine, *, format: str, out: str | None, which: str) 
 
     with engine(None) as (experiment, _):
         members = [experiment.Member(*member) for member in chosen]
-        experiment.export_ensemble(members, table=table, export_to=export_to)
+        checked = experiment.export_ensemble(members, table=table, export_to=export_to)
+    of_card = [(run, config, of_run, learnt) for config, (of_run, run, learnt, _) in zip(configs, chosen, strict=True)]
+    from tfrun.commands.model_card import write_card  # here, since it reads YAML as comparisons do
+
+    write_card(export_to, of_card, checked)
     return 0
 
 

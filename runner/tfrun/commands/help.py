@@ -16,6 +16,9 @@ HELP = """tfrun trains TensorFlow and Keras models: name the components, and say
   tfrun [train] [overrides]         train a model
   tfrun resume RUN [overrides]      resume a run from its last checkpoint, or a sweep; retry=true also runs the jobs
                                     of a sweep again that failed
+  tfrun reproduce RUN               say what differs now from what a run was made from, train it again in a new folder,
+                                    and compare: exit code 0 for the same results, 9 for others; --check says only what
+                                    differs, epochs=1 compares a beginning, code=worktree takes the run's own code
   tfrun evaluate RUN [data=...]     print a run's metrics on its test split, or on other data
   tfrun predict RUN data.path=FILE  write a run's predictions for rows, with or without a target; out=FILE.csv, .csv.gz,
                                     .parquet, .arrow or .feather, overwrite=true to replace that file; keep=[id,name] or
@@ -27,8 +30,15 @@ HELP = """tfrun trains TensorFlow and Keras models: name the components, and say
                                     top=all, metric=val/mae, take=last, importance=true, --csv, --markdown, --html FILE
   tfrun report RUN [data=...]       write a run as a page, report.html in its folder: errors on its test rows, worst
                                     rows, importance of columns, curves, config; out=FILE.html, overwrite=true
+  tfrun prune PATH...               list what the checkpoints of ended runs take without need; yes=true removes it. The
+                                    best weights always stay: keep=last (the default) keeps the newest checkpoint, with
+                                    which a run can be resumed, keep=best only the best weights
   tfrun check [overrides]           check all that can be checked without training, and the contracts of the components
                                     that are named; parity=true compares compiled steps with steps in Python
+  tfrun find lr [overrides]         try growing learning rates for some steps, and suggest one; from=1e-7, to=10,
+                                    steps=100, group=NAME, out=FILE.html; no run is written
+  tfrun find batch_size [overrides] try batch sizes, and say which is the largest that fits into the memory and how fast
+                                    each is; max=4096, memory=4GB
   tfrun list [GROUP]                list the names to choose from
   tfrun show GROUP=NAME             print parameters, types, defaults, documentation and source
   tfrun new FOLDER                  write a project of your own that runs at once: config, components, data, tests

@@ -1,4 +1,4 @@
-"""Hydra's flags that answer instead of training: --cfg, --info, --hydra-help and --shell-completion."""
+"""Hydra's flags that answer instead of training: --cfg, --info and --hydra-help."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tfrun.errors import unknown
 
 def any_given(flags: Flags) -> bool:
     """Returns whether one of these flags was given."""
-    return bool(flags.cfg or flags.info or flags.hydra_help or flags.shell_completion)
+    return bool(flags.cfg or flags.info or flags.hydra_help)
 
 
 def answer(command_line: CommandLine) -> int:
@@ -32,9 +32,7 @@ def answer(command_line: CommandLine) -> int:
         return 0
     config_name = command_line.sources.config_name
     with open_configs(command_line.settings, command_line.sources) as configs:
-        if flags.shell_completion:
-            configs.hydra.shell_completion(config_name, list(words))
-        elif flags.hydra_help:
+        if flags.hydra_help:
             namespace = argparse.Namespace(overrides=list(words))  # all that Hydra reads of its parsed flags
             configs.hydra.hydra_help(config_name, hydra_private.args_parser(), namespace)
         elif flags.info:

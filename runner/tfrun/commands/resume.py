@@ -18,11 +18,14 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.changes import CHANGEABLE, UNSET, describe, differences, may_change
 from tfrun.config.defaults import fill_in
 from tfrun.config.lengths import nothing_left
+from tfrun.config.recorded_sources import subject_of
+from tfrun.config.run_words import run_words
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say
 from tfrun.errors import CheckpointError, TfrunError
-from tfrun.files import runs
+from tfrun.files import retention, runs
 from tfrun.files.disk import write_atomically
+from tfrun.files.provenance.recording import Recording
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown
 
@@ -48,6 +51,7 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
     )
     before = folder.read_run()
     folder.refuse_lost_checkpoints(before)
+    retention.refuse_pruned(folder)
     if reason := nothing_left(settings.trainer, before):
         say(Terminal(), f"{shown(folder.path)} {reason}")
         return 0
@@ -56,13 +60,21 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
     has_changes |= config is not existing.config and config != existing.config
     from tfrun.load_engine import engine
 
-    with engine(folder.log) as (experiment, seconds):
+    recording = Recording.start(folder, subject_of(settings.provenance, catalog), resumed=True, waits=True)
+
+    def begin() -> None:
+        if has_changes:
+            _write_config(folder, config)
+        recording.may_write()
+
+    with recording, engine(folder.log) as (experiment, seconds):
         options = experiment.RunOptions(
             resume=True,
             is_held=True,
             overrides=overrides,
+            words=run_words(before.get("overrides", []), model=settings.model.name, folder=folder.path),
             import_seconds=seconds,
-            on_begin=lambda: _write_config(folder, config) if has_changes else None,
+            on_begin=begin,
         )
         return experiment.train(settings, folder, catalog=catalog, table=inputs.table, options=options)
 

@@ -5,7 +5,8 @@
     e49e32          the beginning of an id; 2026-11-29_22 the beginning of a folder's name
     latest/3        job 3 of that sweep
 
-They stand for folders in `outputs` and `multirun`. A path that exists means what it says.
+They stand for folders in `outputs` and `multirun`. A path that exists means what it says. The values of keys
+that name a run may be such a name too: `init=latest`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tfrun.files.runs import KINDS_OF_FOLDER, folders_below, newest_folder, open
 from tfrun.folders import shown, typed
 
 LATEST, BEST = "latest", "best"
+KEYS = ("init", "init.from", "algorithm.teacher", "sweep.extend")  # whose value is a run or a sweep
 BEGINNING = re.compile(r"[0-9a-f]{3,6}|\d{4}-[0-9_-]*[0-9a-f]{0,6}")  # of an id, or of a folder's name
 
 
@@ -30,6 +32,21 @@ def with_paths(command_line: CommandLine) -> CommandLine:
         ConfigError: there is no run yet, or a beginning fits several.
     """
     return command_line.with_words([word if "=" in word else path_of(word) for word in command_line.words])
+
+
+def with_paths_of_keys(command_line: CommandLine) -> CommandLine:
+    """Returns the command line with the paths of the runs and sweeps that keys such as `init` name.
+
+    Raises:
+        ConfigError: there is no run yet, or a beginning fits several.
+    """
+    words = [word.partition("=") for word in command_line.words]
+    return command_line.with_words(
+        [
+            f"{key}={path_of(value)}" if key in KEYS and value else "".join((key, equals, value))
+            for key, equals, value in words
+        ]
+    )
 
 
 def path_of(word: str) -> str:

@@ -14,10 +14,13 @@ from tfrun.commands.inputs import compose, first_folder_of_sweep, read_inputs
 from tfrun.config.compose import Composed
 from tfrun.config.earlier_runs import groups_of_earlier, words_of_earlier
 from tfrun.config.plain import read_yaml
+from tfrun.config.recorded_sources import subject_of
+from tfrun.config.run_words import run_words
 from tfrun.errors import ConfigError, ResourceError
 from tfrun.files import runs
 from tfrun.files.disk import refusals, write_atomically
 from tfrun.files.masking import masked
+from tfrun.files.provenance.recording import Recording
 from tfrun.files.runs import RunFolder
 
 
@@ -41,9 +44,11 @@ def run(command_line: CommandLine) -> int:
 
     try:
         _write_config(folder, replace(composed, config=inputs.config))
-        with engine(folder.log) as (experiment, seconds):
+        subject = subject_of(settings.provenance, configs.catalog, configs.folders)
+        with Recording.start(folder, subject), engine(folder.log) as (experiment, seconds):
             written = [masked(word) if word.startswith("hydra.") else word for word in words]
-            options = experiment.RunOptions(overrides=written, import_seconds=seconds)
+            what = run_words(words, model=settings.model.name, folder=folder.path)
+            options = experiment.RunOptions(overrides=written, words=what, import_seconds=seconds)
             return experiment.train(settings, folder, catalog=configs.catalog, table=inputs.table, options=options)
     except KeyboardInterrupt:  # Ctrl-C, or another signal that stops a run
         if not folder.run_json.exists():  # while TensorFlow was imported: there is nothing to resume

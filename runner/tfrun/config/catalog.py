@@ -128,10 +128,19 @@ class Component:
 
 
 class Catalog:
-    """The components by kind and name."""
+    """The components by kind and name.
 
-    def __init__(self, components: Iterable[Component], config_dirs: Sequence[Path] = ()):
+    Args:
+        components: all of them.
+        config_dirs: the folders of YAML files that plugins add.
+        plugins: the modules of plugins.
+    """
+
+    def __init__(
+        self, components: Iterable[Component], config_dirs: Sequence[Path] = (), *, plugins: Sequence[Module] = ()
+    ):
         self.config_dirs = tuple(config_dirs)
+        self.plugins = tuple(plugins)
         self._components: dict[tuple[str, str], Component] = {}
         for component in components:
             earlier = self._components.setdefault((component.kind, component.name), component)
@@ -164,7 +173,8 @@ def load_catalog(plugins: Sequence[str] = ()) -> Catalog:
     of_plugins = plugin_files.find_plugins(plugins)
     modules = [module for folder in folders for module in plugin_files.package_modules("tfrun.components", folder)]
     modules += of_plugins.modules
-    return Catalog((component for module in modules for component in read_module(module)), of_plugins.config_dirs)
+    components = (component for module in modules for component in read_module(module))
+    return Catalog(components, of_plugins.config_dirs, plugins=of_plugins.modules)
 
 
 def read_module(module: Module) -> list[Component]:

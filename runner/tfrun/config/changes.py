@@ -17,6 +17,7 @@ CHANGEABLE = (
     "trainer.max_epochs",
     "trainer.max_steps",
     "trainer.max_seconds",
+    "trainer.profile",
     "logger",
     "checkpoint.every_epochs",
     "checkpoint.every_steps",
@@ -29,6 +30,7 @@ CHANGEABLE = (
     "data.test_path",
     "data.keep_samples",
     "data.cache",
+    "provenance",
 )
 WITHOUT_EFFECT = ("name", "output_root")  # keys that a state doesn't depend on, though `resume` doesn't change them
 UNSET = "unset"

@@ -29,6 +29,12 @@ def check_together(settings: Settings, catalog: Catalog, *, metrics_are_known: b
             "data.sample_weight: windows of a series (data.window), which have many rows each, can't be weighted. "
             f"Received: {data.sample_weight!r}. Leave it out: data.sample_weight=null"
         )
+    profile = settings.trainer.profile
+    if profile is not None and not 0 <= profile[0] < profile[1]:
+        raise ConfigError(
+            "trainer.profile: must be two numbers of steps, 0 <= first < last, for example [10,20]. "
+            f"Received: {list(profile)}"
+        )
     _check_monitors(settings)
     _check_augmentations(settings, catalog)
     dataset = catalog.get("dataset", data.name, where="data.name")

@@ -11,6 +11,7 @@ from tfrun.config.settings import (
     INIT_KEYS,
     OPTIONAL_SECTIONS,
     PLAIN_SECTIONS,
+    PROVENANCE_KEYS,
     SHARED_KEYS,
     TOP_LEVEL_KEYS,
     field_types,
@@ -29,7 +30,7 @@ def fill_in(config: dict[str, Any]) -> dict[str, Any]:
     filled = {key: primary[key] for key in TOP_LEVEL_KEYS if key not in config and key in primary}
     if isinstance(data := config.get("data"), dict):
         filled["data"] = {**_only(primary["data"], SHARED_KEYS["data"]), **BEFORE_THE_KEY["data"], **data}
-    for section, keys in (("model", SHARED_KEYS["model"]), ("init", INIT_KEYS)):
+    for section, keys in (("model", SHARED_KEYS["model"]), ("init", INIT_KEYS), ("provenance", PROVENANCE_KEYS)):
         if isinstance(value := config.get(section), dict):
             filled[section] = {**_only(primary[section], keys), **value}
     for section, settings in PLAIN_SECTIONS.items():

@@ -34,6 +34,7 @@ GROUPS_BEFORE: dict[str, dict[str, dict[str, Any]]] = {
 }
 TABLES, IN_THEIR_GROUP = "tables", "own group"  # written into a sweep's ledger; those of earlier versions lack it
 EARLIER_WORDS = "earlier_words"  # in the ledger of a sweep of an earlier version, once this one has extended it
+MAX_THREADS = 1024  # that an operation may have; a `run.json` that says more is damaged
 ENDED_LATER = ("cosine", "linear", "one_cycle")  # the schedules that reached `final` one step after the last one
 
 
@@ -164,6 +165,26 @@ def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Setting
         groups = {name: replace(group, statistics="moving") for name, group in settings.groups.items()}
         settings = replace(settings, groups=groups)
     return settings if meant[SCHEDULE_END] == AT_LAST_STEP else _with_earlier_schedules(settings)
+
+
+def with_threads(settings: Settings, before: Mapping[str, Any]) -> Settings:
+    """Returns the settings with the number of threads that a run was trained with, if its `run.json` says it.
+
+    That of a run that began with `threads=auto`, or with all cores, followed from the machine.
+    """
+    threads = threads_of(before)
+    if threads is None:
+        return settings
+    if settings.trainer.threads == "auto":
+        earlier = EarlierTrainer(**vars(settings.trainer), began_with_threads=threads)
+        return replace(settings, trainer=earlier)
+    return replace(settings, trainer=replace(settings.trainer, threads=threads))
+
+
+def threads_of(before: Mapping[str, Any]) -> int | None:
+    """Returns the threads of an operation that `run.json` says, or None."""
+    threads = (before.get("engine") or {}).get("threads")
+    return threads if isinstance(threads, int) and 0 < threads <= MAX_THREADS else None
 
 
 def has_exact_offsets(data: DataSettings) -> bool:

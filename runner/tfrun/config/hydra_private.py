@@ -59,7 +59,6 @@ HYDRA_METHODS = (
     "get_sanitized_cfg",
     "hydra_help",
     "multirun",
-    "shell_completion",
     "show_info",
 )
 REPOSITORY_METHODS = ("get_group_options", "get_sources", "group_exists", "load_config")

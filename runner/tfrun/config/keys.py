@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfrun.config.settings import config_keys
@@ -54,6 +54,16 @@ def flatten(config: Any, where: str = "") -> list[tuple[str, Any]]:
     if not isinstance(config, dict) or not config:
         return [(where, config)]
     return [leaf for key, value in config.items() for leaf in flatten(value, f"{where}.{key}" if where else str(key))]
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Returns the keys as short as they can be and still differ: `learning_rate` for `optimizer.learning_rate`."""
+
+    def ends(count: int) -> list[str]:
+        return [".".join(key.split(".")[-count:]) for key in keys]
+
+    longest = max((key.count(".") + 1 for key in keys), default=1)
+    return next((ends(count) for count in range(1, longest) if len(set(ends(count))) == len(keys)), list(keys))
 
 
 def is_text(value: str) -> bool:

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from tfrun.errors import ConfigError, near_miss
+from tfrun.folders import code_folder
 from tfrun.streams import complain
 
 ENTRY_POINT_GROUP = "tfrun.plugins"
@@ -75,9 +76,9 @@ def package_modules(name: str, folder: Path) -> Iterator[Module]:
 
 
 def make_importable() -> None:
-    """Puts the current folder first on Python's path, as `python -m` does."""
-    folder = str(Path.cwd())
-    if folder not in sys.path:
+    """Puts the folder of plugins first on Python's path, as `python -m` does with the current one."""
+    folder = str(code_folder())
+    if folder not in sys.path or (code_folder() != Path.cwd() and sys.path[0] != folder):
         sys.path.insert(0, folder)
 
 
@@ -96,7 +97,7 @@ def _locate(name: str) -> Path | None:
     top, *rest = name.split(".")
     if not all(part.isidentifier() for part in (top, *rest)):
         return None
-    paths = [str(Path.cwd()), *sys.path]
+    paths = [str(code_folder()), *sys.path]
     spec = importlib.machinery.PathFinder.find_spec(top, paths) or _editable(top)
     if spec is None:
         return None

@@ -31,6 +31,7 @@ from tfrun.config.settings import (
     LORA_KEYS,
     OPTIONAL_SECTIONS,
     PLAIN_SECTIONS,
+    PROVENANCE_KEYS,
     SECTIONS,
     SHARED_KEYS,
     SPLIT_KEYS,
@@ -45,6 +46,7 @@ from tfrun.config.settings import (
     LoraSettings,
     MetricSettings,
     ModelSettings,
+    ProvenanceSettings,
     Settings,
     SplitSettings,
     TrainerSection,
@@ -82,7 +84,7 @@ def build_settings(
     for group in GLOBAL_GROUPS:
         if group in config:
             raise ConfigError(f"{group}: the first line of its YAML file must be '# @package _global_'")
-    refuse_unknown("", config, known=[*known, "init"])
+    refuse_unknown("", config, known=[*known, "init", "provenance"])
     _refuse_chosen_by_name(overrides)
     if reads_data:
         check_paths(config.get("data"), catalog)  # before missing values: a typo in the path is the likelier mistake
@@ -108,8 +110,10 @@ def build_settings(
         elif key == "optimizer":
             fields["groups"] = optimizer_groups(value, catalog, overrides=overrides)
         else:
+            _refuse_keys_of_null(key, value, overrides=overrides)
             fields[key] = None if value is None and key in OPTIONAL_SECTIONS else _plain_section(key, value)
     fields["init"] = init_settings(config.get("init"), begins=begins)
+    fields["provenance"] = provenance_settings(config.get("provenance", {}))
     settings = Settings(**fields | _modes(fields, catalog) | {"trainer": _trainer(fields["trainer"])})
     check_together(settings, catalog, metrics_are_known=AUTO not in (config.get("metric") or {}))
     return settings
@@ -146,12 +150,30 @@ def _top_level(key: str, value: Any) -> Any:
     return check_value(annotation, [value] if is_single else value, where=key)
 
 
+def _refuse_keys_of_null(section: str, value: Any, *, overrides: Sequence[str]) -> None:
+    """Raises ConfigError for `logger=null logger.graph=true`, which would leave no other key than the second one."""
+    words = [word for word in overrides if word.lstrip("+").startswith(f"{section}.")]
+    if f"{section}=null" in overrides and words and not set(field_types(PLAIN_SECTIONS[section])) <= set(value or ()):
+        raise ConfigError(f"{section}: null has no keys. Received: {section}=null {words[0]}")
+
+
 def _plain_section(section: str, value: Any) -> Any:
     keys = field_types(PLAIN_SECTIONS[section])
     if section == "strategy" and isinstance(value, dict) and value.get("name") != "mirrored":
         keys = {"name": keys["name"]}
     refuse_unknown(section, require_mapping(section, value), known=keys)
     return PLAIN_SECTIONS[section](**_checked(section, value, keys=keys))
+
+
+def provenance_settings(value: Any) -> ProvenanceSettings:
+    """Returns the section `provenance` as settings; keys that an older config lacks have their defaults.
+
+    Raises:
+        ConfigError: a key or a type is wrong.
+    """
+    refuse_unknown("provenance", require_mapping("provenance", value), known=PROVENANCE_KEYS)
+    keys = {key: text for key, text in PROVENANCE_KEYS.items() if key in value}
+    return ProvenanceSettings(**_checked("provenance", value, keys=keys))
 
 
 def _trainer(section: TrainerSection) -> TrainerSettings:

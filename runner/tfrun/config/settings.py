@@ -273,6 +273,7 @@ class TrainerSection:
     threads: Annotated[int, Ge(1)] | Literal["auto"] | None
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"]
     deterministic: bool
+    profile: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -323,6 +324,8 @@ class LoggerSettings:
 
     name: Literal["tensorboard"]
     every_steps: Annotated[int, Ge(1)] | None
+    histograms_every_epochs: Annotated[int, Ge(1)] | None
+    graph: bool
 
 
 @dataclass(frozen=True)
@@ -375,6 +378,19 @@ class InitSettings:
 
 
 @dataclass(frozen=True)
+class ProvenanceSettings:
+    """What is recorded of the code of a run, in its folder `provenance/`.
+
+    Attributes:
+        patch: whether the changes of files that git has are written down.
+        sources: whether the files of plugins and configs that git doesn't have are copied.
+    """
+
+    patch: bool = True
+    sources: bool = True
+
+
+@dataclass(frozen=True)
 class Settings:
     """A whole config, checked."""
 
@@ -395,6 +411,7 @@ class Settings:
     logger: LoggerSettings | None
     early_stopping: EarlyStoppingSettings | None
     init: InitSettings = InitSettings()
+    provenance: ProvenanceSettings = ProvenanceSettings()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain containers, with the config's keys in the config's order."""
@@ -429,6 +446,7 @@ INIT_KEYS = {  # of `init`
     "from": "str | None",
     **{key: text for key, text in field_types(InitSettings).items() if key not in ("source", "reads_weights")},
 }
+PROVENANCE_KEYS = field_types(ProvenanceSettings)  # of `provenance`
 SHARED_KEYS = {  # beside a component's own
     "data": field_types(DataSettings),
     "model": {"lora": "dict[str, Any] | None"},
@@ -446,7 +464,8 @@ OPTIONAL_SECTIONS = ("logger", "early_stopping")  # these may be null
 COMPONENT_SECTIONS = {"data": "dataset", "model": "model", "loss": "loss", "algorithm": "algorithm"}  # section -> kind
 SECTIONS = (*COMPONENT_SECTIONS, "metric", "optimizer", *PLAIN_SECTIONS)
 GLOBAL_GROUPS = ("experiment", "hparams_search", "debug")  # in the order in which they override each other
-TOP_LEVEL_KEYS = {key: text for key, text in field_types(Settings).items() if key not in (*SECTIONS, "groups", "init")}
+OTHER_FIELDS = (*SECTIONS, "groups", "init", "provenance")
+TOP_LEVEL_KEYS = {key: text for key, text in field_types(Settings).items() if key not in OTHER_FIELDS}
 GROUP_KEYS = {  # of an optimizer group, beside its optimizer's own parameters
     key: text
     for key, text in field_types(GroupSettings).items()
@@ -462,4 +481,5 @@ def config_keys() -> dict[str, str]:
         **{name: field_types(kind) for name, kind in PLAIN_SECTIONS.items()},
     }
     nested = {f"{section}.{key}": text for section, keys in sections.items() for key, text in keys.items()}
-    return TOP_LEVEL_KEYS | nested | {f"init.{key}": text for key, text in INIT_KEYS.items()}
+    nested |= {f"init.{key}": text for key, text in INIT_KEYS.items()}
+    return TOP_LEVEL_KEYS | nested | {f"provenance.{key}": text for key, text in PROVENANCE_KEYS.items()}

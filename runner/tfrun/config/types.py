@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -72,6 +72,22 @@ def check_value(type_source: str | None, value: Any, *, where: str, default: Any
         raise ConfigError(f"{where}: must be {_describe(tree)}. Received: {value!r}.{hint}") from None
 
 
+def named_values(type_source: str | None, components: Callable[[str], list[str]]) -> list[str]:
+    """Returns the values that a type names: choices of a Literal, true and false, null, registered components.
+
+    Args:
+        type_source: an annotation's source text; None names nothing.
+        components: returns the names of a kind of components.
+    """
+    if type_source is None:
+        return []
+    tree = _parse(type_source, type_source)
+    names = {_name(node) for node in ast.walk(tree) if isinstance(node, ast.expr)}
+    values = _choices(tree) + ["true", "false"] * ("bool" in names)
+    values += [name for reference in names & REFERENCES.keys() for name in components(REFERENCES[reference])]
+    return values + ["null"] * ("None" in names)
+
+
 def map_references(type_source: str | None, value: Any, *, where: str, change: Callable[[str, Any, str], Any]) -> Any:
     """Returns a value in which `change(kind, value, where)` replaces each part that names a component.
 
@@ -100,6 +116,40 @@ def _map(tree: ast.expr, value: Any, *, where: str, change: Callable[[str, Any, 
     if name == "list" and arguments:
         return [_map(arguments[0], item, where=f"{where}.{k}", change=change) for k, item in enumerate(value)]
     return value
+
+
+def column_kind(type_source: str | None, default: Any = None) -> str | None:
+    """Returns what a column of a type's values holds: "number", "bool", "text", or None if the type doesn't say.
+
+    It is "number" if one of the alternatives is a number (`float | None`, `int | Literal["auto"]`), and "text" if one
+    of them is a list or a mapping, which TensorBoard lacks.
+
+    Args:
+        type_source: the annotation's source text; None takes the type of the default.
+        default: the parameter's default.
+    """
+    source = type_source or (type(default).__name__ if isinstance(default, bool | int | float | str) else "Any")
+    kinds = set(_kinds(_parse(source, source)))
+    if "container" in kinds:
+        return "text"
+    return next((kind for kind in ("number", "bool", "text") if kind in kinds), None)
+
+
+def _kinds(tree: ast.expr) -> Iterator[str]:
+    """Yields the kinds of the alternatives of a type."""
+    name, arguments = _name(tree), _arguments(tree)
+    if name in ("Union", "Optional"):
+        for argument in arguments:
+            yield from _kinds(argument)
+    elif name == "Annotated":
+        yield from _kinds(arguments[0])
+    elif name == "Literal":
+        for choice in map(ast.literal_eval, arguments):
+            yield "bool" if isinstance(choice, bool) else "number" if isinstance(choice, int | float) else "text"
+    elif name in CONTAINERS or name in REFERENCES:
+        yield "container"
+    elif name in ("int", "float", "bool", "str"):
+        yield {"bool": "bool", "str": "text"}.get(name, "number")
 
 
 @cache
@@ -186,13 +236,16 @@ def _describe(tree: ast.expr) -> str:
     if name in ("Union", "Optional"):
         return ", or ".join(_describe(argument) for argument in arguments)
     if name == "Literal":
-        return "one of " + ", ".join(repr(ast.literal_eval(choice)) for choice in arguments)
+        choices = ", ".join(repr(ast.literal_eval(choice)) for choice in arguments)
+        return choices if len(arguments) == 1 else f"one of {choices}"
     if name == "Annotated":
         bounds = [BOUNDS[bound][1].format(limit) for bound, limit in _bounds(arguments[1:])]
         return " ".join([_describe(arguments[0]), " and ".join(bounds)])
     if name in CONTAINERS:
         items = [item for item in arguments[name == "dict" :] if _name(item) not in ("Any", "...")]
-        return ", each ".join([CONTAINERS[name], *dict.fromkeys(_describe(item) for item in items)])
+        count = len(arguments) if name == "tuple" and not any(_name(item) == "..." for item in arguments) else 0
+        head = f"{CONTAINERS[name]} of {count}" if count else CONTAINERS[name]
+        return ", each ".join([head, *dict.fromkeys(_describe(item) for item in items)])
     if name in REFERENCES:
         return f"the name of a registered {REFERENCES[name]} or a mapping with its name and parameters"
     return SCALARS.get(name, name)

@@ -6,11 +6,13 @@
     report:    devices → data → build → the best weights → predictions and importance, for a page
     export:    devices → data → build → the best weights → a model of raw rows, compared in a clean process;
                an ensemble: the mean of several such models
+    find:      devices → data → build → some steps at growing rates, or of a batch size to try; nothing is written
     LoadedRun: data → build → the best weights → predictions, metrics or a Keras model, for Python code
     check:     devices → data → build → a printed summary; a component alone → its contract
 
 How each of them is done is in the modules that they call: `training_run`, `inference.trained`, `inference.ensemble`,
-`inference.predict`, `inference.evaluated_rows`, `inference.loaded`, `verify.checks`.
+`inference.predict`, `inference.evaluated_rows`, `inference.loaded`, `finding.range_test`, `finding.batch_trial`,
+`verify.checks`.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from tfrun.engine import training_run
 from tfrun.engine.building.alone import drive_alone
 from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.building.together import Together
+from tfrun.engine.finding.batch_trial import BatchTrial, try_batch_size
+from tfrun.engine.finding.range_test import RangeOptions, RangeResult, range_test
 from tfrun.engine.inference.ensemble import Member, export_ensemble
 from tfrun.engine.inference.evaluated_rows import read_evaluated_rows
 from tfrun.engine.inference.loaded import LoadedRun
@@ -42,10 +46,13 @@ from tfrun.files.runs import RunFolder
 
 log = logging.getLogger("tfrun")
 __all__ = [
+    "BatchTrial",
     "CheckOptions",
     "Job",
     "LoadedRun",
     "Member",
+    "RangeOptions",
+    "RangeResult",
     "Reuse",
     "RunOptions",
     "check",
@@ -56,9 +63,11 @@ __all__ = [
     "export_run",
     "predict",
     "process_reuse",
+    "range_test",
     "read_evaluated_rows",
     "train",
     "train_together",
+    "try_batch_size",
 ]
 
 

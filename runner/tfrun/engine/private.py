@@ -27,6 +27,7 @@ with private_imports("TensorFlow"):
     from tensorflow.python.eager import context
     from tensorflow.python.framework import convert_to_constants, op_callbacks, random_seed
     from tensorflow.python.ops import random_ops
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 # The methods of Keras' optimizers that Keras overrides on TensorFlow, for its strategies. They write to TensorFlow's
 # variables directly, which a stateless scope can't see.
@@ -41,6 +42,14 @@ METHODS_FOR_STRATEGIES = (
 )
 
 SEEDS_APART = 40_503_001  # between two neighbouring replicas: far beyond the seeds that people choose
+
+
+def parse_profile(data: bytes) -> Any:
+    """Returns the `XSpace` in a file of TensorFlow's profiler.
+
+    The profiler is public, but nothing public reads its file: TensorBoard's plugin for it is a package of its own.
+    """
+    return xplane_pb2.XSpace.FromString(data)
 
 
 def keep_gradients_unsummed(optimizer: Any) -> None:

@@ -22,8 +22,9 @@ from tfrun.config import untouched
 from tfrun.config.catalog import Catalog
 from tfrun.config.changes import recorded
 from tfrun.config.directions import modes_against
-from tfrun.config.earlier_runs import as_it_began
+from tfrun.config.earlier_runs import as_it_began, meanings, with_threads
 from tfrun.config.lengths import nothing_left
+from tfrun.config.run_words import trial_name
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, say_wrapped
 from tfrun.data.examples import Examples
@@ -44,15 +45,18 @@ from tfrun.engine.recording.signals import stopping_on_signals
 from tfrun.engine.recording.summary import print_summary
 from tfrun.engine.recording.tensorboard import summary_metrics
 from tfrun.engine.recording.undefined_values import UndefinedValues
-from tfrun.engine.training import loop
+from tfrun.engine.recording.watchers import Watchers
+from tfrun.engine.training import ftrl, loop
+from tfrun.engine.training.modes import FIXED
 from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
 from tfrun.engine.verify.input_ranges import unscaled_images
 from tfrun.errors import CheckpointError, DivergedError, Interrupted
-from tfrun.files import checkpoints
+from tfrun.files import checkpoints, retention
 from tfrun.files.disk import write_atomically
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder, now
+from tfrun.files.xla_cache_usage import CacheUsage
 from tfrun.folders import shown
 
 log = logging.getLogger("tfrun")
@@ -75,11 +79,16 @@ class RunOptions:
         resume: whether to resume it from the folder's newest checkpoint.
         overrides: the command line's, for `run.json`.
         hparams: the row of TensorBoard's HParams table; empty for none.
+        words: what the run trains, for its name in TensorBoard; a run that is resumed keeps the name it has.
         import_seconds: how long TensorFlow's import took, for `run.json`.
         console: where to show the run.
         report: called after each block and each epoch, for a sweep.
         is_pruned: whether the sweep has pruned the run; asked after each block.
         pause_epoch: the epoch after which to pause, to be resumed later; None trains to the end.
+        pause_step: the same for a step.
+        reproduced: `run.json` of the run that this one repeats: its config means what it meant there, and it is
+            trained in the same mode with the same number of threads.
+        entries: of `run.json`, for a new run.
         is_held: whether the caller holds the folder already.
         on_begin: called when everything is ready to train, before the run writes anything that a refusal would leave.
         reuse: the caches of this process.
@@ -87,12 +96,16 @@ class RunOptions:
 
     resume: bool = False
     overrides: Sequence[str] = ()
-    hparams: Mapping[str, Any] = field(default_factory=dict)
+    hparams: Mapping[str, bool | float | str] = field(default_factory=dict)
+    words: str = ""
     import_seconds: float = 0.0
     console: Console = field(default_factory=Terminal)
     report: Report | None = None
     is_pruned: Callable[[], bool] = _never
     pause_epoch: int | None = None
+    pause_step: int | None = None
+    reproduced: Mapping[str, Any] | None = None
+    entries: Mapping[str, Any] = field(default_factory=dict)
     is_held: bool = False
     on_begin: Callable[[], None] = _nothing
     reuse: Reuse = field(default_factory=process_reuse)
@@ -129,6 +142,7 @@ def start(
             say(options.console, f"{shown(folder.path)} {reason}")
             return 0
         folder.refuse_lost_checkpoints(before or {})
+        retention.refuse_pruned(folder)
         fields = first_fields(
             settings,
             folder,
@@ -137,14 +151,17 @@ def start(
             overrides=options.overrides,
             import_seconds=options.import_seconds,
         )
+        if options.reproduced is not None:
+            fields |= meanings(options.reproduced)
+        fields |= options.entries
         for change in changes(before or {}, fields["versions"]):
             message = "results may differ in the last bits from an uninterrupted run"
             say(options.console, f"warning: {change}: {message}")
         for warning in modes_against(settings, catalog):
             say(options.console, f"warning: {warning}")
         run = RunJson(folder, fields) if options.resume else RunJson.begin(folder, fields)
-        with stopping(options.console, folder) as signals:
-            training = _Training(settings, folder, run=run, options=options, signals=signals)
+        with stopping(options.console, folder) as signals, CacheUsage.watch() as usage:
+            training = _Training(settings, folder, run=run, options=options, signals=signals, usage=usage)
             try:
                 with memory.one_line_errors():
                     yield from training.run(catalog, table)
@@ -166,13 +183,21 @@ class _Training:
         run: the fields of `run.json`.
         options: how the run is started.
         signals: the signals received so far.
+        usage: counts the programs of XLA's cache that are used.
 
     Attributes:
         has_begun: whether the run has written anything that a refused one would not.
     """
 
     def __init__(
-        self, settings: Settings, folder: RunFolder, *, run: RunJson, options: RunOptions, signals: Sequence[int]
+        self,
+        settings: Settings,
+        folder: RunFolder,
+        *,
+        run: RunJson,
+        options: RunOptions,
+        signals: Sequence[int],
+        usage: CacheUsage,
     ):
         self._settings = settings
         self._folder = folder
@@ -180,8 +205,10 @@ class _Training:
         self._options = options
         self._console = options.console
         self._signals = signals
+        self._usage = usage
         self._timing = Timing()
         self.has_begun = False
+        self._watchers: Watchers | None = None
 
     def run(self, catalog: Catalog, table: Table) -> Generator[Request, Any, None]:
         """Builds, trains, evaluates, and writes `run.json`."""
@@ -220,15 +247,19 @@ class _Training:
         started = time.perf_counter()
         with progress.waiting(self._console, "building and compiling"):
             settings = as_it_began(self._settings, self._run)
+            if self._options.reproduced is not None:
+                settings = with_threads(settings, self._options.reproduced)
             if self._options.resume and self._folder.has_checkpoints:
                 settings = _without_source(settings, self._folder)
             pieces = self._options.reuse.build_pieces(settings, catalog, table=table)
             restored = self._newest_checkpoint(pieces) if self._options.resume else None
-            engine: Engine = yield Ready(pieces, restored.extra["engine"] if restored else {})
+            before = restored.extra["engine"] if restored else _mode_of(self._options.reproduced)
+            engine: Engine = yield Ready(pieces, before)
             self._timing.compile_seconds = engine.compile_seconds
             engine.load_variables()
             if restored:
                 engine.pieces.state(engine.program).restore(restored, OPTIONAL_ROLES)
+                ftrl.keep_restored_weights(engine.pieces.parts.step.active, restored.step)
             engine.program.state_was_written()
         seconds = time.perf_counter() - started - engine.compile_seconds
         self._run.update(**engine.pieces.describe(), engine=engine.description)
@@ -273,6 +304,7 @@ class _Training:
             run=self._run,
             timing=self._timing,
             config=recorded(self._settings),
+            words=self._options.words,
         )
         lengths = restored.extra["journals"] if restored else {}
         results = record.read_results(lengths)
@@ -321,10 +353,21 @@ class _Training:
         plan = engine.pieces.plan
         if self._options.pause_epoch is not None:
             plan = replace(plan, pause_step=self._options.pause_epoch * plan.steps_per_epoch)
+        if self._options.pause_step is not None:
+            plan = replace(plan, pause_step=self._options.pause_step)
         rolls_back = self._settings.trainer.on_divergence == "rollback"
-        with record, progress.Display(plan, self._console, timing=self._timing) as display:
+        watchers = Watchers(
+            engine.pieces,
+            engine.program,
+            record=record,
+            folder=self._folder,
+            load_variables=engine.load_variables,
+        )
+        self._watchers = watchers
+        with record, progress.Display(plan, self._console, timing=self._timing) as display, watchers:
             # what is saved must have been loaded before
             observers: list[loop.Observer] = [_LoadBeforeSave(engine.load_variables), record, display, undefined]
+            observers += watchers.observers
             if self._options.report is not None:
                 observers.append(Messages(self._options.report, plan))
             engine.program.on_new_stage = display.on_new_stage
@@ -337,6 +380,7 @@ class _Training:
                 should_stop=lambda: bool(self._signals) or self._options.is_pruned(),
                 roll_back=record.roll_back if rolls_back else None,
             )
+            watchers.on_end(reason)
         if self._signals and reason == "interrupted":
             name = signal.Signals(self._signals[0]).name
             message = f"stopped by {name} at step {self._run['step']}, its state saved"
@@ -361,12 +405,13 @@ class _Training:
         """Writes the run's row of TensorBoard's HParams table."""
         if record.board and self._options.hparams and status != "stopped":
             columns = summary_metrics(record.results.metrics, record.results.best)
-            record.board.write_hparams(self._folder.run_id, self._options.hparams, metrics=columns, status=status)
+            name = trial_name(self._options.words, self._folder.path)
+            record.board.write_hparams(name, self._options.hparams, metrics=columns, status=status)
 
     def _finish(self, engine: Engine, reason: loop.EndReason, *, status: str) -> None:
         """Writes `run.json` a last time and prints the summary."""
         traces = engine.program.traces
-        self._run.merge("engine", {"ended_by": reason, "traces": traces.reasons})
+        self._run.merge("engine", {"ended_by": reason, "traces": traces.reasons, "xla_cache": self._usage.counts()})
         if skipped := self._skipped_steps(engine):
             say(self._console, f"warning: {skipped}")
         for retrace in traces.retraces:
@@ -383,6 +428,8 @@ class _Training:
             checkpoint=checkpoint,
             loss_unit=_loss_unit(engine.pieces),
         )
+        if self._watchers:
+            self._watchers.show(self._console)
 
 
 def _loss_unit(pieces: Pieces) -> str:
@@ -392,6 +439,16 @@ def _loss_unit(pieces: Pieces) -> str:
         return ""
     mean = f"{'−' if target.mean >= 0 else '+'} {abs(target.mean):.4g}"
     return f"The loss is that of the scaled target, (y {mean}) / {target.standard_deviation:.4g}."
+
+
+def _mode_of(reproduced: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns how a run that is reproduced was trained, as `Ready` takes it; empty if that isn't known."""
+    engine = (reproduced or {}).get("engine") or {}
+    kept = {key: engine.get(key) for key in ("mode", "why", "loop", "residency")}
+    is_known = (
+        kept["loop"] in FIXED.values() and kept["residency"] in ("device", "stream") and isinstance(kept["mode"], str)
+    )
+    return kept if is_known else {}
 
 
 def _without_source(settings: Settings, folder: RunFolder) -> Settings:

@@ -29,6 +29,8 @@ from tfrun.files.failpoints import reach
 
 FORMAT = 1
 STATE, MANIFEST = "state.npz", "manifest.json"
+WEIGHTS = "weights.npz"  # in place of STATE once `files.retention` has freed what only training needs
+PRUNED = "pruned"  # the key of a manifest's `extra` that says so
 PINNED = "pinned"  # an empty file in a checkpoint; `remove_old` leaves the checkpoint alone while it is there
 
 
@@ -52,6 +54,11 @@ class Checkpoint:
     arrays: dict[str, np.ndarray]
     extra: dict[str, Any]
     passed_over: list[str]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The roles of the slots that pruning has freed; none for a state that training can be resumed from."""
+        return tuple(self.extra.get(PRUNED, {}).get("left_out", ()))
 
 
 def save(
@@ -99,8 +106,7 @@ def save(
             }
         )
         with disk.open_file(temporary / MANIFEST, "wb") as file:
-            text = strict_json.dumps(manifest | {"sha256": _manifest_sha256(manifest)}, indent=1)
-            disk.write(file, text.encode(), name=MANIFEST)
+            disk.write(file, manifest_text(manifest).encode(), name=MANIFEST)
             disk.sync(file, MANIFEST)
         disk.sync_folder(temporary, "checkpoint")
         disk.rename(temporary, final, name="checkpoint")
@@ -121,9 +127,9 @@ def at(folder: Path, step: int) -> Checkpoint:
 
 def remove_old(folder: Path, keep: int) -> None:
     """Removes all but the newest `keep` checkpoints and the pinned ones; no run may be saving there meanwhile."""
-    for old in _newest_first(folder)[keep:]:
+    for old in newest_first(folder)[keep:]:
         if not (old / PINNED).exists():
-            _remove(old)
+            remove(old)
 
 
 def pin(folder: Path, step: int) -> None:
@@ -144,7 +150,7 @@ def newest(folder: Path) -> Checkpoint | None:
         CheckpointError: there are checkpoints, and none is whole.
     """
     passed_over: list[str] = []
-    for path in _newest_first(folder):
+    for path in newest_first(folder):
         try:
             return _read(path, passed_over)
         except Exception as error:  # a damaged file may raise anything
@@ -157,16 +163,16 @@ def newest(folder: Path) -> Checkpoint | None:
 
 def newest_manifest(folder: Path) -> dict[str, Any] | None:
     """Returns the manifest of the newest checkpoint whose manifest is whole, or None; `newest` reads the state too."""
-    for path in _newest_first(folder):
+    for path in newest_first(folder):
         with contextlib.suppress(Exception):  # `newest` says what is wrong with it
-            return _read_manifest(path)
+            return read_manifest(path)
     return None
 
 
 def remove_newer(checkpoint: Checkpoint) -> None:
     """Removes the damaged checkpoints that were passed over: they would count as newer than a whole one."""
-    for path in itertools.takewhile(lambda path: path != checkpoint.path, _newest_first(checkpoint.path.parent)):
-        _remove(path)
+    for path in itertools.takewhile(lambda path: path != checkpoint.path, newest_first(checkpoint.path.parent)):
+        remove(path)
 
 
 def sweep(folder: Path) -> None:
@@ -176,7 +182,8 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Returns the manifest of the checkpoint in a folder. Raises an error of any kind if it isn't whole."""
     manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
     if manifest.pop("sha256") != _manifest_sha256(manifest):
         raise ValueError(f"{MANIFEST} is damaged")
@@ -186,13 +193,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path, passed_over: list[str]) -> Checkpoint:
-    manifest = _read_manifest(path)
-    if manifest["files"].keys() != {STATE}:
-        raise ValueError(f"{MANIFEST} names other files than {STATE}")
-    for name, file in manifest["files"].items():
-        if (path / name).stat().st_size != file["bytes"] or file_sha256(path / name) != file["sha256"]:
-            raise ValueError(f"{name} is damaged")
-    with np.load(path / STATE, allow_pickle=False) as archive:
+    manifest = read_manifest(path)
+    name = array_file(manifest)
+    file = manifest["files"][name]
+    if (path / name).stat().st_size != file["bytes"] or file_sha256(path / name) != file["sha256"]:
+        raise ValueError(f"{name} is damaged")
+    with np.load(path / name, allow_pickle=False) as archive:
         arrays = {slot: _typed(archive[slot], entry["dtype"]) for slot, entry in manifest["slots"].items()}
     for slot, entry in manifest["slots"].items():
         if (list(arrays[slot].shape), arrays[slot].dtype.name) != (entry["shape"], entry["dtype"]):
@@ -209,17 +215,31 @@ def _path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:09d}"
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def newest_first(folder: Path) -> list[Path]:
+    """Returns the folders of the checkpoints, whole or not."""
     # By length first, since a name of ten digits is newer than all of nine.
     return sorted(folder.glob("step-*"), key=lambda path: (len(path.name), path.name), reverse=True)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Removes a checkpoint. Raises OSError if the disk refuses; it is there whole then."""
     # Renamed first, so that a half-removed checkpoint is never mistaken for a damaged one.
     doomed = path.with_name(f".del-{path.name}")
     disk.rename(path, doomed, name="old_checkpoint")
     reach("old_checkpoint.removal")
     shutil.rmtree(doomed, ignore_errors=True)
+
+
+def array_file(manifest: Mapping[str, Any]) -> str:
+    """Returns the name of the file with a checkpoint's arrays. Raises ValueError if the manifest names others."""
+    if len(manifest["files"]) != 1 or not manifest["files"].keys() <= {STATE, WEIGHTS}:
+        raise ValueError(f"{MANIFEST} names other files than {STATE}")
+    return str(*manifest["files"])
+
+
+def manifest_text(manifest: Mapping[str, Any]) -> str:
+    """Returns the content of `manifest.json`, with the SHA-256 of the rest; it has no number that isn't finite."""
+    return strict_json.dumps({**manifest, "sha256": _manifest_sha256(manifest)}, indent=1)
 
 
 def _manifest_sha256(manifest: Mapping[str, Any]) -> str:

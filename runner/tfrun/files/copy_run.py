@@ -11,6 +11,7 @@ import numpy as np
 
 from tfrun.errors import CheckpointError
 from tfrun.files import checkpoints, disk
+from tfrun.files.journals import under_words
 from tfrun.files.run_json import MEANINGS
 from tfrun.files.runs import RunFolder
 
@@ -23,6 +24,7 @@ def begin(
     target: RunFolder,
     rates: Mapping[str, float],
     config: Mapping[str, Any],
+    words: str = "",
 ) -> None:
     """Copies the state and the journals that a run had at one of its checkpoints. Resuming the copy trains it.
 
@@ -33,6 +35,7 @@ def begin(
         target: the new run's folder; `run.json` is written last, so if that is there, everything is.
         rates: the new learning rates by optimizer group; other hyperparameters are not part of the state.
         config: the new run's config, for the manifest.
+        words: what the new run trains, for its name in TensorBoard.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it isn't whole.
@@ -47,11 +50,13 @@ def begin(
         slot = f"learning_rate/{name}/0000"
         arrays[slot] = np.asarray(rate, saved.arrays[slot].dtype)
     shutil.rmtree(target.checkpoints, ignore_errors=True)  # an earlier call may have been killed here
-    extra = {**saved.extra, "config": config}
+    lengths = saved.extra["journals"]
+    copied = {under_words(name, words): length for name, length in lengths.items()}
+    extra = {**saved.extra, "config": config, "journals": copied}
     checkpoints.save(target.checkpoints, step, slots=saved.slots, arrays=arrays, extra=extra, keep=1)
     with disk.refusals(target.path):
-        for name, length in saved.extra["journals"].items():
-            _copy(source.path / name, target.path / name, length=length)
+        for name, length in lengths.items():
+            _copy(source.path / name, target.path / under_words(name, words), length=length)
     branch = {"run_id": source.run_id, "epoch": epoch, "step": step}
     fields = {"run_id": target.run_id, "status": "stopped", "epoch": epoch, "step": step, "branch": branch}
     run = source.read_run()

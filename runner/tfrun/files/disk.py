@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,22 @@ def write_atomically(path: Path, text: str) -> None:
             temporary.unlink()
         raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
     reach(f"{path.name}.done")
+
+
+def first_above(path: Path) -> Path:
+    """Returns the first that exists of an absolute path and the folders above it."""
+    while not os.path.lexists(path):
+        path = path.parent
+    return path
+
+
+def try_folder(folder: Path) -> None:
+    """Makes a folder inside an absolute path, or inside the first above it that exists, and removes it again.
+
+    Raises:
+        OSError: the disk refuses, or it is no folder.
+    """
+    os.rmdir(tempfile.mkdtemp(prefix=".tfrun_", dir=first_above(folder)))
 
 
 def temporary_path(path: Path) -> Path:

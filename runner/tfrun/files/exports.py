@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,21 @@ from tfrun.files.runs import EXPORTS
 RECORD = "tfrun-export.json"  # says which exports the folder holds, by name: the run, and the SHA-256 of the contents
 
 TEMPORARY = "export"  # the name of the temporary folder beside an export, for `files.disk`
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What comparing an export with its run, in a clean process, has given.
+
+    Attributes:
+        num_rows: the number of raw rows.
+        difference: the largest one between a prediction of the export and one of the run.
+        predicts_target: whether the model learns the data's target, so that the export gives it in its own unit.
+    """
+
+    num_rows: int
+    difference: float
+    predicts_target: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,13 +70,13 @@ class Export:
             raise ConfigError(f"out: must be a folder. Received: {str(self.folder)!r}")
         remedy = "Remove it, or name another folder with out="
         record = self.folder / RECORD
-        if os.path.lexists(record) and not self._recorded():
+        if os.path.lexists(record) and not self.recorded():
             if self.is_own_folder:
                 raise CheckpointError(f"{record}: is damaged. {remedy}")
             raise ConfigError(f"out: {record} exists, and isn't what tfrun writes. {remedy}")
         if not os.path.lexists(self.path):
             return
-        recorded = self._recorded().get(self.path.name)
+        recorded = self.recorded().get(self.path.name)
         if recorded is None and self.is_own_folder and not self.path.is_symlink():
             return
         if recorded is None or (recorded["run_id"] != self.run_id and not self.is_own_folder):  # it may be renamed
@@ -94,10 +109,15 @@ class Export:
             raise ResourceError(f"{self.path}: can't be written: {reason}. out=FOLDER names another folder") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        record = strict_json.dumps(self._recorded() | {self.path.name: recorded}, indent=1) + "\n"
-        write_atomically(self.folder / RECORD, record)
+        self.record(self.path.name, recorded)
 
-    def _recorded(self) -> dict[str, Any]:
+    def record(self, name: str, fields: Mapping[str, Any]) -> None:
+        """Writes fields of a file into the folder's record, beside those that it has. Raises ResourceError."""
+        recorded = self.recorded()
+        entry = {**recorded.get(name, {}), **fields}
+        write_atomically(self.folder / RECORD, strict_json.dumps(recorded | {name: entry}, indent=1) + "\n")
+
+    def recorded(self) -> dict[str, Any]:
         """Returns what the folder's record says; an empty mapping if there is none that can be read."""
         try:
             recorded = json.loads((self.folder / RECORD).read_text())

@@ -18,6 +18,7 @@ from tfrun.errors import CheckpointError, ResourceError
 from tfrun.files import disk, strict_json
 from tfrun.files.json_files import read_metrics
 
+EVENT_FOLDERS = ("train", "val", "test", "hparams")
 PIECE_BYTES = 2**14  # data is collected up to this size, then written at once
 
 
@@ -281,4 +282,27 @@ def _damaged_line(path: Path) -> list[str]:
 
 
 def _journals(root: Path) -> list[Path]:
-    return sorted([*root.glob("metrics.jsonl"), *(root / "tensorboard").glob("*/events.out.tfevents.*")])
+    events = [path for depth in ("*", "*/*") for path in (root / "tensorboard").glob(f"{depth}/events.out.tfevents.*")]
+    return sorted([*root.glob("metrics.jsonl"), *events])
+
+
+def folder_of_events(tensorboard: Path, words: str) -> Path:
+    """Returns the folder in which a run's `train/`, `val/`, `test/` and `hparams/` are.
+
+    Args:
+        tensorboard: the run's folder for TensorBoard. Runs of earlier versions have their event files right there.
+        words: the name of the folder in it for a run that has no event files yet; empty for that folder itself.
+    """
+    for pattern in ("", "*/"):
+        for name in EVENT_FOLDERS:
+            for path in sorted(tensorboard.glob(f"{pattern}{name}")):
+                if path.is_dir() and not path.is_symlink():
+                    return path.parent
+    return tensorboard / words if words else tensorboard
+
+
+def under_words(name: str, words: str) -> str:
+    """Returns the path of a copied journal in its run folder: event files are in the folder of the copy's words."""
+    if not name.startswith("tensorboard/"):
+        return name
+    return "/".join(filter(None, ["tensorboard", words, *name.split("/")[-2:]]))

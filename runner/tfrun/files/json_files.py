@@ -59,6 +59,7 @@ RUN_KEYS: Mapping[str, Check] = {  # those keys of run.json that something reads
     "data": _is_mapping,
     "versions": _is_mapping,
     "branch": _is_mapping,
+    "reproduces": _is_mapping,
     "folder": _is_mapping,
     "resumed": _are_mappings,
     "rollbacks": _are_mappings,

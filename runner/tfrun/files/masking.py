@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 MASK = "***"
+BEFORE_BYTES, AFTER_BYTES = 64, 512  # of an address, around its `://`
 # A password may contain anything but blanks in the address of a database, where SQLAlchemy reads it; in other addresses
 # a user ends at the first of /, ? and #, so that `https://host/package@1.2` has none.
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|redis|rediss|mongodb)"
@@ -32,6 +33,18 @@ def masked_in(content: Any) -> Any:
 def is_masked(text: str) -> bool:
     """Returns whether something of a text was replaced."""
     return f"://{MASK}:{MASK}@" in text or f"={MASK}" in text
+
+
+def has_secrets(content: bytes) -> bool:
+    """Returns whether a file has an address with a user or a password, which `masked` would replace.
+
+    Only what is near a `://` is looked at: in long lines without blanks the patterns would take too long.
+    """
+    for match in re.finditer(rb"://", content):
+        near = content[max(0, match.start() - BEFORE_BYTES) : match.start() + AFTER_BYTES].decode("latin-1")
+        if masked(near) != near:
+            return True
+    return False
 
 
 def without_secrets(text: str, address: str) -> str:

@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,13 +16,24 @@ from typing import Any
 
 from tfrun.errors import CheckpointError, ConfigError, FolderInUseError, ResourceError
 from tfrun.files import first_folder, json_files, strict_json
-from tfrun.files.disk import open_file, refusals, refuse_link, remove_left_behind, write_atomically
+from tfrun.files.disk import (
+    first_above,
+    open_file,
+    refusals,
+    refuse_link,
+    remove_left_behind,
+    try_folder,
+    write_atomically,
+)
 from tfrun.folders import shown, typed
 
 LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
 KINDS_OF_FOLDER = ("outputs", "multirun")  # of runs, and of sweeps
 # Folders into which a run, or a sweep with its numbered jobs, writes, those above first.
-FOLDERS = ("checkpoints", "tensorboard", ".hydra", "[0-9]*", "checkpoints/step-*", "tensorboard/*")
+FOLDERS = (
+    *("checkpoints", "tensorboard", ".hydra", "provenance", "[0-9]*"),
+    *("checkpoints/step-*", "tensorboard/*", "tensorboard/*/*"),
+)
 EXPORTS = {  # format → the name of what `tfrun export` writes into the run's folder `export/`
     "saved_model": "saved_model",
     "keras": "model.keras",
@@ -257,11 +267,9 @@ def check_output_root(output_root: str | os.PathLike[str]) -> None:
     Raises:
         ResourceError: it couldn't.
     """
-    folder = Path(output_root).expanduser().resolve()
-    while not os.path.lexists(folder):  # the folders above it would be made
-        folder = folder.parent
+    folder = first_above(Path(output_root).expanduser().resolve())
     try:
-        os.rmdir(tempfile.mkdtemp(prefix=".tfrun_", dir=folder))
+        try_folder(folder)
     except OSError as error:
         raise ResourceError(
             f"output_root: {folder} can't be written: {error.strerror}. Received: {output_root}"

@@ -45,12 +45,17 @@ def keep_compiled() -> None:
     os.environ["TF_XLA_FLAGS"] = f"{flags} {FLAG}{folder}".strip()
 
 
-def throw_away() -> bool:
-    """Deletes the programs that are kept for this process; returns whether there were any."""
+def folder_in_use() -> Path | None:
+    """Returns the folder where this process keeps its programs; None if there is none, or a person has set it."""
     flags = os.environ.get("TF_XLA_FLAGS", "").split()
     folders = [Path(flag.removeprefix(FLAG)) for flag in flags if flag.startswith(FLAG)]
-    ours = [folder for folder in folders if folder.is_relative_to(cache_folder())]  # not one that a person has set
-    programs = [path for folder in ours for path in folder.glob("*.pb")]
+    return next((folder for folder in folders if folder.is_relative_to(cache_folder())), None)
+
+
+def throw_away() -> bool:
+    """Deletes the programs that are kept for this process; returns whether there were any."""
+    folder = folder_in_use()
+    programs = list(folder.glob("*.pb")) if folder else []
     for path in programs:
         path.unlink(missing_ok=True)
     return bool(programs)

@@ -57,6 +57,27 @@ class TargetRows:
 
 
 @dataclass(frozen=True)
+class TargetWindows:
+    """A target of numbers over windows of series, and its forecasts.
+
+    Attributes:
+        name: the target's name.
+        errors: the mean absolute error of each step ahead, (H,), over `num_windows`.
+        num_windows: how many windows were predicted.
+        history: what was known in some of the windows, (W, L), the oldest first.
+        true: what came after, (W, H).
+        predicted: the forecasts, (W, H).
+    """
+
+    name: str
+    errors: np.ndarray
+    num_windows: int
+    history: np.ndarray
+    true: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclass(frozen=True)
 class Importance:
     """How much worse a metric becomes if the cells of one column are permuted among the rows.
 
@@ -105,6 +126,7 @@ class EvaluatedRows:
         worst_images: the images of the worst rows of the first target.
         random_images: the images of other rows.
         notes: sentences on what a person should know.
+        forecasts: of each target of numbers, if the rows are windows of series.
         is_windows: whether the rows are windows of series, of which R is 0.
         shows_rows: whether single rows may be shown; if not, only what is computed over several is.
         empty: how many cells of each column have no value, over all rows of the data; of the columns that have any.
@@ -122,6 +144,7 @@ class EvaluatedRows:
     worst_images: Sequence[Picture] = ()
     random_images: Sequence[Picture] = ()
     notes: Sequence[str] = ()
+    forecasts: Sequence[TargetWindows] = ()
     is_windows: bool = False
     shows_rows: bool = True
     empty: Mapping[str, int] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tfrun.console import short_names
+from tfrun.config.keys import short_names
 from tfrun.narrow_tables import least_width, print_table
 from tfrun.reports.comparison import Comparison
 from tfrun.reports.repeats import REPEATED_KEYS

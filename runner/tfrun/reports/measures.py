@@ -119,6 +119,31 @@ def thresholds(is_positive: np.ndarray, scores: np.ndarray) -> Thresholds | None
     )
 
 
+def counts_at_thresholds(is_positive: np.ndarray, scores: np.ndarray, num_thresholds: int) -> np.ndarray | None:
+    """Returns the decisions at thresholds from 0 to 1, as far from each other: a row is positive if it reaches one.
+
+    Args:
+        is_positive: (R,) bool.
+        scores: (R,) from 0 to 1; rows whose score isn't a number are left out.
+        num_thresholds: T, at least 2.
+
+    Returns:
+        (4, T): true positives, false positives, true negatives and false negatives; None if one of the two classes has
+        no row.
+    """
+    is_number = ~np.isnan(scores)
+    is_positive, scores = is_positive[is_number], scores[is_number]
+    if is_positive.all() or not is_positive.any():
+        return None
+    limits = np.linspace(0, 1, num_thresholds)
+    reached = np.searchsorted(limits, np.clip(scores, 0, 1), side="right")  # how many thresholds a score reaches
+    hits, alarms = (
+        np.bincount(reached[chosen], minlength=num_thresholds + 1)[::-1].cumsum()[::-1][1:]
+        for chosen in (is_positive, ~is_positive)
+    )
+    return np.stack([hits, alarms, (~is_positive).sum() - alarms, is_positive.sum() - hits])
+
+
 @dataclass(frozen=True)
 class Bin:
     """Rows of about the same predicted probability.

@@ -10,7 +10,7 @@ import numpy as np
 from tfrun.files.strict_json import defined
 from tfrun.reports import measures
 from tfrun.reports.charts import MAX_EPOCHS, Chart
-from tfrun.reports.evaluated_rows import Importance, TargetRows
+from tfrun.reports.evaluated_rows import Importance, TargetRows, TargetWindows
 from tfrun.reports.importance import is_logarithmic
 from tfrun.reports.svg import (
     Axis,
@@ -73,6 +73,32 @@ def target_charts(target: TargetRows, *, shows_rows: bool = True) -> Iterator[Ch
         yield from _two_class_charts(target)
     else:
         yield from _many_class_charts(target)
+
+
+def forecast_charts(target: TargetWindows, *, shows_rows: bool = True) -> Iterator[Chart]:
+    """Yields the error of each step ahead, and some forecasts unless single rows may not be shown."""
+    steps = [(float(step + 1), float(error)) for step, error in enumerate(target.errors)]
+    x = number_axis("steps ahead", [step for step, _ in steps])
+    y = number_axis("mean absolute error", [0.0, *(error for _, error in steps)])
+    dots = [_point(step, error, f"{step:.0f} ahead: off by {readable(error)}") for step, error in steps]
+    note = f"The mean absolute error of {target.name} over {target.num_windows:,} windows."
+    yield Chart("Error by steps ahead", line_chart(x, y, [Mark(steps, "error", is_best=True)], dots), note)
+    windows = zip(target.history, target.true, target.predicted, strict=True) if shows_rows else ()
+    for number, (history, true, predicted) in enumerate(windows):
+        known = _series(history, 1 - len(history))
+        values = [value for _, value in (*known, *_series(true, 1), *_series(predicted, 1))]
+        x = number_axis("steps from the last known row", [float(1 - len(history)), float(len(true))])
+        lines = [
+            Mark([*known, *_series(true, 1)], "true"),
+            Mark([known[-1], *_series(predicted, 1)], "forecast", is_best=True),
+            Mark([(0.0, min(values)), (0.0, max(values))], "the last known row", is_reference=True),
+        ]
+        yield Chart(f"Forecast {number + 1}", line_chart(x, number_axis(target.name, values), lines))
+
+
+def _series(values: np.ndarray, first: int) -> list[tuple[float, float]]:
+    """Returns the points of values at consecutive steps."""
+    return [(float(first + k), float(value)) for k, value in enumerate(values)]
 
 
 def _number_charts(target: TargetRows, *, shows_rows: bool) -> Iterator[Chart]:

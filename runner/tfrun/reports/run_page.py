@@ -18,7 +18,14 @@ from tfrun.reports import measures
 from tfrun.reports.charts import Chart
 from tfrun.reports.evaluated_rows import EvaluatedRows, Picture, TargetRows
 from tfrun.reports.html_parts import document, note, row, table_of
-from tfrun.reports.run_charts import MAX_BARS, curve_charts, importance_chart, pairs_table, target_charts
+from tfrun.reports.run_charts import (
+    MAX_BARS,
+    curve_charts,
+    forecast_charts,
+    importance_chart,
+    pairs_table,
+    target_charts,
+)
 from tfrun.reports.slices import MIN_ROWS, worst_slices
 from tfrun.reports.texts import as_text, readable, shortened
 
@@ -66,6 +73,9 @@ def page(run: RunPage) -> str:
         parts += [_warning(text) for text in evaluated.notes]
         for number, target in enumerate(evaluated.targets[:MAX_TARGETS]):
             parts += _target_section(evaluated, target, is_first=number == 0)
+        for forecast in evaluated.forecasts[:MAX_TARGETS]:
+            charts = forecast_charts(forecast, shows_rows=evaluated.shows_rows)
+            parts.append(f"<h2>Forecasts of {html.escape(forecast.name)}</h2>{_figures(charts)}")
         if left_out := evaluated.targets[MAX_TARGETS:]:
             names = ", ".join(target.name for target in left_out)
             parts.append(note(f"Other targets, left out: {shortened(names, 400)}"))

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tfrun.console import UNDEFINED, Results, Terminal, say, shown_number
+from tfrun.console import UNDEFINED, Results, Terminal, say, say_wrapped, shown_number
 from tfrun.errors import some
 from tfrun.narrow_tables import print_table
+from tfrun.reports import made_from
 from tfrun.reports.best import best_line
 from tfrun.reports.comparison import NOT_COMPARED, Comparison, Row
 from tfrun.reports.fitting import RUN, by_interest, print_fitting, short_ids
@@ -129,6 +130,8 @@ def print_differences(comparison: Comparison, *, top: int | None = None) -> None
         say(console, f"{more} more key{'s differ' if more > 1 else ' differs'}: top=all shows all")
     if line := best_line(comparison):
         say(console, line)
+    for line in made_from.sentences(*rows):
+        say_wrapped(console, line)
 
 
 def _text_of(row: Row, key: str) -> str:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from tfrun.config.automatic import AUTO
 from tfrun.config.compose import Configs
 from tfrun.config.explain import USER_MISTAKES
+from tfrun.config.hparam_columns import columns
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain, to_yaml
 from tfrun.config.schema import build_settings
@@ -114,11 +115,12 @@ class Composer:
         hydra["overrides"]["task"] = typed
         hydra["job"] |= {"num": number, "id": str(number)}
         hydra["sweep"]["subdir"] = str(number)
+        hparams = {item.key_or_group: item.value() for item in parsed if item.key_or_group in self.swept}
         return Job(
             number=number,
             folder=JobFolder(Path(str(number))),
             overrides=typed,
-            hparams={item.key_or_group: item.value() for item in parsed if item.key_or_group in self.swept},
+            hparams=hparams,
             settings=settings,
             files={
                 "config.yaml": config,
@@ -127,6 +129,7 @@ class Composer:
                 ".hydra/overrides.yaml": typed,
             },
             structure=structure_of(config),
+            columns=columns(hparams, self._configs.catalog),
         )
 
     def _parse(self, text: str) -> Override:

@@ -52,7 +52,8 @@ def describe(jobs: Sequence[Job], num_workers: int, *, folder: Path) -> list[str
     """Returns lines about jobs that are about to run: their number, time and disk space."""
     num_structures = len({job.structure for job in jobs})
     structures = "1 structure" if num_structures == 1 else f"{num_structures} structures"
-    lines = [f"{len(jobs)} jobs of {structures}, {num_workers} at a time"]
+    counted = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    lines = [f"{counted} of {structures}, {num_workers} at a time"]
     num_repeated = len(jobs) - len({frozenset(job.overrides) for job in jobs})
     if num_repeated:
         lines.append(f"{num_repeated} of them {'repeats another' if num_repeated == 1 else 'repeat others'}")

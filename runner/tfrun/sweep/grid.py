@@ -32,7 +32,6 @@ class Grid(Source):
         jobs: the new ones.
         composer: made them, and makes those that are resumed.
         mode: `min` or `max`: which monitored value is best.
-        num_workers: the number of processes, for the estimate; None gives no estimate.
         news: lines for the terminal.
     """
 
@@ -42,14 +41,12 @@ class Grid(Source):
         *,
         composer: Composer,
         mode: str,
-        num_workers: int | None = None,
         news: Sequence[str] = (),
     ):
         self.composer = composer
         self.mode = mode
         self.total: int | None = len(jobs)
         self._jobs = list(jobs)
-        self._num_workers = num_workers
         self._news = list(news)
         self._waiting: list[Job] = []
         self._started: dict[int, float] = {}
@@ -57,7 +54,7 @@ class Grid(Source):
         self._num_ended: Counter[str] = Counter()  # jobs, by structure
 
     @classmethod
-    def from_config(cls, configs: Configs, sweep: DictConfig, *, threads: int | None, num_workers: int | None) -> Grid:
+    def from_config(cls, configs: Configs, sweep: DictConfig, *, threads: int | None) -> Grid:
         """Composes and checks the jobs of a command line.
 
         Raises:
@@ -77,7 +74,7 @@ class Grid(Source):
             typed = " ".join(word.lstrip("+") for word in task_words(sweep))  # "+" may be of `overrides.rewrite`
             raise ConfigError(f"-m: a sweep without jobs, because one of its ranges is empty. Received: {typed}")
         mode = jobs[0].settings.checkpoint.mode
-        return cls(jobs, composer=composer, mode=mode, num_workers=num_workers)
+        return cls(jobs, composer=composer, mode=mode)
 
     def extending(self, swept: Collection[str], trials: Sequence[Trial], *, earlier: Sequence[str] = ()) -> Grid:
         """Returns a grid of the jobs that a sweep doesn't have yet, numbered after its trials.
@@ -97,13 +94,12 @@ class Grid(Source):
             [composer(overrides, len(trials) + k) for k, overrides in enumerate(new)],
             composer=composer,
             mode=self.mode,
-            num_workers=self._num_workers,
             news=[f"{num_known} of the jobs are in the sweep already"] if num_known else [],
         )
 
     @property
     def first(self) -> Job:
-        return self._jobs[0]
+        return (self._jobs or self._waiting)[0]
 
     @property
     def overrides(self) -> list[list[str]]:
@@ -115,10 +111,12 @@ class Grid(Source):
         new = [job.within(folder) for job in self._jobs]
         if new:
             ledger.add([(job.number, job.overrides) for job in new])
-        if self._num_workers is not None:
-            self._news += estimate.describe(new, self._num_workers, folder=folder)
         self._waiting = [*resumed, *new]
         self.total = len(self._waiting)
+
+    def announce(self, num_workers: int, *, folder: Path) -> None:
+        """Adds to the news how many jobs are new, and about how much time and disk space they take."""
+        self._news += estimate.describe(self._jobs, num_workers, folder=folder)
 
     def next(self, structures: Collection[str]) -> Job | None:
         known = (job for job in self._waiting if job.structure in structures)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, read_write
@@ -14,12 +16,15 @@ from tfrun.config import hydra_private
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Configs
 from tfrun.config.explain import USER_MISTAKES
+from tfrun.config.hparam_columns import columns
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain, to_yaml
+from tfrun.config.recorded_sources import subject_of
 from tfrun.config.schema import build_settings
 from tfrun.errors import Interrupted, SweepError
 from tfrun.files.disk import write_atomically
 from tfrun.files.masking import masked
+from tfrun.files.provenance.recording import Recording
 from tfrun.sweep.composer import Composer
 from tfrun.sweep.grid import Grid
 from tfrun.sweep.jobs import Job, JobFolder, structure_of
@@ -88,7 +93,7 @@ class HydraRunner:
         task: PoolTask | JobTask = (
             PoolTask(self._pool, source.composer)
             if self._uses_pool
-            else JobTask(self._configs.catalog, source.composer.swept)
+            else JobTask(self._configs.catalog, source.composer.swept, os.getpid())
         )
         _compose_each_job_once(self._configs)
         try:
@@ -111,35 +116,46 @@ class JobTask:
     Attributes:
         catalog: the components.
         swept: the keys that differ between the jobs: the columns of TensorBoard's HParams table.
+        pid: of the sweep's process, which has recorded what its jobs are made from.
     """
 
     catalog: Catalog
     swept: frozenset[str]
+    pid: int
 
     def __call__(self, cfg: DictConfig) -> float | None:
         hydra = HydraConfig.get()
         overrides = [text.lstrip("+") for text in hydra.overrides.task]  # as people type them
         folder = JobFolder(Path(hydra.runtime.output_dir))
         config = plain(cfg)
+        hparams = {item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept}
         job = Job(
             number=hydra.job.num,
             folder=folder,
             overrides=overrides,
-            hparams={item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept},
+            hparams=hparams,
             settings=build_settings(config, self.catalog, overrides=overrides),
             files={"config.yaml": config},
             structure=structure_of(config),
+            columns=columns(hparams, self.catalog),
         )
         try:
             write_atomically(folder.config_yaml, to_yaml(config))  # Hydra has written the others
             _mask_file(folder.path / ".hydra" / "hydra.yaml")
-            train(job, self.catalog)
+            with self.recording(job):
+                train(job, self.catalog)
         except Interrupted:
             raise
         except Exception as error:
             folder.write_error(overrides, error)
             raise SweepError(f"job {job.number} failed: {error}") from error
         return objective(folder.read_run())
+
+    def recording(self, job: Job) -> contextlib.AbstractContextManager[Any]:
+        """Returns a context that records what the job is made from, if its machine or code isn't the sweep's."""
+        if os.getpid() == self.pid:  # Hydra's basic launcher runs jobs in it
+            return contextlib.nullcontext()
+        return Recording.start(job.folder, subject_of(job.settings.provenance, self.catalog))
 
 
 def _mask_file(path: Path) -> None:

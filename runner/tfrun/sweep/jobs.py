@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tfrun.config.automatic import as_resolved
 from tfrun.config.plain import read_yaml, to_yaml
+from tfrun.config.run_words import changed_words
 from tfrun.config.settings import Settings
 from tfrun.console import open_log
 from tfrun.errors import TfrunError
@@ -20,6 +21,7 @@ from tfrun.files.runs import RunFolder
 
 ENDED = ("completed", "stopped", "failed", "diverged", "pruned")  # statuses of a run that recorded its own end
 LENGTH_KEYS = ("max_epochs", "max_steps", "max_seconds")  # the keys of trainer that limit the length of a run
+UNTRACED = ("seed", "name", "tags", "output_root", "provenance")  # keys that don't affect the program
 SECTIONS_WITH_INPUTS = ("loss", "optimizer", "algorithm", "trainer")  # their floats are inputs of the program
 
 
@@ -68,6 +70,7 @@ class Job:
         folder: where it runs; relative until `within` sets the sweep's folder.
         overrides: all of its overrides, as a person types them.
         hparams: the values of the keys that differ between the jobs.
+        columns: the same as a row of TensorBoard's HParams table.
         settings: its config, checked.
         files: the content of the files that are written before it runs, by path: `config.yaml` and `.hydra/`.
         structure: jobs with the same structure may share a program.
@@ -82,6 +85,7 @@ class Job:
     settings: Settings
     files: dict[str, Any]
     structure: str
+    columns: dict[str, bool | float | str] = field(default_factory=dict)
     resume: bool = False
     pause_epoch: int | None = None
 
@@ -89,6 +93,11 @@ class Job:
     def label(self) -> str:
         differing = [text for text in self.overrides if text.partition("=")[0] in self.hparams]
         return " ".join([f"#{self.number}", *differing])
+
+    @property
+    def words(self) -> str:
+        """What the job trains, for a person: its model and the values that differ."""
+        return changed_words(self.overrides, model=self.settings.model.name, keys=self.hparams)
 
     @property
     def is_new(self) -> bool:
@@ -159,7 +168,9 @@ def structure_of(config: dict[str, Any]) -> str:
 
     It need not be exact: the engine checks again, and compiles another program if the kept one doesn't fit.
     """
-    kept = {key: value for key, value in config.items() if key not in ("seed", "name", "tags", "output_root")}
+    kept = {
+        key: value for key, value in config.items() if key not in ("seed", "name", "tags", "output_root", "provenance")
+    }
     kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in LENGTH_KEYS}
     kept["data"] = {key: value for key, value in config["data"].items() if key != "fold"}
 

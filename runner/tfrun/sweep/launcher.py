@@ -37,12 +37,12 @@ class ForkLauncher(Launcher):
     Hydra creates it from `hydra.launcher`. The pool has read its settings already.
 
     Args:
-        n_jobs: the number of processes.
+        n_jobs: the number of processes, or "auto".
         timeout_seconds: a job that takes longer is killed; None means no limit.
         lanes: the number of jobs of one structure that a process trains together.
     """
 
-    def __init__(self, n_jobs: int = 1, timeout_seconds: float | None = None, *, lanes: int = 1):
+    def __init__(self, n_jobs: int | str = "auto", timeout_seconds: float | None = None, *, lanes: int = 1):
         """Accepts the settings, which the pool has read already."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

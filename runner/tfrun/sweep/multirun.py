@@ -9,7 +9,6 @@ A sweep has a source, which gives the jobs, and a runner, which runs them:
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -20,21 +19,26 @@ from tfrun.config.compose import Composed, Configs
 from tfrun.config.directions import modes_against
 from tfrun.config.earlier_runs import header_of
 from tfrun.config.hydra_private import BasicSweeper
+from tfrun.config.recorded_sources import subject_of
+from tfrun.config.schema import provenance_settings
+from tfrun.config.settings import ProvenanceSettings
 from tfrun.console import Terminal, say
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
 from tfrun.files import first_folder, runs
-from tfrun.files.disk import temporary_path, write_atomically
+from tfrun.files.disk import write_atomically
 from tfrun.files.masking import masked
+from tfrun.files.provenance.recording import Recording
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown
 from tfrun.load_engine import engine
-from tfrun.sweep.candidates import Candidate, best_of
+from tfrun.sweep.candidates import best_of
 from tfrun.sweep.composer import Composer
 from tfrun.sweep.grid import Grid, differing_keys
 from tfrun.sweep.hydra_runner import HydraRunner, HydraSweeper
 from tfrun.sweep.jobs import JobFolder
 from tfrun.sweep.launcher import ForkLauncher
 from tfrun.sweep.ledger import Ledger, Trial
+from tfrun.sweep.num_workers import auto_workers, threads_per_job
 from tfrun.sweep.out_of_fold import write_out_of_fold
 from tfrun.sweep.outcome import job_folders, read_outcomes
 from tfrun.sweep.pool import Pool
@@ -71,12 +75,18 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
         say(Terminal(), f"warning: {warning}")
     folder = extended or runs.claim(first.output_root, first.name, kind="multirun")
     # open until the last job ends, because TensorFlow's own logger keeps the sys.stderr of its import
-    with folder.held(), engine(folder.log) if _forks(hydra.launcher) else contextlib.nullcontext():
+    loaded = engine(folder.log) if _forks(hydra.launcher) else contextlib.nullcontext()
+    with (
+        folder.held(),
+        _start_recording(configs, first.provenance, folder=folder, resumed=extended is not None) as recording,
+        loaded,
+    ):
         ledger = Ledger(folder.path)
         header = None
         if extended and isinstance(source, Grid):
             header, trials = ledger.read()
             source = source.extending(header["swept"], trials, earlier=configs.earlier)
+        num_workers = _num_workers(launcher, source)
         _write_header(configs, sweep, ledger=ledger, composer=source.composer, folder=folder, before=header)
         write_atomically(folder.path / "multirun.yaml", masked(OmegaConf.to_yaml(sweep.cfg)))
         try:
@@ -85,8 +95,13 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
             if not extended:
                 folder.discard()
             raise
-        pool = Pool(configs.catalog, ledger, settings=launcher, mode=source.mode)
+        if isinstance(source, Grid) and _forks(hydra.launcher):
+            source.announce(num_workers, folder=folder.path)
+        elif num_workers > 1:
+            say(Terminal(), f"{num_workers} jobs at a time")
+        pool = Pool(configs.catalog, ledger, num_workers=num_workers, settings=launcher, mode=source.mode)
         runner = _runner(configs, sweep.cfg, folder=folder, source=source, pool=pool)
+        recording.close()  # its thread must have ended when workers are forked
         return _run_all(runner, source, folder=folder)
 
 
@@ -104,7 +119,12 @@ def resume(configs: Configs, sweep: Composed, *, folder: RunFolder, retry: bool)
         Interrupted: a signal stopped the sweep.
     """
     launcher = _read_launcher(sweep.cfg.hydra.launcher)
-    with folder.held(), engine(folder.log):
+    settings = provenance_settings(sweep.config.get("provenance", {}))
+    with (
+        folder.held(),
+        _start_recording(configs, settings, folder=folder, resumed=True, waits=True) as recording,
+        engine(folder.log),
+    ):
         ledger = Ledger(folder.path)
         header, trials = ledger.read()
         source = _old_source(configs, sweep, header=header, trials=trials)
@@ -113,7 +133,20 @@ def resume(configs: Configs, sweep: Composed, *, folder: RunFolder, retry: bool)
         ledger.record_missing_ends([trial for trial in trials if trial not in left])
         say(Terminal(), f"{shown(folder.path)}: {len(left)} of {len(trials)} jobs are left to do")
         source.begin(folder.path, ledger, trials=trials, left=left)
-        return _run_all(Pool(configs.catalog, ledger, settings=launcher, mode=source.mode), source, folder=folder)
+        num_workers = _num_workers(launcher, source) if left else 1
+        pool = Pool(configs.catalog, ledger, num_workers=num_workers, settings=launcher, mode=source.mode)
+        if left:
+            recording.may_write()
+        recording.close()  # its thread must have ended when workers are forked
+        return _run_all(pool, source, folder=folder)
+
+
+def _start_recording(
+    configs: Configs, settings: ProvenanceSettings, *, folder: RunFolder, resumed: bool, waits: bool = False
+) -> Recording:
+    """Starts to record what the jobs of a sweep are made from, once for all of them."""
+    subject = subject_of(settings, configs.catalog, configs.folders)
+    return Recording.start(folder, subject, resumed=resumed, waits=waits)
 
 
 def _read_launcher(launcher: DictConfig) -> LauncherSettings:
@@ -127,15 +160,18 @@ def _forks(launcher: DictConfig) -> bool:
 
 def _new_source(configs: Configs, sweep: DictConfig, *, launcher: LauncherSettings) -> Source:
     """Returns the jobs of a new sweep, checked."""
-    threads = launcher.threads_per_job
+    threads = None if launcher.n_jobs == "auto" else threads_per_job(launcher.n_jobs)
     sweeper = sweep.hydra.sweeper
     if source := _chosen_source(configs, sweep, threads=threads):
         _check_search(sweep.hydra.launcher, launcher)
         return source
     if is_target(sweeper, BasicSweeper):
-        num_workers = launcher.n_jobs if _forks(sweep.hydra.launcher) else None
-        return Grid.from_config(configs, sweep, threads=threads, num_workers=num_workers)
+        return Grid.from_config(configs, sweep, threads=threads)
     return HydraSweeper.from_config(configs, sweep, threads=threads)
+
+
+def _num_workers(launcher: LauncherSettings, source: Source) -> int:
+    return auto_workers(source.first.settings, source.at_once) if launcher.n_jobs == "auto" else launcher.n_jobs
 
 
 def _old_source(configs: Configs, sweep: Composed, *, header: dict[str, Any], trials: Sequence[Trial]) -> Source:
@@ -242,7 +278,7 @@ def _run_all(runner: Runner, source: Source, *, folder: RunFolder) -> int:
     joined = write_out_of_fold(folder.path, best)
     is_interrupted = isinstance(failure, Interrupted)
     print_sweep(folder.path, outcomes, mode=source.mode, best=best, is_interrupted=is_interrupted, out_of_fold=joined)
-    _link_best(folder, best)
+    _remove_link(folder)
     if failure is not None and not isinstance(failure, SweepError):
         raise failure
     num_failed = sum(outcome.failed for outcome in outcomes)
@@ -259,10 +295,12 @@ def _swept_keys(source: Source, folder: RunFolder) -> set[str]:
     return swept
 
 
-def _link_best(folder: RunFolder, best: Candidate | None) -> None:
-    """Makes `best` in the sweep's folder a link to the best job. A cross-validation has no single best one."""
-    if best is not None and best.num_folds is None:
-        new = temporary_path(folder.path / "best")
-        with contextlib.suppress(OSError):  # a file system without links
-            new.symlink_to(best.outcomes[0].folder.path.name)
-            os.replace(new, folder.path / "best")
+def _remove_link(folder: RunFolder) -> None:
+    """Removes the link `best` of an earlier version: TensorBoard would show its job twice, and it may be wrong by now.
+
+    Commands find `SWEEP/best` by the name (`commands/run_names.py`).
+    """
+    path = folder.path / "best"
+    if path.is_symlink():
+        with contextlib.suppress(OSError):
+            path.unlink()

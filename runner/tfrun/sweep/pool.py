@@ -12,12 +12,10 @@ TensorFlow's runtime must not start in this process, otherwise the children hang
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
-from pathlib import Path
 
 from tfrun.config.catalog import Catalog
 from tfrun.errors import Interrupted
@@ -27,6 +25,7 @@ from tfrun.sweep.board import Board
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.messages import Done, Progress
+from tfrun.sweep.num_workers import VISIBLE_GPUS, threads_per_job, visible_gpus
 from tfrun.sweep.outcome import read_outcome
 from tfrun.sweep.source import Source
 from tfrun.sweep.sweep_settings import LauncherSettings
@@ -34,7 +33,6 @@ from tfrun.sweep.task import write_hparams_row
 from tfrun.sweep.worker import Worker
 
 POLL_SECONDS = 0.1
-VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 class Pool:
@@ -43,14 +41,16 @@ class Pool:
     Args:
         catalog: the components.
         ledger: receives the state of each job.
-        settings: the number of workers, the time limit of a job, and how many jobs a worker trains together.
+        num_workers: how many run at the same time.
+        settings: the time limit of a job, and how many jobs a worker trains together.
         mode: `min` or `max`: which monitored value is best.
     """
 
-    def __init__(self, catalog: Catalog, ledger: Ledger, *, settings: LauncherSettings, mode: str):
+    def __init__(self, catalog: Catalog, ledger: Ledger, *, num_workers: int, settings: LauncherSettings, mode: str):
         self.ledger = ledger
         self.mode = mode
         self._catalog = catalog
+        self._num_workers = num_workers
         self._settings = settings
         self._workers: list[Worker] = []
         self._timed_out: set[int] = set()  # numbers of jobs
@@ -92,9 +92,9 @@ class Pool:
             board.say(line)
 
     def _start_jobs(self, source: Source, received: Sequence[int], *, board: Board) -> bool:
-        """Starts jobs while fewer than n_jobs workers are busy; returns whether any was started."""
+        """Starts jobs while fewer than `num_workers` workers are busy; returns whether any was started."""
         started = False
-        while not received and (num_free := self._settings.n_jobs - len(self._running)) > 0:
+        while not received and (num_free := self._num_workers - len(self._running)) > 0:
             self._dismiss_dead_workers()
             job = source.next({worker.structure for worker in self._workers if not worker.jobs})
             if job is None:
@@ -118,7 +118,7 @@ class Pool:
         for worker in idle:
             if worker.structure == job.structure:
                 return worker
-        if len(self._workers) >= self._settings.n_jobs:
+        if len(self._workers) >= self._num_workers:
             self._dismiss(idle[0])  # the oldest
         worker = Worker.fork(job, self._catalog, environment=self._next_environment())
         self._workers.append(worker)
@@ -128,7 +128,7 @@ class Pool:
         """Returns the variables of a new worker: its share of the cores, and a GPU that the fewest workers use."""
         used = [worker.environment.get(VISIBLE_GPUS) for worker in self._workers]
         gpus = visible_gpus()
-        share = self._settings.threads_per_job
+        share = threads_per_job(self._num_workers)
         of_cores = {} if share is None else {NUM_THREADS: str(share)}
         return of_cores | ({VISIBLE_GPUS: min(gpus, key=used.count)} if gpus else {})
 
@@ -191,13 +191,6 @@ class Pool:
             kind = "Exited"
             message = f"the process ended with exit code {exit_code} before the run did"
         job.folder.write_failure(job.overrides, kind=kind, message=message, exit_code=max(exit_code, 0) or 1)
-
-
-def visible_gpus() -> list[str]:
-    """Returns the NVIDIA GPUs that the user has not excluded."""
-    if VISIBLE_GPUS in os.environ:
-        return [name for name in os.environ[VISIBLE_GPUS].split(",") if name]
-    return sorted((path.name[6:] for path in Path("/dev").glob("nvidia[0-9]*")), key=int)
 
 
 @contextlib.contextmanager

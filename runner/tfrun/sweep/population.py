@@ -133,6 +133,10 @@ class Population(Source):
     def first(self) -> Job:
         return self._first
 
+    @property
+    def at_once(self) -> int | None:
+        return self._settings.population
+
     def begin(self, folder: Path, ledger: Ledger, *, trials: Sequence[Trial] = (), left: Sequence[Trial] = ()) -> None:
         """Makes the first members, or finds out where those of a stopped sweep were."""
         self._folder = folder
@@ -305,6 +309,7 @@ class Population(Source):
                 target=member.job.folder,
                 rates=rates,
                 config=recorded(settings),
+                words=member.job.words,
             )
         run = old.folder.read_run()
         if run.get("status") == "stopped":

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
+TRIALS_PER_WORKER = 8  # at least, with n_jobs=auto
+
+
 class Search(Source):
     """The jobs of a study, each chosen when a worker is free.
 
@@ -126,6 +129,13 @@ class Search(Source):
     @property
     def first(self) -> Job:
         return self._first
+
+    @property
+    def at_once(self) -> int | None:
+        """An eighth of the trials, since a sampler chooses each by those that have ended, and a pruner stops it so."""
+        if self._num_trials is None:
+            return None
+        return -(-self._num_trials // TRIALS_PER_WORKER) * self._num_folds
 
     def also_left(self, folder: Path, trials: Sequence[Trial], *, left: Sequence[Trial]) -> list[Trial]:
         numbers = {trial.number for trial in left}

@@ -22,11 +22,16 @@ class Source(Protocol):
         composer: makes the jobs; its `swept` are the keys that differ between them.
         mode: `min` or `max`: which monitored value is best.
         total: the number of jobs, if known.
+        at_once: the number of jobs that it is good for to run at the same time, if known.
     """
 
     composer: Composer
     mode: str
     total: int | None
+
+    @property
+    def at_once(self) -> int | None:
+        return self.total
 
     @property
     def first(self) -> Job:

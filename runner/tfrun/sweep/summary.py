@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tfrun.config.keys import short_names
 from tfrun.config.split_checks import FOLD_KEYS
-from tfrun.console import Terminal, say, say_wrapped, short_names, shown_number, tensorboard_command
+from tfrun.console import Terminal, say, say_wrapped, shown_number, tensorboard_command
 from tfrun.files.runs import newest_folder
 from tfrun.folders import shown
 from tfrun.narrow_tables import print_table
@@ -57,17 +58,17 @@ def print_sweep(
         if outcome.has_error:
             say(console, f"{outcome.label}  {outcome.status}: {outcome.error}")
             say(console, f"   {shown(outcome.folder.log)}")
-    say(console, f"sweep      {shown(sweep)}")
-    say(console, f"curves     {tensorboard_command(sweep)}")
-    say(console, f"compare    tfrun compare {_name(sweep)}")
+    say_wrapped(console, f"sweep      {shown(sweep)}", indent=11)
+    say_wrapped(console, f"curves     {tensorboard_command(sweep)}", indent=11)
+    say_wrapped(console, f"compare    tfrun compare {_name(sweep)}", indent=11)
     if out_of_fold is not None:
-        say(console, f"predicted  {shown(out_of_fold)}: each row by the job of its fold")
+        say_wrapped(console, f"predicted  {shown(out_of_fold)}: each row by the job of its fold", indent=11)
     if best is not None and best.num_folds and (words := _words_without_folds(best)):
-        say(console, f"all rows   tfrun {shlex.join(words)}")
+        say_wrapped(console, f"all rows   tfrun {shlex.join(words)}", indent=11)
     if best is not None:
         say_wrapped(console, f"best       {_described(best)}", indent=11)
     if is_interrupted or any(outcome.status == "stopped" for outcome in outcomes):
-        say(console, f"resume     tfrun resume {_name(sweep)}")
+        say_wrapped(console, f"resume     tfrun resume {_name(sweep)}", indent=11)
 
 
 def _name(sweep: Path) -> str:

@@ -6,7 +6,6 @@ Their annotations are the types and ranges of the keys of `hydra.launcher` and `
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -25,18 +24,9 @@ from tfrun.errors import ConfigError, near_miss, unknown
 class LauncherSettings:
     """How a sweep's jobs run: `hydra/launcher=fork`. The defaults hold if Hydra's own launchers run them."""
 
-    n_jobs: Annotated[int, Ge(1)] = 1
+    n_jobs: Annotated[int, Ge(1)] | Literal["auto"] = 1
     timeout_seconds: Annotated[float, Gt(0)] | None = None
     lanes: Annotated[int, Ge(1)] = 1
-
-    @property
-    def threads_per_job(self) -> int | None:
-        """The share of the cores that each job gets if several run at once; None means all cores.
-
-        Splitting a small model's operations takes longer than computing them: on two cores, two jobs with one thread
-        each are faster than two jobs with two threads each.
-        """
-        return None if self.n_jobs == 1 else max(1, len(os.sched_getaffinity(0)) // self.n_jobs)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from tfrun.config.catalog import Catalog
 from tfrun.config.cross_checks import check_task
 from tfrun.config.earlier_runs import as_it_began
+from tfrun.config.run_words import trial_name
 from tfrun.config.schema import build_settings
 from tfrun.data.facts import resolve_config
 from tfrun.data.sources import load_table
@@ -36,7 +37,8 @@ def train(
         options = experiment.RunOptions(
             resume=job.resume and job.folder.run_json.exists(),
             overrides=job.overrides,
-            hparams=job.hparams,
+            hparams=job.columns,
+            words=job.words,
             import_seconds=seconds,
             report=report,
             is_pruned=is_pruned,
@@ -70,7 +72,11 @@ def train_together(
                 job.settings,
                 job.folder,
                 experiment.RunOptions(
-                    overrides=job.overrides, hparams=job.hparams, import_seconds=seconds, report=report
+                    overrides=job.overrides,
+                    hparams=job.columns,
+                    words=job.words,
+                    import_seconds=seconds,
+                    report=report,
                 ),
             )
             for (job, _), report in zip(read, reports, strict=True)
@@ -98,9 +104,8 @@ def write_hparams_row(job: Job, status: str) -> None:
     from tfrun.engine.recording.tensorboard import TensorBoard, summary_metrics
 
     run = job.folder.read_run()
-    board = TensorBoard(job.folder.tensorboard)
+    board = TensorBoard(job.folder.tensorboard, words=job.words)
     with contextlib.suppress(OSError, ResourceError):  # the disk itself may be the cause of the failure
-        board.write_hparams(
-            job.folder.run_id, job.hparams, metrics=summary_metrics(run["metrics"], run["best"]), status=status
-        )
+        metrics = summary_metrics(run["metrics"], run["best"])
+        board.write_hparams(trial_name(job.words, job.folder.path), job.columns, metrics=metrics, status=status)
         board.close()

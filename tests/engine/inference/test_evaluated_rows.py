@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,3 +122,17 @@ def test_a_run_that_keeps_no_rows_shows_none(small: Any) -> None:
     found = read(small, small.train(*words), *words)
     assert not found.shows_rows and found.worst_images == found.random_images == []
     assert found.notes == ("Single rows are left out, since the run has data.keep_samples=false.",)
+
+
+def test_forecasts_of_windows(small: Any, tmp_path: Path) -> None:
+    """seasonal_naive repeats the last row; a series that grows by 1 is then off by 1, 2 and 3."""
+    (tmp_path / "series.csv").write_text("\n".join(["y", *map(str, range(200))]) + "\n")
+    words = ["data=csv", f"data.path={tmp_path / 'series.csv'}", "data.target=y", "data.window={length: 4, horizon: 3}"]
+    pieces = small.pieces(*words, "model=seasonal_naive", "model.period=1", "optimizer=adam")
+    rows = pieces.examples.splits["test"]
+    (found,) = evaluated_rows.forecasts_of(pieces, rows)
+    assert found.name == "y" and found.num_windows == len(rows)
+    np.testing.assert_allclose(found.errors, [1, 2, 3], atol=1e-3)
+    assert found.history.shape == (4, 4) and found.true.shape == found.predicted.shape == (4, 3)
+    np.testing.assert_allclose(found.true[:, 0], found.history[:, -1] + 1, atol=1e-3)
+    np.testing.assert_allclose(found.predicted, found.history[:, -1:].repeat(3, axis=1), atol=1e-3)

@@ -61,3 +61,11 @@ def test_small_images_share_black_and_white() -> None:
 def test_large_images_are_made_small() -> None:
     (png,) = images.small_images(np.zeros((1, 300, 150, 3)))
     assert pixels(png).shape == (64, 32, 3)
+
+
+def test_wrong_labels_are_red() -> None:
+    square = images.small_images(np.array([np.eye(8), np.eye(8)]))
+    picture = pixels(images.labeled_images(square, [("cat", "cat"), ("cat", "dog")]))
+    assert picture.shape[1] == 2 * images.LABELED_PIXELS
+    red = (picture[..., 0] > 200) & (picture[..., 1:] < 60).all(axis=2)
+    assert not red[:, : images.LABELED_PIXELS].any() and red[:, images.LABELED_PIXELS :].any()

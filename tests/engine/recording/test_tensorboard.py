@@ -48,20 +48,20 @@ def test_curves(tmp_path: Path) -> None:
     board.write_epoch(1, 22, values={"test": {"loss": 8.0}})
     board.close()
     assert scalars(tmp_path / "tensorboard" / "train") == {
-        "loss": [(10, 4.0), (20, 3.0)],  # each step's, not the epoch's mean
-        "grad_norm": [(10, 2.5), (20, 1.5)],
+        "step/loss": [(10, 4.0), (20, 3.0)],  # each step's, not the epoch's mean
+        "step/grad_norm": [(10, 2.5), (20, 1.5)],
         "lr/all": [(10, 0.125), (20, 0.0625)],
-        "mae": [(22, 2.0)],
-        "epoch_loss": [(1, 0.5)],
-        "epoch_mae": [(1, 2.0)],
+        "step/mae": [(22, 2.0)],
+        "epoch/loss": [(1, 0.5)],
+        "epoch/mae": [(1, 2.0)],
     }
     assert scalars(tmp_path / "tensorboard" / "val") == {
-        "loss": [(22, 0.25)],
-        "mae": [(22, 1.0)],
-        "epoch_loss": [(1, 0.25)],
-        "epoch_mae": [(1, 1.0)],
+        "step/loss": [(22, 0.25)],
+        "step/mae": [(22, 1.0)],
+        "epoch/loss": [(1, 0.25)],
+        "epoch/mae": [(1, 1.0)],
     }
-    assert scalars(tmp_path / "tensorboard" / "test") == {"loss": [(22, 8.0)], "epoch_loss": [(1, 8.0)]}
+    assert scalars(tmp_path / "tensorboard" / "test") == {"step/loss": [(22, 8.0)], "epoch/loss": [(1, 8.0)]}
 
 
 def test_wall_times_come_from_the_clock(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_wall_times_come_from_the_clock(tmp_path: Path) -> None:
     board.write_steps(1, {"loss": 1.0})
     board.write_steps(2, {"loss": 1.0})
     board.close()
-    first, second = read(tmp_path / "tensorboard" / "train").Scalars("loss")
+    first, second = read(tmp_path / "tensorboard" / "train").Scalars("step/loss")
     assert 5000.0 <= first.wall_time < second.wall_time < 5010.0
 
 
@@ -79,7 +79,7 @@ def test_a_value_that_is_not_defined_is_no_point(tmp_path: Path) -> None:
     board.write_steps(2, {"loss": float("nan"), "grad_norm": 0.0})
     board.write_hparams("run", {"rate": 0.1}, metrics={"val/auc_best": None, "val/mae_best": 2.0})
     board.close()
-    assert scalars(tmp_path / "tensorboard" / "train") == {"grad_norm": [(2, 0.0)]}
+    assert scalars(tmp_path / "tensorboard" / "train") == {"step/grad_norm": [(2, 0.0)]}
     assert scalars(tmp_path / "tensorboard" / "hparams") == {"val/mae_best": [(0, 2.0)]}
 
 
@@ -97,17 +97,38 @@ def test_hparams(tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
     board = make_board(tmp_path)
-    hparams = {"rate": 0.1, "units": [30, 30], "model": "mlp", "bias": True}
+    hparams: dict[str, Any] = {"rate": 0.1, "units": "[30, 30]", "model": "mlp", "bias": True}
     board.write_hparams("2026-01-01_run", hparams, metrics={"best/val/loss": 0.5})
     board.close()
     accumulator = read(tmp_path / "tensorboard" / "hparams")
     assert scalars(tmp_path / "tensorboard" / "hparams") == {"best/val/loss": [(0, 0.5)]}
     content = accumulator.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
     data = plugin_data_pb2.HParamsPluginData.FromString(content)
-    hparams = data.session_start_info.hparams
-    assert (hparams["rate"].number_value, hparams["units"].string_value) == (0.1, "[30, 30]")
-    assert (hparams["model"].string_value, hparams["bias"].bool_value) == ("mlp", True)
+    written = data.session_start_info.hparams
+    assert (written["rate"].number_value, written["units"].string_value) == (0.1, "[30, 30]")
+    assert (written["model"].string_value, written["bias"].bool_value) == ("mlp", True)
     assert data.session_start_info.group_name == "2026-01-01_run"
+
+
+def test_the_run_s_words_are_the_folder_that_its_list_of_runs_shows(tmp_path: Path) -> None:
+    words = "mlp lr=0.003 at 07.15"
+    for name in (words, "mlp lr=0.1 at 07.15"):  # a run that is resumed with other words keeps its folder
+        board = TensorBoard(tmp_path / "tensorboard", words=name)
+        board.write_steps(1, {"loss": 1.0})
+        board.close()
+    assert [path.name for path in (tmp_path / "tensorboard").iterdir()] == [words]
+    (name,) = journal_lengths(tmp_path)
+    assert name.startswith(f"tensorboard/{words}/train/events.out.tfevents.")
+    cut_back(tmp_path, {})
+    assert journal_lengths(tmp_path) == {}
+
+
+def test_a_run_of_an_earlier_version_keeps_its_folders(tmp_path: Path) -> None:
+    make_board(tmp_path).write_steps(1, {"loss": 1.0})
+    board = TensorBoard(tmp_path / "tensorboard", words="mlp")
+    board.write_epoch(1, 1, values=EPOCH)
+    board.close()
+    assert sorted(path.name for path in (tmp_path / "tensorboard").iterdir()) == ["train", "val"]
 
 
 def test_writers_together(tmp_path: Path) -> None:
@@ -120,7 +141,7 @@ def test_writers_together(tmp_path: Path) -> None:
     assert all((tmp_path / name).stat().st_size == length > 0 for name, length in lengths.items())
     writer.close()
     assert lines(tmp_path)[0]["val/mae"] == 1.0
-    assert scalars(tmp_path / "tensorboard" / "train")["loss"] == [(1, 2.0)]
+    assert scalars(tmp_path / "tensorboard" / "train")["step/loss"] == [(1, 2.0)]
 
 
 def test_a_resumed_run_s_journals_have_each_point_once(tmp_path: Path) -> None:
@@ -156,7 +177,7 @@ def test_a_resumed_run_s_journals_have_each_point_once(tmp_path: Path) -> None:
 
     assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6]
     for split, start in (("train", 10.0), ("val", 20.0)):
-        assert scalars(tmp_path / "tensorboard" / split)["loss"] == [(step, start - step) for step in range(1, 7)]
+        assert scalars(tmp_path / "tensorboard" / split)["step/loss"] == [(step, start - step) for step in range(1, 7)]
         (file,) = (tmp_path / "tensorboard" / split).iterdir()
         events = list(EventFileLoader(str(file)).Load())
         assert [bool(event.file_version) for event in events].count(True) == 1  # the same file went on

@@ -59,3 +59,8 @@ def test_saves_by_steps_and_by_seconds() -> None:
     assert [step for step in range(1, 13) if plan.is_save_due(step, 0.0)] == [4, 6, 8, 12]
     assert plan.is_save_due(5, 9.0) and not plan.is_save_due(5, 8.9)
     assert not Plan(10, 100).is_save_due(10, 10**9)
+
+
+def test_a_block_ends_where_weights_are_looked_at_and_where_a_profile_begins_and_ends() -> None:
+    plan = Plan(steps_per_epoch=10, last_step=95, look_every_steps=20, profile=(33, 36))
+    assert [plan.block_steps(step, 100) for step in (0, 20, 33, 36, 40)] == [20, 13, 3, 4, 20]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -30,10 +31,29 @@ def test_everything_that_is_known_without_training_is_printed(small: Any, capsys
     assert lines[0].startswith("data    scikit-learn's diabetes, regression: 442 rows (")
     assert any(line.startswith("        numbers (batch, ") and line.endswith("float32") for line in lines)
     assert "steps   6 an epoch, 18 in all" in lines
+    columns = [line for line in lines if line.startswith(("        categories: ", "        target: "))]
+    assert columns == ["        categories: sex (2)", "        target: progression, numbers"]
     assert any(line.startswith("model   linear, ") and line.endswith(" parameters") for line in lines)
     assert any(line.startswith("group   all: adam, learning rate 0.001, ") for line in lines)
     assert any(line.startswith("memory  ") for line in lines)
     assert lines[-1] == "All that can be checked without training is in order."
+
+
+def test_what_the_columns_were_taken_for_is_printed(
+    small: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    rows = "".join(f"{k + 1},{k % 7 if k % 5 else ''},{'ab'[k % 2]},{k % 10}.5\n" for k in range(60))
+    (tmp_path / "rows.csv").write_text(f"id,size,place,y\n{rows}")
+    check(small, "data=csv", f"data.path={tmp_path}/rows.csv", "data.target=y")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:5] == [
+        "        numbers: id, size",
+        "        categories: place (2)",
+        "        filled: empty cells of size (12)",
+        "        target: y, numbers",
+    ]
+    (warning,) = (line for line in lines if line.startswith("warning: column 'id' of "))
+    assert ": numbers the rows, " in warning
 
 
 def test_contracts_of_chosen_groups_are_one_line_each_after_the_data(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
@@ -18,6 +17,7 @@ from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import INPUT_DTYPES, build_component, build_function
 from tfrun.engine.building.kinds import checked_schedule, named
+from tfrun.engine.training import ftrl
 from tfrun.engine.training.groups import Group, assign_groups
 from tfrun.engine.training.hyperparameters import Hyperparameters
 from tfrun.engine.training.plan import Plan
@@ -111,20 +111,15 @@ def keep_weights(groups: Sequence[Group]) -> None:
     Source: McMahan et al., "Ad click prediction: a view from the trenches", 2013, algorithm 1, solved for z.
     """
     for group in groups:
-        if not isinstance(group.optimizer, keras.optimizers.Ftrl):
+        if not ftrl.has_sums(group):
             continue
-        optimizer = group.optimizer
-        rate = float(group.learning_rate(tf.constant(group.first_step, tf.int64)))
+        rate = group.learning_rate(tf.constant(group.first_step, tf.int64))
         if rate <= 0:
             continue
         for variable in group.variables:
-            slots = {slot.path.rpartition("_")[2]: slot for slot in group.slots[id(variable)]}
-            weights = variable.numpy().astype("float64")
-            accumulated = slots["accumulator"].numpy().astype("float64")
-            penalty = optimizer.l2_regularization_strength + optimizer.beta / (2 * rate)
-            quadratic = accumulated ** -float(optimizer.learning_rate_power) / rate + 2 * penalty
-            linear = -weights * quadratic - np.sign(weights) * optimizer.l1_regularization_strength
-            slots["linear"].assign(linear.astype(variable.dtype))
+            weights = tf.cast(tf.convert_to_tensor(variable), tf.float64)
+            linear = ftrl.linear_sum(group, variable, weights, rate=rate)
+            ftrl.sums(group, variable)["linear"].assign(tf.cast(linear, variable.dtype))
 
 
 def layer_factors(variables: Sequence[keras.Variable], decay: float) -> dict[int, float]:

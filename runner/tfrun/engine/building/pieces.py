@@ -29,12 +29,13 @@ from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
 from tfrun.engine.training.state import State
 from tfrun.engine.training.tracker import Tracker
-from tfrun.files import provenance, strict_json
+from tfrun.files import strict_json
+from tfrun.files.provenance.versions import versions
 from tfrun.files.xla_cache import processor
 
 TRACED_SECTIONS = ("model", "metric", "strategy", "early_stopping", "plugins")
 # every other key of these sections is traced into the program
-UNTRACED_TRAINER = ("max_epochs", "max_steps", "max_seconds", "compile", "threads", "began_with_threads")
+UNTRACED_TRAINER = ("max_epochs", "max_steps", "max_seconds", "compile", "threads", "began_with_threads", "profile")
 UNTRACED_GROUP = ("learning_rate", "optional")
 # early stopping may be turned on or off when a run is resumed; earlier versions didn't save the replicas' parts
 OPTIONAL_ROLES = ("early_stopping", "replicas")
@@ -270,7 +271,7 @@ class Pieces:
                 "lanes": num_runs,
                 "devices": devices.device_names(),
                 "processor": processor(),
-                "versions": provenance.versions(),
+                "versions": versions(),
                 # so that what was measured without augmentations is still known
                 **({"augment": [chosen.name for chosen in augment]} if augment else {}),
             }

@@ -196,6 +196,11 @@ def _reasons(
             f"{where}.rows: {group.optimizer.name} can't update some rows by themselves, since each depends on all. "
             "Received: lazy. Known: auto, dense, or another optimizer, such as adagrad"
         )
+    if is_lazy and kind == "Ftrl" and group.schedule is not None:
+        raise ConfigError(
+            f"{where}.rows: the weights of ftrl follow from its rate, so rows that no batch reads need a constant one. "
+            "Received: lazy, with a schedule. Known: auto, dense, or another optimizer, such as adagrad"
+        )
     if not is_lazy:
         yield _not_exact(group, variable, where)
 

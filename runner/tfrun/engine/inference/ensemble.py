@@ -21,7 +21,7 @@ from tfrun.engine.inference import export
 from tfrun.engine.inference.trained import newest_state, program_with_best
 from tfrun.engine.training import feed
 from tfrun.errors import ConfigError
-from tfrun.files.exports import Export
+from tfrun.files.exports import Checked, Export
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown
 
@@ -60,13 +60,16 @@ class _Trained:
     step: int
 
 
-def export_ensemble(members: Sequence[Member], *, table: Table, export_to: Export) -> None:
+def export_ensemble(members: Sequence[Member], *, table: Table, export_to: Export) -> Checked:
     """Writes a model that averages the predictions of several runs' best weights: numbers, or probabilities of classes.
 
     Args:
         members: the runs, of the same columns and targets.
         table: raw rows to compare its predictions with.
         export_to: the format and the place.
+
+    Returns:
+        What the comparison with the mean of the runs' predictions has given.
 
     Raises:
         ConfigError: the runs predict other things, or from other columns.
@@ -93,6 +96,7 @@ def export_ensemble(members: Sequence[Member], *, table: Table, export_to: Expor
     say(
         console, f"checked in a clean process: {num_rows} rows, predictions at most {off:.2g} off the mean of the runs'"
     )
+    return Checked(num_rows, off)
 
 
 def averaged(models: Sequence[keras.Model]) -> keras.Model:

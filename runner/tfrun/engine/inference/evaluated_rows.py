@@ -18,6 +18,7 @@ from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table, Target
 from tfrun.data.targets import of_output
 from tfrun.data.unseen import unseen_rows
+from tfrun.data.window_array import WindowArray
 from tfrun.data.windows import split_examples
 from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.pieces import Pieces
@@ -30,10 +31,12 @@ from tfrun.engine.training.program import Program
 from tfrun.errors import DataError
 from tfrun.files.runs import RunFolder
 from tfrun.protocols import ModelOffer
-from tfrun.reports.evaluated_rows import EvaluatedRows, Picture, TargetRows
+from tfrun.reports.evaluated_rows import EvaluatedRows, Picture, TargetRows, TargetWindows
 
 MAX_ROWS = 100_000  # whose predictions are looked at one by one
 MAX_NUMBERS = 20_000_000  # rows times outputs
+MAX_WINDOWS = 2_000  # that are forecast
+NUM_FORECASTS = 4  # that have a chart
 NUM_IMAGES = 12  # of the worst rows, and of others
 LEAST_SIDE = 6  # pixels of an image
 SEED = 0
@@ -74,7 +77,10 @@ def read_evaluated_rows(
     pieces = build_pieces(settings, catalog, table=table, prepare_trained=take_and_encode)
     program = program_with_best(pieces, saved)
     evaluated = _with_metrics(pieces, program, raw=raw, unseen=unseen, step=saved.step)
-    has_predictions = fitted.window is None and pieces.parts.step.learns_targets
+    learns_targets = pieces.parts.step.learns_targets
+    if fitted.window is not None and learns_targets:
+        return replace(evaluated, forecasts=forecasts_of(pieces, pieces.examples.splits[raw.split]))
+    has_predictions = fitted.window is None and learns_targets
     return _with_predictions(evaluated, pieces, program, raw=raw) if has_predictions else evaluated
 
 
@@ -101,11 +107,11 @@ def _with_metrics(
 
 def _with_predictions(evaluated: EvaluatedRows, pieces: Pieces, program: Program, *, raw: _RawRows) -> EvaluatedRows:
     """Returns the rows with their predictions, their raw cells, and the importance of the columns."""
-    targets = _targets(pieces, raw.rows)
+    targets = target_rows(pieces, raw.rows)
     worst = targets[0].worst(NUM_IMAGES)
     others = np.setdiff1d(np.arange(len(raw.rows)), worst)
     chosen = np.random.default_rng(SEED).permutation(others)[:NUM_IMAGES]
-    pictures = _pictures(pieces.examples, raw.rows, np.concatenate([worst, chosen])) if evaluated.shows_rows else []
+    pictures = pictures_of(pieces.examples, raw.rows, np.concatenate([worst, chosen])) if evaluated.shows_rows else []
     return replace(
         evaluated,
         places=_Places(pieces.table, raw.rows),
@@ -115,6 +121,37 @@ def _with_predictions(evaluated: EvaluatedRows, pieces: Pieces, program: Program
         worst_images=pictures[: len(worst)],
         random_images=pictures[len(worst) :],
     )
+
+
+def forecasts_of(pieces: Pieces, windows: np.ndarray, *, traces: bool = True) -> list[TargetWindows]:
+    """Returns the errors by steps ahead of each target of numbers, and some windows with their forecasts.
+
+    Args:
+        pieces: the run's, with the weights to use.
+        windows: the numbers of the windows; of very many, some are chosen at random.
+        traces: whether the model is compiled first.
+    """
+    examples, window = pieces.examples, pieces.examples.preprocessing.window
+    assert window is not None
+    if len(windows) > MAX_WINDOWS:
+        windows = np.sort(np.random.default_rng(SEED).choice(windows, MAX_WINDOWS, replace=False))
+    names = list(pieces.table.targets)
+    predicted = Predictor(pieces.parts.model, examples.preprocessing, names=names, learns_targets=True, traces=traces)
+    values = predicted.arrays(examples, windows)
+    shown = np.unique(np.linspace(0, len(windows) - 1, NUM_FORECASTS).astype(int))  # of early windows and late ones
+    result = []
+    for name, (output, fitted) in zip(names, examples.preprocessing.targets.items(), strict=True):
+        targets = of_output(examples.targets, output)
+        if fitted.classes or not isinstance(targets, WindowArray):
+            continue
+        past = WindowArray(targets.values, targets.starts, offset=0, length=window.length)
+        true, history = (
+            fitted.mean + fitted.standard_deviation * np.asarray(each, "float64")
+            for each in (targets[windows], past[windows[shown]])
+        )
+        errors = np.abs(values[output] - true).mean(axis=0)
+        result.append(TargetWindows(name, errors, len(windows), history, true[shown], values[output][shown]))
+    return result
 
 
 class _RawRows:
@@ -172,7 +209,7 @@ class _Places(Sequence[str]):
 def _notes(pieces: Pieces, *, num_rows: int, num_kept: int) -> Iterator[str]:
     """Yields sentences on what the page leaves out."""
     if pieces.examples.windows is not None:
-        yield "The rows are windows of series: the page has their metrics, but no charts of single predictions."
+        yield "The rows are windows of series: the page has their metrics and forecasts, but no worst rows."
         return
     if not pieces.parts.step.learns_targets:
         yield "The run's algorithm doesn't learn the target of the data, so no prediction can be compared with it."
@@ -187,10 +224,18 @@ def _notes(pieces: Pieces, *, num_rows: int, num_kept: int) -> Iterator[str]:
         yield "The spread of the model's samples is left out; tfrun predict writes it for each row."
 
 
-def _targets(pieces: Pieces, rows: np.ndarray) -> list[TargetRows]:
-    """Returns the true and the predicted values of all targets."""
+def target_rows(pieces: Pieces, rows: np.ndarray, *, traces: bool = True) -> list[TargetRows]:
+    """Returns the true and the predicted values of all targets.
+
+    Args:
+        pieces: a run's, with the weights to use.
+        rows: the numbers of the rows, (R,).
+        traces: whether the model is compiled first, which is worth it for many rows.
+    """
     examples, table = pieces.examples, pieces.table
-    predictor = Predictor(pieces.parts.model, examples.preprocessing, names=list(table.targets), learns_targets=True)
+    predictor = Predictor(
+        pieces.parts.model, examples.preprocessing, names=list(table.targets), learns_targets=True, traces=traces
+    )
     predicted = predictor.arrays(examples, rows)
     result = []
     for (name, target), (output, fitted) in zip(
@@ -209,7 +254,7 @@ def _numbers(target: Target, rows: np.ndarray) -> np.ndarray:
     return np.asarray(target.values[rows], "float64")
 
 
-def _pictures(examples: Examples, rows: np.ndarray, chosen: np.ndarray) -> list[Picture]:
+def pictures_of(examples: Examples, rows: np.ndarray, chosen: np.ndarray) -> list[Picture]:
     """Returns the images of some of the rows; none if the data has no images.
 
     Args:

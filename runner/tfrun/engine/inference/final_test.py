@@ -6,6 +6,7 @@ import numpy as np
 
 from tfrun.data.targets import of_output
 from tfrun.engine.building.pieces import Pieces
+from tfrun.engine.inference import final_charts
 from tfrun.engine.recording import images
 from tfrun.engine.recording.record import Record
 from tfrun.engine.recording.tensorboard import TensorBoard
@@ -45,6 +46,7 @@ def evaluate_best(
                 _draw_matrices(pieces, program, board=record.board, split=split, step=run["step"])
     if record.board is not None:
         _draw_generated(pieces, record.board, step=run["step"])
+        final_charts.write(pieces, record.board, step=run["step"])
 
 
 def _draw_matrices(pieces: Pieces, program: Program, *, board: TensorBoard, split: str, step: int) -> None:

@@ -27,13 +27,26 @@ class Predictor:
         fitted: the run's preprocessing.
         names: of the targets, the main one first.
         learns_targets: whether the model predicts them; else its outputs are numbered.
+        traces: whether the model is compiled first, which takes longer than to predict a few thousand rows.
     """
 
-    def __init__(self, model: keras.Model, fitted: Preprocessing, *, names: Sequence[str], learns_targets: bool):
+    def __init__(
+        self,
+        model: keras.Model,
+        fitted: Preprocessing,
+        *,
+        names: Sequence[str],
+        learns_targets: bool,
+        traces: bool = True,
+    ):
         self._targets = fitted.targets
         self._names = names
         self._learns_targets = learns_targets
-        self._call = tf.function(lambda inputs: model(inputs, training=False), autograph=False, reduce_retracing=True)
+
+        def call(inputs: Any) -> Any:
+            return model(inputs, training=False)
+
+        self._call = tf.function(call, autograph=False, reduce_retracing=True) if traces else call
         samples = ModelOffer.of(model).samples
         is_number = self._targets[MAIN_OUTPUT].task == "regression"
         self._samples = (

@@ -28,7 +28,7 @@ from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
 from tfrun.errors import DataError
 from tfrun.files import checkpoints
-from tfrun.files.exports import Export
+from tfrun.files.exports import Checked, Export
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown
 
@@ -131,7 +131,7 @@ def export_run(
     fitted: Preprocessing,
     export_to: Export,
     is_stored: bool,
-) -> None:
+) -> Checked:
     """Writes a run's best weights as a model that takes raw rows, and compares its predictions with the run's own.
 
     Args:
@@ -142,6 +142,9 @@ def export_run(
         fitted: the run's preprocessing.
         export_to: the format and the place.
         is_stored: whether the run has stored the rows.
+
+    Returns:
+        What the comparison has given.
 
     Raises:
         TfrunError: the format can't hold the model, the data have changed, or predictions differ.
@@ -165,6 +168,7 @@ def export_run(
         say(console, f"        before it is loaded: import {module}")
     num_rows = f"{pieces.examples.num_rows} {'stored rows' if is_stored else 'rows'} of {source}"
     say(console, f"checked in a clean process: {num_rows}, predictions at most {off:.2g} off the run's own")
+    return Checked(pieces.examples.num_rows, off, pieces.parts.step.learns_targets)
 
 
 def _checked_rows(settings: Settings, saved: checkpoints.Checkpoint, *, table: Table) -> Table:
@@ -219,6 +223,6 @@ def _check_fingerprint(digest: str, saved: checkpoints.Checkpoint, *, source: st
 def program_with_best(pieces: Pieces, saved: checkpoints.Checkpoint) -> Program:
     """Returns a program whose model has the best weights of the run that was saved."""
     program = pieces.make_program()
-    pieces.state(program).restore(saved, OPTIONAL_ROLES)
+    pieces.state(program).restore(saved, (*OPTIONAL_ROLES, *saved.left_out))
     pieces.load_best(program)
     return program

@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 CELL_PIXELS = 56
 MARGIN_PIXELS = 90
 SMALL_CELLS_PIXELS = 1200  # the size of a matrix whose cells are too small for numbers
 MAX_LABELED = 40  # classes; a larger matrix has no room for labels and numbers
 SMALL_IMAGE_PIXELS = 64  # the most of a small image
+LABELED_PIXELS, LINE_PIXELS = 104, 16  # of an image with its label, and of a line of that
 MIN_IMAGE_PIXELS = 64  # smaller images are enlarged to about this size
 
 
@@ -90,6 +91,32 @@ def small_images(images: np.ndarray) -> list[bytes]:
         image.thumbnail((SMALL_IMAGE_PIXELS, SMALL_IMAGE_PIXELS))
         pngs.append(_png(image))
     return pngs
+
+
+def labeled_images(pngs: Sequence[bytes], names: Sequence[Sequence[str]]) -> bytes:
+    """Returns a PNG with images side by side, each above what is predicted for it: in red, with the truth, if wrong.
+
+    Args:
+        pngs: the images, N of them.
+        names: the predicted and the true class of each.
+    """
+    num_columns = math.ceil(len(pngs) ** 0.5)
+    height = LABELED_PIXELS + 2 * LINE_PIXELS
+    grid = Image.new("RGB", (num_columns * LABELED_PIXELS, math.ceil(len(pngs) / num_columns) * height), "white")
+    draw = ImageDraw.Draw(grid)
+    font = ImageFont.load_default(LINE_PIXELS - 3)
+    for k, (png, (predicted, true)) in enumerate(zip(pngs, names, strict=True)):
+        row, column = divmod(k, num_columns)
+        left, top = column * LABELED_PIXELS, row * height
+        image = Image.open(io.BytesIO(png))
+        factor = (LABELED_PIXELS - 8) / max(image.size)
+        size = (max(1, round(factor * image.width)), max(1, round(factor * image.height)))
+        grid.paste(image.resize(size, Image.Resampling.NEAREST).convert("RGB"), (left + 4, top + 4))
+        is_right = predicted == true
+        draw.text((left + 4, top + LABELED_PIXELS), predicted[:14], fill="black" if is_right else "red", font=font)
+        if not is_right:
+            draw.text((left + 4, top + LABELED_PIXELS + LINE_PIXELS), f"not {true[:10]}", fill="red", font=font)
+    return _png(grid)
 
 
 def _png(image: Image.Image) -> bytes:

@@ -20,7 +20,7 @@ def introduce(pieces: Pieces, engine: Mapping[str, Any]) -> Iterator[str]:
         pieces: of the run.
         engine: `engine` in its `run.json`.
     """
-    found, described = pieces.examples.found, pieces.describe()
+    described = pieces.describe()
     data = described["data"]
     splits = ", ".join(f"{data[split]:,} {split}" for split in ("train", "val", "test"))
     examples = " windows" if "windows" in data else ""
@@ -29,12 +29,8 @@ def introduce(pieces: Pieces, engine: Mapping[str, Any]) -> Iterator[str]:
         yield _line("split", rule)
     if data["rows_left_out"]:
         yield _line("", f"{data['rows_left_out']:,} rows without a target are left out")
-    for kind, names in found.columns.items():
-        yield _line(PLURALS.get(kind, f"{kind}s"), _listed(names))
-    if found.filled:
-        cells = _listed(f"{name} ({count:,})" for name, count in found.filled.items())
-        yield _line("filled", f"empty cells of {cells}")
-    yield from _targets(found, pieces)
+    for head, text in columns(pieces):
+        yield _line(head, text)
     settings = pieces.settings
     metrics = ", ".join(settings.metric)
     yield _line("loss", f"{settings.loss.name}{f'; metrics {metrics}' if metrics else ''}")
@@ -43,6 +39,16 @@ def introduce(pieces: Pieces, engine: Mapping[str, Any]) -> Iterator[str]:
     yield _line("model", f"{settings.model.name}, {parameters}; {_where(engine)}")
     if pieces.origins is not None:
         yield _line("init", pieces.origins.summary())
+
+
+def columns(pieces: Pieces) -> Iterator[tuple[str, str]]:
+    """Yields what the columns were taken for: a kind and its columns, the empty cells, and each target."""
+    found = pieces.examples.found
+    for kind, names in found.columns.items():
+        yield PLURALS.get(kind, f"{kind}s"), _listed(names)
+    if found.filled:
+        yield "filled", f"empty cells of {_listed(f'{name} ({count:,})' for name, count in found.filled.items())}"
+    yield from _targets(found, pieces)
 
 
 def _rule(split: Mapping[str, Any]) -> str:
@@ -56,17 +62,17 @@ def _rule(split: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _targets(found: Found, pieces: Pieces) -> Iterator[str]:
-    """Yields a line for each target, with the shares of its classes."""
+def _targets(found: Found, pieces: Pieces) -> Iterator[tuple[str, str]]:
+    """Yields each target, with the shares of its classes."""
     if not pieces.parts.step.learns_targets:
         return
     for name, target in pieces.table.targets.items():
         counts = found.classes.get(name)
         if counts is None:
-            yield _line("target", f"{name}, numbers")
+            yield "target", f"{name}, numbers"
         else:
             shares = (f"{label} {_percent(count / len(target.values))}" for label, count in counts.items())
-            yield _line("target", f"{name}, {len(counts):,} classes: {_listed(shares)}")
+            yield "target", f"{name}, {len(counts):,} classes: {_listed(shares)}"
 
 
 def _percent(share: float) -> str:

@@ -46,10 +46,12 @@ class Record(Observer):
         run: the fields of `run.json`.
         timing: the training thread's seconds.
         config: the config, for the manifests of checkpoints.
+        words: what the run trains, for its name in TensorBoard.
 
     Attributes:
         results: the newest metrics and those of the best epoch.
         board: TensorBoard's event files, or None without a logger.
+        folder_of_events: the folder in which `train/` and the others are, or would be.
         writer: all journals together.
         warnings: what something else than tfrun has changed in the journals.
     """
@@ -63,8 +65,10 @@ class Record(Observer):
         run: RunJson,
         timing: Timing,
         config: Mapping[str, Any],
+        words: str = "",
     ):
         self._folder = folder
+        self._words = words
         self._pieces = pieces
         self._program = program
         self._run = run
@@ -81,6 +85,7 @@ class Record(Observer):
         self._group_names = [group.name for group in pieces.parts.step.active]
         self._rollbacks: Counter[int] = Counter()  # by the step of the checkpoint
         self._background = Background()
+        self._writes_graph = False
         self._saved = threading.Event()
         self._saved.set()
         self._refusal: ResourceError | None = None  # of the disk, at the last attempt to save
@@ -103,6 +108,8 @@ class Record(Observer):
         """Opens the journals of a run at these lengths. Raises ResourceError if the disk refuses."""
         self._open(lengths, results)
         run = self._run
+        logger = self._pieces.settings.logger
+        self._writes_graph = logger is not None and logger.graph and not lengths
         if self.board and (not lengths or run["step"] == run.get("branch", {}).get("step")):
             for tag, content in (("config", self._pieces.settings.to_dict()), ("groups", run["groups"])):
                 self.board.write_text(tag, _as_markdown(content), step=run["step"])
@@ -113,7 +120,8 @@ class Record(Observer):
         folder = self._folder
         self.warnings = journals.cut_back(folder.path, lengths)
         self.results = results
-        self.board = TensorBoard(folder.tensorboard) if self._pieces.settings.logger else None
+        self.folder_of_events = journals.folder_of_events(folder.tensorboard, self._words)
+        self.board = TensorBoard(folder.tensorboard, words=self._words) if self._pieces.settings.logger else None
         lines = journals.JsonLines.open(folder.metrics_jsonl)
         self.writer = journals.MultiWriter(filter(None, [lines, self.results, self.board]))
 
@@ -134,6 +142,15 @@ class Record(Observer):
             group_names=self._group_names,
         )
         self._background.submit(write)
+        graph = self._pieces.parts.step.forward.graph  # known once the first block is traced
+        if self._writes_graph and self.board is not None and graph is not None:
+            self._background.submit(self.board.write_graph, graph.SerializeToString())
+            self._writes_graph = False
+
+    def write_histograms(self, step: int, histograms: Mapping[str, np.ndarray]) -> None:
+        """Writes histograms by tag, in their place among the values of steps and epochs."""
+        assert self.board is not None
+        self._background.submit(self.board.write_histograms, step, histograms)
 
     def on_save(self, step: int) -> None:
         self._saved.wait()  # until the last one is on the disk: there is one copy of the state in memory at a time

@@ -14,8 +14,10 @@ from tfrun.config.earlier_runs import meanings
 from tfrun.config.settings import Settings
 from tfrun.engine.building import devices
 from tfrun.errors import DivergedError, Interrupted, ResourceError, TfrunError
-from tfrun.files import first_folder, provenance
+from tfrun.files import first_folder
 from tfrun.files.masking import masked_in
+from tfrun.files.provenance.git import git
+from tfrun.files.provenance.versions import versions
 from tfrun.files.run_json import RunJson
 from tfrun.files.runs import RunFolder, now
 
@@ -44,7 +46,7 @@ def first_fields(
     fields = new_fields(settings, folder, catalog=catalog, overrides=overrides) | dict(before or {})
     fields |= {"status": "running", "ended": None, "error": None}
     fields |= meanings(before)
-    fields |= {"versions": provenance.versions(), "git": provenance.git()}
+    fields |= {"versions": versions(), "git": git()}
     if before is not None:
         resumed = {"at": now(), "step": fields["step"], "overrides": list(overrides)}
         fields["resumed"] = [*before.get("resumed", []), resumed]

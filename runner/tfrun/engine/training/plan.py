@@ -16,6 +16,8 @@ class Plan:
         save_every_steps: cadences of the checkpoints, in steps; each of them counts.
         save_every_seconds: a further cadence, in seconds.
         log_every_steps: the distance between two points of the curves over steps.
+        look_every_steps: the distance between two looks at the weights, before which a block ends.
+        profile: the number of steps done where the profiler starts, and where it stops: a block ends there.
         pause_step: a step before the last one at which to stop for now, to be resumed later.
     """
 
@@ -25,6 +27,8 @@ class Plan:
     save_every_steps: tuple[int, ...] = ()
     save_every_seconds: float | None = None
     log_every_steps: int | None = None
+    look_every_steps: int | None = None
+    profile: tuple[int, int] | None = None
     pause_step: int | None = None
 
     def is_left(self, step: int) -> bool:
@@ -40,7 +44,9 @@ class Plan:
         end = min([step + max(1, wanted), *self._ends])
         if end // self.steps_per_epoch > step // self.steps_per_epoch:
             end -= end % self.steps_per_epoch
-        return min([end, *((step // every + 1) * every for every in self.save_every_steps)]) - step
+        cadences = [*self.save_every_steps, *([self.look_every_steps] if self.look_every_steps else [])]
+        cuts = [cut for cut in self.profile or () if cut > step]
+        return min([end, *cuts, *((step // every + 1) * every for every in cadences)]) - step
 
     def is_save_due(self, step: int, seconds_since_save: float) -> bool:
         """Returns whether the state after a step is to be saved."""

@@ -13,13 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.private import seeds_of_replicas
-from tfrun.engine.training import replicas
+from tfrun.engine.training import ftrl, replicas
 from tfrun.engine.training.augmentation import Augmenter, Batch, mixed_loss
 from tfrun.engine.training.averages import AveragedWeights
 from tfrun.engine.training.batches import gather, has_weights, share_of_replica
 from tfrun.engine.training.class_weights import ClassWeights
 from tfrun.engine.training.clipping import clip_groups
 from tfrun.engine.training.epoch_metrics import EpochMetrics
+from tfrun.engine.training.forward_graph import ForwardGraph
 from tfrun.engine.training.groups import Group
 from tfrun.engine.training.rows import Tracing, add_part, each_number, first_part, mean_of_parts
 from tfrun.engine.training.stages import Stage, Stages
@@ -110,6 +111,7 @@ class Step:
         own_metrics: the metrics that the model and the algorithm update themselves, in training and in validation.
         tables: the variables that are updated by rows.
         stages: which groups a step trains, and whose layers it calls as in inference.
+        forward: the graph of the forward pass and the loss, once the step is traced.
         refused: the step, counted from 0, that must make no update, or NO_STEP. A scalar int64 variable.
     """
 
@@ -138,6 +140,7 @@ class Step:
         )
         self.tables = Tables([], self.active, strategy)
         self.stages = Stages(model, groups)
+        self.forward = ForwardGraph()
         self._trained = [variable for group in self.active for variable in group.variables]
 
     def update_by_rows(self, tables: Sequence[Table]) -> None:
@@ -333,7 +336,10 @@ class Step:
         scale, of_classes = self.options.loss_scale, self.options.class_weights
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([variable.value for variable in self._trained])
-            with contextlib.nullcontext() if of_classes is None else of_classes.applied():
+            with (
+                self.forward.noted(self.model.name),
+                contextlib.nullcontext() if of_classes is None else of_classes.applied(),
+            ):
                 total, y_pred = self.algorithm.forward(self.model, mixed_loss(self.loss, weights, parts), x, y)
             totals = total if isinstance(total, dict) else {"": total}
             count = self.strategy.num_replicas_in_sync
@@ -381,16 +387,27 @@ class Step:
 
     def _update(self, by_group: Any, outputs: Any, *, rates: tf.Tensor, step: tf.Tensor, proposed: Any) -> None:
         for k, group in enumerate(self.active):
-            group.optimizer.learning_rate.assign(rates[k])
             gradients = by_group[k]
             apply = functools.partial(self._apply, k, gradients, rates[k], proposed)
-            updates = group.updates(step)
+            updates = self._set_rate(group, rates[k], step)
             if updates is None:
                 apply()
             else:
                 cond(updates, apply, lambda: rates[k])  # noqa: B023 (called at once)
         if self.metrics.metrics:
             self.strategy.run(self.update_metrics, args=outputs)
+
+    def _set_rate(self, group: Group, rate: tf.Tensor, step: tf.Tensor) -> tf.Tensor | None:
+        """Sets a group's rate at a step, and returns whether it updates; None if it updates at every step."""
+        updates = group.updates(step)
+        if group.schedule is None or not ftrl.has_sums(group):
+            group.optimizer.learning_rate.assign(rate)
+            return updates
+        before = tf.convert_to_tensor(group.optimizer.learning_rate)
+        after = tf.where(rate > 0, rate, before)  # no weights follow from a rate of 0
+        self.strategy.run(ftrl.keep_weights_at_rate, args=(group, before, after))
+        group.optimizer.learning_rate.assign(after)
+        return rate > 0 if updates is None else updates & (rate > 0)
 
     def _apply(self, k: int, gradients: list[Any], rate: tf.Tensor, proposed: Any) -> tf.Tensor:
         """Updates the variables of the k-th active group, except its tables."""

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import ComponentSettings, Settings
-from tfrun.console import Terminal, say
+from tfrun.console import Terminal, say, say_wrapped
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table
 from tfrun.data.windows import sentence_on_windows
@@ -26,11 +26,13 @@ from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.building.parts import build_model
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference.trained import export_pieces
+from tfrun.engine.recording import introduction
 from tfrun.engine.recording.progress import format_bytes
 from tfrun.engine.training import feed
 from tfrun.engine.training.rows import Tracing
 from tfrun.engine.verify import contracts, data_contracts, parity
 from tfrun.engine.verify.findings import ContractError, Finding, collect
+from tfrun.engine.verify.input_ranges import unscaled_images
 
 CONTRACT_ROWS = 8
 
@@ -64,6 +66,7 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
     """
     console = Terminal()
     pieces = build_pieces(settings, catalog, table=table)
+    examples = pieces.examples
     program = pieces.make_program()
     state = pieces.state(program)
     variable_bytes = sum(array.nbytes for array in state.read().values())
@@ -77,7 +80,7 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
     _print_pieces(console, pieces, variable_bytes=variable_bytes)
     for name, of_component in findings.items():
         say(console, f"kept    {len(of_component)} promises of {name}")
-    for warning in pieces.parts.warnings:
+    for warning in [*pieces.parts.warnings, *examples.warnings, *unscaled_images(pieces.parts.model, examples)]:
         say(console, f"warning: {warning}")
     for format in options.formats:
         with tempfile.TemporaryDirectory() as folder:
@@ -191,6 +194,8 @@ def _print_pieces(console: Console, pieces: Pieces, *, variable_bytes: int) -> N
     say(console, f"data    {data['source']}, {data['task']}: {data['rows']:,} rows ({splits})")
     if pieces.examples.windows is not None:
         say(console, f"        {sentence_on_windows(pieces.examples.windows)}")
+    for head, text in introduction.columns(pieces):
+        say_wrapped(console, f"        {head}: {text}", indent=8)
     inputs = pieces.examples.inputs
     for name, array in (inputs if isinstance(inputs, Mapping) else {"array": inputs}).items():
         say(console, f"        {name} {('batch', *array.shape[1:])} {array.dtype}".replace("'", ""))

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfrun.errors import CheckpointError
 from tfrun.files import checkpoints, digests
+from tfrun.files.checkpoints import PRUNED
 from tfrun.files.runs import RunFolder
 from tfrun.files.weights.source import BY_PATH, StoredArray, WeightSource, numbered
 
@@ -29,6 +30,13 @@ def read(folder: RunFolder, *, take: str) -> WeightSource:
     saved = checkpoints.newest(folder.checkpoints)
     assert saved is not None
     paths = {slot: str(entry["path"]) for slot, entry in sorted(saved.slots.items()) if slot.startswith("model/")}
+    if "model" in saved.left_out:  # the best weights are all that is left
+        if take == "last":
+            raise CheckpointError(
+                f"init.take: the checkpoints of {folder.path} were pruned, and only its best weights are left. "
+                "Received: 'last'. init.take=best takes those"
+            )
+        paths = {f"model/{k:04d}": str(path) for k, path in enumerate(saved.extra[PRUNED]["model_paths"])}
     best = sorted(slot for slot in saved.slots if slot.startswith("best/"))
     if not paths or len(best) < len(paths):
         raise CheckpointError(f"init.from: {saved.path} holds no weights of a model")

@@ -28,9 +28,15 @@ def open_source(text: str, *, take: str, read_saved_model: Callable[[Path], list
     if kind == RUN:
         return of_run.read(RunFolder(path), take=take)
     if kind == SAVED_MODEL:
-        (data,) = sorted((path / "variables").glob("*.data-*"))[:1] or [path / "saved_model.pb"]
-        return WeightSource(path, kind, read_saved_model(path), {"sha256": file_sha256(data)})
-    return WeightSource(path, kind, _read_file(path, kind), {"sha256": file_sha256(path)})
+        return WeightSource(path, kind, read_saved_model(path), {"sha256": sha256_of(path, kind)})
+    return WeightSource(path, kind, _read_file(path, kind), {"sha256": sha256_of(path, kind)})
+
+
+def sha256_of(path: Path, kind: str) -> str:
+    """Returns the SHA-256 of a source's file, or of the file with the weights of a SavedModel."""
+    if kind == SAVED_MODEL:
+        (path,) = sorted((path / "variables").glob("*.data-*"))[:1] or [path / "saved_model.pb"]
+    return file_sha256(path)
 
 
 def version_of(text: str) -> list[object]:
