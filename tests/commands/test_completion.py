@@ -143,7 +143,7 @@ class Shell:
             os.chdir(folder)
             os.execvpe(command[0], command, environment)
 
-    def type(self, keys: str, until: str, seconds: float = 60) -> str:
+    def type(self, keys: str, until: str, seconds: float = 180) -> str:
         """Types keys and returns what the terminal shows until a pattern."""
         os.write(self._master, keys.encode())
         text, end = "", time.monotonic() + seconds
