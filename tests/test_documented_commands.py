@@ -164,6 +164,8 @@ def shortened(words: list[str]) -> list[str]:
         return [re.sub(r"^trainer\.max_epochs=1$", "trainer.max_epochs=2", word) for word in words]
     if "--cfg" in words:
         return words
+    if any(word.startswith("trainer.profile=") for word in words):
+        words = [*words, "trainer.max_epochs=15"]  # so that it has these steps
     added = [*SHORT, *next((more for part, more in SHORT_SEARCHES.items() if part in words), ())]
     keys = [word.partition("=")[0] for word in words]
     return [*words, *(word for word in added if word.partition("=")[0] not in keys)]
