@@ -11,7 +11,7 @@ from tfrun.config.earlier_runs import as_it_began, has_exact_offsets, threads_of
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.labels import with_earlier_labels
 from tfrun.errors import CheckpointError
-from tfrun.files.provenance.aspects import DIFFERS, ROUNDING, SAME, UNKNOWN, Aspect, clean, short
+from tfrun.files.provenance.aspects import DIFFERS, ROUNDING, SAME, UNKNOWN, Aspect, clean, compare_data
 from tfrun.files.provenance.record import Provenance
 from tfrun.files.runs import RunFolder
 from tfrun.files.weights import of_run
@@ -29,9 +29,7 @@ def check_fingerprint(run: Mapping[str, Any], inputs: Inputs) -> Aspect:
     table = inputs.table
     data = as_it_began(inputs.settings, run).data
     digest = fingerprint(table if has_exact_offsets(data) or data.name != "csv" else with_earlier_labels(table))
-    if digest == trained_on:
-        return Aspect("data", SAME)
-    return Aspect("data", DIFFERS, (f"fingerprint {short(trained_on)} → {short(digest)}",))
+    return compare_data(trained_on, digest)
 
 
 def check_init(run: Mapping[str, Any], config: Mapping[str, Any]) -> None:

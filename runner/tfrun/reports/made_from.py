@@ -7,7 +7,7 @@ from typing import Any
 
 from tfrun.errors import CheckpointError, some
 from tfrun.files.provenance import aspects, git, record
-from tfrun.files.provenance.aspects import DIFFERS, NO_RECORD, SAME, UNKNOWN, Aspect, Now, clean
+from tfrun.files.provenance.aspects import DIFFERS, NO_RECORD, SAME, UNKNOWN, Aspect, Now, clean, short
 from tfrun.files.provenance.record import Provenance
 from tfrun.reports.comparison import Row
 
@@ -51,9 +51,7 @@ def _commits(one: Mapping[str, Any], other: Mapping[str, Any]) -> Aspect:
     if not isinstance(before, dict) or not isinstance(after, dict):
         return Aspect("code", UNKNOWN, (NO_RECORD,))
     if before.get("commit") != after.get("commit"):
-        return Aspect(
-            "code", DIFFERS, (f"commit {clean(before.get('commit'), 12)} → {clean(after.get('commit'), 12)}",)
-        )
+        return Aspect("code", DIFFERS, (f"commit {short(before.get('commit'))} → {short(after.get('commit'))}",))
     if before.get("dirty") or after.get("dirty"):
         return Aspect("code", UNKNOWN, ("changes that aren't committed",))
     return Aspect("code", SAME)
@@ -77,9 +75,7 @@ def _data(one: Mapping[str, Any], other: Mapping[str, Any]) -> Aspect:
     before, after = (part.get("fingerprint") if isinstance(part, dict) else None for part in data)
     if not isinstance(before, str) or not isinstance(after, str):
         return Aspect("data", UNKNOWN, (NO_RECORD,))
-    if before == after:
-        return Aspect("data", SAME)
-    return Aspect("data", DIFFERS, (f"fingerprint {clean(before, 12)} → {clean(after, 12)}",))
+    return aspects.compare_data(before, after)
 
 
 def _s(name: str) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 
 from rich.console import Console
 
-from tfrun.console import say
+from tfrun.console import say_wrapped
 from tfrun.errors import ResourceError
 from tfrun.files.runs import RunFolder, now
 from tfrun.stop_signals import is_repeated, stop_signals
@@ -65,10 +65,8 @@ def stopping_on_signals(console: Console, folder: RunFolder) -> Iterator[list[in
 
     def report(number: int) -> None:
         name = signal.Signals(number).name
-        say(
-            console,
-            f"{name}: stopping after this block, saving the state; a second signal stops at once, without saving",
-        )
+        end = "a second signal stops at once, without saving"
+        say_wrapped(console, f"{name}: stopping after this block, saving the state; {end}")
 
     with stop_on_signals(report, before_end=partial(end_at_once, console, folder)) as signals:
         yield signals

@@ -119,6 +119,13 @@ def promise(aspects: Sequence[Aspect]) -> tuple[str, str]:
     return BITS, "Promised are the same bits: nothing differs that they depend on"
 
 
+def compare_data(before: str, after: str) -> Aspect:
+    """Returns whether two fingerprints of data are the same."""
+    if before == after:
+        return Aspect("data", SAME)
+    return Aspect("data", DIFFERS, (f"fingerprint {short(before)} → {short(after)}",))
+
+
 def changed_files(before: bytes, after: bytes) -> list[str]:
     """Returns the paths whose parts of two patches differ."""
     one, other = _parts(before), _parts(after)
