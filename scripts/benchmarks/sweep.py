@@ -62,7 +62,7 @@ def measure(folder: Path, rates: Sequence[float], seeds: Sequence[int]) -> list[
     axes = [f"{LEARNING_RATE}=" + ",".join(f"{rate:.6g}" for rate in rates), "seed=" + ",".join(map(str, seeds))]
     launchers = {
         "tfrun -m, two workers": ["hydra.launcher.n_jobs=2"],
-        "tfrun -m, one worker": [],
+        "tfrun -m, one worker": ["hydra.launcher.n_jobs=1"],
         TOGETHER: ["hydra/launcher=vectorized", "hydra.launcher.n_jobs=2"],
     }
     if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher"):
