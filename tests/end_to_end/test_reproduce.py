@@ -76,7 +76,9 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def _runs(project: Path) -> list[Path]:
-    return sorted((project / "outputs" / "default").iterdir(), key=lambda path: (path / "config.yaml").stat().st_mtime)
+    """Returns the runs that have begun, in their order; a folder that was claimed just now has no config yet."""
+    configs = (project / "outputs" / "default").glob("*/config.yaml")
+    return [file.parent for file in sorted(configs, key=lambda file: file.stat().st_mtime_ns)]
 
 
 def _json(file: Path) -> Any:
@@ -328,9 +330,7 @@ def test_ctrl_c_reaches_the_work_tree_once_and_it_is_removed(project: Path, warm
     (run / "config.yaml").write_text(config)
     process = warm_server("tfrun").process(["reproduce", str(run), "code=worktree"], cwd=project)
     end = time.monotonic() + 90
-    while time.monotonic() < end and not any(run.glob("metrics.jsonl") for run in _runs(project)[1:]):
-        time.sleep(0.1)
-    while time.monotonic() < end and "epoch" not in _status(_runs(project)[1]):
+    while time.monotonic() < end and process.poll() is None and not any(map(_has_epoch, _runs(project)[1:])):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     done = process.completed(60)
@@ -339,6 +339,6 @@ def test_ctrl_c_reaches_the_work_tree_once_and_it_is_removed(project: Path, warm
     assert len(_git(project, "worktree", "list").splitlines()) == 1
 
 
-def _status(run: Path) -> str:
+def _has_epoch(run: Path) -> bool:
     file = run / "metrics.jsonl"
-    return file.read_text() if file.exists() else ""
+    return file.exists() and "epoch" in file.read_text()
