@@ -14,9 +14,16 @@ from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
 from tfrun.commands.inputs import ExistingRun, Inputs, open_run, read_inputs
 from tfrun.commands.prunable import is_held
 from tfrun.commands.reproduced_part import Part, part_of
-from tfrun.commands.reproduced_sources import check_fingerprint, check_init, teacher_aspect, threads_aspect
+from tfrun.commands.reproduced_sources import (
+    check_fingerprint,
+    check_init,
+    teacher_aspect,
+    threads_aspect,
+    with_changes,
+)
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
+from tfrun.config.later_changes import changes_since
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain
 from tfrun.config.recorded_sources import subject_of
@@ -144,6 +151,7 @@ def _reproduce(existing: ExistingRun, command_line: CommandLine, options: _Optio
     subject = subject_of(inputs.settings.provenance, catalog)
     record, patch = collect_now(Subject(subject.modules))
     aspects = compare(first, Now(record, patch, has_plugins=bool(subject.modules)), run=run)
+    aspects[0] = with_changes(aspects[0], changes_since(run, settings, has_record=first is not None))
     data = check_fingerprint(run, inputs)
     aspects[5:5] = [data]
     aspects[7:7] = [threads_aspect(run, first)]

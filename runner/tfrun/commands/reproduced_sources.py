@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tfrun import host_cores
@@ -19,6 +20,11 @@ from tfrun.files.weights.found import RUN, kind_of
 from tfrun.files.weights.opened import sha256_of
 
 LANES = "vectorized"  # the mode of jobs that were trained together
+
+
+def with_changes(code: Aspect, changes: Sequence[str]) -> Aspect:
+    """Returns whether the code is the same, with what has changed in tfrun that the run's numbers depend on."""
+    return replace(code, state=DIFFERS, details=(*code.details, *changes)) if changes else code
 
 
 def check_fingerprint(run: Mapping[str, Any], inputs: Inputs) -> Aspect:

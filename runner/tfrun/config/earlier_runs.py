@@ -32,7 +32,7 @@ GROUPS_BEFORE: dict[str, dict[str, dict[str, Any]]] = {
         "deep": {"match": "^deep/", "name": "adam", "learning_rate": 0.001, "optional": True},
     }
 }
-# parameters with which models begin as in the versions whose epochs had whole batches only, unless the config names them
+# parameters with which models begin as in versions whose epochs had whole batches only, unless the config names them
 MODELS_BEFORE: dict[str, dict[str, Any]] = {"wide_deep": {"output_initializer": "glorot_uniform"}}
 TABLES, IN_THEIR_GROUP = "tables", "own group"  # written into a sweep's ledger; those of earlier versions lack it
 EARLIER_WORDS = "earlier_words"  # in the ledger of a sweep of an earlier version, once this one has extended it

@@ -23,6 +23,7 @@ from tfrun.errors import some
 from tfrun.files.provenance.git import MAX_PATCH_BYTES
 from tfrun.files.provenance.record import Difference, Provenance, differences
 from tfrun.files.provenance.versions import PACKAGES
+from tfrun.files.run_json import is_of_earlier_version
 
 SAME, DIFFERS, UNKNOWN = "same", "differs", "unknown"
 BITS, ROUNDING, NOTHING = "the same bits", "the same up to rounding", "nothing"
@@ -254,6 +255,8 @@ def _code_by_run_json(run: Mapping[str, Any], now: Now, version: Any) -> Aspect:
         details.append(f"commit {short(git.get('commit'))} → {short(commit or 'none')}")
     if version != now.record.tfrun["version"]:
         details.append(f"tfrun {clean(version)} → {clean(now.record.tfrun['version'])}")
+    elif is_of_earlier_version(run):
+        details.append("an earlier version of tfrun")
     if details:
         return Aspect("code", DIFFERS, tuple(details))
     if git and _is_dirty(git):
