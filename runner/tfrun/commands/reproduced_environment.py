@@ -1,0 +1,70 @@
+"""Reproduces a run with its own packages: asks whether they may be installed, and says what can't be had."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+from tfrun.errors import CheckpointError, ConfigError
+from tfrun.files.provenance import record as records
+from tfrun.files.provenance.installing import Packages, install, log_of, python_of
+from tfrun.files.provenance.packages import read_packages
+from tfrun.files.provenance.record import Package
+from tfrun.files.runs import RunFolder
+from tfrun.folders import shown
+
+
+def python_of_run(folder: RunFolder, *, may_install: bool) -> Path:
+    """Returns the interpreter of an environment with a run's packages, which is made if it isn't there.
+
+    Args:
+        folder: the run's.
+        may_install: whether the command line says so; otherwise a person at a terminal is asked.
+
+    Raises:
+        CheckpointError: the run has no record of its packages.
+        ConfigError: nobody has said that they may be installed.
+        ResourceError: they can't be.
+    """
+    from tfrun.console import Terminal, is_live, say, say_wrapped
+
+    record = records.read(folder.path)
+    if record is None or not record.packages:
+        raise CheckpointError(f"env=venv: {shown(folder.path)} has no record of its packages")
+    packages = Packages.of(record.packages)
+    console = Terminal()
+    for name, why in packages.left_out:
+        say_wrapped(console, f"warning: {name} can't be had: it {why}", indent=2)
+    if python := python_of(packages.folder):
+        say(console, f"packages of the run in {packages.folder}")
+        return python
+    _ask(packages, may_install=may_install)
+    count = len(packages.requirements)
+    say(console, f"installing {count:,} packages into {packages.folder}; what pip says: {log_of(packages.folder)}")
+    with console.status("installing") if is_live() else contextlib.nullcontext():
+        return install(packages)
+
+
+def _ask(packages: Packages, *, may_install: bool) -> None:
+    """Asks whether the packages may be installed. Raises ConfigError if the answer isn't yes."""
+    from tfrun.console import Terminal, say, say_wrapped
+
+    if may_install:
+        return
+    installed = {entry["name"]: Package(**entry) for entry in read_packages(sys.path)}
+    new = packages.missing_from(installed)
+    others = f"others than here: {', '.join(new)}" if new else "the same as here"
+    facts = f"{len(packages.requirements):,} packages by name and version, {others}"
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ConfigError(
+            f"env=venv: would install {facts}. Installing a package can run its code: say yes=true if it may"
+        )
+    say_wrapped(Terminal(), f"env=venv installs {facts}. Installing a package can run its code.", indent=2)
+    say(Terminal(), f"They are kept in {packages.folder}.")
+    try:
+        answer = input("Install them? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise ConfigError("env=venv: nothing was installed, as the answer wasn't yes")
