@@ -39,6 +39,7 @@ PRESET = "needs a large file of weights; tests/components/test_presets.py trains
 LEFT_OUT = {  # the beginning of a line: why it isn't run
     "./scripts/test": "this is one of its tests",
     ".venv/bin/pip install": "needs the network",
+    "reproduce latest env=venv": "needs the network",
     ".venv/bin/tensorboard": "serves until it is stopped",
     ".venv/bin/python scripts/bench.py": "takes minutes, and tests/scripts runs it",
     "export RAY_": "the process of the test has it",

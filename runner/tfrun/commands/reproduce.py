@@ -13,7 +13,7 @@ from tfrun.commands import reproduced_code, reproduced_environment
 from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
 from tfrun.commands.inputs import ExistingRun, Inputs, open_run, read_inputs
 from tfrun.commands.prunable import is_held
-from tfrun.commands.reproduced_part import Part, part_of
+from tfrun.commands.reproduced_part import Part, part_of, refuse_copy
 from tfrun.commands.reproduced_sources import (
     check_fingerprint,
     check_init,
@@ -111,6 +111,7 @@ def run(command_line: CommandLine) -> int:
     if is_held(existing.folder):
         raise FolderInUseError(f"{existing.folder.path} is in use by another process: it is still training")
     if options.code == reproduced_code.WORKTREE or options.env == VENV:
+        refuse_copy(existing.folder, existing.folder.read_run())  # before anything is installed for it
         words = [*existing.overrides, *([] if options.epochs is None else [f"epochs={options.epochs}"])]
         words += ["check=true"] if options.only_checks else []
         python = None
@@ -141,6 +142,8 @@ def _options(command_line: CommandLine) -> tuple[_Options, CommandLine]:
     env = environments[-1] if environments else HERE
     if env not in (HERE, VENV):
         raise ConfigError(f"env: must be here or venv. Received: {env!r}")
+    if says_yes and env != VENV:
+        raise ConfigError("yes: only with env=venv, which installs packages")
     epochs = numbers[-1] if numbers else None
     if epochs is not None and not (epochs.isdecimal() and epochs.isascii() and int(epochs) > 0):
         raise ConfigError(f"epochs: must be a whole number from 1. Received: {epochs!r}")

@@ -40,8 +40,7 @@ def python_of_run(folder: RunFolder, *, may_install: bool) -> Path:
         say(console, f"packages of the run in {packages.folder}")
         return python
     _ask(packages, may_install=may_install)
-    count = len(packages.requirements)
-    say(console, f"installing {count:,} packages into {packages.folder}; what pip says: {log_of(packages.folder)}")
+    say(console, f"installing {_count(packages)} into {packages.folder}; what pip says: {log_of(packages.folder)}")
     with console.status("installing") if is_live() else contextlib.nullcontext():
         return install(packages)
 
@@ -55,7 +54,7 @@ def _ask(packages: Packages, *, may_install: bool) -> None:
     installed = {entry["name"]: Package(**entry) for entry in read_packages(sys.path)}
     new = packages.missing_from(installed)
     others = f"others than here: {', '.join(new)}" if new else "the same as here"
-    facts = f"{len(packages.requirements):,} packages by name and version, {others}"
+    facts = f"{_count(packages)}, {others}"
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError(
             f"env=venv: would install {facts}. Installing a package can run its code: say yes=true if it may"
@@ -68,3 +67,8 @@ def _ask(packages: Packages, *, may_install: bool) -> None:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
         raise ConfigError("env=venv: nothing was installed, as the answer wasn't yes")
+
+
+def _count(packages: Packages) -> str:
+    count = len(packages.requirements)
+    return f"{count:,} package{'' if count == 1 else 's'}"

@@ -155,9 +155,9 @@ def test_reason(said: str, reason: str) -> None:
 
 
 def test_uv_is_used_if_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installing.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
     first, second = installing.commands(Path("/env/bin/python"), Path("/r.txt"))
     assert first == ["/bin/uv", "pip", "install", "--no-deps", "-r", "/r.txt", "--python", "/env/bin/python"]
     assert second[:6] == [sys.executable, "-I", "-m", "pip", "--python", "/env/bin/python"]
-    monkeypatch.setattr(installing.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     assert list(installing.commands(Path("/env/bin/python"), Path("/r.txt"))) == [second]
