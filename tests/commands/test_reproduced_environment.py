@@ -64,7 +64,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], None]:
 
 
 def test_a_script_must_say_yes(recorded: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match="would install 1 package, others than here: numpy==0.0.1"):
+    with pytest.raises(ConfigError, match="would install 1 package, 1 of them not installed here: numpy==0.0.1"):
         python_of_run(recorded, may_install=False)
     assert python_of_run(recorded, may_install=True) == PYTHON
     out = capsys.readouterr().out

@@ -261,7 +261,7 @@ def test_the_code_of_the_run_in_a_work_tree_with_its_packages(project: Path, war
     words = ("reproduce", "latest", "code=worktree", "env=venv", "epochs=1")
     done = warm_tfrun(*words, env=path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert " packages, the same as here. Installing a package can run its code" in done.stderr
+    assert " packages, all of them installed here. Installing a package can run its code" in done.stderr
     done = warm_tfrun(*words, "yes=true", env=path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "reproduced: the same numbers" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,11 +68,14 @@ def _work_tree(folder: RunFolder) -> Iterator[tuple[Path, Path | None]]:
 def _alone() -> Iterator[Path]:
     """Yields a folder that has the installed tfrun, and none of the packages beside it."""
     try:
-        with tempfile.TemporaryDirectory(prefix="tfrun_reproduce_") as folder:
-            (Path(folder) / "tfrun").symlink_to(PACKAGE)
-            yield Path(folder)
+        folder = Path(tempfile.mkdtemp(prefix="tfrun_reproduce_"))
+        (folder / "tfrun").symlink_to(PACKAGE)
     except OSError as error:
         raise ResourceError(f"env=venv: no temporary folder can be made: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_installed() -> bool:

@@ -6,13 +6,15 @@ import contextlib
 import sys
 from pathlib import Path
 
-from tfrun.errors import CheckpointError, ConfigError
+from tfrun.errors import CheckpointError, ConfigError, some
 from tfrun.files.provenance import record as records
 from tfrun.files.provenance.installing import Packages, install, log_of, python_of
 from tfrun.files.provenance.packages import read_packages
 from tfrun.files.provenance.record import Package
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown
+
+MOST_NAMED = 200  # packages in a question
 
 
 def python_of_run(folder: RunFolder, *, may_install: bool) -> Path:
@@ -41,7 +43,7 @@ def python_of_run(folder: RunFolder, *, may_install: bool) -> Path:
         return python
     _ask(packages, may_install=may_install)
     say(console, f"installing {_count(packages)} into {packages.folder}; what pip says: {log_of(packages.folder)}")
-    with console.status("installing") if is_live() else contextlib.nullcontext():
+    with console.status("installing, which takes some minutes") if is_live() else contextlib.nullcontext():
         return install(packages)
 
 
@@ -53,7 +55,9 @@ def _ask(packages: Packages, *, may_install: bool) -> None:
         return
     installed = {entry["name"]: Package(**entry) for entry in read_packages(sys.path)}
     new = packages.missing_from(installed)
-    others = f"others than here: {', '.join(new)}" if new else "the same as here"
+    others = (
+        f"{len(new):,} of them not installed here: {some(new, MOST_NAMED)}" if new else "all of them installed here"
+    )
     facts = f"{_count(packages)}, {others}"
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError(
