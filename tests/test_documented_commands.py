@@ -119,9 +119,9 @@ spec.loader.exec_module(warm)
 server = warm.Server("keras", None, {address!r})
 def run(command, cwd=None, **others):
     return server.process(command[2:], cwd=pathlib.Path(cwd or ".")).completed({timeout})
-from tfrun.engine.inference import export
+from tfrun.engine.inference.exporting import clean_process
 from tfrun.engine.verify import findings
-export.subprocess = findings.subprocess = types.SimpleNamespace(run=run)
+clean_process.subprocess = findings.subprocess = types.SimpleNamespace(run=run)
 """
 MAKE_FILES = """
 import importlib.util, pathlib

@@ -17,7 +17,9 @@ from tfrun.data.examples import prepare_evaluation, with_any_targets
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.building.assembly import build_pieces
-from tfrun.engine.inference import export
+from tfrun.engine.inference.exporting import formats
+from tfrun.engine.inference.exporting.portable import portable, raw_rows
+from tfrun.engine.inference.outputs import outputs_of, predictions_of
 from tfrun.engine.inference.trained import newest_state, program_with_best
 from tfrun.engine.training import feed
 from tfrun.errors import ConfigError
@@ -78,16 +80,20 @@ def export_ensemble(members: Sequence[Member], *, table: Table, export_to: Expor
     first = members[0]
     for member in members:
         _refuse_unlike(first, member)
-        export.check_format(export_to.format, member.fitted)
+        formats.check_format(export_to.format, member.fitted)
     trained = [_trained(k, member, table.copy(), format=export_to.format) for k, member in enumerate(members, start=1)]
     expected = {
         name: np.mean([member.predictions[name] for member in trained], axis=0) for name in trained[0].predictions
     }
     with export_to.replaced(max(member.step for member in trained)) as temporary:
-        path = export.write(averaged([member.model for member in trained]), export_to.format, folder=temporary)
-        sizes = export.sizes(expected, first.fitted)
-        needs = export.modules_of(first.fitted, export_to.format)
-        off = export.check(path, export_to.format, rows=trained[0].rows, expected=expected, sizes=sizes, needs=needs)
+        off = formats.write_checked(
+            averaged([member.model for member in trained]),
+            export_to.format,
+            folder=temporary,
+            preprocessing=first.fitted,
+            rows=trained[0].rows,
+            expected=expected,
+        )
     console = Terminal()
     say(console, f"{shown(export_to.path)}, the mean of {len(members)} runs")
     for member, of_member in zip(members, trained, strict=True):
@@ -132,9 +138,9 @@ def _trained(number: int, member: Member, table: Table, *, format: str) -> _Trai
         )
     samples = pieces.examples.samples
     inputs, _, _ = feed.take(pieces.examples, samples.rows)
-    predictions = export.predictions(export.outputs_of(model, inputs, format), fitted)
-    raw = export.raw_rows(samples.columns, fitted)
-    return _Trained(export.portable(model, fitted, name=f"member_{number}"), predictions, raw, saved.step)
+    predicted = predictions_of(outputs_of(model, inputs, as_graph=formats.is_graph(format)), fitted)
+    raw = raw_rows(samples.columns, fitted)
+    return _Trained(portable(model, fitted, name=f"member_{number}"), predicted, raw, saved.step)
 
 
 def _refuse_unlike(first: Member, other: Member) -> None:

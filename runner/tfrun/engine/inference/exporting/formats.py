@@ -1,0 +1,96 @@
+"""The formats that models are exported to, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfrun.data.preprocessing import Preprocessing
+from tfrun.engine.inference.exporting import clean_process, keras_file, litert, onnx, saved_model
+from tfrun.engine.inference.exporting.format import ExportError
+from tfrun.engine.inference.outputs import sizes
+from tfrun.errors import ConfigError, LibraryChangedError, ResourceError
+from tfrun.files.runs import EXPORTS
+
+FORMATS = {module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx)}
+
+
+def check_format(name: str, preprocessing: Preprocessing) -> None:
+    """Refuses what can't be exported. Raises ConfigError."""
+    missing = [module for module in FORMATS[name].modules if find_spec(module) is None]
+    if missing:
+        raise ConfigError(f"format={name}: needs {', '.join(missing)}. Install with: pip install 'tfrun[{name}]'")
+    FORMATS[name].refuse(preprocessing)
+
+
+def imports_of(preprocessing: Preprocessing, name: str) -> list[str]:
+    """Returns the modules that a person has to import before a file of the format can be loaded."""
+    return FORMATS[name].imports(preprocessing)
+
+
+def is_graph(name: str) -> bool:
+    """Returns whether a format is computed as a graph."""
+    return FORMATS[name].is_graph
+
+
+def write_checked(
+    model: keras.Model,
+    name: str,
+    *,
+    folder: Path,
+    preprocessing: Preprocessing,
+    rows: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    has_targets: bool = True,
+) -> float:
+    """Writes a model of raw rows into a folder, and compares its predictions in a clean process with the run's.
+
+    Args:
+        model: see `portable`.
+        name: the format's.
+        folder: where to write it.
+        preprocessing: fitted on the run's training rows.
+        rows: raw rows by column.
+        expected: the run's predictions for them by output.
+        has_targets: whether the model predicts the data's target.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        ExportError: the format can't hold the model, it can't be loaded, or its predictions differ.
+        ResourceError: the disk refuses.
+    """
+    path = _write(model, name, folder=folder)
+    return clean_process.largest_difference(
+        path,
+        FORMATS[name],
+        rows=rows,
+        expected=expected,
+        sizes=sizes(expected, preprocessing, has_targets=has_targets),
+        imports=imports_of(preprocessing, name),
+    )
+
+
+def _write(model: keras.Model, name: str, *, folder: Path) -> Path:
+    """Writes a model of raw rows in a format and returns where it is.
+
+    Raises:
+        ExportError: the format can't hold it.
+        ResourceError: the disk refuses.
+    """
+    path = folder / EXPORTS[name]
+    try:
+        FORMATS[name].write(model, path)
+    except (ExportError, LibraryChangedError):
+        raise
+    except OSError as error:
+        raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
+    except Exception as error:  # whatever a converter raises
+        reason = " ".join(str(error).split())[:300]
+        raise ExportError(f"format={name}: this model can't be converted: {reason}") from error
+    return path
