@@ -13,7 +13,7 @@ from tfrun.engine.inference.exporting import onnx
 
 def test_inputs_are_called_as_the_columns(tmp_path: Path) -> None:
     pytest.importorskip("tf2onnx", reason="the extra onnx isn't installed")
-    import onnxruntime
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx isn't installed")
 
     inputs = {name: keras.Input((1,), name=tensor) for name, tensor in (("größe", "gr_e"), ("b", "b"))}
     onnx.write(keras.Model(inputs, inputs["größe"] - 2.0 * inputs["b"]), tmp_path / "model.onnx")
