@@ -169,7 +169,8 @@ def export_run(
     for module in formats.imports_of(fitted, export_to.format):
         say(console, f"        before it is loaded: import {module}")
     num_rows = f"{pieces.examples.num_rows} {'stored rows' if is_stored else 'rows'} of {source}"
-    say(console, f"checked in a clean process: {num_rows}, predictions at most {off:.2g} off the run's own")
+    place = formats.place_of_check(export_to.format, export_to.folder)
+    say(console, f"checked {place}: {num_rows}, predictions at most {off:.2g} off the run's own")
     return Checked(pieces.examples.num_rows, off, pieces.parts.step.learns_targets)
 
 
@@ -198,7 +199,7 @@ def export_pieces(pieces: Pieces, *, format: str, folder: Path) -> float:
     inputs, _, _ = feed.take(pieces.examples, samples.rows)
     outputs = outputs_of(model, inputs, as_graph=formats.is_graph(format))
     return formats.write_checked(
-        portable(model, preprocessing, has_targets=has_targets),
+        portable(model, preprocessing, has_targets=has_targets, of_ids=formats.is_of_ids(format)),
         format,
         folder=folder,
         preprocessing=preprocessing,

@@ -31,24 +31,30 @@ class Format:
 
     Attributes:
         name: its name.
-        write: writes a model of raw rows to a path; raises ExportError, or whatever a converter raises.
-        loader: Python code that a person would write to use the file: it computes `outputs`, an array or a mapping of
-            arrays by output, of `rows`, arrays by column, and of `path`. `modules` has the names of what to import.
+        write: writes a model of raw rows to a path; raises ExportError, or whatever a converter raises. With `of_ids` it
+            also gets `ids.metadata`.
+        loader: Python code that a person would write to use the file at `path`: it defines `predict`, a function of
+            rows, arrays by column, that returns an array or a mapping of arrays by output. `modules` has the names of
+            what to import.
         modules: those that have to be installed for it, which the extra of the format's name does.
         refuse: raises ConfigError if the format can't hold what the preprocessing does.
         imports: returns the modules that a person has to import before the file can be loaded.
         is_graph: whether it is computed as a graph.
         needs_tfrun: whether tfrun's and the plugins' classes are needed to load it.
+        of_ids: whether the model that is written takes ids in place of texts, see `ids`.
+        in_javascript: whether it is for JavaScript; the loader is for machines without it.
     """
 
     name: str
-    write: Callable[[keras.Model, Path], None]
+    write: Callable[..., None]
     loader: str
     modules: tuple[str, ...] = ()
     refuse: Callable[[Preprocessing], None] = holds_everything
     imports: Callable[[Preprocessing], list[str]] = needs_nothing
     is_graph: bool = True
     needs_tfrun: bool = False
+    of_ids: bool = False
+    in_javascript: bool = False
 
 
 def refuse_text(format: str, preprocessing: Preprocessing) -> None:

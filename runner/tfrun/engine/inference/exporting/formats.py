@@ -5,18 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from tfrun.data.preprocessing import Preprocessing
-from tfrun.engine.inference.exporting import clean_process, keras_file, litert, onnx, saved_model
+from tfrun.engine.inference.exporting import (
+    clean_process,
+    ids,
+    javascript,
+    keras_file,
+    litert,
+    onnx,
+    saved_model,
+    tfjs,
+)
 from tfrun.engine.inference.exporting.format import ExportError
 from tfrun.engine.inference.outputs import sizes
 from tfrun.errors import ConfigError, LibraryChangedError, ResourceError
 from tfrun.files.runs import EXPORTS
 
-FORMATS = {module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx)}
+FORMATS = {module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx, tfjs)}
 
 
 def check_format(name: str, preprocessing: Preprocessing) -> None:
@@ -37,6 +47,16 @@ def is_graph(name: str) -> bool:
     return FORMATS[name].is_graph
 
 
+def is_of_ids(name: str) -> bool:
+    """Returns whether a format's models take ids in place of texts."""
+    return FORMATS[name].of_ids
+
+
+def place_of_check(name: str, folder: Path) -> str:
+    """Returns where a model that is written into a folder is compared with its run, for a person."""
+    return javascript.place_of_check(folder) if FORMATS[name].in_javascript else "in a clean process"
+
+
 def write_checked(
     model: keras.Model,
     name: str,
@@ -46,6 +66,7 @@ def write_checked(
     rows: Mapping[str, np.ndarray],
     expected: Mapping[str, np.ndarray],
     has_targets: bool = True,
+    text: Mapping[str, ids.Encoding] | None = None,
 ) -> float:
     """Writes a model of raw rows into a folder, and compares its predictions in a clean process with the run's.
 
@@ -57,6 +78,7 @@ def write_checked(
         rows: raw rows by column.
         expected: the run's predictions for them by output.
         has_targets: whether the model predicts the data's target.
+        text: the encodings of the ids that the model takes, if the format is of ids; by default the preprocessing's.
 
     Returns:
         The largest difference.
@@ -65,7 +87,12 @@ def write_checked(
         ExportError: the format can't hold the model, it can't be loaded, or its predictions differ.
         ResourceError: the disk refuses.
     """
-    path = _write(model, name, folder=folder)
+    path = folder / EXPORTS[name]
+    if is_of_ids(name):
+        text = ids.encodings(preprocessing) if text is None else text
+        _write(path, name, model, ids.metadata(preprocessing, text))
+    else:
+        _write(path, name, model)
     return clean_process.largest_difference(
         path,
         FORMATS[name],
@@ -76,16 +103,16 @@ def write_checked(
     )
 
 
-def _write(model: keras.Model, name: str, *, folder: Path) -> Path:
-    """Writes a model of raw rows in a format and returns where it is.
+def _write(path: Path, name: str, *parts: Any) -> None:
+    """Writes a model of raw rows, and what else the format needs, to a path.
 
     Raises:
         ExportError: the format can't hold it.
         ResourceError: the disk refuses.
     """
-    path = folder / EXPORTS[name]
+    model, *others = parts
     try:
-        FORMATS[name].write(model, path)
+        FORMATS[name].write(model, path, *others)
     except (ExportError, LibraryChangedError):
         raise
     except OSError as error:
@@ -93,4 +120,3 @@ def _write(model: keras.Model, name: str, *, folder: Path) -> Path:
     except Exception as error:  # whatever a converter raises
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"format={name}: this model can't be converted: {reason}") from error
-    return path

@@ -16,7 +16,8 @@ for module in modules:
     with contextlib.suppress(Exception, SystemExit):
         importlib.import_module(module)
 model = keras.saving.load_model(path)
-outputs = model({name: tf.constant(values) for name, values in rows.items()}, training=False)
+def predict(rows):
+    return model({name: tf.constant(values) for name, values in rows.items()}, training=False)
 """
 
 

@@ -13,8 +13,10 @@ from tfrun.engine.inference.exporting.portable import tensor_names_of
 
 LOADER = """
 from ai_edge_litert.interpreter import Interpreter
-rows = {"self_" if name == "self" else name: values for name, values in rows.items()}
-outputs = next(iter(Interpreter(model_path=path).get_signature_runner()(**rows).values()))
+run = Interpreter(model_path=path).get_signature_runner()
+def predict(rows):
+    rows = {"self_" if name == "self" else name: values for name, values in rows.items()}
+    return next(iter(run(**rows).values()))
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +15,17 @@ from tfrun.data import layers as column_layers
 from tfrun.data.kinds import Column
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, main_output, of_output
+from tfrun.engine.inference.exporting import ids
 from tfrun.engine.inference.exporting.names import tensor_names
 
 
 def portable(
-    model: keras.Model, preprocessing: Preprocessing, *, has_targets: bool = True, name: str = "portable"
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    *,
+    has_targets: bool = True,
+    of_ids: bool = False,
+    name: str = "portable",
 ) -> keras.Model:
     """Returns a model of raw rows.
 
@@ -31,29 +38,36 @@ def portable(
         model: trained.
         preprocessing: fitted on the run's training rows.
         has_targets: whether the model predicts the data's target.
+        of_ids: whether its inputs are, in place of texts, their ids or numbers, see `ids.encodings`.
         name: the name of the model.
     """
     with column_layers.dtype_policy(keras.config.floatx()):  # raw numbers have more digits than half precision holds
         names = tensor_names(column.name for column in preprocessing.columns)
+        make = functools.partial(_portable, model, preprocessing, has_targets=has_targets, of_ids=of_ids, name=name)
         try:
-            return _portable(model, preprocessing, names, has_targets=has_targets, name=name)
+            return make(names)
         except ValueError as error:
             if "names should be unique" not in str(error):
                 raise
         # a column has the name of a layer, for example `concatenate`
-        numbered = {name: f"in_{k}" for k, name in enumerate(names)}
-        return _portable(model, preprocessing, numbered, has_targets=has_targets, name=name)
+        return make({name: f"in_{k}" for k, name in enumerate(names)})
 
 
 def _portable(
-    model: keras.Model, preprocessing: Preprocessing, names: Mapping[str, str], *, has_targets: bool, name: str
+    model: keras.Model,
+    preprocessing: Preprocessing,
+    names: Mapping[str, str],
+    *,
+    has_targets: bool,
+    of_ids: bool,
+    name: str,
 ) -> keras.Model:
-    rows = {
-        column.name: keras.Input(
-            _raw_shape(column, preprocessing), dtype=column.raw_dtype(keras.config.floatx()), name=names[column.name]
-        )
-        for column in preprocessing.columns
-    }
+    rows = {}
+    for column in preprocessing.columns:
+        shape, dtype = _raw_shape(column, preprocessing), column.raw_dtype(keras.config.floatx())
+        if of_ids and column.is_text:
+            shape, dtype = ids.encoded_cells(column, shape)
+        rows[column.name] = keras.Input(shape, dtype=dtype, name=names[column.name])
     outputs = model(column_layers.encode_tensors(rows, preprocessing), training=False)
     y = {
         output: _in_unit(of_output(outputs, output), target) if has_targets else of_output(outputs, output)

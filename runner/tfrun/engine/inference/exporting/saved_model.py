@@ -19,7 +19,8 @@ import tensorflow as tf
 for module in modules:
     importlib.import_module(module)
 model = tf.saved_model.load(path)
-outputs = model.serve({name: tf.constant(values) for name, values in rows.items()})
+def predict(rows):
+    return model.serve({name: tf.constant(values) for name, values in rows.items()})
 """
 
 
