@@ -18,6 +18,7 @@ from tfrun.engine.inference.exporting import (
     keras_file,
     litert,
     onnx,
+    openvino,
     saved_model,
     tfjs,
 )
@@ -26,7 +27,7 @@ from tfrun.engine.inference.outputs import sizes
 from tfrun.errors import ConfigError, LibraryChangedError, ResourceError
 from tfrun.files.runs import EXPORTS
 
-FORMATS = {module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx, tfjs)}
+FORMATS = {module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx, openvino, tfjs)}
 
 
 def check_format(name: str, preprocessing: Preprocessing) -> None:
