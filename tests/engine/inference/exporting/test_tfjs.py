@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfrun.engine.inference.exporting import clean_process, formats, javascript, tfjs
-from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
+from tfrun.engine.inference.exporting import clean_process, javascript, tfjs
 from tfrun.engine.inference.exporting.format import ExportError
-from tfrun.engine.inference.exporting.portable import portable, raw_rows
-from tfrun.engine.inference.outputs import outputs_of, predictions_of, sizes
+from tfrun.engine.inference.outputs import sizes
 
 pytestmark = pytest.mark.usefixtures("warm_checks")
 
@@ -28,23 +27,23 @@ KINDS = (
     "data.kinds={size: {name: ordered, values: [low, mid, high]}, flag: boolean, street: {name: hashed, bins: 8}, "
     "note: {name: tokens, length: 3}, hashed: {name: tokens, bins: 9, length: 3}}"
 )
-ONLY_NOTE = "data.exclude=['a b',c,city,street,hashed,flag,size,kind]"
+ONLY_NOTE = "data.exclude=['a b',far,city,street,hashed,flag,size,day,kind]"
 DIGITS = ("data=digits", "loss=sparse_categorical_crossentropy", "metric=none")
-CLASSES = ("data.target=kind", "data.exclude=[y]", "loss=sparse_categorical_crossentropy", "metric=none")
+CLASSES = ("data.target=kind", "data.exclude=[y,far,day]", "loss=sparse_categorical_crossentropy", "metric=none")
 ATTENTION = "model.layers=[{name: attention_block, num_heads: 2}, layer_normalization]"
 SEVERAL = "loss.losses={output: huber, kind: sparse_categorical_crossentropy}"
 CLOSE = 5e-6  # of the predictions' size; a loop that ends once nothing changes much adds to float32's rounding
 MODELS = {
-    "wide_deep": ("model=wide_deep", "data.target=y", "data.exclude=[kind]", KINDS),
+    "wide_deep": ("model=wide_deep", "data.target=y", "data.exclude=[kind,far,day]", KINDS),
     "classes": ("model=mlp", *CLASSES, KINDS),
-    "targets": ("model=multi_task", "data.target=[y,kind]", "loss=per_output", SEVERAL, "metric=none", KINDS),
+    "targets": ("model=multi_task", "data.target=[y,kind]", "data.exclude=[far,day]", "loss=per_output", SEVERAL, "metric=none", KINDS),
     "images": (*DIGITS, "model=cnn", "model.filters=[4]"),
     "gru": ("model=sequence", "data.target=y", ONLY_NOTE, "data.kinds={note: {name: tokens, length: 4}}"),
     "convolution": (*DIGITS, "model=sequence", "model.cell=causal_convolution", "model.num_layers=3"),
     "attention": (*DIGITS, "model=sequential", "model.flatten=false", ATTENTION),
-    "fixed_draws": ("model=mc_dropout", "data.target=y", "data.exclude=[kind,note,hashed,street]"),
-    "loop": ("model=fixed_point", "data.target=y", "data.exclude=[kind,note,hashed,street,city]"),
-    "windows": ("model=linear", "data.target=y", "data.exclude=[kind,note,hashed,street,city,size,flag]",
+    "fixed_draws": ("model=mc_dropout", "data.target=y", "data.exclude=[kind,far,day,note,hashed,street]"),
+    "loop": ("model=fixed_point", "data.target=y", "data.exclude=[kind,far,day,note,hashed,street,city]"),
+    "windows": ("model=linear", "data.target=y", "data.exclude=[kind,far,day,note,hashed,street,city,size,flag]",
                 "data.window={length: 6, horizon: 2}", "data.batch_size=8"),
 }  # fmt: skip
 
@@ -60,57 +59,21 @@ class Exported:
     difference: float
 
 
-def write_rows(path: Path) -> None:
-    """Writes rows of all kinds of columns, with gaps."""
-    random = np.random.default_rng(0)
-    lines = ["a b,c,city,street,note,hashed,flag,size,y,kind"]
-    for k in range(120):
-        note = ("good", "not good", "bad indeed \t very bad", "", "good é x y z")[k % 5]
-        cells = (
-            "" if k % 5 == 0 else random.normal(50, 10), random.normal(), ("Aix", "Ulm", "Nîmes", "")[k % 4],
-            f"straße {k % 11}" if k % 9 else "", note, note, ("true", "No", "", "YES")[k % 4],
-            ("low", "mid", "high")[k * k % 3], random.normal(), "uvw"[k % 3],
-        )  # fmt: skip
-        lines.append(",".join(map(str, cells)))
-    path.write_text("\n".join(lines) + "\n")
-
-
 @pytest.fixture(scope="module")
 def export(
-    node_packages: Path, tmp_path_factory: pytest.TempPathFactory, settings: Callable[..., Any]
+    node_packages: Path, tmp_path_factory: pytest.TempPathFactory, untrained: Callable[..., Any]
 ) -> Callable[[str], Exported]:
-    """Exports a model of `MODELS`, once, with weights that are all different from 0."""
-    from tfrun.config.catalog import load_catalog
-    from tfrun.data.sources import load_table
-    from tfrun.engine.building.assembly import build_pieces
-
+    """Exports a model of `MODELS`, once."""
     root = tmp_path_factory.mktemp("tfjs")
     (root / "node_modules").symlink_to(node_packages)
-    write_rows(root / "rows.csv")
 
     @cache
     def export(name: str) -> Exported:
-        words = ("data=csv", f"data.path={root}/rows.csv", "trainer.compile=eager", "trainer.deterministic=false")
-        own = MODELS[name]
-        words = (*(word for word in words if "data=digits" not in own or not word.startswith("data")), *own)
-        keras.utils.set_random_seed(1)
-        of_run = settings(*words)
-        catalog = load_catalog()
-        pieces = build_pieces(of_run, catalog, table=load_table(of_run.data, catalog))
-        model, fitted = pieces.parts.model, pieces.examples.preprocessing
-        for variable in model.weights:
-            if variable.dtype == "float32":
-                variable.assign_add(0.3 * keras.random.normal(variable.shape))
-        inputs, columns = rows_to_compare(pieces.examples)
-        rows = raw_rows(columns, fitted)
-        expected = predictions_of(outputs_of(model, inputs, as_graph=True), fitted)
         (root / name).mkdir()
-        formats.check_format("tfjs", fitted)
-        difference = formats.write_checked(
-            portable(model, fitted, of_ids=True), "tfjs",
-            folder=root / name, preprocessing=fitted, rows=rows, expected=expected,
-        )  # fmt: skip
-        return Exported(root / name / "tfjs", rows, expected, sizes(expected, fitted), difference)
+        of_run = untrained(*MODELS[name])
+        difference = of_run.export("tfjs", root / name)
+        measured = sizes(of_run.expected, of_run.fitted)
+        return Exported(root / name / "tfjs", of_run.rows, of_run.expected, measured, difference)
 
     return export
 
@@ -250,10 +213,13 @@ def test_the_files_are_read_back_where_there_is_no_javascript(
     assert javascript.place_of_check(exported.folder) == "in a clean process, but not in JavaScript (no node)"
     compared = {"rows": exported.rows, "expected": exported.expected, "sizes": exported.sizes}
     assert clean_process.largest_difference(exported.folder, tfjs.FORMAT, **compared) < 1e-5
+    specs = json.loads((exported.folder / "model.json").read_text())["weightsManifest"][0]["weights"]
+    ends = np.cumsum([math.prod(spec["shape"]) * np.dtype(spec["dtype"]).itemsize for spec in specs])
+    end = ends[max(range(len(specs)), key=lambda k: (specs[k]["dtype"] == "float32", math.prod(specs[k]["shape"])))]
     weights = exported.folder / "weights-1-of-1.bin"
     data = weights.read_bytes()
     try:
-        weights.write_bytes(data[:-4] + np.float32(7.0).tobytes())
+        weights.write_bytes(data[: end - 400] + np.full(100, 7.0, "<f4").tobytes() + data[end:])
         with pytest.raises(ExportError, match="gives other predictions than the run"):
             clean_process.largest_difference(exported.folder, tfjs.FORMAT, **compared)
     finally:

@@ -8,6 +8,7 @@ import keras
 
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference.exporting.format import Format, refuse_float64, refuse_several_outputs, refuse_text
+from tfrun.engine.inference.exporting.frozen_graph import unrolled
 from tfrun.engine.inference.exporting.names import rename, rename_litert
 from tfrun.engine.inference.exporting.portable import tensor_names_of
 
@@ -23,7 +24,8 @@ def predict(rows):
 def write(model: keras.Model, path: Path) -> None:
     """Writes a `.tflite` file. Raises ExportError if it needs float64: LiteRT hardly computes with it."""
     refuse_float64("litert", model)
-    model.export(path, format="litert", verbose=False)
+    with unrolled(model):  # LiteRT's own operations can't run the loops of recurrent layers
+        model.export(path, format="litert", verbose=False)
     rename(rename_litert, path, names=tensor_names_of(model))
 
 
