@@ -80,8 +80,14 @@ def doubled() -> keras.Model:
 
 def test_runs_with_other_ids_share_some() -> None:
     """The ids of texts that a run doesn't know are those of unseen ones: 0 of categories, 1 of words."""
-    one = {"c": {"kind": "category", "values": ["a", "b"]}, "w": {"kind": "words", "values": ["x"], "length": 3}}
-    other = {"c": {"kind": "category", "values": ["z", "b"]}, "w": {"kind": "words", "values": ["y", "x"], "length": 3}}
+    one: dict[str, Any] = {
+        "c": {"kind": "category", "values": ["a", "b"]},
+        "w": {"kind": "words", "values": ["x"], "length": 3},
+    }
+    other: dict[str, Any] = {
+        "c": {"kind": "category", "values": ["z", "b"]},
+        "w": {"kind": "words", "values": ["y", "x"], "length": 3},
+    }
     (first, second), shared = ids.of_shared_ids([doubled(), doubled()], [one, other])
     assert shared["c"]["values"] == ["a", "b", "z"] and shared["w"]["values"] == ["x", "y"]
     rows = {"c": np.array([[0], [1], [2], [3]]), "w": np.array([[0, 1, 2], [3, 3, 0], [2, 0, 0], [1, 1, 3]])}

@@ -25,7 +25,9 @@ def test_names_and_encodings_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     of_openvino.write(model, tmp_path / "openvino", {"text": text})
     read = openvino.Core().read_model(tmp_path / "openvino" / "model.xml")
     assert json.loads(read.get_rt_info(["tfrun", "text"]).astype(str)) == text
-    outputs = openvino.compile_model(read, "CPU")({"größe": np.array([[5.0]], "float32"), "b": np.array([[2]], "int32")})
+    outputs = openvino.compile_model(read, "CPU")(
+        {"größe": np.array([[5.0]], "float32"), "b": np.array([[2]], "int32")}
+    )
     assert outputs["output"].tolist() == [[1.0]] and outputs["rank"].tolist() == [[2.0]]
 
 

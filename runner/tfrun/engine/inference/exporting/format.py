@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 
@@ -31,8 +30,8 @@ class Format:
 
     Attributes:
         name: its name.
-        write: writes a model of raw rows to a path; raises ExportError, or whatever a converter raises. With `of_ids` it
-            also gets `ids.metadata`.
+        write: writes a model of raw rows to a path; raises ExportError, or whatever a converter raises. With `of_ids`
+            it also gets `ids.metadata`.
         loader: Python code that a person would write to use the file at `path`: it defines `predict`, a function of
             rows, arrays by column, that returns an array or a mapping of arrays by output. `modules` has the names of
             what to import.

@@ -58,8 +58,9 @@ def metadata(preprocessing: Preprocessing, text: Mapping[str, Encoding]) -> dict
         text: the encoding of each column of texts.
 
     Returns:
-        `text`; `structuredOutputKeys`, which TensorFlow.js reads; `classes`, the classes of each output that gives probabilities, in their order; and `length`, the number
-        of rows of a window, or None if each row is an example.
+        `text`; `classes`, the classes of each output that gives probabilities, in their order; `length`, the number of
+        rows of a window, or None if each row is an example; and `structuredOutputKeys`, the outputs in the order of the
+        graph's, which TensorFlow.js reads.
     """
     classes = {name: list(target.classes) for name, target in preprocessing.targets.items() if target.classes}
     length = None if preprocessing.window is None else preprocessing.window.length

@@ -28,14 +28,14 @@ INSTALL = "npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm"
 FIND = """
 const [folders, ...names] = process.argv.slice(1).map((word) => JSON.parse(word));
 const { createRequire } = require("node:module");
-const found = {};
+const packages = {};
 for (const name of names) {
   try {
     const file = require.resolve(name, { paths: folders });
-    found[name] = { file, version: createRequire(file)(`${name}/package.json`).version };
+    packages[name] = { file, version: createRequire(file)(`${name}/package.json`).version };
   } catch {}
 }
-console.log(JSON.stringify(found));
+console.log(JSON.stringify(packages));
 """
 
 # Predicts batches of rows on each backend, with the functions that lie beside the model.

@@ -24,7 +24,7 @@ CONTROL = ("While", "StatelessWhile", "If", "StatelessIf")
 
 
 def rewritten(frozen: FrozenGraph) -> Any:
-    """Returns the graph, a GraphDef, of operations that TensorFlow.js computes rightly. Raises ExportError for others."""
+    """Returns the graph, a GraphDef, of operations that TensorFlow.js computes rightly. Raises ExportError."""
     optimized = frozen.optimized()  # without the integer operations of fixed random draws, which TensorFlow.js lacks
     constants = {node.name: node for node in optimized.node if node.op == "Const"}
     result = type(optimized)(versions=optimized.versions, library=optimized.library)
@@ -93,10 +93,12 @@ def _add_one_hot(graph: Any, node: Any) -> None:
 
 
 def _add_gather(graph: Any, node: Any, constants: Mapping[str, Any]) -> None:
-    """Adds GatherNd of the places [row, place], and reshapes what it gives, in place of a node's GatherV2 of batches."""
+    """Adds GatherNd of the places [row, place], reshaped, in place of a node's GatherV2 of batches."""
     axis = constants.get(node.input[2])
     if node.attr["batch_dims"].i != 1 or axis is None or tf.make_ndarray(axis.attr["value"].tensor) != 1:
-        raise ExportError(f"format=tfjs: {node.name} gathers along another axis than the second. Use saved_model or keras")
+        raise ExportError(
+            f"format=tfjs: {node.name} gathers along another axis than the second. Use saved_model or keras"
+        )
     add, kind = _Adding(graph, node.name), node.attr["Tparams"].type
     zero, one = add.constant(0), add.constant(1)
     whole = add("Cast", node.input[1], SrcT=node.attr["Tindices"].type, DstT=WHOLE)
@@ -141,9 +143,7 @@ class _Adding:
 
 def _rename_constants(function: Any) -> None:
     """Gives the constants of a function, a FunctionDef, names that no other function has."""
-    names = {
-        node.name: f"{function.signature.name}/{node.name}" for node in function.node_def if node.op == "Const"
-    }
+    names = {node.name: f"{function.signature.name}/{node.name}" for node in function.node_def if node.op == "Const"}
 
     def renamed(source: str) -> str:
         name, colon, rest = source.removeprefix("^").partition(":")
