@@ -83,6 +83,16 @@ def test_weights_are_taken_out_of_the_graph_and_its_functions() -> None:
     assert {value.dtype.name for value in weights.values()} <= {"float32", "int32", "bool"}
 
 
+def test_what_is_wrong_in_wasm_is_refused_in_a_loop() -> None:
+    def loop(x: tf.Tensor) -> tf.Tensor:
+        return tf.while_loop(
+            lambda y: tf.reduce_any(y < 100.0), lambda y: [y + tf.one_hot(tf.cast(y[:, 0], tf.int32), 3)], [x]
+        )[0]
+
+    with pytest.raises(ExportError, match=r"^format=tfjs: OneHot in a loop isn't right in wasm: "):
+        rewritten(loop)
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [

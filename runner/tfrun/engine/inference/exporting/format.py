@@ -41,6 +41,7 @@ class Format:
         is_graph: whether it is computed as a graph.
         needs_tfrun: whether tfrun's and the plugins' classes are needed to load it.
         of_ids: whether the model that is written takes ids in place of texts, see `ids`.
+        makes_ids: whether the file, or code beside it, makes them of texts; else that is left to a person.
         in_javascript: whether it is for JavaScript; the loader is for machines without it.
     """
 
@@ -53,6 +54,7 @@ class Format:
     is_graph: bool = True
     needs_tfrun: bool = False
     of_ids: bool = False
+    makes_ids: bool = True
     in_javascript: bool = False
 
 

@@ -19,6 +19,7 @@ from tfrun.engine.inference.exporting import (
     litert,
     onnx,
     openvino,
+    portable,
     saved_model,
     tfjs,
 )
@@ -51,6 +52,11 @@ def is_graph(name: str) -> bool:
 def is_of_ids(name: str) -> bool:
     """Returns whether a format's models take ids in place of texts."""
     return FORMATS[name].of_ids
+
+
+def inputs_of(preprocessing: Preprocessing, name: str) -> dict[str, str]:
+    """Returns what a person gives to a model in a format: type, shape and the value of an empty cell, by column."""
+    return portable.inputs_of(preprocessing, of_ids=FORMATS[name].of_ids and not FORMATS[name].makes_ids)
 
 
 def place_of_check(name: str, folder: Path) -> str:

@@ -85,4 +85,4 @@ def refuse(preprocessing: Preprocessing) -> None:
     ids.refuse_all_but("openvino", preprocessing, kinds=KINDS, others="hashed texts, dates or the tokens of presets")
 
 
-FORMAT = Format("openvino", write, LOADER, modules=("openvino",), refuse=refuse, of_ids=True)
+FORMAT = Format("openvino", write, LOADER, modules=("openvino",), refuse=refuse, of_ids=True, makes_ids=False)

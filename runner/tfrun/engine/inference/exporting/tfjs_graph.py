@@ -29,16 +29,27 @@ def rewritten(frozen: FrozenGraph) -> Any:
     constants = {node.name: node for node in optimized.node if node.op == "Const"}
     result = type(optimized)(versions=optimized.versions, library=optimized.library)
     for node in optimized.node:
-        if node.op == "OneHot" and node.attr["T"].type == FLOAT:
+        if _is_wrong_one_hot(node):
             _add_one_hot(result, node)
-        elif node.op == "GatherV2" and node.attr["batch_dims"].i:
+        elif _is_wrong_gather(node):
             _add_gather(result, node, constants)
         else:
             result.node.add().CopyFrom(node)
     for function in result.library.function:
         _rename_constants(function)
+        for node in function.node_def:
+            if _is_wrong_one_hot(node) or _is_wrong_gather(node):
+                raise ExportError(f"format=tfjs: {node.op} in a loop isn't right in wasm: {node.name}. Use saved_model")
     tfjs_operations.refuse_unknown(node for nodes in _parts(result) for node in nodes)
     return result
+
+
+def _is_wrong_one_hot(node: Any) -> bool:
+    return bool(node.op == "OneHot" and node.attr["T"].type == FLOAT)
+
+
+def _is_wrong_gather(node: Any) -> bool:
+    return bool(node.op == "GatherV2" and node.attr["batch_dims"].i)
 
 
 def take_weights(graph: Any) -> dict[str, np.ndarray]:
