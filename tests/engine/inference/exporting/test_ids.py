@@ -58,7 +58,7 @@ def test_the_spellings_of_yes_and_no_are_in_small_letters() -> None:
 def test_what_else_a_program_needs() -> None:
     """The outputs in the order of their names, which is that of the graph."""
     assert ids.metadata(fitted(), {}) == {
-        "text": {}, "classes": {"output": ["no", "yes"]}, "length": None, "structuredOutputKeys": ["output", "price"],
+        "text": {}, "classes": {"output": ["no", "yes"]}, "structuredOutputKeys": ["output", "price"],
     }  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def test_node_predicts_what_the_run_does(name: str, export: Callable[[str], Expo
     assert exported.difference <= CLOSE * max(exported.sizes.values())
     model = json.loads((exported.folder / "model.json").read_text())
     assert set(model["signature"]["inputs"]) == set(exported.rows)  # the columns' own names
-    assert model["userDefinedMetadata"]["hasLoops"] == (name == "loop")
+    assert model["userDefinedMetadata"]["isAsynchronous"] == (name == "loop")
 
 
 IN_PAGE = """

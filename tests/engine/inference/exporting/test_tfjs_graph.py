@@ -74,7 +74,7 @@ def test_weights_are_taken_out_of_the_graph_and_its_functions() -> None:
         return tf.while_loop(lambda y: tf.reduce_any(y < 100.0), lambda y: [2.0 * y + 1.5], [x])[0]
 
     graph, _ = rewritten(loop)
-    assert tfjs_graph.has_loops(graph)
+    assert tfjs_graph.is_asynchronous(graph)
     constants = [node for nodes in tfjs_graph._parts(graph) for node in nodes if node.op == "Const"]
     weights = tfjs_graph.take_weights(graph)
     assert len(weights) == len(constants)  # all names differ

@@ -58,14 +58,11 @@ def metadata(preprocessing: Preprocessing, text: Mapping[str, Encoding]) -> dict
         text: the encoding of each column of texts.
 
     Returns:
-        `text`; `classes`, the classes of each output that gives probabilities, in their order; `length`, the number of
-        rows of a window, or None if each row is an example; and `structuredOutputKeys`, the outputs in the order of the
-        graph's, which TensorFlow.js reads.
+        `text`; `classes`, the classes of each output that gives probabilities, in their order; and
+        `structuredOutputKeys`, the outputs in the order of the graph's, which TensorFlow.js reads.
     """
     classes = {name: list(target.classes) for name, target in preprocessing.targets.items() if target.classes}
-    length = None if preprocessing.window is None else preprocessing.window.length
-    outputs = sorted(preprocessing.targets)
-    return {"text": dict(text), "classes": classes, "length": length, "structuredOutputKeys": outputs}
+    return {"text": dict(text), "classes": classes, "structuredOutputKeys": sorted(preprocessing.targets)}
 
 
 def encoded_cells(column: Column, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:

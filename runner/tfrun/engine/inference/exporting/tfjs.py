@@ -108,7 +108,7 @@ def write(model: keras.Model, path: Path, metadata: Mapping[str, Any]) -> None:
             "inputs": _signature({column: frozen.inputs[column] for column in model.input}),  # in the data's order
             "outputs": _signature(frozen.outputs),
         },
-        "userDefinedMetadata": {**metadata, "hasLoops": tfjs_graph.has_loops(graph)},
+        "userDefinedMetadata": {**metadata, "isAsynchronous": tfjs_graph.is_asynchronous(graph)},
         "modelTopology": _topology(graph),
         "weightsManifest": [{"paths": paths, "weights": specs}],
     }

@@ -20,7 +20,11 @@ from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph
 
 FLOAT, WHOLE = tf.float32.as_datatype_enum, tf.int32.as_datatype_enum
 
-CONTROL = ("While", "StatelessWhile", "If", "StatelessIf")
+# Whose results TensorFlow.js waits for: loops and branches, and operations whose results have shapes that aren't known.
+ASYNCHRONOUS = frozenset(
+    ("While", "StatelessWhile", "If", "StatelessIf", "Where", "ListDiff")
+    + tuple(f"NonMaxSuppressionV{version}" for version in (2, 3, 4, 5))
+)
 
 
 def rewritten(frozen: FrozenGraph) -> Any:
@@ -68,9 +72,9 @@ def take_weights(graph: Any) -> dict[str, np.ndarray]:
     return weights
 
 
-def has_loops(graph: Any) -> bool:
-    """Returns whether a graph has loops or branches, which TensorFlow.js only computes asynchronously."""
-    return any(node.op in CONTROL for nodes in _parts(graph) for node in nodes)
+def is_asynchronous(graph: Any) -> bool:
+    """Returns whether TensorFlow.js computes a graph asynchronously only."""
+    return any(node.op in ASYNCHRONOUS for nodes in _parts(graph) for node in nodes)
 
 
 def _parts(graph: Any) -> Iterator[Sequence[Any]]:
