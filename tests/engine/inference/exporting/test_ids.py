@@ -60,6 +60,7 @@ def test_what_else_a_program_needs() -> None:
     assert ids.metadata(fitted(), {}) == {
         "text": {}, "classes": {"output": ["no", "yes"]}, "structuredOutputKeys": ["output", "price"],
     }  # fmt: skip
+    assert ids.metadata(fitted(), {}, has_targets=False)["classes"] == {}
 
 
 def test_columns_that_a_format_can_not_encode_are_named() -> None:

@@ -97,7 +97,7 @@ def write_checked(
     path = folder / EXPORTS[name]
     if is_of_ids(name):
         text = ids.encodings(preprocessing) if text is None else text
-        _write(path, name, model, ids.metadata(preprocessing, text))
+        _write(path, name, model, ids.metadata(preprocessing, text, has_targets=has_targets))
     else:
         _write(path, name, model)
     return clean_process.largest_difference(

@@ -50,18 +50,20 @@ def encodings(preprocessing: Preprocessing) -> dict[str, Encoding]:
     return {column.name: encoding_of(column) for column in preprocessing.columns if column.is_text}
 
 
-def metadata(preprocessing: Preprocessing, text: Mapping[str, Encoding]) -> dict[str, Any]:
+def metadata(preprocessing: Preprocessing, text: Mapping[str, Encoding], *, has_targets: bool = True) -> dict[str, Any]:
     """Returns what a program needs beside a model, as JSON.
 
     Args:
         preprocessing: the run's.
         text: the encoding of each column of texts.
+        has_targets: whether the model predicts the data's target.
 
     Returns:
         `text`; `classes`, the classes of each output that gives probabilities, in their order; and
         `structuredOutputKeys`, the outputs in the order of the graph's, which TensorFlow.js reads.
     """
-    classes = {name: list(target.classes) for name, target in preprocessing.targets.items() if target.classes}
+    targets = preprocessing.targets if has_targets else {}
+    classes = {name: list(target.classes) for name, target in targets.items() if target.classes}
     return {"text": dict(text), "classes": classes, "structuredOutputKeys": sorted(preprocessing.targets)}
 
 
