@@ -138,7 +138,7 @@ def warm_tfrun(tmp_path: Path, warm_server: Callable[[str], Any]) -> Callable[..
 @pytest.fixture
 def warm_checks(warm_server: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the process that checks an export or a saved model start with Keras imported, and nothing of tfrun."""
-    from tfrun.engine.inference import export
+    from tfrun.engine.inference.exporting import clean_process
     from tfrun.engine.verify import findings
 
     def run(command: list[str], cwd: str | None = None, **others: Any) -> subprocess.CompletedProcess[str]:
@@ -148,8 +148,21 @@ def warm_checks(warm_server: Callable[[str], Any], monkeypatch: pytest.MonkeyPat
         )
         return done
 
-    for module in (export, findings):
+    for module in (clean_process, findings):
         monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Any:
+    """Starts Chromium and yields a page of it, see browser.py."""
+    return load_helper("browser").browser
+
+
+@pytest.fixture(scope="session")
+def node_packages() -> Path:
+    """The folder with the npm packages that tests run, see node_packages.py."""
+    folder: Path = load_helper("node_packages").installed()
+    return folder
 
 
 @pytest.fixture(scope="session")

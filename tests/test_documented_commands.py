@@ -42,6 +42,8 @@ LEFT_OUT = {  # the beginning of a line: why it isn't run
     "reproduce latest env=venv": "needs the network",
     ".venv/bin/tensorboard": "serves until it is stopped",
     ".venv/bin/python scripts/bench.py": "takes minutes, and tests/scripts runs it",
+    "npm install": "needs the network",
+    "python -m http.server": "serves until it is stopped",
     "export RAY_": "the process of the test has it",
     "python_api/": "is a drawing of folders",
     "with zipfile.ZipFile(": "tests/components/test_datasets.py runs it",
@@ -120,9 +122,9 @@ spec.loader.exec_module(warm)
 server = warm.Server("keras", None, {address!r})
 def run(command, cwd=None, **others):
     return server.process(command[2:], cwd=pathlib.Path(cwd or ".")).completed({timeout})
-from tfrun.engine.inference import export
+from tfrun.engine.inference.exporting import clean_process
 from tfrun.engine.verify import findings
-export.subprocess = findings.subprocess = types.SimpleNamespace(run=run)
+clean_process.subprocess = findings.subprocess = types.SimpleNamespace(run=run)
 """
 MAKE_FILES = """
 import importlib.util, pathlib

@@ -18,7 +18,7 @@ import tensorflow as tf
 from pyarrow import parquet
 
 from tfrun import cli
-from tfrun.engine.inference import export
+from tfrun.engine.inference.exporting import clean_process
 
 pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
 
@@ -129,7 +129,9 @@ def test_an_export_is_that_of_the_run_whatever_has_become_of_its_data(
     y = loaded.serve({"age": ages, "code": tf.constant([[code] for _, code, _ in cells])})
     np.testing.assert_allclose(y[:, 0], predicted, rtol=1e-4)
 
-    monkeypatch.setattr(export, "check", lambda *args, **options: 0.0)  # another clean process would take seconds
+    monkeypatch.setattr(
+        clean_process, "largest_difference", lambda *args, **options: 0.0
+    )  # another clean process would take seconds
     path.unlink()
     assert cli.main(["export", str(run), "format=keras", f"out={tmp_path / 'out'}"]) == 0
     (run / "samples.json").unlink()
@@ -167,7 +169,7 @@ def read_only(regression: Path) -> Iterator[Path]:
 def test_a_run_on_a_read_only_file_system_can_be_used(
     read_only: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "check", lambda *args, **options: 0.0)
+    monkeypatch.setattr(clean_process, "largest_difference", lambda *args, **options: 0.0)
     before = {path: path.stat().st_mtime_ns for path in read_only.rglob("*")}
     assert cli.main(["evaluate", str(read_only)]) == 0
     assert cli.main(["predict", str(read_only), f"out={tmp_path / 'out.csv'}"]) == 0

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfrun.commands import export_code_tfjs
 from tfrun.commands.export_code import iso_date, loading_code, needed
 from tfrun.config import registry
 from tfrun.config.settings import Settings
@@ -79,15 +80,17 @@ def write_card(
         exports=entries,
         inputs=[_input(column, fitted, floatx) for column in fitted.columns],
         outputs=_outputs(config, fitted, predicts_target=checked.predicts_target),
-        loading={
-            format: Loading(
-                needed(format, fitted, modules=modules),
-                loading_code(format, fitted, floatx=floatx, modules=modules),
-            )
-            for format in formats
-        },
+        loading={format: _loading(format, fitted, floatx=floatx, modules=modules) for format in formats},
     )
     say(Terminal(), model_cards.write(export, card_text(card), to_fill_in=to_fill_in()))
+
+
+def _loading(format: str, fitted: Preprocessing, *, floatx: str, modules: Sequence[str]) -> Loading:
+    """Returns how an export is loaded; see `export_code.loading_code`."""
+    needs = needed(format, fitted, modules=modules)
+    if format == "tfjs":
+        return Loading(needs, export_code_tfjs.loading_code(fitted, floatx=floatx), "javascript")
+    return Loading(needs, loading_code(format, fitted, floatx=floatx, modules=modules))
 
 
 def _entries(export: Export) -> dict[str, dict[str, Any]]:

@@ -15,13 +15,13 @@ import numpy as np
 
 from tfrun.components.layers.impute import Impute
 from tfrun.components.layers.preset_tokens import PresetTokens
-from tfrun.components.layers.raw_cells import Cycles, Dates, Quantiles, TextNumbers
-from tfrun.components.layers.words import HashedWords
+from tfrun.components.layers.raw_cells import Cycles, Dates, HashedWords, Quantiles, TextNumbers
 from tfrun.config.date_formats import DateFormat
 from tfrun.data.kinds import (
     ArrayColumn,
     BooleanColumn,
     CategoryColumn,
+    Column,
     DateColumn,
     IdColumn,
     ImageColumn,
@@ -96,11 +96,13 @@ def _scaled_in_float64(numbers: Any, columns: Sequence[NumberInput]) -> Any:
 
 
 def number_tensors(column: NumericColumn, cells: Any) -> list[Any]:
-    """Returns a column's inputs before they are scaled, (B, 1) each, of its raw cells, Keras tensors."""
-    if isinstance(column, BooleanColumn):
-        return [TextNumbers(SPELLINGS, lower=True)(cells) if column.is_text else cells]
-    if isinstance(column, OrderedColumn):
-        return [TextNumbers({text: k for k, text in enumerate(column.values)})(cells)]
+    """Returns a column's inputs before they are scaled, (B, 1) each, of its raw cells, Keras tensors.
+
+    Numbers in place of the texts of a column with `numbers_of_texts` stay as they are.
+    """
+    if isinstance(column, BooleanColumn | OrderedColumn):
+        numbers = numbers_of_texts(column)
+        return [TextNumbers(*numbers)(cells) if numbers is not None and is_text(cells) else cells]
     if isinstance(column, DateColumn):
         format = DateFormat.of(column.format)
         seconds = Dates(format.pattern, format.parts)(cells)
@@ -111,6 +113,23 @@ def number_tensors(column: NumericColumn, cells: Any) -> list[Any]:
     if column.indicator:
         return [cells, keras.ops.cast(keras.ops.isnan(cells), keras.config.floatx())]
     return [cells]
+
+
+def numbers_of_texts(column: Column) -> tuple[dict[str, float], bool] | None:
+    """Returns the number that each text of a column stands for, and whether capital letters count as small ones.
+
+    It is None for a column of other cells.
+    """
+    if isinstance(column, BooleanColumn) and column.is_text:
+        return SPELLINGS, True
+    if isinstance(column, OrderedColumn):
+        return {text: float(k) for k, text in enumerate(column.values)}, False
+    return None
+
+
+def is_text(cells: Any) -> bool:
+    """Returns whether raw cells, a Keras tensor, are texts, and not the ids or numbers that stand for them."""
+    return bool(cells.dtype == "string")
 
 
 def array_tensor(column: ArrayColumn, cells: Any) -> Any:
@@ -133,19 +152,25 @@ def tokens_model(column: TokensColumn) -> keras.Model:
 
 
 def look_up(columns: Sequence[IdColumn], cells: Sequence[Any]) -> Any:
-    """Returns the ids, (B, num_columns) int32, of columns of texts, each a Keras tensor (B, 1) of strings."""
-    layers = [
-        keras.layers.StringLookup(vocabulary=list(column.values), num_oov_indices=1)
-        if isinstance(column, CategoryColumn)
-        else keras.layers.Hashing(column.num_ids, mask_value="")
-        for column in columns
-    ]
-    ids = [keras.ops.cast(layer(texts), "int32") for layer, texts in zip(layers, cells, strict=True)]
+    """Returns the ids, (B, num_columns) int32, of columns of texts: Keras tensors (B, 1) of strings, or of ids."""
+    ids = []
+    for column, texts in zip(columns, cells, strict=True):
+        if not is_text(texts):
+            ids.append(texts)
+            continue
+        layer = (
+            keras.layers.StringLookup(vocabulary=list(column.values), num_oov_indices=1)
+            if isinstance(column, CategoryColumn)
+            else keras.layers.Hashing(column.num_ids, mask_value="")
+        )
+        ids.append(keras.ops.cast(layer(texts), "int32"))
     return keras.ops.concatenate(ids, axis=1)
 
 
 def look_up_words(column: TokensColumn, cells: Any) -> Any:
-    """Returns the ids, (B, length) int32, of the words of texts, a Keras tensor (B, 1) of strings."""
+    """Returns the ids, (B, length) int32, of the words of texts, a Keras tensor (B, 1) of strings; ids stay."""
+    if not is_text(cells):
+        return cells
     if column.tokenizer is not None:
         tokenizer = column.tokenizer.load(where=f"data: the tokenizer of column {column.name!r}")
         return PresetTokens(tokenizer, column.length)(cells)
@@ -162,7 +187,8 @@ def encode_tensors(cells: Mapping[str, Any], preprocessing: Preprocessing) -> An
 
     Args:
         cells: raw rows by column, Keras tensors: numbers (B, 1) with nan for empty, texts (B, 1), arrays (B, ...); if
-            the examples are windows of a series, the cells of these, (B, length).
+            the examples are windows of a series, the cells of these, (B, length). In place of texts there may be ids,
+            int32, (B, 1) or for words (B, length), or the numbers that they stand for.
         preprocessing: fitted on training rows.
     """
     window = preprocessing.window

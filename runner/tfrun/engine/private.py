@@ -9,7 +9,7 @@ while they are open.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -26,6 +26,7 @@ with private_imports("TensorFlow"):
     from tensorflow.python.client import device_lib
     from tensorflow.python.eager import context
     from tensorflow.python.framework import convert_to_constants, op_callbacks, random_seed
+    from tensorflow.python.grappler import tf_optimizer
     from tensorflow.python.ops import random_ops
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -336,15 +337,43 @@ def executed_operations(record: Callable[[str, Sequence[Any], Sequence[Any]], No
         remove(receive)
 
 
-def freeze_variables(function: Any) -> Any:
-    """Returns a concrete function with its variables as constants, as the ONNX converter needs it.
+def freeze_variables(function: Any, *, lowers_loops: bool = True) -> Any:
+    """Returns a concrete function with its variables as constants, as converters need it.
 
     TensorFlow's public converter is of version 1, for graphs with sessions.
+
+    Args:
+        function: a concrete function.
+        lowers_loops: whether loops and branches become operations of version 1, instead of functions that are called.
     """
     freeze = private_name(
-        convert_to_constants, "convert_variables_to_constants_v2", library="TensorFlow", use="export a model to ONNX"
+        convert_to_constants, "convert_variables_to_constants_v2", library="TensorFlow", use="export a model as a graph"
     )
-    return freeze(function)
+    return freeze(function, lower_control_flow=lowers_loops)
+
+
+def optimized_graph(graph: Any, *, ends: Mapping[str, Sequence[tf.Tensor]], optimizers: Sequence[str]) -> Any:
+    """Returns a graph that TensorFlow's Grappler has rewritten: constants folded, for example.
+
+    TensorFlow optimizes graphs when it runs them, and has no public way to ask for the result.
+
+    Args:
+        graph: a GraphDef.
+        ends: the tensors that stay, as "inputs" and "outputs".
+        optimizers: Grappler's names of what it is to do.
+    """
+    use = "export a model as a graph"
+    optimize = private_name(tf_optimizer, "OptimizeGraph", library="TensorFlow", use=use)
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.optimizers.extend(optimizers)
+    config.graph_options.rewrite_options.min_graph_nodes = -1  # small graphs too
+    meta = tf.compat.v1.MetaGraphDef(graph_def=graph)
+    for name, tensors in ends.items():
+        for tensor in tensors:
+            info = getattr(meta.signature_def["serving_default"], name)[tensor.name]
+            info.name, info.dtype = tensor.name, tensor.dtype.as_datatype_enum
+            info.tensor_shape.CopyFrom(tensor.shape.as_proto())
+    return optimize(config, meta)
 
 
 def gpu_memory_limits() -> list[int]:

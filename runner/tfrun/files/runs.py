@@ -39,6 +39,8 @@ EXPORTS = {  # format → the name of what `tfrun export` writes into the run's 
     "keras": "model.keras",
     "litert": "model.tflite",
     "onnx": "model.onnx",
+    "openvino": "openvino",
+    "tfjs": "tfjs",
 }
 
 

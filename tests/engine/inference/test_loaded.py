@@ -13,7 +13,7 @@ import pytest
 from tfrun.data.pieces import Piece, cut
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
-from tfrun.engine.inference import export
+from tfrun.engine.inference.exporting.portable import raw_rows
 from tfrun.engine.inference.loaded import LoadedRun
 from tfrun.engine.inference.predict import predict
 from tfrun.errors import DataError
@@ -43,7 +43,7 @@ def test_predictions_are_those_of_the_file(small: Any, tmp_path: Path) -> None:
         assert list(result.values) == ["progression"] and result.warnings == []
         assert result.values["progression"] == pytest.approx(expected, rel=1e-6)
     model = run.portable(small.table())
-    rows = export.raw_rows(small.table().columns, fitted)
+    rows = raw_rows(small.table().columns, fitted)
     assert np.array(model(rows))[:, 0] == pytest.approx(expected, rel=1e-5)
 
 

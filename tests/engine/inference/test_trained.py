@@ -13,7 +13,9 @@ from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.samples import Samples
 from tfrun.data.table import Table
-from tfrun.engine.inference import export, trained
+from tfrun.engine.inference import trained
+from tfrun.engine.inference.exporting import clean_process
+from tfrun.engine.inference.exporting.format import Format
 from tfrun.errors import CheckpointError, DataError
 from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
@@ -90,15 +92,15 @@ def test_a_run_without_a_checkpoint_can_not_be_used(small: Any) -> None:
 def test_an_export_is_compared_with_the_run(
     small: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The check in a clean process takes seconds; `test_export.py` does it."""
+    """The check in a clean process takes seconds; `exporting/test_formats.py` does it."""
     calls: list[Any] = []
 
-    def check(path: Path, format: str, rows: Any, expected: Any, sizes: Any, needs: Any) -> float:
-        calls.append((path.name, format, rows["age"], expected["output"]))
+    def check(path: Path, format: Format, rows: Any, expected: Any, sizes: Any, imports: Any) -> float:
+        calls.append((path.name, format.name, rows["age"], expected["output"]))
         return 2e-7
 
     folder = small.train("trainer.max_epochs=1")
-    monkeypatch.setattr(export, "check", check)
+    monkeypatch.setattr(clean_process, "largest_difference", check)
     stored = Samples.from_json(folder.samples_json.read_text())
     table = Table(stored.columns, np.zeros(64), "", "regression", "samples.json")
     for is_stored, rows in ((True, table), (False, small.table())):

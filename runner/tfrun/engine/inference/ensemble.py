@@ -17,9 +17,11 @@ from tfrun.data.examples import prepare_evaluation, with_any_targets
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.building.assembly import build_pieces
-from tfrun.engine.inference import export
+from tfrun.engine.inference.exporting import formats, ids
+from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
+from tfrun.engine.inference.exporting.portable import portable, raw_rows
+from tfrun.engine.inference.outputs import outputs_of, predictions_of
 from tfrun.engine.inference.trained import newest_state, program_with_best
-from tfrun.engine.training import feed
 from tfrun.errors import ConfigError
 from tfrun.files.exports import Checked, Export
 from tfrun.files.runs import RunFolder
@@ -51,12 +53,14 @@ class _Trained:
         model: takes raw rows.
         predictions: by output, for the rows to compare with.
         rows: these rows, by column.
+        num_rows: how many of them are given; the others are some of them again, changed.
         step: the step of its checkpoint.
     """
 
     model: keras.Model
     predictions: Mapping[str, np.ndarray]
     rows: Mapping[str, np.ndarray]
+    num_rows: int
     step: int
 
 
@@ -78,24 +82,30 @@ def export_ensemble(members: Sequence[Member], *, table: Table, export_to: Expor
     first = members[0]
     for member in members:
         _refuse_unlike(first, member)
-        export.check_format(export_to.format, member.fitted)
+        formats.check_format(export_to.format, member.fitted)
     trained = [_trained(k, member, table.copy(), format=export_to.format) for k, member in enumerate(members, start=1)]
     expected = {
         name: np.mean([member.predictions[name] for member in trained], axis=0) for name in trained[0].predictions
     }
+    models, text = [member.model for member in trained], None
+    if formats.is_of_ids(export_to.format):
+        models, text = ids.of_shared_ids(models, [ids.encodings(member.fitted) for member in members])
     with export_to.replaced(max(member.step for member in trained)) as temporary:
-        path = export.write(averaged([member.model for member in trained]), export_to.format, folder=temporary)
-        sizes = export.sizes(expected, first.fitted)
-        needs = export.modules_of(first.fitted, export_to.format)
-        off = export.check(path, export_to.format, rows=trained[0].rows, expected=expected, sizes=sizes, needs=needs)
+        off = formats.write_checked(
+            averaged(models),
+            export_to.format,
+            folder=temporary,
+            preprocessing=first.fitted,
+            rows=trained[0].rows,
+            expected=expected,
+            text=text,
+        )
     console = Terminal()
     say(console, f"{shown(export_to.path)}, the mean of {len(members)} runs")
     for member, of_member in zip(members, trained, strict=True):
         say(console, f"        {shown(member.folder.path)}, best weights up to step {of_member.step}")
-    num_rows = len(next(iter(trained[0].rows.values())))
-    say(
-        console, f"checked in a clean process: {num_rows} rows, predictions at most {off:.2g} off the mean of the runs'"
-    )
+    num_rows, place = trained[0].num_rows, formats.place_of_check(export_to.format, export_to.folder)
+    say(console, f"checked {place}: {num_rows} rows, predictions at most {off:.2g} off the mean of the runs'")
     return Checked(num_rows, off)
 
 
@@ -130,11 +140,10 @@ def _trained(number: int, member: Member, table: Table, *, format: str) -> _Trai
         raise ConfigError(
             f"ensemble: {member.folder.path} doesn't predict the data's target, so there is no mean of it"
         )
-    samples = pieces.examples.samples
-    inputs, _, _ = feed.take(pieces.examples, samples.rows)
-    predictions = export.predictions(export.outputs_of(model, inputs, format), fitted)
-    raw = export.raw_rows(samples.columns, fitted)
-    return _Trained(export.portable(model, fitted, name=f"member_{number}"), predictions, raw, saved.step)
+    inputs, columns = rows_to_compare(pieces.examples)
+    predicted = predictions_of(outputs_of(model, inputs, as_graph=formats.is_graph(format)), fitted)
+    portable_model = portable(model, fitted, of_ids=formats.is_of_ids(format), name=f"member_{number}")
+    return _Trained(portable_model, predicted, raw_rows(columns, fitted), len(pieces.examples.samples.rows), saved.step)
 
 
 def _refuse_unlike(first: Member, other: Member) -> None:

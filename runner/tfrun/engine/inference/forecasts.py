@@ -11,7 +11,7 @@ from tfrun.data.series_times import times_after
 from tfrun.data.table import Series
 from tfrun.data.windows import Window, forecast_series
 from tfrun.engine.building.pieces import Pieces
-from tfrun.engine.inference import export
+from tfrun.engine.inference.outputs import predictions_of
 from tfrun.engine.training import feed
 from tfrun.protocols import MAIN_OUTPUT, ModelOffer
 
@@ -75,7 +75,7 @@ def _predictions(pieces: Pieces) -> tuple[dict[str, np.ndarray], np.ndarray | No
     for start in range(0, examples.num_rows, size):
         numbers = np.arange(start, min(start + size, examples.num_rows))
         inputs, _, _ = feed.take(examples, numbers)
-        for output, values in export.predictions(call(inputs), examples.preprocessing, has_targets=has_targets).items():
+        for output, values in predictions_of(call(inputs), examples.preprocessing, has_targets=has_targets).items():
             parts.setdefault(output, []).append(values)
         if samples is not None:
             spreads.append(np.asarray(tf.cast(samples(inputs), tf.float64)).std(axis=1))

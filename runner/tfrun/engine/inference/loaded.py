@@ -22,7 +22,8 @@ from tfrun.engine.building.assembly import pieces_over
 from tfrun.engine.building.id_ranges import check_ids
 from tfrun.engine.building.isolated import isolated
 from tfrun.engine.building.pieces import Pieces
-from tfrun.engine.inference import export, forecasts
+from tfrun.engine.inference import forecasts
+from tfrun.engine.inference.exporting.portable import portable
 from tfrun.engine.inference.predict import RowsToPredict, target_names
 from tfrun.engine.inference.predictions import Predictor
 from tfrun.engine.inference.trained import encode_test, newest_state, program_with_best, rows_of_test, warnings_of_test
@@ -89,7 +90,7 @@ class LoadedRun:
         return self._isolated(functools.partial(self._evaluate, table, other_data=other_data))
 
     def portable(self, table: Table) -> keras.Model:
-        """Returns a new model of raw rows, see `export.portable`; `table` has some of them, to build it over."""
+        """Returns a new model of raw rows, see `portable`; `table` has some of them, to build it over."""
         return self._isolated(functools.partial(self._portable, table))
 
     def _isolated(self, function: Any) -> Any:
@@ -136,7 +137,7 @@ class LoadedRun:
     def _portable(self, table: Table) -> keras.Model:
         rows = with_any_targets(table, self._fitted, names=[table.target_name])
         parts = self._build(prepare_evaluation(rows, self._fitted, forecasts=True), rows).parts
-        return export.portable(parts.model, self._fitted, has_targets=parts.step.learns_targets)
+        return portable(parts.model, self._fitted, has_targets=parts.step.learns_targets)
 
     def _build(self, examples: Examples, table: Table) -> Pieces:
         """Returns the run's pieces with its best weights."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfrun.data import arrays
 from tfrun.data.examples import Examples
 from tfrun.data.preprocessing import Preprocessing
-from tfrun.engine.inference import export
+from tfrun.engine.inference.outputs import predictions_of
 from tfrun.engine.training import feed
 from tfrun.protocols import MAIN_OUTPUT, ModelOffer
 
@@ -92,7 +92,7 @@ class Predictor:
         parts: dict[str, list[np.ndarray]] = {}
         for block in _blocks(examples, rows):
             outputs = self._call(_inputs_of(examples, block))
-            predicted = export.predictions(outputs, examples.preprocessing, has_targets=self._learns_targets)
+            predicted = predictions_of(outputs, examples.preprocessing, has_targets=self._learns_targets)
             for output, values in predicted.items():
                 parts.setdefault(output, []).append(values)
         return {output: np.concatenate(values) for output, values in parts.items()}

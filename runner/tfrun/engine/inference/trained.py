@@ -22,9 +22,11 @@ from tfrun.data.unseen import describe_unseen, unseen_rows
 from tfrun.data.windows import Window, rows_of_samples, split_windows, take_windows
 from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
-from tfrun.engine.inference import export
+from tfrun.engine.inference.exporting import formats
+from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
+from tfrun.engine.inference.exporting.portable import portable, raw_rows
+from tfrun.engine.inference.outputs import outputs_of, predictions_of
 from tfrun.engine.recording.undefined_values import UndefinedValues
-from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
 from tfrun.errors import DataError
 from tfrun.files import checkpoints
@@ -150,7 +152,7 @@ def export_run(
         TfrunError: the format can't hold the model, the data have changed, or predictions differ.
     """
     saved = newest_state(folder)
-    export.check_format(export_to.format, fitted)
+    formats.check_format(export_to.format, fitted)
     if not is_stored:
         table = _checked_rows(settings, saved, table=table)
     source = shown(folder.samples_json) if is_stored else table.source
@@ -162,12 +164,13 @@ def export_run(
         off = export_pieces(pieces, format=export_to.format, folder=temporary)
     console = Terminal()
     say(console, f"{shown(export_to.path)}, best weights up to step {saved.step}")
-    for name, kind in export.inputs_of(fitted).items():
+    for name, kind in formats.inputs_of(fitted, export_to.format).items():
         say(console, f"        {name}: {kind}")
-    for module in export.modules_of(fitted, export_to.format):
+    for module in formats.imports_of(fitted, export_to.format):
         say(console, f"        before it is loaded: import {module}")
     num_rows = f"{pieces.examples.num_rows} {'stored rows' if is_stored else 'rows'} of {source}"
-    say(console, f"checked in a clean process: {num_rows}, predictions at most {off:.2g} off the run's own")
+    place = formats.place_of_check(export_to.format, export_to.folder)
+    say(console, f"checked {place}: {num_rows}, predictions at most {off:.2g} off the run's own")
     return Checked(pieces.examples.num_rows, off, pieces.parts.step.learns_targets)
 
 
@@ -190,16 +193,19 @@ def export_pieces(pieces: Pieces, *, format: str, folder: Path) -> float:
         The largest difference between its predictions for the sample rows and the run's own.
     """
     model, preprocessing = pieces.parts.model, pieces.examples.preprocessing
-    export.check_format(format, preprocessing)
+    formats.check_format(format, preprocessing)
     has_targets = pieces.parts.step.learns_targets
-    samples = pieces.examples.samples
-    rows = export.raw_rows(samples.columns, preprocessing)
-    inputs, _, _ = feed.take(pieces.examples, samples.rows)
-    expected = export.predictions(export.outputs_of(model, inputs, format), preprocessing, has_targets=has_targets)
-    path = export.write(export.portable(model, preprocessing, has_targets=has_targets), format, folder=folder)
-    sizes = export.sizes(expected, preprocessing, has_targets=has_targets)
-    needs = export.modules_of(preprocessing, format)
-    return export.check(path, format, rows=rows, expected=expected, sizes=sizes, needs=needs)
+    inputs, columns = rows_to_compare(pieces.examples)
+    outputs = outputs_of(model, inputs, as_graph=formats.is_graph(format))
+    return formats.write_checked(
+        portable(model, preprocessing, has_targets=has_targets, of_ids=formats.is_of_ids(format)),
+        format,
+        folder=folder,
+        preprocessing=preprocessing,
+        rows=raw_rows(columns, preprocessing),
+        expected=predictions_of(outputs, preprocessing, has_targets=has_targets),
+        has_targets=has_targets,
+    )
 
 
 def newest_state(folder: RunFolder) -> checkpoints.Checkpoint:

@@ -25,6 +25,7 @@ from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.building.parts import build_model
 from tfrun.engine.building.pieces import Pieces
+from tfrun.engine.inference.exporting import formats
 from tfrun.engine.inference.trained import export_pieces
 from tfrun.engine.recording import introduction
 from tfrun.engine.recording.progress import format_bytes
@@ -85,7 +86,8 @@ def check(settings: Settings, catalog: Catalog, *, table: Table, options: CheckO
     for format in options.formats:
         with tempfile.TemporaryDirectory() as folder:
             difference = export_pieces(pieces, format=format, folder=Path(folder))
-        say(console, f"export  {format} holds this model: predictions at most {difference:.2g} off, in a clean process")
+            place = formats.place_of_check(format, Path(folder))
+        say(console, f"export  {format} holds this model: predictions at most {difference:.2g} off, {place}")
     if options.parity_steps:
         _check_parity(
             console, parity.compare(program, state, num_steps=options.parity_steps), num_steps=options.parity_steps

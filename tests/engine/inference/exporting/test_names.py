@@ -14,8 +14,8 @@ import tensorflow as tf
 from pyarrow import parquet
 
 from tfrun import cli
-from tfrun.engine.inference import export
-from tfrun.engine.inference.names import tensor_names
+from tfrun.engine.inference.exporting import clean_process
+from tfrun.engine.inference.exporting.names import tensor_names
 
 pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
 
@@ -126,7 +126,9 @@ def test_targets_of_any_name_are_exported(trained: Callable[..., Path], monkeypa
     assert cli.main(["predict", str(run), f"out={run.parents[2]}/out.csv"]) == 0
     with open(run.parents[2] / "out.csv", newline="") as file:
         assert next(csv.reader(file)) == TARGETS
-    monkeypatch.setattr(export, "check", lambda *_, **__: 0.0)  # a process of its own: the model is loaded below
+    monkeypatch.setattr(
+        clean_process, "largest_difference", lambda *_, **__: 0.0
+    )  # a process of its own: the model is loaded below
     assert cli.main(["export", str(run), "format=saved_model"]) == 0
     loaded = tf.saved_model.load(str(run / "export" / "saved_model"))
     outputs = loaded.serve({"x": tf.zeros([1, 1])})

@@ -1,0 +1,124 @@
+"""Comparing an exported model with its run, in a process that hasn't imported tfrun."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrun.config import registry
+from tfrun.engine.inference.exporting import javascript
+from tfrun.engine.inference.exporting.format import ExportError, Format
+from tfrun.files import strict_json
+
+TOLERANCE = 1e-4  # relative to the size of the predictions
+
+SMALL_BATCHES, LARGE_BATCH = (1, 7), 300  # beside a batch of all rows
+LARGE_BYTES = 2**24  # rows of arrays that would take more aren't repeated to the large batch
+
+CHECK = """
+import json, sys
+import numpy as np
+path, folder, *modules = sys.argv[1:]
+with np.load(folder + "/rows.npz") as saved:
+    all_rows = {{name: saved[key] for key, name in json.load(open(folder + "/names.json")).items()}}
+{loader}
+if {alone}:
+    assert not any(name.partition(".")[0] == "tfrun" for name in sys.modules), "tfrun was imported"
+arrays = []
+for size in {batches}:
+    outputs = predict({{name: values[np.arange(size) % len(values)] for name, values in all_rows.items()}})
+    outputs = outputs if isinstance(outputs, dict) else {{"output": outputs}}
+    arrays += [np.array(outputs[name]) for name in sorted(outputs)]
+np.savez(folder + "/outputs.npz", *arrays)
+"""
+
+
+def largest_difference(
+    path: Path,
+    format: Format,
+    *,
+    rows: Mapping[str, np.ndarray],
+    expected: Mapping[str, np.ndarray],
+    sizes: Mapping[str, float],
+    imports: Sequence[str] = (),
+) -> float:
+    """Returns the largest difference between an exported model's predictions, in a clean process, and the run's.
+
+    The model predicts all rows together, and batches of 1, 7 and 300 of them, which are repeated as often as needed.
+
+    Args:
+        path: the exported model.
+        format: its format.
+        rows: raw rows by column.
+        expected: the run's predictions for them by output.
+        sizes: how large they are, see `outputs.sizes`.
+        imports: the modules that have to be imported first, see `Format.imports`.
+
+    Raises:
+        ExportError: it can't be loaded there, or they differ.
+    """
+    batches = _batches(rows)
+    node = javascript.find(path.parent) if format.in_javascript else None
+    if node is not None:
+        computed = javascript.outputs(node, path, rows=rows, batches=batches, names=sorted(expected))
+    else:
+        computed = {"": _outputs(path, format, rows=rows, batches=batches, imports=imports)}
+    largest = 0.0
+    for where, outputs in computed.items():
+        wanted = [(size, name) for size in batches for name in sorted(expected)]
+        for (size, name), output in zip(wanted, outputs, strict=True):
+            right = expected[name][np.arange(size) % len(expected[name])]
+            difference = _difference(output, right)
+            if not difference <= TOLERANCE * sizes[name]:
+                what = f"{name}{where and f' on {where}'}, of {size} rows together"
+                raise ExportError(
+                    f"{path.name}: gives other predictions than the run, off by {difference:.3g} in {what}"
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+def _batches(rows: Mapping[str, np.ndarray]) -> list[int]:
+    """Returns the numbers of rows that are predicted together."""
+    num_rows = len(next(iter(rows.values())))
+    bytes_of_row = sum(values.nbytes for values in rows.values()) / max(1, num_rows)
+    large = [LARGE_BATCH] if bytes_of_row * LARGE_BATCH <= LARGE_BYTES else []
+    return [num_rows, *SMALL_BATCHES, *large]
+
+
+def _difference(output: np.ndarray, right: np.ndarray) -> float:
+    """Returns the largest difference, inf for another shape, and nan if only one of two values is nan."""
+    if output.shape != right.shape:
+        return math.inf
+    are_both_undefined = np.isnan(output) & np.isnan(right)  # a mean over no words, for example
+    return float(np.max(np.where(are_both_undefined, 0.0, np.abs(output - right)), initial=0.0))
+
+
+def _outputs(
+    path: Path, format: Format, *, rows: Mapping[str, np.ndarray], batches: Sequence[int], imports: Sequence[str]
+) -> list[np.ndarray]:
+    """Returns an exported model's outputs for each batch, sorted by name, in a clean process. Raises ExportError."""
+    modules = registry.modules() if format.needs_tfrun else imports
+    search = [path for path in sys.path if path] if format.needs_tfrun else []
+    code = CHECK.format(loader=format.loader, alone=not format.needs_tfrun, batches=list(batches))
+    with tempfile.TemporaryDirectory() as folder:
+        names = {f"c{k}": name for k, name in enumerate(rows)}
+        arrays: dict[str, Any] = {key: rows[name] for key, name in names.items()}
+        np.savez(Path(folder, "rows.npz"), **arrays)
+        Path(folder, "names.json").write_text(strict_json.dumps(names))
+        command = [sys.executable, "-c", f"import sys\nsys.path[:0] = {search!r}\n{code}", str(path), folder, *modules]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1][:300]
+            raise ExportError(f"{path.name}: can't be used in a process of its own: {last}")
+        if not Path(folder, "outputs.npz").exists():
+            raise ExportError(f"{path.name}: can't be used in a process of its own: it ended before it had predicted")
+        with np.load(Path(folder, "outputs.npz")) as saved:
+            return [saved[key] for key in saved.files]

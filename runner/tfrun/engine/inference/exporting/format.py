@@ -1,0 +1,84 @@
+"""What a portable format is, and what some can't hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+from tfrun.data.preprocessing import Preprocessing
+from tfrun.errors import ConfigError
+
+
+class ExportError(ConfigError):
+    """An exported model can't be written, or gives other predictions than the run."""
+
+
+def holds_everything(preprocessing: Preprocessing) -> None:
+    """Refuses no preprocessing."""
+
+
+def needs_nothing(preprocessing: Preprocessing) -> list[str]:
+    """Returns no modules."""
+    return []
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that models are exported to.
+
+    Attributes:
+        name: its name.
+        write: writes a model of raw rows to a path; raises ExportError, or whatever a converter raises. With `of_ids`
+            it also gets `ids.metadata`.
+        loader: Python code that a person would write to use the file at `path`: it defines `predict`, a function of
+            rows, arrays by column, that returns an array or a mapping of arrays by output. `modules` has the names of
+            what to import.
+        modules: those that have to be installed for it, which the extra of the format's name does.
+        refuse: raises ConfigError if the format can't hold what the preprocessing does.
+        imports: returns the modules that a person has to import before the file can be loaded.
+        is_graph: whether it is computed as a graph.
+        needs_tfrun: whether tfrun's and the plugins' classes are needed to load it.
+        of_ids: whether the model that is written takes ids in place of texts, see `ids`.
+        makes_ids: whether the file, or code beside it, makes them of texts; else that is left to a person.
+        in_javascript: whether it is for JavaScript; the loader is for machines without it.
+    """
+
+    name: str
+    write: Callable[..., None]
+    loader: str
+    modules: tuple[str, ...] = ()
+    refuse: Callable[[Preprocessing], None] = holds_everything
+    imports: Callable[[Preprocessing], list[str]] = needs_nothing
+    is_graph: bool = True
+    needs_tfrun: bool = False
+    of_ids: bool = False
+    makes_ids: bool = True
+    in_javascript: bool = False
+
+
+def refuse_text(format: str, preprocessing: Preprocessing) -> None:
+    """Raises ConfigError if there are columns of texts."""
+    if preprocessing.text_names:
+        text = ", ".join(preprocessing.text_names)
+        raise ConfigError(
+            f"format={format}: can't look up text. Received text columns: {text}. Use saved_model or keras"
+        )
+
+
+def refuse_several_outputs(format: str, preprocessing: Preprocessing) -> None:
+    """Raises ConfigError if there are several targets."""
+    if preprocessing.others:
+        raise ConfigError(f"format={format}: outputs lose their names in it. Use saved_model or keras")
+
+
+def refuse_float64(format: str, model: keras.Model) -> None:
+    """Raises ExportError if a model of raw rows takes or gives float64."""
+    outputs = model.output if isinstance(model.output, dict) else {"the target": model.output}
+    names = [name for name, tensor in (model.input | outputs).items() if tensor.dtype == "float64"]
+    if names:
+        raise ExportError(
+            f"format={format}: can't compute in float64, which these need: {', '.join(names)}. "
+            "Use saved_model, keras or onnx"
+        )

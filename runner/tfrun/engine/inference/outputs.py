@@ -1,0 +1,53 @@
+"""What a run predicts: its model's outputs in the unit of the target, or as probabilities of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.targets import TargetScale, of_output
+
+
+def predictions_of(outputs: Any, preprocessing: Preprocessing, *, has_targets: bool = True) -> dict[str, np.ndarray]:
+    """Returns what a run predicts from its model's outputs, as a model of raw rows gives it, by output."""
+    predicted = {}
+    for name, target in preprocessing.targets.items():
+        y = predicted[name] = np.asarray(tf.cast(of_output(outputs, name), tf.float64))
+        if has_targets and target.task == "regression":
+            predicted[name] = y * target.standard_deviation + target.mean
+        elif has_targets:
+            logits = y if target.num_outputs > 1 else np.concatenate([np.zeros_like(y), y], axis=1)
+            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+            predicted[name] = odds / odds.sum(axis=1, keepdims=True)
+    return predicted
+
+
+def sizes(
+    expected: Mapping[str, np.ndarray], preprocessing: Preprocessing, *, has_targets: bool = True
+) -> dict[str, float]:
+    """Returns by output how large predictions are, which differences are compared with.
+
+    That is their largest distance from the mean of a target that was scaled, or its standard deviation if that is
+    larger: far from 0, the predictions themselves are no measure. Otherwise it is the largest one, or 1.
+    """
+    result = {}
+    for name, values in expected.items():
+        scale = preprocessing.targets[name].scale if has_targets else TargetScale()
+        result[name] = max(scale.standard_deviation, float(np.max(np.abs(values - scale.mean), initial=0.0)))
+    return result
+
+
+def outputs_of(model: keras.Model, inputs: Any, *, as_graph: bool) -> Any:
+    """Returns the outputs of a run's model, computed as a graph, or by one operation after the other as Keras does.
+
+    TensorFlow fuses the operations of a graph. In half precision that is a difference of up to a hundredth, as fewer
+    results are rounded.
+    """
+    if not as_graph:
+        return model(inputs, training=False)
+    return tf.function(lambda inputs: model(inputs, training=False), autograph=False)(inputs)
