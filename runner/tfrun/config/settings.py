@@ -399,6 +399,7 @@ class Settings:
     tags: list[str]
     plugins: list[str]
     output_root: str
+    resume: Literal["auto"] | None
     data: DataSettings
     model: ModelSettings
     loss: ComponentSettings

@@ -60,7 +60,7 @@ from tfrun.files.xla_cache_usage import CacheUsage
 from tfrun.folders import shown
 
 log = logging.getLogger("tfrun")
-Stopping = Callable[[Console, RunFolder], contextlib.AbstractContextManager[list[int]]]
+Stopping = Callable[..., contextlib.AbstractContextManager[list[int]]]
 
 
 def _never() -> bool:
@@ -90,6 +90,7 @@ class RunOptions:
             trained in the same mode with the same number of threads.
         entries: of `run.json`, for a new run.
         is_held: whether the caller holds the folder already.
+        ends_at_once: whether a second signal ends the process at once; a sweep kills its processes itself.
         on_begin: called when everything is ready to train, before the run writes anything that a refusal would leave.
         reuse: the caches of this process.
     """
@@ -107,6 +108,7 @@ class RunOptions:
     reproduced: Mapping[str, Any] | None = None
     entries: Mapping[str, Any] = field(default_factory=dict)
     is_held: bool = False
+    ends_at_once: bool = True
     on_begin: Callable[[], None] = _nothing
     reuse: Reuse = field(default_factory=process_reuse)
 
@@ -160,7 +162,7 @@ def start(
         for warning in modes_against(settings, catalog):
             say(options.console, f"warning: {warning}")
         run = RunJson(folder, fields) if options.resume else RunJson.begin(folder, fields)
-        with stopping(options.console, folder) as signals, CacheUsage.watch() as usage:
+        with stopping(options.console, folder, ends_at_once=options.ends_at_once) as signals, CacheUsage.watch() as usage:
             training = _Training(settings, folder, run=run, options=options, signals=signals, usage=usage)
             try:
                 with memory.one_line_errors():
