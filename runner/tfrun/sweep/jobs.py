@@ -163,9 +163,10 @@ class Job:
         hydra["sweep"]["dir"] = str(self.folder.path.parent)
         hydra["runtime"]["output_dir"] = str(self.folder.path)
         for name, content in self.files.items():
-            if name != "config.yaml":
+            if name == "config.yaml":
+                self.write_config()
+            else:
                 write_atomically(self.folder.path / name, to_yaml(content))
-        self.write_config()
 
     def _as_begun(self, config: dict[str, Any]) -> dict[str, Any]:
         """Returns the config with what `auto` has become, since others may read the file of a run that goes on."""
