@@ -42,6 +42,7 @@ LEFT_OUT = {  # the beginning of a line: why it isn't run
     ".venv/bin/tensorboard": "serves until it is stopped",
     ".venv/bin/python scripts/bench.py": "takes minutes, and tests/scripts runs it",
     "export RAY_": "the process of the test has it",
+    "-m seed=1,2 hydra/launcher=submitit_slurm": "tests/end_to_end/test_slurm.py runs it",
     "python_api/": "is a drawing of folders",
     "with zipfile.ZipFile(": "tests/components/test_datasets.py runs it",
     "import numpy as np\nfrom sklearn.datasets import fetch_california_housing": "needs the network",

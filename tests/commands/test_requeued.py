@@ -102,9 +102,7 @@ def test_a_start_that_was_killed_before_it_wrote_anything(
     assert (left / "config.yaml").is_file()
 
 
-def test_other_schedulers(
-    run: Callable[..., Result], engine: Any, job: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_schedulers(run: Callable[..., Result], engine: Any, job: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PBS_JOBID", "12[3].server")
     for word in ("hydra.job.id=${oc.env:PBS_JOBID}", "hydra.job.id=77"):
         assert run("resume=auto", word)[0] == 0
@@ -172,8 +170,14 @@ def test_a_sweep_that_was_killed_before_it_had_jobs_begins_in_its_folder(
     begun: Path, run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = begun / "trials.jsonl"
-    first, trained = ledger.read_text().partition("\n")[0], []
-    monkeypatch.setattr(multirun, "_run_all", lambda runner, source, *, folder: trained.append(folder.path) or 0)
+    first = ledger.read_text().partition("\n")[0]
+    trained = []
+
+    def run_all(runner: Any, source: Any, *, folder: RunFolder) -> int:
+        trained.append(folder.path)
+        return 0
+
+    monkeypatch.setattr(multirun, "_run_all", run_all)
     for text in (first + "\n", first[:20]):
         ledger.write_text(text)
         assert run("-m", "seed=1,2", "resume=auto", "hydra/launcher=basic")[0] == 0

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
-import errno
 import re
 import signal
 import subprocess

@@ -19,7 +19,6 @@ from tfrun.files.masking import is_masked
 from tfrun.files.runs import RunFolder
 from tfrun.folders import work_in
 
-
 MAY_CHANGE = ("hydra.launcher.", "hydra.sweeper.n_trials=", "hydra.sweeper.storage=")  # how words begin
 
 

@@ -136,7 +136,7 @@ def train_together(
                 catalog=catalog,
                 table=table,
                 options=job.options,
-                stopping=lambda *_, **__: contextlib.nullcontext(signals),
+                stopping=lambda *_: contextlib.nullcontext(signals),
             )
             for job in jobs
         ]

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -60,7 +61,7 @@ from tfrun.files.xla_cache_usage import CacheUsage
 from tfrun.folders import shown
 
 log = logging.getLogger("tfrun")
-Stopping = Callable[..., contextlib.AbstractContextManager[list[int]]]
+Stopping = Callable[[Console, RunFolder], contextlib.AbstractContextManager[list[int]]]
 
 
 def _never() -> bool:
@@ -120,7 +121,7 @@ def start(
     catalog: Catalog,
     table: Table,
     options: RunOptions,
-    stopping: Stopping = stopping_on_signals,
+    stopping: Stopping | None = None,
 ) -> Run:
     """Returns a run that trains in its folder as it is driven; `run.json` records how it ended.
 
@@ -130,7 +131,7 @@ def start(
         catalog: the components that exist.
         table: the raw rows of the config's data.
         options: how the run is started.
-        stopping: returns a context with the list of signals that stop the run.
+        stopping: returns a context with the list of signals that stop the run; None receives them itself.
 
     Returns:
         A generator: yields `Ready` and `Block`s, is sent an `Engine` and `BlockResult`s, and returns the exit code.
@@ -162,7 +163,8 @@ def start(
         for warning in modes_against(settings, catalog):
             say(options.console, f"warning: {warning}")
         run = RunJson(folder, fields) if options.resume else RunJson.begin(folder, fields)
-        with stopping(options.console, folder, ends_at_once=options.ends_at_once) as signals, CacheUsage.watch() as usage:
+        stopping = stopping or partial(stopping_on_signals, ends_at_once=options.ends_at_once)
+        with stopping(options.console, folder) as signals, CacheUsage.watch() as usage:
             training = _Training(settings, folder, run=run, options=options, signals=signals, usage=usage)
             try:
                 with memory.one_line_errors():

@@ -19,9 +19,7 @@ from tfrun.stop_signals import ANNOUNCEMENTS, is_repeated, stop_signals
 
 
 @contextlib.contextmanager
-def stop_on_signals(
-    on_first: Callable[[int], None], before_end: Callable[[int], object] | None
-) -> Iterator[list[int]]:
+def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int], object] | None) -> Iterator[list[int]]:
     """Yields a list to which the numbers of arriving signals are appended.
 
     A thread receives them, since Python's own handlers wait while the program runs or XLA compiles.
