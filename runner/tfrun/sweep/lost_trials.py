@@ -53,6 +53,13 @@ def database(address: str, *, lost_after_seconds: int, on_lost: OnLost) -> Any:
         )
 
 
+def ask(study: optuna.Study) -> optuna.Trial:
+    """Returns a new trial, without Optuna's warning that signs of life are meant for its own loop."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
+        return study.ask()
+
+
 def put_back(study: optuna.Study, trial: FrozenTrial) -> None:
     """Puts a copy of a trial that has failed into the queue of its study, unless that has been done too often."""
     import optuna

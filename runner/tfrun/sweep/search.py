@@ -25,7 +25,7 @@ from tfrun.sweep.fold_trials import FoldTrial, Result, endless_warmups, pruned_w
 from tfrun.sweep.folds import fold_words, same_num_folds
 from tfrun.sweep.jobs import Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
-from tfrun.sweep.lost_trials import JOB, Watch, fail_and_put_back, is_left, job_number, taken_jobs
+from tfrun.sweep.lost_trials import JOB, Watch, ask, fail_and_put_back, is_left, job_number, taken_jobs
 from tfrun.sweep.messages import Progress
 from tfrun.sweep.objectives import against_metrics, read_directions
 from tfrun.sweep.optuna_study import (
@@ -257,7 +257,7 @@ class Search(Source):
     def _ask(self) -> None:
         """Asks the study for a trial, whose jobs then wait; there is none after the last one."""
         while self._may_ask():
-            trial = self._study.ask()
+            trial = ask(self._study)
             number = self._next_number
             self._next_number += self._num_folds
             if self._watch:
