@@ -268,11 +268,15 @@ def shared_trials(folder: Path) -> list[Any]:
     return optuna.load_study(study_name="shared", storage=f"sqlite:///{folder}/shared.db").trials
 
 
-def let_time_pass(folder: Path, search: Search) -> None:
-    """Makes every sign of life a day old, and lets a machine look for lost ones."""
+def let_time_pass(folder: Path) -> None:
+    """Makes every sign of life a day old."""
     with contextlib.closing(sqlite3.connect(folder / "shared.db")) as database, database:
         database.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 day')")
         database.execute("UPDATE trials SET datetime_start = '2020-01-01 00:00:00.000000' WHERE state = 'RUNNING'")
+
+
+def look(search: Search) -> None:
+    """Lets a machine look for lost ones now."""
     assert search._watch is not None
     search._watch._next = 0.0
     search.tick()
@@ -295,7 +299,8 @@ def test_others_take_over_the_trials_of_a_lost_machine(
     lost, other = (begin(tmp_path / name, *shared) for name in ("a", "b"))
     done, running = next_job(lost), next_job(lost)
     end(lost, done, 1.0)
-    let_time_pass(tmp_path, other)
+    let_time_pass(tmp_path)
+    look(other)
     (line,) = other.news()
     assert line == "trial 1 (a/1): its machine gives no sign of life, so its values are tried again"
     jobs = []
@@ -321,13 +326,25 @@ def test_others_take_over_the_trials_of_a_lost_machine(
     assert [trial.value for trial in shared_trials(tmp_path)] == [1.0, None, *[2.0] * 5]
 
 
+def test_a_later_command_takes_over_what_lost_machines_have_left(
+    begin: Make, shared: tuple[str, ...], tmp_path: Path
+) -> None:
+    lost = begin(tmp_path / "a", *shared)
+    jobs = [next_job(lost) for _ in range(6)]
+    let_time_pass(tmp_path)
+    later = begin(tmp_path / "b", *shared)
+    again = list(iter(lambda: later.next(()), None))
+    assert sorted(map(rate, again)) == sorted(map(rate, jobs))
+
+
 def test_values_that_lose_every_machine_are_given_up(begin: Make, shared: tuple[str, ...], tmp_path: Path) -> None:
     machine = begin(tmp_path / "a", *shared)
     rates = []
     for _ in range(5):
         rates.append(rate(next_job(machine)))
         machine._trials.clear()  # as if another machine had it
-        let_time_pass(tmp_path, machine)
+        let_time_pass(tmp_path)
+        look(machine)
     assert len(set(rates[:4])) == 1 and rates[4] != rates[0]
 
 
@@ -336,7 +353,8 @@ def test_a_machine_that_was_lost_before_it_named_its_trial(
 ) -> None:
     begin(tmp_path / "a", *shared)._study.ask()
     other = begin(tmp_path / "b", *shared)
-    let_time_pass(tmp_path, other)
+    let_time_pass(tmp_path)
+    look(other)
     assert [trial.state.name for trial in shared_trials(tmp_path)] == ["FAIL", "WAITING"]
 
     alone = begin(tmp_path / "s", RATE)  # nobody else may use its study, so nothing runs when it is resumed

@@ -170,6 +170,7 @@ class Search(Source):
         check_space(self._study, self.space, num_folds=self._num_folds)
         if self._studies.have_signs_of_life:
             self._watch = Watch(self._study, lost_after_seconds=self._settings.lost_after_seconds)
+            self._watch.put_back_lost()  # perhaps nothing else is left to do
         missing = self._missing_folds(trials)
         trials, left = [*trials, *missing], [*left, *missing]
         self._next_number = len(trials)
@@ -281,9 +282,7 @@ class Search(Source):
     def tick(self) -> None:
         if self._watch:
             with self._studies.storage_errors():
-                self._watch.tick(
-                    {id(entry): entry.trial for entry in self._trials.values() if entry.trial is not None}.values()
-                )
+                self._watch.tick({entry.trial for entry in self._trials.values() if entry.trial is not None})
 
     def _composed(
         self, trial: Any, jobs: Sequence[tuple[int, list[str]]], *, num_reported: int = 0
