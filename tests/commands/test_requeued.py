@@ -45,7 +45,7 @@ def test_a_second_start_resumes_in_the_folder_of_the_first(
     assert folder.path == again.path and folder.path.parent == tmp_path / "outputs" / "default"
     assert folder.path.name.endswith(f"_{job}")
     assert (begun.get("resume", False), resumed["resume"], begun["is_held"]) == (False, True, True)
-    assert first == second and resumed["overrides"] == ("resume=auto", "seed=3")
+    assert first == second and resumed["overrides"] == ["resume=auto", "seed=3"]
     assert run("seed=3")[0] == 0  # without resume=auto it is a run like any other
     assert engine.calls[2][2].path != folder.path
 

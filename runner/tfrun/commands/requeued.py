@@ -76,7 +76,7 @@ def train_again(folder: RunFolder, inputs: Inputs, *, catalog: Catalog, words: S
         folder: held by this process.
         inputs: the config of this start, and its data.
         catalog: the components.
-        words: the overrides of the command line.
+        words: the overrides of the command line, for `run.json`.
 
     Raises:
         CheckpointError: the config isn't that of the first start, or no checkpoint can be used.

@@ -50,7 +50,7 @@ def _train_run(configs: Configs, composed: Composed, *, words: Sequence[str]) ->
     folder = runs.claim(*place) if job is None else runs.claim_for_job(*place, job=job)
     with folder.held():
         if folder.config_yaml.is_file():
-            return requeued.train_again(folder, inputs, catalog=configs.catalog, words=words)
+            return requeued.train_again(folder, inputs, catalog=configs.catalog, words=_recorded(words))
         return _begin(folder, inputs, configs=configs, composed=composed, words=words)
 
 
@@ -63,14 +63,20 @@ def _begin(folder: RunFolder, inputs: Inputs, *, configs: Configs, composed: Com
         _write_config(folder, replace(composed, config=inputs.config))
         subject = subject_of(settings.provenance, configs.catalog, configs.folders)
         with Recording.start(folder, subject), engine(folder.log) as (experiment, seconds):
-            written = [masked(word) if word.startswith("hydra.") else word for word in words]
             what = run_words(words, model=settings.model.name, folder=folder.path)
-            options = experiment.RunOptions(overrides=written, words=what, import_seconds=seconds, is_held=True)
+            options = experiment.RunOptions(
+                overrides=_recorded(words), words=what, import_seconds=seconds, is_held=True
+            )
             return experiment.train(settings, folder, catalog=configs.catalog, table=inputs.table, options=options)
     except KeyboardInterrupt:  # Ctrl-C, or another signal that stops a run
         if not folder.run_json.exists():  # while TensorFlow was imported: there is nothing to resume
             folder.discard()
         raise
+
+
+def _recorded(words: Sequence[str]) -> list[str]:
+    """Returns the words of a command line as `run.json` has them: an address without its password."""
+    return [masked(word) if word.startswith("hydra.") else word for word in words]
 
 
 def _train_sweep(command_line: CommandLine) -> int:

@@ -86,7 +86,7 @@ def taken_jobs(study: optuna.Study, sweep: str) -> set[int]:
     return {number for number in numbers if number is not None}
 
 
-def is_left(study: optuna.Study, num_trials: int) -> bool:
+def is_trial_left(study: optuna.Study, num_trials: int) -> bool:
     """Returns whether one of so many trials in all is left, which may be one that a lost machine has left."""
     import optuna
 

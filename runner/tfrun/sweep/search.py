@@ -25,7 +25,7 @@ from tfrun.sweep.fold_trials import FoldTrial, Result, endless_warmups, pruned_w
 from tfrun.sweep.folds import fold_words, same_num_folds
 from tfrun.sweep.jobs import Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
-from tfrun.sweep.lost_trials import JOB, Watch, ask, fail_and_put_back, is_left, job_number, taken_jobs
+from tfrun.sweep.lost_trials import JOB, Watch, ask, fail_and_put_back, is_trial_left, job_number, taken_jobs
 from tfrun.sweep.messages import Progress
 from tfrun.sweep.objectives import against_metrics, read_directions
 from tfrun.sweep.optuna_study import (
@@ -277,7 +277,7 @@ class Search(Source):
         """Returns whether a trial is left, which may be one that a lost machine has left."""
         if self._num_trials is None or not self._is_shared:
             return self._num_trials is None or self._next_number < self._num_trials * self._num_folds
-        return is_left(self._study, self._num_trials)
+        return is_trial_left(self._study, self._num_trials)
 
     def tick(self) -> None:
         if self._watch:

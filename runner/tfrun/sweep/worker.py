@@ -101,8 +101,11 @@ def _prune_requests(connection: Connection) -> Callable[[], bool]:
     received: list[str] = []
 
     def is_pruned() -> bool:
-        while connection.poll():
-            received.append(connection.recv())  # nothing else is sent while a job runs
+        try:
+            while connection.poll():
+                received.append(connection.recv())  # nothing else is sent while a job runs
+        except (EOFError, OSError):  # the parent was killed: the job hasn't failed, it will be resumed
+            os._exit(1)
         return bool(received)
 
     return is_pruned
