@@ -22,7 +22,7 @@ from typing import Literal
 Kind = Literal["command", "shell", "python", "file"]
 FENCE = re.compile(r"^```(\w*)$")
 FILE_COMMENT = re.compile(r"^# ([\w./-]+\.(?:yaml|py))(?:, found with .*)?$")
-FILE_BEFORE = re.compile(r"`([\w./-]+\.(?:yaml|py))`:$")
+FILE_BEFORE = re.compile(r"`([\w./-]+\.(?:yaml|py|sh))`:$")
 IN_A_CELL = re.compile(r"`(tfrun (?:-m |[^` ]+=)[^`]*)`")
 TFRUN = re.compile(r"^(?:\./scripts/)?tfrun (?=\S)")
 # of a block with commands: other programs that a person types there

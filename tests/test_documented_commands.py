@@ -45,6 +45,11 @@ LEFT_OUT = {  # the beginning of a line: why it isn't run
     "npm install": "needs the network",
     "python -m http.server": "serves until it is stopped",
     "export RAY_": "the process of the test has it",
+    "-m seed=1,2 hydra/launcher=submitit_slurm": "tests/end_to_end/test_slurm.py runs it",
+    "-m seed=1,2,3,4 hydra/launcher=ray +hydra.launcher.ray.init.address": "needs a cluster of Ray",
+    "export DATABASE": "tests/sweep/test_lost_trials.py starts a server",
+    "-m hparams_search=optuna 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))' model=mlp "
+    "hydra.sweeper.n_trials=200 hydra.sweeper.storage": "tests/sweep/test_lost_trials.py starts a server",
     "python_api/": "is a drawing of folders",
     "with zipfile.ZipFile(": "tests/components/test_datasets.py runs it",
     "import numpy as np\nfrom sklearn.datasets import fetch_california_housing": "needs the network",

@@ -90,6 +90,7 @@ class Interrupted(TfrunError):
 
     def __init__(self, signal_number: int, message: str):
         super().__init__(message)
+        self.number = signal_number
         self.exit_code = 128 + signal_number
 
 

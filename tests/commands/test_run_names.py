@@ -13,6 +13,7 @@ from tfrun.errors import ConfigError
 
 FIRST = "outputs/houses/2026-11-21_09-56-14_de514b"
 LAST = "outputs/default/2026-11-22_08-00-00_de99aa"
+JOB = "outputs/queued/2026-11-19_10-00-00"  # folders of a scheduler's jobs begin so
 SWEEP = "multirun/houses/2026-11-21_23-00-00_0a73e2"
 
 
@@ -22,6 +23,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for run in (FIRST, LAST):
         Path(run).mkdir(parents=True)
         Path(run, "config.yaml").write_text("checkpoint: {monitor: val/loss}\n")
+    for job in ("12", "123", "7-0"):
+        Path(f"{JOB}_{job}").mkdir(parents=True)
+        Path(f"{JOB}_{job}", "config.yaml").touch()
     Path(SWEEP).mkdir(parents=True)
     Path(SWEEP, "trials.jsonl").touch()
     Path("outputs/default/notes_of_mine_x").mkdir()
@@ -37,6 +41,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("2026-11-21_09", FIRST),
         ("0a7", SWEEP),
         ("0a73e2/3", f"{SWEEP}/3"),
+        ("12", f"{JOB}_12"),  # a whole id, though it begins another one
+        ("7-0", f"{JOB}_7-0"),
         (FIRST, FIRST),
         ("ffff", "ffff"),
         ("de", "de"),  # too short to be the beginning of an id

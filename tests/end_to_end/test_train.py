@@ -245,7 +245,7 @@ def test_a_run_needs_no_output(tmp_path: Path, streams: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_during_the_import_leaves_no_folder(tmp_path: Path, number: signal.Signals) -> None:
     with subprocess.Popen([SCRIPT], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 60

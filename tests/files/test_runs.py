@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -65,6 +66,35 @@ def test_a_claim_is_exclusive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         claimed = [path for own in pool.map(work, range(8)) for path in own]
     assert len(claimed) == len(set(claimed)) == 200
     assert all(path.is_dir() for path in claimed)
+
+
+def test_all_starts_of_a_job_have_one_folder(tmp_path: Path) -> None:
+    """Even eight at once; each of five jobs has its own, for runs as for sweeps."""
+    assert runs.folder_of_job(tmp_path, "trial", job="0") is None
+    start = threading.Barrier(8)
+
+    def work(_worker: int) -> list[Path]:
+        start.wait()
+        return [runs.claim_for_job(tmp_path, "trial", job=str(job)).path for job in range(5)]
+
+    with ThreadPoolExecutor(8) as pool:
+        claimed = {path for paths in pool.map(work, range(8)) for path in paths}
+    assert sorted(path.name.rpartition("_")[2] for path in claimed) == ["0", "1", "2", "3", "4"]
+    folder = runs.folder_of_job(tmp_path, "trial", job="3")
+    assert folder and folder.path in claimed and re.fullmatch(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_3", folder.run_id)
+    assert runs.claim_for_job(tmp_path, "trial", job="3", kind="multirun").path.parent.parent.name == "multirun"
+    assert runs.folder_of_job(tmp_path, "other", job="3") is None
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(ResourceError, match=r"run\.lock: can't be locked: Function not implemented"):
+        RunFolder(tmp_path).held().__enter__()
+    with pytest.raises(ResourceError, match="Function not implemented"):
+        runs.claim_for_job(tmp_path, "trial", job="3")
 
 
 @pytest.mark.parametrize("parts", [["root"], ["root", "outputs"], ["root", "outputs", "trial"]])

@@ -126,9 +126,43 @@ def hydra(request: pytest.FixtureRequest) -> Iterator[Configs]:
         yield opened
 
 
+@dataclass
+class PostgreSQL:
+    """A server that listens only on loopback, and its address with user and password."""
+
+    address: str
+    command: list[str | Path]
+    options: dict[str, Any]
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, and returns once it can be used."""
+        import psycopg
+
+        self.process = subprocess.Popen(self.command, **self.options)
+        for _ in range(100):
+            try:
+                psycopg.connect(self.address).close()
+                return
+            except psycopg.OperationalError:
+                time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Ends it as if its machine went down: with all connections."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait(timeout=30)
+
+
 @pytest.fixture
-def postgresql() -> Iterator[str]:
-    """The address, with user and password, of a server that listens only on loopback."""
+def postgresql(postgresql_server: PostgreSQL) -> str:
+    """The address, with user and password, of a server that runs."""
+    return postgresql_server.address
+
+
+@pytest.fixture
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """A server that runs, and can be stopped and started."""
     path = os.pathsep.join([os.environ["PATH"], *map(str, PROGRAMS_OF_DEBIAN)])
     initdb, postgres = shutil.which("initdb", path=path), shutil.which("postgres", path=path)
     if initdb is None or postgres is None:
@@ -147,19 +181,11 @@ def postgresql() -> Iterator[str]:
     login = ["-A", "scram-sha-256", "-U", "db_owner", f"--pwfile={folder / 'password'}"]
     subprocess.run([initdb, "-D", folder / "data", *login], check=True, **quiet)
     options = ["-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-    server = subprocess.Popen([postgres, "-D", folder / "data", *options], **quiet)
+    address = f"postgresql://db_owner:pass%2Fword@127.0.0.1:{port}/postgres"
+    server = PostgreSQL(address, [postgres, "-D", folder / "data", *options], quiet)
     try:
-        import psycopg
-
-        address = f"postgresql://db_owner:pass%2Fword@127.0.0.1:{port}/postgres"
-        for _ in range(100):
-            try:
-                psycopg.connect(address).close()
-                break
-            except psycopg.OperationalError:
-                time.sleep(0.1)
-        yield address
+        server.start()
+        yield server
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(timeout=30)
+        server.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -244,6 +244,7 @@ def test_a_killed_search_resumes_the_folds_that_are_left(begin: Make, tmp_path: 
         (4.0, "COMPLETE"),
         (None, "FAIL"),
         (None, "FAIL"),
+        (None, "WAITING"),  # the values that the ledger didn't have are tried next
     ]
     for job in jobs_of(again):
         assert job.number in (9, 10, 11)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import importlib.util
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict, read_write
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.compose import open_configs
 from tfrun.config.settings import ProvenanceSettings
+from tfrun.errors import Interrupted
 from tfrun.files.provenance import record
 from tfrun.files.provenance.recording import Recording, Subject
+from tfrun.sweep import hydra_runner
 from tfrun.sweep.hydra_runner import JobTask
-from tfrun.sweep.jobs import JobFolder
+from tfrun.sweep.jobs import Job, JobFolder
 
 BAD_LOSS = ("trainer.max_epochs=2", "plugins=[bad]", "loss=bad")
 EXPERIMENTS = {
@@ -132,7 +140,8 @@ def test_a_job_in_another_process_records_what_differs_from_its_sweep(
     """As if the launcher had sent it to another machine."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trials.jsonl").write_text("")
-    job = SimpleNamespace(folder=JobFolder(tmp_path / "0"), settings=SimpleNamespace(provenance=ProvenanceSettings()))
+    settings = SimpleNamespace(provenance=ProvenanceSettings())
+    job = SimpleNamespace(folder=JobFolder(tmp_path / "0"), settings=settings, resume=False)
     job.folder.path.mkdir()
     job.folder.config_yaml.write_text("")
     with Recording.start(JobFolder(tmp_path), Subject()):
@@ -144,3 +153,62 @@ def test_a_job_in_another_process_records_what_differs_from_its_sweep(
             pass
         read = record.read(job.folder.path)
         assert read is not None and read.file.parent == (expected or tmp_path) / "provenance"
+
+
+@pytest.fixture
+def task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Callable[[], Any], list[Job]]]:
+    """A function that calls the task of a job as a launcher does in another process, and the jobs that it trains."""
+    jobs: list[Job] = []
+    monkeypatch.setattr(hydra_runner, "train", lambda job, catalog: jobs.append(job))
+    folder = tmp_path / "0"
+    (folder / ".hydra").mkdir(parents=True)
+    with open_configs(["seed=1", "loss=huber", "metric=mae"]) as configs:
+        cfg = configs.compose(["seed=1", "loss=huber", "metric=mae"]).cfg
+        with read_write(cfg.hydra), open_dict(cfg.hydra):
+            cfg.hydra.runtime.output_dir, cfg.hydra.job.num = str(folder), 0
+        HydraConfig.instance().set_config(cfg)
+        config = copy.deepcopy(cfg)
+        with open_dict(config):
+            del config["hydra"]
+        called = JobTask(configs.catalog, frozenset(), -1)
+        monkeypatch.setattr(JobTask, "recording", lambda *_: contextlib.nullcontext())
+        yield lambda: called(config), jobs
+
+
+def test_a_job_that_its_launcher_starts_again_is_resumed(tmp_path: Path, task: Any) -> None:
+    call, jobs = task
+    call()
+    assert not jobs[0].resume
+    config = tmp_path / "0" / "config.yaml"
+    config.write_text(config.read_text().replace("max_epochs: auto", "max_epochs: 46"))  # what became of `auto`
+    (tmp_path / "0" / "run.json").write_text('{"status": "failed", "step": 4, "error": {}, "best": {"val/loss": 0.5}}')
+    call()
+    assert jobs[1].resume and "max_epochs: 46" in config.read_text()
+    assert JobFolder(tmp_path / "0").read_run()["status"] == "running"
+    (tmp_path / "0" / "run.json").write_text('{"status": "completed", "best": {"val/loss": 0.5}, "monitor": null}')
+    call()
+    assert len(jobs) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGTERM])
+def test_a_launcher_gets_the_signal_that_has_stopped_its_job(
+    number: signal.Signals, task: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the state is saved; what it does not end, ends then. Without a handler the job raises what stopped it."""
+    call, _ = task
+
+    def stop(job: Job, catalog: Catalog) -> None:
+        raise Interrupted(number, "stopped")
+
+    monkeypatch.setattr(hydra_runner, "train", stop)
+    received: list[int] = []
+    before = signal.signal(number, lambda received_number, _: received.append(received_number))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            call()
+        assert (received, ended.value.code) == ([number], 128 + number)
+        signal.signal(number, signal.SIG_DFL)
+        with pytest.raises(Interrupted):
+            call()
+    finally:
+        signal.signal(number, before)

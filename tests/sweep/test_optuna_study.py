@@ -26,6 +26,7 @@ DEFAULTS = SearchSettings(
     params={},
     storage=None,
     study_name=None,
+    lost_after_seconds=120,
 )
 RATES = Space([Dimension("rate", 1e-4, 1e-1, log=True), Dimension("batch_size", 8, 64)], [])
 

@@ -25,7 +25,7 @@ from tfrun.sweep.pool import Pool
 from tfrun.sweep.sweep_settings import LauncherSettings
 
 
-def train(job: Job, catalog: Any, *, report: Any, is_pruned: Callable[[], bool]) -> None:
+def train(job: Job, catalog: Any, *, report: Any, is_pruned: Callable[[], bool], ends_at_once: bool) -> None:
     """Stands in for training: what it does is in the job's first override."""
     how = job.overrides[0]
     job.folder.write_run({"status": "running", "worker": os.getpid(), "metrics": {}, "best": {}})

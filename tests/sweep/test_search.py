@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -254,6 +256,114 @@ def test_a_storage_that_fails_ends_the_sweep_in_one_line(
         with pytest.raises(ResourceError, match=r"hydra.sweeper.storage: 'study.db' failed: .*disk is full") as error:
             use()
         assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> tuple[str, ...]:
+    """The words with which machines share a study of six trials in a database."""
+    return (RATE, f"hydra.sweeper.storage=sqlite:///{tmp_path}/shared.db", "hydra.sweeper.study_name=shared")
+
+
+def shared_trials(folder: Path) -> list[Any]:
+    return optuna.load_study(study_name="shared", storage=f"sqlite:///{folder}/shared.db").trials
+
+
+def let_time_pass(folder: Path) -> None:
+    """Makes every sign of life a day old."""
+    with contextlib.closing(sqlite3.connect(folder / "shared.db")) as database, database:
+        database.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 day')")
+        database.execute("UPDATE trials SET datetime_start = '2020-01-01 00:00:00.000000' WHERE state = 'RUNNING'")
+
+
+def look(search: Search) -> None:
+    """Lets a machine look for lost ones now."""
+    assert search._watch is not None
+    search._watch._next = 0.0
+    search.tick()
+
+
+def test_machines_share_the_trials_of_a_study(begin: Make, shared: tuple[str, ...], tmp_path: Path) -> None:
+    machines = [begin(tmp_path / name, *shared) for name in ("a", "b")]
+    jobs: list[Job] = []
+    while job := machines[len(jobs) % 2].next(()):
+        jobs.append(job)
+        end(machines[(len(jobs) - 1) % 2], job, float(len(jobs)))
+    assert len({rate(job) for job in jobs}) == 6
+    assert [machine.next(()) for machine in machines] == [None, None]
+    assert [trial.value for trial in shared_trials(tmp_path)] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+
+
+def test_others_take_over_the_trials_of_a_lost_machine(
+    begin: Make, make: Make, shared: tuple[str, ...], tmp_path: Path
+) -> None:
+    lost, other = (begin(tmp_path / name, *shared) for name in ("a", "b"))
+    done, running = next_job(lost), next_job(lost)
+    end(lost, done, 1.0)
+    let_time_pass(tmp_path)
+    look(other)
+    (line,) = other.news()
+    assert line == "trial 1 (a/1): its machine gives no sign of life, so its values are tried again"
+    jobs = []
+    while job := other.next(()):
+        jobs.append(job)
+        end(other, job, 2.0)
+    assert rate(jobs[0]) == rate(running)
+    assert [trial.state.name for trial in shared_trials(tmp_path)] == ["COMPLETE", "FAIL", *["COMPLETE"] * 5]
+
+    # it was only asleep: what it reports now comes too late
+    progress = Progress(running.number, 11, 44, 1, {"val/loss": 0.5}, True)
+    assert lost.should_prune(running, progress)
+    end(lost, running, 9.0)
+    assert lost.news() == ["#1  another machine has taken it over"]
+    # it is resumed
+    running.folder.write_run({"status": "running"})
+    again, ledger = make(*shared), Ledger(tmp_path / "a")
+    known = ledger.read()[1]
+    again.begin(tmp_path / "a", ledger, trials=known, left=[known[1]])
+    assert again.next(()) is None
+    assert again.news() == ["#1  pruned: another machine has taken it over"]
+    assert running.folder.read_run()["status"] == "pruned"
+    assert [trial.value for trial in shared_trials(tmp_path)] == [1.0, None, *[2.0] * 5]
+
+
+def test_a_later_command_takes_over_what_lost_machines_have_left(
+    begin: Make, shared: tuple[str, ...], tmp_path: Path
+) -> None:
+    lost = begin(tmp_path / "a", *shared)
+    jobs = [next_job(lost) for _ in range(6)]
+    let_time_pass(tmp_path)
+    later = begin(tmp_path / "b", *shared)
+    again = list(iter(lambda: later.next(()), None))
+    assert sorted(map(rate, again)) == sorted(map(rate, jobs))
+
+
+def test_values_that_lose_every_machine_are_given_up(begin: Make, shared: tuple[str, ...], tmp_path: Path) -> None:
+    machine = begin(tmp_path / "a", *shared)
+    rates = []
+    for _ in range(5):
+        rates.append(rate(next_job(machine)))
+        machine._trials.clear()  # as if another machine had it
+        let_time_pass(tmp_path)
+        look(machine)
+    assert len(set(rates[:4])) == 1 and rates[4] != rates[0]
+
+
+def test_a_machine_that_was_lost_before_it_named_its_trial(
+    begin: Make, make: Make, shared: tuple[str, ...], tmp_path: Path
+) -> None:
+    begin(tmp_path / "a", *shared)._study.ask()
+    other = begin(tmp_path / "b", *shared)
+    let_time_pass(tmp_path)
+    look(other)
+    assert [trial.state.name for trial in shared_trials(tmp_path)] == ["FAIL", "WAITING"]
+
+    alone = begin(tmp_path / "s", RATE)  # nobody else may use its study, so nothing runs when it is resumed
+    end(alone, next_job(alone), 1.0)
+    alone._study.ask()
+    again, ledger = make(RATE), Ledger(tmp_path / "s")
+    again.begin(tmp_path / "s", ledger, trials=ledger.read()[1])
+    assert [trial.state.name for trial in load_study(tmp_path / "s").trials] == ["COMPLETE", "FAIL", "WAITING"]
+    assert len(list(iter(lambda: again.next(()), None))) == 5
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from tfrun.sweep.worker import Worker
 Train = Callable[..., None]
 
 
-def train(job: Job, catalog: Any, *, report: Any, is_pruned: Callable[[], bool]) -> None:
+def train(job: Job, catalog: Any, *, report: Any, is_pruned: Callable[[], bool], ends_at_once: bool) -> None:
     """Stands in for training: what it does is in the job's first override."""
     print(f"training #{job.number} with {os.environ.get('A_VARIABLE')}", flush=True)
     how = job.overrides[0]

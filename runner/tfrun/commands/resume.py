@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from tfrun.commands import resume_sweep
 from tfrun.commands.command_line import CommandLine
-from tfrun.commands.inputs import ExistingRun, name_run, open_run, read_config, read_inputs
+from tfrun.commands.inputs import ExistingRun, Inputs, name_run, open_run, read_config, read_inputs
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.changes import CHANGEABLE, UNSET, describe, differences, may_change
@@ -46,9 +46,7 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
     folder, overrides = existing.folder, existing.overrides
     config, catalog = existing.change(command_line)
     settings = schema.build_settings(config, catalog, overrides=overrides)
-    has_changes = _check_changes(
-        folder, existing.config, new=config, is_default=_defaults(config, catalog, settings=settings)
-    )
+    has_changes = check_changes(folder, existing.config, new=config, settings=settings, catalog=catalog)
     before = folder.read_run()
     folder.refuse_lost_checkpoints(before)
     retention.refuse_pruned(folder)
@@ -56,15 +54,31 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
         say(Terminal(), f"{shown(folder.path)} {reason}")
         return 0
     inputs = read_inputs(config, catalog, overrides=overrides)  # a run that couldn't read them still has an `auto`
-    config, settings = inputs.config, inputs.settings
-    has_changes |= config is not existing.config and config != existing.config
+    has_changes |= inputs.config is not existing.config and inputs.config != existing.config
+    return train_on(folder, inputs, catalog=catalog, overrides=overrides, has_changes=has_changes)
+
+
+def train_on(
+    folder: RunFolder, inputs: Inputs, *, catalog: Catalog, overrides: Sequence[str], has_changes: bool
+) -> int:
+    """Trains a run from its newest checkpoint on, or from its first step if it has none, and returns the exit code.
+
+    Args:
+        folder: held by this process.
+        inputs: the config and the data.
+        catalog: the components.
+        overrides: of this command line, for `run.json`.
+        has_changes: whether `config.yaml` is to be replaced, once everything is ready to train.
+    """
     from tfrun.load_engine import engine
 
+    settings = inputs.settings
+    before = folder.read_run()
     recording = Recording.start(folder, subject_of(settings.provenance, catalog), resumed=True, waits=True)
 
     def begin() -> None:
         if has_changes:
-            _write_config(folder, config)
+            _write_config(folder, inputs.config)
         recording.may_write()
 
     with recording, engine(folder.log) as (experiment, seconds):
@@ -79,15 +93,30 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
         return experiment.train(settings, folder, catalog=catalog, table=inputs.table, options=options)
 
 
-def _check_changes(
-    folder: RunFolder, old: dict[str, Any], *, new: dict[str, Any], is_default: Callable[[str], bool]
+def check_changes(
+    folder: RunFolder,
+    old: dict[str, Any],
+    *,
+    new: dict[str, Any],
+    settings: Settings,
+    catalog: Catalog,
+    advice: str = "Anything else is a new run",
 ) -> bool:
     """Returns whether the config changes.
+
+    Args:
+        folder: the run's.
+        old: its `config.yaml`.
+        new: the config with which it is resumed.
+        settings: the new config, checked.
+        catalog: the components.
+        advice: the last sentence of the error.
 
     Raises:
         CheckpointError: a key changes that the run's state depends on.
     """
     changes = differences(old, new)
+    is_default = _defaults(new, catalog, settings=settings)
     refused = {
         path: values
         for path, values in changes.items()
@@ -96,7 +125,7 @@ def _check_changes(
     if refused:
         raise CheckpointError(
             f"{folder.path}: its state would not fit the changed config. {describe(refused)}. "
-            f"Only these may change: {', '.join(CHANGEABLE)}. Anything else is a new run"
+            f"Only these may change: {', '.join(CHANGEABLE)}. {advice}"
         )
     return bool(changes)
 

@@ -1,4 +1,4 @@
-"""`tfrun resume SWEEP [retry=true]`: runs the jobs of a sweep that have not ended."""
+"""`tfrun resume SWEEP [retry=true]`: runs the jobs of a sweep that have not ended. `resume=auto` does it by itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from hydra.types import RunMode
 
 from tfrun.commands.command_line import CommandLine, pop_flag
 from tfrun.commands.inputs import compose, first_folder_of_sweep
+from tfrun.config.changes import describe, differences
+from tfrun.config.compose import Composed
 from tfrun.config.earlier_runs import groups_of_earlier, words_of_earlier
 from tfrun.config.plain import read_yaml
 from tfrun.config.sources import Sources
@@ -16,6 +18,39 @@ from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files.masking import is_masked
 from tfrun.files.runs import RunFolder
 from tfrun.folders import work_in
+
+MAY_CHANGE = ("hydra.launcher.", "hydra.sweeper.n_trials=", "hydra.sweeper.storage=")  # how words begin
+
+
+def run_again(command_line: CommandLine, composed: Composed, folder: RunFolder, *, advice: str) -> int:
+    """Resumes the sweep that an earlier start of the same job has begun, and returns the exit code.
+
+    Args:
+        command_line: of this start.
+        composed: its config.
+        folder: the sweep's.
+        advice: the last sentence of the error.
+
+    Raises:
+        CheckpointError: the sweep began with other words.
+    """
+    from tfrun.sweep import ledger, words
+
+    header, _ = ledger.Ledger(folder.path).read()
+    changes = differences(_by_key(header.get("overrides", [])), _by_key(words.recorded_words(composed.cfg)))
+    refused = {key: values for key, values in changes.items() if not f"{key}=".startswith(MAY_CHANGE)}
+    if refused:
+        raise CheckpointError(
+            f"{folder.path}: the sweep began with other words. {describe(refused)}. Only hydra.launcher.* and a "
+            f"search's hydra.sweeper.n_trials and hydra.sweeper.storage may change. {advice}"
+        )
+    changed = [word for word in command_line.settings if word.startswith(MAY_CHANGE)]
+    return run(command_line.with_words(changed), folder)
+
+
+def _by_key(words: Sequence[str]) -> dict[str, str]:
+    parts = (word.lstrip("+").partition("=") for word in words)
+    return {key: value for key, _, value in parts}
 
 
 def run(command_line: CommandLine, folder: RunFolder) -> int:
@@ -25,7 +60,7 @@ def run(command_line: CommandLine, folder: RunFolder) -> int:
     """
     retry, command_line = pop_flag(command_line, "retry")
     for word in command_line.settings:
-        if not word.startswith(("hydra.launcher.", "hydra.sweeper.n_trials=", "hydra.sweeper.storage=")):
+        if not word.startswith(MAY_CHANGE):
             raise ConfigError(
                 f"{word.partition('=')[0]}: a sweep is resumed with its own config; only hydra.launcher.*, retry=true "
                 "and a search's hydra.sweeper.n_trials and hydra.sweeper.storage may be given. "

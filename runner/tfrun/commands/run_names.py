@@ -2,7 +2,7 @@
 
     latest          the run or the sweep that was begun last
     best            the best run of the sweep that was begun last; PATH/best is that of another one
-    e49e32          the beginning of an id; 2026-11-29_22 the beginning of a folder's name
+    e49e32          the beginning of an id; 2026-11-29_22 the beginning of a folder's name; 4711 the id of a Slurm job
     latest/3        job 3 of that sweep
 
 They stand for folders in `outputs` and `multirun`. A path that exists means what it says. The values of keys
@@ -22,7 +22,7 @@ from tfrun.folders import shown, typed
 
 LATEST, BEST = "latest", "best"
 KEYS = ("init", "init.from", "algorithm.teacher", "sweep.extend")  # whose value is a run or a sweep
-BEGINNING = re.compile(r"[0-9a-f]{3,6}|\d{4}-[0-9_-]*[0-9a-f]{0,6}")  # of an id, or of a folder's name
+BEGINNING = re.compile(r"[0-9a-f]{3,6}|\d+(-\d+)?|\d{4}-[0-9_-]*[0-9a-f]{0,6}")  # of an id, or of a folder's name
 
 
 def with_paths(command_line: CommandLine) -> CommandLine:
@@ -66,14 +66,20 @@ def path_of(word: str) -> str:
         return _newest()
     if not BEGINNING.fullmatch(word):
         return word
-    matches = [folder for folder in folders_below() if _begins(folder, word)]
+    folders = list(folders_below())
+    matches = [folder for folder in folders if _id(folder) == word]  # that of a job may begin another job's
+    matches = matches or [folder for folder in folders if _begins(folder, word)]
     if len(matches) > 1:
         raise ConfigError(f"{word}: begins the names of {len(matches)} runs: {some([shown(path) for path in matches])}")
     return shown(matches[0]) if matches else word
 
 
 def _begins(folder: Path, word: str) -> bool:
-    return folder.name.startswith(word) or folder.name.rpartition("_")[2].startswith(word)
+    return folder.name.startswith(word) or _id(folder).startswith(word)
+
+
+def _id(folder: Path) -> str:
+    return folder.name.rpartition("_")[2]
 
 
 def _newest(*, sweeps_only: bool = False) -> str:

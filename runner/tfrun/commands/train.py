@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict, read_write
 
-from tfrun.commands import hydra_flags
+from tfrun.commands import hydra_flags, requeued, resume_sweep
 from tfrun.commands.command_line import CommandLine, pop_word
-from tfrun.commands.inputs import compose, first_folder_of_sweep, read_inputs
-from tfrun.config.compose import Composed
+from tfrun.commands.inputs import Inputs, compose, first_folder_of_sweep, read_inputs
+from tfrun.config.compose import Composed, Configs
 from tfrun.config.earlier_runs import groups_of_earlier, words_of_earlier
 from tfrun.config.plain import read_yaml
 from tfrun.config.recorded_sources import subject_of
@@ -36,24 +38,45 @@ def run(command_line: CommandLine) -> int:
     configs, composed = compose(command_line)
     if composed.cfg.hydra.mode == RunMode.MULTIRUN:  # a file of the group hparams_search may say so
         return _train_sweep(command_line)
-    words = command_line.words
-    inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=True)
+    return _train_run(configs, composed, words=command_line.words)
+
+
+def _train_run(configs: Configs, composed: Composed, *, words: Sequence[str]) -> int:
+    """Trains a run in a new folder, or in that of an earlier start of the same job if there is one."""
+    job = requeued.job_of(configs, composed)
+    begins = job is None or requeued.folder_of(configs, composed, job=job, words=words) is None
+    inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=begins)
+    place = inputs.settings.output_root, inputs.settings.name
+    folder = runs.claim(*place) if job is None else runs.claim_for_job(*place, job=job)
+    with folder.held():
+        if folder.config_yaml.is_file():
+            return requeued.train_again(folder, inputs, catalog=configs.catalog, words=_recorded(words))
+        return _begin(folder, inputs, configs=configs, composed=composed, words=words)
+
+
+def _begin(folder: RunFolder, inputs: Inputs, *, configs: Configs, composed: Composed, words: Sequence[str]) -> int:
+    """Trains a run from its first step in a new folder, which this process holds."""
     settings = inputs.settings
-    folder = runs.claim(settings.output_root, settings.name)
     from tfrun.load_engine import engine
 
     try:
         _write_config(folder, replace(composed, config=inputs.config))
         subject = subject_of(settings.provenance, configs.catalog, configs.folders)
         with Recording.start(folder, subject), engine(folder.log) as (experiment, seconds):
-            written = [masked(word) if word.startswith("hydra.") else word for word in words]
             what = run_words(words, model=settings.model.name, folder=folder.path)
-            options = experiment.RunOptions(overrides=written, words=what, import_seconds=seconds)
+            options = experiment.RunOptions(
+                overrides=_recorded(words), words=what, import_seconds=seconds, is_held=True
+            )
             return experiment.train(settings, folder, catalog=configs.catalog, table=inputs.table, options=options)
     except KeyboardInterrupt:  # Ctrl-C, or another signal that stops a run
         if not folder.run_json.exists():  # while TensorFlow was imported: there is nothing to resume
             folder.discard()
         raise
+
+
+def _recorded(words: Sequence[str]) -> list[str]:
+    """Returns the words of a command line as `run.json` has them: an address without its password."""
+    return [masked(word) if word.startswith("hydra.") else word for word in words]
 
 
 def _train_sweep(command_line: CommandLine) -> int:
@@ -76,7 +99,13 @@ def _train_sweep(command_line: CommandLine) -> int:
         earlier, groups = words_of_earlier(read_yaml(folder.path / "multirun.yaml"), header), groups_of_earlier(header)
         command_line = command_line.with_words([*earlier, *command_line.words])
     configs, composed = compose(command_line, RunMode.MULTIRUN, groups=groups)
-    return multirun.run(replace(configs, earlier=tuple(earlier)), composed, extended=folder)
+    job = requeued.job_of(configs, composed)
+    if job is None:
+        return multirun.run(replace(configs, earlier=tuple(earlier)), composed, extended=folder)
+    if folder is not None:
+        raise ConfigError("resume: auto can't extend a sweep. Received: sweep.extend and resume=auto")
+    run_again = partial(resume_sweep.run_again, command_line, composed, advice=requeued.ANOTHER_COMMAND)
+    return multirun.run(configs, composed, start=multirun.StartOfJob(job, run_again))
 
 
 def _write_config(folder: RunFolder, composed: Composed) -> None:

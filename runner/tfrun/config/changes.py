@@ -32,7 +32,8 @@ CHANGEABLE = (
     "data.cache",
     "provenance",
 )
-WITHOUT_EFFECT = ("name", "output_root")  # keys that a state doesn't depend on, though `resume` doesn't change them
+# keys that a state doesn't depend on, though `tfrun resume` doesn't change them
+WITHOUT_EFFECT = ("name", "output_root", "resume")
 UNSET = "unset"
 
 

@@ -12,7 +12,7 @@ MAX_LETTERS = 64
 SHORT = re.compile(r"[A-Za-z0-9_.+-]{1,24}")  # a value that can be in the name of a folder, and isn't a path
 LIST = re.compile(r"\[[^\[\]{}]*\]")  # a flat one
 SHORTER = {"learning_rate": "lr"}
-SAYS_NOTHING = ("name", "output_root", "plugins", "tags")  # of what is trained
+SAYS_NOTHING = ("name", "output_root", "plugins", "resume", "tags")  # of what is trained
 SECTIONS_THAT_SAY_NOTHING = ("hydra", "logger", "checkpoint", "sweep")
 
 
@@ -24,7 +24,7 @@ def run_words(overrides: Sequence[str], *, model: str, folder: Path) -> str:
         model: the model's name.
         folder: the run's, whose name has the time.
     """
-    clock = re.search(r"_(\d\d)-(\d\d)-\d\d_[0-9a-f]+$", folder.name)
+    clock = re.search(r"_(\d\d)-(\d\d)-\d\d_[0-9A-Za-z.-]+$", folder.name)
     return changed_words(overrides, model=model) + (f" at {clock[1]}.{clock[2]}" if clock else "")
 
 

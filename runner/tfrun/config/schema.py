@@ -29,6 +29,7 @@ from tfrun.config.settings import (
     COMPONENT_SECTIONS,
     GLOBAL_GROUPS,
     LORA_KEYS,
+    OPTIONAL_KEYS,
     OPTIONAL_SECTIONS,
     PLAIN_SECTIONS,
     PROVENANCE_KEYS,
@@ -92,7 +93,7 @@ def build_settings(
     refuse_other_encodings(config)
     fields: dict[str, Any] = {}
     for key in known:
-        if key not in config and key not in OPTIONAL_SECTIONS:
+        if key not in config and key not in OPTIONAL_KEYS:
             raise ConfigError(f"{key}: must be given")
         value = config.get(key)
         if key in TOP_LEVEL_KEYS:

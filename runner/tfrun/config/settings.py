@@ -412,6 +412,7 @@ class Settings:
     early_stopping: EarlyStoppingSettings | None
     init: InitSettings = InitSettings()
     provenance: ProvenanceSettings = ProvenanceSettings()
+    resume: Literal["auto"] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain containers, with the config's keys in the config's order."""
@@ -461,6 +462,7 @@ PLAIN_SECTIONS = {
     "early_stopping": EarlyStoppingSection,
 }
 OPTIONAL_SECTIONS = ("logger", "early_stopping")  # these may be null
+OPTIONAL_KEYS = (*OPTIONAL_SECTIONS, "resume")  # these may be left out, which means null
 COMPONENT_SECTIONS = {"data": "dataset", "model": "model", "loss": "loss", "algorithm": "algorithm"}  # section -> kind
 SECTIONS = (*COMPONENT_SECTIONS, "metric", "optimizer", *PLAIN_SECTIONS)
 GLOBAL_GROUPS = ("experiment", "hparams_search", "debug")  # in the order in which they override each other

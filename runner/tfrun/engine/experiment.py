@@ -26,7 +26,6 @@ from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
-from tfrun.console import Terminal
 from tfrun.data.table import Table
 from tfrun.engine import training_run
 from tfrun.engine.building.alone import drive_alone
@@ -39,7 +38,7 @@ from tfrun.engine.inference.evaluated_rows import read_evaluated_rows
 from tfrun.engine.inference.loaded import LoadedRun
 from tfrun.engine.inference.predict import predict
 from tfrun.engine.inference.trained import evaluate, export_run
-from tfrun.engine.recording.signals import end_at_once, stop_on_signals
+from tfrun.engine.recording.signals import stop_on_signals
 from tfrun.engine.training_run import RunOptions
 from tfrun.engine.verify.checks import CheckOptions, check, check_contracts, check_data_set
 from tfrun.files.runs import RunFolder
@@ -129,12 +128,7 @@ def train_together(
     def report(number: int) -> None:
         log.warning("%s: stopping after this block, saving the states", signal.Signals(number).name)
 
-    def end_all_at_once(number: int) -> None:
-        for job in jobs:
-            if job.folder.read_run().get("status") == "running":
-                end_at_once(Terminal(), job.folder, number=number)
-
-    with stop_on_signals(report, end_all_at_once) as signals:
+    with stop_on_signals(report, before_end=None) as signals:
         runs = [
             training_run.start(
                 job.settings,

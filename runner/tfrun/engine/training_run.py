@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -90,6 +91,7 @@ class RunOptions:
             trained in the same mode with the same number of threads.
         entries: of `run.json`, for a new run.
         is_held: whether the caller holds the folder already.
+        ends_at_once: whether a second signal ends the process at once; a sweep kills its processes itself.
         on_begin: called when everything is ready to train, before the run writes anything that a refusal would leave.
         reuse: the caches of this process.
     """
@@ -107,6 +109,7 @@ class RunOptions:
     reproduced: Mapping[str, Any] | None = None
     entries: Mapping[str, Any] = field(default_factory=dict)
     is_held: bool = False
+    ends_at_once: bool = True
     on_begin: Callable[[], None] = _nothing
     reuse: Reuse = field(default_factory=process_reuse)
 
@@ -118,7 +121,7 @@ def start(
     catalog: Catalog,
     table: Table,
     options: RunOptions,
-    stopping: Stopping = stopping_on_signals,
+    stopping: Stopping | None = None,
 ) -> Run:
     """Returns a run that trains in its folder as it is driven; `run.json` records how it ended.
 
@@ -128,7 +131,7 @@ def start(
         catalog: the components that exist.
         table: the raw rows of the config's data.
         options: how the run is started.
-        stopping: returns a context with the list of signals that stop the run.
+        stopping: returns a context with the list of signals that stop the run; None receives them itself.
 
     Returns:
         A generator: yields `Ready` and `Block`s, is sent an `Engine` and `BlockResult`s, and returns the exit code.
@@ -160,6 +163,7 @@ def start(
         for warning in modes_against(settings, catalog):
             say(options.console, f"warning: {warning}")
         run = RunJson(folder, fields) if options.resume else RunJson.begin(folder, fields)
+        stopping = stopping or partial(stopping_on_signals, ends_at_once=options.ends_at_once)
         with stopping(options.console, folder) as signals, CacheUsage.watch() as usage:
             training = _Training(settings, folder, run=run, options=options, signals=signals, usage=usage)
             try:

@@ -1,8 +1,8 @@
-"""Failpoints: places where a test may kill the process, as `kill -9` does, or make the disk be full.
+"""Failpoints: places where a test may kill the process, as `kill -9` does, send a signal, or make the disk be full.
 
 `TFRUN_FAILPOINT=manifest.json.sync:3` kills the process before the third sync of a manifest. `=full` after it makes
-that operation fail instead, `=full+` that one and all later ones. The place `io` is every operation of the disk.
-Without the variable, a failpoint costs nothing.
+that operation fail instead, `=full+` that one and all later ones; `=SIGUSR1` sends that signal. The place `io` is every
+operation of the disk. Without the variable, a failpoint costs nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Failpoint:
     """A place, and what happens the n-th time that the process reaches it.
 
     Args:
-        text: the value of TFRUN_FAILPOINT: `<place>[:n][=full[+]]`.
+        text: the value of TFRUN_FAILPOINT: `<place>[:n][=full[+]]` or `<place>[:n]=SIG…`.
     """
 
     def __init__(self, text: str):
@@ -33,7 +33,7 @@ class Failpoint:
             return
         if self._action.startswith("full"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.Signals[self._action or "SIGKILL"])
 
 
 _failpoint: Failpoint | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -28,6 +29,8 @@ from tfrun.files.disk import (
 from tfrun.folders import shown, typed
 
 LEDGER = "trials.jsonl"  # the file that makes a folder a sweep's
+JOBS_LOCK = ".jobs.lock"  # locked by a process that looks for the folder of a job, or makes it
+NAME_OF_JOB = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d_[A-Za-z0-9.-]+")
 KINDS_OF_FOLDER = ("outputs", "multirun")  # of runs, and of sweeps
 # Folders into which a run, or a sweep with its numbered jobs, writes, those above first.
 FOLDERS = (
@@ -205,6 +208,8 @@ class RunFolder:
                 lock.seek(0)
                 holder = lock.read(200).decode(errors="replace").strip() or "unknown"
                 raise FolderInUseError(f"{self.path} is in use by another process: {holder}") from None
+            except OSError as error:  # a file system of a cluster may be mounted without locks
+                raise ResourceError(f"{path}: can't be locked: {error.strerror}") from error
             with contextlib.suppress(OSError):  # a full disk: the lock holds without the name of its holder
                 lock.truncate(0)
                 lock.write(f"pid {os.getpid()} on {socket.gethostname()} since {now()}".encode())
@@ -247,20 +252,67 @@ def claim(output_root: str | os.PathLike[str], name: str, *, kind: str = "output
     Raises:
         ResourceError: the folder can't be made.
     """
-    parent = Path(output_root).expanduser().resolve() / kind / name
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
+    with _made(output_root, name, kind=kind) as parent:
         while True:
-            path = parent / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{secrets.token_hex(3)}"
+            path = parent / _new_name(secrets.token_hex(3))
             try:
                 path.mkdir()
                 return RunFolder(path)
             except FileExistsError:
                 continue
+
+
+def claim_for_job(output_root: str | os.PathLike[str], name: str, *, job: str, kind: str = "outputs") -> RunFolder:
+    """Returns the folder of a scheduler's job, whose id is the job's: the one that is there, or else a new one.
+
+    A file locks this for one process at a time, so that two of the same job never make a folder each.
+
+    Args:
+        output_root: the folder with `outputs` and `multirun`.
+        name: of the run.
+        job: the id; letters, digits, dots and hyphens.
+        kind: `outputs` or `multirun`.
+
+    Raises:
+        ResourceError: the folder can't be made.
+    """
+    with _made(output_root, name, kind=kind) as parent, open_file(parent / JOBS_LOCK, "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder := folder_of_job(output_root, name, job=job, kind=kind):
+            return folder
+        path = parent / _new_name(job)
+        path.mkdir()
+        return RunFolder(path)
+
+
+def folder_of_job(
+    output_root: str | os.PathLike[str], name: str, *, job: str, kind: str = "outputs"
+) -> RunFolder | None:
+    """Returns the folder that an earlier start of a scheduler's job has claimed, or None."""
+    parent = _parent(output_root, name, kind=kind)
+    folders = [path for path in parent.glob(f"*_{job}") if NAME_OF_JOB.fullmatch(path.name) and path.is_dir()]
+    return RunFolder(max(folders)) if folders else None
+
+
+def _parent(output_root: str | os.PathLike[str], name: str, *, kind: str) -> Path:
+    return Path(output_root).expanduser().resolve() / kind / name
+
+
+@contextlib.contextmanager
+def _made(output_root: str | os.PathLike[str], name: str, *, kind: str) -> Iterator[Path]:
+    """Makes the folder of a name, and yields it. Raises ResourceError if something in it can't be made."""
+    parent = _parent(output_root, name, kind=kind)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        yield parent
     except OSError as error:
         raise ResourceError(
             f"output_root: {parent} can't be written: {error.strerror}. Received: {output_root}"
         ) from error
+
+
+def _new_name(run_id: str) -> str:
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{run_id}"
 
 
 def check_output_root(output_root: str | os.PathLike[str]) -> None:

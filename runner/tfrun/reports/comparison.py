@@ -24,7 +24,7 @@ from tfrun.files.runs import RunFolder
 from tfrun.files.strict_json import defined
 from tfrun.streams import complain
 
-NOT_COMPARED = ("output_root", "tags", "plugins")  # keys that don't change what is trained
+NOT_COMPARED = ("output_root", "resume", "tags", "plugins")  # keys that don't change what is trained
 
 
 @dataclass(frozen=True)

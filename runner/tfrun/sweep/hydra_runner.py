@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from tfrun.config import hydra_private
 from tfrun.config.catalog import Catalog
@@ -18,7 +19,7 @@ from tfrun.config.compose import Configs
 from tfrun.config.explain import USER_MISTAKES
 from tfrun.config.hparam_columns import columns
 from tfrun.config.overrides import parse
-from tfrun.config.plain import plain, to_yaml
+from tfrun.config.plain import plain
 from tfrun.config.recorded_sources import subject_of
 from tfrun.config.schema import build_settings
 from tfrun.errors import Interrupted, SweepError
@@ -90,6 +91,7 @@ class HydraRunner:
         """Lets Hydra run the sweep, then records the ends that the jobs couldn't write to the ledger."""
         quoted = str(self._folder).replace("\\", "\\\\").replace("'", "\\'")
         words = [*hydra_words(self._sweep), *task_words(self._sweep), f"hydra.sweep.dir='{quoted}'"]
+        words += _words_for_ray(self._sweep)
         task: PoolTask | JobTask = (
             PoolTask(self._pool, source.composer)
             if self._uses_pool
@@ -110,6 +112,9 @@ class HydraRunner:
 class JobTask:
     """The task function that Hydra's own launchers call for each job: trains it and returns its objective.
 
+    A launcher may call it again for the same job, because a scheduler or a signal has ended the process: then it goes
+    on in the job's folder.
+
     A job that fails writes this to its folder and raises SweepError: Hydra's sweepers raise the error of the first
     failed job once all have ended, and any other error would look like a failure of the sweep itself.
 
@@ -127,6 +132,8 @@ class JobTask:
         hydra = HydraConfig.get()
         overrides = [text.lstrip("+") for text in hydra.overrides.task]  # as people type them
         folder = JobFolder(Path(hydra.runtime.output_dir))
+        if (before := folder.read_run()).get("status") in ("completed", "pruned"):
+            return objective(before)
         config = plain(cfg)
         hparams = {item.key_or_group: item.value() for item in parse(overrides) if item.key_or_group in self.swept}
         job = Job(
@@ -138,13 +145,17 @@ class JobTask:
             files={"config.yaml": config},
             structure=structure_of(config),
             columns=columns(hparams, self.catalog),
+            resume=bool(before),
         )
         try:
-            write_atomically(folder.config_yaml, to_yaml(config))  # Hydra has written the others
+            job.reopen()
+            job.write_config()  # Hydra has written the others
             _mask_file(folder.path / ".hydra" / "hydra.yaml")
             with self.recording(job):
                 train(job, self.catalog)
-        except Interrupted:
+        except Interrupted as error:
+            if os.getpid() != self.pid:
+                _pass_on(error.number)
             raise
         except Exception as error:
             folder.write_error(overrides, error)
@@ -155,7 +166,34 @@ class JobTask:
         """Returns a context that records what the job is made from, if its machine or code isn't the sweep's."""
         if os.getpid() == self.pid:  # Hydra's basic launcher runs jobs in it
             return contextlib.nullcontext()
-        return Recording.start(job.folder, subject_of(job.settings.provenance, self.catalog))
+        return Recording.start(job.folder, subject_of(job.settings.provenance, self.catalog), resumed=job.resume)
+
+
+def _words_for_ray(sweep: DictConfig) -> list[str]:
+    """Returns the words without which Ray's plugin can't join a cluster that is there.
+
+    It always sets the size of Ray's object store, unless the config does, and a cluster that is joined has one already.
+    """
+    init = OmegaConf.select(sweep, "hydra.launcher.ray.init")
+    if init is None or "object_store_memory" in init:
+        return []
+    joins = init.get("address") or os.environ.get("RAY_ADDRESS")
+    return ["+hydra.launcher.ray.init.object_store_memory=null"] if joins else []
+
+
+def _pass_on(number: int) -> None:
+    """Gives a signal that has stopped a job, its state saved, to the launcher, if that handles it.
+
+    submitit's handler puts the job into Slurm's queue again and ends the process. Others may only log the signal; then
+    the process ends here: what the job would return isn't its result, and Slurm may start it again.
+
+    Raises:
+        SystemExit: the launcher handles the signal.
+    """
+    handler = signal.getsignal(number)
+    if callable(handler) and handler is not signal.default_int_handler:
+        signal.raise_signal(number)
+        raise SystemExit(128 + number)
 
 
 def _mask_file(path: Path) -> None:

@@ -21,7 +21,7 @@ from tfrun.files.runs import RunFolder
 
 ENDED = ("completed", "stopped", "failed", "diverged", "pruned")  # statuses of a run that recorded its own end
 LENGTH_KEYS = ("max_epochs", "max_steps", "max_seconds")  # the keys of trainer that limit the length of a run
-UNTRACED = ("seed", "name", "tags", "output_root", "provenance")  # keys that don't affect the program
+UNTRACED = ("seed", "name", "tags", "output_root", "resume", "provenance")  # keys that don't affect the program
 SECTIONS_WITH_INPUTS = ("loss", "optimizer", "algorithm", "trainer")  # their floats are inputs of the program
 
 
@@ -145,6 +145,16 @@ class Job:
             self.write_files()
         self.folder.write_end(self.overrides, {"status": "pruned"})
 
+    def reopen(self) -> None:
+        """Writes that the run in its folder, if it has ended, runs again: it may end otherwise than before."""
+        if self.resume and self.folder.has_ended:
+            self.folder.write_run(self.folder.read_run() | {"status": "running"})
+
+    def write_config(self) -> None:
+        """Writes `config.yaml`. Raises ResourceError if the disk refuses."""
+        config = self.config if self.is_new else self._as_begun(self.config)
+        write_atomically(self.folder.config_yaml, to_yaml(config))
+
     def write_files(self) -> None:
         """Writes the config files that a single run's folder has too. Raises ResourceError if the disk refuses."""
         refuse_link(self.folder.path / ".hydra")
@@ -153,9 +163,10 @@ class Job:
         hydra["sweep"]["dir"] = str(self.folder.path.parent)
         hydra["runtime"]["output_dir"] = str(self.folder.path)
         for name, content in self.files.items():
-            if name == "config.yaml" and not self.is_new:
-                content = self._as_begun(content)
-            write_atomically(self.folder.path / name, to_yaml(content))
+            if name == "config.yaml":
+                self.write_config()
+            else:
+                write_atomically(self.folder.path / name, to_yaml(content))
 
     def _as_begun(self, config: dict[str, Any]) -> dict[str, Any]:
         """Returns the config with what `auto` has become, since others may read the file of a run that goes on."""
@@ -168,9 +179,7 @@ def structure_of(config: dict[str, Any]) -> str:
 
     It need not be exact: the engine checks again, and compiles another program if the kept one doesn't fit.
     """
-    kept = {
-        key: value for key, value in config.items() if key not in ("seed", "name", "tags", "output_root", "provenance")
-    }
+    kept = {key: value for key, value in config.items() if key not in UNTRACED}
     kept["trainer"] = {key: value for key, value in config["trainer"].items() if key not in LENGTH_KEYS}
     kept["data"] = {key: value for key, value in config["data"].items() if key != "fold"}
 

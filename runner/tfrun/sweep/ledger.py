@@ -13,9 +13,9 @@ A state is `waiting`, `running` or a status of `run.json`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,6 +53,12 @@ class Ledger:
     def __init__(self, folder: Path):
         self._folder = folder
         self._path = folder / LEDGER
+
+    def has_trials(self) -> bool:
+        """Returns whether the sweep has begun, so that its ledger has jobs. Raises CheckpointError if it is damaged."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._path.read_bytes().count(b"\n") > 1 and bool(self.read()[1])
+        return False
 
     def write_header(self, sweep: dict[str, Any]) -> None:
         """Writes the command of the sweep and the keys that it sweeps."""
@@ -111,7 +117,7 @@ class Ledger:
             disk.write(file, b"".join(lines), name="trials")
             disk.sync(file, "trials")
 
-    @contextmanager
+    @contextlib.contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
         """Opens the file for appending, without the half line that a crash may have left at its end."""
         with disk.open_file(self._path, "a+b") as file:

@@ -9,8 +9,8 @@ A sweep has a source, which gives the jobs, and a runner, which runs them:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +21,7 @@ from tfrun.config.earlier_runs import header_of
 from tfrun.config.hydra_private import BasicSweeper
 from tfrun.config.recorded_sources import subject_of
 from tfrun.config.schema import provenance_settings
-from tfrun.config.settings import ProvenanceSettings
+from tfrun.config.settings import ProvenanceSettings, Settings
 from tfrun.console import Terminal, say
 from tfrun.errors import ConfigError, Interrupted, SweepError, TfrunError
 from tfrun.files import first_folder, runs
@@ -47,16 +47,32 @@ from tfrun.sweep.search import Search
 from tfrun.sweep.source import Runner, Source
 from tfrun.sweep.summary import print_sweep
 from tfrun.sweep.sweep_settings import LauncherSettings, check_targets, is_target, read_settings
-from tfrun.sweep.words import hydra_words, task_words
+from tfrun.sweep.words import recorded_words
 
 
-def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None) -> int:
+@dataclass(frozen=True)
+class StartOfJob:
+    """A start of a scheduler's job, perhaps not its first one.
+
+    Attributes:
+        job: the id of the job.
+        run_again: called with the folder of the sweep if an earlier start has begun it; returns the exit code.
+    """
+
+    job: str
+    run_again: Callable[[RunFolder], int]
+
+
+def run(
+    configs: Configs, sweep: Composed, *, extended: RunFolder | None = None, start: StartOfJob | None = None
+) -> int:
     """Runs a sweep and returns the exit code.
 
     Args:
         configs: Hydra and the components.
         sweep: the config that the jobs share.
         extended: the sweep that gets the jobs that it doesn't have yet; None makes a new sweep.
+        start: of a scheduler's job, whose folder this is; None makes a folder of its own.
 
     Raises:
         ConfigError: a job's config is wrong; then no job has run, and there is no new folder.
@@ -70,10 +86,14 @@ def run(configs: Configs, sweep: Composed, *, extended: RunFolder | None = None)
     if extended:
         _check_extendable(source, hydra.launcher)
     _check_folds(source)
+    if start is not None and isinstance(source, HydraSweeper):
+        raise ConfigError("resume: auto isn't for a sweeper that is a plugin of Hydra, which keeps its own state")
     first = source.first.settings
     for warning in modes_against(first, configs.catalog):
         say(Terminal(), f"warning: {warning}")
-    folder = extended or runs.claim(first.output_root, first.name, kind="multirun")
+    folder = extended or _claim(first, start)
+    if start is not None and Ledger(folder.path).has_trials():
+        return start.run_again(folder)
     # open until the last job ends, because TensorFlow's own logger keeps the sys.stderr of its import
     loaded = engine(folder.log) if _forks(hydra.launcher) else contextlib.nullcontext()
     with (
@@ -139,6 +159,14 @@ def resume(configs: Configs, sweep: Composed, *, folder: RunFolder, retry: bool)
             recording.may_write()
         recording.close()  # its thread must have ended when workers are forked
         return _run_all(pool, source, folder=folder)
+
+
+def _claim(first: Settings, start: StartOfJob | None) -> RunFolder:
+    """Returns the folder of a new sweep, or that of a scheduler's job, in which it may have begun."""
+    place = first.output_root, first.name
+    if start is None:
+        return runs.claim(*place, kind="multirun")
+    return runs.claim_for_job(*place, job=start.job, kind="multirun")
 
 
 def _start_recording(
@@ -240,7 +268,7 @@ def _write_header(
     """
     ledger.write_header(
         {
-            "overrides": [*map(masked, hydra_words(sweep.cfg)), *task_words(sweep.cfg)],
+            "overrides": recorded_words(sweep.cfg),
             "swept": sorted(composer.swept),
             "sources": asdict(configs.sources.absolute()),
             "threads": composer.threads,

@@ -20,6 +20,14 @@ def open_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna.T
     return optuna.Trial(study, private_name(trial, "_trial_id", library="Optuna", use="resume a search"))
 
 
+def give_sign_of_life(study: optuna.Study, trial: optuna.Trial) -> None:
+    """Writes into the database of a study that a trial is running; Optuna does so in its own loop only."""
+    use = "notice that a machine of a search is lost"
+    storage = private_name(study, "_storage", library="Optuna", use=use)
+    record = private_name(storage, "record_heartbeat", library="Optuna", use=use)
+    record(private_name(trial, "_trial_id", library="Optuna", use=use))
+
+
 def endless_grid() -> type[optuna.samplers.GridSampler]:
     """Returns Optuna's grid sampler without its end: after the last point, `after_trial` would stop Optuna's own loop.
 

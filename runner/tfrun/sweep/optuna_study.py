@@ -7,6 +7,7 @@ import importlib.util
 import math
 import operator
 import re
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tfrun.files.disk import refuse_link
 from tfrun.files.masking import masked, without_secrets
 from tfrun.files.strict_json import defined
 from tfrun.sweep import optuna_private
+from tfrun.sweep.lost_trials import OnLost, database
 from tfrun.sweep.space import Space
 from tfrun.sweep.sweep_settings import SearchSettings
 
@@ -37,6 +39,8 @@ PRUNERS = {
     "percentile": "PercentilePruner",
 }
 COMPARISONS = {"<=": operator.sub, "<": operator.sub, ">=": lambda a, b: b - a, ">": lambda a, b: b - a}
+
+NUM_TRIES, TRY_AGAIN_SECONDS = 10, 0.5  # while another machine makes the tables of a database
 
 Direction = Literal["minimize", "maximize"]
 Distance = Callable[[Mapping[str, Any]], float]  # from a constraint; 0 or less fulfils it
@@ -82,13 +86,27 @@ class Studies:
             raise ConfigError(f"hydra.sweeper.sampler: {_one_line(error)}") from error
         return cls(settings, make_sampler, _pruner(settings, max_reports))
 
-    def open(self, folder: Path, directions: list[Direction], *, is_resumed: bool = False) -> Any:
+    @property
+    def have_signs_of_life(self) -> bool:
+        """Whether several machines may use a study, in a storage in which they see each other's signs of life."""
+        place = self.settings.storage or ""
+        return self.settings.study_name is not None and not place.startswith("journal:")
+
+    def open(
+        self,
+        folder: Path,
+        directions: list[Direction],
+        *,
+        is_resumed: bool = False,
+        on_lost: OnLost = lambda line: None,
+    ) -> Any:
         """Returns the study of the sweep in `folder`; it is created if it doesn't exist.
 
         Args:
             folder: the sweep's folder.
             directions: one for each objective.
             is_resumed: whether the sweep has trials already; then the study must exist.
+            on_lost: called with a line for the terminal when a trial of a lost machine is put into the queue.
 
         Raises:
             ConfigError: the study has other objectives, or its storage can't be used.
@@ -103,7 +121,7 @@ class Studies:
         if is_resumed and not self.settings.storage and not file.exists():  # opening it would make an empty one
             raise CheckpointError(f"{file}: the study, which knows the results of the trials, is gone")
         try:
-            name, storage = self.settings.study_name or folder.name, optuna.storages.get_storage(_storage(place))
+            name, storage = self.settings.study_name or folder.name, self._storage(place, on_lost)
             if is_resumed and name not in optuna.get_all_study_names(storage):
                 raise CheckpointError(
                     f"hydra.sweeper.storage: {masked(place)!r} has no study {name!r}, which knows the results of "
@@ -118,7 +136,7 @@ class Studies:
         except TfrunError:
             raise
         except Exception as error:
-            reason = without_secrets(_one_line(error), place)
+            reason = without_secrets(_reason(error), place)
             if isinstance(error, ImportError) and place.startswith("postgresql:"):
                 reason = "it needs psycopg. Install it with: pip install 'tfrun[postgresql]'"
             # A traceback would print the library's own message as well.
@@ -136,11 +154,25 @@ class Studies:
             yield
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
             place = self.settings.storage or "study.db"
-            reason = without_secrets(_one_line(error), place)
+            reason = without_secrets(_reason(error), place)
             cause = None if masked(place) != place else error
             raise ResourceError(
-                f"hydra.sweeper.storage: {masked(place)!r} failed: {reason}. tfrun resume resumes the sweep"
+                f"hydra.sweeper.storage: {masked(place)!r} failed: {reason}. The jobs that were training have saved, "
+                "and no result is lost: tfrun resume goes on once the storage can be used"
             ) from cause
+
+    def _storage(self, place: str, on_lost: OnLost) -> Any:
+        """Returns Optuna's storage at an address: a database, or a journal's file."""
+        from optuna.storages import JournalStorage, get_storage
+        from optuna.storages.journal import JournalFileBackend
+
+        if place.startswith("journal:"):
+            return JournalStorage(JournalFileBackend(place.removeprefix("journal:")))
+        if not self.have_signs_of_life:
+            return get_storage(place)
+        return _tried_again(
+            lambda: database(place, lost_after_seconds=self.settings.lost_after_seconds, on_lost=on_lost)
+        )
 
     def _seed(self, folder: Path, num_trials: int) -> int:
         """Returns the sampler's seed: the config's for a new study of this sweep alone, otherwise a new one.
@@ -150,6 +182,26 @@ class Studies:
         if not num_trials and not self.settings.study_name:
             return self.settings.seed
         return zlib.crc32(f"{self.settings.seed} {folder.name} {num_trials}".encode())
+
+
+def check_space(study: Any, space: Space, *, num_folds: int) -> None:
+    """Saves the space and the number of folds in a study. Raises ConfigError if the study has others."""
+    dimensions = [repr(dimension) for dimension in space.dimensions]
+    known = study.user_attrs
+    if known.get("space", dimensions) != dimensions:
+        raise ConfigError(
+            f"hydra.sweeper.study_name: the study {study.study_name!r} has another search space: "
+            "a new one needs another name"
+        )
+    folds = known.get("folds", 1 if "space" in known else num_folds)
+    if folds != num_folds:
+        raise ConfigError(
+            f"data.folds: each trial of the study {study.study_name!r} has {folds} jobs, and a mean over others can't "
+            f"be compared with theirs: a new one needs another name. Received: {num_folds} jobs"
+        )
+    if num_folds > 1:
+        study.set_user_attr("folds", num_folds)
+    study.set_user_attr("space", dimensions)
 
 
 def _sampler_maker(settings: SearchSettings, space: Space) -> Callable[[int], Any]:
@@ -199,14 +251,20 @@ def _named(key: str, setting: str | dict[str, Any], *, known: Mapping[str, str])
     return name, options
 
 
-def _storage(place: str) -> Any:
-    """Returns what Optuna takes as storage: the address of a database, or a journal's file opened."""
-    if not place.startswith("journal:"):
-        return place
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+def _tried_again(make: Callable[[], Any]) -> Any:
+    """Returns what `make` does, which may fail while another machine makes the tables of the same database."""
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-    return JournalStorage(JournalFileBackend(place.removeprefix("journal:")))
+    for _ in range(NUM_TRIES - 1):
+        try:
+            return make()
+        except (IntegrityError, ProgrammingError):
+            time.sleep(TRY_AGAIN_SECONDS)
+        except OperationalError as error:
+            if "already exists" not in str(error):  # as SQLite says it
+                raise
+            time.sleep(TRY_AGAIN_SECONDS)
+    return make()
 
 
 def parse_constraint(text: str) -> Distance:
@@ -239,5 +297,21 @@ def trial_states() -> Any:
     return TrialState
 
 
-def _one_line(error: Exception) -> str:
+def update_finished_error() -> type[Exception]:
+    """Returns Optuna's error for a trial that has ended already, without importing Optuna before a search needs it."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    return UpdateFinishedTrialError
+
+
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
+
+
+def _reason(error: BaseException) -> str:
+    """Returns what a database's own library says of an error, without what Optuna and SQLAlchemy add."""
+    import optuna
+
+    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__:
+        error = error.__cause__
+    return _one_line(getattr(error, "orig", None) or error)

@@ -5,6 +5,7 @@
         pass on signals                     after the first Ctrl-C, the jobs save and stop
         kill jobs that take too long
         receive the workers' messages       progress and ends; a worker that dies ends no other job than its own
+        let the source do what is due       signs of life in a study that several machines share
 
 TensorFlow's runtime must not start in this process, otherwise the children hang.
 """
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 
 from tfrun.config.catalog import Catalog
-from tfrun.errors import Interrupted
+from tfrun.errors import Interrupted, ResourceError
 from tfrun.host_cores import NUM_THREADS
 from tfrun.stop_signals import is_repeated, stop_signals
 from tfrun.sweep.board import Board
@@ -26,13 +27,14 @@ from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
 from tfrun.sweep.messages import Done, Progress
 from tfrun.sweep.num_workers import VISIBLE_GPUS, threads_per_job, visible_gpus
-from tfrun.sweep.outcome import read_outcome
+from tfrun.sweep.outcome import Outcome, read_outcome
 from tfrun.sweep.source import Source
 from tfrun.sweep.sweep_settings import LauncherSettings
 from tfrun.sweep.task import write_hparams_row
 from tfrun.sweep.worker import Worker
 
 POLL_SECONDS = 0.1
+SAVE_SECONDS = 120  # the longest time that jobs have to save if the source fails
 
 
 class Pool:
@@ -73,9 +75,13 @@ class Pool:
                     for worker in self._running:
                         for message in worker.messages():
                             self._receive(message, worker, source=source, board=board)
+                    source.tick()
                     self._say_news(source, board)
                     board.set_total(source.total)
                     board.draw()
+            except ResourceError:  # the study's database, for example, can't be reached any more
+                self._save_running()
+                raise
             finally:
                 for worker in self._workers:
                     worker.dismiss()
@@ -147,6 +153,18 @@ class Pool:
                 self._timed_out |= worker.jobs.keys()
                 worker.child.kill()
 
+    def _save_running(self) -> None:
+        """Lets the running jobs save and stop, without telling the source."""
+        for worker in self._running:
+            worker.child.send(signal.SIGTERM)
+        deadline = time.monotonic() + SAVE_SECONDS
+        while self._running and time.monotonic() < deadline:
+            wait([worker.connection for worker in self._running], POLL_SECONDS)
+            for worker in self._running:
+                for message in worker.messages():
+                    if isinstance(message, Done) and message.job in worker.jobs:
+                        self._record_end(worker.jobs.pop(message.job), message)
+
     def _receive(self, message: Progress | Done, worker: Worker, *, source: Source, board: Board) -> None:
         job = worker.jobs.get(message.job)
         if job is None:
@@ -158,15 +176,20 @@ class Pool:
             return
         del worker.jobs[job.number]
         worker.has_failed |= message.exit_code != 0
+        outcome = self._record_end(job, message)
+        source.ended(job, outcome)
+        board.end_job(job, outcome)
+        if not worker.jobs and (worker.has_failed or worker.child.has_ended()):
+            self._dismiss(worker)  # a process in which a job failed is never used again
+
+    def _record_end(self, job: Job, message: Done) -> Outcome:
+        """Writes how a job has ended, where it couldn't do so itself, and returns it."""
         self._write_missing_end(job, message.exit_code)
         outcome = read_outcome(job.folder, job.hparams)
         if outcome.status in ("failed", "diverged") and job.settings.logger:
             write_hparams_row(job, outcome.status)
         self.ledger.record_end(job.number, outcome.status, value=outcome.value)
-        source.ended(job, outcome)
-        board.end_job(job, outcome)
-        if not worker.jobs and (worker.has_failed or worker.child.has_ended()):
-            self._dismiss(worker)  # a process in which a job failed is never used again
+        return outcome
 
     def _dismiss(self, worker: Worker) -> None:
         worker.dismiss()

@@ -8,6 +8,7 @@ With `data.folds`, each trial of the study has a job for each fold, and the stud
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -24,9 +25,17 @@ from tfrun.sweep.fold_trials import FoldTrial, Result, endless_warmups, pruned_w
 from tfrun.sweep.folds import fold_words, same_num_folds
 from tfrun.sweep.jobs import Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
+from tfrun.sweep.lost_trials import JOB, Watch, ask, fail_and_put_back, is_trial_left, job_number, taken_jobs
 from tfrun.sweep.messages import Progress
 from tfrun.sweep.objectives import against_metrics, read_directions
-from tfrun.sweep.optuna_study import Direction, Studies, parse_constraint, trial_states
+from tfrun.sweep.optuna_study import (
+    Direction,
+    Studies,
+    check_space,
+    parse_constraint,
+    trial_states,
+    update_finished_error,
+)
 from tfrun.sweep.outcome import Outcome
 from tfrun.sweep.source import Source
 from tfrun.sweep.space import Space
@@ -86,10 +95,14 @@ class Search(Source):
         self._trials: dict[int, FoldTrial] = {}  # by the number of a job that waits or runs
         self._waiting: list[Job] = []
         self._num_trials = settings.n_trials
+        self._is_shared = settings.study_name is not None
+        self._watch: Watch | None = None
         if all(dimension.choices for dimension in space.dimensions) and "grid" in str(settings.sampler):
             num_points = math.prod(len(dimension.choices) for dimension in space.dimensions)
             self._num_trials = min(self._num_trials or num_points, num_points)
-        self.total: int | None = None if self._num_trials is None else self._num_trials * num_folds
+        self.total: int | None = None  # of a shared study, nobody knows how many jobs this machine will run
+        if self._num_trials is not None and not self._is_shared:
+            self.total = self._num_trials * num_folds
 
     @classmethod
     def from_config(cls, configs: Configs, sweep: DictConfig, *, threads: int | None = None) -> Search:
@@ -151,18 +164,27 @@ class Search(Source):
         """
         self._folder = folder
         self._ledger = ledger
-        self._study = self._studies.open(folder, list(self._directions.values()), is_resumed=bool(trials))
-        self._check_space()
+        self._study = self._studies.open(
+            folder, list(self._directions.values()), is_resumed=bool(trials), on_lost=self._add_news
+        )
+        check_space(self._study, self.space, num_folds=self._num_folds)
+        if self._studies.have_signs_of_life:
+            self._watch = Watch(self._study, lost_after_seconds=self._settings.lost_after_seconds)
+            self._watch.put_back_lost()  # perhaps nothing else is left to do
         missing = self._missing_folds(trials)
         trials, left = [*trials, *missing], [*left, *missing]
         self._next_number = len(trials)
         left_numbers = {trial.number for trial in left}
         opened = self._opened_trials()
+        taken = taken_jobs(self._study, self._folder.name) if self._is_shared else ()
         for group in self._groups(trials):
+            if group[0].number in taken:
+                self._leave_to_others(group, left_numbers)
+                continue
             known = opened.get(group[0].number)
             if known is not None or any(trial.number in left_numbers for trial in group):
                 self._reopen(group, known, left=left_numbers)
-        if self._num_trials is not None:
+        if self._num_trials is not None and not self._is_shared:
             self.total = max(0, self._num_trials * self._num_folds - len(trials)) + len(self._waiting)
 
     def _groups(self, trials: Sequence[Trial]) -> list[Sequence[Trial]]:
@@ -183,14 +205,21 @@ class Search(Source):
         """Returns the trials of this sweep whose result the study doesn't have, by the number of their first job."""
         opened: dict[int, FrozenTrial] = {}
         for known in self._study.get_trials(deepcopy=False, states=(trial_states().RUNNING,)):
-            sweep, _, text = str(known.user_attrs.get("job")).rpartition("/")
-            if sweep != self._folder.name:
-                continue  # it belongs to another machine
-            if int(text) < self._next_number:
-                opened[int(text)] = known
-            else:  # the sweep was killed before the ledger had its jobs
-                self._study.tell(optuna_private.open_trial(self._study, known), state=trial_states().FAIL)
+            number = job_number(known, self._folder.name)
+            if number is not None and number < self._next_number:
+                opened[number] = known
+            elif number is not None or not self._is_shared:  # killed before the ledger had its jobs, or it was named
+                fail_and_put_back(self._study, known)
         return opened
+
+    def _leave_to_others(self, group: Sequence[Trial], left: Collection[int]) -> None:
+        """Writes that the jobs of a trial that another machine has taken over are pruned."""
+        entry = self._composed(None, [(job.number, job.overrides) for job in group])
+        jobs = [job for job in entry.jobs if job.number in left] if entry else []
+        for job in jobs:
+            self._prune(job)
+        if jobs and entry:
+            self._news.append(f"{entry.label}  pruned: another machine has taken it over")
 
     def _reopen(self, group: Sequence[Trial], known: FrozenTrial | None, *, left: Collection[int]) -> None:
         """Prepares the jobs of a trial that are left, and reports its result if it has one.
@@ -228,11 +257,13 @@ class Search(Source):
 
     def _ask(self) -> None:
         """Asks the study for a trial, whose jobs then wait; there is none after the last one."""
-        while self._num_trials is None or self._next_number < self._num_trials * self._num_folds:
-            trial = self._study.ask()
+        while self._may_ask():
+            trial = ask(self._study)
             number = self._next_number
             self._next_number += self._num_folds
-            trial.set_user_attr("job", f"{self._folder.name}/{number}")
+            if self._watch:
+                optuna_private.give_sign_of_life(self._study, trial)
+            trial.set_user_attr(JOB, f"{self._folder.name}/{number}")
             jobs = list(enumerate(fold_words(self._suggested(trial), self._num_folds), start=number))
             self._ledger.add(jobs)
             entry = self._composed(trial, jobs)
@@ -241,6 +272,17 @@ class Search(Source):
                 self._waiting += entry.jobs
                 return
             self._lower_total(len(jobs))
+
+    def _may_ask(self) -> bool:
+        """Returns whether a trial is left, which may be one that a lost machine has left."""
+        if self._num_trials is None or not self._is_shared:
+            return self._num_trials is None or self._next_number < self._num_trials * self._num_folds
+        return is_trial_left(self._study, self._num_trials)
+
+    def tick(self) -> None:
+        if self._watch:
+            with self._studies.storage_errors():
+                self._watch.tick({entry.trial for entry in self._trials.values() if entry.trial is not None})
 
     def _composed(
         self, trial: Any, jobs: Sequence[tuple[int, list[str]]], *, num_reported: int = 0
@@ -270,7 +312,12 @@ class Search(Source):
         if not math.isfinite(value):
             return False  # it isn't defined, or the run itself finds out that it diverged
         with self._studies.storage_errors():
-            trial.report(value, progress.epoch)
+            try:
+                trial.report(value, progress.epoch)
+            except update_finished_error():
+                self._news.append(f"{entry.label}  another machine has taken it over")
+                entry.trial = None  # the study gets no result of it
+                return True
             return bool(trial.should_prune())
 
     def ended(self, job: Job, outcome: Outcome) -> None:
@@ -346,14 +393,18 @@ class Search(Source):
         """Reports the result of a trial to the study: its objectives, and the values that the constraints need."""
         trial, values = entry.trial, entry.values()
         assert trial is not None
-        for text, distance in self._constraints.items():
-            trial.set_constraint(text, distance(values))
+        with contextlib.suppress(update_finished_error()):  # another machine has taken it over
+            for text, distance in self._constraints.items():
+                trial.set_constraint(text, distance(values))
         if entry.end == "completed":
-            self._study.tell(trial, entry.objectives())
+            self._study.tell(trial, entry.objectives(), skip_if_finished=True)
         elif entry.end == "pruned":
-            self._study.tell(trial, state=trial_states().PRUNED)
+            self._study.tell(trial, state=trial_states().PRUNED, skip_if_finished=True)
         else:
-            self._study.tell(trial, state=trial_states().FAIL)
+            self._study.tell(trial, state=trial_states().FAIL, skip_if_finished=True)
+
+    def _add_news(self, line: str) -> None:
+        self._news.append(line)
 
     def news(self) -> list[str]:
         news, self._news = self._news, []
@@ -362,25 +413,6 @@ class Search(Source):
     def _suggested(self, trial: Any) -> list[str]:
         """Returns the overrides with the values that Optuna suggests for a trial."""
         return self.space.overrides(self.space.choose(lambda dimension: dimension.suggest(trial)))
-
-    def _check_space(self) -> None:
-        """Saves the space in the study. Raises ConfigError if the study has another one."""
-        space = [repr(dimension) for dimension in self.space.dimensions]
-        known = self._study.user_attrs
-        if known.get("space", space) != space:
-            raise ConfigError(
-                f"hydra.sweeper.study_name: the study {self._study.study_name!r} has another search space: "
-                "a new one needs another name"
-            )
-        folds = known.get("folds", 1 if "space" in known else self._num_folds)
-        if folds != self._num_folds:
-            raise ConfigError(
-                f"data.folds: each trial of the study {self._study.study_name!r} has {folds} jobs, and a mean over "
-                f"others can't be compared with theirs: a new one needs another name. Received: {self._num_folds} jobs"
-            )
-        if self._num_folds > 1:
-            self._study.set_user_attr("folds", self._num_folds)
-        self._study.set_user_attr("space", space)
 
     def _refuse(self, jobs: Sequence[tuple[int, list[str]]], error: TfrunError) -> None:
         """Writes the jobs of a trial that can't run: the first as failed, its other folds as pruned."""

@@ -71,6 +71,10 @@ class Source(Protocol):
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Receives a job that has ended or paused."""
 
+    def tick(self) -> None:
+        """Does what is due; called several times a second while jobs run."""
+        return
+
     def news(self) -> list[str]:
         """Returns lines for the terminal, each once."""
         return []

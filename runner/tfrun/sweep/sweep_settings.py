@@ -43,6 +43,7 @@ class SearchSettings:
     params: dict[str, Any]
     storage: str | None
     study_name: str | None
+    lost_after_seconds: Annotated[int, Ge(2)]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,12 @@ Report = Callable[..., None]  # called with step, last step, epoch, values, and 
 
 
 def train(
-    job: Job, catalog: Catalog, *, report: Report | None = None, is_pruned: Callable[[], bool] = lambda: False
+    job: Job,
+    catalog: Catalog,
+    *,
+    report: Report | None = None,
+    is_pruned: Callable[[], bool] = lambda: False,
+    ends_at_once: bool = True,
 ) -> None:
     """Trains a job in its folder, which exists.
 
@@ -31,6 +36,7 @@ def train(
         catalog: the components that exist.
         report: receives the progress.
         is_pruned: returns whether to stop the job early; asked after each block.
+        ends_at_once: whether a second signal ends this process at once.
     """
     with engine(job.folder.log) as (experiment, seconds):
         job, table = _with_table(job, catalog, reuse=experiment.process_reuse())
@@ -42,6 +48,7 @@ def train(
             import_seconds=seconds,
             report=report,
             is_pruned=is_pruned,
+            ends_at_once=ends_at_once,
             pause_epoch=job.pause_epoch,
         )
         experiment.train(job.settings, job.folder, catalog=catalog, table=table, options=options)

@@ -14,6 +14,7 @@ from tfrun.config.compose import Configs
 from tfrun.config.explain import USER_MISTAKES, explain
 from tfrun.config.overrides import parse
 from tfrun.errors import ConfigError
+from tfrun.files.masking import masked
 
 
 def task_words(sweep: DictConfig) -> list[str]:
@@ -24,6 +25,11 @@ def task_words(sweep: DictConfig) -> list[str]:
 def hydra_words(sweep: DictConfig) -> list[str]:
     """Returns the words about Hydra itself, with their interpolations, which may name secrets."""
     return _texts(sweep, "hydra")
+
+
+def recorded_words(sweep: DictConfig) -> list[str]:
+    """Returns the words of a sweep's command line as they are written down, without secrets."""
+    return [*map(masked, hydra_words(sweep)), *task_words(sweep)]
 
 
 def parse_sweep(configs: Configs, sweep: DictConfig) -> tuple[list[str], list[Override]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import Pipe
@@ -16,7 +15,7 @@ from tfrun.sweep.jobs import Job
 from tfrun.sweep.messages import Done, Progress
 from tfrun.sweep.task import train, train_together
 
-PRUNE_SIGNAL = signal.SIGUSR1
+PRUNE = "prune"  # the message that asks a worker to stop its job
 PROGRESS_SECONDS = 0.1  # the shortest time between two Progress messages, except at the end of an epoch
 
 
@@ -72,8 +71,8 @@ class Worker:
 
     def prune(self) -> None:
         """Asks it to stop its job after the current block."""
-        if self.child.exit_code is None:
-            os.kill(self.child.pid, PRUNE_SIGNAL)
+        with contextlib.suppress(OSError):  # it has ended, which `messages` finds out
+            self.connection.send(PRUNE)
 
     def dismiss(self) -> None:
         """Ends it and the jobs that it is running."""
@@ -84,28 +83,41 @@ class Worker:
 def _serve(connection: Connection, catalog: Catalog, environment: Mapping[str, str]) -> int:
     """Runs the jobs that arrive, in the child, until the parent closes the connection; returns the exit code."""
     os.environ.update(environment)
-    prune_requests: list[int] = []
-    signal.signal(PRUNE_SIGNAL, lambda number, _: prune_requests.append(number))
     while True:
         try:
-            jobs: list[Job] = connection.recv()
+            jobs: list[Job] | str = connection.recv()
         except EOFError:
             return 0
-        prune_requests.clear()
+        if isinstance(jobs, str):  # PRUNE, for a job that had ended already
+            continue
         if len(jobs) > 1:
             _run_together(jobs, catalog, connection)
         else:
-            _run(jobs[0], catalog, connection, is_pruned=lambda: bool(prune_requests))
+            _run(jobs[0], catalog, connection, is_pruned=_prune_requests(connection))
+
+
+def _prune_requests(connection: Connection) -> Callable[[], bool]:
+    """Returns a function that says whether the parent has asked to stop the job that is running."""
+    received: list[str] = []
+
+    def is_pruned() -> bool:
+        try:
+            while connection.poll():
+                received.append(connection.recv())  # nothing else is sent while a job runs
+        except (EOFError, OSError):  # the parent was killed: the job hasn't failed, it will be resumed
+            os._exit(1)
+        return bool(received)
+
+    return is_pruned
 
 
 def _run(job: Job, catalog: Catalog, connection: Connection, *, is_pruned: Callable[[], bool]) -> None:
     redirect_output(job.folder.log)
     caught: BaseException | None = None
     try:
-        if job.resume and job.folder.has_ended:
-            job.folder.write_run(job.folder.read_run() | {"status": "running"})
+        job.reopen()
         job.write_files()
-        train(job, catalog, report=_ProgressReport(job, connection), is_pruned=is_pruned)
+        train(job, catalog, report=_ProgressReport(job, connection), is_pruned=is_pruned, ends_at_once=False)
     except (Exception, KeyboardInterrupt) as error:
         caught = error
     _send_done(job, connection, error=caught)

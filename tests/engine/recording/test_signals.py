@@ -51,6 +51,19 @@ def test_the_second_signal_ends_the_process() -> None:
     assert done.stdout.splitlines() == ["first 2", "ending 15"]
 
 
+def test_what_a_scheduler_announced_leaves_the_time_to_save() -> None:
+    """Slurm's SIGTERM after SIGUSR1 ends nothing; in a process of a sweep no second signal does."""
+    for before_end, second in ((lambda number: None, signal.SIGTERM), (None, signal.SIGINT)):
+        with stop_on_signals(lambda number: None, before_end) as received:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), second)
+            deadline = time.monotonic() + 10
+            while not received and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.2)
+        assert received[0] == signal.SIGUSR1
+
+
 def test_the_first_signal_says_what_happens_next(tmp_path: Path) -> None:
     out = io.StringIO()
     with stopping_on_signals(Console(file=out, width=100), RunFolder(tmp_path)) as received:

@@ -32,7 +32,8 @@ from tfrun.engine.training.vectorize import Lanes
 from tfrun.files import strict_json
 from tfrun.files.weights.opened import version_of as version_of_weights
 
-NO_PART_OF_BEGINNING = ("name", "output_root", "tags", "provenance")  # keys that don't change what a run begins with
+# keys that don't change what a run begins with
+NO_PART_OF_BEGINNING = ("name", "output_root", "resume", "tags", "provenance")
 BEGINNINGS_BYTES = 2**28  # of the beginnings kept of earlier runs
 MAX_STATE_BYTES = 2**29  # of a program that is kept: its variables lie beside those of the next run for a while
 FOLDS_SHARE = 0.25  # of the memory for data that the raw rows of all folds may use

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP: the first one asks the run to save and stop, the second ends the process at once."""
+"""Signals that stop a run: the first one asks it to save and stop, the second ends the process at once."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from rich.console import Console
 from tfrun.console import say_wrapped
 from tfrun.errors import ResourceError
 from tfrun.files.runs import RunFolder, now
-from tfrun.stop_signals import is_repeated, stop_signals
+from tfrun.stop_signals import ANNOUNCEMENTS, is_repeated, stop_signals
 
 
 @contextlib.contextmanager
-def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int], object]) -> Iterator[list[int]]:
+def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int], object] | None) -> Iterator[list[int]]:
     """Yields a list to which the numbers of arriving signals are appended.
 
     A thread receives them, since Python's own handlers wait while the program runs or XLA compiles.
 
     Args:
         on_first: called with the first signal's number, in that thread.
-        before_end: called with the second signal's number, in that thread, before it ends the process.
+        before_end: called with the second signal's number, in that thread, before it ends the process; None if no
+            signal ends it, since the process that has started it does so.
     """
     received: list[int] = []
     numbers = stop_signals()
@@ -38,10 +39,11 @@ def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int],
             number = data[0]
             if number in numbers and not is_repeated(number, received):
                 received.append(number)
-                if len(received) > 1:
+                if len(received) == 1:
+                    on_first(number)
+                elif before_end is not None:
                     before_end(number)
                     os._exit(128 + number)
-                on_first(number)
 
     thread = threading.Thread(target=watch, name="signals", daemon=True)
     thread.start()
@@ -60,15 +62,23 @@ def stop_on_signals(on_first: Callable[[int], None], before_end: Callable[[int],
 
 
 @contextlib.contextmanager
-def stopping_on_signals(console: Console, folder: RunFolder) -> Iterator[list[int]]:
-    """Yields a list to which the signals that stop the run are appended."""
+def stopping_on_signals(console: Console, folder: RunFolder, *, ends_at_once: bool = True) -> Iterator[list[int]]:
+    """Yields a list to which the signals that stop the run are appended.
+
+    Args:
+        console: where to say so.
+        folder: the run's.
+        ends_at_once: whether a second signal ends the process at once.
+    """
 
     def report(number: int) -> None:
         name = signal.Signals(number).name
-        end = "a second signal stops at once, without saving"
-        say_wrapped(console, f"{name}: stopping after this block, saving the state; {end}")
+        second = "Ctrl-C" if number in ANNOUNCEMENTS else "a second signal"
+        end = f"; {second} stops at once, without saving" if ends_at_once else ""
+        say_wrapped(console, f"{name}: stopping after this block, saving the state{end}")
 
-    with stop_on_signals(report, before_end=partial(end_at_once, console, folder)) as signals:
+    before_end = partial(end_at_once, console, folder) if ends_at_once else None
+    with stop_on_signals(report, before_end) as signals:
         yield signals
 
 
