@@ -11,12 +11,13 @@ from omegaconf import OmegaConf, open_dict, read_write
 from tfrun.commands import hydra_flags
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import compose, first_folder_of_sweep, read_inputs
+from tfrun.commands.several_workers import cluster_of, follow, leading, words_of
 from tfrun.config.compose import Composed
 from tfrun.config.earlier_runs import groups_of_earlier, words_of_earlier
 from tfrun.config.plain import read_yaml
 from tfrun.config.recorded_sources import subject_of
 from tfrun.config.run_words import run_words
-from tfrun.errors import ConfigError, ResourceError
+from tfrun.errors import ConfigError, ResourceError, TfrunError
 from tfrun.files import runs
 from tfrun.files.disk import refusals, write_atomically
 from tfrun.files.masking import masked
@@ -39,18 +40,22 @@ def run(command_line: CommandLine) -> int:
     words = command_line.words
     inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=True)
     settings = inputs.settings
+    cluster = cluster_of(settings)
+    if cluster is not None and not cluster.leads:
+        return follow(cluster, inputs, configs.catalog)
     folder = runs.claim(settings.output_root, settings.name)
     from tfrun.load_engine import engine
 
     try:
         _write_config(folder, replace(composed, config=inputs.config))
         subject = subject_of(settings.provenance, configs.catalog, configs.folders)
-        with Recording.start(folder, subject), engine(folder.log) as (experiment, seconds):
+        others = leading(cluster, inputs, folder, words_of("train", command_line))
+        with others as leader, Recording.start(folder, subject), engine(folder.log) as (experiment, seconds):
             written = [masked(word) if word.startswith("hydra.") else word for word in words]
             what = run_words(words, model=settings.model.name, folder=folder.path)
-            options = experiment.RunOptions(overrides=written, words=what, import_seconds=seconds)
+            options = experiment.RunOptions(overrides=written, words=what, import_seconds=seconds, leader=leader)
             return experiment.train(settings, folder, catalog=configs.catalog, table=inputs.table, options=options)
-    except KeyboardInterrupt:  # Ctrl-C, or another signal that stops a run
+    except (KeyboardInterrupt, TfrunError):  # Ctrl-C, another signal that stops a run, or workers that don't meet
         if not folder.run_json.exists():  # while TensorFlow was imported: there is nothing to resume
             folder.discard()
         raise
