@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tfrun.commands import resume_sweep
+from tfrun.commands import resume_sweep, several_workers
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.inputs import ExistingRun, name_run, open_run, read_config, read_inputs
 from tfrun.config import schema
@@ -36,9 +36,22 @@ def run(command_line: CommandLine) -> int:
     if sweeps:
         return resume_sweep.run(command_line, sweeps[0])
     folder, _ = name_run(command_line, "resume")
-    read_config(folder)  # before anything is written: it may be no run folder
+    config = read_config(folder)  # before anything is written: it may be no run folder
+    if several_workers.follows(config):
+        return _follow(open_run(command_line, "resume"), command_line)
     with folder.held():
         return _resume(open_run(command_line, "resume"), command_line)
+
+
+def _follow(existing: ExistingRun, command_line: CommandLine) -> int:
+    """Follows the worker 0 that resumes a run, and returns the exit code. Of the run's files it reads the config."""
+    config, catalog = existing.change(command_line)
+    inputs = read_inputs(config, catalog, overrides=existing.overrides)
+    if nothing_left(inputs.settings.trainer, existing.folder.read_run()):
+        return 0
+    cluster = several_workers.cluster_of(inputs.settings)
+    assert cluster is not None
+    return several_workers.follow(cluster, inputs, catalog)
 
 
 def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
@@ -67,7 +80,10 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
             _write_config(folder, config)
         recording.may_write()
 
-    with recording, engine(folder.log) as (experiment, seconds):
+    cluster = several_workers.cluster_of(settings)
+    words = several_workers.words_of("resume", command_line)
+    others = several_workers.leading(cluster, inputs, folder, words)
+    with others as leader, recording, engine(folder.log) as (experiment, seconds):
         options = experiment.RunOptions(
             resume=True,
             is_held=True,
@@ -75,6 +91,7 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
             words=run_words(before.get("overrides", []), model=settings.model.name, folder=folder.path),
             import_seconds=seconds,
             on_begin=begin,
+            leader=leader,
         )
         return experiment.train(settings, folder, catalog=catalog, table=inputs.table, options=options)
 

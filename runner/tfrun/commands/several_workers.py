@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ from tfrun.commands.inputs import Inputs
 from tfrun.config.catalog import Catalog
 from tfrun.config.changes import recorded
 from tfrun.config.keys import flatten
-from tfrun.config.settings import Settings
+from tfrun.config.settings import MULTI_WORKER, Settings
 from tfrun.data.fingerprint import fingerprint
-from tfrun.errors import Stopped, TfrunError
+from tfrun.errors import ConfigError, Stopped, TfrunError, WorkerLostError
 from tfrun.files.provenance.versions import versions
 from tfrun.files.runs import RunFolder
-from tfrun.workers.cluster import Cluster, read_cluster
+from tfrun.workers import slurm
+from tfrun.workers.cluster import VARIABLE, Cluster, read_cluster
 from tfrun.workers.follower import Follower
 from tfrun.workers.leader import Leader
-from tfrun.workers.local import LocalWorkers, log_of
+from tfrun.workers.local import END_SECONDS, LOST_SECONDS, LocalWorkers, log_of
 from tfrun.workers.meeting import Identity, attend
 
 # keys that may differ between machines, or say what worker 0 alone does
@@ -40,7 +41,21 @@ def cluster_of(settings: Settings) -> Cluster | None:
     """Returns the workers of a run, or None if it has one process only. Raises ConfigError if nothing names them."""
     if not settings.strategy.has_workers:
         return None
-    return read_cluster(os.environ, num_workers=settings.strategy.workers)
+    cluster = read_cluster(os.environ, num_workers=settings.strategy.workers)
+    count = len(cluster.addresses)
+    if settings.data.batch_size % count:
+        raise ConfigError(
+            f"data.batch_size: must be a multiple of {count} workers. Received: {settings.data.batch_size}"
+        )
+    return cluster
+
+
+def follows(config: Mapping[str, Any]) -> bool:
+    """Returns whether this process follows worker 0 in a run with this config. Raises ConfigError as `cluster_of`."""
+    strategy = config.get("strategy")
+    has_workers = isinstance(strategy, Mapping) and strategy.get("name") == MULTI_WORKER
+    is_named = VARIABLE in os.environ or slurm.is_step(os.environ)
+    return has_workers and is_named and not read_cluster(os.environ, num_workers=None).leads
 
 
 def follow(cluster: Cluster, inputs: Inputs, catalog: Catalog) -> int:
@@ -84,7 +99,7 @@ def leading(
         logs.mkdir(exist_ok=True)
     local = LocalWorkers(cluster, command_line, logs) if is_started_here else None
     leader = None
-    code, message = 1, "worker 0 has ended by an error of its own"
+    code, message, is_lost = 1, "an error of its own", False
     try:
         leader = Leader.meet(
             cluster,
@@ -96,7 +111,7 @@ def leading(
         yield leader
         code, message = 0, ""
     except TfrunError as error:
-        code, message = error.exit_code, str(error)
+        code, message, is_lost = error.exit_code, str(error), isinstance(error, WorkerLostError)
         raise
     except KeyboardInterrupt as error:
         code, message = 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT), "interrupted"
@@ -105,7 +120,7 @@ def leading(
         if leader is not None:
             leader.end(code, message)
         if local is not None:
-            local.close()
+            local.close(LOST_SECONDS if is_lost else END_SECONDS)
 
 
 def words_of(command: str, command_line: CommandLine) -> list[str]:

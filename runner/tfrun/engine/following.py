@@ -17,13 +17,16 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.earlier_runs import as_it_began
 from tfrun.config.settings import Settings
 from tfrun.data.table import Table
+from tfrun.engine import private
 from tfrun.engine.building import memory
 from tfrun.engine.building.reuse import Reuse
 from tfrun.engine.building.worker_errors import lost_workers
 from tfrun.engine.recording.signals import stop_on_signals
 from tfrun.engine.training import ftrl
-from tfrun.errors import WorkerLostError
-from tfrun.workers.follower import Follower
+from tfrun.engine.training.groups import scale_learning_rates
+from tfrun.errors import Interrupted, WorkerLostError
+from tfrun.workers.channel import SILENCE_SECONDS
+from tfrun.workers.follower import Follower, end_of
 
 BUILD_SECONDS = 600.0  # of silence, while TensorFlow is imported and worker 0 builds: neither can always answer
 
@@ -38,7 +41,8 @@ def follow(settings: Settings, catalog: Catalog, *, table: Table, follower: Foll
         follower: connected to worker 0.
 
     Raises:
-        WorkerLostError: another worker is gone.
+        WorkerLostError: another worker is gone, or worker 0 has ended with an error; the exit code is that of worker 0.
+        Interrupted: a signal has ended the run.
         TfrunError: this worker can't build the pieces. Worker 0 has been told.
     """
 
@@ -49,7 +53,7 @@ def follow(settings: Settings, catalog: Catalog, *, table: Table, follower: Foll
         try:
             with memory.one_line_errors(), lost_workers(follower.reason):
                 return _Work(settings, catalog, table=table, follower=follower).run()
-        except WorkerLostError:
+        except (WorkerLostError, Interrupted):
             raise
         except BaseException as error:
             follower.fail(error)
@@ -65,6 +69,7 @@ class _Work:
         self._table = table
         self._follower = follower
         self._reuse = Reuse()
+        self._program: Any = None  # until it is built
 
     def run(self) -> int:
         """Does what worker 0 announces, and returns the exit code with which it ends."""
@@ -76,20 +81,24 @@ class _Work:
             "read": lambda: self._state.read(),
             "write": self._write,
             "keep_restored_weights": lambda step: ftrl.keep_restored_weights(self._pieces.parts.step.active, step),
+            "scale_learning_rates": lambda factor: scale_learning_rates(self._pieces.parts.step.active, factor),
             "load_best": lambda: self._pieces.load_best(self._program),
             "evaluate": lambda arrays: self._program.evaluate(arrays["rows"]),
         }
         while True:
-            message = self._follower.next(silence=BUILD_SECONDS)
+            message = self._follower.next(silence=SILENCE_SECONDS if self._program else BUILD_SECONDS)
             do = message.pop("do")
             if do == "end":
-                return int(message["code"])
+                if message["code"]:
+                    raise end_of(self._follower.cluster, message)
+                return 0
             commands[do](**message)
 
     def _build(self, run: Mapping[str, Any]) -> None:
         """Builds the pieces; all workers begin with the weights of worker 0."""
         settings = as_it_began(self._settings, run)
         settings = replace(settings, init=replace(settings.init, reads_weights=False))
+        self._follower.when_lost(lambda: private.give_up_exchanges("worker 0 is gone"))
         self._pieces = self._reuse.build_pieces(
             settings, self._catalog, table=self._table, cluster=self._follower.cluster
         )

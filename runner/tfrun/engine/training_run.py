@@ -30,6 +30,7 @@ from tfrun.console import Terminal, say, say_wrapped
 from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.data.windows import sentence_on_windows
+from tfrun.engine import private
 from tfrun.engine.building import devices, memory
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
@@ -175,7 +176,8 @@ def start(
                 signals = leader.signals(signals)
             training = _Training(settings, folder, run=run, options=options, signals=signals, usage=usage)
             try:
-                with memory.one_line_errors(), lost_workers(leader and leader.reason):
+                reason = leader and leader.reason
+                with memory.one_line_errors(), lost_workers(reason, advice=training.how_to_resume):
                     yield from training.run(catalog, table)
             except Exception as error:
                 if options.resume and not training.has_begun:  # the run is as it was
@@ -221,6 +223,11 @@ class _Training:
         self._timing = Timing()
         self.has_begun = False
         self._watchers: Watchers | None = None
+
+    def how_to_resume(self) -> str:
+        """Returns a sentence on the state that is saved; empty if there is none yet."""
+        step = self._run["step"]
+        return f". Step {step} is saved. Resume it with: tfrun resume {shown(self._folder.path)}" if step else ""
 
     def run(self, catalog: Catalog, table: Table) -> Generator[Request, Any, None]:
         """Builds, trains, evaluates, and writes `run.json`."""
@@ -292,6 +299,7 @@ class _Training:
             return reuse.build_pieces(settings, catalog, table=table)
         leader.wait_until_ready()
         leader.announce("build", run={key: self._run.get(key) for key in (*MEANINGS, "engine")})
+        leader.when_lost(lambda: private.give_up_exchanges("a worker is gone"))
         pieces = reuse.build_pieces(settings, catalog, table=table, cluster=leader.cluster)
         return replace(pieces, announce=leader.announce)
 

@@ -11,7 +11,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, BinaryIO
 
@@ -55,6 +55,8 @@ class Channel:
         self._sending = threading.Lock()
         self._last_heard = time.monotonic()
         self._ended = threading.Event()
+        self._received_all = threading.Event()
+        self._on_lost: Callable[[], object] | None = None
         for work in (self._receive_all, self._ping):
             threading.Thread(target=work, name="worker channel", daemon=True).start()
 
@@ -98,6 +100,22 @@ class Channel:
                 raise ClosedError("it has ended")
             return message
 
+    def when_lost(self, call: Callable[[], object]) -> None:
+        """Calls a function, in another thread, when the other end is gone although nobody has said goodbye."""
+        self._on_lost = call
+        if self.is_closed:
+            call()
+
+    def say_goodbye(self, message: Mapping[str, Any]) -> None:
+        """Sends the last message, after which the other end may be gone."""
+        self._ended.set()
+        with contextlib.suppress(ClosedError):
+            self.send(message)
+
+    def wait_until_closed(self, seconds: float) -> None:
+        """Waits until the other end has closed the connection, for so many seconds at most."""
+        self._received_all.wait(seconds)
+
     def close(self) -> None:
         """Closes the connection."""
         self._ended.set()
@@ -115,6 +133,9 @@ class Channel:
             pass
         self.is_closed = True
         self._messages.put(None)
+        self._received_all.set()
+        if self._on_lost is not None and not self._ended.is_set():
+            self._on_lost()
 
     def _ping(self) -> None:
         while not self._ended.wait(PING_SECONDS):

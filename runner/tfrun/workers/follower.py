@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
-from tfrun.errors import TfrunError, WorkerLostError
+from tfrun.errors import Interrupted, TfrunError, WorkerLostError
 from tfrun.workers.channel import SILENCE_SECONDS, Channel, ClosedError, Message
 from tfrun.workers.cluster import Cluster
 
@@ -52,8 +53,12 @@ class Follower:
             except ClosedError as error:
                 return self._lost(str(error))
             if message is not None and message["do"] == "end":
-                return ended(self.cluster, message)
+                return _failed(self.cluster, message)
         return None
+
+    def when_lost(self, call: Callable[[], object]) -> None:
+        """Calls a function, in another thread, when worker 0 has ended unexpectedly."""
+        self._channel.when_lost(call)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -63,8 +68,14 @@ class Follower:
         return WorkerLostError(f"strategy: {self.cluster.name(0)} is gone: {why}")
 
 
-def ended(cluster: Cluster, message: Message) -> WorkerLostError:
-    """Returns the error for a worker 0 that has ended and said why."""
+def end_of(cluster: Cluster, message: Message) -> TfrunError:
+    """Returns what to raise when worker 0 has ended with an exit code that isn't 0, and has said why."""
+    if message["code"] > 128:
+        return Interrupted(message["code"] - 128, f"{cluster.name(0)}: {message.get('message')}")
+    return _failed(cluster, message)
+
+
+def _failed(cluster: Cluster, message: Message) -> WorkerLostError:
     error = WorkerLostError(f"{cluster.name(0)} has ended: {message.get('message')}")
     error.exit_code = int(message.get("code", error.exit_code))
     return error

@@ -17,6 +17,8 @@ from tfrun.workers.cluster import Cluster
 from tfrun.workers.meeting import Identity, Meeting
 
 POLL_SECONDS = 0.05
+END_SECONDS = 20.0  # within which a worker closes its connection at the end of a run
+FAILED_SECONDS = 1.0  # the same after an error
 FROZEN_SECONDS = 3.0  # of silence, after which a worker is named if a step was given up
 
 
@@ -85,14 +87,21 @@ class Leader:
             time.sleep(POLL_SECONDS)
 
     def end(self, code: int, message: str = "") -> None:
-        """Lets the other workers end with an exit code, and closes the connections."""
+        """Lets the other workers end with an exit code, and closes the connections once they have.
+
+        One of them may still be receiving its part of the last exchange.
+        """
         for channel in self._channels.values():
-            try:
-                channel.send({"do": "end", "code": code, "message": message})
-            except ClosedError:
-                continue
+            channel.say_goodbye({"do": "end", "code": code, "message": message})
+        until = time.monotonic() + END_SECONDS
         for channel in self._channels.values():
+            channel.wait_until_closed(max(0.0, until - time.monotonic()) if code == 0 else FAILED_SECONDS)
             channel.close()
+
+    def when_lost(self, call: Callable[[], object]) -> None:
+        """Calls a function, in another thread, when a worker has ended unexpectedly."""
+        for channel in self._channels.values():
+            channel.when_lost(call)
 
     def _receive(self, silence: float = SILENCE_SECONDS) -> None:
         """Receives what the others have sent. Raises WorkerLostError if one of them is gone."""

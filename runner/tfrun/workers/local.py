@@ -15,7 +15,8 @@ from tfrun.files.disk import refusals
 from tfrun.folders import typed
 from tfrun.workers.cluster import VARIABLE, Cluster
 
-END_SECONDS = 5.0  # within which a worker ends once worker 0 has said so
+END_SECONDS = 20.0  # within which a worker ends once worker 0 has said so
+LOST_SECONDS = 2.0  # the same after one of them was lost
 
 
 class LocalWorkers:

@@ -22,13 +22,27 @@ REASON_SECONDS = 3.0  # within which the connection to a worker that has ended i
 
 
 @contextlib.contextmanager
-def lost_workers(reason: Callable[[float], WorkerLostError | None] | None) -> Iterator[None]:
+def lost_workers(
+    reason: Callable[[float], WorkerLostError | None] | None, advice: Callable[[], str] = lambda: ""
+) -> Iterator[None]:
     """Raises WorkerLostError for an error of TensorFlow that comes from another worker.
 
     Args:
         reason: returns which worker has ended and why, if one does within a number of seconds; None if there is no
             other worker.
+        advice: returns what is added to the message.
     """
+    try:
+        with _one_error(reason):
+            yield
+    except WorkerLostError as error:
+        error.args = (f"{error}{advice()}",)
+        raise
+
+
+@contextlib.contextmanager
+def _one_error(reason: Callable[[float], WorkerLostError | None] | None) -> Iterator[None]:
+    """Raises WorkerLostError for TensorFlow's errors that come from another worker; `reason` as for `lost_workers`."""
     try:
         yield
     except tf.errors.OpError as error:

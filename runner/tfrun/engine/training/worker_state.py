@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import tensorflow as tf
 
 from tfrun.engine.training import replicas
 from tfrun.engine.training.announce import Announce
-from tfrun.engine.training.state import State
+from tfrun.engine.training.state import State, value_of
+from tfrun.files.checkpoints import Checkpoint
 
 ROLE = "replicas"  # of the parts, as in a run whose replicas are all in one process
 
@@ -51,11 +53,19 @@ class WorkerState(State):
         return described
 
     def read(self) -> dict[str, np.ndarray]:
-        """Returns every value; all workers call it, and each gets all values."""
+        """Returns every value; all workers call it, and each gets all values.
+
+        The parts are exchanged at once. To read their sums one after the other would be an exchange for each.
+        """
         self._announce("read")
-        arrays = super().read()
-        values = dict(zip(map(id, self._split), self._gathered(), strict=True)) if self._split else {}
-        return arrays | {slot: values[id(variable)][k].numpy() for slot, variable, k in self._slots()}
+        gathered = self._gathered() if self._split else []
+        parts = {id(variable): values.numpy() for variable, values in zip(self._split, gathered, strict=True)}
+        sums = {identity: np.add.reduce(values, axis=0) for identity, values in parts.items()}
+        arrays = {
+            slot: sums[id(variable)] if id(variable) in sums else value_of(variable)
+            for slot, variable in self.slots.items()
+        }
+        return arrays | {slot: parts[id(variable)][k] for slot, variable, k in self._slots()}
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Assigns values to the variables of the given slots, on all workers."""
@@ -64,6 +74,20 @@ class WorkerState(State):
         for slot, variable, k in self._slots():
             if slot in arrays:
                 self._assign_part(variable, k, arrays[slot])
+
+    def restore(self, checkpoint: Checkpoint, optional: Sequence[str] = ()) -> None:
+        """Assigns a checkpoint's values, as `State` does; the parts only if as many replicas have saved them.
+
+        Other replicas get equal parts of the sums, which the checkpoint has too.
+        """
+        num_saved = sum(slot.startswith(f"{ROLE}/") for slot in checkpoint.slots)
+        if num_saved != len(self._slots()):
+            slots, arrays = (
+                {slot: value for slot, value in items.items() if not slot.startswith(f"{ROLE}/")}
+                for items in (checkpoint.slots, checkpoint.arrays)
+            )
+            checkpoint = replace(checkpoint, slots=slots, arrays=arrays)
+        super().restore(checkpoint, optional)
 
     def _assign_part(self, variable: Any, replica: int, value: np.ndarray) -> None:
         """Assigns a replica's part, if the replica is one of this process."""
