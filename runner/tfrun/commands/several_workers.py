@@ -141,4 +141,3 @@ def _identity(inputs: Inputs) -> Identity:
     }
     installed = {name: version for name, version in versions().items() if name in SAME_VERSIONS}
     return Identity(installed, config, fingerprint(inputs.table))
-

@@ -111,4 +111,3 @@ class _Work:
     def _write(self, arrays: Mapping[str, Any]) -> None:
         self._state.write(arrays)
         self._program.state_was_written()
-

@@ -53,7 +53,7 @@ from tfrun.engine.training.modes import FIXED
 from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
 from tfrun.engine.verify.input_ranges import unscaled_images
-from tfrun.errors import CheckpointError, ConfigError, DivergedError, Interrupted, WorkerLostError
+from tfrun.errors import CheckpointError, ConfigError, DivergedError, Interrupted
 from tfrun.files import checkpoints, retention
 from tfrun.files.disk import write_atomically
 from tfrun.files.run_json import MEANINGS, RunJson
@@ -172,12 +172,11 @@ def start(
         run = RunJson(folder, fields) if options.resume else RunJson.begin(folder, fields)
         with stopping(options.console, folder) as signals, CacheUsage.watch() as usage:
             leader = options.leader
-            if leader is not None:
-                signals = leader.signals(signals)
-            training = _Training(settings, folder, run=run, options=options, signals=signals, usage=usage)
+            stops = signals if leader is None else leader.signals(signals)
+            training = _Training(settings, folder, run=run, options=options, signals=stops, usage=usage)
             try:
-                reason = leader and leader.reason
-                with memory.one_line_errors(), lost_workers(reason, advice=training.how_to_resume):
+                lost = lost_workers(None if leader is None else leader.reason, advice=training.how_to_resume)
+                with memory.one_line_errors(), lost:
                     yield from training.run(catalog, table)
             except Exception as error:
                 if options.resume and not training.has_begun:  # the run is as it was

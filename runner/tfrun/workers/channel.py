@@ -149,7 +149,7 @@ def write_message(connection: socket.socket, message: Mapping[str, Any], arrays:
     line = strict_json.dumps({**message, "arrays": described} if arrays else dict(message))
     connection.sendall(line.encode() + b"\n")
     for array in arrays.values():
-        content = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+        content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         for begin in range(0, len(content), PIECE_BYTES):
             connection.sendall(content[begin : begin + PIECE_BYTES])
 

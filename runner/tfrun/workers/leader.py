@@ -1,6 +1,7 @@
 """Worker 0's side: it says what all workers do next, and receives what the others ask for.
 
-Everything that needs all workers is announced before worker 0 does it itself, so that all do the same in the same order.
+Everything that needs all workers is announced before worker 0 does it itself, so that all of them do the same in the
+same order.
 """
 
 from __future__ import annotations

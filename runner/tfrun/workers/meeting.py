@@ -190,7 +190,9 @@ def attend(cluster: Cluster, identity: Identity, seconds: float) -> tuple[Channe
     until = time.monotonic() + seconds
     connection = _connect(cluster, until, seconds)
     reader = connection.makefile("rb")
-    connection.settimeout(seconds + HELLO_SECONDS)  # worker 0 waits for the others as long, and then says who is missing
+    connection.settimeout(
+        seconds + HELLO_SECONDS
+    )  # worker 0 waits for the others as long, and then says who is missing
     try:
         write_message(connection, hello | {"host": socket.gethostname()}, {})
         welcome = read_message(reader)
@@ -249,4 +251,3 @@ def _refuse(cluster: Cluster, error: OSError) -> NoReturn:
         f"strategy: the address of {cluster.name(cluster.index)} can't be used: {error.strerror}. "
         f"It is from {cluster.source}"
     ) from error
-

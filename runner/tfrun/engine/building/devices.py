@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfrun.config.automatic import AUTO
 from tfrun.config.settings import StrategySettings, TrainerSettings
 from tfrun.engine import private
+from tfrun.engine.building import tpus
 from tfrun.engine.building.threads import num_threads
 from tfrun.errors import ConfigError, ResourceError
 from tfrun.stop_signals import stop_signals
@@ -54,8 +55,9 @@ def prepare(
         made = _over_workers(cluster.as_variable(), strategy.timeout_seconds)
         begin_names_and_draws(trainer, seed=seed)
         return made
+    over_tpu = tpus.over_tpu(strategy.address) if strategy.name == "tpu" else None
     begin_names_and_draws(trainer, seed=seed)
-    return _mirrored(strategy) if strategy.name == "mirrored" else tf.distribute.get_strategy()
+    return over_tpu or (_mirrored(strategy) if strategy.name == "mirrored" else tf.distribute.get_strategy())
 
 
 def begin_names_and_draws(trainer: TrainerSettings, *, seed: int) -> None:

@@ -22,7 +22,6 @@ from tfrun.engine.building.initial_weights import Origins
 from tfrun.engine.building.parts import Parts
 from tfrun.engine.building.tables import WholeTable
 from tfrun.engine.training import feed, replicas
-from tfrun.engine.training.announce import Announce, nothing
 from tfrun.engine.training.groups import describe_groups
 from tfrun.engine.training.mode_cache import ModeCache
 from tfrun.engine.training.order import Order
@@ -30,7 +29,7 @@ from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
 from tfrun.engine.training.state import State
 from tfrun.engine.training.tracker import Tracker
-from tfrun.engine.training.worker_state import ROLE, WorkerState
+from tfrun.engine.training.worker_state import ROLE, Announce, WorkerState, nothing
 from tfrun.files import strict_json
 from tfrun.files.provenance.versions import versions
 from tfrun.files.xla_cache import processor
@@ -140,23 +139,23 @@ class Pieces:
         step = self.parts.step
         options = step.options
         roles: dict[str, list[Any]] = {
-                "model": self.parts.model.variables,
-                **{f"optimizer/{group.name}": group.optimizer.variables for group in step.active},
-                **{f"learning_rate/{group.name}": [group.base_learning_rate] for group in step.active},
-                **{
-                    f"schedule/{group.name}": list(group.epoch_schedule.variables)
-                    for group in step.active
-                    if group.epoch_schedule is not None
-                },
-                "train": [variable for metric in step.all_metrics for variable in metric.variables],
-                "algorithm": list(step.algorithm.variables),
-                "average": options.averages.variables if options.averages else [],
-                "skips": options.skips.variables if options.skips else [],
-                "loss_scale": options.loss_scale.variables if options.loss_scale else [],
-                "augmentation": options.augmenter.variables if options.augmenter else [],
-                "best": [*self.best.variables, *(program.best_weights if program else [])],
-                "early_stopping": self.stopper.variables if self.stopper else [],
-                "position": [program.step_count] if program else [],
+            "model": self.parts.model.variables,
+            **{f"optimizer/{group.name}": group.optimizer.variables for group in step.active},
+            **{f"learning_rate/{group.name}": [group.base_learning_rate] for group in step.active},
+            **{
+                f"schedule/{group.name}": list(group.epoch_schedule.variables)
+                for group in step.active
+                if group.epoch_schedule is not None
+            },
+            "train": [variable for metric in step.all_metrics for variable in metric.variables],
+            "algorithm": list(step.algorithm.variables),
+            "average": options.averages.variables if options.averages else [],
+            "skips": options.skips.variables if options.skips else [],
+            "loss_scale": options.loss_scale.variables if options.loss_scale else [],
+            "augmentation": options.augmenter.variables if options.augmenter else [],
+            "best": [*self.best.variables, *(program.best_weights if program else [])],
+            "early_stopping": self.stopper.variables if self.stopper else [],
+            "position": [program.step_count] if program else [],
         }
         if replicas.spans_processes(self.strategy):
             return WorkerState(roles, self._split_over_replicas, strategy=self.strategy, announce=self.announce)

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.training import replicas
-from tfrun.engine.training.announce import Announce, nothing
 from tfrun.engine.training.batches import evaluation_size
 from tfrun.engine.training.block import BlockGraph, BlockValues, Span, Validation
 from tfrun.engine.training.block_result import BlockResult, joined
@@ -31,6 +30,7 @@ from tfrun.engine.training.step import Step
 from tfrun.engine.training.traces import Traces
 from tfrun.engine.training.tracker import Tracker
 from tfrun.engine.training.vectorize import ALONE, Alone, Lanes
+from tfrun.engine.training.worker_state import Announce, nothing
 from tfrun.errors import ConfigError
 from tfrun.files import failpoints
 from tfrun.files.xla_cache import throw_away

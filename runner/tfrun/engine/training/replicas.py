@@ -14,6 +14,7 @@ import tensorflow as tf
 
 SEED_STATE = "seed_generator_state"  # Keras' name for the variable of each seed generator
 
+
 def components(strategy: tf.distribute.Strategy, variable: Any) -> list[tf.Variable]:
     """Returns the variables of the single replicas that a variable, Keras' or TensorFlow's, consists of."""
     value = variable.value if isinstance(variable, keras.Variable) else variable

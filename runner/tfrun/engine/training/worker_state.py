@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.training import replicas
-from tfrun.engine.training.announce import Announce
 from tfrun.engine.training.state import State, value_of
 from tfrun.files.checkpoints import Checkpoint
 
 ROLE = "replicas"  # of the parts, as in a run whose replicas are all in one process
+
+
+class Announce(Protocol):
+    """Lets the other workers, if there are any, do what this one is about to do."""
+
+    def __call__(self, do: str, arrays: Mapping[str, np.ndarray] | None = None, **fields: Any) -> None:
+        """Announces what all workers do next.
+
+        Args:
+            do: the name of one of `engine.following`'s commands.
+            arrays: what it needs, by name.
+            fields: what else it needs; plain values.
+        """
+
+
+def nothing(do: str, arrays: Mapping[str, np.ndarray] | None = None, **fields: Any) -> None:
+    """Announces nothing: there is no other worker, or this one follows."""
 
 
 class WorkerState(State):
@@ -82,11 +98,12 @@ class WorkerState(State):
         """
         num_saved = sum(slot.startswith(f"{ROLE}/") for slot in checkpoint.slots)
         if num_saved != len(self._slots()):
-            slots, arrays = (
-                {slot: value for slot, value in items.items() if not slot.startswith(f"{ROLE}/")}
-                for items in (checkpoint.slots, checkpoint.arrays)
+            kept = [slot for slot in checkpoint.slots if not slot.startswith(f"{ROLE}/")]
+            checkpoint = replace(
+                checkpoint,
+                slots={slot: checkpoint.slots[slot] for slot in kept},
+                arrays={slot: checkpoint.arrays[slot] for slot in kept},
             )
-            checkpoint = replace(checkpoint, slots=slots, arrays=arrays)
         super().restore(checkpoint, optional)
 
     def _assign_part(self, variable: Any, replica: int, value: np.ndarray) -> None:
