@@ -23,7 +23,8 @@ def components(strategy: tf.distribute.Strategy, variable: Any) -> list[tf.Varia
 
 def spans_processes(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether some of the replicas are in other processes."""
-    return len(strategy.extended.worker_devices) < strategy.num_replicas_in_sync
+    count = strategy.num_replicas_in_sync
+    return count > 1 and len(strategy.extended.worker_devices) < count  # the default strategy knows no devices
 
 
 def first_of_process(strategy: tf.distribute.Strategy) -> int:
