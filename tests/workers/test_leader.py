@@ -74,9 +74,7 @@ def test_the_end_of_worker_0_comes_with_its_exit_code(both: tuple[Leader, Follow
     assert str(error) == "worker 0 (a:1) has ended: the loss is not finite"
 
 
-def test_a_worker_0_that_is_gone_is_named(
-    both: tuple[Leader, Follower], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_0_that_is_gone_is_named(both: tuple[Leader, Follower], monkeypatch: pytest.MonkeyPatch) -> None:
     leader, follower = both
     monkeypatch.setattr("tfrun.workers.leader.END_SECONDS", 0.1)  # which it waits for the follower
     leader.end(0)

@@ -71,7 +71,10 @@ def test_all_who_come_are_welcomed_and_others_are_ignored() -> None:
     def knock() -> None:
         """Connects before the others do, and is none of them."""
         while True:
-            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(leader.endpoint(0)) as connection:
+            with (
+                contextlib.suppress(ConnectionRefusedError),
+                socket.create_connection(leader.endpoint(0)) as connection,
+            ):
                 connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 return
 
@@ -119,7 +122,9 @@ def test_one_with_another_cluster_is_refused() -> None:
 def test_who_is_missing_is_named() -> None:
     leader = cluster(0)
     met, (error,), _ = meet(leader, [(of(leader, 1), IDENTITY)], seconds=0.5)
-    assert isinstance(met, ResourceError) and str(met).startswith(f"strategy: {leader.name(2)} didn't come within 0.5 s")
+    assert isinstance(met, ResourceError) and str(met).startswith(
+        f"strategy: {leader.name(2)} didn't come within 0.5 s"
+    )
     assert str(met).endswith("Received: only workers 0, 1") and str(error) == str(met)
 
 

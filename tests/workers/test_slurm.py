@@ -48,7 +48,10 @@ def test_a_step_is_read() -> None:
     ("changes", "message"),
     [
         ({"SLURM_STEP_NODELIST": "n[1-x]"}, "can't be read"),
-        ({"SLURM_STEP_TASKS_PER_NODE": "2,3"}, r"must give SLURM_STEP_NUM_TASKS tasks\. Received: 'n\[01-02\]', '2,3', 4"),
+        (
+            {"SLURM_STEP_TASKS_PER_NODE": "2,3"},
+            r"must give SLURM_STEP_NUM_TASKS tasks\. Received: 'n\[01-02\]', '2,3', 4",
+        ),
         ({"SLURM_NODEID": "0"}, r"srun --distribution=block\. Received: task 2 on n01"),
     ],
 )

@@ -77,7 +77,7 @@ class _Work:
         commands: Mapping[str, Callable[..., object]] = {
             "build": self._build,
             "build_program": self._build_program,
-            "run": lambda first_step, num_steps: self._program.run(first_step, num_steps),
+            "run": self._run,
             "read": lambda: self._state.read(),
             "write": self._write,
             "keep_restored_weights": lambda step: ftrl.keep_restored_weights(self._pieces.parts.step.active, step),
@@ -107,6 +107,10 @@ class _Work:
         self._pieces, kept = self._reuse.program(self._pieces, streams=streams)
         self._program = kept.program
         self._state = self._pieces.state(self._program)
+
+    def _run(self, first_step: int, num_steps: int, mode: str) -> None:
+        self._program.mode = mode
+        self._program.run(first_step, num_steps)
 
     def _write(self, arrays: Mapping[str, Any]) -> None:
         self._state.write(arrays)

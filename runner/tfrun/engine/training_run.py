@@ -286,7 +286,9 @@ class _Training:
                 state.write(state.read())  # the others haven't read the weights that the run begins with
             engine.program.state_was_written()
         seconds = time.perf_counter() - started - engine.compile_seconds
-        self._run.update(**engine.pieces.describe(), engine=engine.description)
+        leader = self._options.leader
+        workers = {} if leader is None else {"workers": list(leader.cluster.addresses)}
+        self._run.update(**engine.pieces.describe(), engine=engine.description | workers)
         self._run.merge("higher_is_better", engine.pieces.own_directions)
         self._run.merge("timing", {"build_seconds": round(seconds, 3)})
         return engine, restored
@@ -354,7 +356,7 @@ class _Training:
         ]
         examples = engine.pieces.examples
         if restored is None:
-            for line in introduce(engine.pieces, engine.description):
+            for line in introduce(engine.pieces, self._run["engine"]):
                 say_wrapped(self._console, line, indent=introduction.WIDTH)
         if examples.windows is not None:
             say(self._console, f"{engine.pieces.table.source}: {sentence_on_windows(examples.windows)}")

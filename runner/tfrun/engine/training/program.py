@@ -194,7 +194,7 @@ class Program:
 
     def run(self, first_step: int, num_steps: int) -> BlockResult:
         """Trains `num_steps` steps, at most `max_steps`, from `first_step` on."""
-        self.announce("run", first_step=first_step, num_steps=num_steps)
+        self.announce("run", first_step=first_step, num_steps=num_steps, mode=self.mode)
         results: list[BlockResult] = []
         for first, count in self._blocks_of(first_step, num_steps):
             if self.has_tables:  # each of its steps checks the state itself
