@@ -1,4 +1,4 @@
-"""A worker that follows: it does what is announced, in that order. Several of them are in end_to_end/test_workers.py."""
+"""A worker that follows: it does what is announced, in that order. Several are in end_to_end/test_workers.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfrun.workers.channel import Message
 from tfrun.workers.cluster import Cluster
 from tfrun.workers.follower import Follower
 
-BEGIN = [{"do": "build", "run": {}}, {"do": "build_program", "streams": False}]
+BEGIN: list[Message] = [{"do": "build", "run": {}}, {"do": "build_program", "streams": False}]
 
 
 class Announced:

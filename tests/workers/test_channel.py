@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def connected() -> tuple[socket.socket, socket.socket]:
 
 def test_messages_and_arrays_arrive_as_they_were(ends: tuple[Channel, Channel]) -> None:
     first, second = ends
-    arrays = {
+    arrays: dict[str, Any] = {
         "rows": np.arange(600_000, dtype=np.int64).reshape(2, -1),  # longer than a piece
         "scalar": np.float32(0.1),
         "empty": np.zeros((0, 3), np.float16),

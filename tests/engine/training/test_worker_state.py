@@ -64,7 +64,7 @@ def test_parts_of_other_replicas_are_left_out(state: Any) -> None:
     arrays, slots = worker_state.read(), worker_state.describe()
     for items in (arrays, slots):
         del items["replicas/0002"]  # two replicas have saved it
-    checkpoint = Checkpoint(Path("step-1"), 1, slots, arrays, {}, ())
+    checkpoint = Checkpoint(Path("step-1"), 1, slots, arrays, {}, [])
     worker_state.restore(checkpoint, ["replicas"])
     assert float(total) == 5.5  # the sum, of which the strategy gives each replica an equal part
     assert announced[-1] == ("write", ["model/0000", "train/0000"])
