@@ -36,6 +36,7 @@ STEPS = {page: pages.read_page(ROOT, page) for page in PAGES}
 LONGEST_FIRST = sorted(PAGES, key=lambda page: -len(STEPS[page]))  # as they are read, two at a time
 PLACEHOLDERS = re.compile(r"…|<|\bRUN\b|\bSWEEP\b")
 PRESET = "needs a large file of weights; tests/components/test_presets.py trains a small one"
+WORKERS = "needs two machines; tests/end_to_end/test_workers.py starts such workers"
 LEFT_OUT = {  # the beginning of a line: why it isn't run
     "./scripts/test": "this is one of its tests",
     ".venv/bin/pip install": "needs the network",
@@ -60,6 +61,8 @@ LEFT_OUT = {  # the beginning of a line: why it isn't run
     "plugins=[mine] data=mnist": "needs data from the network",
     "evaluate latest data.part=test": "needs data from the network",
     "data=images data.path=photos 'data.size=[224,224]' model=pretrained 'model.backbone={preset": PRESET,
+    "export TF_CONFIG=": WORKERS,
+    "strategy=multi_worker data=csv": WORKERS,
     "data=csv data.path=reviews.csv data.target=stars data.exclude=[town] model=pretrained": PRESET,
 }
 # Pages whose trainings aren't shortened, as they show figures; and the file without which they can't be done.

@@ -31,7 +31,7 @@ from tfrun.commands.run_names import with_paths, with_paths_of_keys
 from tfrun.config import registry
 from tfrun.config.keys import is_text
 from tfrun.config.sources import Sources
-from tfrun.errors import ConfigError, Interrupted, ResourceError, Stopped, TfrunError, near_miss
+from tfrun.errors import ConfigError, Interrupted, ResourceError, Stopped, TfrunError, WorkerLostError, near_miss
 from tfrun.files.masking import masked
 from tfrun.folders import returning_to_folder
 from tfrun.line_breaks import fitted, reading_width
@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             complain(masked(traceback.format_exc()))
         complain(f"tfrun: {'' if isinstance(error, Interrupted) else 'error: '}{masked(str(error))}")
+        if isinstance(error, WorkerLostError):  # TensorFlow would wait for the worker when the process ends
+            os._exit(error.exit_code)
         return error.exit_code
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Stopped) else signal.SIGINT

@@ -50,6 +50,10 @@ class ResourceError(TfrunError):
     exit_code = 5
 
 
+class WorkerLostError(ResourceError):
+    """Another worker of this run is gone. TensorFlow can't go on without it, so that the process can only end."""
+
+
 class CheckpointError(TfrunError):
     """No checkpoint is usable, or it belongs to something else."""
 

@@ -69,7 +69,9 @@ def folder_of(configs: Configs, composed: Composed, *, job: str, words: Sequence
     return folder if folder and folder.config_yaml.is_file() else None
 
 
-def train_again(folder: RunFolder, inputs: Inputs, *, catalog: Catalog, words: Sequence[str]) -> int:
+def train_again(
+    folder: RunFolder, inputs: Inputs, *, catalog: Catalog, words: Sequence[str], worker_words: Sequence[str]
+) -> int:
     """Trains on in a folder that an earlier start of the same job has left, and returns the exit code.
 
     Args:
@@ -77,6 +79,7 @@ def train_again(folder: RunFolder, inputs: Inputs, *, catalog: Catalog, words: S
         inputs: the config of this start, and its data.
         catalog: the components.
         words: the overrides of the command line, for `run.json`.
+        worker_words: with which further workers on this machine are started, if the run has such.
 
     Raises:
         CheckpointError: the config isn't that of the first start, or no checkpoint can be used.
@@ -89,10 +92,18 @@ def train_again(folder: RunFolder, inputs: Inputs, *, catalog: Catalog, words: S
     run = folder.read_run()
     folder.refuse_lost_checkpoints(run)
     retention.refuse_pruned(folder)
+    if reason := why_over(folder, inputs, has_changes=has_changes):
+        say(Terminal(), f"{shown(folder.path)} {reason}")
+        return 0
+    return train_on(
+        folder, inputs, catalog=catalog, overrides=words, worker_words=worker_words, has_changes=has_changes
+    )
+
+
+def why_over(folder: RunFolder, inputs: Inputs, *, has_changes: bool = False) -> str | None:
+    """Returns why nothing of a run is left to train, or None."""
+    run = folder.read_run()
     reason = nothing_left(inputs.settings.trainer, run)
     if reason is None and run.get("status") == "completed" and not has_changes:  # by early stopping, or by a limit
         reason = f"is completed already, at step {run['step']}"
-    if reason:
-        say(Terminal(), f"{shown(folder.path)} {reason}")
-        return 0
-    return train_on(folder, inputs, catalog=catalog, overrides=words, has_changes=has_changes)
+    return reason

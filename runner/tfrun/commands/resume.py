@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tfrun.commands import resume_sweep
+from tfrun.commands import resume_sweep, several_workers
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.inputs import ExistingRun, Inputs, name_run, open_run, read_config, read_inputs
 from tfrun.config import schema
@@ -36,9 +36,22 @@ def run(command_line: CommandLine) -> int:
     if sweeps:
         return resume_sweep.run(command_line, sweeps[0])
     folder, _ = name_run(command_line, "resume")
-    read_config(folder)  # before anything is written: it may be no run folder
+    config = read_config(folder)  # before anything is written: it may be no run folder
+    if several_workers.follows(config):
+        return _follow(open_run(command_line, "resume"), command_line)
     with folder.held():
         return _resume(open_run(command_line, "resume"), command_line)
+
+
+def _follow(existing: ExistingRun, command_line: CommandLine) -> int:
+    """Follows the worker 0 that resumes a run, and returns the exit code. Of the run's files it reads the config."""
+    config, catalog = existing.change(command_line)
+    inputs = read_inputs(config, catalog, overrides=existing.overrides)
+    if nothing_left(inputs.settings.trainer, existing.folder.read_run()):
+        return 0
+    cluster = several_workers.cluster_of(inputs.settings)
+    assert cluster is not None
+    return several_workers.follow(cluster, inputs, catalog)
 
 
 def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
@@ -55,11 +68,19 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
         return 0
     inputs = read_inputs(config, catalog, overrides=overrides)  # a run that couldn't read them still has an `auto`
     has_changes |= inputs.config is not existing.config and inputs.config != existing.config
-    return train_on(folder, inputs, catalog=catalog, overrides=overrides, has_changes=has_changes)
+    worker_words = several_workers.words_of("resume", command_line)
+    options: dict[str, Any] = {"overrides": overrides, "worker_words": worker_words, "has_changes": has_changes}
+    return train_on(folder, inputs, catalog=catalog, **options)
 
 
 def train_on(
-    folder: RunFolder, inputs: Inputs, *, catalog: Catalog, overrides: Sequence[str], has_changes: bool
+    folder: RunFolder,
+    inputs: Inputs,
+    *,
+    catalog: Catalog,
+    overrides: Sequence[str],
+    worker_words: Sequence[str],
+    has_changes: bool,
 ) -> int:
     """Trains a run from its newest checkpoint on, or from its first step if it has none, and returns the exit code.
 
@@ -68,6 +89,7 @@ def train_on(
         inputs: the config and the data.
         catalog: the components.
         overrides: of this command line, for `run.json`.
+        worker_words: with which further workers on this machine are started, if the run has such.
         has_changes: whether `config.yaml` is to be replaced, once everything is ready to train.
     """
     from tfrun.load_engine import engine
@@ -81,7 +103,9 @@ def train_on(
             _write_config(folder, inputs.config)
         recording.may_write()
 
-    with recording, engine(folder.log) as (experiment, seconds):
+    cluster = several_workers.cluster_of(settings)
+    others = several_workers.leading(cluster, inputs, folder, worker_words)
+    with others as leader, recording, engine(folder.log) as (experiment, seconds):
         options = experiment.RunOptions(
             resume=True,
             is_held=True,
@@ -89,6 +113,7 @@ def train_on(
             words=run_words(before.get("overrides", []), model=settings.model.name, folder=folder.path),
             import_seconds=seconds,
             on_begin=begin,
+            leader=leader,
         )
         return experiment.train(settings, folder, catalog=catalog, table=inputs.table, options=options)
 

@@ -13,12 +13,13 @@ from omegaconf import OmegaConf, open_dict, read_write
 from tfrun.commands import hydra_flags, requeued, resume_sweep
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import Inputs, compose, first_folder_of_sweep, read_inputs
+from tfrun.commands.several_workers import cluster_of, follow, leading, words_of
 from tfrun.config.compose import Composed, Configs
 from tfrun.config.earlier_runs import groups_of_earlier, words_of_earlier
 from tfrun.config.plain import read_yaml
 from tfrun.config.recorded_sources import subject_of
 from tfrun.config.run_words import run_words
-from tfrun.errors import ConfigError, ResourceError
+from tfrun.errors import ConfigError, ResourceError, TfrunError
 from tfrun.files import runs
 from tfrun.files.disk import refusals, write_atomically
 from tfrun.files.masking import masked
@@ -38,37 +39,51 @@ def run(command_line: CommandLine) -> int:
     configs, composed = compose(command_line)
     if composed.cfg.hydra.mode == RunMode.MULTIRUN:  # a file of the group hparams_search may say so
         return _train_sweep(command_line)
-    return _train_run(configs, composed, words=command_line.words)
+    return _train_run(configs, composed, command_line)
 
 
-def _train_run(configs: Configs, composed: Composed, *, words: Sequence[str]) -> int:
+def _train_run(configs: Configs, composed: Composed, command_line: CommandLine) -> int:
     """Trains a run in a new folder, or in that of an earlier start of the same job if there is one."""
+    words = command_line.words
     job = requeued.job_of(configs, composed)
-    begins = job is None or requeued.folder_of(configs, composed, job=job, words=words) is None
-    inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=begins)
+    earlier = None if job is None else requeued.folder_of(configs, composed, job=job, words=words)
+    inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=earlier is None)
+    cluster = cluster_of(inputs.settings)
+    if cluster is not None and not cluster.leads:
+        is_over = earlier is not None and requeued.why_over(earlier, inputs) is not None
+        return 0 if is_over else follow(cluster, inputs, configs.catalog)
     place = inputs.settings.output_root, inputs.settings.name
     folder = runs.claim(*place) if job is None else runs.claim_for_job(*place, job=job)
     with folder.held():
         if folder.config_yaml.is_file():
-            return requeued.train_again(folder, inputs, catalog=configs.catalog, words=_recorded(words))
-        return _begin(folder, inputs, configs=configs, composed=composed, words=words)
+            return requeued.train_again(
+                folder,
+                inputs,
+                catalog=configs.catalog,
+                words=_recorded(words),
+                worker_words=words_of("train", command_line),
+            )
+        return _begin(folder, inputs, configs=configs, composed=composed, command_line=command_line)
 
 
-def _begin(folder: RunFolder, inputs: Inputs, *, configs: Configs, composed: Composed, words: Sequence[str]) -> int:
+def _begin(
+    folder: RunFolder, inputs: Inputs, *, configs: Configs, composed: Composed, command_line: CommandLine
+) -> int:
     """Trains a run from its first step in a new folder, which this process holds."""
-    settings = inputs.settings
+    words, settings = command_line.words, inputs.settings
     from tfrun.load_engine import engine
 
     try:
         _write_config(folder, replace(composed, config=inputs.config))
         subject = subject_of(settings.provenance, configs.catalog, configs.folders)
-        with Recording.start(folder, subject), engine(folder.log) as (experiment, seconds):
+        others = leading(cluster_of(settings), inputs, folder, words_of("train", command_line))
+        with others as leader, Recording.start(folder, subject), engine(folder.log) as (experiment, seconds):
             what = run_words(words, model=settings.model.name, folder=folder.path)
             options = experiment.RunOptions(
-                overrides=_recorded(words), words=what, import_seconds=seconds, is_held=True
+                overrides=_recorded(words), words=what, import_seconds=seconds, is_held=True, leader=leader
             )
             return experiment.train(settings, folder, catalog=configs.catalog, table=inputs.table, options=options)
-    except KeyboardInterrupt:  # Ctrl-C, or another signal that stops a run
+    except (KeyboardInterrupt, TfrunError):  # Ctrl-C, another signal that stops a run, or workers that don't meet
         if not folder.run_json.exists():  # while TensorFlow was imported: there is nothing to resume
             folder.discard()
         raise

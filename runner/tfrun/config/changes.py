@@ -31,6 +31,9 @@ CHANGEABLE = (
     "data.keep_samples",
     "data.cache",
     "provenance",
+    "strategy.workers",
+    "strategy.meeting_seconds",
+    "strategy.timeout_seconds",
 )
 # keys that a state doesn't depend on, though `tfrun resume` doesn't change them
 WITHOUT_EFFECT = ("name", "output_root", "resume")

@@ -35,12 +35,29 @@ def check_together(settings: Settings, catalog: Catalog, *, metrics_are_known: b
             "trainer.profile: must be two numbers of steps, 0 <= first < last, for example [10,20]. "
             f"Received: {list(profile)}"
         )
+    _check_workers(settings)
     _check_monitors(settings)
     _check_augmentations(settings, catalog)
     dataset = catalog.get("dataset", data.name, where="data.name")
     check_split(data, dataset)
     chosen = settings if metrics_are_known else replace(settings, metric={})
     check_task(chosen, catalog, task=known_task(data, catalog))
+
+
+def _check_workers(settings: Settings) -> None:
+    """Raises ConfigError for what can't be done by several workers together."""
+    if not settings.strategy.has_workers:
+        return
+    if settings.trainer.compile == "xla":
+        raise ConfigError(
+            "trainer.compile: strategy=multi_worker exchanges gradients in each step, which XLA can't compile. "
+            "Received: xla. Use auto or graph"
+        )
+    if settings.logger is not None and settings.logger.histograms_every_epochs is not None:
+        raise ConfigError(
+            "logger.histograms_every_epochs: not with strategy=multi_worker, whose workers would have to compute "
+            f"gradients together. Received: {settings.logger.histograms_every_epochs}. Use null"
+        )
 
 
 def known_task(data: DataSettings, catalog: Catalog) -> str | None:

@@ -38,6 +38,14 @@ def explain(error: Exception, groups: Sequence[str] = ()) -> ConfigError:
     return ConfigError(_one_line(str(error), groups))
 
 
+LEFT_OUT = {  # options that other tools have, and what to use instead
+    "strategy/parameter_server": (
+        "Use strategy=multi_worker, whose workers train the same steps together, so that the result doesn't depend on "
+        "which is faster. Large tables of ids are updated by rows with every strategy"
+    ),
+}
+
+
 def explain_missing(
     error: MissingConfigException, options: Callable[[str], list[str]], *, config_path: str | None
 ) -> ConfigError:
@@ -51,6 +59,8 @@ def explain_missing(
     if error.missing_cfg_file is None:
         return ConfigError(f"--config-path: no such folder of configs. Received: {config_path!r}")
     group, _, name = error.missing_cfg_file.rpartition("/")
+    if instead := LEFT_OUT.get(error.missing_cfg_file):
+        return ConfigError(f"{group}: {name} is left out. {instead}")
     if group:
         return unknown(group, "option", name=name, known=options(group))
     return unknown("--config-name", "config", name=name, known=options(""))

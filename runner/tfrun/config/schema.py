@@ -36,6 +36,7 @@ from tfrun.config.settings import (
     SECTIONS,
     SHARED_KEYS,
     SPLIT_KEYS,
+    STRATEGY_KEYS,
     TEXT_ENCODINGS,
     TOP_LEVEL_KEYS,
     WINDOW_KEYS,
@@ -160,8 +161,8 @@ def _refuse_keys_of_null(section: str, value: Any, *, overrides: Sequence[str]) 
 
 def _plain_section(section: str, value: Any) -> Any:
     keys = field_types(PLAIN_SECTIONS[section])
-    if section == "strategy" and isinstance(value, dict) and value.get("name") != "mirrored":
-        keys = {"name": keys["name"]}
+    if section == "strategy" and isinstance(value, dict):
+        keys = {key: keys[key] for key in ("name", *STRATEGY_KEYS.get(str(value.get("name")), ()))}
     refuse_unknown(section, require_mapping(section, value), known=keys)
     return PLAIN_SECTIONS[section](**_checked(section, value, keys=keys))
 

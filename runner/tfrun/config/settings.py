@@ -285,14 +285,23 @@ class TrainerSettings(TrainerSection):
 
 @dataclass(frozen=True)
 class StrategySettings:
-    """The devices; only `mirrored` has more keys than its name."""
+    """The devices. Which keys belong to a strategy beside its name is in `STRATEGY_KEYS`."""
 
-    name: Literal["auto", "cpu", "gpu", "mirrored"]
+    name: Literal["auto", "cpu", "gpu", "mirrored", "multi_worker", "tpu"]
     devices: list[str] | None = None
     logical_cpus: Annotated[int, Ge(2)] | None = None
+    workers: Annotated[int, Ge(2)] | None = None
+    meeting_seconds: Annotated[float, Gt(0)] = 120.0
+    timeout_seconds: Annotated[float, Gt(0)] = 600.0
+    address: str | None = None
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether several processes train one run together."""
+        return self.name == MULTI_WORKER
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) if self.name == "mirrored" else {"name": self.name}
+        return {key: getattr(self, key) for key in ("name", *STRATEGY_KEYS.get(self.name, ()))}
 
 
 @dataclass(frozen=True)
@@ -433,6 +442,14 @@ def to_plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return {key: to_plain(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+MULTI_WORKER = "multi_worker"  # the strategy of several processes
+STRATEGY_KEYS = {  # beside `name`
+    "mirrored": ("devices", "logical_cpus"),
+    MULTI_WORKER: ("workers", "meeting_seconds", "timeout_seconds"),
+    "tpu": ("address",),
+}
 
 
 def field_types(kind: type) -> dict[str, str]:

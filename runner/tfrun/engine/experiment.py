@@ -33,6 +33,7 @@ from tfrun.engine.building.reuse import Reuse, process_reuse
 from tfrun.engine.building.together import Together
 from tfrun.engine.finding.batch_trial import BatchTrial, try_batch_size
 from tfrun.engine.finding.range_test import RangeOptions, RangeResult, range_test
+from tfrun.engine.following import follow
 from tfrun.engine.inference.ensemble import Member, export_ensemble
 from tfrun.engine.inference.evaluated_rows import read_evaluated_rows
 from tfrun.engine.inference.loaded import LoadedRun
@@ -60,6 +61,7 @@ __all__ = [
     "evaluate",
     "export_ensemble",
     "export_run",
+    "follow",
     "predict",
     "process_reuse",
     "range_test",

@@ -31,10 +31,12 @@ from tfrun.console import Terminal, say, say_wrapped
 from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.data.windows import sentence_on_windows
+from tfrun.engine import private
 from tfrun.engine.building import devices, memory
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.building.reuse import Reuse, process_reuse
+from tfrun.engine.building.worker_errors import lost_workers
 from tfrun.engine.inference import out_of_fold
 from tfrun.engine.inference.final_test import evaluate_best
 from tfrun.engine.recording import introduction, progress
@@ -52,13 +54,14 @@ from tfrun.engine.training.modes import FIXED
 from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
 from tfrun.engine.verify.input_ranges import unscaled_images
-from tfrun.errors import CheckpointError, DivergedError, Interrupted
+from tfrun.errors import CheckpointError, ConfigError, DivergedError, Interrupted
 from tfrun.files import checkpoints, retention
 from tfrun.files.disk import write_atomically
-from tfrun.files.run_json import RunJson
+from tfrun.files.run_json import MEANINGS, RunJson
 from tfrun.files.runs import RunFolder, now
 from tfrun.files.xla_cache_usage import CacheUsage
 from tfrun.folders import shown
+from tfrun.workers.leader import Leader
 
 log = logging.getLogger("tfrun")
 Stopping = Callable[[Console, RunFolder], contextlib.AbstractContextManager[list[int]]]
@@ -94,6 +97,7 @@ class RunOptions:
         ends_at_once: whether a second signal ends the process at once; a sweep kills its processes itself.
         on_begin: called when everything is ready to train, before the run writes anything that a refusal would leave.
         reuse: the caches of this process.
+        leader: leads the other workers of the run; None if this process trains alone.
     """
 
     resume: bool = False
@@ -112,6 +116,7 @@ class RunOptions:
     ends_at_once: bool = True
     on_begin: Callable[[], None] = _nothing
     reuse: Reuse = field(default_factory=process_reuse)
+    leader: Leader | None = None
 
 
 def start(
@@ -139,6 +144,11 @@ def start(
     Raises:
         TfrunError: as `run.json` records too.
     """
+    if settings.strategy.has_workers and options.leader is None:
+        raise ConfigError(
+            "strategy: only a run of its own, or resume, starts several workers. Received: multi_worker. "
+            "Choose another strategy"
+        )
     with contextlib.nullcontext() if options.is_held else folder.held():
         before = folder.read_run() if options.resume else None
         if before and (reason := nothing_left(settings.trainer, before)):
@@ -165,9 +175,12 @@ def start(
         run = RunJson(folder, fields) if options.resume else RunJson.begin(folder, fields)
         stopping = stopping or partial(stopping_on_signals, ends_at_once=options.ends_at_once)
         with stopping(options.console, folder) as signals, CacheUsage.watch() as usage:
-            training = _Training(settings, folder, run=run, options=options, signals=signals, usage=usage)
+            leader = options.leader
+            stops = signals if leader is None else leader.signals(signals)
+            training = _Training(settings, folder, run=run, options=options, signals=stops, usage=usage)
             try:
-                with memory.one_line_errors():
+                lost = lost_workers(None if leader is None else leader.reason, advice=training.how_to_resume)
+                with memory.one_line_errors(), lost:
                     yield from training.run(catalog, table)
             except Exception as error:
                 if options.resume and not training.has_begun:  # the run is as it was
@@ -214,6 +227,11 @@ class _Training:
         self.has_begun = False
         self._watchers: Watchers | None = None
 
+    def how_to_resume(self) -> str:
+        """Returns a sentence on the state that is saved; empty if there is none yet."""
+        step = self._run["step"]
+        return f". Step {step} is saved. Resume it with: tfrun resume {shown(self._folder.path)}" if step else ""
+
     def run(self, catalog: Catalog, table: Table) -> Generator[Request, Any, None]:
         """Builds, trains, evaluates, and writes `run.json`."""
         engine, restored = yield from self._build(catalog, table)
@@ -231,7 +249,9 @@ class _Training:
         except DivergedError as error:
             engine.load_variables()
             self._skipped_steps(engine)
-            explained = diagnosis.explained(error, engine.pieces, program=engine.program, table=table)
+            explained = error
+            if self._options.leader is None:  # several workers would have to repeat the step together
+                explained = diagnosis.explained(error, engine.pieces, program=engine.program, table=table)
             message = f"{explained}. Its folder: {shown(self._folder.path)}"
             raise DivergedError(message, **explained.details) from error
         finally:
@@ -255,21 +275,38 @@ class _Training:
                 settings = with_threads(settings, self._options.reproduced)
             if self._options.resume and self._folder.has_checkpoints:
                 settings = _without_source(settings, self._folder)
-            pieces = self._options.reuse.build_pieces(settings, catalog, table=table)
+            pieces = self._build_pieces(settings, catalog, table)
             restored = self._newest_checkpoint(pieces) if self._options.resume else None
             before = restored.extra["engine"] if restored else _mode_of(self._options.reproduced)
             engine: Engine = yield Ready(pieces, before)
             self._timing.compile_seconds = engine.compile_seconds
             engine.load_variables()
+            state = engine.pieces.state(engine.program)
             if restored:
-                engine.pieces.state(engine.program).restore(restored, OPTIONAL_ROLES)
+                state.restore(restored, OPTIONAL_ROLES)
+                engine.pieces.announce("keep_restored_weights", step=restored.step)
                 ftrl.keep_restored_weights(engine.pieces.parts.step.active, restored.step)
+            elif engine.pieces.origins is not None and self._options.leader is not None:
+                state.write(state.read())  # the others haven't read the weights that the run begins with
             engine.program.state_was_written()
         seconds = time.perf_counter() - started - engine.compile_seconds
-        self._run.update(**engine.pieces.describe(), engine=engine.description)
+        leader = self._options.leader
+        workers = {} if leader is None else {"workers": list(leader.cluster.addresses)}
+        self._run.update(**engine.pieces.describe(), engine=engine.description | workers)
         self._run.merge("higher_is_better", engine.pieces.own_directions)
         self._run.merge("timing", {"build_seconds": round(seconds, 3)})
         return engine, restored
+
+    def _build_pieces(self, settings: Settings, catalog: Catalog, table: Table) -> Pieces:
+        """Builds the pieces, together with the other workers, if there are any."""
+        leader, reuse = self._options.leader, self._options.reuse
+        if leader is None:
+            return reuse.build_pieces(settings, catalog, table=table)
+        leader.wait_until_ready()
+        leader.announce("build", run={key: self._run.get(key) for key in (*MEANINGS, "engine")})
+        leader.when_lost(lambda: private.give_up_exchanges("a worker is gone"))
+        pieces = reuse.build_pieces(settings, catalog, table=table, cluster=leader.cluster)
+        return replace(pieces, announce=leader.announce)
 
     def _newest_checkpoint(self, pieces: Pieces) -> checkpoints.Checkpoint | None:
         checkpoints.sweep(self._folder.checkpoints)
@@ -323,7 +360,7 @@ class _Training:
         ]
         examples = engine.pieces.examples
         if restored is None:
-            for line in introduce(engine.pieces, engine.description):
+            for line in introduce(engine.pieces, self._run["engine"]):
                 say_wrapped(self._console, line, indent=introduction.WIDTH)
         if examples.windows is not None:
             say(self._console, f"{engine.pieces.table.source}: {sentence_on_windows(examples.windows)}")

@@ -111,6 +111,8 @@ class Composer:
         except USER_MISTAKES as error:
             raise self._configs.explain(error) from error
         settings = build_settings(config, self._configs.catalog, overrides=typed, begins=True)
+        if settings.strategy.has_workers:
+            raise ConfigError("strategy: multi_worker trains a run in several processes, and a job of -m has one")
         hydra = copy.deepcopy(composition.hydra)
         hydra["overrides"]["task"] = typed
         hydra["job"] |= {"num": number, "id": str(number)}

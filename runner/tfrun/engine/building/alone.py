@@ -141,6 +141,7 @@ class AloneDriver:
         resumed = ready.resumed
         where = resumed.get("residency") or settings.data.residency
         why_stream = residency.reason_to_stream(where, ready.pieces.bytes_to_load)
+        ready.pieces.announce("build_program", streams=bool(why_stream))
         pieces, kept = self._reuse.program(ready.pieces, streams=bool(why_stream))
         program = kept.program
         mode = resumed.get("loop") or settings.trainer.compile

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import signal
 
 import keras
 import tensorflow as tf
@@ -11,13 +13,18 @@ import tensorflow as tf
 from tfrun.config.automatic import AUTO
 from tfrun.config.settings import StrategySettings, TrainerSettings
 from tfrun.engine import private
+from tfrun.engine.building import tpus
 from tfrun.engine.building.threads import num_threads
 from tfrun.errors import ConfigError, ResourceError
+from tfrun.stop_signals import stop_signals
+from tfrun.workers.cluster import VARIABLE, Cluster
 
 log = logging.getLogger(__name__)
 
 
-def prepare(trainer: TrainerSettings, strategy: StrategySettings, *, seed: int) -> tf.distribute.Strategy:
+def prepare(
+    trainer: TrainerSettings, strategy: StrategySettings, *, seed: int, cluster: Cluster | None = None
+) -> tf.distribute.Strategy:
     """Sets devices, precision, determinism and seeds of this process, and returns the strategy.
 
     TensorFlow accepts a choice of devices only before its runtime has started, so that all runs of a process must have
@@ -27,12 +34,14 @@ def prepare(trainer: TrainerSettings, strategy: StrategySettings, *, seed: int) 
         trainer: `precision`, `deterministic` and `threads` are used. `threads.choose` decides what `auto` becomes.
         strategy: the devices.
         seed: for Python, NumPy, TensorFlow and Keras.
+        cluster: the workers that train together. None trains in this process alone, also with a strategy of several:
+            what isn't training needs no other worker.
 
     Raises:
         ResourceError: a requested device doesn't exist, or TensorFlow has started with others.
     """
     try:
-        _choose_devices(strategy)
+        _choose_devices(strategy, cluster)
         if trainer.threads not in (None, AUTO, num_threads()):
             tf.config.threading.set_intra_op_parallelism_threads(trainer.threads)
     except RuntimeError as error:
@@ -42,8 +51,13 @@ def prepare(trainer: TrainerSettings, strategy: StrategySettings, *, seed: int) 
         ) from error
     if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
+    if cluster is not None:  # before anything else uses a device
+        made = _over_workers(cluster.as_variable(), strategy.timeout_seconds)
+        begin_names_and_draws(trainer, seed=seed)
+        return made
+    over_tpu = tpus.over_tpu(strategy.address) if strategy.name == "tpu" else None
     begin_names_and_draws(trainer, seed=seed)
-    return _mirrored(strategy) if strategy.name == "mirrored" else tf.distribute.get_strategy()
+    return over_tpu or (_mirrored(strategy) if strategy.name == "mirrored" else tf.distribute.get_strategy())
 
 
 def begin_names_and_draws(trainer: TrainerSettings, *, seed: int) -> None:
@@ -61,15 +75,16 @@ def set_precision(precision: str) -> None:
     keras.config.set_dtype_policy(precision)
 
 
-def _choose_devices(strategy: StrategySettings) -> None:
+def _choose_devices(strategy: StrategySettings, cluster: Cluster | None) -> None:
     """Makes those devices visible to TensorFlow that the strategy uses. Raises ResourceError if there is no GPU."""
     name = strategy.name
     gpus = tf.config.list_physical_devices("GPU")
     if name == "gpu" and not gpus:
         raise ResourceError(f"strategy: gpu needs a GPU that TensorFlow sees. Received devices: {device_names()}")
-    if name == "cpu" and gpus:
+    is_tried = cluster is not None and cluster.is_local  # several processes can't share a GPU
+    if (name == "cpu" or is_tried) and gpus:
         tf.config.set_visible_devices([], "GPU")
-    for gpu in take_memory_as_needed() if name != "cpu" else []:
+    for gpu in take_memory_as_needed() if name != "cpu" and not is_tried else []:
         log.warning("TensorFlow had started before, in the data set: it takes all memory of %s", gpu)
     if strategy.logical_cpus:
         parts = [tf.config.LogicalDeviceConfiguration()] * strategy.logical_cpus
@@ -113,6 +128,24 @@ def _strategy_over(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     for as long as the process lives: a second strategy would end a run whose model has other shapes.
     """
     return tf.distribute.MirroredStrategy(devices)
+
+
+@functools.cache
+def _over_workers(variable: str, timeout_seconds: float) -> tf.distribute.Strategy:
+    """Returns this process' strategy over several workers, once all of them make it.
+
+    While it waits for the others it can't be interrupted, so they must have met before.
+
+    Args:
+        variable: the text of TF_CONFIG.
+        timeout_seconds: how long a worker waits for the others in a step.
+    """
+    os.environ[VARIABLE] = variable
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout_seconds)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    for number in stop_signals():  # TensorFlow has put a handler of its own in place of Python's
+        signal.signal(number, signal.getsignal(number))
+    return strategy
 
 
 def warnings(trainer: TrainerSettings, strategy: StrategySettings) -> list[str]:

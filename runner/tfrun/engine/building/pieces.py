@@ -29,6 +29,7 @@ from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
 from tfrun.engine.training.state import State
 from tfrun.engine.training.tracker import Tracker
+from tfrun.engine.training.worker_state import ROLE, Announce, WorkerState, nothing
 from tfrun.files import strict_json
 from tfrun.files.provenance.versions import versions
 from tfrun.files.xla_cache import processor
@@ -38,7 +39,7 @@ TRACED_SECTIONS = ("model", "metric", "strategy", "early_stopping", "plugins")
 UNTRACED_TRAINER = ("max_epochs", "max_steps", "max_seconds", "compile", "threads", "began_with_threads", "profile")
 UNTRACED_GROUP = ("learning_rate", "optional")
 # early stopping may be turned on or off when a run is resumed; earlier versions didn't save the replicas' parts
-OPTIONAL_ROLES = ("early_stopping", "replicas")
+OPTIONAL_ROLES = ("early_stopping", ROLE)
 
 
 class Beginning(NamedTuple):
@@ -77,6 +78,7 @@ class Pieces:
         whole_tables: the large tables that every step updates as a whole.
         origins: where the first weights come from; None if all are fresh, or were restored.
         beginning: the values to begin with, if the pieces are an earlier run's; None if they were built for this run.
+        announce: lets other workers do what needs all of them.
     """
 
     settings: Settings
@@ -91,6 +93,7 @@ class Pieces:
     whole_tables: tuple[WholeTable, ...] = ()
     origins: Origins | None = None
     beginning: Beginning | None = None
+    announce: Announce = nothing
 
     @property
     def data_bytes(self) -> int:
@@ -115,7 +118,7 @@ class Pieces:
     def make_program(self, *, streams: bool = False) -> Program:
         """Returns the program over these pieces, not compiled yet."""
         with self.strategy.scope():
-            return Program(
+            program = Program(
                 self.parts.step,
                 self.order,
                 feed=self.make_feed(streams=streams),
@@ -124,6 +127,8 @@ class Pieces:
                 best=self.best,
                 stopper=self.stopper,
             )
+        program.announce = self.announce
+        return program
 
     def state(self, program: Program | None = None) -> State:
         """Returns every variable that a resumed run must restore.
@@ -133,39 +138,40 @@ class Pieces:
         """
         step = self.parts.step
         options = step.options
-        return State(
-            {
-                "model": self.parts.model.variables,
-                **{f"optimizer/{group.name}": group.optimizer.variables for group in step.active},
-                **{f"learning_rate/{group.name}": [group.base_learning_rate] for group in step.active},
-                **{
-                    f"schedule/{group.name}": list(group.epoch_schedule.variables)
-                    for group in step.active
-                    if group.epoch_schedule is not None
-                },
-                "train": [variable for metric in step.all_metrics for variable in metric.variables],
-                "algorithm": list(step.algorithm.variables),
-                "average": options.averages.variables if options.averages else [],
-                "skips": options.skips.variables if options.skips else [],
-                "loss_scale": options.loss_scale.variables if options.loss_scale else [],
-                "augmentation": options.augmenter.variables if options.augmenter else [],
-                "best": [*self.best.variables, *(program.best_weights if program else [])],
-                "early_stopping": self.stopper.variables if self.stopper else [],
-                "position": [program.step_count] if program else [],
-                "replicas": self._parts_of_replicas(),
-            }
-        )
+        roles: dict[str, list[Any]] = {
+            "model": self.parts.model.variables,
+            **{f"optimizer/{group.name}": group.optimizer.variables for group in step.active},
+            **{f"learning_rate/{group.name}": [group.base_learning_rate] for group in step.active},
+            **{
+                f"schedule/{group.name}": list(group.epoch_schedule.variables)
+                for group in step.active
+                if group.epoch_schedule is not None
+            },
+            "train": [variable for metric in step.all_metrics for variable in metric.variables],
+            "algorithm": list(step.algorithm.variables),
+            "average": options.averages.variables if options.averages else [],
+            "skips": options.skips.variables if options.skips else [],
+            "loss_scale": options.loss_scale.variables if options.loss_scale else [],
+            "augmentation": options.augmenter.variables if options.augmenter else [],
+            "best": [*self.best.variables, *(program.best_weights if program else [])],
+            "early_stopping": self.stopper.variables if self.stopper else [],
+            "position": [program.step_count] if program else [],
+        }
+        if replicas.spans_processes(self.strategy):
+            return WorkerState(roles, self._split_over_replicas, strategy=self.strategy, announce=self.announce)
+        parts = [part for v in self._split_over_replicas for part in replicas.components(self.strategy, v)]
+        return State(roles | {ROLE: parts})
 
-    def _parts_of_replicas(self) -> list[tf.Variable]:
-        """Returns the parts of those values that are split over the replicas, or nothing on one device.
+    @property
+    def _split_over_replicas(self) -> list[Any]:
+        """The variables of whose values each replica has a part; none on one device.
 
-        The sum alone isn't enough: a run that is resumed adds further numbers to the parts, and rounds each of them.
+        Their sum alone isn't enough: a run that is resumed adds further numbers to the parts, and rounds each of them.
         """
         if self.strategy.num_replicas_in_sync == 1:
             return []
         metrics = [variable for metric in self.parts.step.all_metrics for variable in metric.variables]
-        variables = filter(replicas.has_parts, [*self.parts.model.variables, *metrics])
-        return [part for variable in variables for part in replicas.components(self.strategy, variable)]
+        return list(filter(replicas.has_parts, [*self.parts.model.variables, *metrics]))
 
     def read_beginning(self) -> Beginning:
         """Returns the values as they are, of pieces that were just built."""
@@ -185,6 +191,7 @@ class Pieces:
 
     def load_best(self, program: Program) -> None:
         """Assigns the best weights to the model; before the first epoch has ended, the averaged weights, if any."""
+        program.announce("load_best")
         if int(self.best.best_step.numpy()):
             for variable, best in zip(self.parts.model.variables, program.best_weights, strict=True):
                 variable.assign(best)

@@ -31,6 +31,7 @@ from tfrun.engine.training.program import Program
 from tfrun.engine.training.vectorize import Lanes
 from tfrun.files import strict_json
 from tfrun.files.weights.opened import version_of as version_of_weights
+from tfrun.workers.cluster import Cluster
 
 # keys that don't change what a run begins with
 NO_PART_OF_BEGINNING = ("name", "output_root", "resume", "tags", "provenance")
@@ -126,15 +127,23 @@ class Reuse:
             self._all_folds = (key, table)
         return self._all_folds[1].copy()
 
-    def build_pieces(self, settings: Settings, catalog: Catalog, *, table: Table) -> Pieces:
+    def build_pieces(
+        self, settings: Settings, catalog: Catalog, *, table: Table, cluster: Cluster | None = None
+    ) -> Pieces:
         """Builds a run's pieces; over the last run's variables, if it differed in learning rates only.
 
         The variables have the values of a beginning, once `program` has been called.
 
+        Args:
+            settings: the config.
+            catalog: the components that exist.
+            table: the raw rows.
+            cluster: the workers that train together, or None.
+
         Raises:
             TfrunError: the devices, the data or the components are not as the config says.
         """
-        strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed)
+        strategy = devices.prepare(settings.trainer, settings.strategy, seed=settings.seed, cluster=cluster)
         examples = self._encoded(settings, catalog, table=table)
         if self._program is not None and self._program.program.state_bytes > MAX_STATE_BYTES:
             self._program = None

@@ -108,4 +108,6 @@ def _can_be_set() -> bool:
 def _has_accelerators(settings: Settings) -> bool:
     """Returns whether the operations run on a GPU, or on several devices, which share the threads of the host."""
     strategy = settings.strategy.name
-    return strategy == "mirrored" or (strategy != "cpu" and bool(tf.config.list_physical_devices("GPU")))
+    return strategy in ("mirrored", "multi_worker", "tpu") or (
+        strategy != "cpu" and bool(tf.config.list_physical_devices("GPU"))
+    )

@@ -80,7 +80,8 @@ def _percent(share: float) -> str:
 
 
 def _where(engine: Mapping[str, Any]) -> str:
-    return f"{engine['devices']}, {engine['mode']}"
+    workers = f"{len(engine['workers'])} workers, " if "workers" in engine else ""
+    return f"{workers}{engine['devices']}, {engine['mode']}"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.recording.background import Background
 from tfrun.engine.recording.tensorboard import TensorBoard
 from tfrun.engine.training.block_result import BlockResult
+from tfrun.engine.training.groups import scale_learning_rates
 from tfrun.engine.training.loop import Observer
 from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
@@ -188,8 +189,8 @@ class Record(Observer):
         self.writer.close()
         self._state.restore(saved, OPTIONAL_ROLES)
         self._program.state_was_written()
-        for group in self._pieces.parts.step.active:
-            group.base_learning_rate.assign(group.base_learning_rate * factor)
+        self._pieces.announce("scale_learning_rates", factor=factor)
+        scale_learning_rates(self._pieces.parts.step.active, factor)
         lengths = saved.extra["journals"]
         self._open(lengths, self.read_results(lengths))
         self._run.append("rollbacks", {"from": step, "to": saved.step, "rates": factor})

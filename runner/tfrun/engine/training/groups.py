@@ -120,6 +120,12 @@ def assign_groups(
     return groups
 
 
+def scale_learning_rates(groups: Sequence[Group], factor: float) -> None:
+    """Multiplies the learning rates of active groups, before their schedules, by a factor."""
+    for group in groups:
+        group.base_learning_rate.assign(group.base_learning_rate * factor)
+
+
 def describe_groups(groups: Sequence[Group], tables: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
     """Returns the groups as `run.json` and `tfrun check` show them.
 

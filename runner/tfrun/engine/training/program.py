@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrun.engine.training import replicas
 from tfrun.engine.training.batches import evaluation_size
 from tfrun.engine.training.block import BlockGraph, BlockValues, Span, Validation
 from tfrun.engine.training.block_result import BlockResult, joined
@@ -29,6 +30,7 @@ from tfrun.engine.training.step import Step
 from tfrun.engine.training.traces import Traces
 from tfrun.engine.training.tracker import Tracker
 from tfrun.engine.training.vectorize import ALONE, Alone, Lanes
+from tfrun.engine.training.worker_state import Announce, nothing
 from tfrun.errors import ConfigError
 from tfrun.files import failpoints
 from tfrun.files.xla_cache import throw_away
@@ -65,6 +67,7 @@ class Program:
         on_new_stage: called with the first step of a stage before its block is compiled, which can take a minute; not
             for the first stage of a run.
         matrices: the last evaluation's metrics that are more than a number, by name.
+        announce: lets other workers do what this one does; all that needs them is announced before it is done.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Program:
         self.traces = Traces()
         self.on_new_stage: Callable[[int], None] = _ignore
         self.matrices: dict[str, np.ndarray] = {}
+        self.announce: Announce = nothing
         self.step_count = keras.Variable(
             0, dtype="int64", trainable=False, aggregation="only_first_replica", name="step"
         )
@@ -190,6 +194,7 @@ class Program:
 
     def run(self, first_step: int, num_steps: int) -> BlockResult:
         """Trains `num_steps` steps, at most `max_steps`, from `first_step` on."""
+        self.announce("run", first_step=first_step, num_steps=num_steps, mode=self.mode)
         results: list[BlockResult] = []
         for first, count in self._blocks_of(first_step, num_steps):
             if self.has_tables:  # each of its steps checks the state itself
@@ -240,7 +245,9 @@ class Program:
         """Returns the guard of this run's state, or of the lanes'."""
         if runs not in self._guards:
             state = GuardedState.of(self._step, self._epoch_end, self.step_count, lanes=runs)
-            self._guards[runs] = Guard(state, self._step.refused, join=joined, may_repeat=runs is ALONE)
+            # how much is repeated follows from the clock, and several workers must repeat the same
+            may_repeat = runs is ALONE and not replicas.spans_processes(self._step.strategy)
+            self._guards[runs] = Guard(state, self._step.refused, join=joined, may_repeat=may_repeat)
         return self._guards[runs]
 
     def batches(self, feed: Feed, first_step: int, *, num_steps: int) -> Selection:
@@ -249,6 +256,7 @@ class Program:
 
     def evaluate(self, rows: np.ndarray) -> dict[str, float]:
         """Returns the loss and the metrics of the given rows, with the weights as they are."""
+        self.announce("evaluate", {"rows": rows})
         self._add(rows)
         metrics = map(MetricOffer.of, self._epoch_end.val_metrics.metrics)
         self.matrices = {metric.component.name: metric.matrix() for metric in metrics if metric.matrix is not None}

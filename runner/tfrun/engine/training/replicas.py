@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+SEED_STATE = "seed_generator_state"  # Keras' name for the variable of each seed generator
+
 
 def components(strategy: tf.distribute.Strategy, variable: Any) -> list[tf.Variable]:
     """Returns the variables of the single replicas that a variable, Keras' or TensorFlow's, consists of."""
@@ -19,10 +21,48 @@ def components(strategy: tf.distribute.Strategy, variable: Any) -> list[tf.Varia
     return list(strategy.experimental_local_results(value))
 
 
+def spans_processes(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether some of the replicas are in other processes."""
+    count = strategy.num_replicas_in_sync
+    return count > 1 and len(strategy.extended.worker_devices) < count  # the default strategy knows no devices
+
+
+def first_of_process(strategy: tf.distribute.Strategy) -> int:
+    """Returns the number of the first replica that is in this process."""
+    numbers = strategy.experimental_distribute_values_from_function(lambda context: context.replica_id_in_sync_group)
+    return int(strategy.experimental_local_results(numbers)[0])
+
+
+def gathered(strategy: tf.distribute.Strategy, variables: Sequence[Any]) -> list[tf.Tensor]:
+    """Returns the values of each variable on all replicas, those in other processes too: (N, …), in their order.
+
+    The variables travel together, as each exchange takes a few milliseconds however little is exchanged.
+    """
+    by_dtype: dict[tf.DType, list[int]] = {}
+    for k, variable in enumerate(variables):
+        by_dtype.setdefault(components(strategy, variable)[0].dtype, []).append(k)
+    values: dict[int, tf.Tensor] = {}
+
+    def flat(places: Sequence[int]) -> tf.Tensor:
+        return tf.concat([tf.reshape(tf.convert_to_tensor(variables[k]), [-1]) for k in places], axis=0)
+
+    for places in by_dtype.values():
+        shapes = [components(strategy, variables[k])[0].shape for k in places]
+
+        def exchange(places: Sequence[int] = tuple(places)) -> tf.Tensor:
+            return tf.distribute.get_replica_context().all_gather(flat(places)[None], axis=0)
+
+        everything = strategy.experimental_local_results(strategy.run(exchange))[0]
+        parts = tf.split(everything, [shape.num_elements() for shape in shapes], axis=1)
+        for k, part, shape in zip(places, parts, shapes, strict=True):
+            values[k] = tf.reshape(part, [strategy.num_replicas_in_sync, *shape])
+    return [values[k] for k in range(len(variables))]
+
+
 def summed(gradients: Sequence[Any]) -> list[Any]:
     """Returns the sums of the gradients of all replicas; those by rows become the rows of all replicas together.
 
-    Called on a replica.
+    Called on a replica. Whole ones travel together.
     """
     context = tf.distribute.get_replica_context()
 
@@ -57,16 +97,29 @@ def synchronize(strategy: tf.distribute.Strategy, variables: Sequence[Any]) -> N
     """
     if strategy.num_replicas_in_sync == 1:
         return
-    for variable in variables:
-        if has_parts(variable) or _is_always_the_same(variable):
-            continue
+    changing = [variable for variable in variables if not (has_parts(variable) or _is_always_the_same(variable))]
+    for variable, values in zip(changing, _values(strategy, changing), strict=True):
         of_replicas = components(strategy, variable)
-        values = [component.read_value() for component in of_replicas]
         value = values[0]
         if value.dtype.is_floating:
             value = tf.add_n(values) / tf.cast(len(values), value.dtype)
         for component in of_replicas:
             component.assign(value)
+
+
+def _values(strategy: tf.distribute.Strategy, variables: Sequence[Any]) -> list[list[tf.Tensor]]:
+    """Returns the values of each variable on all replicas."""
+    if not spans_processes(strategy):
+        return [[part.read_value() for part in components(strategy, variable)] for variable in variables]
+    # seeds are changed by each draw, on all replicas alike, and would be exchanged at each step
+    changing = [variable for variable in variables if getattr(variable, "name", "") != SEED_STATE]
+    values = dict(zip(map(id, changing), gathered(strategy, changing), strict=True))
+    return [
+        tf.unstack(values[id(variable)])
+        if id(variable) in values
+        else [part.read_value() for part in components(strategy, variable)]
+        for variable in variables
+    ]
 
 
 def _is_always_the_same(variable: Any) -> bool:

@@ -26,6 +26,11 @@ class State:
         self._variables = {f"{role}/{k:04d}": v for role, items in variables.items() for k, v in enumerate(items)}
 
     @property
+    def slots(self) -> dict[str, Any]:
+        """The variables by their slots."""
+        return self._variables
+
+    @property
     def variables(self) -> list[Any]:
         """All variables, in the order of their slots."""
         return list(self._variables.values())
@@ -42,7 +47,7 @@ class State:
 
         On a CPU nothing is copied: a variable that is assigned to while a value of it is held gets memory of its own.
         """
-        return {slot: _held(tf.convert_to_tensor(_tensor(variable))) for slot, variable in self._variables.items()}
+        return {slot: value_of(variable) for slot, variable in self._variables.items()}
 
     def write(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Assigns values to the variables of the given slots."""
@@ -72,6 +77,11 @@ class State:
                     f"Received: {received or 'nothing'}. Expected: {expected or 'nothing'}"
                 )
         self.write(checkpoint.arrays)
+
+
+def value_of(variable: Any) -> np.ndarray:
+    """Returns a variable's value, which later steps don't change; the host waits for the device here."""
+    return _held(tf.convert_to_tensor(_tensor(variable)))
 
 
 def _tensor(variable: Any) -> Any:

@@ -76,7 +76,7 @@ class Gradients(NamedTuple):
     """What a step computes on one replica before it changes anything.
 
     Attributes:
-        loss: this replica's share of the loss, scalar float32.
+        loss: the batch's loss, scalar float32.
         norm: the global norm of all gradients, before they are clipped, scalar float32.
         by_group: the clipped gradients of each active group, those of tables as `RowGradient`s.
         outputs: (y, y_pred, weights), for the metrics.
@@ -189,7 +189,7 @@ class Step:
         """
         with seeds_of_replicas() if self.strategy.num_replicas_in_sync > 1 else contextlib.nullcontext():
             computed = self.strategy.run(self.compute, args=(data, rows, step), kwargs={"tracing": tracing})
-        loss = self._sum(computed.loss)
+        loss = self._one(computed.loss)
         norm = self._one(computed.norm)
         rates = tf.stack([group.learning_rate(step) for group in self.active])
         may_update = tf.reduce_all(tf.math.is_finite(rates))
@@ -226,7 +226,7 @@ class Step:
         def update() -> tf.Tensor:
             self.synchronize()
             self._update(computed.by_group, computed.outputs, rates=rates, step=step, proposed=proposed)
-            self.metrics.loss_mean.update_state(loss)
+            self.strategy.run(self._add_loss, args=(loss,))
             if self.options.averages is not None:
                 self.options.averages.update(step)
             return rates
@@ -274,7 +274,7 @@ class Step:
             else:
                 loss, y_pred, gradients = differentiate()
         if self.strategy.num_replicas_in_sync > 1:
-            gradients = replicas.summed(gradients)
+            loss, *gradients = replicas.summed([loss, *gradients])
         gradients = self.tables.summed(gradients, self._trained, tracing)
         by_group, norms = clip_groups(self.active, gradients, sums_by_halves=tracing.sums_by_halves)
         norm = tf.sqrt(tf.add_n([tf.square(group_norm) for group_norm in norms]))
@@ -426,8 +426,10 @@ class Step:
         """Updates every metric but the loss."""
         self.metrics.update(y, y_pred, weights if has_weights(weights) else None)
 
-    def _sum(self, value: Any) -> tf.Tensor:
-        return value if self.strategy.num_replicas_in_sync == 1 else self.strategy.reduce("SUM", value, axis=None)
+    def _add_loss(self, loss: tf.Tensor) -> None:
+        """Adds the batch's loss to its mean, on one replica: each of them adds an equal part."""
+        count = self.strategy.num_replicas_in_sync
+        self.metrics.loss_mean.update_state(loss, sample_weight=None if count == 1 else 1.0 / count)
 
     def _assign(self, variable: Any, value: Any) -> None:
         """Assigns to a variable the value of each replica."""

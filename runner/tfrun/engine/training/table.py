@@ -207,4 +207,5 @@ def _local(variable: keras.Variable, strategy: tf.distribute.Strategy) -> Any:
     if strategy.num_replicas_in_sync == 1:
         return variable.value
     number = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)
-    return replicas.components(strategy, variable)[int(number)]
+    of_process = replicas.components(strategy, variable)  # each process has equally many, one after the other
+    return of_process[int(number) % len(of_process)]

@@ -1,0 +1,1 @@
+"""Several processes that train one run together, before and beside TensorFlow's own connections between them."""
