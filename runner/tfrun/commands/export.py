@@ -6,6 +6,7 @@ from tfrun.commands import export_ensemble
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.export_options import pop_options
 from tfrun.commands.inputs import open_run
+from tfrun.commands.serving_commands import say_how_to_serve
 from tfrun.commands.stored_rows import stored_rows
 from tfrun.config import schema
 from tfrun.config.settings import Settings
@@ -55,6 +56,7 @@ def run(command_line: CommandLine) -> int:
     from tfrun.commands.model_card import write_card  # here, since it reads YAML as comparisons do
 
     write_card(export_to, [(folder, config, settings, fitted)], checked)
+    say_how_to_serve(export_to)
     return 0
 
 

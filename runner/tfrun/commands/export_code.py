@@ -8,15 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from tfrun.commands.serving_commands import serving_commands
 from tfrun.data.kinds import ArrayColumn, BooleanColumn, Column, DateColumn, NumberColumn, TokensColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.files.runs import EXPORTS
 from tfrun.reports.markdown import escaped
 
 
-def needed(format: str, fitted: Preprocessing, *, modules: Sequence[str]) -> str:
+def needed(format: str, fitted: Preprocessing, *, modules: Sequence[str], file: str = "") -> str:
     """Returns what a person has to install to load an export, as Markdown; see `loading_code`."""
     has_tokenizer = any(column.tokenizer is not None for column in fitted.tokens)
+    if format == "serving":
+        commands = ", then ".join(f"`{command}`" for command in serving_commands(file, folder='"$PWD"'))
+        return f"TensorFlow Serving: {commands}. In Python, without a server, " + needed(
+            "saved_model", fitted, modules=modules
+        )
     if format == "saved_model":
         return "TensorFlow and TensorFlow Text" if has_tokenizer else "TensorFlow"
     if format != "keras":
@@ -29,7 +35,7 @@ def needed(format: str, fitted: Preprocessing, *, modules: Sequence[str]) -> str
     return f"Keras with TensorFlow, {tfrun}, and where Python looks for modules (PYTHONPATH, for example): {names}"
 
 
-def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Sequence[str]) -> str:
+def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Sequence[str], file: str = "") -> str:
     """Returns Python code that loads an export from the current folder and predicts one row.
 
     Args:
@@ -37,10 +43,12 @@ def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Se
         fitted: the run's preprocessing.
         floatx: the type of the model's numbers.
         modules: those of the model's components, which Keras needs to find their classes.
+        file: the path of the export below the card's folder; by default that of the format in `EXPORTS`.
     """
-    file = repr(EXPORTS[format])
-    needs_text = format == "saved_model" and any(column.tokenizer is not None for column in fitted.tokens)
-    if format == "saved_model":
+    file = repr(file or EXPORTS[format])
+    is_saved_model = format in ("saved_model", "serving")
+    needs_text = is_saved_model and any(column.tokenizer is not None for column in fitted.tokens)
+    if is_saved_model:
         imports = ["import tensorflow as tf", *(["import tensorflow_text"] if needs_text else [])]
         load, predict = f"model = tf.saved_model.load({file})", "model.serve(rows)"
     elif format == "keras":
@@ -49,7 +57,7 @@ def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Se
     elif format == "litert":
         imports = ["import numpy as np", "from ai_edge_litert.interpreter import Interpreter"]
         load = f"predict = Interpreter(model_path={file}).get_signature_runner()"
-        predict = "next(iter(predict(**rows).values()))"
+        predict = "predict(**rows)" if fitted.others else "next(iter(predict(**rows).values()))"
     else:
         imports = ["import numpy as np", "import onnxruntime"]
         load, predict = f"session = onnxruntime.InferenceSession({file})", "session.run(None, rows)[0]"

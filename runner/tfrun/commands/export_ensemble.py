@@ -9,6 +9,7 @@ from pathlib import Path
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.export_options import ExportOptions
 from tfrun.commands.inputs import ExistingRun, needed_files, read_config
+from tfrun.commands.serving_commands import say_how_to_serve
 from tfrun.commands.stored_rows import stored_rows
 from tfrun.config import schema
 from tfrun.data.sources import load_table
@@ -58,6 +59,7 @@ def run(command_line: CommandLine, *, options: ExportOptions, which: str) -> int
     from tfrun.commands.model_card import write_card  # here, since it reads YAML as comparisons do
 
     write_card(export_to, of_card, checked)
+    say_how_to_serve(export_to)
     return 0
 
 

@@ -98,9 +98,7 @@ def pop_formats(command_line: CommandLine) -> tuple[list[str], CommandLine]:
     return formats, rest
 
 
-def _quantization(
-    kind: str | None, max_drop: str | None, *, format: str, ensemble: str | None
-) -> Quantization | None:
+def _quantization(kind: str | None, max_drop: str | None, *, format: str, ensemble: str | None) -> Quantization | None:
     """Returns how the weights are to be quantized, or None. Raises ConfigError for words that don't fit."""
     if kind is None:
         if max_drop is not None:

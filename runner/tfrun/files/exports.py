@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tfrun.errors import CheckpointError, ConfigError, ResourceError
 from tfrun.files import strict_json
@@ -61,6 +61,12 @@ class Quantized:
     num_rows: int
     sizes: tuple[int, int]
     milliseconds: tuple[float, float]
+
+    @classmethod
+    def of_json(cls, entry: Mapping[str, Any]) -> Self:
+        """Returns what a record says."""
+        fields = {name: entry[name] for name in cls.__dataclass_fields__}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
     @property
     def is_relative(self) -> bool:

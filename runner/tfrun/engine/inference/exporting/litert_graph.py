@@ -70,6 +70,36 @@ class Graph:
                 tensors = tensors | results
         return result
 
+    def remove_round_trips(self) -> None:
+        """Takes out each float32 that becomes int8 and float32 again, between operations that compute in float32.
+
+        TensorFlow leaves some of them where it was told to keep float32. They round for nothing, and where a calibrated
+        range isn't one, since there was a NaN in it, they make zeros of everything.
+        """
+        sources = {
+            operator.outputs[0]: operator.inputs[0]
+            for operator in self._graph.operators
+            if self._kind(operator) == "QUANTIZE" and self._is_float32(operator.inputs[0])
+        }
+        trips = [
+            operator
+            for operator in self._graph.operators
+            if self._kind(operator) == "DEQUANTIZE" and operator.inputs[0] in sources
+        ]
+        replaced = {operator.outputs[0]: sources[operator.inputs[0]] for operator in trips}
+        self._graph.operators = [operator for operator in self._graph.operators if operator not in trips]
+        for operator in self._graph.operators:
+            operator.inputs = [replaced.get(place, place) for place in operator.inputs]
+        read = {place for operator in self._graph.operators for place in operator.inputs}
+        self._graph.operators = [
+            operator
+            for operator in self._graph.operators
+            if not set(operator.outputs) & set(sources) or set(operator.outputs) & read
+        ]
+        self._graph.outputs = [replaced.get(place, place) for place in self._graph.outputs]
+        for tensor in self._model.signatureDefs[0].outputs:
+            tensor.tensorIndex = replaced.get(tensor.tensorIndex, tensor.tensorIndex)
+
     def halve_weights(self) -> int:
         """Makes float16 of the weights of layers and of tables of embeddings, and returns how many arrays that were.
 
@@ -88,9 +118,10 @@ class Graph:
         return len(places)
 
     def _can_be_halved(self, place: int) -> bool:
-        tensor = self._graph.tensors[place]
-        if not self._is_constant(place) or tensor.type != schema.TensorType.FLOAT32 or len(tensor.shape) < 2:
-            return False
+        is_matrix = self._is_float32(place) and len(self._graph.tensors[place].shape) > 1
+        return is_matrix and self._is_constant(place) and self._fits_into_float16(place)
+
+    def _fits_into_float16(self, place: int) -> bool:
         return bool(np.abs(self._values(place)).max(initial=0.0) <= np.finfo("float16").max)
 
     def _halve(self, place: int) -> None:
@@ -125,6 +156,9 @@ class Graph:
 
     def _is_lookup(self, operator: Any) -> bool:
         return self._kind(operator) in LOOKUPS and any(self._is_constant(k) for k in operator.inputs)
+
+    def _is_float32(self, place: int) -> bool:
+        return bool(self._graph.tensors[place].type == schema.TensorType.FLOAT32)
 
     def _is_constant(self, place: int) -> bool:
         data = self._model.buffers[self._graph.tensors[place].buffer].data

@@ -39,7 +39,9 @@ def write_quantized(
         if kind == "float16":
             content = _in_float16(converter.convert())
         else:
-            nodes = Graph(converter.convert()).nodes_in_float32([names[name] for name in cells]) if kind == "int8" else []
+            nodes = (
+                Graph(converter.convert()).nodes_in_float32([names[name] for name in cells]) if kind == "int8" else []
+            )
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             if kind == "dynamic":
                 content = converter.convert()
@@ -69,4 +71,6 @@ def _in_int8(converter: tf.lite.TFLiteConverter, rows: Mapping[str, np.ndarray],
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter, debug_dataset=one_by_one, debug_options=options
     )
-    return bytes(debugger.get_nondebug_quantized_model())
+    graph = Graph(bytes(debugger.get_nondebug_quantized_model()))
+    graph.remove_round_trips()
+    return graph.content
