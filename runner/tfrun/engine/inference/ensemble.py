@@ -17,11 +17,11 @@ from tfrun.data.examples import prepare_evaluation, with_any_targets
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.building.assembly import build_pieces
-from tfrun.engine.inference.exporting import formats
+from tfrun.engine.inference.exporting import formats, ids
+from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
 from tfrun.engine.inference.exporting.portable import portable, raw_rows
 from tfrun.engine.inference.outputs import outputs_of, predictions_of
 from tfrun.engine.inference.trained import newest_state, program_with_best
-from tfrun.engine.training import feed
 from tfrun.errors import ConfigError
 from tfrun.files.exports import Checked, Export
 from tfrun.files.runs import RunFolder
@@ -53,12 +53,14 @@ class _Trained:
         model: takes raw rows.
         predictions: by output, for the rows to compare with.
         rows: these rows, by column.
+        num_rows: how many of them are given; the others are some of them again, changed.
         step: the step of its checkpoint.
     """
 
     model: keras.Model
     predictions: Mapping[str, np.ndarray]
     rows: Mapping[str, np.ndarray]
+    num_rows: int
     step: int
 
 
@@ -85,23 +87,25 @@ def export_ensemble(members: Sequence[Member], *, table: Table, export_to: Expor
     expected = {
         name: np.mean([member.predictions[name] for member in trained], axis=0) for name in trained[0].predictions
     }
+    models, text = [member.model for member in trained], None
+    if formats.is_of_ids(export_to.format):
+        models, text = ids.of_shared_ids(models, [ids.encodings(member.fitted) for member in members])
     with export_to.replaced(max(member.step for member in trained)) as temporary:
         off = formats.write_checked(
-            averaged([member.model for member in trained]),
+            averaged(models),
             export_to.format,
             folder=temporary,
             preprocessing=first.fitted,
             rows=trained[0].rows,
             expected=expected,
+            text=text,
         )
     console = Terminal()
     say(console, f"{shown(export_to.path)}, the mean of {len(members)} runs")
     for member, of_member in zip(members, trained, strict=True):
         say(console, f"        {shown(member.folder.path)}, best weights up to step {of_member.step}")
-    num_rows = len(next(iter(trained[0].rows.values())))
-    say(
-        console, f"checked in a clean process: {num_rows} rows, predictions at most {off:.2g} off the mean of the runs'"
-    )
+    num_rows, place = trained[0].num_rows, formats.place_of_check(export_to.format, export_to.folder)
+    say(console, f"checked {place}: {num_rows} rows, predictions at most {off:.2g} off the mean of the runs'")
     return Checked(num_rows, off)
 
 
@@ -136,11 +140,10 @@ def _trained(number: int, member: Member, table: Table, *, format: str) -> _Trai
         raise ConfigError(
             f"ensemble: {member.folder.path} doesn't predict the data's target, so there is no mean of it"
         )
-    samples = pieces.examples.samples
-    inputs, _, _ = feed.take(pieces.examples, samples.rows)
+    inputs, columns = rows_to_compare(pieces.examples)
     predicted = predictions_of(outputs_of(model, inputs, as_graph=formats.is_graph(format)), fitted)
-    raw = raw_rows(samples.columns, fitted)
-    return _Trained(portable(model, fitted, name=f"member_{number}"), predicted, raw, saved.step)
+    portable_model = portable(model, fitted, of_ids=formats.is_of_ids(format), name=f"member_{number}")
+    return _Trained(portable_model, predicted, raw_rows(columns, fitted), len(pieces.examples.samples.rows), saved.step)
 
 
 def _refuse_unlike(first: Member, other: Member) -> None:

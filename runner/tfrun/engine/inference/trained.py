@@ -23,10 +23,10 @@ from tfrun.data.windows import Window, rows_of_samples, split_windows, take_wind
 from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.inference.exporting import formats
+from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
 from tfrun.engine.inference.exporting.portable import inputs_of, portable, raw_rows
 from tfrun.engine.inference.outputs import outputs_of, predictions_of
 from tfrun.engine.recording.undefined_values import UndefinedValues
-from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
 from tfrun.errors import DataError
 from tfrun.files import checkpoints
@@ -195,15 +195,14 @@ def export_pieces(pieces: Pieces, *, format: str, folder: Path) -> float:
     model, preprocessing = pieces.parts.model, pieces.examples.preprocessing
     formats.check_format(format, preprocessing)
     has_targets = pieces.parts.step.learns_targets
-    samples = pieces.examples.samples
-    inputs, _, _ = feed.take(pieces.examples, samples.rows)
+    inputs, columns = rows_to_compare(pieces.examples)
     outputs = outputs_of(model, inputs, as_graph=formats.is_graph(format))
     return formats.write_checked(
         portable(model, preprocessing, has_targets=has_targets, of_ids=formats.is_of_ids(format)),
         format,
         folder=folder,
         preprocessing=preprocessing,
-        rows=raw_rows(samples.columns, preprocessing),
+        rows=raw_rows(columns, preprocessing),
         expected=predictions_of(outputs, preprocessing, has_targets=has_targets),
         has_targets=has_targets,
     )

@@ -5,7 +5,7 @@ Such a model has no operation on strings, no table and no state, which many runt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -100,42 +100,50 @@ def refuse_all_but(format: str, preprocessing: Preprocessing, *, kinds: Sequence
         )
 
 
-def shared(members: Sequence[Mapping[str, Encoding]]) -> dict[str, Encoding]:
-    """Returns encodings whose ids say as much as those of each run of an ensemble; see `translated`.
+def of_shared_ids(
+    models: Sequence[keras.Model], members: Sequence[Mapping[str, Encoding]]
+) -> tuple[list[keras.Model], dict[str, Encoding]]:
+    """Returns models that take the same ids, of the texts that any of them knows, and the encodings of these ids.
+
+    Args:
+        models: of raw rows, with ids in place of texts.
+        members: the encodings of each.
 
     Raises:
-        ConfigError: the runs have other bins, other lengths or other numbers.
+        ConfigError: the models have other bins, other lengths or other numbers.
     """
-    result = {}
-    for name, first in members[0].items():
-        alike = [{key: value for key, value in member[name].items() if key != "values"} for member in members]
-        values = [member[name].get("values") for member in members]
-        has_ids = first["kind"] in ("category", "words")
-        if any(other != alike[0] for other in alike) or (not has_ids and any(other != values[0] for other in values)):
-            raise ConfigError(f"ensemble: the runs encode the texts of column {name!r} in different ways")
-        result[name] = {**first, "values": list(dict.fromkeys(sum(values, [])))} if has_ids else first
-    return result
+    shared = {name: _shared(name, [member[name] for member in members]) for name in members[0]}
+    result = []
+    for model, member in zip(models, members, strict=True):
+        inputs = {
+            name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+            for name, tensor in model.input.items()
+        }
+        translated = {
+            name: _translated(cells, shared[name], to=member[name]) if name in shared else cells
+            for name, cells in inputs.items()
+        }
+        result.append(keras.Model(inputs, model(translated)))
+    return result, shared
 
 
-def translated(cells: Any, encoding: Encoding, *, to: Encoding) -> Any:
+def _shared(column: str, encodings: Sequence[Encoding]) -> Encoding:
+    """Returns an encoding of all texts that have an id in one of those of a column. Raises ConfigError."""
+    first = encodings[0]
+    has_ids = first["kind"] in ("category", "words")
+    alike = [{**encoding, "values": None} if has_ids else encoding for encoding in encodings]
+    if any(encoding != alike[0] for encoding in alike):
+        raise ConfigError(f"ensemble: the runs encode the texts of column {column!r} in different ways")
+    if not has_ids:
+        return first
+    return {**first, "values": list(dict.fromkeys(text for encoding in encodings for text in encoding["values"]))}
+
+
+def _translated(cells: Any, encoding: Encoding, *, to: Encoding) -> Any:
     """Returns the ids of an encoding, a Keras tensor, as those of another one that lacks some of its texts."""
     if encoding == to:
         return cells
     first = 1 if encoding["kind"] == "category" else 2  # the id of the first text; the one before stands for unseen
-    places = {value: first + k for k, value in enumerate(to["values"])}
-    table = [*range(first), *(places.get(value, first - 1) for value in encoding["values"])]
+    places = {text: place for place, text in enumerate(to["values"], start=first)}
+    table = [*range(first), *(places.get(text, first - 1) for text in encoding["values"])]
     return keras.ops.take(np.array(table, "int32"), cells, axis=0)
-
-
-def with_ids(model: keras.Model, translate: Callable[[str, Any], Any]) -> keras.Model:
-    """Returns a model of other ids.
-
-    Args:
-        model: of the ids of one run.
-        translate: gets a column and a Keras tensor of its cells, and returns them as the run has them.
-    """
-    inputs = {
-        name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
-        for name, tensor in model.input.items()
-    }
-    return keras.Model(inputs, model({name: translate(name, tensor) for name, tensor in inputs.items()}))
