@@ -11,8 +11,8 @@
     check:     devices → data → build → a printed summary; a component alone → its contract
 
 How each of them is done is in the modules that they call: `training_run`, `inference.trained`, `inference.ensemble`,
-`inference.quantized`, `inference.predict`, `inference.evaluated_rows`, `inference.loaded`, `finding.range_test`, `finding.batch_trial`,
-`verify.checks`.
+`inference.quantized`, `inference.predict`, `inference.evaluated_rows`, `inference.loaded`, `finding.range_test`,
+`finding.batch_trial`, `verify.checks`.
 """
 
 from __future__ import annotations

@@ -65,8 +65,9 @@ class Quantized:
     @classmethod
     def of_json(cls, entry: Mapping[str, Any]) -> Self:
         """Returns what a record says."""
-        fields = {name: entry[name] for name in cls.__dataclass_fields__}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+        pairs: dict[str, Any] = {name: tuple(entry[name]) for name in ("values", "sizes", "milliseconds")}
+        names = ("kind", "metric", "higher_is_better", "num_rows")
+        return cls(**{name: entry[name] for name in names}, **pairs)
 
     @property
     def is_relative(self) -> bool:

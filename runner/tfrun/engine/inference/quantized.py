@@ -26,6 +26,7 @@ from tfrun.data.windows import Window, Windows, split_examples
 from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference.exporting import clean_process, formats
+from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
 from tfrun.engine.inference.exporting.format import ExportError
 from tfrun.engine.inference.exporting.portable import inputs_of, portable, raw_rows
 from tfrun.engine.inference.outputs import model_outputs, outputs_of, predictions_of, sizes
@@ -114,10 +115,9 @@ def _write(pieces: Pieces, folder: Path, *, raw: _RawRows, metric: Any, kind: st
 
     preprocessing = pieces.examples.preprocessing
     model = portable(pieces.parts.model, preprocessing)
-    samples = pieces.examples.samples
-    inputs, _, _ = feed.take(pieces.examples, samples.rows)
+    inputs, columns = rows_to_compare(pieces.examples)
     expected = predictions_of(outputs_of(pieces.parts.model, inputs, as_graph=True), preprocessing)
-    rows = raw_rows(samples.columns, preprocessing)
+    rows = raw_rows(columns, preprocessing)
     options: dict[str, Any] = {"preprocessing": preprocessing, "rows": rows, "expected": expected}
     formats.write_checked(model, FORMAT, folder=folder, **options)
     path = folder / EXPORTS[FORMAT]
@@ -143,7 +143,7 @@ def _write(pieces: Pieces, folder: Path, *, raw: _RawRows, metric: Any, kind: st
         sizes=(exact.num_bytes, rounded.num_bytes),
         milliseconds=(exact.milliseconds, rounded.milliseconds),
     )
-    return Checked(len(samples.rows), off, quantized=quantized), quantized
+    return Checked(len(pieces.examples.samples.rows), off, quantized=quantized), quantized
 
 
 class _RawRows:
@@ -237,7 +237,8 @@ def _value(
     for each in metrics.all:
         each.reset_state()
     outputs = model_outputs(predicted, pieces.examples.preprocessing)
-    metrics.update(*tf.nest.map_structure(tf.convert_to_tensor, (y, outputs)), None if weights == () else weights)
+    y, outputs, weights = tf.nest.map_structure(tf.convert_to_tensor, (y, outputs, weights))
+    metrics.update(y, outputs, None if isinstance(weights, tuple) else weights)
     return float(value_of(metric))
 
 

@@ -35,7 +35,7 @@ def test_check_says_whether_a_format_can_hold_the_model(
     assert cli.main(["check", "model=autoencoder", *DIGITS[:1], "algorithm=reconstruct", "loss=mse", "metric=none",
                      "format=saved_model"]) == 0  # fmt: skip
     assert "saved_model holds this model" in capsys.readouterr().out
-    assert cli.main(["check", "model=linear", "format=litert"]) == 2
+    assert cli.main(["check", "model=linear", "data.text={sex: {name: hash, bins: 7}}", "format=litert"]) == 2
     error = capsys.readouterr().err
     assert "litert" in error
     assert cli.main(["check", "model=linear", "format=lite"]) == 2

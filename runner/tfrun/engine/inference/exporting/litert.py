@@ -63,7 +63,7 @@ def refuse(preprocessing: Preprocessing) -> None:
     ]
     if text:
         raise ConfigError(
-            "format=litert: of texts, it can look up categories, but not hash them, split them into words or read dates. "
+            "format=litert: of texts, it can look up categories, but not hash, split or lower them, nor read dates. "
             f"Received text columns: {', '.join(text)}. Use saved_model or keras"
         )
 

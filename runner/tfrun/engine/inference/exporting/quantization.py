@@ -1,6 +1,6 @@
 """Quantizing a model for LiteRT: smaller weights, and with int8 also computing in whole numbers.
 
-A table's columns are scaled in float32 whichever way is chosen: their raw numbers don't fit into float16, nor into int8.
+A table's columns are scaled in float32 whichever way is chosen: float16 and int8 can't hold their raw numbers.
 """
 
 from __future__ import annotations
