@@ -23,5 +23,7 @@ def test_the_next_version_follows_the_newest(tmp_path: Path) -> None:
 
 def test_a_version_that_is_there_is_not_written_again(tmp_path: Path) -> None:
     (tmp_path / "serving" / "houses" / "07").mkdir(parents=True)
-    with pytest.raises(ConfigError, match=r"^version: .* stays as it is, .*\. Received: 7 of houses\. The next one: 8$"):
+    with pytest.raises(
+        ConfigError, match=r"^version: .* stays as it is, .*\. Received: 7 of houses\. The next one: 8$"
+    ):
         new_version(tmp_path, "houses", version=7)

@@ -12,6 +12,7 @@ from tfrun.commands.serving_commands import serving_commands
 from tfrun.data.kinds import ArrayColumn, BooleanColumn, Column, DateColumn, NumberColumn, TokensColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.files.runs import EXPORTS
+from tfrun.protocols import MAIN_OUTPUT
 from tfrun.reports.markdown import escaped
 
 
@@ -51,6 +52,8 @@ def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Se
     if is_saved_model:
         imports = ["import tensorflow as tf", *(["import tensorflow_text"] if needs_text else [])]
         load, predict = f"model = tf.saved_model.load({file})", "model.serve(rows)"
+        if format == "serving" and not fitted.others:  # whose single output has a name
+            predict = f"{predict}[{MAIN_OUTPUT!r}]"
     elif format == "keras":
         imports = ["import keras", "import tensorflow as tf", *(f"import {name}" for name in modules)]
         load, predict = f"model = keras.saving.load_model({file})", "model(rows, training=False)"

@@ -17,10 +17,11 @@ pytestmark = [
 TRAIN = ["trainer.compile=graph", "trainer.deterministic=false", "trainer.max_epochs=2"]
 
 
-def test_a_quantized_export_is_measured_by_the_run_s_metric(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["model=mlp", "metric=[rmse,mae]", "checkpoint.monitor=val/mae", *TRAIN, f"output_root={tmp_path}"]) == 0
+def test_a_quantized_export_is_measured_by_the_run_s_metric(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        cli.main(["model=mlp", "metric=[rmse,mae]", "checkpoint.monitor=val/mae", *TRAIN, f"output_root={tmp_path}"])
+        == 0
+    )
     (run,) = tmp_path.glob("outputs/*/*")
     words = ["export", str(run), "format=litert"]
     capsys.readouterr()

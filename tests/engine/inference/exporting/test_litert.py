@@ -48,7 +48,9 @@ def test_a_file_looks_up_categories_and_names_its_outputs(tmp_path: Path) -> Non
 def test_other_texts_are_refused() -> None:
     litert.refuse(fitted(["low", "high"], OrderedKind(values=["low", "high"])))
     for kind, cells, name in ((HashedKind(), ["a", "b"], "hashed"), (DateKind(), ["2024-01-31", "2024-02-01"], "date")):
-        with pytest.raises(ConfigError, match=rf"format=litert: of texts, it can look up .* columns: town \({name}\)\. Use"):
+        with pytest.raises(
+            ConfigError, match=rf"format=litert: of texts, it can look up .* columns: town \({name}\)\. Use"
+        ):
             litert.refuse(fitted(cells, kind))
 
 

@@ -16,7 +16,7 @@ from tfrun.engine.inference.exporting.names import tensor_names
 
 COLUMNS = ("größe (m²)", "größe [m²]", "self", "town")
 
-# Loads by tag, feeds by the names in the signature, and replays the warm-up requests with TensorFlow Serving's messages.
+# Loads by tag, feeds by the signature's names, and replays the warm-up requests with TensorFlow Serving's messages.
 SERVER = """
 import json, sys
 sys.modules["keras"] = sys.modules["tfrun"] = None
