@@ -153,6 +153,19 @@ def warm_checks(warm_server: Callable[[str], Any], monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture(scope="session")
+def browser() -> Any:
+    """Starts Chromium and yields a page of it, see browser.py."""
+    return load_helper("browser").browser
+
+
+@pytest.fixture(scope="session")
+def node_packages() -> Path:
+    """The folder with the npm packages that tests run, see node_packages.py."""
+    folder: Path = load_helper("node_packages").installed()
+    return folder
+
+
+@pytest.fixture(scope="session")
 def build() -> Any:
     """Builders of small training steps. Loaded on demand, since most tests don't need TensorFlow."""
     return load_helper("small_steps").Build()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,6 @@ import pytest
 
 from tfrun.engine.recording.tensorboard import TensorBoard
 
-needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium isn't installed")
 ALL_TEXT = """
 (function texts(root) {
   let found = [];
@@ -40,77 +36,15 @@ FAILED = (7,)  # they have no metrics
 KEYS = ("optimizer.learning_rate", "seed")
 
 
-class Page:
-    """A page of the browser."""
-
-    def __init__(self, requests: int, answers: int):
-        self._requests = requests
-        self._answers = os.fdopen(answers, "rb")
-        self._id = 0
-        self._configs = ""
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
-        self._configs = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-
-    def open(self, url: str) -> None:
-        self._call("Page.navigate", url=url)
-
-    def texts(self) -> list[str]:
-        """Returns all pieces of text, those in shadow roots too, in the page's order."""
-        return self._call("Runtime.evaluate", expression=ALL_TEXT, returnByValue=True)["result"].get("value", [])
-
-    def wait_for(self, text: str, seconds: float = 60) -> list[str]:
-        """Returns the texts once one of them contains the given one."""
-        deadline = time.monotonic() + seconds
-        while True:
-            texts = self.texts()
-            if any(text in shown for shown in texts):
-                return texts
-            assert time.monotonic() < deadline, f"{text!r} never came: {texts[:80]}"
-            time.sleep(0.3)
-
-    def _call(self, method: str, **params: Any) -> dict[str, Any]:
-        self._id += 1
-        message = {"id": self._id, "method": method, "params": params}
-        message |= {"sessionId": self._configs} if self._configs else {}
-        os.write(self._requests, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = json.loads(self._read())
-            if answer.get("id") == self._id:
-                assert "error" not in answer, answer
-                return answer["result"]
-
-    def _read(self) -> bytes:
-        piece = bytearray()
-        while (byte := self._answers.read(1)) != b"\0":
-            assert byte, "chromium has ended"
-            piece += byte
-        return bytes(piece)
-
-
-@contextmanager
-def browser(folder: Path) -> Iterator[Page]:
-    """Starts Chromium without a window, controlled over a pipe (DevTools' protocol), without a driver or a port."""
-    (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
-    flags = [
-        "--headless",
-        "--window-size=1600,4500",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={folder}",
-        "--remote-debugging-pipe",
-    ]
-    shell = f"exec chromium {' '.join(flags)} 3<&{theirs_in} 4>&{theirs_out}"
-    process = subprocess.Popen(
-        ["bash", "-c", shell], pass_fds=(theirs_in, theirs_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    os.close(theirs_in)
-    os.close(theirs_out)
-    try:
-        yield Page(ours_out, ours_in)
-    finally:
-        process.terminate()
-        process.wait(30)
-        os.close(ours_out)
+def texts_with(page: Any, text: str, seconds: float = 60) -> list[str]:
+    """Returns all pieces of text of a page, in its order, once one of them contains the given one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        texts: list[str] = page.evaluate(ALL_TEXT) or []
+        if any(text in shown for shown in texts):
+            return texts
+        assert time.monotonic() < deadline, f"{text!r} never came: {texts[:80]}"
+        time.sleep(0.3)
 
 
 @pytest.fixture(scope="module")
@@ -149,12 +83,11 @@ def address(sweep: Path) -> Iterator[str]:
     process.wait(30)
 
 
-@needs_chromium
-def test_the_table_in_a_browser(address: str, tmp_path: Path) -> None:
+def test_the_table_in_a_browser(address: str, browser: Callable[..., Any], tmp_path: Path) -> None:
     with browser(tmp_path / "profile") as page:
         page.open(f"{address}/#hparams")
-        page.wait_for(f"sweep/{TRIALS - 1}")
-        texts = page.texts()
+        texts_with(page, f"sweep/{TRIALS - 1}")
+        texts = texts_with(page, "")
     table = texts[texts.index("Show Metrics") + 1 : texts.index("Color by")]  # which begins the next view
     assert table[:4] == [*KEYS, "val/loss_best", "val/loss_last"]
     rows: dict[str, list[str]] = {}

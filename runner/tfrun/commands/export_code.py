@@ -9,11 +9,26 @@ from typing import Any
 import numpy as np
 
 from tfrun.commands.serving_commands import serving_commands
-from tfrun.data.kinds import ArrayColumn, BooleanColumn, Column, DateColumn, NumberColumn, TokensColumn
+from tfrun.data.kinds import (
+    ArrayColumn,
+    BooleanColumn,
+    Column,
+    DateColumn,
+    NumberColumn,
+    OrderedColumn,
+    TokensColumn,
+)
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.files.runs import EXPORTS
 from tfrun.protocols import MAIN_OUTPUT
 from tfrun.reports.markdown import escaped
+
+OTHERS = {  # what has to be installed for formats that need neither TensorFlow nor tfrun
+    "litert": "ai-edge-litert",
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "tfjs": "Node with @tensorflow/tfjs",
+}
 
 
 def needed(format: str, fitted: Preprocessing, *, modules: Sequence[str], file: str = "") -> str:
@@ -27,7 +42,7 @@ def needed(format: str, fitted: Preprocessing, *, modules: Sequence[str], file: 
     if format == "saved_model":
         return "TensorFlow and TensorFlow Text" if has_tokenizer else "TensorFlow"
     if format != "keras":
-        return {"litert": "ai-edge-litert", "onnx": "onnxruntime"}[format]
+        return OTHERS[format]
     tfrun = "tfrun with its extra hub" if has_tokenizer else "tfrun"
     plugins = [module for module in modules if not module.startswith("tfrun.")]
     if not plugins:
@@ -46,29 +61,43 @@ def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Se
         modules: those of the model's components, which Keras needs to find their classes.
         file: the path of the export below the card's folder; by default that of the format in `EXPORTS`.
     """
-    file = repr(file or EXPORTS[format])
-    is_saved_model = format in ("saved_model", "serving")
-    needs_text = is_saved_model and any(column.tokenizer is not None for column in fitted.tokens)
-    if is_saved_model:
-        imports = ["import tensorflow as tf", *(["import tensorflow_text"] if needs_text else [])]
-        load, predict = f"model = tf.saved_model.load({file})", "model.serve(rows)"
-        if format == "serving" and not fitted.others:  # whose single output has a name
-            predict = f"{predict}[{MAIN_OUTPUT!r}]"
-    elif format == "keras":
-        imports = ["import keras", "import tensorflow as tf", *(f"import {name}" for name in modules)]
-        load, predict = f"model = keras.saving.load_model({file})", "model(rows, training=False)"
-    elif format == "litert":
-        imports = ["import numpy as np", "from ai_edge_litert.interpreter import Interpreter"]
-        load = f"predict = Interpreter(model_path={file}).get_signature_runner()"
-        predict = "predict(**rows)" if fitted.others else "next(iter(predict(**rows).values()))"
-    else:
-        imports = ["import numpy as np", "import onnxruntime"]
-        load, predict = f"session = onnxruntime.InferenceSession({file})", "session.run(None, rows)[0]"
+    imports, load, predict = _parts(format, fitted, modules=modules, file=file or EXPORTS[format])
     rows = [
-        f"    {_key(column.name, format)!r}: {_cells(column, fitted, format=format, floatx=floatx)},"
+        f"    {_key(column.name, format)!r}: {_cells(column, fitted, format=format, floatx=floatx)}"
         for column in fitted.columns
     ]
-    return "\n".join([*imports, "", load, "rows = {", *rows, "}", f"print({predict})"])
+    return "\n".join([*imports, "", *load, "rows = {", *rows, "}", f"print({predict})"])
+
+
+def _parts(
+    format: str, fitted: Preprocessing, *, modules: Sequence[str], file: str
+) -> tuple[list[str], list[str], str]:
+    """Returns the lines that import, those that load, and the expression that predicts `rows`."""
+    path = repr(file)
+    if format in ("saved_model", "serving"):
+        needs_text = any(column.tokenizer is not None for column in fitted.tokens)
+        imports = ["import tensorflow as tf", *(["import tensorflow_text"] if needs_text else [])]
+        has_name = format == "serving" and not fitted.others  # of a single output
+        predict = f"model.serve(rows)[{MAIN_OUTPUT!r}]" if has_name else "model.serve(rows)"
+        return imports, [f"model = tf.saved_model.load({path})"], predict
+    if format == "keras":
+        imports = ["import keras", "import tensorflow as tf", *(f"import {name}" for name in modules)]
+        return imports, [f"model = keras.saving.load_model({path})"], "model(rows, training=False)"
+    if format == "litert":
+        load = f"predict = Interpreter(model_path={path}).get_signature_runner()"
+        imports = ["import numpy as np", "from ai_edge_litert.interpreter import Interpreter"]
+        return imports, [load], "predict(**rows)" if fitted.others else "next(iter(predict(**rows).values()))"
+    if format == "onnx":
+        load = f"session = onnxruntime.InferenceSession({path})"
+        names = "[output.name for output in session.get_outputs()]"
+        predict = f"dict(zip({names}, session.run(None, rows)))" if fitted.others else "session.run(None, rows)[0]"
+        return ["import numpy as np", "import onnxruntime"], [load], predict
+    compile = "predict = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})"
+    load_all = [f"model = openvino.Core().read_model('{file}/model.xml')", compile]
+    if fitted.text_names:
+        load_all.append("# how texts become ids: model.get_rt_info(['tfrun', 'text'])")
+    predict = "predict(rows)" if fitted.others else "predict(rows)['output']"
+    return ["import numpy as np", "import openvino"], load_all, predict
 
 
 def _key(name: str, format: str) -> str:
@@ -79,18 +108,30 @@ def _key(name: str, format: str) -> str:
 
 
 def _cells(column: Column, fitted: Preprocessing, *, format: str, floatx: str) -> str:
-    """Returns code for a column's cells in one example."""
+    """Returns code for a column's cells in one example, with a comma behind it."""
     dtype = column.raw_dtype(floatx)
     length = 1 if fitted.window is None else fitted.window.length
-    array, module = ("np.array", "np") if format in ("litert", "onnx") else ("tf.constant", "tf")
+    array, module = ("tf.constant", "tf") if format in ("saved_model", "keras") else ("np.array", "np")
     if isinstance(column, ArrayColumn):
-        return f"{module}.zeros({(1, *column.raw_shape)}, {dtype!r})"
-    value = _example(column, dtype)
+        return f"{module}.zeros({(1, *column.raw_shape)}, {dtype!r}),"
+    value = example(column, dtype)
+    if format == "openvino" and column.is_text:
+        return _ids(column, value, length=length, floatx=floatx)
     cells = repr([[value] * length]) if length <= 3 else f"[[{value!r}] * {length}]"
-    return f"{array}({cells})" if dtype == "string" else f"{array}({cells}, {dtype!r})"
+    return f"{array}({cells})," if dtype == "string" else f"{array}({cells}, {dtype!r}),"
 
 
-def _example(column: Column, dtype: str) -> Any:
+def _ids(column: Column, text: str, *, length: int, floatx: str) -> str:
+    """Returns code for what stands for a text, the first of its column's that has an id, in a format without texts."""
+    if isinstance(column, BooleanColumn | OrderedColumn):
+        number = "0.0" if isinstance(column, OrderedColumn) else "np.nan"
+        return f"np.full((1, {length}), {number}, {floatx!r}),  # {text!r}"
+    padding = f" + [0] * {column.length - 1}" if isinstance(column, TokensColumn) and column.length > 1 else ""
+    first = f"[2]{padding}" if isinstance(column, TokensColumn) else "[1]"
+    return f"np.array([{first}], 'int32'),  # {text!r}"
+
+
+def example(column: Column, dtype: str) -> Any:
     """Returns a cell: of texts the most frequent one if it is known, of the others what an empty one becomes."""
     if isinstance(column, NumberColumn):
         return column.median if dtype == "float64" else float(f"{column.median:.9g}")  # float32 holds no more digits

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tfrun.commands import export_code_tfjs
 from tfrun.commands.export_code import iso_date, loading_code, needed
 from tfrun.config import registry
 from tfrun.config.settings import Settings
@@ -82,9 +83,8 @@ def write_card(
         inputs=[_input(column, fitted, floatx) for column in fitted.columns],
         outputs=_outputs(config, fitted, predicts_target=checked.predicts_target),
         loading={
-            _heading(file, entry["format"]): Loading(
-                needed(entry["format"], fitted, modules=modules, file=file),
-                loading_code(entry["format"], fitted, floatx=floatx, modules=modules, file=file),
+            _heading(file, entry["format"]): _loading(
+                file, entry["format"], fitted=fitted, floatx=floatx, modules=modules
             )
             for file, entry in entries.items()
         },
@@ -97,6 +97,14 @@ def _heading(file: str, format: str) -> str:
     if file == EXPORTS[format]:
         return format
     return file.rpartition("/")[0] if format == "serving" else file
+
+
+def _loading(file: str, format: str, *, fitted: Preprocessing, floatx: str, modules: Sequence[str]) -> Loading:
+    """Returns how an export is loaded; see `export_code.loading_code`."""
+    needs = needed(format, fitted, modules=modules, file=file)
+    if format == "tfjs":
+        return Loading(needs, export_code_tfjs.loading_code(fitted, floatx=floatx), "javascript")
+    return Loading(needs, loading_code(format, fitted, floatx=floatx, modules=modules, file=file))
 
 
 def _entries(export: Export) -> dict[str, dict[str, Any]]:

@@ -15,8 +15,7 @@ import numpy as np
 
 from tfrun.components.layers.impute import Impute
 from tfrun.components.layers.preset_tokens import PresetTokens
-from tfrun.components.layers.raw_cells import Cycles, Dates, Quantiles, TextNumbers
-from tfrun.components.layers.words import HashedWords
+from tfrun.components.layers.raw_cells import Cycles, Dates, HashedWords, Quantiles, TextNumbers
 from tfrun.config.date_formats import DateFormat
 from tfrun.data.kinds import (
     ArrayColumn,

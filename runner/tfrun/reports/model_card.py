@@ -82,11 +82,13 @@ class Loading:
 
     Attributes:
         needs: what has to be installed, as Markdown.
-        code: Python code that loads the export from the card's folder and predicts one row.
+        code: code that loads the export from the card's folder and predicts one row.
+        language: the code's.
     """
 
     needs: str
     code: str
+    language: str = "python"
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def card_text(card: ModelCard) -> str:
         "Run in this folder. The cells are examples: of a number or a date what an empty cell becomes, of texts a "
         "common one if the run has kept any, else an empty one, of arrays zeros.",
         *(
-            f"### {heading}\n\nNeeds {loading.needs}.\n\n{code_block(loading.code, 'python')}"
+            f"### {heading}\n\nNeeds {loading.needs}.\n\n{code_block(loading.code, loading.language)}"
             for heading, loading in card.loading.items()
         ),
         "",

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrun.data.encode import encode
 from tfrun.data.examples import Examples, with_any_targets
-from tfrun.data.kinds import ArrayColumn, Column
+from tfrun.data.kinds import ArrayColumn, Column, TokensColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.training import feed
@@ -24,7 +24,8 @@ def rows_to_compare(examples: Examples) -> tuple[Any, dict[str, np.ndarray]]:
     """Returns a model's inputs of rows, and these rows by column, as a table has them.
 
     The first 16 rows follow once more with changed cells: of each row every third number is empty, and of texts one
-    third is empty and one third unknown.
+    third is empty and one third unknown. The texts of the last row have the largest ids, whose products a runtime with
+    small integers may not hold.
     """
     samples, preprocessing = examples.samples, examples.preprocessing
     inputs, _, _ = feed.take(examples, samples.rows)
@@ -47,6 +48,9 @@ def _changed(column: Column, cells: np.ndarray, place: int) -> np.ndarray:
     flat = cells.reshape(-1).copy()
     for k, value in enumerate(UNKNOWN if column.is_text else (np.nan,)):
         flat[(place + k) % 3 :: 3] = value
+    known = column.words if isinstance(column, TokensColumn) else getattr(column, "values", ())
+    if known:
+        flat[-1] = known[-1]
     return flat.reshape(cells.shape)
 
 

@@ -18,6 +18,7 @@ from tfrun.engine.inference.exporting import (
     keras_file,
     litert,
     onnx,
+    openvino,
     saved_model,
     serving,
     tfjs,
@@ -27,7 +28,9 @@ from tfrun.engine.inference.outputs import sizes
 from tfrun.errors import ConfigError, LibraryChangedError, ResourceError, TfrunError
 from tfrun.files.runs import EXPORTS
 
-FORMATS = {module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx, tfjs, serving)}
+FORMATS = {
+    module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx, openvino, tfjs, serving)
+}
 
 
 def check_format(name: str, preprocessing: Preprocessing) -> None:

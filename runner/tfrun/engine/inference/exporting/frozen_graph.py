@@ -15,6 +15,9 @@ from tfrun.engine.inference.exporting.format import ExportError
 from tfrun.engine.inference.exporting.portable import function_of
 from tfrun.protocols import MAIN_OUTPUT
 
+# `layout` is missing, as it would transpose images for a GPU.
+OPTIMIZERS = ("pruning", "constfold", "arithmetic", "dependency", "remap")
+
 
 @dataclass(frozen=True)
 class FrozenGraph:
@@ -31,21 +34,20 @@ class FrozenGraph:
     outputs: dict[str, tf.Tensor]
 
     @classmethod
-    def of(cls, model: keras.Model, format: str, *, has_loops: bool) -> FrozenGraph:
-        """Freezes a model of raw rows.
+    def of(cls, model: keras.Model, format: str, *, lowers_loops: bool) -> FrozenGraph:
+        """Freezes a model of raw rows, in which each step of recurrent layers has operations of its own.
 
         Args:
             model: see `portable`.
             format: the name of the format that it is frozen for.
-            has_loops: whether recurrent layers may be loops; otherwise each of their steps has operations of its own,
-                and other loops are functions of the graph.
+            lowers_loops: whether other loops and branches become operations of TensorFlow 1, instead of functions.
 
         Raises:
             ExportError: it has a table or another state that can't be a constant.
         """
-        with contextlib.nullcontext() if has_loops else unrolled(model):
+        with unrolled(model):
             function = function_of(model).get_concrete_function()
-        frozen = private.freeze_variables(function, lowers_loops=has_loops)
+        frozen = private.freeze_variables(function, lowers_loops=lowers_loops)
         states = [tensor.op.name for tensor in frozen.inputs if tensor.dtype == tf.resource]
         if states:
             raise ExportError(f"format={format}: can't hold a model with a look-up table or other state of its own")
@@ -56,6 +58,11 @@ class FrozenGraph:
             dict(zip(columns, frozen.inputs, strict=True)),
             dict(zip(outputs, frozen.outputs, strict=True)),
         )
+
+    def optimized(self) -> Any:
+        """Returns the graph, a GraphDef, as TensorFlow would run it: what is constant is computed."""
+        ends = {"inputs": list(self.inputs.values()), "outputs": list(self.outputs.values())}
+        return private.optimized_graph(self.graph, ends=ends, optimizers=OPTIMIZERS)
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ def find(folder: Path) -> Node | None:
     program = shutil.which("node")
     if program is None:
         return None
-    words = [json.dumps(word) for word in ([str(Path.cwd()), str(folder.absolute())], *PACKAGES.values())]
+    words = [strict_json.dumps(word) for word in ([str(Path.cwd()), str(folder.absolute())], *PACKAGES.values())]
     done = subprocess.run([program, "-e", FIND, "--", *words], capture_output=True, text=True)
     packages = json.loads(done.stdout) if done.returncode == 0 else {}
     files = {backend: packages[name]["file"] for backend, name in PACKAGES.items() if name in packages}
@@ -125,7 +125,7 @@ def outputs(
         given, out = Path(temporary, "rows.json"), Path(temporary, "outputs.json")
         cells = {name: values.tolist() for name, values in rows.items()}
         given.write_text(strict_json.dumps({"rows": cells, "batches": list(batches)}))
-        words = [str(path.absolute()), str(given), str(out), json.dumps(node.files)]
+        words = [str(path.absolute()), str(given), str(out), strict_json.dumps(node.files)]
         done = subprocess.run([node.program, "-e", PREDICT, "--", *words], capture_output=True, text=True)
         if done.returncode or not out.exists():
             lines = [line for line in done.stderr.splitlines() if "Error" in line] or ["Node ended without a message"]

@@ -16,6 +16,7 @@ from tfrun.data.kinds import CategoryColumn, OrderedColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference.exporting import saved_model
 from tfrun.engine.inference.exporting.format import Format, refuse_float64
+from tfrun.engine.inference.exporting.frozen_graph import unrolled
 from tfrun.engine.inference.exporting.names import rename, rename_litert
 from tfrun.engine.inference.exporting.portable import tensor_names_of
 from tfrun.errors import ConfigError
@@ -45,7 +46,8 @@ def converter_of(model: keras.Model) -> Iterator[Any]:
     refuse_float64("litert", model)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite")  # tells of another package
-        saved_model.save(model, Path(folder), names_output=True)
+        with unrolled(model):  # LiteRT's own operations can't run the loops of recurrent layers
+            saved_model.save(model, Path(folder), names_output=True)
         yield tf.lite.TFLiteConverter.from_saved_model(folder)
 
 

@@ -6,7 +6,6 @@ import keyword
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 MOST_LETTERS = 100
 
@@ -81,18 +80,3 @@ def rename_litert(path: Path, names: Mapping[str, str]) -> None:
     for tensor in model.signatureDefs[0].inputs:
         tensor.name = columns[tensor.name]
     flatbuffer_utils.write_model(model, str(path))
-
-
-def rename_onnx(model: Any, names: Mapping[str, str]) -> None:
-    """Gives the inputs of an ONNX model, a proto, the columns' own names, followed by `:0`.
-
-    Args:
-        model: the proto, which is changed.
-        names: the name of an input -> that of its column.
-    """
-    for tensor in model.graph.input:
-        tensor.name = f"{names[tensor.name]}:0"
-    for node in model.graph.node:
-        for k, name in enumerate(node.input):
-            if name in names:
-                node.input[k] = f"{names[name]}:0"

@@ -94,7 +94,7 @@ def write(model: keras.Model, path: Path, metadata: Mapping[str, Any]) -> None:
         ExportError: TensorFlow.js lacks an operation or a type of numbers.
     """
     refuse_float64("tfjs", model)
-    frozen = FrozenGraph.of(model, "tfjs", has_loops=False)
+    frozen = FrozenGraph.of(model, "tfjs", lowers_loops=False)
     graph = tfjs_graph.rewritten(frozen)
     weights = tfjs_graph.take_weights(graph)
     shutil.copytree(PAGE, path)
@@ -107,7 +107,7 @@ def write(model: keras.Model, path: Path, metadata: Mapping[str, Any]) -> None:
         "generatedBy": f"TensorFlow {tf.__version__}",
         "convertedBy": f"tfrun {__version__}",
         "signature": {"inputs": _signature(frozen.inputs), "outputs": _signature(frozen.outputs)},
-        "userDefinedMetadata": metadata,
+        "userDefinedMetadata": {**metadata, "hasLoops": tfjs_graph.has_loops(graph)},
         "modelTopology": _topology(graph),
         "weightsManifest": [{"paths": paths, "weights": specs}],
     }

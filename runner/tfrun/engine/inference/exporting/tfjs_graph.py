@@ -14,21 +14,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrun.engine import private
 from tfrun.engine.inference.exporting import tfjs_operations
 from tfrun.engine.inference.exporting.format import ExportError
 from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph
 
-# Constant folding removes what TensorFlow.js lacks, the integer operations of a fixed random draw for example. `layout`
-# is missing, as it would transpose images for a GPU.
-OPTIMIZERS = ("pruning", "constfold", "arithmetic", "dependency", "remap")
 FLOAT, WHOLE = tf.float32.as_datatype_enum, tf.int32.as_datatype_enum
+
+CONTROL = ("While", "StatelessWhile", "If", "StatelessIf")
 
 
 def rewritten(frozen: FrozenGraph) -> Any:
     """Returns the graph, a GraphDef, of operations that TensorFlow.js computes rightly. Raises ExportError for others."""
-    ends = {"inputs": list(frozen.inputs.values()), "outputs": list(frozen.outputs.values())}
-    optimized = private.optimized_graph(frozen.graph, ends=ends, optimizers=OPTIMIZERS)
+    optimized = frozen.optimized()  # without the integer operations of fixed random draws, which TensorFlow.js lacks
     constants = {node.name: node for node in optimized.node if node.op == "Const"}
     result = type(optimized)(versions=optimized.versions, library=optimized.library)
     for node in optimized.node:
@@ -58,6 +55,11 @@ def take_weights(graph: Any) -> dict[str, np.ndarray]:
                 node.attr["value"].ClearField("tensor")
                 node.attr["value"].tensor.dtype = node.attr["dtype"].type
     return weights
+
+
+def has_loops(graph: Any) -> bool:
+    """Returns whether a graph has loops or branches, which TensorFlow.js only computes asynchronously."""
+    return any(node.op in CONTROL for nodes in _parts(graph) for node in nodes)
 
 
 def _parts(graph: Any) -> Iterator[Sequence[Any]]:

@@ -1,18 +1,20 @@
 // Predicts rows with the model in this folder; `tf` is TensorFlow.js, in a browser or in Node.
 
 // Returns predictions by output, nested arrays of numbers.
-//   model: what `tf.loadGraphModel("model.json")` or `modelFrom` gives.
+//   model: what `tf.loadGraphModel("./model.json")` or `modelFrom` gives.
 //   rows: the cells of each column: numbers, null for an empty one; texts, "" for an empty one; nested arrays of numbers.
 export async function predict(tf, model, rows) {
-  const inputs = Object.entries(rows).map(([name, cells]) => [name, tensor(tf, cells, model.metadata.text[name])]);
-  const outputs = await model.predictAsync(Object.fromEntries(inputs));
+  const { text, hasLoops } = model.metadata;
+  const inputs = Object.fromEntries(Object.entries(rows).map(([name, cells]) => [name, tensor(tf, cells, text[name])]));
+  const outputs = hasLoops ? await model.predictAsync(inputs) : model.predict(inputs);
   const arrays = await Promise.all(Object.values(outputs).map((y) => y.array()));
-  tf.dispose([inputs.map(([, x]) => x), outputs]);
+  tf.dispose([inputs, outputs]);
   return Object.fromEntries(Object.keys(outputs).map((name, k) => [name, arrays[k]]));
 }
 
 // Returns the model from the bytes of its files, for Node, where `tf.loadGraphModel` reads none.
 export async function modelFrom(tf, read) {
+  await tf.ready();
   const model = JSON.parse(new TextDecoder().decode(await read("model.json")));
   const [{ paths, weights }] = model.weightsManifest;
   const weightData = await new Blob(await Promise.all(paths.map(read))).arrayBuffer();
