@@ -14,3 +14,5 @@ def test_the_sentence_says_how_a_drop_is_counted() -> None:
     )
     sentence = sentence_on_quantized(Quantized("float16", "accuracy", True, (0.991, 0.9905), 180, **numbers))
     assert sentence.startswith("float16: accuracy 0.9905 on 180 test rows, 0.991 in float32 (a drop of 0.0005); 49 kB")
+    better = sentence_on_quantized(Quantized("float16", "mae", False, (2.0, 1.5), 180, **numbers))
+    assert better.startswith("float16: mae 1.5 on 180 test rows, 2 in float32 (no drop); 49 kB")

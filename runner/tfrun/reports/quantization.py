@@ -19,6 +19,8 @@ def sentence_on_quantized(quantized: Quantized) -> str:
 
 def _drop_text(quantized: Quantized) -> str:
     """Returns how much worse the metric became, as `max_drop` counts it."""
+    if quantized.drop <= 0:
+        return "no drop"
     if not quantized.is_relative:
         return f"a drop of {quantized.drop:.4f}"
     return f"a drop of {100 * quantized.drop:.2f} %"
