@@ -111,7 +111,7 @@ def _cells(column: Column, fitted: Preprocessing, *, format: str, floatx: str) -
     """Returns code for a column's cells in one example, with a comma behind it."""
     dtype = column.raw_dtype(floatx)
     length = 1 if fitted.window is None else fitted.window.length
-    array, module = ("tf.constant", "tf") if format in ("saved_model", "keras") else ("np.array", "np")
+    array, module = ("tf.constant", "tf") if format in ("saved_model", "keras", "serving") else ("np.array", "np")
     if isinstance(column, ArrayColumn):
         return f"{module}.zeros({(1, *column.raw_shape)}, {dtype!r}),"
     value = example(column, dtype)
