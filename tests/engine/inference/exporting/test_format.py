@@ -16,5 +16,5 @@ def test_a_format_that_can_not_hold_the_model_is_refused(regression: Path, capsy
     assert "Did you mean 'saved_model'" in capsys.readouterr().err
     assert cli.main(["export", str(regression)]) == 2
     assert cli.main(["export", str(regression), "format=keras", "seed=3"]) == 2
-    assert cli.main(["export", str(regression), "format=onnx"]) == 2
+    assert cli.main(["export", str(regression), "format=litert"]) == 2
     assert not (regression / "export").exists()
