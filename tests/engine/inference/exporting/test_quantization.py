@@ -98,5 +98,5 @@ def test_a_model_of_one_layer_has_nothing_for_int8(rows: dict[str, Any], tmp_pat
     inputs = {name: keras.Input((1,), name=name) for name in ("a", "b")}
     two = {name: rows[name] for name in inputs}
     model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Concatenate()(list(inputs.values()))))
-    with pytest.raises(ValueError, match="it has no layer between its first and its last ones, which stay in float32"):
+    with pytest.raises(ValueError, match="it has no layer between its first and its last ones, which stay float32"):
         write_quantized(model, tmp_path / "model.tflite", kind="int8", rows=two, cells=list(two))

@@ -11,6 +11,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 # operations that multiply by weights: what goes into them and what comes out have nothing to do with each other's size
 LAYERS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
+SHAPE = "SHAPE"  # tells of a tensor's size, not of what is in it; states of recurrent layers begin with zeros of it
 LOOKUPS = ("GATHER", "EMBEDDING_LOOKUP")  # of rows of a table, by ids
 DEQUANTIZE_VERSION = 3  # the first one that takes float16
 
@@ -52,7 +53,7 @@ class Graph:
         kept_places = {id(operator) for operator in kept}
         left = [operator for operator in self._graph.operators if id(operator) not in kept_places]
         if not any(self._kind(operator) in (*LAYERS, *LOOKUPS) for operator in left):
-            raise ValueError("it has no layer between its first and its last ones, which stay in float32")
+            raise ValueError("it has no layer between its first and its last ones, which stay float32. quantize=dynamic may do")
         return sorted({self._graph.tensors[k].name.decode() for operator in kept for k in operator.outputs})
 
     def _reached(self, tensors: set[int], *, backwards: bool) -> list[Any]:
@@ -63,7 +64,8 @@ class Graph:
             sources, results = set(operator.inputs), set(operator.outputs)
             if backwards:
                 sources, results = results, sources
-            if not tensors & sources or (not backwards and self._is_lookup(operator)):
+            is_other = self._kind(operator) == SHAPE or (not backwards and self._is_lookup(operator))
+            if is_other or not tensors & sources:
                 continue
             result.append(operator)
             if self._kind(operator) not in LAYERS:
