@@ -12,7 +12,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 # operations that multiply by weights: what goes into them and what comes out have nothing to do with each other's size
 LAYERS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
 SHAPE = "SHAPE"  # tells of a tensor's size, not of what is in it; states of recurrent layers begin with zeros of it
-LOOKUPS = ("GATHER", "EMBEDDING_LOOKUP")  # of rows of a table, by ids
+LOOKUPS = {"GATHER": 0, "EMBEDDING_LOOKUP": 1}  # of rows of a table, by ids: which input the table is
 DEQUANTIZE_VERSION = 3  # the first one that takes float16
 
 
@@ -52,8 +52,9 @@ class Graph:
         ]
         kept_places = {id(operator) for operator in kept}
         left = [operator for operator in self._graph.operators if id(operator) not in kept_places]
-        if not any(self._kind(operator) in (*LAYERS, *LOOKUPS) for operator in left):
-            raise ValueError("it has no layer between its first and its last ones, which stay float32. quantize=dynamic may do")
+        if not any(self._kind(operator) in LAYERS or self._is_lookup(operator) for operator in left):
+            advice = "quantize=dynamic rounds those too"
+            raise ValueError(f"it has no layer between its first and its last ones, which stay float32. {advice}")
         return sorted({self._graph.tensors[k].name.decode() for operator in kept for k in operator.outputs})
 
     def _reached(self, tensors: set[int], *, backwards: bool) -> list[Any]:
@@ -157,7 +158,8 @@ class Graph:
         return len(codes) - 1
 
     def _is_lookup(self, operator: Any) -> bool:
-        return self._kind(operator) in LOOKUPS and any(self._is_constant(k) for k in operator.inputs)
+        table = LOOKUPS.get(self._kind(operator))
+        return table is not None and self._is_constant(operator.inputs[table])
 
     def _is_float32(self, place: int) -> bool:
         return bool(self._graph.tensors[place].type == schema.TensorType.FLOAT32)
