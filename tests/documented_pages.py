@@ -26,7 +26,8 @@ FILE_BEFORE = re.compile(r"`([\w./-]+\.(?:yaml|py))`:$")
 IN_A_CELL = re.compile(r"`(tfrun (?:-m |[^` ]+=)[^`]*)`")
 TFRUN = re.compile(r"^(?:\./scripts/)?tfrun (?=\S)")
 # of a block with commands: other programs that a person types there
-SHELL = re.compile(r"^(?:cd|mkdir|mv|cp|export|git|\./scripts/\S+|\.venv/\S+|tensorboard|pip|python\S*|uv) ?(?=\S|$)")
+PROGRAMS = r"cd|mkdir|mv|cp|export|git|\./scripts/\S+|\.venv/\S+|tensorboard|npm|pip|python\S*|uv"
+SHELL = re.compile(rf"^(?:{PROGRAMS}) ?(?=\S|$)")
 
 
 @dataclass

@@ -41,6 +41,8 @@ LEFT_OUT = {  # the beginning of a line: why it isn't run
     ".venv/bin/pip install": "needs the network",
     ".venv/bin/tensorboard": "serves until it is stopped",
     ".venv/bin/python scripts/bench.py": "takes minutes, and tests/scripts runs it",
+    "npm install": "needs the network",
+    "python -m http.server": "serves until it is stopped",
     "export RAY_": "the process of the test has it",
     "python_api/": "is a drawing of folders",
     "with zipfile.ZipFile(": "tests/components/test_datasets.py runs it",

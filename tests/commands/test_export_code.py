@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tfrun.commands import export_code_tfjs
 from tfrun.commands.export_code import loading_code, needed
 from tfrun.config.column_kinds import (
     ArrayKind,
@@ -17,6 +18,7 @@ from tfrun.config.column_kinds import (
     DateKind,
     HashedKind,
     NumberKind,
+    OrderedKind,
     TokensKind,
 )
 from tfrun.data.kinds import RawColumn, fit_column
@@ -60,6 +62,11 @@ ROOMS = fitted('ro\'oms | "n"\n', [0.1, 0.2, 0.4], NumberKind())
                   "session = onnxruntime.InferenceSession('model.onnx')", "rows = {",
                   """    'ro\\'oms | "n"\\n:0': np.array([[0.2]], 'float32'),""", "}",
                   "print(session.run(None, rows)[0])"]),
+        ("openvino", ["import numpy as np", "import openvino", "",
+                      "model = openvino.Core().read_model('openvino/model.xml')",
+                      "predict = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})",
+                      "rows = {", """    'ro\\'oms | "n"\\n': np.array([[0.2]], 'float32'),""", "}",
+                      "print(predict(rows)['output'])"]),
         ("keras", ["import keras", "import tensorflow as tf", "import mine", "",
                    "model = keras.saving.load_model('model.keras')", "rows = {",
                    """    'ro\\'oms | "n"\\n': tf.constant([[0.2]], 'float32'),""", "}",
@@ -93,6 +100,45 @@ def test_the_cells_are_those_that_training_rows_have(cells: Any, kind: ColumnKin
     assert f"    'c': {expected}," in code(fitted("c", cells, kind))
 
 
+@pytest.mark.parametrize(
+    ("cells", "kind", "expected"),
+    [
+        (texts("b", "a", "b"), CategoryKind(), "np.array([[1]], 'int32'),  # 'b'"),
+        (texts("red", "big red"), TokensKind(length=3), "np.array([[2] + [0] * 2], 'int32'),  # 'red'"),
+        (texts("red", "red"), TokensKind(length=1), "np.array([[2]], 'int32'),  # 'red'"),
+        (texts("yes", "no"), BooleanKind(), "np.full((1, 1), np.nan, 'float32'),  # ''"),
+        (texts("low", "mid"), OrderedKind(values=["low", "mid"]), "np.full((1, 1), 0.0, 'float32'),  # 'low'"),
+    ],
+)
+def test_openvino_gets_what_stands_for_texts(cells: Any, kind: ColumnKind, expected: str) -> None:
+    lines = code(fitted("c", cells, kind), "openvino")
+    assert f"    'c': {expected}" in lines
+    assert "# how texts become ids: model.get_rt_info(['tfrun', 'text'])" in lines
+
+
+def test_several_targets_are_all_shown() -> None:
+    of = Preprocessing(columns=ROOMS.columns, targets={name: FittedTarget("regression") for name in ("output", "b")})
+    names = "[output.name for output in session.get_outputs()]"
+    assert code(of, "onnx")[-1] == f"print(dict(zip({names}, session.run(None, rows))))"
+    assert code(of, "openvino")[-1] == "print(predict(rows))"
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        (ROOMS, '  "ro\'oms | \\"n\\"\\n": [0.2],'),
+        (fitted("größe", texts("ß", "a", "ß"), CategoryKind()), "  'größe': ['ß'],"),
+        (fitted("c", texts("yes", "no"), BooleanKind()), "  'c': [''],"),
+        (fitted("c", np.zeros((2, 4, 3), "float32"), ArrayKind()), "  'c': [Array(4).fill(Array(3).fill(0))],"),
+        (fitted("c", [3.0, 3.0], NumberKind(), window=Window(24, 1, ("c",))), "  'c': [Array(24).fill(3.0)],"),
+    ],
+)
+def test_the_cells_in_javascript(of: Preprocessing, expected: str) -> None:
+    """`tests/end_to_end/test_model_card.py` runs such code in Node."""
+    lines = export_code_tfjs.loading_code(of, floatx="float32").splitlines()
+    assert lines[-4:] == ["const rows = {", expected, "};", "console.log(await predict(tf, model, rows));"]
+
+
 def test_numbers_are_of_the_precision_of_the_run() -> None:
     line = "    'c': tf.constant([[155.36849999999998]], 'float64'),"
     assert line in code(fitted("c", [155.36849999999998] * 3, NumberKind()), floatx="float64")
@@ -111,8 +157,8 @@ def test_a_column_self_has_another_name_in_litert() -> None:
 
 
 def test_what_has_to_be_installed() -> None:
-    assert [needed(format, ROOMS, modules=["mine"]) for format in ("saved_model", "litert", "onnx")] == [
-        "TensorFlow", "ai-edge-litert", "onnxruntime",
+    assert [needed(format, ROOMS, modules=["mine"]) for format in ("saved_model", "litert", "onnx", "tfjs")] == [
+        "TensorFlow", "ai-edge-litert", "onnxruntime", "Node with @tensorflow/tfjs",
     ]  # fmt: skip
     text = needed("serving", ROOMS, modules=[], file="serving/houses/3")
     assert text.startswith("TensorFlow Serving: `tensorflow_model_server --rest_api_port=8501 --model_name=houses ")

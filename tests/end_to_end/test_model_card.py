@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_numbers_with_strange_names_in_every_format(
         "litert": {**{name: name for name in names}, "self": "self_"},
         "onnx": {name: f"{name}:0" for name in names},
     }
-    for format in ("saved_model", "keras", "litert", "onnx"):
+    for format in ("saved_model", "keras", "litert", "onnx", *with_openvino()):
         cells, predicted = load(run, format)
         assert {keys.get(format, {}).get(name, name) for name in names} == set(cells)
         np.testing.assert_allclose([cells[keys.get(format, {}).get(name, name)][0] for name in names],
@@ -148,8 +149,8 @@ def test_texts_dates_and_classes(
         "data.kinds={listed: {name: date, format: '%d.%m.%Y'}, words: {name: tokens, length: 6}, "
         "code: {name: hashed, bins: 7}, new: boolean}"
     )
-    run = trained(rows, "data.target=sold", kinds, "model=wide_deep", "metric=[accuracy]",
-                  "loss=sparse_categorical_crossentropy")  # fmt: skip
+    options = ["data.target=sold", "model=wide_deep", "metric=[accuracy]", "loss=sparse_categorical_crossentropy"]
+    run = trained(rows, kinds, *options)
     for format in ("saved_model", "keras", "serving"):
         cells, predicted = load(run, format)
         row = {name: values[0] for name, values in cells.items()}
@@ -158,6 +159,56 @@ def test_texts_dates_and_classes(
         classes = ["may | be", "no", "yes"]
         assert predicted.shape == (1, 3)
         np.testing.assert_allclose(predicted[0], [expected[f"sold={name}"][0] for name in classes], atol=1e-5)
+
+
+def with_openvino() -> list[str]:
+    """Returns the format openvino if it is installed."""
+    return ["openvino"] if find_spec("openvino") else []
+
+
+def test_texts_as_ids_and_in_node(
+    trained: Callable[..., Path],
+    load: Load,
+    run: Run,
+    predict: Callable[..., dict[str, np.ndarray]],
+    node_packages: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A trained run, exported by the command as a person does, and the code of its card."""
+    random = np.random.default_rng(0)
+    rows = [
+        {
+            "size": round(random.normal(), 3),
+            "cit|y": random.choice(["Aix", "Ulm", '"Nîmes"', ""]),
+            "words": " ".join(random.choice(["good", "bad", "red"], random.integers(1, 5))),
+            "new": random.choice(["yes", "no", ""]),
+            "price": round(random.normal(50, 10), 2),
+        }
+        for _ in range(120)
+    ]
+    folder = trained(rows, "data.target=price", "model=wide_deep",
+                     "data.kinds={words: {name: tokens, length: 6}, new: boolean}")  # fmt: skip
+    for format in with_openvino():
+        cells, predicted = load(folder, format)
+        first = {"cit|y": 1, "words": 2}  # ids of the most frequent texts
+        assert all(cells[name][0] == value for name, value in first.items()) and np.isnan(cells["new"][0])
+        texts = json.loads((folder / "preprocessing.json").read_text())
+        row = {"size": cells["size"][0], "cit|y": texts["vocabularies"]["cit|y"][0], "new": ""}
+        expected = predict(folder, [{**row, "words": texts["tokens"]["words"][0]}])
+        np.testing.assert_allclose(predicted[0], expected["price"], rtol=1e-4)
+
+    monkeypatch.setenv("NODE_PATH", str(node_packages))
+    code, out, _ = run("export", str(folder), "format=tfjs")
+    assert code == 0 and "checked in Node by TensorFlow.js 4.22.0 on cpu and wasm: 64 stored rows of " in out
+    card = (folder / "export" / "MODEL_CARD.md").read_text()
+    ((script,),) = (re.findall(r"\n### tfjs\n\nNeeds .*\n\n```javascript\n(.*?)\n```\n", card, re.DOTALL),)
+    (folder / "export" / "node_modules").symlink_to(node_packages)  # where imports look, unlike NODE_PATH
+    (folder / "export" / "card.mjs").write_text(f"{script}\nconsole.log(JSON.stringify(rows));\n")
+    done = subprocess.run(["node", "card.mjs"], cwd=folder / "export", capture_output=True, text=True, timeout=120)
+    printed, cells_of_card = done.stdout.splitlines()[-2:]
+    row = {name: cell for name, (cell,) in json.loads(cells_of_card).items()}
+    (value,) = re.findall(r"output: \[ \[ (\S+) \] \]", printed)
+    np.testing.assert_allclose(float(value), predict(folder, [row])["price"][0], rtol=1e-4)
 
 
 def test_windows_of_a_series(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import runpy
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from tensorflow.python.client import device_lib
 from tensorflow.python.eager import context
 from tensorflow.python.framework import convert_to_constants, op_callbacks, random_seed
+from tensorflow.python.grappler import tf_optimizer
 from tensorflow.python.ops import random_ops
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -53,6 +55,20 @@ def freeze() -> Any:
     return private.freeze_variables(tf.function(lambda x: variable * x).get_concrete_function(tf.TensorSpec([])))
 
 
+@functools.cache  # TensorFlow optimizes while it freezes, too
+def frozen_sum() -> Any:
+    function = tf.function(lambda x: x + tf.constant(2.0) * tf.constant(3.0))
+    return private.freeze_variables(function.get_concrete_function(tf.TensorSpec([])))
+
+
+def optimized_operations() -> set[str]:
+    """Returns the operations of x + (2 · 3) once what is constant has been computed."""
+    frozen = frozen_sum()
+    ends = {"inputs": frozen.inputs, "outputs": frozen.outputs}
+    graph = private.optimized_graph(frozen.graph.as_graph_def(), ends=ends, optimizers=["constfold", "pruning"])
+    return {node.op for node in graph.node}
+
+
 def begin_another_run() -> None:
     private._stateful_draws.watch()
     begin_run()
@@ -79,6 +95,7 @@ NAMES: list[tuple[str, Any, str, Callable[[], Any]]] = [
     ("TensorFlow", random_ops, "random_seed", begin_run),
     ("TensorFlow", context.pywrap_tfe, "TFE_ContextClearCaches", begin_another_run),
     ("TensorFlow", convert_to_constants, "convert_variables_to_constants_v2", freeze),
+    ("TensorFlow", tf_optimizer, "OptimizeGraph", lambda: optimized_operations()),
     ("TensorFlow", op_callbacks, "add_op_callback", lambda: executed(int)),
     ("TensorFlow", op_callbacks, "remove_op_callback", lambda: executed(int)),
     ("TensorFlow", device_lib, "list_local_devices", private.gpu_memory_limits),
@@ -92,6 +109,7 @@ MODULES = {
     "tensorflow.python.framework.convert_to_constants": "TensorFlow",
     "tensorflow.python.framework.op_callbacks": "TensorFlow",
     "tensorflow.python.framework.random_seed": "TensorFlow",
+    "tensorflow.python.grappler.tf_optimizer": "TensorFlow",
     "tensorflow.python.ops.random_ops": "TensorFlow",
 }
 
@@ -112,6 +130,10 @@ def test_a_private_name_that_is_gone_is_reported(
     monkeypatch.delattr(owner, name)
     with pytest.raises(LibraryChangedError, match=rf"^{library} changed \S*\b{name}\b"):
         use()
+
+
+def test_what_is_constant_is_computed() -> None:
+    assert "Mul" not in optimized_operations() and "AddV2" in optimized_operations()
 
 
 @pytest.mark.parametrize("name", ["_trainable_variables", "_trainable_variables_indices"])

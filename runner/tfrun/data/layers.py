@@ -100,11 +100,9 @@ def number_tensors(column: NumericColumn, cells: Any) -> list[Any]:
 
     Numbers in place of the texts of a column with `numbers_of_texts` stay as they are.
     """
-    numbers = numbers_of_texts(column)
-    if numbers is not None:
-        return [TextNumbers(*numbers)(cells) if is_text(cells) else cells]
-    if isinstance(column, BooleanColumn):
-        return [cells]
+    if isinstance(column, BooleanColumn | OrderedColumn):
+        numbers = numbers_of_texts(column)
+        return [TextNumbers(*numbers)(cells) if numbers is not None and is_text(cells) else cells]
     if isinstance(column, DateColumn):
         format = DateFormat.of(column.format)
         seconds = Dates(format.pattern, format.parts)(cells)
@@ -154,7 +152,7 @@ def tokens_model(column: TokensColumn) -> keras.Model:
 
 
 def look_up(columns: Sequence[IdColumn], cells: Sequence[Any]) -> Any:
-    """Returns the ids, (B, num_columns) int32, of columns of texts, each a Keras tensor (B, 1) of strings, or of ids."""
+    """Returns the ids, (B, num_columns) int32, of columns of texts: Keras tensors (B, 1) of strings, or of ids."""
     ids = []
     for column, texts in zip(columns, cells, strict=True):
         if not is_text(texts):

@@ -24,7 +24,7 @@ from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.inference.exporting import formats
 from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
-from tfrun.engine.inference.exporting.portable import inputs_of, portable, raw_rows
+from tfrun.engine.inference.exporting.portable import portable, raw_rows
 from tfrun.engine.inference.outputs import outputs_of, predictions_of
 from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.training.program import Program
@@ -164,7 +164,7 @@ def export_run(
         off = export_pieces(pieces, format=export_to.format, folder=temporary)
     console = Terminal()
     say(console, f"{shown(export_to.path)}, best weights up to step {saved.step}")
-    for name, kind in inputs_of(fitted).items():
+    for name, kind in formats.inputs_of(fitted, export_to.format).items():
         say(console, f"        {name}: {kind}")
     for module in formats.imports_of(fitted, export_to.format):
         say(console, f"        before it is loaded: import {module}")

@@ -90,13 +90,14 @@ LINEAR = ("model=linear", "data.target=y")
 HASH = "data.kinds={street: {name: hashed, bins: 8}}"
 WORDS = "data.kinds={note: {name: tokens, length: 3}}"
 HASHED_WORDS = "data.kinds={hashed: {name: tokens, bins: 9, length: 3}}"
-ORDER = "data.kinds={size: {name: ordered, values: [low, mid, high]}, flag: boolean}"
+ORDER = "data.kinds={size: {name: ordered, values: [low, mid, high]}}"
 SMALL = ("model.hidden_units=[2]", "model.task_units=[2]")
 BOTH = ("loss=per_output", "loss.losses={output: huber, kind: sparse_categorical_crossentropy}", "metric=none")
 FEATURES: dict[str, tuple[str, ...]] = {  # a row of the table in docs/export.md -> a model that needs it
     "numbers": (*LINEAR, columns()),
     "arrays, images among them": (*DIGITS[:1], "loss=sparse_categorical_crossentropy", "metric=none", "model=linear"),
-    "categories, ordered texts, yes or no as texts": (*LINEAR, columns("city", "size", "flag"), ORDER),
+    "categories, ordered texts": (*LINEAR, columns("city", "size"), ORDER),
+    "yes or no as texts": (*LINEAR, columns("flag"), "data.kinds={flag: boolean}"),
     "hashed texts": ("model=wide_deep", "data.target=y", columns("street"), HASH),
     "words": ("model=wide_deep", "data.target=y", columns("note"), WORDS),
     "hashed words": ("model=wide_deep", "data.target=y", columns("hashed"), HASHED_WORDS),
@@ -126,6 +127,7 @@ def checks_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(clean_process, "subprocess", SimpleNamespace(run=run))
     monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setitem(sys.modules, "keras", keras)  # which the check of `serving` takes away
     monkeypatch.setattr(javascript, "find", lambda folder: None)
 
 

@@ -58,8 +58,9 @@ def test_the_spellings_of_yes_and_no_are_in_small_letters() -> None:
 def test_what_else_a_program_needs() -> None:
     """The outputs in the order of their names, which is that of the graph."""
     assert ids.metadata(fitted(), {}) == {
-        "text": {}, "classes": {"output": ["no", "yes"]}, "length": None, "structuredOutputKeys": ["output", "price"],
+        "text": {}, "classes": {"output": ["no", "yes"]}, "structuredOutputKeys": ["output", "price"],
     }  # fmt: skip
+    assert ids.metadata(fitted(), {}, has_targets=False)["classes"] == {}
 
 
 def test_columns_that_a_format_can_not_encode_are_named() -> None:
@@ -80,8 +81,14 @@ def doubled() -> keras.Model:
 
 def test_runs_with_other_ids_share_some() -> None:
     """The ids of texts that a run doesn't know are those of unseen ones: 0 of categories, 1 of words."""
-    one = {"c": {"kind": "category", "values": ["a", "b"]}, "w": {"kind": "words", "values": ["x"], "length": 3}}
-    other = {"c": {"kind": "category", "values": ["z", "b"]}, "w": {"kind": "words", "values": ["y", "x"], "length": 3}}
+    one: dict[str, Any] = {
+        "c": {"kind": "category", "values": ["a", "b"]},
+        "w": {"kind": "words", "values": ["x"], "length": 3},
+    }
+    other: dict[str, Any] = {
+        "c": {"kind": "category", "values": ["z", "b"]},
+        "w": {"kind": "words", "values": ["y", "x"], "length": 3},
+    }
     (first, second), shared = ids.of_shared_ids([doubled(), doubled()], [one, other])
     assert shared["c"]["values"] == ["a", "b", "z"] and shared["w"]["values"] == ["x", "y"]
     rows = {"c": np.array([[0], [1], [2], [3]]), "w": np.array([[0, 1, 2], [3, 3, 0], [2, 0, 0], [1, 1, 3]])}

@@ -26,8 +26,8 @@ def test_where_packages_are_looked_for(
     else:
         folder = "work" if place == "current folder" else "exports"  # the one above is searched too
         (tmp_path / folder / "node_modules").symlink_to(node_packages)
-    found = javascript.find(tmp_path / "exports")
-    assert found is not None and list(found.files) == ["cpu", "wasm"] and found.version == "4.22.0"
+    node = javascript.find(tmp_path / "exports")
+    assert node is not None and list(node.files) == ["cpu", "wasm"] and node.version == "4.22.0"
 
 
 def test_what_goes_wrong_in_javascript_is_one_line(node_packages: Path, tmp_path: Path,

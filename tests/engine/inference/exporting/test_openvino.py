@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfrun.engine.inference.exporting import formats
 from tfrun.engine.inference.exporting import openvino as of_openvino
 from tfrun.engine.inference.exporting.format import ExportError
 
@@ -25,8 +26,25 @@ def test_names_and_encodings_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     of_openvino.write(model, tmp_path / "openvino", {"text": text})
     read = openvino.Core().read_model(tmp_path / "openvino" / "model.xml")
     assert json.loads(read.get_rt_info(["tfrun", "text"]).astype(str)) == text
-    outputs = openvino.compile_model(read, "CPU")({"größe": np.array([[5.0]], "float32"), "b": np.array([[2]], "int32")})
+    outputs = openvino.compile_model(read, "CPU")(
+        {"größe": np.array([[5.0]], "float32"), "b": np.array([[2]], "int32")}
+    )
     assert outputs["output"].tolist() == [[1.0]] and outputs["rank"].tolist() == [[2.0]]
+
+
+def test_a_person_is_told_what_stands_for_texts(untrained: Any) -> None:
+    """ONNX and TensorFlow.js take the texts themselves, the latter through the module beside the model."""
+    kinds = "data.kinds={size: {name: ordered, values: [low, mid, high]}, note: {name: tokens, length: 3}}"
+    fitted = untrained(
+        "model=wide_deep", "data.target=y", "data.exclude=[street,hashed,flag,day,far,kind]", kinds
+    ).fitted
+    assert formats.inputs_of(fitted, "openvino") == {
+        "a b": "float32 (batch, 1), nan for empty",
+        "size": "float32 (batch, 1), numbers in place of texts",
+        "city": "int32 (batch, 1), ids in place of texts",
+        "note": "int32 (batch, 3), ids in place of texts",
+    }
+    assert formats.inputs_of(fitted, "tfjs")["city"] == 'string (batch, 1), "" for empty'
 
 
 def test_numbers_in_float64_are_refused(tmp_path: Path) -> None:

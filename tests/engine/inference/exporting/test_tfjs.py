@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,8 @@ CLOSE = 5e-6  # of the predictions' size; a loop that ends once nothing changes 
 MODELS = {
     "wide_deep": ("model=wide_deep", "data.target=y", "data.exclude=[kind,far,day]", KINDS),
     "classes": ("model=mlp", *CLASSES, KINDS),
-    "targets": ("model=multi_task", "data.target=[y,kind]", "data.exclude=[far,day]", "loss=per_output", SEVERAL, "metric=none", KINDS),
+    "targets": ("model=multi_task", "data.target=[y,kind]", "data.exclude=[far,day]", "loss=per_output", SEVERAL,
+                "metric=none", KINDS),
     "images": (*DIGITS, "model=cnn", "model.filters=[4]"),
     "gru": ("model=sequence", "data.target=y", ONLY_NOTE, "data.kinds={note: {name: tokens, length: 4}}"),
     "convolution": (*DIGITS, "model=sequence", "model.cell=causal_convolution", "model.num_layers=3"),
@@ -86,7 +88,7 @@ def test_node_predicts_what_the_run_does(name: str, export: Callable[[str], Expo
     assert exported.difference <= CLOSE * max(exported.sizes.values())
     model = json.loads((exported.folder / "model.json").read_text())
     assert set(model["signature"]["inputs"]) == set(exported.rows)  # the columns' own names
-    assert model["userDefinedMetadata"]["hasLoops"] == (name == "loop")
+    assert model["userDefinedMetadata"]["isAsynchronous"] == (name == "loop")
 
 
 IN_PAGE = """
@@ -153,7 +155,9 @@ def test_a_browser_predicts_what_the_run_does(
         for name, backend, outputs in predicted:
             for output, right in exported[name].expected.items():
                 size = exported[name].sizes[output]
-                np.testing.assert_allclose(outputs[output], right, rtol=0, atol=CLOSE * size, err_msg=f"{name} {backend}")
+                np.testing.assert_allclose(
+                    outputs[output], right, rtol=0, atol=CLOSE * size, err_msg=f"{name} {backend}"
+                )
         check_example_page(page, address, exported["classes"])
 
 
@@ -209,9 +213,9 @@ def test_the_files_are_read_back_where_there_is_no_javascript(
     export: Callable[[str], Exported], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported = export("wide_deep")
-    monkeypatch.setattr(javascript.shutil, "which", lambda program: None)
+    monkeypatch.setattr(shutil, "which", lambda program: None)
     assert javascript.place_of_check(exported.folder) == "in a clean process, but not in JavaScript (no node)"
-    compared = {"rows": exported.rows, "expected": exported.expected, "sizes": exported.sizes}
+    compared: dict[str, Any] = {"rows": exported.rows, "expected": exported.expected, "sizes": exported.sizes}
     assert clean_process.largest_difference(exported.folder, tfjs.FORMAT, **compared) < 1e-5
     specs = json.loads((exported.folder / "model.json").read_text())["weightsManifest"][0]["weights"]
     ends = np.cumsum([math.prod(spec["shape"]) * np.dtype(spec["dtype"]).itemsize for spec in specs])

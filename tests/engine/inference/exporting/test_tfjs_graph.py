@@ -74,13 +74,23 @@ def test_weights_are_taken_out_of_the_graph_and_its_functions() -> None:
         return tf.while_loop(lambda y: tf.reduce_any(y < 100.0), lambda y: [2.0 * y + 1.5], [x])[0]
 
     graph, _ = rewritten(loop)
-    assert tfjs_graph.has_loops(graph)
+    assert tfjs_graph.is_asynchronous(graph)
     constants = [node for nodes in tfjs_graph._parts(graph) for node in nodes if node.op == "Const"]
     weights = tfjs_graph.take_weights(graph)
     assert len(weights) == len(constants)  # all names differ
     assert 1.5 in [float(value) for value in weights.values() if value.ndim == 0]
     assert not any(node.attr["value"].tensor.ByteSize() > 4 for node in constants)
     assert {value.dtype.name for value in weights.values()} <= {"float32", "int32", "bool"}
+
+
+def test_what_is_wrong_in_wasm_is_refused_in_a_loop() -> None:
+    def loop(x: tf.Tensor) -> tf.Tensor:
+        return tf.while_loop(
+            lambda y: tf.reduce_any(y < 100.0), lambda y: [y + tf.one_hot(tf.cast(y[:, 0], tf.int32), 3)], [x]
+        )[0]
+
+    with pytest.raises(ExportError, match=r"^format=tfjs: OneHot in a loop isn't right in wasm: "):
+        rewritten(loop)
 
 
 @pytest.mark.parametrize(

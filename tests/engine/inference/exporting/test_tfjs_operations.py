@@ -21,7 +21,7 @@ def test_they_are_those_that_the_package_maps(node_packages: Path) -> None:
     folder = package / "dist" / "operations"
     lists = re.findall(r"from './op_list/(\w+)'", (folder / "operation_mapper.js").read_text())
     texts = [(folder / "op_list" / f"{name}.js").read_text() for name in lists]
-    assert OPERATIONS == {name for text in texts for name in re.findall(r"'tfOpName': '(\w+)'", text)}
+    assert {name for text in texts for name in re.findall(r"'tfOpName': '(\w+)'", text)} == OPERATIONS
     assert "RaggedTensorToTensor" not in OPERATIONS
 
 

@@ -106,7 +106,7 @@ def _difference(output: np.ndarray, right: np.ndarray) -> float:
 def _outputs(
     path: Path, format: Format, *, rows: Mapping[str, np.ndarray], batches: Sequence[int], imports: Sequence[str]
 ) -> list[np.ndarray]:
-    """Returns the outputs for each batch, sorted by name, of an exported model in a clean process. Raises ExportError."""
+    """Returns an exported model's outputs for each batch, sorted by name, in a clean process. Raises ExportError."""
     modules = registry.modules() if format.needs_tfrun else imports
     search = [path for path in sys.path if path] if format.needs_tfrun else []
     code = CHECK.format(loader=format.loader, alone=not format.needs_tfrun, batches=list(batches))

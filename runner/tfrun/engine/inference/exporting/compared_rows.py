@@ -1,4 +1,4 @@
-"""The rows that an exported model is compared on: a run's sample rows, and some of them with empty and unknown cells."""
+"""The rows that an exported model is compared on: sample rows, and some of them with empty and unknown cells."""
 
 from __future__ import annotations
 

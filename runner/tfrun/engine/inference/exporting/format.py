@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -36,8 +35,8 @@ class Format:
 
     Attributes:
         name: its name.
-        write: writes a model of raw rows to a path; raises ExportError, or whatever a converter raises. With `of_ids` it
-            also gets `ids.metadata`.
+        write: writes a model of raw rows to a path; raises ExportError, or whatever a converter raises. With `of_ids`
+            it also gets `ids.metadata`.
         loader: Python code that a person would write to use the file at `path`: it defines `predict`, a function of
             rows, arrays by column, that returns an array or a mapping of arrays by output. `modules` has the names of
             what to import.
@@ -47,6 +46,7 @@ class Format:
         is_graph: whether it is computed as a graph.
         needs_tfrun: whether tfrun's and the plugins' classes are needed to load it.
         of_ids: whether the model that is written takes ids in place of texts, see `ids`.
+        makes_ids: whether the file, or code beside it, makes them of texts; else that is left to a person.
         in_javascript: whether it is for JavaScript; the loader is for machines without it.
         accompany: writes what else belongs to the file at a path, of raw rows by column.
     """
@@ -60,6 +60,7 @@ class Format:
     is_graph: bool = True
     needs_tfrun: bool = False
     of_ids: bool = False
+    makes_ids: bool = True
     in_javascript: bool = False
     accompany: Callable[[Path, Mapping[str, np.ndarray]], None] = leave_alone
 

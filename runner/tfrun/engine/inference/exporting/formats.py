@@ -19,6 +19,7 @@ from tfrun.engine.inference.exporting import (
     litert,
     onnx,
     openvino,
+    portable,
     saved_model,
     serving,
     tfjs,
@@ -54,6 +55,11 @@ def is_graph(name: str) -> bool:
 def is_of_ids(name: str) -> bool:
     """Returns whether a format's models take ids in place of texts."""
     return FORMATS[name].of_ids
+
+
+def inputs_of(preprocessing: Preprocessing, name: str) -> dict[str, str]:
+    """Returns what a person gives to a model in a format: type, shape and the value of an empty cell, by column."""
+    return portable.inputs_of(preprocessing, of_ids=FORMATS[name].of_ids and not FORMATS[name].makes_ids)
 
 
 def place_of_check(name: str, folder: Path) -> str:
@@ -95,7 +101,7 @@ def write_checked(
     with converting(path, name):
         if is_of_ids(name):
             text = ids.encodings(preprocessing) if text is None else text
-            FORMATS[name].write(model, path, ids.metadata(preprocessing, text))
+            FORMATS[name].write(model, path, ids.metadata(preprocessing, text, has_targets=has_targets))
         else:
             FORMATS[name].write(model, path)
         FORMATS[name].accompany(path, rows)

@@ -50,21 +50,21 @@ def encodings(preprocessing: Preprocessing) -> dict[str, Encoding]:
     return {column.name: encoding_of(column) for column in preprocessing.columns if column.is_text}
 
 
-def metadata(preprocessing: Preprocessing, text: Mapping[str, Encoding]) -> dict[str, Any]:
+def metadata(preprocessing: Preprocessing, text: Mapping[str, Encoding], *, has_targets: bool = True) -> dict[str, Any]:
     """Returns what a program needs beside a model, as JSON.
 
     Args:
         preprocessing: the run's.
         text: the encoding of each column of texts.
+        has_targets: whether the model predicts the data's target.
 
     Returns:
-        `text`; `structuredOutputKeys`, which TensorFlow.js reads; `classes`, the classes of each output that gives probabilities, in their order; and `length`, the number
-        of rows of a window, or None if each row is an example.
+        `text`; `classes`, the classes of each output that gives probabilities, in their order; and
+        `structuredOutputKeys`, the outputs in the order of the graph's, which TensorFlow.js reads.
     """
-    classes = {name: list(target.classes) for name, target in preprocessing.targets.items() if target.classes}
-    length = None if preprocessing.window is None else preprocessing.window.length
-    outputs = sorted(preprocessing.targets)
-    return {"text": dict(text), "classes": classes, "length": length, "structuredOutputKeys": outputs}
+    targets = preprocessing.targets if has_targets else {}
+    classes = {name: list(target.classes) for name, target in targets.items() if target.classes}
+    return {"text": dict(text), "classes": classes, "structuredOutputKeys": sorted(preprocessing.targets)}
 
 
 def encoded_cells(column: Column, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:

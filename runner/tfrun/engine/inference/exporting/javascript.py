@@ -7,7 +7,6 @@ Node looks for the packages as a program would that lies in the current folder, 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import subprocess
 import tempfile
@@ -28,14 +27,14 @@ INSTALL = "npm install @tensorflow/tfjs @tensorflow/tfjs-backend-wasm"
 FIND = """
 const [folders, ...names] = process.argv.slice(1).map((word) => JSON.parse(word));
 const { createRequire } = require("node:module");
-const found = {};
+const packages = {};
 for (const name of names) {
   try {
     const file = require.resolve(name, { paths: folders });
-    found[name] = { file, version: createRequire(file)(`${name}/package.json`).version };
+    packages[name] = { file, version: createRequire(file)(`${name}/package.json`).version };
   } catch {}
 }
-console.log(JSON.stringify(found));
+console.log(JSON.stringify(packages));
 """
 
 # Predicts batches of rows on each backend, with the functions that lie beside the model.
@@ -132,11 +131,6 @@ def outputs(
             raise ExportError(f"{path.name}: can't be used in Node by TensorFlow.js {node.version}: {lines[0][:300]}")
         computed: dict[str, list[dict[str, Any]]] = json.loads(out.read_text())
     return {
-        backend: [_array(of_batch[name]) for of_batch in of_backend for name in names]
+        backend: [np.array(of_batch[name], float) for of_batch in of_backend for name in names]  # null becomes nan
         for backend, of_backend in computed.items()
     }
-
-
-def _array(cells: Any) -> np.ndarray:
-    """Returns nested lists of numbers, null for nan, as an array."""
-    return np.array(cells, float) if cells else np.array(math.nan)

@@ -17,7 +17,7 @@ from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph
 from tfrun.files import strict_json
 
 # f32, since CPUs that have bfloat16 would compute in it otherwise
-LOADER = '''
+LOADER = """
 import json
 import openvino
 core = openvino.Core()
@@ -42,7 +42,7 @@ def predict(rows):
     cells = {name: encoded(text[name], values) if name in text else values for name, values in rows.items()}
     outputs = run(cells)
     return {output.any_name: outputs[output] for output in run.outputs}
-'''
+"""
 KINDS = ("category", "words", "numbers")
 
 
@@ -82,9 +82,7 @@ def _name(ends: Any, names: Mapping[str, str]) -> None:
 
 def refuse(preprocessing: Preprocessing) -> None:
     """Raises ConfigError if there are columns of hashed texts, tokens of a preset, or dates."""
-    ids.refuse_all_but(
-        "openvino", preprocessing, kinds=KINDS, others="hashed texts, dates or the tokens of presets"
-    )
+    ids.refuse_all_but("openvino", preprocessing, kinds=KINDS, others="hashed texts, dates or the tokens of presets")
 
 
-FORMAT = Format("openvino", write, LOADER, modules=("openvino",), refuse=refuse, of_ids=True)
+FORMAT = Format("openvino", write, LOADER, modules=("openvino",), refuse=refuse, of_ids=True, makes_ids=False)

@@ -132,9 +132,15 @@ def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[s
     }
 
 
-def inputs_of(preprocessing: Preprocessing) -> dict[str, str]:
+def inputs_of(preprocessing: Preprocessing, *, of_ids: bool = False) -> dict[str, str]:
     """Returns the inputs of `portable` by name: type, shape and the value of an empty cell, for a person."""
     window = preprocessing.window
     size = "(batch, 1)" if window is None else f"(batch, {window.length})"
     floatx = keras.config.floatx()
-    return {column.name: column.raw_type(floatx).replace("(batch, 1)", size) for column in preprocessing.columns}
+    inputs = {column.name: column.raw_type(floatx).replace("(batch, 1)", size) for column in preprocessing.columns}
+    for column in preprocessing.columns:
+        if of_ids and column.is_text:
+            shape, dtype = ids.encoded_cells(column, _raw_shape(column, preprocessing))
+            stand_for = "ids" if dtype == "int32" else "numbers"
+            inputs[column.name] = f"{dtype} (batch, {', '.join(map(str, shape))}), {stand_for} in place of texts"
+    return inputs

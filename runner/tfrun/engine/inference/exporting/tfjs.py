@@ -99,15 +99,16 @@ def write(model: keras.Model, path: Path, metadata: Mapping[str, Any]) -> None:
     weights = tfjs_graph.take_weights(graph)
     shutil.copytree(PAGE, path)
     paths = _write_shards(path, b"".join(_little_endian(value) for value in weights.values()))
-    specs = [
-        {"name": name, "shape": list(value.shape), "dtype": value.dtype.name} for name, value in weights.items()
-    ]
+    specs = [{"name": name, "shape": list(value.shape), "dtype": value.dtype.name} for name, value in weights.items()]
     written = {
         "format": "graph-model",
         "generatedBy": f"TensorFlow {tf.__version__}",
         "convertedBy": f"tfrun {__version__}",
-        "signature": {"inputs": _signature(frozen.inputs), "outputs": _signature(frozen.outputs)},
-        "userDefinedMetadata": {**metadata, "hasLoops": tfjs_graph.has_loops(graph)},
+        "signature": {
+            "inputs": _signature({column: frozen.inputs[column] for column in model.input}),  # in the data's order
+            "outputs": _signature(frozen.outputs),
+        },
+        "userDefinedMetadata": {**metadata, "isAsynchronous": tfjs_graph.is_asynchronous(graph)},
         "modelTopology": _topology(graph),
         "weightsManifest": [{"paths": paths, "weights": specs}],
     }

@@ -20,25 +20,40 @@ from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph
 
 FLOAT, WHOLE = tf.float32.as_datatype_enum, tf.int32.as_datatype_enum
 
-CONTROL = ("While", "StatelessWhile", "If", "StatelessIf")
+# Whose results TensorFlow.js waits for: loops and branches, and operations whose results have shapes that aren't known.
+ASYNCHRONOUS = frozenset(
+    ("While", "StatelessWhile", "If", "StatelessIf", "Where", "ListDiff")
+    + tuple(f"NonMaxSuppressionV{version}" for version in (2, 3, 4, 5))
+)
 
 
 def rewritten(frozen: FrozenGraph) -> Any:
-    """Returns the graph, a GraphDef, of operations that TensorFlow.js computes rightly. Raises ExportError for others."""
+    """Returns the graph, a GraphDef, of operations that TensorFlow.js computes rightly. Raises ExportError."""
     optimized = frozen.optimized()  # without the integer operations of fixed random draws, which TensorFlow.js lacks
     constants = {node.name: node for node in optimized.node if node.op == "Const"}
     result = type(optimized)(versions=optimized.versions, library=optimized.library)
     for node in optimized.node:
-        if node.op == "OneHot" and node.attr["T"].type == FLOAT:
+        if _is_wrong_one_hot(node):
             _add_one_hot(result, node)
-        elif node.op == "GatherV2" and node.attr["batch_dims"].i:
+        elif _is_wrong_gather(node):
             _add_gather(result, node, constants)
         else:
             result.node.add().CopyFrom(node)
     for function in result.library.function:
         _rename_constants(function)
+        for node in function.node_def:
+            if _is_wrong_one_hot(node) or _is_wrong_gather(node):
+                raise ExportError(f"format=tfjs: {node.op} in a loop isn't right in wasm: {node.name}. Use saved_model")
     tfjs_operations.refuse_unknown(node for nodes in _parts(result) for node in nodes)
     return result
+
+
+def _is_wrong_one_hot(node: Any) -> bool:
+    return bool(node.op == "OneHot" and node.attr["T"].type == FLOAT)
+
+
+def _is_wrong_gather(node: Any) -> bool:
+    return bool(node.op == "GatherV2" and node.attr["batch_dims"].i)
 
 
 def take_weights(graph: Any) -> dict[str, np.ndarray]:
@@ -57,9 +72,9 @@ def take_weights(graph: Any) -> dict[str, np.ndarray]:
     return weights
 
 
-def has_loops(graph: Any) -> bool:
-    """Returns whether a graph has loops or branches, which TensorFlow.js only computes asynchronously."""
-    return any(node.op in CONTROL for nodes in _parts(graph) for node in nodes)
+def is_asynchronous(graph: Any) -> bool:
+    """Returns whether TensorFlow.js computes a graph asynchronously only."""
+    return any(node.op in ASYNCHRONOUS for nodes in _parts(graph) for node in nodes)
 
 
 def _parts(graph: Any) -> Iterator[Sequence[Any]]:
@@ -93,10 +108,12 @@ def _add_one_hot(graph: Any, node: Any) -> None:
 
 
 def _add_gather(graph: Any, node: Any, constants: Mapping[str, Any]) -> None:
-    """Adds GatherNd of the places [row, place], and reshapes what it gives, in place of a node's GatherV2 of batches."""
+    """Adds GatherNd of the places [row, place], reshaped, in place of a node's GatherV2 of batches."""
     axis = constants.get(node.input[2])
     if node.attr["batch_dims"].i != 1 or axis is None or tf.make_ndarray(axis.attr["value"].tensor) != 1:
-        raise ExportError(f"format=tfjs: {node.name} gathers along another axis than the second. Use saved_model or keras")
+        raise ExportError(
+            f"format=tfjs: {node.name} gathers along another axis than the second. Use saved_model or keras"
+        )
     add, kind = _Adding(graph, node.name), node.attr["Tparams"].type
     zero, one = add.constant(0), add.constant(1)
     whole = add("Cast", node.input[1], SrcT=node.attr["Tindices"].type, DstT=WHOLE)
@@ -141,9 +158,7 @@ class _Adding:
 
 def _rename_constants(function: Any) -> None:
     """Gives the constants of a function, a FunctionDef, names that no other function has."""
-    names = {
-        node.name: f"{function.signature.name}/{node.name}" for node in function.node_def if node.op == "Const"
-    }
+    names = {node.name: f"{function.signature.name}/{node.name}" for node in function.node_def if node.op == "Const"}
 
     def renamed(source: str) -> str:
         name, colon, rest = source.removeprefix("^").partition(":")

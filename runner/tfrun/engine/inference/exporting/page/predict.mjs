@@ -4,9 +4,9 @@
 //   model: what `tf.loadGraphModel("./model.json")` or `modelFrom` gives.
 //   rows: the cells of each column: numbers, null for an empty one; texts, "" for an empty one; nested arrays of numbers.
 export async function predict(tf, model, rows) {
-  const { text, hasLoops } = model.metadata;
+  const { text, isAsynchronous } = model.metadata;
   const inputs = Object.fromEntries(Object.entries(rows).map(([name, cells]) => [name, tensor(tf, cells, text[name])]));
-  const outputs = hasLoops ? await model.predictAsync(inputs) : model.predict(inputs);
+  const outputs = isAsynchronous ? await model.predictAsync(inputs) : model.predict(inputs);
   const arrays = await Promise.all(Object.values(outputs).map((y) => y.array()));
   tf.dispose([inputs, outputs]);
   return Object.fromEntries(Object.keys(outputs).map((name, k) => [name, arrays[k]]));
