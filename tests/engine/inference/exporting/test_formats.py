@@ -197,7 +197,7 @@ def test_ensembles_are_held_as_documented(
         pytest.importorskip(module, reason=f"the extra {format} isn't installed")
     held = documented(root)
     assert held["ensembles", format]
-    texts = ["city", "size"] if held["categories, ordered texts, yes or no as texts", format] else []
+    texts = ["city", "size"] if held["categories, ordered texts", format] else []
     words = ["note"] if held["words", format] else []
     kinds = "data.kinds={size: {name: ordered, values: [low, mid, high]}, note: {name: tokens, length: 3}}"
     chosen = ("model=wide_deep", "data.target=y", columns(*texts, *words), *([kinds] if texts and words else []))
