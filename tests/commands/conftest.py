@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tfrun import load_engine
-from tfrun.files.exports import Checked
+from tfrun.files.exports import Checked, Export, Quantized
+from tfrun.files.runs import EXPORTS
 
 Result = tuple[int, str, str]
 
@@ -51,9 +52,19 @@ class Engine:
 
     def export_run(self, config: Any, folder: Any, *, catalog: Any, **options: Any) -> Checked:
         self.calls.append(("export_run", config, folder, options))
-        with options["export_to"].replaced(1) as temporary:
-            (temporary / options["export_to"].path.name).touch()
+        self._write(options["export_to"])
         return Checked(2, 1e-7)
+
+    def export_quantized(self, config: Any, folder: Any, *, catalog: Any, **options: Any) -> Checked:
+        self.calls.append(("export_quantized", config, folder, options))
+        self._write(options["export_to"])
+        quantized = Quantized("int8", "mae", False, (2.0, 2.5), 9, sizes=(12_000, 4_000), milliseconds=(0.2, 0.1))
+        return Checked(2, 0.5, quantized=quantized)
+
+    @staticmethod
+    def _write(export: Export) -> None:
+        with export.replaced(1) as temporary:
+            (temporary / EXPORTS[export.format]).touch()
 
     def check_contracts(self, components: Any, catalog: Any, **options: Any) -> None:
         self.calls.append(("check_contracts", components, None, options))

@@ -51,6 +51,9 @@ ROOMS = fitted('ro\'oms | "n"\n', [0.1, 0.2, 0.4], NumberKind())
         ("saved_model", ["import tensorflow as tf", "", "model = tf.saved_model.load('saved_model')",
                          "rows = {", """    'ro\\'oms | "n"\\n': tf.constant([[0.2]], 'float32'),""", "}",
                          "print(model.serve(rows))"]),
+        ("serving", ["import tensorflow as tf", "", "model = tf.saved_model.load('serving')",
+                     "rows = {", """    'ro\\'oms | "n"\\n': tf.constant([[0.2]], 'float32'),""", "}",
+                     "print(model.serve(rows)['output'])"]),
         ("litert", ["import numpy as np", "from ai_edge_litert.interpreter import Interpreter", "",
                     "predict = Interpreter(model_path='model.tflite').get_signature_runner()", "rows = {",
                     """    'ro\\'oms | "n"\\n': np.array([[0.2]], 'float32'),""", "}",
@@ -157,5 +160,8 @@ def test_what_has_to_be_installed() -> None:
     assert [needed(format, ROOMS, modules=["mine"]) for format in ("saved_model", "litert", "onnx", "tfjs")] == [
         "TensorFlow", "ai-edge-litert", "onnxruntime", "Node with @tensorflow/tfjs",
     ]  # fmt: skip
+    text = needed("serving", ROOMS, modules=[], file="serving/houses/3")
+    assert text.startswith("TensorFlow Serving: `tensorflow_model_server --rest_api_port=8501 --model_name=houses ")
+    assert text.endswith("In Python, without a server, TensorFlow")
     assert needed("keras", ROOMS, modules=["tfrun.components.models.mlp"]) == "Keras with TensorFlow, and tfrun"
     assert needed("keras", ROOMS, modules=["my_models", "tfrun.components.models.mlp"]).endswith(r": my_models")

@@ -68,7 +68,8 @@ def load(warm_tfrun: Tfrun, run: Run, warm_checks: None, warm_server: Callable[[
     def load(folder: Path, format: str, *, search: Path | None = None) -> tuple[dict[str, list[Any]], np.ndarray]:
         assert "MODEL_CARD.md describes it" in export(folder, format)
         card = (folder / "export" / "MODEL_CARD.md").read_text()
-        blocks = re.findall(rf"\n### {format}\n\nNeeds .*\n\n(`{{3,}})python\n(.*?)\n\1\n", card, re.DOTALL)
+        heading = {"serving": "serving/default"}.get(format, format)
+        blocks = re.findall(rf"\n### {heading}\n\nNeeds .*\n\n(`{{3,}})python\n(.*?)\n\1\n", card, re.DOTALL)
         ((_, code),) = blocks
         predict = code.splitlines()[-1].removeprefix("print(").removesuffix(")")
         before = f"import sys; sys.path.insert(0, {str(search)!r})" if search else ""
@@ -150,7 +151,7 @@ def test_texts_dates_and_classes(
     )
     options = ["data.target=sold", "model=wide_deep", "metric=[accuracy]", "loss=sparse_categorical_crossentropy"]
     run = trained(rows, kinds, *options)
-    for format in ("saved_model", "keras"):
+    for format in ("saved_model", "keras", "serving"):
         cells, predicted = load(run, format)
         row = {name: values[0] for name, values in cells.items()}
         assert re.fullmatch(r"\d\d\.\d\d\.2023", row["listed"]) and row["words"] in ("good", "bad", "red")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tfrun.errors import CheckpointError, ConfigError, ResourceError
-from tfrun.files.exports import RECORD, Export
+from tfrun.files.exports import RECORD, Export, Quantized
 
 
 def write(export: Export, content: str = "model", *, step: int = 3) -> None:
@@ -117,3 +118,23 @@ def test_a_folder_that_can_not_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="model.keras: can't be written: Not a directory. out=FOLDER names"):
         write(elsewhere(tmp_path / "file" / "folder"))
+
+
+@pytest.mark.parametrize(
+    ("higher_is_better", "values", "drop"),
+    [
+        (True, (0.90, 0.88), 0.02),  # accuracy: a difference
+        (True, (0.90, 0.91), -0.01),
+        (False, (200.0, 205.0), 0.025),  # an error: a share of it
+        (False, (200.0, 190.0), -0.05),
+        (None, (200.0, 190.0), 0.05),  # nobody knows: any change is a drop
+        (False, (0.0, 0.0), 0.0),
+        (False, (0.0, 0.1), math.inf),
+    ],
+)
+def test_how_much_worse_a_metric_became(
+    higher_is_better: bool | None, values: tuple[float, float], drop: float
+) -> None:
+    quantized = Quantized("int8", "m", higher_is_better, values, 10, sizes=(2, 1), milliseconds=(2.0, 1.0))
+    assert quantized.drop == pytest.approx(drop)
+    assert math.isnan(Quantized("int8", "m", False, (1.0, math.nan), 1, sizes=(2, 1), milliseconds=(2.0, 1.0)).drop)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from omegaconf import OmegaConf
 
 from tfrun.commands.command_line import CommandLine, pop_word
-from tfrun.commands.export import pop_formats
+from tfrun.commands.export_options import pop_formats
 from tfrun.commands.inputs import compose, read_inputs
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog

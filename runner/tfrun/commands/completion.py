@@ -22,6 +22,7 @@ from tfrun.config.settings import COMPONENT_SECTIONS, OPTIMIZER_KEYS, SPLIT_KEYS
 from tfrun.config.sources import Sources
 from tfrun.config.types import named_values
 from tfrun.errors import ConfigError, TfrunError, unknown
+from tfrun.files.exports import QUANTIZATIONS
 from tfrun.files.runs import EXPORTS, folders_below
 from tfrun.folders import shown
 
@@ -39,7 +40,10 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "trainer.threads": (),
     },
     "predict": {"out": (), "keep": (), "overwrite": ("true",)},
-    "export": {"format": tuple(EXPORTS), "out": (), "ensemble": ()},
+    "export": {
+        **{"format": tuple(EXPORTS), "out": (), "ensemble": ()},
+        **{"quantize": QUANTIZATIONS, "max_drop": (), "name": (), "version": ()},
+    },
     "compare": {"top": (), "importance": ("true",), "metric": (), "mode": ("min", "max"), "take": ("best", "last")},
     "report": {"out": (), "overwrite": ("true",)},
     "prune": {"keep": ("last", "best"), "yes": ("true",), "top": ()},

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrun.commands.serving_commands import serving_commands
 from tfrun.data.kinds import (
     ArrayColumn,
     BooleanColumn,
@@ -19,6 +20,7 @@ from tfrun.data.kinds import (
 )
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.files.runs import EXPORTS
+from tfrun.protocols import MAIN_OUTPUT
 from tfrun.reports.markdown import escaped
 
 OTHERS = {  # what has to be installed for formats that need neither TensorFlow nor tfrun
@@ -29,9 +31,14 @@ OTHERS = {  # what has to be installed for formats that need neither TensorFlow 
 }
 
 
-def needed(format: str, fitted: Preprocessing, *, modules: Sequence[str]) -> str:
+def needed(format: str, fitted: Preprocessing, *, modules: Sequence[str], file: str = "") -> str:
     """Returns what a person has to install to load an export, as Markdown; see `loading_code`."""
     has_tokenizer = any(column.tokenizer is not None for column in fitted.tokens)
+    if format == "serving":
+        commands = ", then ".join(f"`{command}`" for command in serving_commands(file, folder='"$PWD"'))
+        return f"TensorFlow Serving: {commands}. In Python, without a server, " + needed(
+            "saved_model", fitted, modules=modules
+        )
     if format == "saved_model":
         return "TensorFlow and TensorFlow Text" if has_tokenizer else "TensorFlow"
     if format != "keras":
@@ -44,7 +51,7 @@ def needed(format: str, fitted: Preprocessing, *, modules: Sequence[str]) -> str
     return f"Keras with TensorFlow, {tfrun}, and where Python looks for modules (PYTHONPATH, for example): {names}"
 
 
-def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Sequence[str]) -> str:
+def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Sequence[str], file: str = "") -> str:
     """Returns Python code that loads an export from the current folder and predicts one row.
 
     Args:
@@ -52,8 +59,9 @@ def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Se
         fitted: the run's preprocessing.
         floatx: the type of the model's numbers.
         modules: those of the model's components, which Keras needs to find their classes.
+        file: the path of the export below the card's folder; by default that of the format in `EXPORTS`.
     """
-    imports, load, predict = _parts(format, fitted, modules=modules)
+    imports, load, predict = _parts(format, fitted, modules=modules, file=file or EXPORTS[format])
     rows = [
         f"    {_key(column.name, format)!r}: {_cells(column, fitted, format=format, floatx=floatx)}"
         for column in fitted.columns
@@ -61,27 +69,31 @@ def loading_code(format: str, fitted: Preprocessing, *, floatx: str, modules: Se
     return "\n".join([*imports, "", *load, "rows = {", *rows, "}", f"print({predict})"])
 
 
-def _parts(format: str, fitted: Preprocessing, *, modules: Sequence[str]) -> tuple[list[str], list[str], str]:
+def _parts(
+    format: str, fitted: Preprocessing, *, modules: Sequence[str], file: str
+) -> tuple[list[str], list[str], str]:
     """Returns the lines that import, those that load, and the expression that predicts `rows`."""
-    file = repr(EXPORTS[format])
-    if format == "saved_model":
+    path = repr(file)
+    if format in ("saved_model", "serving"):
         needs_text = any(column.tokenizer is not None for column in fitted.tokens)
         imports = ["import tensorflow as tf", *(["import tensorflow_text"] if needs_text else [])]
-        return imports, [f"model = tf.saved_model.load({file})"], "model.serve(rows)"
+        has_name = format == "serving" and not fitted.others  # of a single output
+        predict = f"model.serve(rows)[{MAIN_OUTPUT!r}]" if has_name else "model.serve(rows)"
+        return imports, [f"model = tf.saved_model.load({path})"], predict
     if format == "keras":
         imports = ["import keras", "import tensorflow as tf", *(f"import {name}" for name in modules)]
-        return imports, [f"model = keras.saving.load_model({file})"], "model(rows, training=False)"
+        return imports, [f"model = keras.saving.load_model({path})"], "model(rows, training=False)"
     if format == "litert":
-        load = f"predict = Interpreter(model_path={file}).get_signature_runner()"
+        load = f"predict = Interpreter(model_path={path}).get_signature_runner()"
         imports = ["import numpy as np", "from ai_edge_litert.interpreter import Interpreter"]
-        return imports, [load], "next(iter(predict(**rows).values()))"
+        return imports, [load], "predict(**rows)" if fitted.others else "next(iter(predict(**rows).values()))"
     if format == "onnx":
-        load = f"session = onnxruntime.InferenceSession({file})"
+        load = f"session = onnxruntime.InferenceSession({path})"
         names = "[output.name for output in session.get_outputs()]"
         predict = f"dict(zip({names}, session.run(None, rows)))" if fitted.others else "session.run(None, rows)[0]"
         return ["import numpy as np", "import onnxruntime"], [load], predict
     compile = "predict = openvino.compile_model(model, 'CPU', {'INFERENCE_PRECISION_HINT': 'f32'})"
-    load_all = [f"model = openvino.Core().read_model('{EXPORTS[format]}/model.xml')", compile]
+    load_all = [f"model = openvino.Core().read_model('{file}/model.xml')", compile]
     if fitted.text_names:
         load_all.append("# how texts become ids: model.get_rt_info(['tfrun', 'text'])")
     predict = "predict(rows)" if fitted.others else "predict(rows)['output']"
@@ -99,7 +111,7 @@ def _cells(column: Column, fitted: Preprocessing, *, format: str, floatx: str) -
     """Returns code for a column's cells in one example, with a comma behind it."""
     dtype = column.raw_dtype(floatx)
     length = 1 if fitted.window is None else fitted.window.length
-    array, module = ("tf.constant", "tf") if format in ("saved_model", "keras") else ("np.array", "np")
+    array, module = ("tf.constant", "tf") if format in ("saved_model", "keras", "serving") else ("np.array", "np")
     if isinstance(column, ArrayColumn):
         return f"{module}.zeros({(1, *column.raw_shape)}, {dtype!r}),"
     value = example(column, dtype)

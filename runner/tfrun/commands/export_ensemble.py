@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfrun.commands.command_line import CommandLine
+from tfrun.commands.export_options import ExportOptions
 from tfrun.commands.inputs import ExistingRun, needed_files, read_config
+from tfrun.commands.serving_commands import say_how_to_serve
 from tfrun.commands.stored_rows import stored_rows
 from tfrun.config import schema
 from tfrun.data.sources import load_table
 from tfrun.errors import ConfigError
 from tfrun.files.disk import refuse_links_inside
-from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
 from tfrun.folders import typed, work_in
 
 
-def run(command_line: CommandLine, *, format: str, out: str | None, which: str) -> int:
+def run(command_line: CommandLine, *, options: ExportOptions, which: str) -> int:
     """Runs the command and returns the exit code.
 
     Args:
         command_line: names the runs, or folders with runs.
-        format: the format of the export.
-        out: the folder to write to; None is the folder `export` of the first path.
+        options: the format and the place; by default it is the folder `export` of the first path.
         which: `best<n>`, or `all`.
 
     Raises:
@@ -35,12 +35,12 @@ def run(command_line: CommandLine, *, format: str, out: str | None, which: str) 
             f"export: an ensemble takes folders, format, ensemble and out only. Received: {command_line.settings[0]!r}"
         )
     folders = _members(command_line.names, which)
-    target = typed(out) if out else Path(command_line.names[0]).expanduser().absolute() / "export"
-    refuse_links_inside(Path(command_line.names[0]).expanduser().absolute(), target)
+    target = typed(options.out) if options.out else Path(command_line.names[0]).expanduser().absolute() / "export"
     run_id = ", ".join(folder.run_id for folder in folders)
-    export_to = Export(format, target, run_id=run_id, is_own_folder=False)
-    export_to.refuse_to_replace()
     existing = [ExistingRun(folder, read_config(folder), []) for folder in folders]
+    export_to = options.export_to(target, run_id=run_id, is_own_folder=False, config=existing[0].config)
+    refuse_links_inside(Path(command_line.names[0]).expanduser().absolute(), export_to.path.parent)
+    export_to.refuse_to_replace()
     work_in(folders[0].first_folder(needed_files(existing[0].config)))
     chosen, configs = [], []
     for run in existing:
@@ -59,6 +59,7 @@ def run(command_line: CommandLine, *, format: str, out: str | None, which: str) 
     from tfrun.commands.model_card import write_card  # here, since it reads YAML as comparisons do
 
     write_card(export_to, of_card, checked)
+    say_how_to_serve(export_to)
     return 0
 
 

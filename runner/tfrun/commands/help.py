@@ -25,8 +25,10 @@ HELP = """tfrun trains TensorFlow and Keras models: name the components, and say
                                     .parquet, .arrow or .feather, overwrite=true to replace that file; keep=[id,name] or
                                     keep=all writes columns of the input beside them
   tfrun export RUN format=FORMAT    write a model that takes raw rows, compared with the run's own predictions; formats:
-                                    saved_model, keras, litert, onnx, openvino, tfjs; out=FOLDER; with a sweep,
-                                    ensemble=best3 writes the mean of its best runs
+                                    saved_model, keras, litert, onnx, openvino, tfjs, serving; out=FOLDER; with a sweep,
+                                    ensemble=best3 writes the mean of its best runs; format=litert quantize=dynamic,
+                                    float16 or int8, max_drop=0.01 of the run's metric; format=serving name=NAME
+                                    version=2
   tfrun compare PATH...             print the 20 best runs, best first, and means over seeds and folds; top=50 or
                                     top=all, metric=val/mae, take=last, importance=true, --csv, --markdown, --html FILE
   tfrun report RUN [data=...]       write a run as a page, report.html in its folder: errors on its test rows, worst

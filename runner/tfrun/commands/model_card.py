@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from tfrun.commands import export_code_tfjs
@@ -69,9 +70,10 @@ def write_card(
         "checked_rows": checked.num_rows,
         "difference": checked.difference,
     }
-    export.record(export.path.name, facts)
+    if checked.quantized is not None:
+        facts["quantized"] = {**asdict(checked.quantized), "drop": checked.quantized.drop}
+    export.record(export.key, facts)
     entries = _entries(export)
-    formats = [entry["format"] for entry in entries.values()]
     _, config, settings, fitted = members[0]
     floatx = "float64" if settings.trainer.precision == "float64" else "float32"
     modules = registry.modules()
@@ -80,24 +82,38 @@ def write_card(
         exports=entries,
         inputs=[_input(column, fitted, floatx) for column in fitted.columns],
         outputs=_outputs(config, fitted, predicts_target=checked.predicts_target),
-        loading={format: _loading(format, fitted, floatx=floatx, modules=modules) for format in formats},
+        loading={
+            _heading(file, entry["format"]): _loading(
+                file, entry["format"], fitted=fitted, floatx=floatx, modules=modules
+            )
+            for file, entry in entries.items()
+        },
     )
     say(Terminal(), model_cards.write(export, card_text(card), to_fill_in=to_fill_in()))
 
 
-def _loading(format: str, fitted: Preprocessing, *, floatx: str, modules: Sequence[str]) -> Loading:
+def _heading(file: str, format: str) -> str:
+    """Returns the heading of the code that loads an export; the newest export of a served model has the code."""
+    if file == EXPORTS[format]:
+        return format
+    return file.rpartition("/")[0] if format == "serving" else file
+
+
+def _loading(file: str, format: str, *, fitted: Preprocessing, floatx: str, modules: Sequence[str]) -> Loading:
     """Returns how an export is loaded; see `export_code.loading_code`."""
-    needs = needed(format, fitted, modules=modules)
+    needs = needed(format, fitted, modules=modules, file=file)
     if format == "tfjs":
         return Loading(needs, export_code_tfjs.loading_code(fitted, floatx=floatx), "javascript")
-    return Loading(needs, loading_code(format, fitted, floatx=floatx, modules=modules))
+    return Loading(needs, loading_code(format, fitted, floatx=floatx, modules=modules, file=file))
 
 
 def _entries(export: Export) -> dict[str, dict[str, Any]]:
     """Returns what is recorded of the run's exports in the folder, by file; those of earlier versions say less."""
     recorded = export.recorded()
+    files = {name: format for format, name in EXPORTS.items() if format != "serving"}
+    files |= {name: entry["format"] for name, entry in recorded.items() if "format" in entry}
     entries = {}
-    for format, name in EXPORTS.items():
+    for name, format in files.items():
         entry, path = recorded.get(name), export.folder / name
         if path.is_symlink() or not path.exists():
             continue

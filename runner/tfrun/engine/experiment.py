@@ -5,14 +5,14 @@
     predict:   a piece of data → devices → build → the best weights → a file of predictions, piece by piece
     report:    devices → data → build → the best weights → predictions and importance, for a page
     export:    devices → data → build → the best weights → a model of raw rows, compared in a clean process;
-               an ensemble: the mean of several such models
+               an ensemble: the mean of several such models; quantized: measured on the test rows too
     find:      devices → data → build → some steps at growing rates, or of a batch size to try; nothing is written
     LoadedRun: data → build → the best weights → predictions, metrics or a Keras model, for Python code
     check:     devices → data → build → a printed summary; a component alone → its contract
 
 How each of them is done is in the modules that they call: `training_run`, `inference.trained`, `inference.ensemble`,
-`inference.predict`, `inference.evaluated_rows`, `inference.loaded`, `finding.range_test`, `finding.batch_trial`,
-`verify.checks`.
+`inference.quantized`, `inference.predict`, `inference.evaluated_rows`, `inference.loaded`, `finding.range_test`,
+`finding.batch_trial`, `verify.checks`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from tfrun.engine.inference.ensemble import Member, export_ensemble
 from tfrun.engine.inference.evaluated_rows import read_evaluated_rows
 from tfrun.engine.inference.loaded import LoadedRun
 from tfrun.engine.inference.predict import predict
+from tfrun.engine.inference.quantized import export_quantized
 from tfrun.engine.inference.trained import evaluate, export_run
 from tfrun.engine.recording.signals import stop_on_signals
 from tfrun.engine.training_run import RunOptions
@@ -60,6 +61,7 @@ __all__ = [
     "check_data_set",
     "evaluate",
     "export_ensemble",
+    "export_quantized",
     "export_run",
     "follow",
     "predict",

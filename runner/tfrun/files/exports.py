@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tfrun.errors import CheckpointError, ConfigError, ResourceError
 from tfrun.files import strict_json
@@ -20,7 +21,68 @@ from tfrun.files.runs import EXPORTS
 
 RECORD = "tfrun-export.json"  # says which exports the folder holds, by name: the run, and the SHA-256 of the contents
 
+QUANTIZATIONS = ("dynamic", "float16", "int8")
+MAX_DROP = 0.01
+
 TEMPORARY = "export"  # the name of the temporary folder beside an export, for `files.disk`
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How an export is to be quantized.
+
+    Attributes:
+        kind: one of `QUANTIZATIONS`.
+        max_drop: how much worse the run's metric may become, see `Quantized.drop`.
+    """
+
+    kind: str
+    max_drop: float = MAX_DROP
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An export that was quantized, beside the same model in float32: each pair is (in float32, quantized).
+
+    Attributes:
+        kind: one of `QUANTIZATIONS`.
+        metric: the key of the run's metric that was measured, on its test rows.
+        higher_is_better: whether a greater value is better; None if the metric doesn't say it.
+        values: its values, computed from the predictions of the format's runtime.
+        num_rows: the number of test rows.
+        sizes: of the files, in bytes.
+        milliseconds: what one row takes, the median of many calls on one thread.
+    """
+
+    kind: str
+    metric: str
+    higher_is_better: bool | None
+    values: tuple[float, float]
+    num_rows: int
+    sizes: tuple[int, int]
+    milliseconds: tuple[float, float]
+
+    @classmethod
+    def of_json(cls, entry: Mapping[str, Any]) -> Self:
+        """Returns what a record says."""
+        pairs: dict[str, Any] = {name: tuple(entry[name]) for name in ("values", "sizes", "milliseconds")}
+        names = ("kind", "metric", "higher_is_better", "num_rows")
+        return cls(**{name: entry[name] for name in names}, **pairs)
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether a drop is a share of the value in float32: that of a loss or an error, whose size says nothing."""
+        return self.higher_is_better is not True
+
+    @property
+    def drop(self) -> float:
+        """How much worse the metric became: a difference if greater is better, else a share of the float32 value."""
+        before, after = self.values
+        if self.higher_is_better:
+            return before - after
+        change = after - before
+        worse = change if self.higher_is_better is False else abs(change)
+        return worse / abs(before) if before else (0.0 if worse == 0 else math.inf)
 
 
 @dataclass(frozen=True)
@@ -31,11 +93,13 @@ class Checked:
         num_rows: the number of raw rows.
         difference: the largest one between a prediction of the export and one of the run.
         predicts_target: whether the model learns the data's target, so that the export gives it in its own unit.
+        quantized: what quantizing has changed, see `Quantized`; None for an export with the run's own weights.
     """
 
     num_rows: int
     difference: float
     predicts_target: bool = True
+    quantized: Quantized | None = None
 
 
 @dataclass(frozen=True)
@@ -47,17 +111,24 @@ class Export:
         folder: the folder to write it into.
         run_id: the run's.
         is_own_folder: whether the folder is the run's own; exports of earlier versions have no record there.
+        place: the path of the file or folder below `folder`; empty for that of the format in `EXPORTS`.
     """
 
     format: str
     folder: Path
     run_id: str
     is_own_folder: bool
+    place: str = ""
+
+    @property
+    def key(self) -> str:
+        """The path below the folder, by which the record names it."""
+        return self.place or EXPORTS[self.format]
 
     @property
     def path(self) -> Path:
         """The file, or the folder of a SavedModel."""
-        return self.folder / EXPORTS[self.format]
+        return self.folder / self.key
 
     def refuse_to_replace(self) -> None:
         """Raises an error if there is something else than an unchanged export of the same run.
@@ -74,9 +145,9 @@ class Export:
             if self.is_own_folder:
                 raise CheckpointError(f"{record}: is damaged. {remedy}")
             raise ConfigError(f"out: {record} exists, and isn't what tfrun writes. {remedy}")
-        if not os.path.lexists(self.path):
+        if not os.path.lexists(self.path) or self.format == "serving":  # whose place is a new one, see `new_version`
             return
-        recorded = self.recorded().get(self.path.name)
+        recorded = self.recorded().get(self.key)
         if recorded is None and self.is_own_folder and not self.path.is_symlink():
             return
         if recorded is None or (recorded["run_id"] != self.run_id and not self.is_own_folder):  # it may be renamed
@@ -86,7 +157,7 @@ class Export:
 
     @contextlib.contextmanager
     def replaced(self, step: int) -> Iterator[Path]:
-        """Yields a folder to write the export into; without an error, it then takes the place of an earlier one.
+        """Yields a folder to write the export into, as `EXPORTS` names it; without an error, it then takes its place.
 
         Args:
             step: of the checkpoint that is exported, for the record.
@@ -96,11 +167,12 @@ class Export:
         """
         temporary = temporary_path(self.folder / TEMPORARY)
         remove_left_behind(self.folder, TEMPORARY)
-        written = temporary / self.path.name
+        written = temporary / EXPORTS[self.format]
         try:
             temporary.mkdir(parents=True)
             yield temporary
             recorded = {"run_id": self.run_id, "step": step, "sha256": _sha256(written)}
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             if self.path.is_dir():
                 os.replace(self.path, temporary / "replaced")
             os.replace(written, self.path)
@@ -109,7 +181,7 @@ class Export:
             raise ResourceError(f"{self.path}: can't be written: {reason}. out=FOLDER names another folder") from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        self.record(self.path.name, recorded)
+        self.record(self.key, recorded)
 
     def record(self, name: str, fields: Mapping[str, Any]) -> None:
         """Writes fields of a file into the folder's record, beside those that it has. Raises ResourceError."""

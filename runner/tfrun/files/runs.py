@@ -44,6 +44,7 @@ EXPORTS = {  # format → the name of what `tfrun export` writes into the run's 
     "onnx": "model.onnx",
     "openvino": "openvino",
     "tfjs": "tfjs",
+    "serving": "serving",  # below it <name>/<version>
 }
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tfrun.console import shown_number
+from tfrun.files.exports import Quantized
 from tfrun.files.strict_json import defined
 from tfrun.reports.card_numbers import mean_text
 from tfrun.reports.markdown import code_block, escaped, table
+from tfrun.reports.quantization import sentence_on_quantized
 from tfrun.reports.texts import shortened
 
 NOT_RECORDED = "not recorded"
@@ -98,7 +100,7 @@ class ModelCard:
         exports: what is recorded of each export of the folder, by file; of those of earlier versions that is little.
         inputs: the columns, those of the first run.
         outputs: lines about targets and predictions, as Markdown.
-        loading: format → how to load the export of the format.
+        loading: heading, of an export's format or file → how to load it.
     """
 
     members: Sequence[Member]
@@ -131,8 +133,8 @@ def card_text(card: ModelCard) -> str:
         "Run in this folder. The cells are examples: of a number or a date what an empty cell becomes, of texts a "
         "common one if the run has kept any, else an empty one, of arrays zeros.",
         *(
-            f"### {format}\n\nNeeds {loading.needs}.\n\n{code_block(loading.code, loading.language)}"
-            for format, loading in card.loading.items()
+            f"### {heading}\n\nNeeds {loading.needs}.\n\n{code_block(loading.code, loading.language)}"
+            for heading, loading in card.loading.items()
         ),
         "",
     ]
@@ -205,7 +207,13 @@ def _exports(exports: Mapping[str, Mapping[str, Any]], *, compared: str) -> str:
             [escaped(name), _text(entry.get("format")), _text(entry.get("exported")), by or NOT_RECORDED]
             + [f"the best of training up to step {step}" if isinstance(step, int) else NOT_RECORDED, checked]
         )
-    return table(["file", "format", "exported", "by", "weights", "checked in a clean process"], lines)
+    sentences = [
+        f"- {escaped(name)}: {escaped(sentence_on_quantized(Quantized.of_json(entry['quantized'])))}"
+        for name, entry in exports.items()
+        if "quantized" in entry
+    ]
+    head = table(["file", "format", "exported", "by", "weights", "checked in a clean process"], lines)
+    return "\n\n".join([head, *(["What quantizing has changed:", "\n".join(sentences)] if sentences else [])])
 
 
 def _data_of_all(members: Sequence[Member]) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.data.preprocessing import Preprocessing
-from tfrun.data.targets import TargetScale, of_output
+from tfrun.data.targets import TargetScale, main_output, of_output
 
 
 def predictions_of(outputs: Any, preprocessing: Preprocessing, *, has_targets: bool = True) -> dict[str, np.ndarray]:
@@ -25,6 +25,27 @@ def predictions_of(outputs: Any, preprocessing: Preprocessing, *, has_targets: b
             odds = np.exp(logits - logits.max(axis=1, keepdims=True))
             predicted[name] = odds / odds.sum(axis=1, keepdims=True)
     return predicted
+
+
+def model_outputs(predicted: Mapping[str, np.ndarray], preprocessing: Preprocessing) -> Any:
+    """Returns outputs of a run's model that `predictions_of` makes such predictions of, float32.
+
+    A probability of 0 counts as the smallest number that float32 can hold.
+
+    Args:
+        predicted: by output, (R, 1) or (R, horizon) numbers in the target's unit, or (R, K) probabilities.
+        preprocessing: the run's.
+    """
+    outputs = {}
+    for name, target in preprocessing.targets.items():
+        y = np.asarray(predicted[name], "float64")
+        if target.task == "regression":
+            y = (y - target.mean) / target.standard_deviation
+        else:
+            logits = np.log(np.maximum(y, np.finfo("float32").tiny))
+            y = logits if target.num_outputs > 1 else logits[:, 1:] - logits[:, :1]
+        outputs[name] = y.astype("float32")
+    return outputs if len(outputs) > 1 else main_output(outputs)
 
 
 def sizes(

@@ -48,6 +48,7 @@ def largest_difference(
     expected: Mapping[str, np.ndarray],
     sizes: Mapping[str, float],
     imports: Sequence[str] = (),
+    tolerance: float = TOLERANCE,
 ) -> float:
     """Returns the largest difference between an exported model's predictions, in a clean process, and the run's.
 
@@ -60,6 +61,7 @@ def largest_difference(
         expected: the run's predictions for them by output.
         sizes: how large they are, see `outputs.sizes`.
         imports: the modules that have to be imported first, see `Format.imports`.
+        tolerance: the largest difference that is no error, relative to how large they are.
 
     Raises:
         ExportError: it can't be loaded there, or they differ.
@@ -76,7 +78,7 @@ def largest_difference(
         for (size, name), output in zip(wanted, outputs, strict=True):
             right = expected[name][np.arange(size) % len(expected[name])]
             difference = _difference(output, right)
-            if not difference <= TOLERANCE * sizes[name]:
+            if not difference <= tolerance * sizes[name]:
                 what = f"{name}{where and f' on {where}'}, of {size} rows together"
                 raise ExportError(
                     f"{path.name}: gives other predictions than the run, off by {difference:.3g} in {what}"

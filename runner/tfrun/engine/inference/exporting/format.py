@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
+import numpy as np
 
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.errors import ConfigError
@@ -22,6 +24,10 @@ def holds_everything(preprocessing: Preprocessing) -> None:
 def needs_nothing(preprocessing: Preprocessing) -> list[str]:
     """Returns no modules."""
     return []
+
+
+def leave_alone(path: Path, rows: Mapping[str, np.ndarray]) -> None:
+    """Writes nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Format:
         of_ids: whether the model that is written takes ids in place of texts, see `ids`.
         makes_ids: whether the file, or code beside it, makes them of texts; else that is left to a person.
         in_javascript: whether it is for JavaScript; the loader is for machines without it.
+        accompany: writes what else belongs to the file at a path, of raw rows by column.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Format:
     of_ids: bool = False
     makes_ids: bool = True
     in_javascript: bool = False
+    accompany: Callable[[Path, Mapping[str, np.ndarray]], None] = leave_alone
 
 
 def refuse_text(format: str, preprocessing: Preprocessing) -> None:

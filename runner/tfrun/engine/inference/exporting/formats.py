@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -21,14 +21,17 @@ from tfrun.engine.inference.exporting import (
     openvino,
     portable,
     saved_model,
+    serving,
     tfjs,
 )
 from tfrun.engine.inference.exporting.format import ExportError
 from tfrun.engine.inference.outputs import sizes
-from tfrun.errors import ConfigError, LibraryChangedError, ResourceError
+from tfrun.errors import ConfigError, LibraryChangedError, ResourceError, TfrunError
 from tfrun.files.runs import EXPORTS
 
-FORMATS = {module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx, openvino, tfjs)}
+FORMATS = {
+    module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx, openvino, tfjs, serving)
+}
 
 
 def check_format(name: str, preprocessing: Preprocessing) -> None:
@@ -95,11 +98,13 @@ def write_checked(
         ResourceError: the disk refuses.
     """
     path = folder / EXPORTS[name]
-    if is_of_ids(name):
-        text = ids.encodings(preprocessing) if text is None else text
-        _write(path, name, model, ids.metadata(preprocessing, text, has_targets=has_targets))
-    else:
-        _write(path, name, model)
+    with converting(path, name):
+        if is_of_ids(name):
+            text = ids.encodings(preprocessing) if text is None else text
+            FORMATS[name].write(model, path, ids.metadata(preprocessing, text, has_targets=has_targets))
+        else:
+            FORMATS[name].write(model, path)
+        FORMATS[name].accompany(path, rows)
     return clean_process.largest_difference(
         path,
         FORMATS[name],
@@ -110,17 +115,17 @@ def write_checked(
     )
 
 
-def _write(path: Path, name: str, *parts: Any) -> None:
-    """Writes a model of raw rows, and what else the format needs, to a path.
+@contextlib.contextmanager
+def converting(path: Path, name: str) -> Iterator[None]:
+    """Makes errors for a person of what goes wrong when a model is written to a path in a format.
 
     Raises:
-        ExportError: the format can't hold it.
+        ExportError: the format can't hold the model.
         ResourceError: the disk refuses.
     """
-    model, *others = parts
     try:
-        FORMATS[name].write(model, path, *others)
-    except (ExportError, LibraryChangedError):
+        yield
+    except (TfrunError, LibraryChangedError):
         raise
     except OSError as error:
         raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error

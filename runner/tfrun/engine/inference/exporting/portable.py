@@ -17,6 +17,7 @@ from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, main_output, of_output
 from tfrun.engine.inference.exporting import ids
 from tfrun.engine.inference.exporting.names import tensor_names
+from tfrun.protocols import MAIN_OUTPUT
 
 
 def portable(
@@ -104,10 +105,20 @@ def tensor_names_of(model: keras.Model) -> dict[str, str]:
     return {column: tensor.name for column, tensor in model.input.items()}
 
 
-def function_of(model: keras.Model) -> Any:
-    """Returns a function of the rows by column, to be saved."""
+def function_of(model: keras.Model, *, names_output: bool = False) -> Any:
+    """Returns a function of the rows by column, to be saved.
+
+    Args:
+        model: of raw rows.
+        names_output: whether a single output has its name too, `output`, as several have.
+    """
     rows = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for name, tensor in model.input.items()}
-    return tf.function(lambda rows: model(rows, training=False), [rows], autograph=False)
+
+    def predict(rows: Any) -> Any:
+        outputs = model(rows, training=False)
+        return {MAIN_OUTPUT: outputs} if names_output and not isinstance(outputs, dict) else outputs
+
+    return tf.function(predict, [rows], autograph=False)
 
 
 def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[str, np.ndarray]:

@@ -26,15 +26,20 @@ def predict(rows):
 
 def write(model: keras.Model, path: Path) -> None:
     """Writes a SavedModel with one function, `serve`, of the rows by column."""
+    save(model, path)
+    rename(rename_signature, path, names=tensor_names_of(model))
+
+
+def save(model: keras.Model, path: Path, *, names_output: bool = False) -> None:
+    """Writes a SavedModel whose signature has the tensors' names; see `function_of`."""
     module = tf.Module()
     # what the function uses has to be named; Keras' own export leaves the tables of text columns out
     layers = private.layers_of(model)
     metrics = [metric for layer in layers for metric in private.own_metrics(layer)]
     module.parts = [variable.value for part in (model, *metrics) for variable in part.variables]
     module.tables = [layer.lookup_table for layer in layers if hasattr(layer, "lookup_table")]
-    module.serve = function_of(model)
+    module.serve = function_of(model, names_output=names_output)
     tf.saved_model.save(module, str(path), signatures=module.serve)
-    rename(rename_signature, path, names=tensor_names_of(model))
 
 
 def imports(preprocessing: Preprocessing) -> list[str]:
