@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,16 @@ def test_the_two_best_runs_become_one_model(runs: Path, tmp_path: Path, capsys: 
     np.testing.assert_allclose(together, np.mean(apart, axis=0), rtol=1e-5)
     assert cli.main(words) == 0  # it replaces its own export, and no other
     assert cli.main([*words[:2], "ensemble=best3", *words[3:]]) == 2
+
+
+def test_runs_of_other_ids_become_one_model_of_ids(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`exporting/test_formats.py` has all formats, and runs that know other texts."""
+    assert cli.main(["export", str(runs), "ensemble=all", "format=tfjs", f"out={tmp_path / 'export'}"]) == 0
+    assert "the mean of 3 runs" in capsys.readouterr().out
+    model = json.loads((tmp_path / "export" / "tfjs" / "model.json").read_text())
+    assert sorted(model["userDefinedMetadata"]["text"]["sex"]["values"]) == ["1", "2"]
 
 
 @pytest.mark.parametrize(

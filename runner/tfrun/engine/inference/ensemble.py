@@ -83,7 +83,10 @@ def export_ensemble(members: Sequence[Member], *, table: Table, export_to: Expor
     for member in members:
         _refuse_unlike(first, member)
         formats.check_format(export_to.format, member.fitted)
-    trained = [_trained(k, member, table.copy(), format=export_to.format) for k, member in enumerate(members, start=1)]
+    trained = [
+        _trained(k, member, table.copy(), format=export_to.format, known=first.fitted)
+        for k, member in enumerate(members, start=1)
+    ]
     expected = {
         name: np.mean([member.predictions[name] for member in trained], axis=0) for name in trained[0].predictions
     }
@@ -129,7 +132,7 @@ def averaged(models: Sequence[keras.Model]) -> keras.Model:
     return keras.Model(inputs, mean(outputs), name="ensemble")
 
 
-def _trained(number: int, member: Member, table: Table, *, format: str) -> _Trained:
+def _trained(number: int, member: Member, table: Table, *, format: str, known: Preprocessing) -> _Trained:
     saved = newest_state(member.folder)
     rows = with_any_targets(table, member.fitted, names=[table.target_name])
     prepare_rows = functools.partial(prepare_evaluation, preprocessing=member.fitted, forecasts=True)
@@ -140,7 +143,7 @@ def _trained(number: int, member: Member, table: Table, *, format: str) -> _Trai
         raise ConfigError(
             f"ensemble: {member.folder.path} doesn't predict the data's target, so there is no mean of it"
         )
-    inputs, columns = rows_to_compare(pieces.examples)
+    inputs, columns = rows_to_compare(pieces.examples, known=known)
     predicted = predictions_of(outputs_of(model, inputs, as_graph=formats.is_graph(format)), fitted)
     portable_model = portable(model, fitted, of_ids=formats.is_of_ids(format), name=f"member_{number}")
     return _Trained(portable_model, predicted, raw_rows(columns, fitted), len(pieces.examples.samples.rows), saved.step)

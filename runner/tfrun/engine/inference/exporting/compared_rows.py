@@ -20,21 +20,25 @@ MOST_CHANGED = 16  # rows
 UNKNOWN = ("", "unknown – ünbekannt")  # in place of texts; two words that no training row has, hopefully
 
 
-def rows_to_compare(examples: Examples) -> tuple[Any, dict[str, np.ndarray]]:
+def rows_to_compare(examples: Examples, *, known: Preprocessing | None = None) -> tuple[Any, dict[str, np.ndarray]]:
     """Returns a model's inputs of rows, and these rows by column, as a table has them.
 
     The first 16 rows follow once more with changed cells: of each row every third number is empty, and of texts one
     third is empty and one third unknown. The texts of the last row have the largest ids, whose products a runtime with
     small integers may not hold.
+
+    Args:
+        examples: with the sample rows.
+        known: the preprocessing with these ids, of the first run of an ensemble; by default that of the examples.
     """
     samples, preprocessing = examples.samples, examples.preprocessing
+    known = known or preprocessing
     inputs, _, _ = feed.take(examples, samples.rows)
     columns = {column.name: samples.columns[column.name] for column in preprocessing.columns}
     if all(isinstance(column, ArrayColumn) for column in preprocessing.columns):  # which have no empty cells
         return inputs, columns
     changed = {
-        column.name: _changed(column, columns[column.name][:MOST_CHANGED], k)
-        for k, column in enumerate(preprocessing.columns)
+        column.name: _changed(column, columns[column.name][:MOST_CHANGED], k) for k, column in enumerate(known.columns)
     }
     both = {name: np.concatenate([cells, changed[name]]) for name, cells in columns.items()}
     encoded = _encoded(changed, preprocessing)
