@@ -346,6 +346,8 @@ def test_values_that_lose_every_machine_are_given_up(begin: Make, shared: tuple[
         let_time_pass(tmp_path)
         look(machine)
     assert len(set(rates[:4])) == 1 and rates[4] != rates[0]
+    lines = machine.news()
+    assert lines[2].endswith("its values are tried again") and lines[3].endswith("for the 4th time, so it is given up")
 
 
 def test_a_machine_that_was_lost_before_it_named_its_trial(

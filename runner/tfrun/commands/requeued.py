@@ -9,14 +9,12 @@ from collections.abc import Mapping, Sequence
 from omegaconf import OmegaConf
 
 from tfrun.commands.inputs import Inputs, read_config
-from tfrun.commands.resume import check_changes, train_on
 from tfrun.config import untouched
 from tfrun.config.catalog import Catalog
 from tfrun.config.compose import Composed, Configs
 from tfrun.config.explain import USER_MISTAKES
 from tfrun.config.lengths import nothing_left
 from tfrun.config.schema import build_settings
-from tfrun.console import Terminal, say
 from tfrun.errors import ConfigError
 from tfrun.files import retention, runs
 from tfrun.files.runs import RunFolder
@@ -84,6 +82,9 @@ def train_again(
     Raises:
         CheckpointError: the config isn't that of the first start, or no checkpoint can be used.
     """
+    from tfrun.commands.resume import check_changes, train_on  # here, since a config mistake needs no terminal
+    from tfrun.console import Terminal, say
+
     before = read_config(folder)
     untouched.check_files(folder, before, catalog=catalog)
     has_changes = check_changes(

@@ -38,9 +38,10 @@ def database(address: str, *, lost_after_seconds: int, on_lost: OnLost) -> Any:
     import optuna
 
     def put_back_lost(study: optuna.Study, trial: FrozenTrial) -> None:
-        put_back(study, trial)
+        is_back = put_back(study, trial)
         job = trial.user_attrs.get(JOB, "no job yet")
-        on_lost(f"trial {trial.number} ({job}): its machine gives no sign of life, so its values are tried again")
+        end = "so its values are tried again" if is_back else f"for the {MAX_RETRIES + 1}th time, so it is given up"
+        on_lost(f"trial {trial.number} ({job}): its machine gives no sign of life, {end}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -60,8 +61,11 @@ def ask(study: optuna.Study) -> optuna.Trial:
         return study.ask()
 
 
-def put_back(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Puts a copy of a trial that has failed into the queue of its study, unless that has been done too often."""
+def put_back(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Puts a copy of a trial that has failed into the queue of its study, and returns whether it has done so.
+
+    It hasn't if the same values have been tried too often.
+    """
     import optuna
 
     with warnings.catch_warnings():
@@ -70,6 +74,7 @@ def put_back(study: optuna.Study, trial: FrozenTrial) -> None:
         nameless = copy.deepcopy(trial)
         nameless.user_attrs = {key: value for key, value in trial.user_attrs.items() if key != JOB}
         retry(study, nameless)
+    return len(trial.system_attrs.get("retry_history", [])) < MAX_RETRIES
 
 
 def job_number(trial: FrozenTrial, sweep: str) -> int | None:
