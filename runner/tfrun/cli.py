@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             complain(masked(traceback.format_exc()))
         complain(f"tfrun: {'' if isinstance(error, Interrupted) else 'error: '}{masked(str(error))}")
         if isinstance(error, WorkerLostError):  # TensorFlow would wait for the worker when the process ends
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
             os._exit(error.exit_code)
         return error.exit_code
     except KeyboardInterrupt as error:

@@ -36,6 +36,13 @@ def test_mistakes_in_a_file_are_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_an_option_that_is_left_out_names_another() -> None:
+    overrides = ["strategy=parameter_server"]
+    message = r"strategy: parameter_server is left out\. Use strategy=multi_worker"
+    with pytest.raises(ConfigError, match=message), open_configs(overrides) as configs:
+        configs.compose(overrides)
+
+
 def test_lines_about_hydras_objects_are_left_out() -> None:
     text = "Could not append to config. An item is already at 'loss.delta'.\n    full_key: loss\n    object_type=dict"
     assert str(explain(ValueError(text))) == "loss.delta: is there already, so it needs no +: loss.delta=<value>"

@@ -250,6 +250,7 @@ def test_top_level_values_go_to_every_group(config: dict[str, Any], catalog: Cat
         ("name", "a" * 101, "^name: "),
         ("seed", -1, "^seed: "),
         ("strategy.devices", [], r"^strategy\.devices: unknown key"),
+        ("strategy.workers", 2, r"^strategy\.workers: unknown key"),
         ("data.task", "classification", "^loss: huber is for regression.* data=table .*classification"),
         ("model.units", "???", r"^model\.units: must be given"),
     ],

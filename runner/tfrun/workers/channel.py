@@ -129,7 +129,7 @@ class Channel:
                 self._last_heard = time.monotonic()
                 if message != PING:
                     self._messages.put(message)
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError):  # of a message that nobody here has written, too
             pass
         self.is_closed = True
         self._messages.put(None)

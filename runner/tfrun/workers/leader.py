@@ -18,6 +18,7 @@ from tfrun.workers.cluster import Cluster
 from tfrun.workers.meeting import Identity, Meeting
 
 POLL_SECONDS = 0.05
+IMPORT_SECONDS = 300.0  # of silence, while TensorFlow is imported: a worker can't always answer then
 END_SECONDS = 20.0  # within which a worker closes its connection at the end of a run
 FAILED_SECONDS = 1.0  # the same after an error
 FROZEN_SECONDS = 3.0  # of silence, after which a worker is named if a step was given up
@@ -62,7 +63,7 @@ class Leader:
     def wait_until_ready(self) -> None:
         """Returns once all workers have said that they are ready. Raises WorkerLostError if one can't be."""
         while len(self._ready) < len(self._channels):
-            self._receive()
+            self._receive(silence=IMPORT_SECONDS)
             time.sleep(POLL_SECONDS)
 
     def signals(self, received: Sequence[int]) -> Signals:

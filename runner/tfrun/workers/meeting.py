@@ -133,18 +133,18 @@ class Meeting:
 
     def _check(self, hello: Message, arrived: _Arrived) -> None:
         """Takes a worker in. Raises ConfigError or DataError if it doesn't fit; it is told so too."""
-        index = hello.get("index")
+        index, addresses = hello.get("index"), hello.get("addresses")
         host = str(hello.get("host"))
-        if not isinstance(index, int):
+        if not isinstance(index, int) or not isinstance(addresses, list):
             arrived.connection.close()
             return
         before = self._arrived.get(index)
         self._arrived[index if before is None else -index] = arrived  # so that it is dismissed with the others
-        if hello.get("addresses") != list(self.cluster.addresses) or index not in self.cluster.others:
+        if addresses != list(self.cluster.addresses) or index not in self.cluster.others:
             raise ConfigError(
                 f"{self.cluster.source}: all workers must name the same workers. Received: "
                 f"{', '.join(self.cluster.addresses)} for worker 0, "
-                f"{', '.join(map(str, hello.get('addresses', [])))} for worker {index} on {host}"
+                f"{', '.join(map(str, addresses))} for worker {index} on {host}"
             )
         if before is not None:
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import logging
 import os
@@ -18,6 +19,8 @@ from tfrun.engine.building.threads import num_threads
 from tfrun.errors import ConfigError, ResourceError
 from tfrun.stop_signals import stop_signals
 from tfrun.workers.cluster import VARIABLE, Cluster
+
+MAKING_SECONDS = 120.0  # after which a strategy isn't made any more, which takes a second once all have met
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +145,12 @@ def _over_workers(variable: str, timeout_seconds: float) -> tf.distribute.Strate
     """
     os.environ[VARIABLE] = variable
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout_seconds)
-    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    # one of them may have died since they met; no thread of Python could end this process then
+    faulthandler.dump_traceback_later(MAKING_SECONDS, exit=True)
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     for number in stop_signals():  # TensorFlow has put a handler of its own in place of Python's
         signal.signal(number, signal.getsignal(number))
     return strategy
