@@ -65,11 +65,15 @@ class Slurm:
         munged = ["munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", *files]
         environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
         slurm = cls(folder, environment, [])
-        slurm._daemon(*munged)
-        slurm.wait_for((folder / "munge.socket").exists)
-        slurm._daemon("slurmctld", "-D")
-        slurm._daemon("slurmd", "-D")
-        slurm.wait_for(lambda: "idle" in slurm.call("sinfo", "--noheader"))
+        try:
+            slurm._daemon(*munged)
+            slurm.wait_for((folder / "munge.socket").exists)
+            slurm._daemon("slurmctld", "-D")
+            slurm._daemon("slurmd", "-D")
+            slurm.wait_for(lambda: "idle" in slurm.call("sinfo", "--noheader"))
+        except BaseException:
+            slurm.stop()
+            raise
         return slurm
 
     def stop(self) -> None:
