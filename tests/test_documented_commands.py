@@ -40,6 +40,7 @@ WORKERS = "needs two machines; tests/end_to_end/test_workers.py starts such work
 LEFT_OUT = {  # the beginning of a line: why it isn't run
     "./scripts/test": "this is one of its tests",
     ".venv/bin/pip install": "needs the network",
+    "reproduce latest env=venv": "needs the network",
     ".venv/bin/tensorboard": "serves until it is stopped",
     ".venv/bin/python scripts/bench.py": "takes minutes, and tests/scripts runs it",
     "export RAY_": "the process of the test has it",

@@ -63,6 +63,8 @@ class WideDeep(SavedWithArguments):
         kernel_initializer: the initializer of the deep part's hidden weights; None picks one that suits the activation.
         kernel_regularizer: a penalty on the deep part's hidden weights.
         kernel_constraint: a constraint on the deep part's hidden weights, applied after each update.
+        output_initializer: the initializer of the deep part's last weights, those of `output`; None is zeros beside a
+            wide part, and otherwise glorot_uniform.
 
     Raises:
         ConfigError: `crosses` names an unknown column, both parts are off, or the data isn't a table.
@@ -105,12 +107,15 @@ class WideDeep(SavedWithArguments):
         kernel_initializer: Initializer | None = None,
         kernel_regularizer: Regularizer | None = None,
         kernel_constraint: Constraint | None = None,
+        output_initializer: Initializer | None = None,
         name: str = "wide_deep",
         dtype: Any = None,
     ):
         check_parts(features, wide, deep, auxiliary_output)
         super().__init__(name=name, dtype=dtype, autocast=False)
         hidden = HiddenLayers(hidden_units, activation, kernel_initializer, kernel_regularizer, kernel_constraint)
+        if output_initializer is None:  # zeros: training begins as that of a linear model
+            output_initializer = "zeros" if wide else "glorot_uniform"
         self.arguments = {
             "features": features.to_config(),
             "num_outputs": num_outputs,
@@ -125,13 +130,14 @@ class WideDeep(SavedWithArguments):
             "auxiliary_weight": auxiliary_weight,
             "wide": wide,
             "deep": deep,
+            "output_initializer": keras.saving.serialize_keras_object(output_initializer),
         }
         self.loss_weights = {"output": 1.0 - auxiliary_weight, "auxiliary": auxiliary_weight}
         self.wide: Wide | None = None
         self.deep: Deep | None = None
-        self._add_parts(features, hidden)
+        self._add_parts(features, hidden, output_initializer)
 
-    def _add_parts(self, features: Features, hidden: HiddenLayers) -> None:
+    def _add_parts(self, features: Features, hidden: HiddenLayers, output_initializer: Initializer) -> None:
         """Makes the parts that `arguments` asks for.
 
         They are built now, not at the first call: their paths would then start with this model's name.
@@ -152,6 +158,7 @@ class WideDeep(SavedWithArguments):
                 hashing=Hashing.of(chosen["embedding_rows"], chosen["embedding_hashes"]),
                 dropout=chosen["dropout"],
                 beside_wide=chosen["wide"],
+                output_initializer=output_initializer,
                 auxiliary=chosen["auxiliary_output"],
                 output_dtype=output_dtype,
                 name="deep",
@@ -261,6 +268,7 @@ class Deep(keras.layers.Layer):
         hashing: Hashing | None,
         dropout: float,
         beside_wide: bool,
+        output_initializer: Initializer,
         auxiliary: bool,
         output_dtype: str,
         **kwargs: Any,
@@ -271,9 +279,8 @@ class Deep(keras.layers.Layer):
         self.num_inputs = len(features.numbers) + self.vectors.width
         self.hidden = hidden.build(self.dtype_policy)
         self.dropouts = [Dropout(dropout, name=f"dropout_{k}") for k, _ in enumerate(hidden.units, start=1) if dropout]
-        # Beside the wide part it has no bias of its own and starts at 0: training begins as that of a linear model.
-        kernel = "zeros" if beside_wide else "glorot_uniform"
-        head = {"use_bias": not beside_wide, "kernel_initializer": kernel, "dtype": output_dtype}
+        # Beside the wide part it has no bias of its own.
+        head = {"use_bias": not beside_wide, "kernel_initializer": output_initializer, "dtype": output_dtype}
         self.heads = [keras.layers.Dense(num_outputs, name="output", **head)]
         if auxiliary:
             self.heads.append(keras.layers.Dense(num_outputs, dtype=output_dtype, name="auxiliary"))

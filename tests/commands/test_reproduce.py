@@ -34,7 +34,10 @@ def trained(run: Callable[..., Result], engine: Any) -> Path:
         (["epoch=1"], "reproduce: unknown option. Received: 'epoch'"),
         (["seed=4"], "reproduce: unknown option. Received: 'seed'"),
         (["data.target=y"], "reproduce: unknown option. Received: 'data.target'"),
-        (["env=venv"], "reproduce: unknown option. Received: 'env'"),
+        (["env=conda"], "env: must be here or venv. Received: 'conda'"),
+        (["env=venv"], "say yes=true if it may"),
+        (["trainer.threads=0"], "trainer.threads: must be a whole number >= 1"),
+        (["yes=true"], "yes: only with env=venv, which installs packages"),
         (["epochs=2"], "epochs: the run has 1 whole epochs. Received: 2"),
     ],
 )

@@ -120,3 +120,16 @@ def test_a_run_that_is_reproduced_has_the_threads_of_the_first(settings: Callabl
     unchanged = settings("trainer.threads=auto")
     for threads in (None, 0, -1, "3", 10**9, [3]):
         assert with_threads(unchanged, {"engine": {"threads": threads}}) is unchanged
+
+
+def test_wide_deep_begins_as_it_did(settings: Callable[..., Settings]) -> None:
+    chosen = settings("model=wide_deep")
+    assert chosen.model.params["output_initializer"] is None
+    assert as_it_began(chosen, NEW).model == chosen.model
+    assert as_it_began(chosen, {"step": 30}).model.params == {
+        **chosen.model.params,
+        "output_initializer": "glorot_uniform",
+    }
+    zeros = settings("model=wide_deep", "model.output_initializer=zeros")
+    assert as_it_began(zeros, {"step": 30}).model == zeros.model
+    assert as_it_began(settings("model=mlp"), {"step": 30}).model == settings("model=mlp").model

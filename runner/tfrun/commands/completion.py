@@ -30,7 +30,14 @@ HYDRA_GROUPS = ("hydra/launcher", "hydra/sweeper")
 # Words of a command that are no config keys, and their values as far as they have names.
 OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "resume": {"retry": ("true",)},
-    "reproduce": {"check": ("true",), "code": ("here", "worktree"), "epochs": ()},
+    "reproduce": {
+        "check": ("true",),
+        "code": ("here", "worktree"),
+        "env": ("here", "venv"),
+        "yes": ("true",),
+        "epochs": (),
+        "trainer.threads": (),
+    },
     "predict": {"out": (), "keep": (), "overwrite": ("true",)},
     "export": {"format": tuple(EXPORTS), "out": (), "ensemble": ()},
     "compare": {"top": (), "importance": ("true",), "metric": (), "mode": ("min", "max"), "take": ("best", "last")},

@@ -18,7 +18,8 @@ HELP = """tfrun trains TensorFlow and Keras models: name the components, and say
                                     of a sweep again that failed
   tfrun reproduce RUN               say what differs now from what a run was made from, train it again in a new folder,
                                     and compare: exit code 0 for the same results, 9 for others; --check says only what
-                                    differs, epochs=1 compares a beginning, code=worktree takes the run's own code
+                                    differs, epochs=1 compares a beginning, code=worktree takes the run's own code,
+                                    env=venv installs its packages
   tfrun evaluate RUN [data=...]     print a run's metrics on its test split, or on other data
   tfrun predict RUN data.path=FILE  write a run's predictions for rows, with or without a target; out=FILE.csv, .csv.gz,
                                     .parquet, .arrow or .feather, overwrite=true to replace that file; keep=[id,name] or

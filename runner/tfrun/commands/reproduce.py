@@ -1,4 +1,4 @@
-"""`tfrun reproduce RUN [--check epochs=N code=worktree]`: says what differs now, trains a run again, and compares."""
+"""`tfrun reproduce RUN [--check epochs=N …]`: says what differs now, trains a run again, and compares."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from tfrun.commands import reproduced_code
+from tfrun.commands import reproduced_code, reproduced_environment
 from tfrun.commands.command_line import CommandLine, pop_flag, pop_word
 from tfrun.commands.inputs import ExistingRun, Inputs, open_run, read_inputs
 from tfrun.commands.prunable import is_held
-from tfrun.commands.reproduced_part import Part, part_of
-from tfrun.commands.reproduced_sources import check_fingerprint, check_init, teacher_aspect, threads_aspect
+from tfrun.commands.reproduced_part import Part, part_of, refuse_copy
+from tfrun.commands.reproduced_sources import (
+    check_fingerprint,
+    check_init,
+    teacher_aspect,
+    threads_aspect,
+    with_changes,
+)
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
+from tfrun.config.later_changes import changes_since
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain
 from tfrun.config.recorded_sources import subject_of
@@ -39,11 +46,13 @@ from tfrun.files.provenance.aspects import DIFFERS, UNKNOWN, Aspect, Now, compar
 from tfrun.files.provenance.recording import Recording, Subject, collect_now
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown, take_code_from, typed
+from tfrun.host_cores import num_cores
 from tfrun.reports.seed_spread import SeedSpread
 
 PATHS = ("data.path", "data.validation_path", "data.test_path", "data.cache")  # the contents are compared
-HERE, WORKTREE = "here", "worktree"
-OPTIONS = ("check", "code", "epochs", *PATHS)
+THREADS = "trainer.threads"
+HERE, VENV = "here", "venv"
+OPTIONS = ("check", "code", "env", "yes", "epochs", THREADS, *PATHS)
 
 
 @dataclass(frozen=True)
@@ -53,11 +62,15 @@ class _Options:
     Attributes:
         only_checks: whether nothing is trained.
         code: `here`, `worktree`, or a folder with plugins.
+        env: `here`, or `venv` for the packages of the run.
+        may_install: whether these may be installed without a question.
         epochs: how many are trained; None for all.
     """
 
     only_checks: bool
     code: str
+    env: str
+    may_install: bool
     epochs: int | None
 
 
@@ -97,9 +110,14 @@ def run(command_line: CommandLine) -> int:
     existing = open_run(command_line, "reproduce")
     if is_held(existing.folder):
         raise FolderInUseError(f"{existing.folder.path} is in use by another process: it is still training")
-    if options.code == WORKTREE:
+    if options.code == reproduced_code.WORKTREE or options.env == VENV:
+        refuse_copy(existing.folder, existing.folder.read_run())  # before anything is installed for it
         words = [*existing.overrides, *([] if options.epochs is None else [f"epochs={options.epochs}"])]
-        return reproduced_code.run(existing.folder, words, only_checks=options.only_checks)
+        words += ["check=true"] if options.only_checks else []
+        python = None
+        if options.env == VENV:
+            python = reproduced_environment.python_of_run(existing.folder, may_install=options.may_install)
+        return reproduced_code.run(existing.folder, words, code=options.code, python=python)
     if options.code != HERE:
         take_code_from(Path(options.code))
     return _reproduce(existing, command_line, options)
@@ -109,20 +127,28 @@ def _options(command_line: CommandLine) -> tuple[_Options, CommandLine]:
     """Returns the options, and the command line without them. Raises ConfigError."""
     codes, command_line = pop_word(command_line, "code")
     numbers, command_line = pop_word(command_line, "epochs")
+    environments, command_line = pop_word(command_line, "env")
     check, command_line = pop_flag(command_line, "check")
+    says_yes, command_line = pop_flag(command_line, "yes")
     for override in parse(command_line.settings):
-        if override.key_or_group not in PATHS:
+        if override.key_or_group not in (THREADS, *PATHS):
             raise unknown("reproduce", "option", name=override.key_or_group, known=OPTIONS)
     code = codes[-1] if codes else HERE
-    if code not in (HERE, WORKTREE):
+    if code not in (HERE, reproduced_code.WORKTREE):
         folder = typed(code)
         if not folder.is_dir():
             raise ConfigError(f"code: must be here, worktree, or a folder with the plugins. Received: {code!r}")
         code = str(folder)
+    env = environments[-1] if environments else HERE
+    if env not in (HERE, VENV):
+        raise ConfigError(f"env: must be here or venv. Received: {env!r}")
+    if says_yes and env != VENV:
+        raise ConfigError("yes: only with env=venv, which installs packages")
     epochs = numbers[-1] if numbers else None
     if epochs is not None and not (epochs.isdecimal() and epochs.isascii() and int(epochs) > 0):
         raise ConfigError(f"epochs: must be a whole number from 1. Received: {epochs!r}")
-    return _Options(check or command_line.flags.check, code, None if epochs is None else int(epochs)), command_line
+    only_checks = check or command_line.flags.check
+    return _Options(only_checks, code, env, says_yes, None if epochs is None else int(epochs)), command_line
 
 
 def _jobs(sweep: RunFolder) -> str:
@@ -144,9 +170,11 @@ def _reproduce(existing: ExistingRun, command_line: CommandLine, options: _Optio
     subject = subject_of(inputs.settings.provenance, catalog)
     record, patch = collect_now(Subject(subject.modules))
     aspects = compare(first, Now(record, patch, has_plugins=bool(subject.modules)), run=run)
+    aspects[0] = with_changes(aspects[0], changes_since(run, settings, has_record=first is not None))
     data = check_fingerprint(run, inputs)
     aspects[5:5] = [data]
-    aspects[7:7] = [threads_aspect(run, first)]
+    asked = (settings.trainer.threads or num_cores()) if _asks_for_threads(existing) else None
+    aspects[7:7] = [threads_aspect(run, asked=asked)]
     aspects += teacher_aspect(config)
     spread = SeedSpread.of(folder, run)
     _print_table(aspects, part, spread)
@@ -158,6 +186,10 @@ def _reproduce(existing: ExistingRun, command_line: CommandLine, options: _Optio
             "A run can only be reproduced on the data that it was trained on"
         )
     return _train_and_compare(_Reproduction(existing, run, part, catalog, inputs, subject, spread))
+
+
+def _asks_for_threads(existing: ExistingRun) -> bool:
+    return any(override.key_or_group == THREADS for override in parse(existing.overrides))
 
 
 def _print_table(aspects: Sequence[Aspect], part: Part, spread: SeedSpread | None) -> None:
@@ -204,7 +236,7 @@ def _train_and_compare(reproduction: _Reproduction) -> int:
                 words=run_words(words, model=settings.model.name, folder=folder.path),
                 import_seconds=seconds,
                 pause_step=part.until_step,
-                reproduced=reproduction.run,
+                reproduced=_with_asked_threads(reproduction),
                 entries={**entries, "folder": describe(folder.path)},
             )
             table, catalog = reproduction.inputs.table, reproduction.catalog
@@ -220,6 +252,14 @@ def _train_and_compare(reproduction: _Reproduction) -> int:
     if not is_broken and reproduction.run.get("status") == "diverged" and part.until_step is None:
         raise OtherResultsError(f"reproduced with other results: the run diverged, and {shown(folder.path)} did not")
     return _report(reproduction, folder)
+
+
+def _with_asked_threads(reproduction: _Reproduction) -> dict[str, Any]:
+    """Returns `run.json` of the run; without its threads if the command line asks for others, so that these count."""
+    run = reproduction.run
+    if not _asks_for_threads(reproduction.existing):
+        return run
+    return {**run, "engine": {key: value for key, value in run.get("engine", {}).items() if key != "threads"}}
 
 
 def _config_text(reproduction: _Reproduction) -> str:

@@ -1,14 +1,16 @@
-"""Reproduces a run with its own code: in a work tree of its commit, by another process whose plugins are those."""
+"""Reproduces a run with its own code or its own packages: by another process, in a work tree of the run's commit."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tfrun.errors import CheckpointError, ResourceError, Stopped
@@ -18,19 +20,38 @@ from tfrun.files.provenance.worktree import checked_out, package_folder
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown, typed
 
+WORKTREE = "worktree"
 
-def run(folder: RunFolder, words: Sequence[str], *, only_checks: bool) -> int:
-    """Reproduces a run with the code of its record, and returns the exit code.
+
+def run(folder: RunFolder, words: Sequence[str], *, code: str, python: Path | None) -> int:
+    """Reproduces a run in another process, and returns the exit code.
 
     Args:
         folder: the run's. The current folder is that of its first command.
         words: further words of the command line.
-        only_checks: whether nothing is trained.
+        code: `worktree` for the code of its record, or where the plugins are, as the command line says it.
+        python: of an environment with its packages; None for this one.
 
     Raises:
         CheckpointError: its code can't be had.
         ResourceError: no process can be started.
     """
+    command = [str(python or sys.executable), "-P", "-m", "tfrun", "reproduce", str(folder.path)]
+    command += map(_absolute, words)
+    with contextlib.ExitStack() as stack:
+        place, first = typed("."), None
+        if code == WORKTREE:
+            place, first = stack.enter_context(_work_tree(folder))
+            code = "."
+        if first is None and python is not None and _is_installed():
+            first = stack.enter_context(_alone())
+        environment = {**os.environ, "PYTHONPATH": _python_path(first)}
+        return _run([*command, f"code={code}"], place, environment)
+
+
+@contextlib.contextmanager
+def _work_tree(folder: RunFolder) -> Iterator[tuple[Path, Path | None]]:
+    """Yields the folder of the run's command in a work tree, and that of the tree's own tfrun if it has one."""
     from tfrun.console import Terminal, say
 
     record = records.read(folder.path)
@@ -38,20 +59,34 @@ def run(folder: RunFolder, words: Sequence[str], *, only_checks: bool) -> int:
         raise CheckpointError(
             f"code=worktree: {shown(folder.path)} has no provenance/: it was trained by an earlier version"
         )
-    command = [sys.executable, "-m", "tfrun", "reproduce", str(folder.path), "code=.", *map(_absolute, words)]
-    command += ["--check"] if only_checks else []
     with checked_out(record, Path.cwd()) as code:
         say(Terminal(), f"code of commit {record.git.commit[:12] if record.git else ''} in {code}")
-        path = package_folder(record, code, Path(record.folder))
-        return _run(command, code, {**os.environ, "PYTHONPATH": _python_path(path)})
+        yield code, package_folder(record, code, Path(record.folder))
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[Path]:
+    """Yields a folder that has the installed tfrun, and none of the packages beside it."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="tfrun_reproduce_"))
+        (folder / "tfrun").symlink_to(PACKAGE)
+    except OSError as error:
+        raise ResourceError(f"env=venv: no temporary folder can be made: {error.strerror}") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_installed() -> bool:
+    """Returns whether tfrun is among the installed packages, and not imported from a checkout."""
+    return str(Path(PACKAGE).parent) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 
 
 def _python_path(first: Path | None) -> str:
     """Returns Python's path for a process in another folder; it imports the same tfrun, unless `first` has another."""
-    ours = Path(PACKAGE).parent
-    is_installed = str(ours) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
     given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    paths = [*([first] if first else []), *([] if is_installed else [ours]), *map(typed, given)]
+    paths = [*([first] if first else []), *([] if _is_installed() else [Path(PACKAGE).parent]), *map(typed, given)]
     return os.pathsep.join(map(str, paths))
 
 
@@ -68,7 +103,7 @@ def _run(command: Sequence[str], folder: Path, environment: dict[str, str]) -> i
         # in a group of its own, or Ctrl-C in a terminal would reach it twice, which ends it at once
         process = subprocess.Popen(command, cwd=folder, env=environment, process_group=0)
     except OSError as error:
-        raise ResourceError(f"code=worktree: no process can be started: {error.strerror}") from error
+        raise ResourceError(f"reproduce: no process can be started: {error.strerror}") from error
     try:
         while True:
             try:

@@ -64,12 +64,7 @@ def part_of(
         ConfigError: it is no function of its config, or it has no such epoch.
         CheckpointError: it has saved nothing that could be compared.
     """
-    if branch := run.get("branch"):
-        raise ConfigError(
-            f"{shown(folder.path)}: can't be reproduced by itself: its sweep has copied the state of "
-            f"{branch.get('run_id', 'another job')} into it, at epoch {branch.get('epoch')}, so it doesn't follow from "
-            "its own config"
-        )
+    refuse_copy(folder, run)
     part = _until_its_end(folder, run, config=config)
     part = _until_resumed(part, folder, run=run, has_schedule=_has_schedule(settings))
     part = _until_other_code(part, run, records)
@@ -78,6 +73,16 @@ def part_of(
             f"{shown(folder.path)}: has saved nothing before it {part.why}: there is nothing to compare"
         )
     return part if epochs is None else _until_epoch(part, folder, epochs=epochs)
+
+
+def refuse_copy(folder: RunFolder, run: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a member of a population that has begun with the state of another one."""
+    if branch := run.get("branch"):
+        raise ConfigError(
+            f"{shown(folder.path)}: can't be reproduced by itself: its sweep has copied the state of "
+            f"{branch.get('run_id', 'another job')} into it, at epoch {branch.get('epoch')}, so it doesn't follow from "
+            "its own config"
+        )
 
 
 def _until_its_end(folder: RunFolder, run: Mapping[str, Any], *, config: dict[str, Any]) -> Part:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tfrun import host_cores
@@ -12,13 +13,17 @@ from tfrun.data.fingerprint import fingerprint
 from tfrun.data.labels import with_earlier_labels
 from tfrun.errors import CheckpointError
 from tfrun.files.provenance.aspects import DIFFERS, ROUNDING, SAME, UNKNOWN, Aspect, clean, compare_data
-from tfrun.files.provenance.record import Provenance
 from tfrun.files.runs import RunFolder
 from tfrun.files.weights import of_run
 from tfrun.files.weights.found import RUN, kind_of
 from tfrun.files.weights.opened import sha256_of
 
 LANES = "vectorized"  # the mode of jobs that were trained together
+
+
+def with_changes(code: Aspect, changes: Sequence[str]) -> Aspect:
+    """Returns whether the code is the same, with what has changed in tfrun that the run's numbers depend on."""
+    return replace(code, state=DIFFERS, details=(*code.details, *changes)) if changes else code
 
 
 def check_fingerprint(run: Mapping[str, Any], inputs: Inputs) -> Aspect:
@@ -63,12 +68,20 @@ def teacher_aspect(config: Mapping[str, Any]) -> list[Aspect]:
     return [Aspect("teacher", UNKNOWN, ("its weights aren't recorded",))]
 
 
-def threads_aspect(run: Mapping[str, Any], record: Provenance | None) -> Aspect:
-    """Returns whether the run can be trained with as many threads as it was, and alone."""
+def threads_aspect(run: Mapping[str, Any], *, asked: int | str | None) -> Aspect:
+    """Returns whether the run is trained with as many threads as it was, and alone.
+
+    Args:
+        run: its `run.json`.
+        asked: how many the command line asks for; None for those of the run.
+    """
     engine = run.get("engine", {})
     if engine.get("mode") == LANES:
         return Aspect("threads", DIFFERS, ("it was trained together with other jobs, and is trained alone",), ROUNDING)
     threads = threads_of(run)
+    if asked is not None and asked != threads:
+        before = "unknown" if threads is None else threads
+        return Aspect("threads", DIFFERS, (f"{before} → {asked}, as asked",), ROUNDING)
     if threads is None:
         return Aspect("threads", UNKNOWN, ("the run has no record of them",), ROUNDING)
     cores = host_cores.num_cores()

@@ -32,6 +32,8 @@ GROUPS_BEFORE: dict[str, dict[str, dict[str, Any]]] = {
         "deep": {"match": "^deep/", "name": "adam", "learning_rate": 0.001, "optional": True},
     }
 }
+# parameters with which models begin as in versions whose epochs had whole batches only, unless the config names them
+MODELS_BEFORE: dict[str, dict[str, Any]] = {"wide_deep": {"output_initializer": "glorot_uniform"}}
 TABLES, IN_THEIR_GROUP = "tables", "own group"  # written into a sweep's ledger; those of earlier versions lack it
 EARLIER_WORDS = "earlier_words"  # in the ledger of a sweep of an earlier version, once this one has extended it
 MAX_THREADS = 1024  # that an operation may have; a `run.json` that says more is damaged
@@ -158,6 +160,8 @@ def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Setting
             **shared, exact_offsets=is_exact, guesses_dates=guesses_dates, leaves_rows_out=not has_all_rows
         )
         settings = replace(settings, data=earlier)
+    if not has_all_rows:
+        settings = _with_earlier_model(settings)
     if meant[TABLE_UPDATES] == AS_WHOLES:  # the same but for rounding, and a resumed run goes on with the same bits
         groups = {name: replace(group, rows="dense") for name, group in settings.groups.items()}
         settings = replace(settings, groups=groups)
@@ -200,6 +204,13 @@ def guesses_dates(data: DataSettings) -> bool:
 def leaves_rows_out(data: DataSettings) -> bool:
     """Returns whether the rows that fill no batch are left out of an epoch of a run."""
     return isinstance(data, EarlierData) and data.leaves_rows_out
+
+
+def _with_earlier_model(settings: Settings) -> Settings:
+    """Returns the settings with a model whose first weights are those of earlier versions."""
+    model = settings.model
+    before = {key: value for key, value in MODELS_BEFORE.get(model.name, {}).items() if model.params.get(key) is None}
+    return replace(settings, model=replace(model, params={**model.params, **before})) if before else settings
 
 
 def _with_earlier_schedules(settings: Settings) -> Settings:

@@ -20,6 +20,11 @@ MEANINGS = SCHEDULE_END, OFFSETS, DATES, EPOCH_ROWS, TABLE_UPDATES, IDLE_LAYERS 
 )
 
 
+def is_of_earlier_version(run: Mapping[str, Any]) -> bool:
+    """Returns whether an earlier version has begun a run: its `run.json` lacks an entry that says what it means."""
+    return "step" in run and any(key not in run for key in MEANINGS)
+
+
 class RunJson(Mapping[str, Any]):
     """The fields of a run's `run.json`, read like a mapping; `docs/run-folder.md` explains the keys.
 

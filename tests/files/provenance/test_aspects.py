@@ -129,6 +129,27 @@ def test_a_patch_that_was_left_out(folder: Path) -> None:
     assert only(compared(folder, FIELDS, before=before), "patch").details == ("left out: too large",)
 
 
+def test_a_folder_outside_of_git_is_no_unknown_code(folder: Path) -> None:
+    def outside(why: str) -> Any:
+        return changed(lambda fields: fields.update(git=None, left_out=[{"what": "git", "why": why}]))
+
+    nowhere = outside("fatal: not a git repository (or any of the parent directories): .git")
+    assert promised(compared(folder, nowhere, before=nowhere, patch=b"")) == BITS
+    refused = outside("fatal: detected dubious ownership")
+    code = compared(folder, refused, before=refused, patch=b"")["code"]
+    assert code == Aspect("code", UNKNOWN, ("git: fatal: detected dubious ownership",))
+
+
+def test_tfrun_is_compared_as_a_package_only_if_both_have_it_as_one(folder: Path) -> None:
+    def listed(version: str) -> Any:
+        entry = {"name": "tfrun", "version": version, "origin": None}
+        return changed(lambda fields: fields["packages"].append(entry))
+
+    assert compared(folder, FIELDS, before=listed("1"))["packages"].state == SAME
+    assert compared(folder, listed("1"))["packages"].state == SAME
+    assert only(compared(folder, listed("2"), before=listed("1")), "packages").details == ("tfrun 1 → 2",)
+
+
 def test_another_commit(folder: Path) -> None:
     after = changed(lambda fields: fields["git"].update(commit="d" * 40))
     found = compared(folder, after)

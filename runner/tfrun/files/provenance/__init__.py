@@ -9,6 +9,7 @@
     imports     the modules that a plugin imports, found without importing them
     sources     the files of plugins and configs that git doesn't have
     record      reads a record, and says what differs between two
+    installing  installs the packages of a record into a virtual environment
     versions    the versions of packages, for run.json
 
 `collect` and what it imports need nothing but Python's own library: its process starts without any other.

@@ -23,12 +23,14 @@ from tfrun.errors import some
 from tfrun.files.provenance.git import MAX_PATCH_BYTES
 from tfrun.files.provenance.record import Difference, Provenance, differences
 from tfrun.files.provenance.versions import PACKAGES
+from tfrun.files.run_json import is_of_earlier_version
 
 SAME, DIFFERS, UNKNOWN = "same", "differs", "unknown"
 BITS, ROUNDING, NOTHING = "the same bits", "the same up to rounding", "nothing"
 HARMLESS = ("memory_bytes", "memory_limit_bytes", "cores_limit", "kernel")  # of a machine; no result depends on them
 MAX_NAMES, MAX_LETTERS = 6, 60
 NO_RECORD = "the run has no record of it"
+NO_REPOSITORY = "fatal: not a git repository"  # in git's words; then there is no commit that could be another one
 HEADER = re.compile(rb"^diff --git (.*)$", re.MULTILINE)
 
 
@@ -148,7 +150,8 @@ def _code(before: Provenance, after: Provenance, items: Sequence[Difference], *,
     details = tuple(_described(item) for item in items)
     if details:
         return Aspect("code", DIFFERS, details, NOTHING if any(item.name == "tfrun" for item in items) else leaves)
-    unknown = [f"git: {clean(why)}" for record in (before, after) for what, why in record.left_out if what == "git"]
+    refused = [why for record in (before, after) for what, why in record.left_out if what == "git"]
+    unknown = [f"git: {clean(why)}" for why in dict.fromkeys(refused) if not why.startswith(NO_REPOSITORY)]
     git = before.git
     if _is_dirty(before.tfrun["git"]) and not _is_covered(before, str(before.tfrun.get("folder"))):
         unknown.append("tfrun itself has changes that aren't recorded")
@@ -254,6 +257,8 @@ def _code_by_run_json(run: Mapping[str, Any], now: Now, version: Any) -> Aspect:
         details.append(f"commit {short(git.get('commit'))} → {short(commit or 'none')}")
     if version != now.record.tfrun["version"]:
         details.append(f"tfrun {clean(version)} → {clean(now.record.tfrun['version'])}")
+    elif is_of_earlier_version(run):
+        details.append("an earlier version of tfrun")
     if details:
         return Aspect("code", DIFFERS, tuple(details))
     if git and _is_dirty(git):

@@ -307,11 +307,11 @@ def _without_filters(folder: str) -> dict[str, str]:
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Returns the environment of a command; the settings win over those of the repository."""
+    """Returns the environment of a command; the settings win over those of the repository, messages are English."""
     given = os.environ.get("GIT_CONFIG_COUNT", "")
     first = int(given) if given.isdecimal() else 0  # those that a person has set stay, `safe.directory` for example
     settings = {**settings, **HARMLESS}
-    environment = {**os.environ, **NO_PROGRAMS, "GIT_CONFIG_COUNT": str(first + len(settings))}
+    environment = {**os.environ, **NO_PROGRAMS, "LC_ALL": "C", "GIT_CONFIG_COUNT": str(first + len(settings))}
     for number, (name, value) in enumerate(settings.items(), start=first):
         environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return environment

@@ -117,7 +117,8 @@ class Recording:
             self._thread.join()
             self._thread = None
         with contextlib.suppress(OSError):
-            if os.listdir(self._folder.path) == [records.FOLDER]:  # the run was discarded while this was being written
+            # the run was discarded while this, or why it can't be recorded, was being written
+            if set(os.listdir(self._folder.path)) <= {records.FOLDER, self._folder.log.name}:
                 self._folder.discard()
 
     def __enter__(self) -> Self:
