@@ -98,10 +98,10 @@ class _Work:
         """Builds the pieces; all workers begin with the weights of worker 0."""
         settings = as_it_began(self._settings, run)
         settings = replace(settings, init=replace(settings.init, reads_weights=False))
-        self._follower.when_lost(lambda: private.give_up_exchanges("worker 0 is gone"))
         self._pieces = self._reuse.build_pieces(
             settings, self._catalog, table=self._table, cluster=self._follower.cluster
         )
+        self._follower.when_lost(lambda: private.give_up_exchanges("worker 0 is gone"))
 
     def _build_program(self, streams: bool) -> None:
         self._pieces, kept = self._reuse.program(self._pieces, streams=streams)

@@ -146,8 +146,8 @@ def start(
     """
     if settings.strategy.has_workers and options.leader is None:
         raise ConfigError(
-            "strategy: only a run of its own, or resume, starts several workers. Received: multi_worker. "
-            "Choose another strategy"
+            "strategy: this command trains in one process; only tfrun and tfrun resume start several workers. "
+            "Received: multi_worker"
         )
     with contextlib.nullcontext() if options.is_held else folder.held():
         before = folder.read_run() if options.resume else None
@@ -304,8 +304,8 @@ class _Training:
             return reuse.build_pieces(settings, catalog, table=table)
         leader.wait_until_ready()
         leader.announce("build", run={key: self._run.get(key) for key in (*MEANINGS, "engine")})
-        leader.when_lost(lambda: private.give_up_exchanges("a worker is gone"))
         pieces = reuse.build_pieces(settings, catalog, table=table, cluster=leader.cluster)
+        leader.when_lost(lambda: private.give_up_exchanges("a worker is gone"))  # TensorFlow has started now
         return replace(pieces, announce=leader.announce)
 
     def _newest_checkpoint(self, pieces: Pieces) -> checkpoints.Checkpoint | None:

@@ -25,13 +25,13 @@ def state(monkeypatch: pytest.MonkeyPatch) -> tuple[WorkerState, keras.Variable,
     announced: list[Any] = []
     monkeypatch.setattr(replicas, "first_of_process", lambda _: 1)
     monkeypatch.setattr(replicas, "gathered", lambda _, split: [tf.constant([1.0, 4.0, 0.5]) for _ in split])
-    made = WorkerState(
+    worker_state = WorkerState(
         {"model": [weight], "train": [total]},
         [total],
         strategy=cast(tf.distribute.Strategy, STRATEGY),
         announce=lambda do, arrays=None, **_: announced.append((do, sorted(arrays or {}))),
     )
-    return made, weight, total, announced
+    return worker_state, weight, total, announced
 
 
 def test_all_parts_are_read_and_the_sum_is_theirs(state: Any) -> None:

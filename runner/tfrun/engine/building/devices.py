@@ -55,9 +55,9 @@ def prepare(
     if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
     if cluster is not None:  # before anything else uses a device
-        made = _over_workers(cluster.as_variable(), strategy.timeout_seconds)
+        over_workers = _over_workers(cluster.as_variable(), strategy.timeout_seconds)
         begin_names_and_draws(trainer, seed=seed)
-        return made
+        return over_workers
     over_tpu = tpus.over_tpu(strategy.address) if strategy.name == "tpu" else None
     begin_names_and_draws(trainer, seed=seed)
     return over_tpu or (_mirrored(strategy) if strategy.name == "mirrored" else tf.distribute.get_strategy())
