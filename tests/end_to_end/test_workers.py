@@ -84,11 +84,12 @@ class Machine:
         fields: dict[str, Any] = json.loads((self.run(name) / "run.json").read_text())
         return fields
 
-    def wait_for_a_checkpoint(self, process: Any, name: str) -> None:
-        """Returns once a run is training."""
+    def wait_for_a_checkpoint(self, process: Any, name: str, *, step: int = 1) -> None:
+        """Returns once a run has been trained for some steps."""
         until = time.monotonic() + 90
         while process.poll() is None and time.monotonic() < until:
-            if list(self.folder.glob(f"outputs/{name}/*/checkpoints/step-*/manifest.json")):
+            saved = self.folder.glob(f"outputs/{name}/*/checkpoints/step-*/manifest.json")
+            if any(int(file.parent.name.removeprefix("step-")) >= step for file in saved):
                 return
             time.sleep(0.02)
         raise AssertionError(process.communicate(1))
@@ -97,6 +98,10 @@ class Machine:
 def ends(processes: list[Any]) -> list[tuple[int, str]]:
     done = [process.completed(120) for process in processes]
     return [(each.returncode, each.stderr) for each in done]
+
+
+def num_threads(process: Any) -> int:
+    return len(os.listdir(f"/proc/{process.pid}/task"))
 
 
 def state(run: Path) -> dict[str, bytes]:
@@ -181,6 +186,9 @@ def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed_with_more(ma
 def test_a_frozen_worker_ends_the_others(machine: Machine) -> None:
     processes = machine.start(2, WORKERS, *RUN, "trainer.max_epochs=5000", "name=frozen")
     machine.wait_for_a_checkpoint(processes[0], "frozen")
+    before = num_threads(processes[0])
+    machine.wait_for_a_checkpoint(processes[0], "frozen", step=100)
+    assert num_threads(processes[0]) < before + 100  # a limit for each exchange would take six in a step
     processes[1].send_signal(signal.SIGSTOP)
     try:
         code, said = ends(processes[:1])[0]
@@ -188,6 +196,14 @@ def test_a_frozen_worker_ends_the_others(machine: Machine) -> None:
         processes[1].kill()
         processes[1].wait()
     assert code == 5 and "strategy: worker 1 (127.0.0.1:" in said and "is gone: silent for 3 s. Step" in said
+
+
+@pytest.mark.slow
+def test_workers_that_are_stuck_end(machine: Machine) -> None:
+    """To trace and compile the first block takes longer than the limit."""
+    ended = machine.train(2, WORKERS, "model=linear", "strategy.timeout_seconds=0.01", "name=stuck")
+    assert [code for code, _ in ended] == [5, 5]
+    assert all("took longer than strategy.timeout_seconds" in line and line.count("\n") == 1 for _, line in ended)
 
 
 @pytest.mark.slow

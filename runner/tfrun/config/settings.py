@@ -292,7 +292,7 @@ class StrategySettings:
     logical_cpus: Annotated[int, Ge(2)] | None = None
     workers: Annotated[int, Ge(2)] | None = None
     meeting_seconds: Annotated[float, Gt(0)] = 120.0
-    timeout_seconds: Annotated[float, Gt(0)] = 600.0
+    timeout_seconds: Annotated[float, Gt(0)] = 1800.0
     address: str | None = None
 
     @property

@@ -23,6 +23,7 @@ from tfrun.engine.building.reuse import Reuse
 from tfrun.engine.building.worker_errors import lost_workers
 from tfrun.engine.recording.signals import stop_on_signals
 from tfrun.engine.training import ftrl
+from tfrun.engine.training.exchange_limit import STUCK
 from tfrun.engine.training.groups import scale_learning_rates
 from tfrun.errors import Interrupted, WorkerLostError
 from tfrun.workers.channel import SILENCE_SECONDS
@@ -53,7 +54,9 @@ def follow(settings: Settings, catalog: Catalog, *, table: Table, follower: Foll
         try:
             with memory.one_line_errors(), lost_workers(follower.reason):
                 return _Work(settings, catalog, table=table, follower=follower).run()
-        except (WorkerLostError, Interrupted):
+        except (WorkerLostError, Interrupted) as error:
+            if STUCK in str(error):  # which worker 0 may not have noticed itself
+                follower.fail(error)
             raise
         except BaseException as error:
             follower.fail(error)
@@ -98,9 +101,8 @@ class _Work:
         """Builds the pieces; all workers begin with the weights of worker 0."""
         settings = as_it_began(self._settings, run)
         settings = replace(settings, init=replace(settings.init, reads_weights=False))
-        self._pieces = self._reuse.build_pieces(
-            settings, self._catalog, table=self._table, cluster=self._follower.cluster
-        )
+        pieces = self._reuse.build_pieces(settings, self._catalog, table=self._table, cluster=self._follower.cluster)
+        self._pieces = replace(pieces, limit_seconds=settings.strategy.timeout_seconds)
         self._follower.when_lost(lambda: private.give_up_exchanges("worker 0 is gone"))
 
     def _build_program(self, streams: bool) -> None:

@@ -306,7 +306,7 @@ class _Training:
         leader.announce("build", run={key: self._run.get(key) for key in (*MEANINGS, "engine")})
         pieces = reuse.build_pieces(settings, catalog, table=table, cluster=leader.cluster)
         leader.when_lost(lambda: private.give_up_exchanges("a worker is gone"))  # TensorFlow has started now
-        return replace(pieces, announce=leader.announce)
+        return replace(pieces, announce=leader.announce, limit_seconds=settings.strategy.timeout_seconds)
 
     def _newest_checkpoint(self, pieces: Pieces) -> checkpoints.Checkpoint | None:
         checkpoints.sweep(self._folder.checkpoints)

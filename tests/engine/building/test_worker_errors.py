@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.engine.building.worker_errors import REASON_SECONDS, lost_workers
+from tfrun.engine.training.exchange_limit import STUCK
 from tfrun.errors import WorkerLostError
 
 UNAVAILABLE = tf.errors.UnavailableError(None, None, "Collective ops is aborted by: x\nmore")
@@ -31,7 +32,7 @@ def reason(lost: WorkerLostError | None) -> tuple[Callable[[float], WorkerLostEr
         (UNAVAILABLE, "worker 1 is gone", "worker 1 is gone"),
         (tf.errors.InvalidArgumentError(None, None, "x"), "worker 1 is gone", "worker 1 is gone"),
         (UNAVAILABLE, None, "another worker is gone: Collective ops is aborted by: x"),
-        (tf.errors.DeadlineExceededError(None, None, "x"), None, r"longer than strategy\.timeout_seconds"),
+        (tf.errors.UnavailableError(None, None, STUCK), None, r"took longer than strategy\.timeout_seconds"),
     ],
 )
 def test_what_another_worker_causes_is_one_line(error: Exception, known: str | None, message: str) -> None:

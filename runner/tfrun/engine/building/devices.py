@@ -55,7 +55,7 @@ def prepare(
     if trainer.deterministic:
         tf.config.experimental.enable_op_determinism()
     if cluster is not None:  # before anything else uses a device
-        over_workers = _over_workers(cluster.as_variable(), strategy.timeout_seconds)
+        over_workers = _over_workers(cluster.as_variable())
         begin_names_and_draws(trainer, seed=seed)
         return over_workers
     over_tpu = tpus.over_tpu(strategy.address) if strategy.name == "tpu" else None
@@ -134,21 +134,19 @@ def _strategy_over(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 
 
 @functools.cache
-def _over_workers(variable: str, timeout_seconds: float) -> tf.distribute.Strategy:
+def _over_workers(variable: str) -> tf.distribute.Strategy:
     """Returns this process' strategy over several workers, once all of them make it.
 
     While it waits for the others it can't be interrupted, so they must have met before.
 
     Args:
         variable: the text of TF_CONFIG.
-        timeout_seconds: how long a worker waits for the others in a step.
     """
     os.environ[VARIABLE] = variable
-    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=timeout_seconds)
     # one of them may have died since they met; no thread of Python could end this process then
     faulthandler.dump_traceback_later(MAKING_SECONDS, exit=True)
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
     finally:
         faulthandler.cancel_dump_traceback_later()
     for number in stop_signals():  # TensorFlow has put a handler of its own in place of Python's

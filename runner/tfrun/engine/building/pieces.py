@@ -79,6 +79,7 @@ class Pieces:
         origins: where the first weights come from; None if all are fresh, or were restored.
         beginning: the values to begin with, if the pieces are an earlier run's; None if they were built for this run.
         announce: lets other workers do what needs all of them.
+        limit_seconds: how long they may take to do it; None for one process.
     """
 
     settings: Settings
@@ -94,6 +95,7 @@ class Pieces:
     origins: Origins | None = None
     beginning: Beginning | None = None
     announce: Announce = nothing
+    limit_seconds: float | None = None
 
     @property
     def data_bytes(self) -> int:
@@ -127,7 +129,7 @@ class Pieces:
                 best=self.best,
                 stopper=self.stopper,
             )
-        program.announce = self.announce
+        program.announce, program.limit_seconds = self.announce, self.limit_seconds
         return program
 
     def state(self, program: Program | None = None) -> State:
@@ -158,7 +160,13 @@ class Pieces:
             "position": [program.step_count] if program else [],
         }
         if replicas.spans_processes(self.strategy):
-            return WorkerState(roles, self._split_over_replicas, strategy=self.strategy, announce=self.announce)
+            return WorkerState(
+                roles,
+                self._split_over_replicas,
+                strategy=self.strategy,
+                announce=self.announce,
+                limit_seconds=self.limit_seconds,
+            )
         parts = [part for v in self._split_over_replicas for part in replicas.components(self.strategy, v)]
         return State(roles | {ROLE: parts})
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from tfrun.engine.training.exchange_limit import STUCK
 from tfrun.errors import WorkerLostError
 
 # what a worker gets in an exchange with others, of which one has ended, is frozen or takes too long
@@ -51,10 +52,8 @@ def _one_error(reason: Callable[[float], WorkerLostError | None] | None) -> Iter
         is_lost = isinstance(error, LOST)
         if lost := reason(REASON_SECONDS if is_lost else 0.0):
             raise lost from error
-        if isinstance(error, tf.errors.DeadlineExceededError):
-            raise WorkerLostError(
-                "strategy: a worker has waited for the others longer than strategy.timeout_seconds"
-            ) from error
+        if STUCK in str(error):
+            raise WorkerLostError(f"strategy: {STUCK}") from error
         if isinstance(error, tf.errors.UnavailableError):
             raise WorkerLostError(f"strategy: another worker is gone: {str(error).splitlines()[0]}") from error
         raise

@@ -21,6 +21,7 @@ from tfrun.engine.training.block_result import BlockResult, joined
 from tfrun.engine.training.broken_update import broken_by_update
 from tfrun.engine.training.epoch_end import EpochEnd, Epochs
 from tfrun.engine.training.epoch_metrics import EpochMetrics
+from tfrun.engine.training.exchange_limit import exchange_limit
 from tfrun.engine.training.feed import Feed, Selection
 from tfrun.engine.training.guard import Guard, GuardedState, made_not_finite, rates_not_finite
 from tfrun.engine.training.order import Order
@@ -68,6 +69,7 @@ class Program:
             for the first stage of a run.
         matrices: the last evaluation's metrics that are more than a number, by name.
         announce: lets other workers do what this one does; all that needs them is announced before it is done.
+        limit_seconds: how long a block or an evaluation may take, which several workers do together; None: any time.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Program:
         self.on_new_stage: Callable[[int], None] = _ignore
         self.matrices: dict[str, np.ndarray] = {}
         self.announce: Announce = nothing
+        self.limit_seconds: float | None = None
         self.step_count = keras.Variable(
             0, dtype="int64", trainable=False, aggregation="only_first_replica", name="step"
         )
@@ -195,6 +198,11 @@ class Program:
     def run(self, first_step: int, num_steps: int) -> BlockResult:
         """Trains `num_steps` steps, at most `max_steps`, from `first_step` on."""
         self.announce("run", first_step=first_step, num_steps=num_steps, mode=self.mode)
+        with exchange_limit(self.limit_seconds):
+            return self._train(first_step, num_steps)
+
+    def _train(self, first_step: int, num_steps: int) -> BlockResult:
+        """Trains steps in as many calls of the block as they need."""
         results: list[BlockResult] = []
         for first, count in self._blocks_of(first_step, num_steps):
             if self.has_tables:  # each of its steps checks the state itself
@@ -257,10 +265,12 @@ class Program:
     def evaluate(self, rows: np.ndarray) -> dict[str, float]:
         """Returns the loss and the metrics of the given rows, with the weights as they are."""
         self.announce("evaluate", {"rows": rows})
-        self._add(rows)
+        with exchange_limit(self.limit_seconds):
+            self._add(rows)
+            values = self._epoch_end.read().numpy().tolist()
         metrics = map(MetricOffer.of, self._epoch_end.val_metrics.metrics)
         self.matrices = {metric.component.name: metric.matrix() for metric in metrics if metric.matrix is not None}
-        return dict(zip(self.names, self._epoch_end.read().numpy().tolist(), strict=True))
+        return dict(zip(self.names, values, strict=True))
 
     def _run(self, first_step: int, num_steps: int, *, on: bool = True) -> BlockResult:
         batches = self.batches(self.feed, first_step, num_steps=num_steps)

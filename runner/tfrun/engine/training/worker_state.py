@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.engine.training import replicas
+from tfrun.engine.training.exchange_limit import exchange_limit
 from tfrun.engine.training.state import State, value_of
 from tfrun.files.checkpoints import Checkpoint
 
@@ -43,6 +44,7 @@ class WorkerState(State):
         split: the variables whose replicas have parts of a value.
         strategy: the devices of all workers.
         announce: called before the state is read or written.
+        limit_seconds: how long the workers may take to exchange it; None: any time.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class WorkerState(State):
         *,
         strategy: tf.distribute.Strategy,
         announce: Announce,
+        limit_seconds: float | None = None,
     ):
         super().__init__(variables)
+        self._limit_seconds = limit_seconds
         self._split = split
         self._strategy = strategy
         self._announce = announce
@@ -74,8 +78,9 @@ class WorkerState(State):
         The parts are exchanged at once. To read their sums one after the other would be an exchange for each.
         """
         self._announce("read")
-        gathered = self._gathered() if self._split else []
-        parts = {id(variable): values.numpy() for variable, values in zip(self._split, gathered, strict=True)}
+        with exchange_limit(self._limit_seconds):
+            gathered = self._gathered() if self._split else []
+            parts = {id(variable): values.numpy() for variable, values in zip(self._split, gathered, strict=True)}
         sums = {identity: np.add.reduce(values, axis=0) for identity, values in parts.items()}
         arrays = {
             slot: sums[id(variable)] if id(variable) in sums else value_of(variable)
