@@ -19,6 +19,11 @@ FOR_NUMBERS = ("loss=huber", "metric=regression", "trainer.max_epochs=20")  # wh
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest file first: it is one worker's, and the other one would wait for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_documented_commands.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What the runs of the tests find out about speed stays with the tests."""
