@@ -100,7 +100,12 @@ class Slurm:
     def start_again(self, job: str) -> None:
         """Waits until a job is in the queue again, and lets it start at once instead of after two minutes."""
         self.wait_for(lambda: self.state(job) == "PENDING")
-        self.call("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+        def has_started() -> bool:  # Slurm may set the later time after it has put the job into the queue
+            self.call("scontrol", "update", f"JobId={job}", "StartTime=now")
+            return self.state(job) != "PENDING"
+
+        self.wait_for(has_started)
 
     @staticmethod
     def wait_for(happened: Callable[[], object], seconds: float = 180) -> None:

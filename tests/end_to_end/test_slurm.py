@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "docs/scaling.md"
 # Long enough to be stopped in the middle. A mode that is measured could be another one in the undisturbed run.
-LONGER = "trainer.max_epochs=2500 trainer.compile=graph checkpoint.every_seconds=0.2 checkpoint.every_epochs=null"
+LONGER = "trainer.max_epochs=5000 trainer.compile=graph checkpoint.every_seconds=0.2 checkpoint.every_epochs=null"
 WORDS = ["data=csv", "data.path=houses.csv", "data.target=price", *LONGER.split()]
 
 
@@ -83,10 +83,14 @@ def test_jobs_that_are_requeued(
             saved = [pattern for pattern in signals if list(tmp_path.glob(f"{pattern}/checkpoints/step-*"))]
             for pattern in saved:
                 slurm.call("scancel", *signals.pop(pattern))
-        for job in (run, sweep, by_submitit):
-            slurm.start_again(job)
-        for job in (run, sweep, by_submitit):
-            slurm.wait_for(lambda job=job: slurm.state(job) in ("COMPLETED", "FAILED", ""))
+        try:
+            for job in (run, sweep, by_submitit):
+                slurm.start_again(job)
+            for job in (run, sweep, by_submitit):
+                slurm.wait_for(lambda job=job: slurm.state(job) in ("COMPLETED", "FAILED", ""))
+        except BaseException:
+            command.kill()  # or it would be waited for
+            raise
         assert command.wait(60) == 0, command.stderr.read() if command.stderr else ""
     assert whole.wait(120) == 0
     wide_deep, mlp = (only(tmp_path, f"multirun/whole/*/{number}") for number in range(2))
