@@ -156,10 +156,13 @@ def test_a_signal_to_any_worker_stops_all_and_resuming_gives_the_same(machine: M
     processes = machine.start(2, WORKERS, *RUN, "trainer.max_epochs=500", "name=stopped")
     machine.wait_for_a_checkpoint(processes[0], "stopped")
     processes[1].send_signal(signal.SIGTERM)
-    (first, said), (second, told) = ends(processes)
+    (first, by_worker_0), (second, by_worker_1) = ends(processes)
     fields = machine.fields("stopped")
     assert (first, second, fields["status"]) == (143, 143, "stopped")
-    assert f"stopped by SIGTERM at step {fields['step']}, its state saved" in said and said[7:] in told
+    assert (
+        f"stopped by SIGTERM at step {fields['step']}, its state saved" in by_worker_0
+        and by_worker_0[7:] in by_worker_1
+    )
     # as long as the run that was not stopped, if it has not been trained for longer already
     if fields["step"] < 66:
         resumed = machine.train(2, "resume", str(machine.run("stopped")), EPOCHS)
@@ -209,9 +212,9 @@ def test_workers_that_are_stuck_end(machine: Machine) -> None:
 @pytest.mark.slow
 def test_divergence_ends_all_with_the_state_before_it(machine: Machine) -> None:
     words = [WORKERS, "model=mlp", "model.hidden_units=[4]", "optimizer=adam", "optimizer.learning_rate=1e38"]
-    (first, said), (second, told) = machine.train(2, *words, "name=diverged")
-    assert (first, second) == (4, 4) and "The weights of step" in said
-    assert "worker 0 (127.0.0.1:" in told and "is not finite" in told
+    (first, by_worker_0), (second, by_worker_1) = machine.train(2, *words, "name=diverged")
+    assert (first, second) == (4, 4) and "The weights of step" in by_worker_0
+    assert "worker 0 (127.0.0.1:" in by_worker_1 and "is not finite" in by_worker_1
     assert machine.fields("diverged")["status"] == "diverged"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -93,7 +94,7 @@ def train_again(
     run = folder.read_run()
     folder.refuse_lost_checkpoints(run)
     retention.refuse_pruned(folder)
-    if reason := why_over(folder, inputs, has_changes=has_changes):
+    if reason := why_over(run, inputs, has_changes=has_changes):
         say(Terminal(), f"{shown(folder.path)} {reason}")
         return 0
     return train_on(
@@ -101,9 +102,8 @@ def train_again(
     )
 
 
-def why_over(folder: RunFolder, inputs: Inputs, *, has_changes: bool = False) -> str | None:
-    """Returns why nothing of a run is left to train, or None."""
-    run = folder.read_run()
+def why_over(run: Mapping[str, Any], inputs: Inputs, *, has_changes: bool = False) -> str | None:
+    """Returns why nothing of a run, whose `run.json` is given, is left to train; None if something is."""
     reason = nothing_left(inputs.settings.trainer, run)
     if reason is None and run.get("status") == "completed" and not has_changes:  # by early stopping, or by a limit
         reason = f"is completed already, at step {run['step']}"

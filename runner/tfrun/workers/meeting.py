@@ -132,7 +132,7 @@ class Meeting:
         self._check(hello, _Arrived(connection, reader, hello))
 
     def _check(self, hello: Message, arrived: _Arrived) -> None:
-        """Takes a worker in. Raises ConfigError or DataError if it doesn't fit; it is told so too."""
+        """Adds a worker to those that have arrived. Raises ConfigError or DataError if it doesn't fit."""
         index, addresses = hello.get("index"), hello.get("addresses")
         host = str(hello.get("host"))
         if not isinstance(index, int) or not isinstance(addresses, list):

@@ -66,21 +66,6 @@ class Format:
     accompany: Callable[[Path, Mapping[str, np.ndarray]], None] = leave_alone
 
 
-def refuse_text(format: str, preprocessing: Preprocessing) -> None:
-    """Raises ConfigError if there are columns of texts."""
-    if preprocessing.text_names:
-        text = ", ".join(preprocessing.text_names)
-        raise ConfigError(
-            f"format={format}: can't look up text. Received text columns: {text}. Use saved_model or keras"
-        )
-
-
-def refuse_several_outputs(format: str, preprocessing: Preprocessing) -> None:
-    """Raises ConfigError if there are several targets."""
-    if preprocessing.others:
-        raise ConfigError(f"format={format}: outputs lose their names in it. Use saved_model or keras")
-
-
 def refuse_float64(format: str, model: keras.Model) -> None:
     """Raises ExportError if a model of raw rows takes or gives float64."""
     outputs = model.output if isinstance(model.output, dict) else {"the target": model.output}

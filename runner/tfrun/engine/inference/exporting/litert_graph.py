@@ -76,8 +76,8 @@ class Graph:
     def remove_round_trips(self) -> None:
         """Takes out each float32 that becomes int8 and float32 again, between operations that compute in float32.
 
-        TensorFlow leaves some of them where it was told to keep float32. They round for nothing, and where a calibrated
-        range isn't one, since there was a NaN in it, they make zeros of everything.
+        TensorFlow leaves some of them between operations that stay float32. They round for nothing, and where a
+        calibrated range isn't one, since there was a NaN in it, they make zeros of everything.
         """
         sources = {
             operator.outputs[0]: operator.inputs[0]
