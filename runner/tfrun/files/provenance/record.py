@@ -276,7 +276,7 @@ def differences(before: Provenance, after: Provenance) -> list[Difference]:
     """
     aspects: tuple[tuple[str, Callable[[Provenance], Mapping[str, Any]]], ...] = (
         ("code", _code),
-        ("packages", lambda record: _packages(record, with_ours=_lists_ours(before) and _lists_ours(after))),
+        ("packages", _packages),
         ("python", lambda record: _without(record.python, "executable")),
         ("machine", lambda record: record.machine),
         ("environment", lambda record: record.environment),
@@ -311,14 +311,10 @@ def _patch(record: Provenance, other: Provenance) -> dict[str, Any]:
     return {"patch": record.git.patch.sha256 if is_known else "changed"}
 
 
-def _packages(record: Provenance, *, with_ours: bool) -> dict[str, Any]:
-    """Returns version and origin by name; tfrun, which `code` has too, only if it is installed in both."""
+def _packages(record: Provenance) -> dict[str, Any]:
+    """Returns version and origin by name, without tfrun, which `code` has."""
     packages = {name: (package.version, package.origin) for name, package in record.packages.items()}
-    return packages if with_ours else _without(packages, "tfrun")
-
-
-def _lists_ours(record: Provenance) -> bool:
-    return "tfrun" in record.packages
+    return _without(packages, "tfrun")
 
 
 def _sources(record: Provenance, with_configs: bool) -> dict[str, Any]:
