@@ -29,12 +29,14 @@ class SavedWithArguments(keras.Model):
         return cls(**{**config, "features": Features(**config["features"])})
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        """Creates the weights of a model that is loaded, by a call.
+        """Creates the weights of a model that is loaded.
 
         Keras itself would call it with floats, since it saves shapes without dtypes. With integer ids that fails, and
         the weights of the file would be left out with a warning.
         """
-        self(symbolic_inputs(self.name, Features(**self.arguments["features"])))
+        inputs = symbolic_inputs(self.name, Features(**self.arguments["features"]))
+        with keras.name_scope(self.name, caller=self):
+            self.compute_output_spec(inputs)  # a call would be a node of the functional model that has this one
 
 
 class Subclassed(SavedWithArguments):
