@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding
+from tfrun.config.data_settings import HashEncoding, TextEncoding, TokensEncoding
 from tfrun.data.kinds import ArrayColumn, CategoryColumn, HashedColumn, NumberColumn, TokensColumn
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.table import Features, Table, Target, TrainedColumns

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.defaults import shipped
-from tfrun.config.settings import ComponentSettings, Settings
+from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError
 
 AUTO = "auto"

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from tfrun.config.component_settings import ComponentSettings
+from tfrun.config.data_settings import DataSettings
 from tfrun.config.keys import flatten
-from tfrun.config.settings import ComponentSettings, DataSettings, Settings, TrainerSettings
+from tfrun.config.settings import Settings, TrainerSettings
 from tfrun.files.run_json import DATES, EPOCH_ROWS, IDLE_LAYERS, OFFSETS, SCHEDULE_END, TABLE_UPDATES
 
 AT_LAST_STEP, AFTER_LAST_STEP = "last step", "step after the last"

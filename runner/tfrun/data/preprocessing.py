@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfrun.config.column_kinds import ColumnKind
-from tfrun.config.settings import TextEncoding
+from tfrun.config.data_settings import TextEncoding
 from tfrun.data.decimals import predicted_decimals
 from tfrun.data.kinds import (
     KINDS,

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from tfrun.config.data_settings import WindowSettings
 from tfrun.config.date_formats import DateFormat
-from tfrun.config.settings import WindowSettings
 from tfrun.data.splitting.times import as_numbers
 from tfrun.data.table import Series, Table
 from tfrun.errors import DataError, as_typed

@@ -11,8 +11,9 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.earlier_runs import EarlierSchedule
-from tfrun.config.settings import ComponentSettings, GroupSettings
+from tfrun.config.settings import GroupSettings
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import INPUT_DTYPES, build_component, build_function

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.config.settings import DataSettings
+from tfrun.config.data_settings import DataSettings
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference.prediction_files import PredictionFile
 from tfrun.engine.inference.predictions import Predictor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import statistics
 import time
 from collections.abc import Mapping
@@ -18,19 +17,18 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.directions import direction_of
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say
-from tfrun.data.examples import Examples
 from tfrun.data.kinds import ArrayColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.data.windows import Window, Windows, split_examples
-from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference.exporting import clean_process, formats
 from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
 from tfrun.engine.inference.exporting.format import ExportError
 from tfrun.engine.inference.exporting.portable import inputs_of, portable, raw_rows
+from tfrun.engine.inference.opening import open_to_evaluate
 from tfrun.engine.inference.outputs import model_outputs, outputs_of, predictions_of, sizes
-from tfrun.engine.inference.trained import encode_test, newest_state, program_with_best, rows_of_test
+from tfrun.engine.inference.trained import rows_of_test
 from tfrun.engine.training import feed
 from tfrun.engine.training.undefined import value_of
 from tfrun.errors import ConfigError
@@ -75,20 +73,13 @@ def export_quantized(
     Raises:
         TfrunError: LiteRT can't hold the model, the data have changed, or the metric drops too much.
     """
-    saved = newest_state(folder)
     formats.check_format(FORMAT, fitted)
     raw = _RawRows(settings, fitted)
-    encode = functools.partial(encode_test, settings=settings, saved=saved, fitted=fitted, other_data=False)
-
-    def take_and_encode(table: Table) -> Examples:
-        raw.take(table)  # before its columns are released
-        return encode(table)
-
-    pieces = build_pieces(settings, catalog, table=table, prepare_trained=take_and_encode)
+    opened = open_to_evaluate(settings, folder, catalog=catalog, table=table, fitted=fitted, before_encoding=raw.take)
+    pieces = opened.pieces
     metric = _metric(pieces)
     rows_of_test(pieces)
-    program_with_best(pieces, saved)
-    with export_to.replaced(saved.step) as temporary:
+    with export_to.replaced(opened.step) as temporary:
         checked, quantized = _write(pieces, temporary, raw=raw, metric=metric, kind=quantization.kind)
         if not quantized.drop <= quantization.max_drop:
             raise ExportError(
@@ -96,7 +87,7 @@ def export_quantized(
                 f"{sentence_on_quantized(quantized)}. Nothing was written"
             )
     console = Terminal()
-    say(console, f"{shown(export_to.path)}, best weights up to step {saved.step}")
+    say(console, f"{shown(export_to.path)}, best weights up to step {opened.step}")
     for name, kind in inputs_of(fitted).items():
         say(console, f"        {name}: {kind}")
     say(console, sentence_on_quantized(quantized))
