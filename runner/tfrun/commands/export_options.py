@@ -15,7 +15,7 @@ from tfrun.files.exports import MAX_DROP, QUANTIZATIONS, Export, Quantization
 from tfrun.files.runs import EXPORTS
 from tfrun.files.serving_versions import new_version
 
-MOST_VERSIONS = 2**63 - 1  # TensorFlow Serving counts in int64
+MAX_VERSION = 2**63 - 1  # TensorFlow Serving counts in int64
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,6 @@ def _max_drop(text: str) -> float:
 
 def _version(text: str) -> int:
     is_number = text.isascii() and text.isdecimal() and len(text) < 20
-    if not is_number or not 1 <= int(text) <= MOST_VERSIONS:
+    if not is_number or not 1 <= int(text) <= MAX_VERSION:
         raise ConfigError(f"version: must be a whole number from 1 on. Received: {text!r}. Example: version=3")
     return int(text)

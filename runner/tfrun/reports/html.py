@@ -21,7 +21,7 @@ from tfrun.reports.texts import TextTable, as_text
 
 MAX_BYTES = 350_000  # of the table of runs
 MAX_REPEATS_BYTES = 100_000  # of the table of their repetitions
-MOST_FOLDERS = 3  # that the title names
+MAX_FOLDERS = 3  # that the title names
 
 
 def write(comparison: Comparison, path: Path, *, top: int | None = None) -> None:
@@ -58,7 +58,7 @@ def _title(comparison: Comparison) -> str:
     """Returns what the page is about: `1,000 runs of 2026-11-29_22-35-35_ebff5b by val/loss`."""
     folders = list(dict.fromkeys(row.folder.path.parent.name for row in comparison.rows))
     runs = f"{len(comparison.rows):,} run{'s' if len(comparison.rows) > 1 else ''}"
-    return f"{runs} of {some(folders, MOST_FOLDERS)} by {comparison.metric}"
+    return f"{runs} of {some(folders, MAX_FOLDERS)} by {comparison.metric}"
 
 
 def _described(comparison: Comparison) -> str:

@@ -37,7 +37,7 @@ MAX_NUMBERS = 20_000_000  # rows times outputs
 MAX_WINDOWS = 2_000  # that are forecast
 NUM_FORECASTS = 4  # that have a chart
 NUM_IMAGES = 12  # of the worst rows, and of others
-LEAST_SIDE = 6  # pixels of an image
+MIN_SIDE = 6  # pixels of an image
 SEED = 0
 
 
@@ -273,4 +273,4 @@ def pictures_of(examples: Examples, rows: np.ndarray, chosen: np.ndarray) -> lis
 def _is_image(column: ArrayColumn) -> bool:
     shape = column.shape
     has_channels = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
-    return has_channels and min(shape[:2]) >= LEAST_SIDE
+    return has_channels and min(shape[:2]) >= MIN_SIDE
