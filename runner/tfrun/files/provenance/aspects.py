@@ -1,4 +1,4 @@
-"""What of a run's code, packages and machine is the same now, and what can be promised if it is trained again.
+"""Compares a run's code, packages and machine with those of now, and says what can be promised if it trains again.
 
     code, patch, sources        other code may compute anything:                nothing is promised
                                 other files of the repository don't matter:     the same bits
@@ -6,7 +6,7 @@
     python, machine, threads, environment, and other packages                   the same up to rounding
     everything is the same                                                      the same bits
 
-What isn't known promises nothing.
+If something isn't known, nothing is promised.
 """
 
 from __future__ import annotations
@@ -80,6 +80,9 @@ def compare(before: Provenance | None, now: Now, *, run: Mapping[str, Any]) -> l
         before: the run's record; None if an earlier version trained it, so that only `run.json` says anything.
         now: what it would be made from now.
         run: its `run.json`.
+
+    Returns:
+        Those of the code, the patch, the sources, the packages, Python, the machine and the environment, in this order.
     """
     if before is None:
         return _by_run_json(run, now)
