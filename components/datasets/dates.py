@@ -33,7 +33,7 @@ def are_dates(values: Sequence[str]) -> bool:
 def date_option(name: str, values: Sequence[str]) -> str:
     """Returns the word that makes a column one of dates, as it is typed in a shell, with a format that fits its values.
 
-    A person has to look at it: where no day is above 12, days and months can't be told apart.
+    A person has to look at it: where no day is above 12, days and months can't be distinguished.
     """
     filled = [value for value in values if value]
     fitting = (format for format in FORMATS if all(_is_date(value, format) for value in filled))

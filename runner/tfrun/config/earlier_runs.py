@@ -164,7 +164,7 @@ def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Setting
         settings = replace(settings, data=earlier)
     if not has_all_rows:
         settings = _with_earlier_model(settings)
-    if meant[TABLE_UPDATES] == AS_WHOLES:  # the same but for rounding, and a resumed run goes on with the same bits
+    if meant[TABLE_UPDATES] == AS_WHOLES:  # the same except for rounding, and a resumed run keeps its bits
         groups = {name: replace(group, rows="dense") for name, group in settings.groups.items()}
         settings = replace(settings, groups=groups)
     if meant[IDLE_LAYERS] == IN_TRAINING:

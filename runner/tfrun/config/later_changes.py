@@ -31,7 +31,7 @@ def changes_since(run: Mapping[str, Any], settings: Settings, *, has_record: boo
     if not has_record and any(group.schedule is not None for group in groups.values()):
         changes.append("ftrl with a schedule no longer changes weights without a gradient")
     if IDLE_LAYERS not in run and any(name not in from_zero for name in groups):
-        changes.append("ftrl goes on from the first weights instead of from 0")
+        changes.append("ftrl starts from the first weights instead of from 0")
     if TABLE_UPDATES not in run and any(metric.name == "auc" for metric in settings.metric.values()):
         changes.append("auc has finer bins")
     if OFFSETS not in run and settings.strategy.name == "mirrored":

@@ -50,7 +50,7 @@ def scaling_text(mean: float, divisor: float) -> str:
 
 
 def _decimals(value: float, digits: int) -> int:
-    """Returns how many decimals give a number at least so many digits."""
+    """Returns the number of decimals with which a number has at least `digits` digits."""
     return max(digits - 1 - math.floor(math.log10(abs(value))), 0) if value else 0
 
 
@@ -59,7 +59,7 @@ def _without_noise(value: float, spread: float) -> float:
 
 
 def _text(value: float, decimals: int, *, strips: bool) -> str:
-    """Returns a number with so many decimals; `strips` leaves zeros at their end out."""
+    """Returns a number with the given decimals; `strips` leaves out trailing zeros."""
     if decimals > MAX_DECIMALS or abs(value) >= 1e15:
         digits = decimals + 1 + math.floor(math.log10(abs(value))) if value else 1
         return f"{value:.{min(max(digits, 1), MAX_DIGITS)}g}"

@@ -93,7 +93,7 @@ def _figures(comparison: Comparison) -> Iterator[str]:
 
 
 def _table(head: str, table: TextTable, *, num_lines: int, max_bytes: int, bold: bool) -> str:
-    """Returns a table of at most about so many bytes, and a note if that isn't all.
+    """Returns a table of at most about the given bytes, and a note if that isn't all.
 
     Args:
         head: what it shows.

@@ -45,7 +45,7 @@ class NumberInput:
 
     @property
     def is_constant(self) -> bool:
-        """Whether all cells are one number, but for the rounding of float64."""
+        """Whether all cells are one number, except for the rounding of float64."""
         return spread_is_rounding(self.mean, self.standard_deviation)
 
     @property

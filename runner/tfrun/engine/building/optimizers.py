@@ -104,7 +104,7 @@ def _build_group(
 
 
 def keep_weights(groups: Sequence[Group]) -> None:
-    """Makes optimizers go on from the weights that a run begins with, whatever they are.
+    """Makes optimizers start from the weights that a run begins with, whatever they are.
 
     FTRL works its weights out anew from its sums, which begin at 0: it would forget the first weights at the first
     step. So the sum `linear` becomes the one that gives these weights.

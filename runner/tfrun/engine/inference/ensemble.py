@@ -1,4 +1,4 @@
-"""Several trained runs as one model of raw rows, whose prediction is the mean of theirs."""
+"""Several trained runs as one model of raw rows, whose prediction is the mean of the runs' predictions."""
 
 from __future__ import annotations
 
