@@ -68,7 +68,7 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
         return 0
     inputs = read_inputs(config, catalog, overrides=overrides)  # a run that couldn't read them still has an `auto`
     has_changes |= inputs.config is not existing.config and inputs.config != existing.config
-    worker_words = several_workers.words_of("resume", command_line)
+    worker_words = several_workers.words_of_worker("resume", command_line)
     options: dict[str, Any] = {"overrides": overrides, "worker_words": worker_words, "has_changes": has_changes}
     return train_from_checkpoint(folder, inputs, catalog=catalog, **options)
 

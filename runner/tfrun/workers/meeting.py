@@ -163,7 +163,7 @@ class Meeting:
         )
 
     def _dismiss(self, error: BaseException) -> None:
-        """Tells all who have come why the run doesn't begin."""
+        """Sends all workers that have arrived why the run doesn't begin."""
         is_known = isinstance(error, TfrunError)
         message = str(error) if is_known else "worker 0 has ended"
         code = error.exit_code if isinstance(error, TfrunError) else 1

@@ -35,7 +35,7 @@ FORMATS = {
 
 
 def check_format(name: str, preprocessing: Preprocessing) -> None:
-    """Refuses what can't be exported. Raises ConfigError."""
+    """Raises ConfigError if a format's packages aren't installed, or if it can't compute the preprocessing."""
     missing = [module for module in FORMATS[name].modules if find_spec(module) is None]
     if missing:
         raise ConfigError(f"format={name}: needs {', '.join(missing)}. Install with: pip install 'tfrun[{name}]'")
@@ -117,7 +117,7 @@ def write_checked(
 
 @contextlib.contextmanager
 def converting(path: Path, name: str) -> Iterator[None]:
-    """Makes errors for a person of what goes wrong when a model is written to a path in a format.
+    """Turns errors while a model is written to a path in a format into errors for a person.
 
     Raises:
         ExportError: the format can't hold the model.
@@ -129,6 +129,6 @@ def converting(path: Path, name: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
-    except Exception as error:  # whatever a converter raises
+    except Exception as error:  # converters raise errors of any kind
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"format={name}: this model can't be converted: {reason}") from error
