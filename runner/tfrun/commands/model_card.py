@@ -80,7 +80,10 @@ def write_card(
     card = ModelCard(
         members=[Member(folder.run_id, folder.read_run(), of_run, _spread(folder)) for folder, of_run, _, _ in members],
         exports=entries,
-        inputs=[_input(column, fitted, floatx) for column in fitted.columns],
+        inputs=[
+            Input(column.name, column.kind.name, fitted.raw_type(column, floatx), _facts_of(column))
+            for column in fitted.columns
+        ],
         outputs=_outputs(config, fitted, predicts_target=checked.predicts_target),
         loading={
             _heading(file, entry["format"]): _loading(
@@ -147,12 +150,6 @@ def _spread(folder: RunFolder) -> Spread | None:
             values[name] = (statistics.fmean(numbers), statistics.stdev(numbers), len(numbers))
     over = repeats_title(comparison).removeprefix("over").strip() or "runs with the same settings"
     return Spread(over, group.is_complete, values)
-
-
-def _input(column: Column, fitted: Preprocessing, floatx: str) -> Input:
-    window = fitted.window
-    size = "(batch, 1)" if window is None else f"(batch, {window.length})"
-    return Input(column.name, column.kind.name, column.raw_type(floatx).replace("(batch, 1)", size), _facts_of(column))
 
 
 def _facts_of(column: Column) -> str:
