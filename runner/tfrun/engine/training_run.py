@@ -156,21 +156,10 @@ def start(
             return 0
         folder.refuse_lost_checkpoints(before or {})
         retention.refuse_pruned(folder)
-        fields = first_fields(
-            settings,
-            folder,
-            catalog=catalog,
-            before=before,
-            overrides=options.overrides,
-            import_seconds=options.import_seconds,
-        )
-        if options.reproduced is not None:
-            fields |= meanings(options.reproduced)
-        fields |= options.entries
-        for change in changes(before or {}, fields["versions"]):
-            message = "results may differ in the last bits from an uninterrupted run"
-            say(options.console, f"warning: {change}: {message}")
-        for warning in modes_against(settings, catalog):
+        fields = _first_fields(settings, folder, catalog=catalog, before=before, options=options)
+        differ = "results may differ in the last bits from an uninterrupted run"
+        of_versions = [f"{change}: {differ}" for change in changes(before or {}, fields["versions"])]
+        for warning in [*of_versions, *modes_against(settings, catalog)]:
             say(options.console, f"warning: {warning}")
         run = RunJson(folder, fields) if options.resume else RunJson.begin(folder, fields)
         stopping = stopping or partial(stopping_on_signals, ends_at_once=options.ends_at_once)
@@ -189,6 +178,22 @@ def start(
                     record_error(error, folder, run=run, resume=options.resume)
                 raise
         return 0
+
+
+def _first_fields(
+    settings: Settings, folder: RunFolder, *, catalog: Catalog, before: dict[str, Any] | None, options: RunOptions
+) -> dict[str, Any]:
+    """Returns the fields of `run.json` when a run starts; `before` has those of a run that is resumed."""
+    fields = first_fields(
+        settings,
+        folder,
+        catalog=catalog,
+        before=before,
+        overrides=options.overrides,
+        import_seconds=options.import_seconds,
+    )
+    of_reproduced = {} if options.reproduced is None else meanings(options.reproduced)
+    return {**fields, **of_reproduced, **options.entries}
 
 
 class _Training:
