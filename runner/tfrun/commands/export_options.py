@@ -1,4 +1,4 @@
-"""The words of `tfrun export` that aren't the run's config: the format, where the export goes, how it is quantized."""
+"""The options of `tfrun export`, which aren't keys of the run's config: the format, the folder, quantization."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_VERSION = 2**63 - 1  # TensorFlow Serving counts in int64
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What the words say.
+    """The options of `tfrun export`.
 
     Attributes:
         format: one of `EXPORTS`.
@@ -62,7 +62,7 @@ class ExportOptions:
 
 
 def pop_options(command_line: CommandLine) -> tuple[ExportOptions, CommandLine]:
-    """Returns what the words say, and the command line without them.
+    """Returns the options of a command line, and the command line without them.
 
     Raises:
         ConfigError: there is no single format, or a value or a combination that isn't one.

@@ -57,7 +57,7 @@ OPTIONS = ("check", "code", "env", "yes", "epochs", THREADS, *PATHS)
 
 @dataclass(frozen=True)
 class _Options:
-    """What the command line asks for.
+    """The options of `tfrun reproduce`.
 
     Attributes:
         only_checks: whether nothing is trained.

@@ -1,4 +1,4 @@
-"""What `auto` becomes in a config: the loss, the metrics and the number of epochs follow from the data.
+"""Resolves `auto` in a config: the loss, the metrics and the number of epochs follow from the data.
 
 A config is checked twice: before the data are read, with `ANY_LOSS` and the metrics of all tasks in place of `auto`,
 and after `resolve` with what `auto` has become. A run's `config.yaml` has the latter.

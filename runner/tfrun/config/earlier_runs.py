@@ -1,4 +1,4 @@
-"""What runs of earlier versions mean by the same config, so that a resumed one gives the same numbers.
+"""Keeps the meaning of a config for runs of earlier versions, so that a resumed one gives the same numbers.
 
 `run.json` says what a run means; an earlier version has written none of these keys. Two keys of `preprocessing.json`
 say the same of what such a run has learnt: `spelt_as_read` (`data.labels`) and `exact_offsets` (`data.kinds`).

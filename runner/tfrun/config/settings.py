@@ -221,7 +221,7 @@ class InitSettings:
 
 @dataclass(frozen=True)
 class ProvenanceSettings:
-    """What is recorded of the code of a run, in its folder `provenance/`.
+    """The parts of a run's code that are recorded in its folder `provenance/`.
 
     Attributes:
         patch: whether the changes of files that git has are written down.

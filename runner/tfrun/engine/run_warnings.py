@@ -1,4 +1,4 @@
-"""What a person should know of a run before its first step."""
+"""The warnings of a run before its first step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two runs were made from: which of their code, packages, data and machines differ."""
+"""Compares what two runs were made from: their code, packages, data and machines."""
 
 from __future__ import annotations
 

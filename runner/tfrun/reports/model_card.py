@@ -93,7 +93,7 @@ class Loading:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a card says.
+    """The contents of a card.
 
     Attributes:
         members: the runs; several are an ensemble.

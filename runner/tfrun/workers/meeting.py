@@ -30,7 +30,7 @@ MAX_DIFFERENCES = 3  # in a message
 
 @dataclass(frozen=True)
 class Identity:
-    """What a worker would train; the same for all workers of a run.
+    """The versions, the config and the data of a worker, which are the same for all workers of a run.
 
     Attributes:
         version: tfrun's, TensorFlow's and others', by name.

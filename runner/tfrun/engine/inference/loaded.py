@@ -35,7 +35,7 @@ UNNAMED = "target"  # the name of a target that neither the config nor the rows 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run gives for rows.
+    """The predictions or metrics of a run for rows.
 
     Attributes:
         values: columns of predictions, (R,) each, or metrics, by name.

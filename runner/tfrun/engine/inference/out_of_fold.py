@@ -1,4 +1,4 @@
-"""What a job of a cross-validation predicts for the rows of its fold, which it wasn't trained on."""
+"""The predictions of a job of a cross-validation for the rows of its fold, which it wasn't trained on."""
 
 from __future__ import annotations
 

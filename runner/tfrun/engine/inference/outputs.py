@@ -1,4 +1,4 @@
-"""What a run predicts: its model's outputs in the unit of the target, or as probabilities of classes."""
+"""The predictions of a run: its model's outputs in the unit of the target, or as probabilities of classes."""
 
 from __future__ import annotations
 

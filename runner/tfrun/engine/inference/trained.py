@@ -1,4 +1,4 @@
-"""What is done with a trained run: evaluated, exported. `predict` has a file of its own."""
+"""Evaluates and exports a trained run; `predict` has a module of its own."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tfrun.engine.training.groups import Group
 
 
 class Stage(NamedTuple):
-    """What is fixed while a step is traced.
+    """The states of the optimizer groups for which a step is traced.
 
     Attributes:
         idle: the groups that aren't trained.

@@ -36,7 +36,7 @@ NO_STEP = -1
 
 @dataclass(frozen=True)
 class StepOptions:
-    """What a step does beside the update itself.
+    """The parts of a step beside the update itself.
 
     Attributes:
         microbatches: the number of equal parts that a batch is computed in, one after the other; their gradients are
@@ -57,7 +57,7 @@ class StepOptions:
 
 
 class StepResult(NamedTuple):
-    """What a step returns.
+    """The results of a step.
 
     Attributes:
         loss: with a loss for each optimizer group, the first one; scalar float32.
@@ -73,7 +73,7 @@ class StepResult(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What a step computes on one replica before it changes anything.
+    """The results of a step on one replica before it changes anything.
 
     Attributes:
         loss: the batch's loss, scalar float32.

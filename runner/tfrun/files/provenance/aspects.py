@@ -60,7 +60,7 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Now:
-    """What a run would be made from now.
+    """The code, packages and machine that a run would be made from now.
 
     Attributes:
         record: as a run that starts now would have it.
