@@ -1,4 +1,4 @@
-"""`resume=auto`: a command that a scheduler starts again resumes in its folder."""
+"""`resume=auto`: a command that a scheduler starts again goes on in its folder."""
 
 from __future__ import annotations
 

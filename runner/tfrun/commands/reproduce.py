@@ -81,11 +81,11 @@ class _Reproduction:
     Attributes:
         existing: the run.
         run: its `run.json`.
-        part: the part of it that is trained again.
+        part: what of it is trained.
         catalog: the components.
         inputs: its config, and its data as they are now.
         subject: what is recorded of the new run.
-        spread: the spread of the best values of other seeds, or None if it isn't known.
+        spread: how far seeds spread, where that is known.
     """
 
     existing: ExistingRun

@@ -1,4 +1,4 @@
-"""`resume=auto`: a command that a scheduler starts again resumes in the folder of its first start."""
+"""`resume=auto`: a command that a scheduler starts again goes on in the folder of its first start."""
 
 from __future__ import annotations
 
@@ -68,25 +68,22 @@ def folder_of(configs: Configs, composed: Composed, *, job: str, words: Sequence
     return folder if folder and folder.config_yaml.is_file() else None
 
 
-def resume_run(
+def train_again(
     folder: RunFolder, inputs: Inputs, *, catalog: Catalog, words: Sequence[str], worker_words: Sequence[str]
 ) -> int:
-    """Resumes the run of an earlier start of the same job, unless nothing is left to train; returns the exit code.
+    """Trains on in a folder that an earlier start of the same job has left, and returns the exit code.
 
     Args:
         folder: held by this process.
         inputs: the config of this start, and its data.
         catalog: the components.
         words: the overrides of the command line, for `run.json`.
-        worker_words: the command line with which further workers on this machine are started, if the run has any.
+        worker_words: with which further workers on this machine are started, if the run has such.
 
     Raises:
         CheckpointError: the config isn't that of the first start, or no checkpoint can be used.
     """
-    from tfrun.commands.resume import (
-        check_changes,
-        train_from_checkpoint,
-    )  # here, since a config mistake needs no terminal
+    from tfrun.commands.resume import check_changes, train_on  # here, since a config mistake needs no terminal
     from tfrun.console import Terminal, say
 
     before = read_config(folder)
@@ -97,22 +94,16 @@ def resume_run(
     run = folder.read_run()
     folder.refuse_lost_checkpoints(run)
     retention.refuse_pruned(folder)
-    if reason := why_nothing_is_left(run, inputs, has_changes=has_changes):
+    if reason := why_over(run, inputs, has_changes=has_changes):
         say(Terminal(), f"{shown(folder.path)} {reason}")
         return 0
-    return train_from_checkpoint(
+    return train_on(
         folder, inputs, catalog=catalog, overrides=words, worker_words=worker_words, has_changes=has_changes
     )
 
 
-def why_nothing_is_left(run: Mapping[str, Any], inputs: Inputs, *, has_changes: bool = False) -> str | None:
-    """Returns why nothing of a run is left to train, as the end of a sentence; None if something is.
-
-    Args:
-        run: its `run.json`.
-        inputs: the config of this start.
-        has_changes: whether that isn't the run's config, so that a run that ended early may continue.
-    """
+def why_over(run: Mapping[str, Any], inputs: Inputs, *, has_changes: bool = False) -> str | None:
+    """Returns why nothing of a run, whose `run.json` is given, is left to train; None if something is."""
     reason = nothing_left(inputs.settings.trainer, run)
     if reason is None and run.get("status") == "completed" and not has_changes:  # by early stopping, or by a limit
         reason = f"is completed already, at step {run['step']}"

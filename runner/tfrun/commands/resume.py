@@ -44,7 +44,7 @@ def run(command_line: CommandLine) -> int:
 
 
 def _follow(existing: ExistingRun, command_line: CommandLine) -> int:
-    """Follows worker 0, which resumes a run, and returns the exit code. It reads only the config of the run's files."""
+    """Follows the worker 0 that resumes a run, and returns the exit code. Of the run's files it reads the config."""
     config, catalog = existing.change(command_line)
     inputs = read_inputs(config, catalog, overrides=existing.overrides)
     if nothing_left(inputs.settings.trainer, existing.folder.read_run()):
@@ -68,12 +68,12 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
         return 0
     inputs = read_inputs(config, catalog, overrides=overrides)  # a run that couldn't read them still has an `auto`
     has_changes |= inputs.config is not existing.config and inputs.config != existing.config
-    worker_words = several_workers.words_of_worker("resume", command_line)
+    worker_words = several_workers.words_of("resume", command_line)
     options: dict[str, Any] = {"overrides": overrides, "worker_words": worker_words, "has_changes": has_changes}
-    return train_from_checkpoint(folder, inputs, catalog=catalog, **options)
+    return train_on(folder, inputs, catalog=catalog, **options)
 
 
-def train_from_checkpoint(
+def train_on(
     folder: RunFolder,
     inputs: Inputs,
     *,
@@ -82,14 +82,14 @@ def train_from_checkpoint(
     worker_words: Sequence[str],
     has_changes: bool,
 ) -> int:
-    """Trains a run from its newest checkpoint, or from its first step if it has none, and returns the exit code.
+    """Trains a run from its newest checkpoint on, or from its first step if it has none, and returns the exit code.
 
     Args:
         folder: held by this process.
         inputs: the config and the data.
         catalog: the components.
         overrides: of this command line, for `run.json`.
-        worker_words: the command line with which further workers on this machine are started, if the run has any.
+        worker_words: with which further workers on this machine are started, if the run has such.
         has_changes: whether `config.yaml` is to be replaced, once everything is ready to train.
     """
     from tfrun.load_engine import engine

@@ -27,14 +27,14 @@ from tfrun.workers.leader import Leader
 from tfrun.workers.local import END_SECONDS, LOST_SECONDS, LocalWorkers, log_of
 from tfrun.workers.meeting import Identity, attend
 
-# keys that may differ between machines, or that only worker 0 reads
+# keys that may differ between machines, or say what worker 0 alone does
 OF_ONE_WORKER = (
     *("name", "output_root", "tags", "provenance", "logger", "checkpoint.keep"),
     *("data.path", "data.validation_path", "data.test_path", "data.cache", "data.keep_samples", "init.from"),
     *("strategy.workers", "strategy.meeting_seconds"),
 )
 SAME_VERSIONS = ("tfrun", "tensorflow", "keras", "numpy")
-LOGS = "workers"  # the folder in a run's folder for what the other workers print
+LOGS = "workers"  # the folder of a run for what its other workers print
 
 
 def cluster_of(settings: Settings) -> Cluster | None:
@@ -59,7 +59,7 @@ def follows(config: Mapping[str, Any]) -> bool:
 
 
 def follow(cluster: Cluster, inputs: Inputs, catalog: Catalog) -> int:
-    """Follows worker 0 to the end of the run, and returns the exit code. Raises TfrunError if the run fails."""
+    """Follows worker 0 to the end of the run, and returns the exit code. Raises TfrunError as worker 0 does."""
     strategy = inputs.settings.strategy
     channel, welcome = attend(cluster, _identity(inputs), strategy.meeting_seconds)
     follower = Follower(cluster, channel)
@@ -76,19 +76,19 @@ def follow(cluster: Cluster, inputs: Inputs, catalog: Catalog) -> int:
 
 @contextlib.contextmanager
 def leading(
-    cluster: Cluster | None, inputs: Inputs, folder: RunFolder, worker_words: Sequence[str]
+    cluster: Cluster | None, inputs: Inputs, folder: RunFolder, command_line: Sequence[str]
 ) -> Iterator[Leader | None]:
-    """Yields the leader of the other workers once all have arrived; None if there are none.
+    """Yields the leader of the other workers, once all are there; None if there are none.
 
     Args:
-        cluster: the workers, of which this process is worker 0; None if this process trains alone.
+        cluster: the workers; this process is worker 0.
         inputs: the run's config and its data.
         folder: the run's.
-        worker_words: the command line of workers that are started on this machine, if nothing else starts them.
+        command_line: the words with which workers on this machine are started, if nothing else starts them.
 
     Raises:
         ResourceError: a worker is missing.
-        ConfigError, DataError: their configs, versions or rows differ.
+        ConfigError, DataError: they would not train the same.
     """
     if cluster is None:
         yield None
@@ -97,7 +97,7 @@ def leading(
     is_started_here = cluster.source == "strategy.workers"
     if is_started_here:
         logs.mkdir(exist_ok=True)
-    local = LocalWorkers(cluster, worker_words, logs) if is_started_here else None
+    local = LocalWorkers(cluster, command_line, logs) if is_started_here else None
     leader = None
     code, message, is_lost = 1, "an error of its own", False
     try:
@@ -123,7 +123,7 @@ def leading(
             local.close(LOST_SECONDS if is_lost else END_SECONDS)
 
 
-def words_of_worker(command: str, command_line: CommandLine) -> list[str]:
+def words_of(command: str, command_line: CommandLine) -> list[str]:
     """Returns the command line of a worker that is started on this machine, without `tfrun`."""
     sources = command_line.sources
     flags: list[str] = ["--config-name", sources.config_name]
@@ -133,7 +133,7 @@ def words_of_worker(command: str, command_line: CommandLine) -> list[str]:
 
 
 def _identity(inputs: Inputs) -> Identity:
-    """Returns the versions, the config and the data of this worker, which must be those of all workers."""
+    """Returns what a worker would train, which must be the same for all of them."""
     config: dict[str, Any] = {
         path: value
         for path, value in flatten(recorded(inputs.settings))

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf, open_dict, read_write
 from tfrun.commands import hydra_flags, requeued, resume_sweep
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import Inputs, compose, first_folder_of_sweep, read_inputs
-from tfrun.commands.several_workers import cluster_of, follow, leading, words_of_worker
+from tfrun.commands.several_workers import cluster_of, follow, leading, words_of
 from tfrun.config.compose import Composed, Configs
 from tfrun.config.earlier_runs import groups_of_earlier, words_of_earlier
 from tfrun.config.plain import read_yaml
@@ -50,18 +50,18 @@ def _train_run(configs: Configs, composed: Composed, command_line: CommandLine) 
     inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=earlier is None)
     cluster = cluster_of(inputs.settings)
     if cluster is not None and not cluster.leads:
-        is_over = earlier is not None and requeued.why_nothing_is_left(earlier.read_run(), inputs) is not None
+        is_over = earlier is not None and requeued.why_over(earlier.read_run(), inputs) is not None
         return 0 if is_over else follow(cluster, inputs, configs.catalog)
     place = inputs.settings.output_root, inputs.settings.name
     folder = runs.claim(*place) if job is None else runs.claim_for_job(*place, job=job)
     with folder.held():
         if folder.config_yaml.is_file():
-            return requeued.resume_run(
+            return requeued.train_again(
                 folder,
                 inputs,
                 catalog=configs.catalog,
                 words=_recorded(words),
-                worker_words=words_of_worker("train", command_line),
+                worker_words=words_of("train", command_line),
             )
         return _begin(folder, inputs, configs=configs, composed=composed, command_line=command_line)
 
@@ -76,7 +76,7 @@ def _begin(
     try:
         _write_config(folder, replace(composed, config=inputs.config))
         subject = subject_of(settings.provenance, configs.catalog, configs.folders)
-        others = leading(cluster_of(settings), inputs, folder, words_of_worker("train", command_line))
+        others = leading(cluster_of(settings), inputs, folder, words_of("train", command_line))
         with others as leader, Recording.start(folder, subject), engine(folder.log) as (experiment, seconds):
             what = run_words(words, model=settings.model.name, folder=folder.path)
             options = experiment.RunOptions(

@@ -1,6 +1,6 @@
 """Trials whose machine is lost, in a study that several machines share.
 
-Each machine records Optuna's heartbeats of its trials, by the clock of the database. Whoever notices a
+Each machine gives signs of life of its trials: Optuna's heartbeats, by the clock of the database. Whoever notices a
 trial without them marks it as failed, which only one machine can do, and puts a copy with the same values into the
 study's queue. The next machine that asks for a trial gets the copy.
 """
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 JOB = "job"  # the attribute of a trial that says which job of which sweep it is
 MAX_RETRIES = 3  # of the same values: a trial that kills its machine shouldn't kill all of them
-BEATS = 4  # heartbeats in the time after which a trial counts as lost
+BEATS = 4  # signs of life in the time after which a trial counts as lost
 
 OnLost = Callable[[str], None]  # called with a line for the terminal
 
 
 def database(address: str, *, lost_after_seconds: int, on_lost: OnLost) -> Any:
-    """Returns Optuna's storage in a database, in which trials have heartbeats.
+    """Returns Optuna's storage in a database, in which trials have signs of life.
 
     Args:
         address: of the database.
-        lost_after_seconds: the time without a heartbeat after which a trial is lost.
+        lost_after_seconds: the time without a sign of life after which a trial is lost.
         on_lost: called when this process has put a lost trial into the queue.
     """
     import optuna
@@ -55,7 +55,7 @@ def database(address: str, *, lost_after_seconds: int, on_lost: OnLost) -> Any:
 
 
 def ask(study: optuna.Study) -> optuna.Trial:
-    """Returns a new trial, without Optuna's warning that heartbeats are meant for its own loop."""
+    """Returns a new trial, without Optuna's warning that signs of life are meant for its own loop."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
         return study.ask()
@@ -92,7 +92,7 @@ def taken_jobs(study: optuna.Study, sweep: str) -> set[int]:
 
 
 def is_trial_left(study: optuna.Study, num_trials: int) -> bool:
-    """Returns whether a trial is left: one of the study's `num_trials`, or one that a lost machine has left."""
+    """Returns whether one of so many trials in all is left, which may be one that a lost machine has left."""
     import optuna
 
     trials = study.get_trials(deepcopy=False)
@@ -101,11 +101,11 @@ def is_trial_left(study: optuna.Study, num_trials: int) -> bool:
 
 
 class Watch:
-    """Records heartbeats of this machine's trials, and puts back those of lost machines.
+    """Gives signs of life of this machine's trials, and puts back those of lost ones.
 
     Args:
         study: in a database.
-        lost_after_seconds: the time without a heartbeat after which a trial is lost.
+        lost_after_seconds: the time without a sign of life after which a trial is lost.
     """
 
     def __init__(self, study: optuna.Study, *, lost_after_seconds: int):
@@ -133,7 +133,7 @@ class Watch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
-        # a machine that was lost between asking for a trial and naming it has left no heartbeat at all
+        # a machine that was lost between asking for a trial and naming it has left no sign of life at all
         oldest = datetime.now() - timedelta(seconds=self._lost_after_seconds)
         for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
             if JOB not in trial.user_attrs and trial.datetime_start and trial.datetime_start < oldest:

@@ -16,15 +16,15 @@ from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.training import feed
 
-MAX_CHANGED = 16  # rows
-UNKNOWN = ("", "unknown – ünbekannt")  # in place of texts; the second one is most probably in no training row
+MOST_CHANGED = 16  # rows
+UNKNOWN = ("", "unknown – ünbekannt")  # in place of texts; two words that no training row has, hopefully
 
 
 def rows_to_compare(examples: Examples, *, known: Preprocessing | None = None) -> tuple[Any, dict[str, np.ndarray]]:
     """Returns a model's inputs of rows, and these rows by column, as a table has them.
 
-    The first 16 rows are repeated with changed cells: every third number of a row is empty, and of its texts one third
-    are empty and one third unknown. The texts of the last row have the largest ids, whose products a runtime with
+    The first 16 rows follow once more with changed cells: of each row every third number is empty, and of texts one
+    third is empty and one third unknown. The texts of the last row have the largest ids, whose products a runtime with
     small integers may not hold.
 
     Args:
@@ -38,7 +38,7 @@ def rows_to_compare(examples: Examples, *, known: Preprocessing | None = None) -
     if all(isinstance(column, ArrayColumn) for column in preprocessing.columns):  # which have no empty cells
         return inputs, columns
     changed = {
-        column.name: _changed(column, columns[column.name][:MAX_CHANGED], k) for k, column in enumerate(known.columns)
+        column.name: _changed(column, columns[column.name][:MOST_CHANGED], k) for k, column in enumerate(known.columns)
     }
     both = {name: np.concatenate([cells, changed[name]]) for name, cells in columns.items()}
     encoded = _encoded(changed, preprocessing)

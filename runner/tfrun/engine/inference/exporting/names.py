@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-MAX_LETTERS = 100
+MOST_LETTERS = 100
 
 
 def tensor_names(columns: Iterable[str]) -> dict[str, str]:
@@ -31,7 +31,7 @@ def tensor_names(columns: Iterable[str]) -> dict[str, str]:
 
 def _like(column: str) -> str:
     """Returns the nearest name that TensorFlow accepts."""
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", column)[:MAX_LETTERS]
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", column)[:MOST_LETTERS]
     if not re.match(r"[A-Za-z0-9.]", name):
         name = f"column{name}"
     return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
