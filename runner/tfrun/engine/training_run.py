@@ -314,7 +314,7 @@ class _Training:
         leader.wait_until_ready()
         leader.announce("build", run={key: self._run.get(key) for key in (*MEANINGS, "engine")})
         pieces = reuse.build_pieces(settings, catalog, table=table, cluster=leader.cluster)
-        leader.when_lost(lambda: private.abort_exchanges("a worker is gone"))  # TensorFlow has started now
+        leader.when_lost(lambda: private.give_up_exchanges("a worker is gone"))  # TensorFlow has started now
         return replace(pieces, announce=leader.announce, limit_seconds=settings.strategy.timeout_seconds)
 
     def _open_record(self, engine: Engine, restored: checkpoints.Checkpoint | None) -> Record:

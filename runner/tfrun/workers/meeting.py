@@ -30,7 +30,7 @@ MAX_DIFFERENCES = 3  # in a message
 
 @dataclass(frozen=True)
 class Identity:
-    """The versions, the config and the data of a worker, which are the same for all workers of a run.
+    """What a worker would train; the same for all workers of a run.
 
     Attributes:
         version: tfrun's, TensorFlow's and others', by name.
@@ -163,7 +163,7 @@ class Meeting:
         )
 
     def _dismiss(self, error: BaseException) -> None:
-        """Sends all workers that have arrived why the run doesn't begin."""
+        """Tells all who have come why the run doesn't begin."""
         is_known = isinstance(error, TfrunError)
         message = str(error) if is_known else "worker 0 has ended"
         code = error.exit_code if isinstance(error, TfrunError) else 1

@@ -11,31 +11,31 @@ from tfrun.engine.training.exchange_limit import STUCK, exchange_limit
 
 
 @pytest.fixture
-def aborted(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, list[str]]:
-    """Returns an event that is set when the exchanges are aborted, and the reasons."""
+def given_up(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, list[str]]:
+    """Returns an event that is set when the exchanges are given up, and the reasons."""
     event, reasons = threading.Event(), list[str]()
 
-    def abort(reason: str) -> None:
+    def give_up(reason: str) -> None:
         reasons.append(reason)
         event.set()
 
-    monkeypatch.setattr(private, "abort_exchanges", abort)
+    monkeypatch.setattr(private, "give_up_exchanges", give_up)
     return event, reasons
 
 
-def test_what_takes_longer_is_aborted(aborted: tuple[threading.Event, list[str]]) -> None:
-    event, reasons = aborted
+def test_what_takes_longer_is_given_up(given_up: tuple[threading.Event, list[str]]) -> None:
+    event, reasons = given_up
     with exchange_limit(0.01):
         assert event.wait(60)
     assert reasons == [STUCK]
 
 
 @pytest.mark.parametrize("seconds", [600.0, None])
-def test_what_ends_in_time_leaves_no_thread(seconds: float | None, aborted: tuple[threading.Event, list[str]]) -> None:
+def test_what_ends_in_time_leaves_no_thread(seconds: float | None, given_up: tuple[threading.Event, list[str]]) -> None:
     before = set(threading.enumerate())
     with exchange_limit(seconds):
         started = set(threading.enumerate()) - before
         assert len(started) == (seconds is not None)
     for thread in started:
         thread.join(60)
-    assert set(threading.enumerate()) <= before and aborted[1] == []
+    assert set(threading.enumerate()) <= before and given_up[1] == []
