@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from tfrun.components.layers.encode import DenseFeatures
-from tfrun.components.models.inputs import check_features, num_values
+from tfrun.components.models.inputs import check_features, num_values, symbolic_inputs
 from tfrun.data.table import Features
 
 
@@ -27,6 +27,14 @@ class SavedWithArguments(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> SavedWithArguments:
         return cls(**{**config, "features": Features(**config["features"])})
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Creates the weights of a model that is loaded, by a call.
+
+        Keras itself would call it with floats, since it saves shapes without dtypes. With integer ids that fails, and
+        the weights of the file would be left out with a warning.
+        """
+        self(symbolic_inputs(self.name, Features(**self.arguments["features"])))
 
 
 class Subclassed(SavedWithArguments):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -114,6 +116,34 @@ def test_a_saved_model_is_loaded_in_a_new_process() -> None:
     model = keras.Model(inputs, Scale()(inputs))  # the new process doesn't know this class
     finding = findings.check_saved(model, X, outputs=model(X))
     assert not finding.kept and "Scale" in finding.numbers
+
+
+OF_IDS = """
+import keras, tensorflow as tf
+
+@keras.saving.register_keras_serializable("of_ids")
+class OfIds(keras.Model):
+    def __init__(self, name=None):
+        super().__init__(name=name)
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.dense(tf.one_hot(inputs["ids"], 3))  # fails with the floats with which Keras calls it
+
+    def get_config(self):
+        return {"name": self.name}
+"""
+
+
+@pytest.mark.slow
+def test_a_model_that_keras_cannot_build_is_told_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "of_ids.py").write_text(OF_IDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(findings.registry, "modules", lambda: ["of_ids"])
+    inputs = {"ids": tf.constant([0, 1, 2])}
+    model = importlib.import_module("of_ids").OfIds()
+    finding = findings.check_saved(model, inputs, outputs=model(inputs))
+    assert not finding.kept and "build_from_config(self, config)" in finding.numbers
 
 
 def test_shapes_are_shown_as_they_are_nested() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,11 @@ CLOSE = 1e-5  # tolerance: other kernels
 HALF_TOLERANCES = {"float16": 4e-3, "bfloat16": 3e-2}  # a few units of the last place of these types
 DIFFERENCE = 1e-6  # the distance to either side in finite differences, float64
 DIRECTIONS = 8  # along which they are taken
+NOT_BUILT = "cannot be built automatically"  # Keras' warning
+HOW_TO_BUILD = (
+    "Keras couldn't create the weights, so those in the file were left out: define build(self, input_shape), or "
+    "build_from_config(self, config) if the inputs aren't floats"
+)
 MAX_MESSAGE = 300  # characters of other people's error messages
 Make = Callable[..., Any]  # makes a component anew
 STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -212,7 +217,10 @@ def check_saved(model: keras.Model, inputs: Any, *, outputs: tf.Tensor) -> Findi
         process = subprocess.run(command, capture_output=True, text=True)
         if process.returncode:
             return Finding(promise, False, process.stderr.strip().splitlines()[-1][:MAX_MESSAGE])
-        return compare(promise, np.load(Path(folder, "outputs.npy")), expected=outputs, tolerance=CLOSE)
+        finding = compare(promise, np.load(Path(folder, "outputs.npy")), expected=outputs, tolerance=CLOSE)
+        if not finding.kept and NOT_BUILT in process.stderr:
+            return replace(finding, numbers=f"{finding.numbers}. {HOW_TO_BUILD}")
+        return finding
 
 
 def normal(*shape: int, dtype: str | None = None) -> tf.Tensor:
