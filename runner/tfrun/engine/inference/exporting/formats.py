@@ -129,6 +129,6 @@ def converting(path: Path, name: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
-    except Exception as error:  # converters raise errors of any kind
+    except Exception as error:  # whatever a converter raises
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"format={name}: this model can't be converted: {reason}") from error
