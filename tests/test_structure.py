@@ -100,6 +100,7 @@ FLOORS = (
     ("engine/recording",),
     ("engine/inference",),
     ("engine/verify", "engine/finding"),
+    ("engine/resuming", "engine/run_warnings"),
     ("engine/training_run", "engine/following"),
     ("engine/experiment",),
     ("load_engine",),

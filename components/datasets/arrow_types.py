@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 INTEGER_BAG, TEXT_BAG = "bag of integers", "bag of texts"
-MOST_EXACT = 2**53  # float64 has every whole number up to it
+MAX_EXACT = 2**53  # float64 has every whole number up to it
 
 
 class UnusableError(Exception):
@@ -165,11 +165,11 @@ def to_numbers(cells: pa.Array) -> np.ndarray:
 
 def _check_exact(cells: pa.Array) -> None:
     bounds = pc.min_max(cells).as_py()
-    if bounds["max"] is None or max(abs(bounds["min"]), abs(bounds["max"])) <= MOST_EXACT:
+    if bounds["max"] is None or max(abs(bounds["min"]), abs(bounds["max"])) <= MAX_EXACT:
         return
-    is_large = pc.greater(cells, pa.scalar(MOST_EXACT, cells.type))
+    is_large = pc.greater(cells, pa.scalar(MAX_EXACT, cells.type))
     if bounds["min"] < 0:
-        is_large = pc.or_(is_large, pc.less(cells, pa.scalar(-MOST_EXACT, cells.type)))
+        is_large = pc.or_(is_large, pc.less(cells, pa.scalar(-MAX_EXACT, cells.type)))
     row = pc.index(is_large, True).as_py()
     raise UnusableError(
         f"float64 lacks the digits of whole numbers beyond 2^53. Received: {cells[row].as_py()}",

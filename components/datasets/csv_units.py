@@ -16,8 +16,8 @@ WRITTEN = re.compile(
     rf"[{SPACES}]?(?P<after>{CURRENCY}|[%‰]|°?{UNIT}(?:/{UNIT})?)?"
 )
 THOUSANDS = f"{SPACES}_',."
-MOST_SIGNS = 3  # cells with more different ones are names of something
-LEAST_SHARE = 0.9  # of the texts, that look like numbers
+MAX_SIGNS = 3  # cells with more different ones are names of something
+MIN_SHARE = 0.9  # of the texts, that look like numbers
 
 
 def signs_of_numbers(texts: Collection[str], decimal: str) -> list[str]:
@@ -30,11 +30,11 @@ def signs_of_numbers(texts: Collection[str], decimal: str) -> list[str]:
         decimal: the character before a number's fraction, which is no such sign.
     """
     matches = [match for text in texts if (match := WRITTEN.fullmatch(text))]
-    if len(matches) < LEAST_SHARE * len(texts):
+    if len(matches) < MIN_SHARE * len(texts):
         return []
     written = (match[part] for part in ("before", "between", "after") for match in matches)
     signs = dict.fromkeys(sign for sign in written if sign not in (None, decimal))
-    return list(signs) if len(signs) <= MOST_SIGNS else []
+    return list(signs) if len(signs) <= MAX_SIGNS else []
 
 
 def options_for(signs: Collection[str]) -> str:

@@ -52,7 +52,7 @@ class Terminal(Console):
 
 
 class Results(Terminal):
-    """The terminal for a command whose result is what it prints: a full disk is an error, which OSError tells."""
+    """The terminal for a command whose result is what it prints: a full disk is an error, raised as OSError."""
 
     is_result = True
 
@@ -63,7 +63,7 @@ def say(console: Console, text: str) -> None:
 
 
 def say_wrapped(console: Console, text: str, *, indent: int = 0) -> None:
-    """Prints a line whose words a terminal doesn't break: it goes on below, indented. In a file it stays one line."""
+    """Prints a line, in a terminal wrapped between words, with further lines indented. In a file it stays one line."""
     if console.is_terminal:
         lines = textwrap.wrap(
             text,

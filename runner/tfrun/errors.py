@@ -51,7 +51,7 @@ class ResourceError(TfrunError):
 
 
 class WorkerLostError(ResourceError):
-    """Another worker of this run is gone. TensorFlow can't go on without it, so that the process can only end."""
+    """Another worker of this run is gone. TensorFlow can't continue without it, so the process can only end."""
 
 
 class CheckpointError(TfrunError):

@@ -13,7 +13,7 @@ MAY_BE_IGNORED = (signal.SIGHUP, *ANNOUNCEMENTS)  # `nohup tfrun`, or `trap '' U
 
 
 def stop_signals() -> list[signal.Signals]:
-    """Returns the signals that stop this process: all of them, except those that its parent told it to ignore."""
+    """Returns the signals that stop this process: all of them, except those that its parent made it ignore."""
     return [
         number
         for number in STOP_SIGNALS

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from tfrun.commands.exported_run import ExportedRun
 from tfrun.commands.model_card import write_card
 from tfrun.config.column_kinds import (
     ArrayKind,
@@ -63,7 +64,7 @@ def write(settings: Callable[..., Settings], tmp_path: Path) -> Write:
         with export.replaced(5) as folder:
             (folder / export.path.name).touch()
         of_run = (config or {}, settings(), fitted or Preprocessing(columns=(), targets=PRICE))
-        write_card(export, [(member, *of_run) for member in members], Checked(7, 0.0123, predicts_target))
+        write_card(export, [ExportedRun(member, *of_run) for member in members], Checked(7, 0.0123, predicts_target))
         return (tmp_path / "export" / CARD).read_text()
 
     return write

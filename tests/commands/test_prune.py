@@ -122,7 +122,7 @@ def test_the_members_of_a_population_are_left_alone_until_it_is_over(here: Path,
     ledger = here / "sweep" / "trials.jsonl"
     ledger.write_text("".join(json.dumps(line) + "\n" for line in lines))
     out = run("prune", "sweep", "keep=best", "yes=true")[1]
-    assert "left alone: 2 runs, its sweep goes on, and other members may copy its state: sweep/0, sweep/1\n" in out
+    assert "left alone: 2 runs, its sweep isn't over, and other members may copy its state: sweep/0, sweep/1\n" in out
     ledger.write_text(ledger.read_text() + json.dumps({"trial": 1, "state": "completed"}) + "\n")
     assert "freed" in run("prune", "sweep", "keep=best", "yes=true")[1]
     assert [files(path) for path in paths] == [WEIGHTS, WEIGHTS]
@@ -133,7 +133,7 @@ def test_a_pinned_checkpoint_of_a_sweep_that_goes_on_is_left_alone(here: Path, r
     checkpoints.pin(one / "checkpoints", 5)
     lines = [{"sweep": {"overrides": []}}, {"trial": 0, "state": "waiting", "overrides": []}]
     (here / "sweep" / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert "left alone: 1 run, its sweep goes on" in run("prune", "sweep", "keep=best", "yes=true")[1]
+    assert "left alone: 1 run, its sweep isn't over" in run("prune", "sweep", "keep=best", "yes=true")[1]
     assert (files(one), files(other)) == (STATE, WEIGHTS)
 
 

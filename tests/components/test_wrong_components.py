@@ -16,8 +16,8 @@ import keras
 import pytest
 
 from tfrun.config.catalog import Catalog, load_catalog
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.schema import component_alone
-from tfrun.config.settings import ComponentSettings
 from tfrun.data.sources import load_table
 from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.components import build_component, build_function

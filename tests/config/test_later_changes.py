@@ -13,7 +13,7 @@ from tfrun.config.settings import Settings
 OLD: dict[str, Any] = {"step": 30, "data": {"val": 44}}
 LATE = {**OLD, "idle_layers": "as in inference", "table_updates": "by rows", "offsets": "float64"}
 OF_SCHEDULE = "ftrl with a schedule no longer changes weights without a gradient"
-OF_START = "ftrl goes on from the first weights instead of from 0"
+OF_START = "ftrl starts from the first weights instead of from 0"
 
 
 @pytest.mark.parametrize(

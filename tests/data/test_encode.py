@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding
+from tfrun.config.data_settings import HashEncoding, TextEncoding, TokensEncoding
 from tfrun.data import encode, layers
 from tfrun.data.arrays import blocks, load
 from tfrun.data.kinds import NumberColumn

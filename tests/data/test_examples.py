@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfrun.config.data_settings import DataSettings
 from tfrun.config.earlier_runs import EarlierData
-from tfrun.config.settings import DataSettings
 from tfrun.data.arrays import StoredArray
 from tfrun.data.encode import encode
 from tfrun.data.examples import prepare, prepare_evaluation, with_any_targets

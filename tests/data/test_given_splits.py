@@ -11,7 +11,7 @@ import pytest
 
 from tfrun.config.catalog import Catalog, load_catalog
 from tfrun.config.column_kinds import CategoryKind
-from tfrun.config.settings import DataSettings, SplitSettings
+from tfrun.config.data_settings import DataSettings, SplitSettings
 from tfrun.data.arrays import StoredArray
 from tfrun.data.data_set import DataSet
 from tfrun.data.fingerprint import fingerprint

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tfrun.config.column_kinds import COLUMN_KINDS
-from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding, VocabularyEncoding
+from tfrun.config.data_settings import HashEncoding, TextEncoding, TokensEncoding, VocabularyEncoding
 from tfrun.data.arrays import StoredArray
 from tfrun.data.kinds import (
     KINDS,

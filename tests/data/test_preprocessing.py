@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tfrun.config.settings import HashEncoding, TextEncoding, TokensEncoding
+from tfrun.config.data_settings import HashEncoding, TextEncoding, TokensEncoding
 from tfrun.data.kinds import ArrayColumn, CategoryColumn, HashedColumn, NumberColumn, TokensColumn
 from tfrun.data.preprocessing import Preprocessing, fit
 from tfrun.data.table import Features, Table, Target, TrainedColumns
 from tfrun.data.targets import FittedTarget, TargetScale
+from tfrun.data.windows import Window
 from tfrun.errors import CheckpointError, DataError
 
 EVERY_KIND = Preprocessing(
@@ -54,6 +56,16 @@ def test_columns_are_kept_kind_after_kind(reviews: Callable[..., Table], train: 
     assert fitted.text_names == ["street", "city", "review"]
     expected = TrainedColumns(("size",), ("street", "city", "review"), targets=(None,), weight="w", arrays=("image",))
     assert fitted.trained_columns("w") == expected
+
+
+def test_windows_have_a_raw_cell_for_each_of_their_rows() -> None:
+    size, _, city, *_, image = EVERY_KIND.columns
+    assert EVERY_KIND.raw_shape(size) == (1,) and EVERY_KIND.raw_shape(image) == (8, 6)
+    assert EVERY_KIND.raw_type(image, "float32") == "float32 (batch, 8, 6)"
+    in_windows = replace(EVERY_KIND, window=Window(24, 3, ("height",)))
+    assert in_windows.raw_shape(size) == (24,)
+    assert in_windows.raw_type(size, "float32") == "float32 (batch, 24), nan for empty"
+    assert in_windows.raw_type(city, "float32") == 'string (batch, 24), "" for empty'
 
 
 def test_the_target_has_the_training_rows_scale(homes: Callable[..., Table], train: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfrun.config.settings import WindowSettings
+from tfrun.config.data_settings import WindowSettings
 from tfrun.data.series import as_series
 from tfrun.data.series_times import times_after
 from tfrun.data.table import Table

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tfrun.config.column_kinds import CategoryKind, ImageKind, NumberKind
-from tfrun.config.settings import DataSettings, HashEncoding
+from tfrun.config.data_settings import DataSettings, HashEncoding
 from tfrun.data.kinds import NumberColumn
 from tfrun.data.labels import label
 from tfrun.data.preprocessing import Preprocessing, fit

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tfrun.config.column_kinds import DateKind
-from tfrun.config.settings import DataSettings, SplitSettings
+from tfrun.config.data_settings import DataSettings, SplitSettings
 from tfrun.data.splitting.classes import cover_classes
 from tfrun.data.splitting.groups import Groups, nearest_sum
 from tfrun.data.splitting.shuffled import Shuffled

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tfrun.config.settings import DataSettings, SplitSettings, WindowSettings
+from tfrun.config.data_settings import DataSettings, SplitSettings, WindowSettings
 from tfrun.data.arrays import take
 from tfrun.data.examples import prepare, prepare_evaluation
 from tfrun.data.preprocessing import Preprocessing

@@ -8,6 +8,9 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from tfrun.engine import following
+from tfrun.engine.building.pieces import Pieces
+from tfrun.engine.building.reuse import Reuse
 from tfrun.engine.following import follow
 from tfrun.errors import ConfigError, WorkerLostError
 from tfrun.workers.channel import Message
@@ -52,21 +55,35 @@ def follow_announced(small: Any, *messages: Message, words: tuple[str, ...] = ()
     return code, follower.said
 
 
-def test_it_does_what_is_announced(small: Any) -> None:
+def test_it_does_what_is_announced(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps change the weights and the optimizer; what is written afterwards stays."""
+    built = []
+
+    class Recorded(Reuse):
+        def build_pieces(self, *args: Any, **options: Any) -> Pieces:
+            built.append(super().build_pieces(*args, **options))
+            return built[-1]
+
+    monkeypatch.setattr(following, "Reuse", Recorded)
     weights = {"model/0000": np.full((12, 1), 0.25, np.float32)}
     code, said = follow_announced(
         small,
         *BEGIN,
-        {"do": "write", "arrays": weights},
         {"do": "keep_restored_weights", "step": 0},
         {"do": "run", "first_step": 0, "num_steps": 2, "mode": "eager"},
         {"do": "read"},
         {"do": "scale_learning_rates", "factor": 0.5},
         {"do": "load_best"},
         {"do": "evaluate", "arrays": {"rows": np.arange(8)}},
+        {"do": "write", "arrays": weights},
         {"do": "end", "code": 0, "message": ""},
     )
     assert (code, said) == (0, [("ready",)])
+    (pieces,) = built
+    (group,) = pieces.parts.step.active
+    assert int(group.optimizer.iterations) == 2
+    assert float(group.base_learning_rate) == pytest.approx(0.0005)  # half of the default
+    np.testing.assert_array_equal(pieces.parts.model.variables[0].numpy(), weights["model/0000"])
 
 
 def test_it_says_why_it_fails(small: Any) -> None:

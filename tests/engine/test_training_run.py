@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
-import shutil
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +16,7 @@ from tfrun.engine import training_run
 from tfrun.engine.building.alone import drive_alone
 from tfrun.engine.building.reuse import Reuse
 from tfrun.engine.training_run import RunOptions
-from tfrun.errors import CheckpointError, ConfigError, DivergedError, FolderInUseError, Interrupted
+from tfrun.errors import ConfigError, DivergedError, FolderInUseError, Interrupted
 from tfrun.files import checkpoints, runs
 from tfrun.files.runs import RunFolder
 
@@ -74,12 +72,6 @@ def test_changes_that_may_change_the_last_bits_are_reported(small: Any) -> None:
     small.resume(folder, resume=True, console=out)
     assert "warning: tensorflow 2.20.0, now 2." in text.getvalue()
     assert "warning: devices GPU:0, now CPU:0" in text.getvalue()
-
-
-def test_a_setting_that_is_slow_is_reported(small: Any) -> None:
-    out, text = console()
-    small.train("trainer.max_epochs=1", "strategy=cpu", "trainer.precision=mixed_float16", console=out)
-    assert "warning: trainer.precision: a CPU computes mixed_float16 in float32" in text.getvalue()
 
 
 def test_a_paused_run_is_resumed(small: Any) -> None:
@@ -144,58 +136,6 @@ def test_a_diverged_run_names_the_rows_and_the_operation(small: Any, caplog: pyt
     assert recorded["rows"] and f"scikit-learn's diabetes:{recorded['rows'][0] + 1}" in str(error.value)
     assert recorded["tensor"] in str(error.value)
     assert "engine: eager, trainer.compile=eager" in caplog.text
-
-
-def test_a_run_without_a_checkpoint_starts_from_the_first_step(small: Any) -> None:
-    folder = small.train("trainer.max_epochs=1")
-    run = folder.read_run()
-    shutil.rmtree(folder.checkpoints)
-    folder.write_run(run | {"status": "failed"})
-    before = folder.run_json.read_bytes()
-    with pytest.raises(CheckpointError, match=f"the folder is gone, though .* says that step {PER_EPOCH} was saved"):
-        small.resume(folder, "trainer.max_epochs=1", resume=True)
-    assert folder.run_json.read_bytes() == before
-    folder.write_run(run | {"status": "failed", "step": 0, "epoch": 0})  # it failed before its first checkpoint
-    out, text = console()
-    small.resume(folder, "trainer.max_epochs=1", resume=True, console=out)
-    assert "no checkpoint yet: starting from the first step" in text.getvalue()
-    assert [line["epoch"] for line in folder.read_metrics()] == [1, 1]
-
-
-def test_a_run_is_not_resumed_on_other_data(small: Any) -> None:
-    folder = small.train("trainer.max_epochs=1")
-    path = max(folder.checkpoints.glob("step-*")) / "manifest.json"
-    assert json.loads(path.read_text())["extra"]["fingerprint"]
-    saved = checkpoints.newest(folder.checkpoints)
-    assert saved is not None
-    checkpoints.save(
-        folder.checkpoints,
-        PER_EPOCH + 1,
-        slots=saved.slots,
-        arrays=saved.arrays,
-        extra=saved.extra | {"fingerprint": "other"},
-        keep=3,
-    )
-    run = folder.read_run()
-    folder.write_run(run | {"status": "stopped"})
-    before = folder.run_json.read_bytes()
-    with pytest.raises(CheckpointError, match="have changed since the run was trained on it. Fingerprint then: other"):
-        small.resume(folder, resume=True)
-    assert folder.run_json.read_bytes() == before
-
-
-def test_a_run_without_a_checkpoint_is_not_resumed_on_other_data_either(small: Any) -> None:
-    folder = small.train("trainer.max_epochs=1")
-    shutil.rmtree(folder.checkpoints)
-    run = folder.read_run() | {"status": "failed", "step": 0, "epoch": 0}
-    folder.write_run(run | {"data": run["data"] | {"fingerprint": "other"}})
-    before = folder.run_json.read_bytes()
-    with pytest.raises(CheckpointError, match=f"Fingerprint then: other, now: {run['data']['fingerprint']}. Other"):
-        small.resume(folder, "trainer.max_epochs=1", resume=True)
-    assert folder.run_json.read_bytes() == before
-    folder.write_run(run | {"data": {}})  # a mistake in the config ended it before it read its data
-    small.resume(folder, "trainer.max_epochs=1", resume=True)
-    assert folder.read_run()["data"]["fingerprint"] == run["data"]["fingerprint"]
 
 
 def test_a_folder_in_use_is_refused(small: Any) -> None:

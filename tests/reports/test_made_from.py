@@ -72,8 +72,7 @@ def test_what_differs_is_named(tmp_path: Path, commits: tuple[Path, str, str]) -
     assert lines[0].startswith(f"code differs: commit {first[:12]} → {second[:12]}")
     assert lines[0].endswith("1 file changed, 2 insertions(+), 1 deletion(-)")
     assert "packages differ: numpy 2.4.6 → 2.5.0" in lines
-    assert "data differ: fingerprint eeeeeeeeeee… → fffffffffff…" not in lines  # in the order of the command line
-    assert any(line.startswith("data differ: fingerprint fff") for line in lines)
+    assert f"data differ: fingerprint {'f' * 12} → {'e' * 12}" in lines  # in the order of the command line
     assert lines[-1].startswith("the same: ") and "machine" in lines[-1] and "python" in lines[-1]
 
 

@@ -13,9 +13,10 @@ from tfrun.commands.export_options import pop_formats
 from tfrun.commands.inputs import compose, read_inputs
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.overrides import parse
 from tfrun.config.plain import plain
-from tfrun.config.settings import ComponentSettings, Settings
+from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError, DataError
 from tfrun.files import runs
 

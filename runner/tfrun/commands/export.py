@@ -5,6 +5,7 @@ from __future__ import annotations
 from tfrun.commands import export_ensemble
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.export_options import pop_options
+from tfrun.commands.exported_run import ExportedRun
 from tfrun.commands.inputs import open_run
 from tfrun.commands.serving_commands import say_how_to_serve
 from tfrun.commands.stored_rows import stored_rows
@@ -55,7 +56,7 @@ def run(command_line: CommandLine) -> int:
             checked = experiment.export_run(settings, folder, **inputs, is_stored=stored is not None)
     from tfrun.commands.model_card import write_card  # here, since it reads YAML as comparisons do
 
-    write_card(export_to, [(folder, config, settings, fitted)], checked)
+    write_card(export_to, [ExportedRun(folder, config, settings, fitted)], checked)
     say_how_to_serve(export_to)
     return 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.export_options import ExportOptions
+from tfrun.commands.exported_run import ExportedRun
 from tfrun.commands.inputs import ExistingRun, needed_files, read_config
 from tfrun.commands.serving_commands import say_how_to_serve
 from tfrun.commands.stored_rows import stored_rows
@@ -42,23 +43,25 @@ def run(command_line: CommandLine, *, options: ExportOptions, which: str) -> int
     refuse_links_inside(Path(command_line.names[0]).expanduser().absolute(), export_to.path.parent)
     export_to.refuse_to_replace()
     work_in(folders[0].first_folder(needed_files(existing[0].config)))
-    chosen, configs = [], []
+    runs, catalogs = [], []
     for run in existing:
         config, catalog = run.change(command_line.with_words([]))
         settings = schema.build_settings(config, catalog, reads_data=False)
-        configs.append(config)
-        chosen.append((settings, run.folder, run.read_preprocessing(), catalog))
-    settings, folder, fitted, catalog = chosen[0]
-    table = stored_rows(folder, fitted) or load_table(settings.data, catalog, fitted=fitted)
+        runs.append(ExportedRun(run.folder, config, settings, run.read_preprocessing()))
+        catalogs.append(catalog)
+    first = runs[0]
+    table = stored_rows(first.folder, first.fitted) or load_table(first.settings.data, catalogs[0], fitted=first.fitted)
     from tfrun.load_engine import engine
 
     with engine(None) as (experiment, _):
-        members = [experiment.Member(*member) for member in chosen]
+        members = [
+            experiment.Member(each.settings, each.folder, each.fitted, catalog)
+            for each, catalog in zip(runs, catalogs, strict=True)
+        ]
         checked = experiment.export_ensemble(members, table=table, export_to=export_to)
-    of_card = [(run, config, of_run, learnt) for config, (of_run, run, learnt, _) in zip(configs, chosen, strict=True)]
     from tfrun.commands.model_card import write_card  # here, since it reads YAML as comparisons do
 
-    write_card(export_to, of_card, checked)
+    write_card(export_to, runs, checked)
     say_how_to_serve(export_to)
     return 0
 

@@ -1,4 +1,4 @@
-"""The words of `tfrun export` that aren't the run's config: the format, where the export goes, how it is quantized."""
+"""The options of `tfrun export`, which aren't keys of the run's config: the format, the folder, quantization."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tfrun.files.exports import MAX_DROP, QUANTIZATIONS, Export, Quantization
 from tfrun.files.runs import EXPORTS
 from tfrun.files.serving_versions import new_version
 
-MOST_VERSIONS = 2**63 - 1  # TensorFlow Serving counts in int64
+MAX_VERSION = 2**63 - 1  # TensorFlow Serving counts in int64
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What the words say.
+    """The options of `tfrun export`.
 
     Attributes:
         format: one of `EXPORTS`.
@@ -62,7 +62,7 @@ class ExportOptions:
 
 
 def pop_options(command_line: CommandLine) -> tuple[ExportOptions, CommandLine]:
-    """Returns what the words say, and the command line without them.
+    """Returns the options of a command line, and the command line without them.
 
     Raises:
         ConfigError: there is no single format, or a value or a combination that isn't one.
@@ -130,6 +130,6 @@ def _max_drop(text: str) -> float:
 
 def _version(text: str) -> int:
     is_number = text.isascii() and text.isdecimal() and len(text) < 20
-    if not is_number or not 1 <= int(text) <= MOST_VERSIONS:
+    if not is_number or not 1 <= int(text) <= MAX_VERSION:
         raise ConfigError(f"version: must be a whole number from 1 on. Received: {text!r}. Example: version=3")
     return int(text)

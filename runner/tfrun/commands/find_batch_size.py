@@ -19,7 +19,7 @@ WHERE = "find batch_size"
 KEY = "data.batch_size"
 MULTIPLE = 8  # of which sizes are, since vectors of processors have such lengths
 BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-LEAST_MEMORY = 2**28  # bytes, less than which TensorFlow alone needs
+MIN_MEMORY = 2**28  # bytes, less than which TensorFlow alone needs
 
 
 def run(command_line: CommandLine) -> int:
@@ -56,7 +56,7 @@ def parse_bytes(text: str) -> float:
     if match is None:
         raise ConfigError(f"memory: must be a size such as 4GB or 512MiB. Received: {text!r}")
     num_bytes = float(match[1]) * BYTES[match[2] or ""]
-    if num_bytes < LEAST_MEMORY:
+    if num_bytes < MIN_MEMORY:
         raise ConfigError(f"memory: must be 256MiB or more, as TensorFlow alone needs that. Received: {text!r}")
     return num_bytes
 

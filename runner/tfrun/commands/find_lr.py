@@ -20,9 +20,9 @@ from tfrun.streams import complain
 
 WHERE = "find lr"
 DEFAULTS = {"from": "1e-7", "to": "10", "steps": "100", "smoothing": "0.9"}
-LEAST_RATE, GREATEST_RATE = 1e-30, 1e30  # float32, which the rates are, ends a little further
-LEAST_STEPS, MOST_STEPS = 10, 100_000
-MOST_SMOOTHING = 0.999
+MIN_RATE, MAX_RATE = 1e-30, 1e30  # float32, which the rates are, ends a little further
+MIN_STEPS, MAX_STEPS = 10, 100_000
+MAX_SMOOTHING = 0.999
 
 
 def run(command_line: CommandLine) -> int:
@@ -45,18 +45,18 @@ def _numbers(options: Mapping[str, str]) -> dict[str, float]:
     """Returns the options that are numbers. Raises ConfigError for a wrong one."""
     values = {key: _number(key, options.get(key, default)) for key, default in DEFAULTS.items()}
     for key in ("from", "to"):
-        if not LEAST_RATE <= values[key] <= GREATEST_RATE:
+        if not MIN_RATE <= values[key] <= MAX_RATE:
             raise ConfigError(f"{key}: must be a learning rate from 1e-30 to 1e30. Received: {options[key]!r}")
     if not values["from"] < values["to"]:
         raise ConfigError(f"to: must be > from, {values['from']:g}. Received: {values['to']:g}")
     steps, smoothing = values["steps"], values["smoothing"]
-    if not (steps.is_integer() and LEAST_STEPS <= steps <= MOST_STEPS):
+    if not (steps.is_integer() and MIN_STEPS <= steps <= MAX_STEPS):
         raise ConfigError(
-            f"steps: must be a whole number from {LEAST_STEPS} to {MOST_STEPS:,}. Received: {options['steps']!r}"
+            f"steps: must be a whole number from {MIN_STEPS} to {MAX_STEPS:,}. Received: {options['steps']!r}"
         )
-    if not 0 <= smoothing <= MOST_SMOOTHING:
+    if not 0 <= smoothing <= MAX_SMOOTHING:
         raise ConfigError(
-            f"smoothing: must be from 0, which smooths nothing, to {MOST_SMOOTHING}. Received: {options['smoothing']!r}"
+            f"smoothing: must be from 0, which smooths nothing, to {MAX_SMOOTHING}. Received: {options['smoothing']!r}"
         )
     if round(steps * (1 - smoothing), 6) < 3:
         raise ConfigError(

@@ -9,8 +9,8 @@ from typing import Any
 
 from tfrun.commands import export_code_tfjs
 from tfrun.commands.export_code import iso_date, loading_code, needed
+from tfrun.commands.exported_run import ExportedRun
 from tfrun.config import registry
-from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say
 from tfrun.data.kinds import (
     ArrayColumn,
@@ -49,14 +49,12 @@ from tfrun.reports.repeats import repeats, repeats_title
 BY = ("python", "tfrun", "tensorflow", "keras")  # versions that a card names
 
 
-def write_card(
-    export: Export, members: Sequence[tuple[RunFolder, Mapping[str, Any], Settings, Preprocessing]], checked: Checked
-) -> None:
+def write_card(export: Export, runs: Sequence[ExportedRun], checked: Checked) -> None:
     """Records what an export is, writes the card beside it, and says so.
 
     Args:
         export: what was exported.
-        members: folder, config, settings and preprocessing of each run whose model it holds.
+        runs: those whose models it holds.
         checked: how it was compared with the run.
 
     Raises:
@@ -74,14 +72,18 @@ def write_card(
         facts["quantized"] = {**asdict(checked.quantized), "drop": checked.quantized.drop}
     export.record(export.key, facts)
     entries = _entries(export)
-    _, config, settings, fitted = members[0]
-    floatx = "float64" if settings.trainer.precision == "float64" else "float32"
+    first = runs[0]
+    fitted = first.fitted
+    floatx = "float64" if first.settings.trainer.precision == "float64" else "float32"
     modules = registry.modules()
     card = ModelCard(
-        members=[Member(folder.run_id, folder.read_run(), of_run, _spread(folder)) for folder, of_run, _, _ in members],
+        members=[Member(run.folder.run_id, run.folder.read_run(), run.config, _spread(run.folder)) for run in runs],
         exports=entries,
-        inputs=[_input(column, fitted, floatx) for column in fitted.columns],
-        outputs=_outputs(config, fitted, predicts_target=checked.predicts_target),
+        inputs=[
+            Input(column.name, column.kind.name, fitted.raw_type(column, floatx), _facts_of(column))
+            for column in fitted.columns
+        ],
+        outputs=_outputs(first.config, fitted, predicts_target=checked.predicts_target),
         loading={
             _heading(file, entry["format"]): _loading(
                 file, entry["format"], fitted=fitted, floatx=floatx, modules=modules
@@ -147,12 +149,6 @@ def _spread(folder: RunFolder) -> Spread | None:
             values[name] = (statistics.fmean(numbers), statistics.stdev(numbers), len(numbers))
     over = repeats_title(comparison).removeprefix("over").strip() or "runs with the same settings"
     return Spread(over, group.is_complete, values)
-
-
-def _input(column: Column, fitted: Preprocessing, floatx: str) -> Input:
-    window = fitted.window
-    size = "(batch, 1)" if window is None else f"(batch, {window.length})"
-    return Input(column.name, column.kind.name, column.raw_type(floatx).replace("(batch, 1)", size), _facts_of(column))
 
 
 def _facts_of(column: Column) -> str:

@@ -23,7 +23,7 @@ from tfrun.sweep.ledger import Ledger
 
 ENDED = ("completed", "pruned", "diverged")  # what `status` in run.json says of runs that nothing resumes by itself
 RESUMED = "resume continues it"
-IN_POPULATION = "its sweep goes on, and other members may copy its state"
+IN_POPULATION = "its sweep isn't over, and other members may copy its state"
 
 
 @dataclass(frozen=True)

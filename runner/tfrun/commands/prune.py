@@ -15,7 +15,7 @@ from tfrun.files.runs import RunFolder
 from tfrun.folders import shown
 from tfrun.streams import complain
 
-MOST_NAMED = 3  # runs that a line names
+MAX_NAMED = 3  # runs that a line names
 IN_USE = "another process uses it"
 
 
@@ -117,7 +117,7 @@ def _print(result: _Result, *, really: bool, top: int | None) -> None:
     if result.num_without_work:
         say(console, f"nothing to free in {_count(result.num_without_work)}")
     for reason, folders in result.left.items():
-        names = some([shown(folder.path) for folder in folders], MOST_NAMED)
+        names = some([shown(folder.path) for folder in folders], MAX_NAMED)
         say(console, f"left alone: {_count(len(folders))}, {reason}: {names}")
     for error in result.errors:
         complain(f"warning: left out: {' '.join(str(error).split())}")

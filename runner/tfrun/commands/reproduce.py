@@ -1,4 +1,4 @@
-"""`tfrun reproduce RUN [--check epochs=N …]`: says what differs now, trains a run again, and compares."""
+"""`tfrun reproduce RUN [--check epochs=N …]`: prints what differs now, trains a run again, and compares both."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ OPTIONS = ("check", "code", "env", "yes", "epochs", THREADS, *PATHS)
 
 @dataclass(frozen=True)
 class _Options:
-    """What the command line asks for.
+    """The options of `tfrun reproduce`.
 
     Attributes:
         only_checks: whether nothing is trained.
@@ -98,6 +98,7 @@ class _Reproduction:
 
     @property
     def folder(self) -> RunFolder:
+        """The folder of the run that is trained again."""
         return self.existing.folder
 
 
@@ -168,16 +169,17 @@ def _reproduce(existing: ExistingRun, command_line: CommandLine, options: _Optio
     check_init(run, config)
     inputs = read_inputs(part.config, catalog, overrides=existing.overrides, begins=True)
     subject = subject_of(inputs.settings.provenance, catalog)
-    record, patch = collect_now(Subject(subject.modules))
-    aspects = compare(first, Now(record, patch, has_plugins=bool(subject.modules)), run=run)
-    aspects[0] = with_changes(aspects[0], changes_since(run, settings, has_record=first is not None))
+    record, changes = collect_now(Subject(subject.modules))
+    code, patch, sources, packages, python, machine, environment = compare(
+        first, Now(record, changes, has_plugins=bool(subject.modules)), run=run
+    )
+    code = with_changes(code, changes_since(run, settings, has_record=first is not None))
     data = check_fingerprint(run, inputs)
-    aspects[5:5] = [data]
     asked = (settings.trainer.threads or num_cores()) if _asks_for_threads(existing) else None
-    aspects[7:7] = [threads_aspect(run, asked=asked)]
-    aspects += teacher_aspect(config)
+    threads = threads_aspect(run, asked=asked)
+    aspects = [code, patch, sources, packages, python, data, machine, threads, environment]
     spread = SeedSpread.of(folder, run)
-    _print_table(aspects, part, spread)
+    _print_table([*aspects, *teacher_aspect(config)], part, spread)
     if options.only_checks:
         return 0
     if data.state == DIFFERS:
@@ -193,7 +195,7 @@ def _asks_for_threads(existing: ExistingRun) -> bool:
 
 
 def _print_table(aspects: Sequence[Aspect], part: Part, spread: SeedSpread | None) -> None:
-    """Prints what is the same, and the sentence on what can be promised."""
+    """Prints the table of what is the same, and the sentence on what can be promised."""
     from rich.table import Table  # here, since its import takes a tenth of a second
 
     from tfrun.console import Results, say, say_wrapped
@@ -215,6 +217,7 @@ def _print_table(aspects: Sequence[Aspect], part: Part, spread: SeedSpread | Non
 
 
 def _of_seeds(spread: SeedSpread) -> str:
+    """Returns a sentence with the mean and the standard deviation over seeds."""
     values = f"{spread.mean:.6g} ± {spread.deviation:.2g}"
     return f"Over the {len(spread.values)} seeds of its sweep, the best {spread.metric} is {values}"
 

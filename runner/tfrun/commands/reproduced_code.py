@@ -29,23 +29,23 @@ def run(folder: RunFolder, words: Sequence[str], *, code: str, python: Path | No
     Args:
         folder: the run's. The current folder is that of its first command.
         words: further words of the command line.
-        code: `worktree` for the code of its record, or where the plugins are, as the command line says it.
-        python: of an environment with its packages; None for this one.
+        code: `worktree` for the code of its record, else `here` or the folder with the plugins.
+        python: the interpreter of an environment with its packages; None for this one.
 
     Raises:
-        CheckpointError: its code can't be had.
+        CheckpointError: its code can't be checked out.
         ResourceError: no process can be started.
     """
     command = [str(python or sys.executable), "-P", "-m", "tfrun", "reproduce", str(folder.path)]
     command += map(_absolute, words)
     with contextlib.ExitStack() as stack:
-        place, first = typed("."), None
+        place, package = typed("."), None
         if code == WORKTREE:
-            place, first = stack.enter_context(_work_tree(folder))
+            place, package = stack.enter_context(_work_tree(folder))
             code = "."
-        if first is None and python is not None and _is_installed():
-            first = stack.enter_context(_alone())
-        environment = {**os.environ, "PYTHONPATH": _python_path(first)}
+        if package is None and python is not None and _is_installed():
+            package = stack.enter_context(_only_tfrun())
+        environment = {**os.environ, "PYTHONPATH": _python_path(package)}
         return _run([*command, f"code={code}"], place, environment)
 
 
@@ -65,8 +65,8 @@ def _work_tree(folder: RunFolder) -> Iterator[tuple[Path, Path | None]]:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[Path]:
-    """Yields a folder that has the installed tfrun, and none of the packages beside it."""
+def _only_tfrun() -> Iterator[Path]:
+    """Yields a folder for Python's path that holds the installed tfrun, and no other package."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="tfrun_reproduce_"))
         (folder / "tfrun").symlink_to(PACKAGE)
@@ -83,10 +83,10 @@ def _is_installed() -> bool:
     return str(Path(PACKAGE).parent) in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
 
 
-def _python_path(first: Path | None) -> str:
-    """Returns Python's path for a process in another folder; it imports the same tfrun, unless `first` has another."""
+def _python_path(package: Path | None) -> str:
+    """Returns Python's path for a process in another folder: with the tfrun in `package`, or else the one of here."""
     given = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    paths = [*([first] if first else []), *([] if _is_installed() else [Path(PACKAGE).parent]), *map(typed, given)]
+    paths = [*([package] if package else []), *([] if _is_installed() else [Path(PACKAGE).parent]), *map(typed, given)]
     return os.pathsep.join(map(str, paths))
 
 

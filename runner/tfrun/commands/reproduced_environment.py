@@ -14,7 +14,7 @@ from tfrun.files.provenance.record import Package
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown
 
-MOST_NAMED = 200  # packages in a question
+MAX_NAMED = 200  # packages in a question
 
 
 def python_of_run(folder: RunFolder, *, may_install: bool) -> Path:
@@ -55,9 +55,7 @@ def _ask(packages: Packages, *, may_install: bool) -> None:
         return
     installed = {entry["name"]: Package(**entry) for entry in read_packages(sys.path)}
     new = packages.missing_from(installed)
-    others = (
-        f"{len(new):,} of them not installed here: {some(new, MOST_NAMED)}" if new else "all of them installed here"
-    )
+    others = f"{len(new):,} of them not installed here: {some(new, MAX_NAMED)}" if new else "all of them installed here"
     facts = f"{_count(packages)}, {others}"
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Which part of a run can be reproduced: all of it, or up to the step at which it was stopped or resumed otherwise."""
+"""Which part of a run can be reproduced: all of it, or its steps before it was stopped or resumed with other values."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ WHOLE = ("completed", "diverged")
 
 @dataclass(frozen=True)
 class Part:
-    """What of a run is trained again and compared.
+    """The part of a run that is trained again and compared.
 
     Attributes:
-        config: with the values that it had there.
+        config: the run's, with the values that it had in this part.
         until_step: the last step; None for all of the run.
         why: why it isn't all of it; empty if it is.
     """
@@ -61,11 +61,11 @@ def part_of(
         epochs: how many epochs are asked for; None for all.
 
     Raises:
-        ConfigError: it is no function of its config, or it has no such epoch.
-        CheckpointError: it has saved nothing that could be compared.
+        ConfigError: its results don't follow from its config alone, or it has no such epoch.
+        CheckpointError: it has saved nothing that could be compared, or the values that it began with aren't known.
     """
     refuse_copy(folder, run)
-    part = _until_its_end(folder, run, config=config)
+    part = _until_its_end(run, config=config)
     part = _until_resumed(part, folder, run=run, has_schedule=_has_schedule(settings))
     part = _until_other_code(part, run, records)
     if part.until_step == 0:
@@ -85,18 +85,26 @@ def refuse_copy(folder: RunFolder, run: Mapping[str, Any]) -> None:
         )
 
 
-def _until_its_end(folder: RunFolder, run: Mapping[str, Any], *, config: dict[str, Any]) -> Part:
+def _until_its_end(run: Mapping[str, Any], *, config: dict[str, Any]) -> Part:
+    """Returns the part of a run that has trained, all of it if it ended by itself."""
     status = run.get("status")
-    is_timed = run.get("engine", {}).get("ended_by") == "max_seconds"
-    if status in WHOLE and not is_timed:
+    if status == "failed":
+        why = "failed"
+    elif run.get("engine", {}).get("ended_by") == "max_seconds":
+        why = "was ended by trainer.max_seconds"
+    elif status in WHOLE:
         return Part(config)
-    why = "was ended by trainer.max_seconds" if is_timed else f"was {'killed' if status == 'running' else status}"
-    step = int(run.get("step") or 0)
-    return Part(config, step, "failed" if status == "failed" else why)
+    else:
+        why = f"was {'killed' if status == 'running' else status}"
+    return Part(config, int(run.get("step") or 0), why)
 
 
 def _until_resumed(part: Part, folder: RunFolder, *, run: Mapping[str, Any], has_schedule: bool) -> Part:
-    """Returns the part before the first resume with values that change the numbers from then on, or before it."""
+    """Returns the part before the first resume with other values that results depend on.
+
+    They are those of early stopping and, if a schedule ends with the run, the run's length, which changes the learning
+    rates before the resume too.
+    """
 
     def matters(key: str) -> bool:
         return key.partition(".")[0] == STOPPING or (key in OF_LENGTH and has_schedule)
@@ -125,6 +133,7 @@ def _until_other_code(part: Part, run: Mapping[str, Any], records: Sequence[Prov
 
 
 def _until_epoch(part: Part, folder: RunFolder, *, epochs: int) -> Part:
+    """Returns the part up to an epoch. Raises ConfigError if the run has no such epoch."""
     try:
         lines = folder.read_metrics()
     except OSError:
@@ -138,10 +147,12 @@ def _until_epoch(part: Part, folder: RunFolder, *, epochs: int) -> Part:
 
 
 def _earlier(part: Part, step: int, why: str) -> Part:
+    """Returns the part up to a step, unless it ends before that."""
     return part if part.until_step is not None and part.until_step <= step else Part(part.config, step, why)
 
 
 def _has_schedule(settings: Settings) -> bool:
+    """Returns whether a learning rate depends on how many steps the run has."""
     return any(group.schedule is not None and group.schedule.name != "constant" for group in settings.groups.values())
 
 
@@ -168,12 +179,13 @@ def _with_first_values(config: dict[str, Any], folder: RunFolder, *, keys: Seque
 
 
 def _step(resumed: Mapping[str, Any]) -> int:
+    """Returns the step at which a run was resumed, 0 if `run.json` doesn't say it."""
     step = resumed.get("step")
     return step if isinstance(step, int) and step > 0 else 0
 
 
 def _is_later(one: Any, other: str) -> bool:
-    """Returns whether a time isn't before another one; times that can't be read are."""
+    """Returns whether one time isn't before the other; False if one of them can't be read."""
     parse: Callable[[str], datetime] = datetime.fromisoformat
     try:
         return parse(str(one)) >= parse(other)

@@ -1,4 +1,4 @@
-"""What `auto` becomes in a config: the loss, the metrics and the number of epochs follow from the data.
+"""Resolves `auto` in a config: the loss, the metrics and the number of epochs follow from the data.
 
 A config is checked twice: before the data are read, with `ANY_LOSS` and the metrics of all tasks in place of `auto`,
 and after `resolve` with what `auto` has become. A run's `config.yaml` has the latter.
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.defaults import shipped
-from tfrun.config.settings import ComponentSettings, Settings
+from tfrun.config.settings import Settings
 from tfrun.errors import ConfigError
 
 AUTO = "auto"

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tfrun.config.catalog import NOT_LITERAL, Catalog, Component
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.keras_names import KERAS_NAMES, WITHOUT_PARAMETERS
 from tfrun.config.keys import MissingValueError, require_mapping, unknown_key
-from tfrun.config.settings import ComponentSettings
 from tfrun.config.types import check_value, map_references
 from tfrun.errors import ConfigError, unknown
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from tfrun.config.automatic import ANY_LOSS
 from tfrun.config.catalog import Catalog
+from tfrun.config.component_settings import ComponentSettings
+from tfrun.config.data_settings import DataSettings
 from tfrun.config.keys import check_name
-from tfrun.config.settings import ComponentSettings, DataSettings, Settings
+from tfrun.config.settings import Settings
 from tfrun.config.split_checks import check_split, has_validation_rows
 from tfrun.errors import ConfigError, near_miss
 from tfrun.protocols import MAIN_OUTPUT

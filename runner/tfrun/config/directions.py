@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.keras_names import KERAS_METRICS
-from tfrun.config.settings import ComponentSettings, GroupSettings, MetricSettings, Settings
+from tfrun.config.settings import GroupSettings, MetricSettings, Settings
 from tfrun.errors import ConfigError
 from tfrun.protocols import MetricOffer
 

@@ -1,4 +1,4 @@
-"""What runs of earlier versions mean by the same config, so that a resumed one gives the same numbers.
+"""Keeps the meaning of a config for runs of earlier versions, so that a resumed one gives the same numbers.
 
 `run.json` says what a run means; an earlier version has written none of these keys. Two keys of `preprocessing.json`
 say the same of what such a run has learnt: `spelt_as_read` (`data.labels`) and `exact_offsets` (`data.kinds`).
@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from tfrun.config.component_settings import ComponentSettings
+from tfrun.config.data_settings import DataSettings
 from tfrun.config.keys import flatten
-from tfrun.config.settings import ComponentSettings, DataSettings, Settings, TrainerSettings
+from tfrun.config.settings import Settings, TrainerSettings
 from tfrun.files.run_json import DATES, EPOCH_ROWS, IDLE_LAYERS, OFFSETS, SCHEDULE_END, TABLE_UPDATES
 
 AT_LAST_STEP, AFTER_LAST_STEP = "last step", "step after the last"
@@ -162,7 +164,7 @@ def as_it_began(settings: Settings, before: Mapping[str, Any] | None) -> Setting
         settings = replace(settings, data=earlier)
     if not has_all_rows:
         settings = _with_earlier_model(settings)
-    if meant[TABLE_UPDATES] == AS_WHOLES:  # the same but for rounding, and a resumed run goes on with the same bits
+    if meant[TABLE_UPDATES] == AS_WHOLES:  # the same except for rounding, and a resumed run keeps its bits
         groups = {name: replace(group, rows="dense") for name, group in settings.groups.items()}
         settings = replace(settings, groups=groups)
     if meant[IDLE_LAYERS] == IN_TRAINING:

@@ -1,7 +1,7 @@
 """Names the changes of tfrun since a run that change its numbers although its config is the same.
 
-Most changes keep the meaning that a run began with (`config.earlier_runs`). Those here are of faults that nobody should
-get again, so a run that is trained again has other numbers than it had.
+For most changes a run keeps the meaning that it began with (`config.earlier_runs`). Those here mended faults, so a run
+that is trained again gets other numbers than it had.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tfrun.files.run_json import IDLE_LAYERS, OFFSETS, TABLE_UPDATES
 
 FTRL = "ftrl"
 FROM_ZERO = {"wide_deep": ("wide",)}  # optimizer groups of earlier versions whose weights begin at 0
-ADDED_IN_PARTS = 1024  # validation rows, from which on they were added up in one part more
+ADDED_IN_PARTS = 1024  # more validation rows than these were added up in other parts
 
 
 def changes_since(run: Mapping[str, Any], settings: Settings, *, has_record: bool) -> list[str]:
@@ -23,7 +23,7 @@ def changes_since(run: Mapping[str, Any], settings: Settings, *, has_record: boo
     Args:
         run: its `run.json`.
         settings: its config.
-        has_record: whether it has recorded what it was made from, which the same version began to do that mended FTRL.
+        has_record: whether it has a record of its provenance; the first version that writes one also mended FTRL.
     """
     groups = {name: group for name, group in settings.groups.items() if group.name == FTRL and not group.frozen}
     from_zero = FROM_ZERO.get(settings.model.name, ())
@@ -31,7 +31,7 @@ def changes_since(run: Mapping[str, Any], settings: Settings, *, has_record: boo
     if not has_record and any(group.schedule is not None for group in groups.values()):
         changes.append("ftrl with a schedule no longer changes weights without a gradient")
     if IDLE_LAYERS not in run and any(name not in from_zero for name in groups):
-        changes.append("ftrl goes on from the first weights instead of from 0")
+        changes.append("ftrl starts from the first weights instead of from 0")
     if TABLE_UPDATES not in run and any(metric.name == "auc" for metric in settings.metric.values()):
         changes.append("auc has finer bins")
     if OFFSETS not in run and settings.strategy.name == "mirrored":

@@ -7,8 +7,9 @@ from typing import Any
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.component_schema import component, named_component, parameters
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.keys import check_name, check_pattern, refuse_unknown, require_mapping
-from tfrun.config.settings import GROUP_KEYS, OPTIMIZER_KEYS, ComponentSettings, GroupSettings, field_types
+from tfrun.config.settings import GROUP_KEYS, OPTIMIZER_KEYS, GroupSettings, field_types
 from tfrun.config.types import check_value
 from tfrun.errors import ConfigError, near_miss
 

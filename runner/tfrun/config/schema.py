@@ -12,8 +12,10 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.class_weight import class_weight
 from tfrun.config.column_kinds import COLUMN_KINDS, check_kind
 from tfrun.config.component_schema import component
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.cross_checks import check_together, known_task
 from tfrun.config.data_paths import check_paths
+from tfrun.config.data_settings import TEXT_ENCODINGS, AugmentationSettings, DataSettings, SplitSettings, WindowSettings
 from tfrun.config.directions import require_mode, with_mode
 from tfrun.config.init_schema import init_settings
 from tfrun.config.keys import (
@@ -37,23 +39,17 @@ from tfrun.config.settings import (
     SHARED_KEYS,
     SPLIT_KEYS,
     STRATEGY_KEYS,
-    TEXT_ENCODINGS,
     TOP_LEVEL_KEYS,
     WINDOW_KEYS,
-    AugmentationSettings,
     CheckpointSettings,
-    ComponentSettings,
-    DataSettings,
     EarlyStoppingSettings,
     LoraSettings,
     MetricSettings,
     ModelSettings,
     ProvenanceSettings,
     Settings,
-    SplitSettings,
     TrainerSection,
     TrainerSettings,
-    WindowSettings,
     field_types,
 )
 from tfrun.config.types import check_value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfrun.config.catalog import Component
-from tfrun.config.settings import DataSettings
+from tfrun.config.data_settings import DataSettings
 from tfrun.config.types import check_value
 from tfrun.errors import ConfigError
 

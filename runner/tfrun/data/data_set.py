@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import DataSettings
+from tfrun.config.data_settings import DataSettings
 from tfrun.data.pieces import Keep, RowPieces, cells_to_keep, cut
 from tfrun.data.store import Stores
 from tfrun.data.table import Table, TrainedColumns

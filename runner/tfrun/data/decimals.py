@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-MOST_DECIMALS = 9  # numbers with more are measured or computed, and not written by a person
+MAX_DECIMALS = 9  # numbers with more are measured or computed, and not written by a person
 COARSEST = 1e-3  # of a standard deviation: a prediction isn't rounded more than to this
 FINEST = 1e-6  # of a standard deviation: float32 can't tell apart much less than this
 
@@ -19,7 +19,7 @@ def decimals_of(values: np.ndarray) -> int | None:
     """
     dtype = np.float32 if np.array_equal(values.astype(np.float32), values) else np.float64
     left = values
-    for decimals in range(MOST_DECIMALS + 1):
+    for decimals in range(MAX_DECIMALS + 1):
         left = left[np.round(left, decimals).astype(dtype) != left.astype(dtype)]
         if len(left) == 0:
             return decimals
@@ -43,4 +43,4 @@ def predicted_decimals(values: np.ndarray) -> int | None:
     fewest, most = (math.ceil(-math.log10(deviation * part) - 1e-9) for part in (COARSEST, FINEST))
     wanted = most if one_more is None else one_more
     decimals = max(0, min(max(wanted, fewest), most))
-    return decimals if decimals <= 2 * MOST_DECIMALS else None
+    return decimals if decimals <= 2 * MAX_DECIMALS else None

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tfrun.config.data_settings import DataSettings
 from tfrun.config.earlier_runs import guesses_dates, has_exact_offsets
-from tfrun.config.settings import DataSettings
 from tfrun.data.arrays import give_back
 from tfrun.data.class_weights import class_weights
 from tfrun.data.encode import encode, encode_weights

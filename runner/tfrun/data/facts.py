@@ -7,7 +7,8 @@ from typing import Any
 from tfrun.config import automatic
 from tfrun.config.automatic import DataFacts
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import DataSettings, Settings
+from tfrun.config.data_settings import DataSettings
+from tfrun.config.settings import Settings
 from tfrun.data.epochs import steps_per_epoch
 from tfrun.data.preprocessing import output_names
 from tfrun.data.table import Table

@@ -17,7 +17,7 @@ from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.errors import as_typed
 
-LEAST_ROWS = 20  # that whole numbers must have before they are taken for ids
+MIN_ROWS = 20  # that whole numbers must have before they are taken for ids
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def describe_ids(table: Table) -> Iterator[str]:
     """
     num_rows = len(table.target)
     for name, cells in table.columns.items():
-        if cells.ndim > 1 or is_text(cells) or num_rows < LEAST_ROWS:
+        if cells.ndim > 1 or is_text(cells) or num_rows < MIN_ROWS:
             continue
         numbers = cells[:]
         if np.isnan(numbers).any() or (numbers != np.floor(numbers)).any():

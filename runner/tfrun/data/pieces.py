@@ -15,7 +15,7 @@ from tfrun.data.table import Table
 from tfrun.errors import ConfigError, near_miss
 
 PIECE_BYTES = 2**26
-MOST_ROWS = 2**16
+MAX_ROWS = 2**16
 ROWS_TOGETHER = 1024  # a piece has a multiple of it, so that the rows which are evaluated together are always the same
 BYTES_PER_VALUE = 16  # of a column, raw and encoded
 ROW = "row"  # the number of a row, for sources that have no columns of cells
@@ -134,7 +134,7 @@ def rows_of_piece(fitted: Preprocessing) -> int:
     """Returns how many rows of a trained run's columns are read at once: the fewer, the larger the arrays in them."""
     values = sum(math.prod(column.shape) for column in fitted.arrays) + sum(column.length for column in fitted.tokens)
     row_bytes = BYTES_PER_VALUE * (values + len(fitted.columns))
-    return ROWS_TOGETHER * max(1, min(MOST_ROWS, PIECE_BYTES // row_bytes) // ROWS_TOGETHER)
+    return ROWS_TOGETHER * max(1, min(MAX_ROWS, PIECE_BYTES // row_bytes) // ROWS_TOGETHER)
 
 
 def row_numbers(rows: slice) -> np.ndarray:

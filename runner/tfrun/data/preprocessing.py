@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfrun.config.column_kinds import ColumnKind
-from tfrun.config.settings import TextEncoding
+from tfrun.config.data_settings import TextEncoding
 from tfrun.data.decimals import predicted_decimals
 from tfrun.data.kinds import (
     KINDS,
@@ -139,6 +139,18 @@ class Preprocessing:
     def input_name(self, column: TokensColumn | ArrayColumn) -> str:
         """Returns the key of a column with inputs of its own: its name, unless all columns of a kind have that."""
         return _free(column.name, taken=("numbers", "categories"), others=[column.name for column in self.columns])
+
+    def raw_shape(self, column: Column) -> tuple[int, ...]:
+        """Returns the shape of a column's raw cells in one example, which has a cell for each row of a window."""
+        return column.raw_shape if self.window is None else (self.window.length,)
+
+    def raw_type(self, column: Column, floatx: str) -> str:
+        """Returns the type and the shape of a column's raw cells in a batch, and what an empty one is, for a person.
+
+        For example `float32 (batch, 1), nan for empty`.
+        """
+        text = column.raw_type(floatx)
+        return text if self.window is None else text.replace("(batch, 1)", f"(batch, {self.window.length})")
 
     @property
     def target(self) -> TargetScale:

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from tfrun.config.data_settings import WindowSettings
 from tfrun.config.date_formats import DateFormat
-from tfrun.config.settings import WindowSettings
 from tfrun.data.splitting.times import as_numbers
 from tfrun.data.table import Series, Table
 from tfrun.errors import DataError, as_typed
@@ -126,7 +126,7 @@ def _tell_of_gaps(table: Table, window: WindowSettings, *, codes: np.ndarray, nu
     gaps = int((steps > GAP * usual).sum())
     if gaps:
         log.warning(
-            "%s: column %r: %d of %d steps between rows are more than %g times the usual one. Windows go on over such "
+            "%s: column %r: %d of %d steps between rows are more than %g times the usual one. Windows span such "
             "gaps as if there were none; rows that are missing can be filled in the file",
             table.source,
             window.time,

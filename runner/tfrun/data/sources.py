@@ -10,7 +10,7 @@ import numpy as np
 
 from tfrun.config.catalog import Catalog
 from tfrun.config.column_kinds import INTEGER_KINDS, TEXT_KINDS, ColumnKind
-from tfrun.config.settings import DataSettings, WindowSettings
+from tfrun.config.data_settings import DataSettings, WindowSettings
 from tfrun.data.cell_kinds import CellKind, as_kind
 from tfrun.data.data_set import DataSet
 from tfrun.data.given_splits import with_given_splits

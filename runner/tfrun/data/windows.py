@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.config.settings import DataSettings, WindowSettings
+from tfrun.config.data_settings import DataSettings, WindowSettings
 from tfrun.data.samples import Samples
 from tfrun.data.splitting.split import Splits, split
 from tfrun.data.table import Series, Table

@@ -1,10 +1,10 @@
-"""What a worker does that follows worker 0: it builds the same pieces, and then does what worker 0 announces.
+"""The work of a worker that follows worker 0: it builds the same pieces, and then does what worker 0 announces.
 
     build the pieces, when all workers have imported TensorFlow
     until worker 0 says that the run ends:
         do what it is about to do: train a block, read the state, evaluate rows, …
 
-It decides nothing, and writes no file but its log. All that is announced is in `COMMANDS`.
+It decides nothing, and writes no file except its log. `_Work.run` lists everything that can be announced.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def follow(settings: Settings, catalog: Catalog, *, table: Table, follower: Foll
         follower: connected to worker 0.
 
     Raises:
-        WorkerLostError: another worker is gone, or worker 0 has ended with an error; the exit code is that of worker 0.
+        WorkerLostError: another worker is gone, or worker 0 has ended with an error, whose exit code this one has too.
         Interrupted: a signal has ended the run.
-        TfrunError: this worker can't build the pieces. Worker 0 has been told.
+        TfrunError: this worker can't build the pieces. Worker 0 has received the message too.
     """
 
     def ask_to_stop(number: int) -> None:
@@ -64,7 +64,7 @@ def follow(settings: Settings, catalog: Catalog, *, table: Table, follower: Foll
 
 
 class _Work:
-    """The pieces of a run, as far as they are built, and what can be done with them."""
+    """The pieces of a run, as far as they are built, and the commands of worker 0 over them."""
 
     def __init__(self, settings: Settings, catalog: Catalog, *, table: Table, follower: Follower):
         self._settings = settings

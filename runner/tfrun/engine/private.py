@@ -56,8 +56,8 @@ def parse_profile(data: bytes) -> Any:
 def give_up_exchanges(reason: str) -> None:
     """Makes every exchange with other workers fail, also one that waits; called from another thread.
 
-    Without it, TensorFlow notices that a worker has ended after some seconds only, unless the two were just sending.
-    There is a public way to be told of it, but none to tell.
+    Without it, TensorFlow notices only after some seconds that a worker has ended, unless the two were just sending.
+    TensorFlow has a public way to receive such an error, but none to cause it.
     """
     use = "end a step whose workers are gone"
     runtime = private_name(context, "context", library="TensorFlow", use=use)()

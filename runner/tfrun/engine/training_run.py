@@ -19,7 +19,6 @@ from typing import Any
 
 from rich.console import Console
 
-from tfrun.config import untouched
 from tfrun.config.catalog import Catalog
 from tfrun.config.changes import recorded
 from tfrun.config.directions import modes_against
@@ -32,7 +31,7 @@ from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.data.windows import sentence_on_windows
 from tfrun.engine import private
-from tfrun.engine.building import devices, memory
+from tfrun.engine.building import memory
 from tfrun.engine.building.alone import Engine, Ready, Request, Run
 from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
 from tfrun.engine.building.reuse import Reuse, process_reuse
@@ -49,12 +48,13 @@ from tfrun.engine.recording.summary import print_summary
 from tfrun.engine.recording.tensorboard import summary_metrics
 from tfrun.engine.recording.undefined_values import UndefinedValues
 from tfrun.engine.recording.watchers import Watchers
+from tfrun.engine.resuming import newest_checkpoint, without_source
+from tfrun.engine.run_warnings import warnings_of
 from tfrun.engine.training import ftrl, loop
 from tfrun.engine.training.modes import FIXED
 from tfrun.engine.training.timing import Timing
 from tfrun.engine.verify import diagnosis
-from tfrun.engine.verify.input_ranges import unscaled_images
-from tfrun.errors import CheckpointError, ConfigError, DivergedError, Interrupted
+from tfrun.errors import ConfigError, DivergedError, Interrupted
 from tfrun.files import checkpoints, retention
 from tfrun.files.disk import write_atomically
 from tfrun.files.run_json import MEANINGS, RunJson
@@ -156,21 +156,10 @@ def start(
             return 0
         folder.refuse_lost_checkpoints(before or {})
         retention.refuse_pruned(folder)
-        fields = first_fields(
-            settings,
-            folder,
-            catalog=catalog,
-            before=before,
-            overrides=options.overrides,
-            import_seconds=options.import_seconds,
-        )
-        if options.reproduced is not None:
-            fields |= meanings(options.reproduced)
-        fields |= options.entries
-        for change in changes(before or {}, fields["versions"]):
-            message = "results may differ in the last bits from an uninterrupted run"
-            say(options.console, f"warning: {change}: {message}")
-        for warning in modes_against(settings, catalog):
+        fields = _first_fields(settings, folder, catalog=catalog, before=before, options=options)
+        differ = "results may differ in the last bits from an uninterrupted run"
+        of_versions = [f"{change}: {differ}" for change in changes(before or {}, fields["versions"])]
+        for warning in [*of_versions, *modes_against(settings, catalog)]:
             say(options.console, f"warning: {warning}")
         run = RunJson(folder, fields) if options.resume else RunJson.begin(folder, fields)
         stopping = stopping or partial(stopping_on_signals, ends_at_once=options.ends_at_once)
@@ -189,6 +178,22 @@ def start(
                     record_error(error, folder, run=run, resume=options.resume)
                 raise
         return 0
+
+
+def _first_fields(
+    settings: Settings, folder: RunFolder, *, catalog: Catalog, before: dict[str, Any] | None, options: RunOptions
+) -> dict[str, Any]:
+    """Returns the fields of `run.json` when a run starts; `before` has those of a run that is resumed."""
+    fields = first_fields(
+        settings,
+        folder,
+        catalog=catalog,
+        before=before,
+        overrides=options.overrides,
+        import_seconds=options.import_seconds,
+    )
+    of_reproduced = {} if options.reproduced is None else meanings(options.reproduced)
+    return {**fields, **of_reproduced, **options.entries}
 
 
 class _Training:
@@ -274,9 +279,13 @@ class _Training:
             if self._options.reproduced is not None:
                 settings = with_threads(settings, self._options.reproduced)
             if self._options.resume and self._folder.has_checkpoints:
-                settings = _without_source(settings, self._folder)
+                settings = without_source(settings, self._folder)
             pieces = self._build_pieces(settings, catalog, table)
-            restored = self._newest_checkpoint(pieces) if self._options.resume else None
+            restored = None
+            if self._options.resume:
+                restored = newest_checkpoint(
+                    self._folder, pieces, run=self._run, settings=self._settings, console=self._console
+                )
             before = restored.extra["engine"] if restored else _mode_of(self._options.reproduced)
             engine: Engine = yield Ready(pieces, before)
             self._timing.compile_seconds = engine.compile_seconds
@@ -308,34 +317,6 @@ class _Training:
         leader.when_lost(lambda: private.give_up_exchanges("a worker is gone"))  # TensorFlow has started now
         return replace(pieces, announce=leader.announce, limit_seconds=settings.strategy.timeout_seconds)
 
-    def _newest_checkpoint(self, pieces: Pieces) -> checkpoints.Checkpoint | None:
-        checkpoints.sweep(self._folder.checkpoints)
-        restored = checkpoints.newest(self._folder.checkpoints)
-        if restored is None:
-            self._check_data(pieces, self._run["data"].get("fingerprint"))
-            say(self._console, "no checkpoint yet: starting from the first step")
-            return None
-        self._check_unchanged(pieces, restored)
-        for line in restored.passed_over:
-            say(self._console, f"passed over {line}")
-        say(self._console, f"resuming from {shown(restored.path)}")
-        return restored
-
-    def _check_unchanged(self, pieces: Pieces, saved: checkpoints.Checkpoint) -> None:
-        """Raises CheckpointError if the data, the config or the preprocessing is not what a state belongs to."""
-        self._check_data(pieces, saved.extra["fingerprint"])
-        fields = pieces.examples.preprocessing.to_fields()
-        untouched.check(saved.extra, self._folder, step=saved.step, settings=self._settings, preprocessing=fields)
-
-    def _check_data(self, pieces: Pieces, trained_on: str | None) -> None:
-        """Raises CheckpointError if the data isn't what the run began with; None if it has never read its data."""
-        fingerprint = pieces.examples.fingerprint
-        if trained_on not in (None, fingerprint):
-            raise CheckpointError(
-                f"{pieces.table.source}: its contents have changed since the run was trained on it. "
-                f"Fingerprint then: {trained_on}, now: {fingerprint}. Other data need a new run"
-            )
-
     def _open_record(self, engine: Engine, restored: checkpoints.Checkpoint | None) -> Record:
         """Opens the journals and writes everything that is known before the first step."""
         record = Record(
@@ -354,30 +335,25 @@ class _Training:
         if restored:
             checkpoints.remove_newer(restored)
         record.open(lengths, results)
-        rounding = [
-            f"metric.{name}: can't compute in float64, and float32 has too few digits for a target so far from 0"
-            for name in engine.pieces.parts.step.metrics.rounding
-        ]
-        examples = engine.pieces.examples
-        if restored is None:
-            for line in introduce(engine.pieces, self._run["engine"]):
-                say_wrapped(self._console, line, indent=introduction.WIDTH)
-        if examples.windows is not None:
-            say(self._console, f"{engine.pieces.table.source}: {sentence_on_windows(examples.windows)}")
-        of_data = [*examples.warnings, *unscaled_images(engine.pieces.parts.model, examples)]
-        of_devices = devices.warnings(self._settings.trainer, self._settings.strategy)
-        of_tables = [str(table) for table in engine.pieces.whole_tables if table.is_slow]
-        of_init = [f"init: {text}" for text in origins.differences] if (origins := engine.pieces.origins) else []
-        of_model = [*of_init, *of_devices, *of_tables, *engine.pieces.parts.warnings]
-        for warning in [*of_model, *of_data, *rounding, *record.warnings]:
-            say(self._console, f"warning: {warning}")
+        self._introduce(engine, record, is_new=restored is None)
         self._run.write()
-        self._write_learnt(examples)
-        log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])
-        for table in engine.pieces.whole_tables:
-            if not table.is_slow:  # those were warned of
-                log.info("%s", table)
+        self._write_learnt(engine.pieces.examples)
         return record
+
+    def _introduce(self, engine: Engine, record: Record, *, is_new: bool) -> None:
+        """Prints what a run trains, unless it is resumed, and its warnings."""
+        pieces = engine.pieces
+        if is_new:
+            for line in introduce(pieces, self._run["engine"]):
+                say_wrapped(self._console, line, indent=introduction.WIDTH)
+        if pieces.examples.windows is not None:
+            say(self._console, f"{pieces.table.source}: {sentence_on_windows(pieces.examples.windows)}")
+        for warning in [*warnings_of(pieces, self._settings), *record.warnings]:
+            say(self._console, f"warning: {warning}")
+        log.info("engine: %s, %s", engine.description["mode"], engine.description["why"])
+        for table in pieces.whole_tables:
+            if not table.is_slow:  # those are among the warnings
+                log.info("%s", table)
 
     def _write_learnt(self, examples: Examples) -> None:
         """Writes what was learnt from the training rows, and a few raw rows to compare exports with."""
@@ -490,11 +466,6 @@ def _mode_of(reproduced: Mapping[str, Any] | None) -> dict[str, Any]:
         kept["loop"] in FIXED.values() and kept["residency"] in ("device", "stream") and isinstance(kept["mode"], str)
     )
     return kept if is_known else {}
-
-
-def _without_source(settings: Settings, folder: RunFolder) -> Settings:
-    """Returns the settings of a run that is resumed: its weights are in its checkpoint, so the source may be gone."""
-    return replace(settings, init=replace(settings.init, source=str(folder.path), reads_weights=False))
 
 
 class _LoadBeforeSave(loop.Observer):

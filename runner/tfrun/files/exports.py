@@ -87,7 +87,7 @@ class Quantized:
 
 @dataclass(frozen=True)
 class Checked:
-    """What comparing an export with its run, in a clean process, has given.
+    """The results of comparing an export with its run in a clean process.
 
     Attributes:
         num_rows: the number of raw rows.

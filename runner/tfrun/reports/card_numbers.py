@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 DIGITS = 4  # of a spread
-MOST_DECIMALS = 10  # then there is an exponent
-MOST_DIGITS = 15  # that float64 holds of each number
+MAX_DECIMALS = 10  # then there is an exponent
+MAX_DIGITS = 15  # that float64 holds of each number
 NOISE_DIGITS = 9  # of a spread; what is below them is rounding
 SEPARATED_FROM = 10_000  # thousands; years and the like have four digits
 
@@ -50,7 +50,7 @@ def scaling_text(mean: float, divisor: float) -> str:
 
 
 def _decimals(value: float, digits: int) -> int:
-    """Returns how many decimals give a number at least so many digits."""
+    """Returns the number of decimals with which a number has at least `digits` digits."""
     return max(digits - 1 - math.floor(math.log10(abs(value))), 0) if value else 0
 
 
@@ -59,10 +59,10 @@ def _without_noise(value: float, spread: float) -> float:
 
 
 def _text(value: float, decimals: int, *, strips: bool) -> str:
-    """Returns a number with so many decimals; `strips` leaves zeros at their end out."""
-    if decimals > MOST_DECIMALS or abs(value) >= 1e15:
+    """Returns a number with the given decimals; `strips` leaves out trailing zeros."""
+    if decimals > MAX_DECIMALS or abs(value) >= 1e15:
         digits = decimals + 1 + math.floor(math.log10(abs(value))) if value else 1
-        return f"{value:.{min(max(digits, 1), MOST_DIGITS)}g}"
+        return f"{value:.{min(max(digits, 1), MAX_DIGITS)}g}"
     text = f"{value:,.{decimals}f}"
     if abs(value) < SEPARATED_FROM:
         text = text.replace(",", "")

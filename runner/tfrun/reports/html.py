@@ -21,7 +21,7 @@ from tfrun.reports.texts import TextTable, as_text
 
 MAX_BYTES = 350_000  # of the table of runs
 MAX_REPEATS_BYTES = 100_000  # of the table of their repetitions
-MOST_FOLDERS = 3  # that the title names
+MAX_FOLDERS = 3  # that the title names
 
 
 def write(comparison: Comparison, path: Path, *, top: int | None = None) -> None:
@@ -58,7 +58,7 @@ def _title(comparison: Comparison) -> str:
     """Returns what the page is about: `1,000 runs of 2026-11-29_22-35-35_ebff5b by val/loss`."""
     folders = list(dict.fromkeys(row.folder.path.parent.name for row in comparison.rows))
     runs = f"{len(comparison.rows):,} run{'s' if len(comparison.rows) > 1 else ''}"
-    return f"{runs} of {some(folders, MOST_FOLDERS)} by {comparison.metric}"
+    return f"{runs} of {some(folders, MAX_FOLDERS)} by {comparison.metric}"
 
 
 def _described(comparison: Comparison) -> str:
@@ -93,7 +93,7 @@ def _figures(comparison: Comparison) -> Iterator[str]:
 
 
 def _table(head: str, table: TextTable, *, num_lines: int, max_bytes: int, bold: bool) -> str:
-    """Returns a table of at most about so many bytes, and a note if that isn't all.
+    """Returns a table of at most about the given bytes, and a note if that isn't all.
 
     Args:
         head: what it shows.

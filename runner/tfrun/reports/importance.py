@@ -13,7 +13,7 @@ from tfrun.reports.comparison import Comparison
 MIN_RUNS = 8  # fewer runs say nothing
 GREATEST = 1e300  # a number beyond is no finite one
 LOG_SPAN = 30  # numbers are looked at by their logarithms if the greatest is this many times the least
-BEST_SHARE, LEAST_BEST, MOST_BEST = 0.1, 5, 0.5  # the best tenth of the runs, but 5 of them, and at most half of them
+BEST_SHARE, MIN_BEST, MAX_BEST = 0.1, 5, 0.5  # the best tenth of the runs, but 5 of them, and at most half of them
 
 
 def importances(comparison: Comparison) -> dict[str, float]:
@@ -38,7 +38,7 @@ def importances(comparison: Comparison) -> dict[str, float]:
         params = {key: parameter.convert(row.config[key]) for key, parameter in parameters.items()}
         trial = optuna.trial.create_trial(params=params, distributions=distributions, value=sign * value)
         study.add_trial(trial)
-    best = min(max(BEST_SHARE, LEAST_BEST / len(rows)), MOST_BEST)
+    best = min(max(BEST_SHARE, MIN_BEST / len(rows)), MAX_BEST)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {key: float(share) for key, share in sorted(shares.items(), key=lambda item: -item[1])}

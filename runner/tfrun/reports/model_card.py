@@ -20,8 +20,8 @@ from tfrun.reports.texts import shortened
 
 NOT_RECORDED = "not recorded"
 TO_FILL_IN = "**TO FILL IN**"
-MOST_COLUMNS = 200  # lines of the table of inputs
-MOST_VALUES = 20  # categories or classes that are named
+MAX_COLUMNS = 200  # lines of the table of inputs
+MAX_VALUES = 20  # categories or classes that are named
 MAX_LETTERS = 60  # of a category or a class
 RANGE = "10 % to 90 %"
 SPLITS = ("val", "test")
@@ -93,7 +93,7 @@ class Loading:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a card says.
+    """The contents of a card.
 
     Attributes:
         members: the runs; several are an ensemble.
@@ -296,9 +296,9 @@ def _spread(spread: Spread | None) -> str:
 
 
 def _inputs(card: ModelCard) -> str:
-    lines = [[escaped(i.name), escaped(i.kind), escaped(i.type), i.facts] for i in card.inputs[:MOST_COLUMNS]]
+    lines = [[escaped(i.name), escaped(i.kind), escaped(i.type), i.facts] for i in card.inputs[:MAX_COLUMNS]]
     parts = [table(["column", "kind", "takes", "training rows"], lines)]
-    if more := len(card.inputs) - MOST_COLUMNS:
+    if more := len(card.inputs) - MAX_COLUMNS:
         parts += [f"{more:,} more columns."] if more > 0 else []
     if any(RANGE in each.facts for each in card.inputs):
         parts.append(
@@ -317,8 +317,8 @@ def values_text(values: Sequence[str], one: str, several: str) -> str:
         values: all of them.
         one, several: what they are called: "class" and "classes".
     """
-    first = ", ".join(escaped(shortened(value, MAX_LETTERS)) for value in values[:MOST_VALUES])
-    more = f", and {len(values) - MOST_VALUES:,} more" if len(values) > MOST_VALUES else ""
+    first = ", ".join(escaped(shortened(value, MAX_LETTERS)) for value in values[:MAX_VALUES])
+    more = f", and {len(values) - MAX_VALUES:,} more" if len(values) > MAX_VALUES else ""
     return f"{len(values):,} {one if len(values) == 1 else several}: {first}{more}"
 
 

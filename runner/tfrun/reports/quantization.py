@@ -1,4 +1,4 @@
-"""What quantizing an export has changed, as a sentence."""
+"""A sentence on what quantizing an export has changed."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import numpy as np
 
 GROWN = 4.0  # times the best smoothed loss, at which a test ends
 CLEAR = 4.5  # times the deviation that the smoothed loss has by chance, by which it has to fall
-LEAST_FALL = 1e-4  # of the loss, since a smaller one may be rounding
+MIN_FALL = 1e-4  # of the loss, since a smaller one may be rounding
 
 Ended = Literal["range", "grew", "undefined"]
 
@@ -169,7 +169,7 @@ class RangeCurve:
         # differences of neighbours show the noise and hardly the fall; 0.6745 makes a median a deviation
         deviation = float(np.median(np.abs(np.diff(before)))) / 0.6745 / math.sqrt(2)
         by_chance = deviation * math.sqrt((1 - self.smoothing) / (1 + self.smoothing))
-        return first - best > max(CLEAR * by_chance, LEAST_FALL * abs(first))
+        return first - best > max(CLEAR * by_chance, MIN_FALL * abs(first))
 
     @property
     def top(self) -> float:

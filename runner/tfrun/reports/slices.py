@@ -11,7 +11,7 @@ import numpy as np
 from tfrun.reports.texts import readable
 
 MIN_ROWS = 5  # a slice of fewer says nothing
-LEAST_EXCESS = 1.0  # standard errors
+MIN_EXCESS = 1.0  # standard errors
 MAX_VALUES = 10  # of a category that have a slice, the most frequent ones
 
 
@@ -57,7 +57,7 @@ def worst_slices(columns: Mapping[str, Any], sizes: np.ndarray, *, most: int) ->
             if MIN_ROWS <= count < len(sizes):
                 error = float(sizes[inside].mean())
                 slices.append(Slice(name, value, count, error, (error - mean) / (spread / count**0.5)))
-    slices = [each for each in slices if each.excess >= LEAST_EXCESS]
+    slices = [each for each in slices if each.excess >= MIN_EXCESS]
     return sorted(slices, key=lambda each: -each.excess)[:most]
 
 

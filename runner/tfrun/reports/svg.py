@@ -18,7 +18,7 @@ PADDING = 6  # between the axes and the marks
 LETTER = 6.2  # pixels, the width of most letters
 BAR = 32  # pixels, the height of a bar with its name above it
 STEPS = (1, 2, 5, 10)  # ticks are these times a power of ten
-MOST_WHOLE = 10_000_000  # from here on, numbers have an exponent
+MAX_WHOLE = 10_000_000  # from here on, numbers have an exponent
 NUM_TICKS = 6  # at most about this many
 
 Point = tuple[float, float]
@@ -180,7 +180,7 @@ def _even(low: float, high: float, *, least_step: float) -> list[float]:
 
 def _numbers(ticks: Sequence[float]) -> list[str]:
     """Returns numbers as texts, with as many digits as distinguish them; whole ones of up to 7 digits with all."""
-    if all(float(tick).is_integer() and abs(tick) < MOST_WHOLE for tick in ticks):
+    if all(float(tick).is_integer() and abs(tick) < MAX_WHOLE for tick in ticks):
         return [f"{tick:.0f}" for tick in ticks]
     for digits in (4, 6, 8, 17):
         texts = [f"{tick:.{digits}g}" for tick in ticks]

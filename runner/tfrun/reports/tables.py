@@ -20,7 +20,7 @@ from tfrun.reports.importance import explain_missing, importances
 from tfrun.reports.repeats import repeats_table, repeats_title
 from tfrun.reports.texts import TextTable, as_text
 
-MOST_NAMED = 3  # keys or runs that a line names
+MAX_NAMED = 3  # keys or runs that a line names
 FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -84,12 +84,12 @@ def _print_left_out(
     """
     left_out = [key for key in keys if key in table.heads and key not in heads]
     if left_out:
-        say(console, f"no room for {some(left_out, MOST_NAMED)}: a wider terminal, --csv and --html show all keys")
+        say(console, f"no room for {some(left_out, MAX_NAMED)}: a wider terminal, --csv and --html show all keys")
     if "status" in table.heads and "status" not in heads:
         status = table.heads.index("status")
         others = [f"{line[0]} {line[status]}" for line in table.lines[:top] if line[status] != "completed"]
         if others:
-            say(console, f"not completed: {some(others, MOST_NAMED)}")
+            say(console, f"not completed: {some(others, MAX_NAMED)}")
 
 
 def first_lines(table: TextTable, top: int | None) -> TextTable:

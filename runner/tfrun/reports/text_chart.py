@@ -9,7 +9,7 @@ import numpy as np
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 HEIGHT = 8  # lines
-LEAST_WIDTH = 12  # columns of the curve
+MIN_WIDTH = 12  # columns of the curve
 MARK = "▲"
 
 
@@ -33,7 +33,7 @@ def log_chart(
     low = float(np.min(y))
     labels = {0: f"{top:.3g}", HEIGHT - 1: f"{low:.3g}"}
     left = max(map(len, labels.values()))
-    columns = max(width - left - 2, LEAST_WIDTH)
+    columns = max(width - left - 2, MIN_WIDTH)
     places = np.linspace(log_x[0], log_x[-1], columns)
     heights = (np.minimum(np.interp(places, log_x, y), top) - low) / ((top - low) or 1.0)
     eighths = 1 + np.round(heights * (8 * HEIGHT - 1)).astype(int)  # the least value is seen too

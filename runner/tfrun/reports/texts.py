@@ -33,12 +33,12 @@ def _as_yaml(value: Any) -> str:
 
 
 def shortened(text: str, letters: int) -> str:
-    """Returns a text of at most so many letters; the end of a longer one gives way."""
+    """Returns a text, cut to a number of letters if it is longer."""
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def readable(value: float, digits: int = 4) -> str:
-    """Returns a number with at least so many digits, all those before the point, and no exponent: `39,164`, `0.0123`.
+    """Returns a number with at least the given digits, all those before the point, and no exponent: `39,164`, `0.0123`.
 
     Those that would be very long have an exponent. A number that isn't finite is `undefined`, except for `∞`.
     """

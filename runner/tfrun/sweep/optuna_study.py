@@ -88,7 +88,7 @@ class Studies:
 
     @property
     def have_signs_of_life(self) -> bool:
-        """Whether several machines may use a study, in a storage in which they see each other's signs of life."""
+        """Whether several machines may use a study, in a storage in which they see each other's heartbeats."""
         place = self.settings.storage or ""
         return self.settings.study_name is not None and not place.startswith("journal:")
 

@@ -5,7 +5,7 @@
         pass on signals                     after the first Ctrl-C, the jobs save and stop
         kill jobs that take too long
         receive the workers' messages       progress and ends; a worker that dies ends no other job than its own
-        let the source do what is due       signs of life in a study that several machines share
+        let the source do what is due       heartbeats in a study that several machines share
 
 TensorFlow's runtime must not start in this process, otherwise the children hang.
 """

@@ -1,4 +1,4 @@
-"""A connection between worker 0 and another worker: messages in both directions, and signs of life between them.
+"""A connection between worker 0 and another worker: messages in both directions, and heartbeats between them.
 
 A message is a line of JSON. One with arrays has an entry that says what they are, and their bytes follow the line.
 """
@@ -34,7 +34,7 @@ class ClosedError(Exception):
 
 
 class Channel:
-    """An open connection. A thread receives, and another one says every second that this end is alive.
+    """An open connection. One thread receives, and another one sends a heartbeat every second.
 
     Args:
         connection: connected.
@@ -75,11 +75,11 @@ class Channel:
             raise ClosedError(error.strerror or str(error)) from error
 
     def receive(self, seconds: float | None = None, *, silence: float = SILENCE_SECONDS) -> Message | None:
-        """Returns the next message; None if there is none within so many seconds.
+        """Returns the next message; None if there is none within `seconds`.
 
         Args:
             seconds: None waits until there is one.
-            silence: the longest time without any sign of life.
+            silence: the longest time, in seconds, without a message or a heartbeat.
 
         Raises:
             ClosedError: the other end is gone, or silent for too long.
@@ -113,7 +113,7 @@ class Channel:
             self.send(message)
 
     def wait_until_closed(self, seconds: float) -> None:
-        """Waits until the other end has closed the connection, for so many seconds at most."""
+        """Waits until the other end has closed the connection, for at most `seconds`."""
         self._received_all.wait(seconds)
 
     def close(self) -> None:

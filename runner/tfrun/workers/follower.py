@@ -45,7 +45,7 @@ class Follower:
         self.say("failed", code=error.exit_code if isinstance(error, TfrunError) else 1, message=message)
 
     def reason(self, seconds: float) -> WorkerLostError | None:
-        """Returns why worker 0 has ended, if it does within so many seconds."""
+        """Returns why worker 0 has ended, if it ends within `seconds`; else None."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             try:

@@ -21,7 +21,7 @@ POLL_SECONDS = 0.05
 IMPORT_SECONDS = 300.0  # of silence, while TensorFlow is imported: a worker can't always answer then
 END_SECONDS = 20.0  # within which a worker closes its connection at the end of a run
 FAILED_SECONDS = 1.0  # the same after an error
-FROZEN_SECONDS = 3.0  # of silence, after which a worker is named if a step was given up
+FROZEN_SECONDS = 3.0  # of silence, after which a worker is named if an exchange was aborted
 
 
 class Leader:
@@ -77,7 +77,7 @@ class Leader:
         return self._stops
 
     def reason(self, seconds: float) -> WorkerLostError | None:
-        """Returns which worker has ended and why, if one does within so many seconds."""
+        """Returns which worker has ended and why, if one ends within `seconds`; else None."""
         until = time.monotonic() + seconds
         while True:
             try:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrun.components.losses.regression import Huber
 from tfrun.config.catalog import load_catalog
-from tfrun.config.settings import ComponentSettings
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.engine.building.components import build_component, build_function
 from tfrun.engine.training.hyperparameters import Hyperparameter, Hyperparameters
 from tfrun.errors import ConfigError

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tfrun.config.catalog import load_catalog
-from tfrun.config.settings import ComponentSettings, MetricSettings
+from tfrun.config.component_settings import ComponentSettings
+from tfrun.config.settings import MetricSettings
 from tfrun.data.targets import FittedTarget
 from tfrun.engine.building.losses import build_loss, build_metrics, check_outputs, naming
 from tfrun.errors import ConfigError

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.config.catalog import load_catalog
-from tfrun.config.settings import ComponentSettings
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.data.targets import FittedTarget
 from tfrun.engine import private
 from tfrun.engine.building.mixing import is_shipped, mixes_rows, warn_of_mixing

@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from tfrun.config.catalog import load_catalog
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.earlier_runs import EarlierSchedule
-from tfrun.config.settings import ComponentSettings, GroupSettings
+from tfrun.config.settings import GroupSettings
 from tfrun.engine.building import optimizers
 from tfrun.engine.building.optimizers import build_groups, build_schedule, layer_factors
 from tfrun.engine.training.groups import Group

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
-from tfrun.engine.inference.outputs import model_outputs, outputs_of, predictions_of, sizes
+from tfrun.engine.inference.outputs import outputs_from_predictions, outputs_of, predictions_of, sizes
 
 PRICE = FittedTarget("regression", [], 200.0, 50.0)
 
@@ -44,11 +44,11 @@ def test_outputs_of_predictions_give_these_predictions_again() -> None:
     kinds = FittedTarget("classification", ["a", "b", "c"], 0.0, 1.0)
     targets = fitted(output=PRICE, sold=classes, kind=kinds)
     predicted = {"output": [[250.0]], "sold": [[0.25, 0.75]], "kind": [[0.0, 0.25, 0.75]]}
-    outputs = model_outputs({name: np.array(values) for name, values in predicted.items()}, targets)
+    outputs = outputs_from_predictions({name: np.array(values) for name, values in predicted.items()}, targets)
     assert outputs["output"].tolist() == [[1.0]] and outputs["sold"][0, 0] == pytest.approx(np.log(3.0))
     for name, values in predictions_of(outputs, targets).items():
         np.testing.assert_allclose(values, predicted[name], atol=1e-7)
-    assert model_outputs({"output": np.array([[250.0]])}, fitted(output=PRICE)).tolist() == [[1.0]]
+    assert outputs_from_predictions({"output": np.array([[250.0]])}, fitted(output=PRICE)).tolist() == [[1.0]]
 
 
 def test_the_size_of_a_number_is_its_distance_from_the_mean() -> None:

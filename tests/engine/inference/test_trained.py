@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.samples import Samples
 from tfrun.data.table import Table
 from tfrun.engine.inference import trained
 from tfrun.engine.inference.exporting import clean_process
 from tfrun.engine.inference.exporting.format import Format
-from tfrun.errors import CheckpointError, DataError
+from tfrun.errors import DataError
 from tfrun.files.exports import Export
 from tfrun.files.runs import RunFolder
 
@@ -68,25 +66,6 @@ def test_a_run_without_test_rows_can_not_be_evaluated(small: Any) -> None:
     folder = small.train("data.test_split=0", "trainer.max_epochs=1")
     with pytest.raises(DataError, match="data.test_split: there are no test rows to evaluate on"):
         evaluate(small, folder, "data.test_split=0")
-
-
-def test_data_that_have_changed_are_not_the_run_s_own(small: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    folder, table = small.train("trainer.max_epochs=1"), small.table()
-    table.columns["bmi"][0] += 1
-    changed = fingerprint(table)
-    with pytest.raises(DataError, match=r"scikit-learn's diabetes: its contents have changed") as raised:
-        evaluate(small, folder, table=table)
-    assert f"Received: fingerprint {changed}. In training: {fingerprint(small.table())}. " in str(raised.value)
-    assert raised.value.exit_code == 3
-
-
-def test_a_run_without_a_checkpoint_can_not_be_used(small: Any) -> None:
-    folder = small.train("trainer.max_epochs=1")
-    shutil.rmtree(folder.checkpoints)
-    with pytest.raises(
-        CheckpointError, match=r"checkpoints: the folder is gone, though run.json says that step 6 was saved"
-    ):
-        evaluate(small, folder)
 
 
 def test_an_export_is_compared_with_the_run(

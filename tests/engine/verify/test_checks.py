@@ -9,8 +9,8 @@ import keras
 import pytest
 import tensorflow as tf
 
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.schema import component_alone
-from tfrun.config.settings import ComponentSettings
 from tfrun.engine.building import devices
 from tfrun.engine.training.step import Step
 from tfrun.engine.verify import checks, contracts, data_contracts, parity

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrun.config import registry
 from tfrun.engine.verify import findings
 from tfrun.engine.verify.findings import Finding, collect, compare
 
@@ -139,7 +140,7 @@ class OfIds(keras.Model):
 def test_a_model_that_keras_cannot_build_is_told_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "of_ids.py").write_text(OF_IDS)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(findings.registry, "modules", lambda: ["of_ids"])
+    monkeypatch.setattr(registry, "modules", lambda: ["of_ids"])
     inputs = {"ids": tf.constant([0, 1, 2])}
     model = importlib.import_module("of_ids").OfIds()
     finding = findings.check_saved(model, inputs, outputs=model(inputs))

@@ -18,7 +18,7 @@ KNOWN = (
 )
 INFINITE = -1  # tf.data.INFINITE_CARDINALITY
 UNKNOWN = -2  # tf.data.UNKNOWN_CARDINALITY
-MOST_ROWS = 4096  # of a tf.data.Dataset to read at once
+MAX_ROWS = 4096  # of a tf.data.Dataset to read at once
 BATCH_BYTES = 2**24  # likewise
 
 
@@ -101,7 +101,7 @@ def _rows_at_once(spec: Any) -> int:
     if not are_alike or [] not in shapes:
         return 1
     num_values = sum(math.prod(shape) for shape in shapes)
-    return max(1, min(MOST_ROWS, BATCH_BYTES // (8 * max(1, num_values))))
+    return max(1, min(MAX_ROWS, BATCH_BYTES // (8 * max(1, num_values))))
 
 
 def _flat(spec: Any) -> Iterator[Any]:

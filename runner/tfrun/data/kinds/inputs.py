@@ -13,7 +13,7 @@ from tfrun.data.targets import is_far_from_zero, spread_is_rounding
 STATISTICS = ("medians", "means", "variances", "deciles")  # their names in preprocessing.json
 NUM_QUANTILES = 101
 EPSILON = 1e-7  # Keras' own, the least standard deviation that its Normalization divides by
-MOST_FLOAT32 = 1e38  # cells above it are infinite in float32
+MAX_FLOAT32 = 1e38  # cells above it are infinite in float32
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class NumberInput:
 
     @property
     def is_constant(self) -> bool:
-        """Whether all cells are one number, but for the rounding of float64."""
+        """Whether all cells are one number, except for the rounding of float64."""
         return spread_is_rounding(self.mean, self.standard_deviation)
 
     @property
@@ -61,9 +61,9 @@ class NumberInput:
         if not self.exact:
             return False
         if self.is_constant:
-            return abs(self.mean) > MOST_FLOAT32
+            return abs(self.mean) > MAX_FLOAT32
         # a variance above 1e38 is infinite in float32
-        in_range = EPSILON <= self.standard_deviation <= MOST_FLOAT32**0.5
+        in_range = EPSILON <= self.standard_deviation <= MAX_FLOAT32**0.5
         return not in_range or is_far_from_zero(self.mean, self.standard_deviation)
 
     @classmethod

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.config.settings import DataSettings
+from tfrun.config.data_settings import DataSettings
 from tfrun.data.splitting.named import split_named
 from tfrun.data.splitting.parts import Fold, Rule, codes_of, is_empty, listed, of_one_row
 from tfrun.errors import DataError

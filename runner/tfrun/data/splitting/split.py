@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.config.settings import DataSettings
+from tfrun.config.data_settings import DataSettings
 from tfrun.data.splitting.classes import cover_classes, require_classes
 from tfrun.data.splitting.folds import fold_by_column, fold_by_rule
 from tfrun.data.splitting.groups import Groups

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from tfrun.config.column_kinds import DateKind
+from tfrun.config.data_settings import DataSettings
 from tfrun.config.date_formats import DateFormat
-from tfrun.config.settings import DataSettings
 from tfrun.data.kinds.iso_dates import time_seconds
 from tfrun.data.splitting.parts import Fold, Parts, Rule, codes_of, even_sizes, is_empty
 from tfrun.errors import DataError

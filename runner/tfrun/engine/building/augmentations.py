@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import AugmentationSettings, Settings
+from tfrun.config.data_settings import AugmentationSettings
+from tfrun.config.settings import Settings
 from tfrun.data.kinds import ImageColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.building.components import build_component

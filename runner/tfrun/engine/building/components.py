@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.types import map_references
 from tfrun.engine.building.kinds import check_built, named
 from tfrun.engine.training.hyperparameters import Hyperparameters

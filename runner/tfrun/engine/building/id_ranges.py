@@ -59,7 +59,7 @@ def check_ids(model: keras.Model, examples: Examples, table: Table) -> None:
     Args:
         model: built; it is called on a few rows, and only if an array has numbers that may be such ids.
         examples: the encoded rows. Each array is read once, in blocks.
-        table: the raw rows, which tell where a row is.
+        table: the raw rows, which know the file and line of each row.
     """
     sizes = [size for size in map(_num_ids, private.layers_of(model)) if size is not None]
     columns = examples.preprocessing.arrays

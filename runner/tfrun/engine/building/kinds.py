@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.data.targets import FittedTarget, main_output, of_output
 from tfrun.engine.building import random_state
 from tfrun.errors import ConfigError

@@ -11,7 +11,8 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings, MetricSettings
+from tfrun.config.component_settings import ComponentSettings
+from tfrun.config.settings import MetricSettings
 from tfrun.data.targets import FittedTarget, TargetScale, main_output, of_output
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible

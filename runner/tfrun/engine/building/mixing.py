@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings, Settings
+from tfrun.config.component_settings import ComponentSettings
+from tfrun.config.settings import Settings
 from tfrun.data.targets import FittedTarget, of_output
 from tfrun.engine import private
 from tfrun.engine.building import random_state

@@ -16,7 +16,8 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings, GroupSettings, Settings
+from tfrun.config.component_settings import ComponentSettings
+from tfrun.config.settings import GroupSettings, Settings
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.building import devices, random_state
 from tfrun.engine.building.components import build_component

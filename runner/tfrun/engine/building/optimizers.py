@@ -11,8 +11,9 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
+from tfrun.config.component_settings import ComponentSettings
 from tfrun.config.earlier_runs import EarlierSchedule
-from tfrun.config.settings import ComponentSettings, GroupSettings
+from tfrun.config.settings import GroupSettings
 from tfrun.engine import private
 from tfrun.engine.building.autograph import convertible
 from tfrun.engine.building.components import INPUT_DTYPES, build_component, build_function
@@ -103,7 +104,7 @@ def _build_group(
 
 
 def keep_weights(groups: Sequence[Group]) -> None:
-    """Makes optimizers go on from the weights that a run begins with, whatever they are.
+    """Makes optimizers start from the weights that a run begins with, whatever they are.
 
     FTRL works its weights out anew from its sums, which begin at 0: it would forget the first weights at the first
     step. So the sum `linear` becomes the one that gives these weights.

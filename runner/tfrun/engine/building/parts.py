@@ -11,7 +11,9 @@ import keras
 import tensorflow as tf
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings, DataSettings, Settings, TrainerSettings
+from tfrun.config.component_settings import ComponentSettings
+from tfrun.config.data_settings import DataSettings
+from tfrun.config.settings import Settings, TrainerSettings
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget
 from tfrun.engine.building import memory, model_size

@@ -29,7 +29,7 @@ from tfrun.engine.training.plan import Plan
 from tfrun.engine.training.program import Program
 from tfrun.engine.training.state import State
 from tfrun.engine.training.tracker import Tracker
-from tfrun.engine.training.worker_state import ROLE, Announce, WorkerState, nothing
+from tfrun.engine.training.worker_state import ROLE, Announce, WorkerState, announce_nothing
 from tfrun.files import strict_json
 from tfrun.files.provenance.versions import versions
 from tfrun.files.xla_cache import processor
@@ -94,7 +94,7 @@ class Pieces:
     whole_tables: tuple[WholeTable, ...] = ()
     origins: Origins | None = None
     beginning: Beginning | None = None
-    announce: Announce = nothing
+    announce: Announce = announce_nothing
     limit_seconds: float | None = None
 
     @property

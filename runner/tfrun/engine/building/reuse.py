@@ -18,7 +18,8 @@ import keras
 from tfrun import host_memory
 from tfrun.config.catalog import Catalog
 from tfrun.config.data_paths import version_of
-from tfrun.config.settings import DataSettings, Settings
+from tfrun.config.data_settings import DataSettings
+from tfrun.config.settings import Settings
 from tfrun.data.examples import Examples
 from tfrun.data.table import Table
 from tfrun.engine.building import devices

@@ -48,7 +48,7 @@ class _Shapes(keras.StatelessScope):
 
 
 def work_of(build: Callable[[], keras.Model], features: Features, *, num_rows: int) -> Work | None:
-    """Returns the work of a model's call, or None if a graph can't tell it.
+    """Returns the work of a model's call, or None if it doesn't follow from the graph.
 
     Args:
         build: returns the model, not called yet.

@@ -25,7 +25,7 @@ RATE_FACTOR = 1e-6  # of the learning rates
 SHORT_EPOCH = 64  # steps
 BLOCK_SECONDS = 0.1  # of a timed block, so that what a call costs doesn't count
 SECONDS = 1.0  # of timing, in which a busy machine is idle for at least a block
-LEAST_BLOCKS = 3
+MIN_BLOCKS = 3
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def steps_per_second(
     while (fastest := seconds(num_steps)) < BLOCK_SECONDS and num_steps < most_steps:
         num_steps = min(most_steps, 4 * num_steps)
     started, num_blocks = clock(), 1
-    while num_blocks < LEAST_BLOCKS or clock() - started < SECONDS:
+    while num_blocks < MIN_BLOCKS or clock() - started < SECONDS:
         fastest = min(fastest, seconds(num_steps))
         num_blocks += 1
     return num_steps / fastest

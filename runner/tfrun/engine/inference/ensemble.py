@@ -1,8 +1,7 @@
-"""Several trained runs as one model of raw rows, whose prediction is the mean of theirs."""
+"""Several trained runs as one model of raw rows, whose prediction is the mean of the runs' predictions."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +12,13 @@ import numpy as np
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say
-from tfrun.data.examples import prepare_evaluation, with_any_targets
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
-from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.inference.exporting import formats, ids
 from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
 from tfrun.engine.inference.exporting.portable import portable, raw_rows
+from tfrun.engine.inference.opening import newest_state, open_to_export
 from tfrun.engine.inference.outputs import outputs_of, predictions_of
-from tfrun.engine.inference.trained import newest_state, program_with_best
 from tfrun.errors import ConfigError
 from tfrun.files.exports import Checked, Export
 from tfrun.files.runs import RunFolder
@@ -133,20 +130,25 @@ def averaged(models: Sequence[keras.Model]) -> keras.Model:
 
 
 def _trained(number: int, member: Member, table: Table, *, format: str, known: Preprocessing) -> _Trained:
-    saved = newest_state(member.folder)
-    rows = with_any_targets(table, member.fitted, names=[table.target_name])
-    prepare_rows = functools.partial(prepare_evaluation, preprocessing=member.fitted, forecasts=True)
-    pieces = build_pieces(member.settings, member.catalog, table=rows, prepare_trained=prepare_rows)
-    program_with_best(pieces, saved)
-    model, fitted = pieces.parts.model, member.fitted
+    """Returns a member's model of raw rows, named by its number, and its predictions for rows of the table."""
+    opened = open_to_export(
+        member.settings, newest_state(member.folder), catalog=member.catalog, table=table, fitted=member.fitted
+    )
+    pieces, fitted = opened.pieces, member.fitted
+    model = pieces.parts.model
     if not pieces.parts.step.learns_targets:
         raise ConfigError(
             f"ensemble: {member.folder.path} doesn't predict the data's target, so there is no mean of it"
         )
     inputs, columns = rows_to_compare(pieces.examples, known=known)
     predicted = predictions_of(outputs_of(model, inputs, as_graph=formats.is_graph(format)), fitted)
-    portable_model = portable(model, fitted, of_ids=formats.is_of_ids(format), name=f"member_{number}")
-    return _Trained(portable_model, predicted, raw_rows(columns, fitted), len(pieces.examples.samples.rows), saved.step)
+    return _Trained(
+        portable(model, fitted, of_ids=formats.is_of_ids(format), name=f"member_{number}"),
+        predicted,
+        raw_rows(columns, fitted),
+        num_rows=len(pieces.examples.samples.rows),
+        step=opened.step,
+    )
 
 
 def _refuse_unlike(first: Member, other: Member) -> None:

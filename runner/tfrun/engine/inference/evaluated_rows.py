@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,11 +19,11 @@ from tfrun.data.targets import of_output
 from tfrun.data.unseen import unseen_rows
 from tfrun.data.window_array import WindowArray
 from tfrun.data.windows import split_examples
-from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.pieces import Pieces
+from tfrun.engine.inference.opening import OpenedRun, open_to_evaluate
 from tfrun.engine.inference.permutation import importance
 from tfrun.engine.inference.predictions import Predictor
-from tfrun.engine.inference.trained import encode_test, newest_state, program_with_best, warnings_of_test
+from tfrun.engine.inference.trained import warnings_of_test
 from tfrun.engine.recording import images
 from tfrun.engine.training import feed
 from tfrun.engine.training.program import Program
@@ -38,7 +37,7 @@ MAX_NUMBERS = 20_000_000  # rows times outputs
 MAX_WINDOWS = 2_000  # that are forecast
 NUM_FORECASTS = 4  # that have a chart
 NUM_IMAGES = 12  # of the worst rows, and of others
-LEAST_SIDE = 6  # pixels of an image
+MIN_SIDE = 6  # pixels of an image
 SEED = 0
 
 
@@ -65,18 +64,19 @@ def read_evaluated_rows(
         DataError: the run's own data have changed, or there are neither test rows nor validation rows.
         CheckpointError: the run has no checkpoint.
     """
-    saved = newest_state(folder)
     unseen = {} if fitted.window else unseen_rows(table, fitted)
     raw = _RawRows(settings, fitted, other_data=other_data)
-    encode = functools.partial(encode_test, settings=settings, saved=saved, fitted=fitted, other_data=other_data)
-
-    def take_and_encode(table: Table) -> Examples:
-        raw.take(table)  # before its columns are released
-        return encode(table)
-
-    pieces = build_pieces(settings, catalog, table=table, prepare_trained=take_and_encode)
-    program = program_with_best(pieces, saved)
-    evaluated = _with_metrics(pieces, program, raw=raw, unseen=unseen, step=saved.step)
+    opened = open_to_evaluate(
+        settings,
+        folder,
+        catalog=catalog,
+        table=table,
+        fitted=fitted,
+        other_data=other_data,
+        before_encoding=raw.take,
+    )
+    pieces, program = opened.pieces, opened.program
+    evaluated = _with_metrics(opened, raw=raw, unseen=unseen)
     learns_targets = pieces.parts.step.learns_targets
     if fitted.window is not None and learns_targets:
         return replace(evaluated, forecasts=forecasts_of(pieces, pieces.examples.splits[raw.split]))
@@ -84,10 +84,9 @@ def read_evaluated_rows(
     return _with_predictions(evaluated, pieces, program, raw=raw) if has_predictions else evaluated
 
 
-def _with_metrics(
-    pieces: Pieces, program: Program, *, raw: _RawRows, unseen: Mapping[str, np.ndarray], step: int
-) -> EvaluatedRows:
+def _with_metrics(opened: OpenedRun, *, raw: _RawRows, unseen: Mapping[str, np.ndarray]) -> EvaluatedRows:
     """Returns the rows with their metrics, and sentences on what a person should know of them."""
+    pieces = opened.pieces
     settings, examples = pieces.settings, pieces.examples
     rows, fitted = examples.splits[raw.split], examples.preprocessing
     warnings = warnings_of_test(pieces, unseen, other_data=raw.other_data, split=raw.split)
@@ -96,8 +95,8 @@ def _with_metrics(
         split="all" if raw.other_data else raw.split,
         source=pieces.table.source,
         num_rows=len(rows),
-        step=step,
-        metrics=program.evaluate(rows),
+        step=opened.step,
+        metrics=opened.program.evaluate(rows),
         notes=(*warnings, *left_out),
         is_windows=fitted.window is not None,
         shows_rows=settings.data.keep_samples,
@@ -274,4 +273,4 @@ def pictures_of(examples: Examples, rows: np.ndarray, chosen: np.ndarray) -> lis
 def _is_image(column: ArrayColumn) -> bool:
     shape = column.shape
     has_channels = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
-    return has_channels and min(shape[:2]) >= LEAST_SIDE
+    return has_channels and min(shape[:2]) >= MIN_SIDE

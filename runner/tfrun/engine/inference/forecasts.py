@@ -1,4 +1,4 @@
-"""What a model predicts for the steps after the last row of each series, as columns for people and programs."""
+"""The predictions of a model for the steps after the last row of each series, as columns for people and programs."""
 
 from __future__ import annotations
 

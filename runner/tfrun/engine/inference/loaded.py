@@ -24,9 +24,10 @@ from tfrun.engine.building.isolated import isolated
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference import forecasts
 from tfrun.engine.inference.exporting.portable import portable
+from tfrun.engine.inference.opening import encode_test, newest_state, program_with_best
 from tfrun.engine.inference.predict import RowsToPredict, target_names
 from tfrun.engine.inference.predictions import Predictor
-from tfrun.engine.inference.trained import encode_test, newest_state, program_with_best, rows_of_test, warnings_of_test
+from tfrun.engine.inference.trained import rows_of_test, warnings_of_test
 from tfrun.files.runs import RunFolder
 
 UNNAMED = "target"  # the name of a target that neither the config nor the rows name
@@ -34,7 +35,7 @@ UNNAMED = "target"  # the name of a target that neither the config nor the rows 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run gives for rows.
+    """The predictions or metrics of a run for rows.
 
     Attributes:
         values: columns of predictions, (R,) each, or metrics, by name.

@@ -1,4 +1,4 @@
-"""What a job of a cross-validation predicts for the rows of its fold, which it wasn't trained on."""
+"""The predictions of a job of a cross-validation for the rows of its fold, which it wasn't trained on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.config.settings import DataSettings
+from tfrun.config.data_settings import DataSettings
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference.prediction_files import PredictionFile
 from tfrun.engine.inference.predictions import Predictor

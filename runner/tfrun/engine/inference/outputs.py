@@ -1,4 +1,4 @@
-"""What a run predicts: its model's outputs in the unit of the target, or as probabilities of classes."""
+"""The predictions of a run: its model's outputs in the unit of the target, or as probabilities of classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from tfrun.data.targets import TargetScale, main_output, of_output
 
 
 def predictions_of(outputs: Any, preprocessing: Preprocessing, *, has_targets: bool = True) -> dict[str, np.ndarray]:
-    """Returns what a run predicts from its model's outputs, as a model of raw rows gives it, by output."""
+    """Returns the predictions that a run's model outputs mean, by output, as a model of raw rows gives them.
+
+    Args:
+        outputs: of the run's model: a tensor, or a mapping of tensors by output.
+        preprocessing: the run's.
+        has_targets: whether the model predicts the data's target; if not, its outputs are returned as they are.
+
+    Returns:
+        float64: (R, 1) or (R, horizon) numbers in the target's unit, or (R, K) probabilities.
+    """
     predicted = {}
     for name, target in preprocessing.targets.items():
         y = predicted[name] = np.asarray(tf.cast(of_output(outputs, name), tf.float64))
@@ -27,8 +36,8 @@ def predictions_of(outputs: Any, preprocessing: Preprocessing, *, has_targets: b
     return predicted
 
 
-def model_outputs(predicted: Mapping[str, np.ndarray], preprocessing: Preprocessing) -> Any:
-    """Returns outputs of a run's model that `predictions_of` makes such predictions of, float32.
+def outputs_from_predictions(predicted: Mapping[str, np.ndarray], preprocessing: Preprocessing) -> Any:
+    """Returns outputs of a run's model that mean the given predictions, float32: the inverse of `predictions_of`.
 
     A probability of 0 counts as the smallest number that float32 can hold.
 
@@ -51,10 +60,15 @@ def model_outputs(predicted: Mapping[str, np.ndarray], preprocessing: Preprocess
 def sizes(
     expected: Mapping[str, np.ndarray], preprocessing: Preprocessing, *, has_targets: bool = True
 ) -> dict[str, float]:
-    """Returns by output how large predictions are, which differences are compared with.
+    """Returns the size of predictions by output, by which differences between predictions are divided.
 
-    That is their largest distance from the mean of a target that was scaled, or its standard deviation if that is
-    larger: far from 0, the predictions themselves are no measure. Otherwise it is the largest one, or 1.
+    If the target was scaled, the size is their largest distance from its mean, but at least its standard deviation:
+    far from 0, the predictions themselves are no measure. Otherwise it is the largest of them, but at least 1.
+
+    Args:
+        expected: the predictions by output.
+        preprocessing: the run's.
+        has_targets: whether the model predicts the data's target.
     """
     result = {}
     for name, values in expected.items():
@@ -64,7 +78,7 @@ def sizes(
 
 
 def outputs_of(model: keras.Model, inputs: Any, *, as_graph: bool) -> Any:
-    """Returns the outputs of a run's model, computed as a graph, or by one operation after the other as Keras does.
+    """Returns the outputs of a run's model, computed as a graph or eagerly.
 
     TensorFlow fuses the operations of a graph. In half precision that is a difference of up to a hundredth, as fewer
     results are rounded.

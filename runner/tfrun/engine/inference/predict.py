@@ -17,9 +17,9 @@ from tfrun.data.unseen import describe_unseen, unseen_rows
 from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.id_ranges import check_ids
 from tfrun.engine.inference import forecasts
+from tfrun.engine.inference.opening import newest_state, program_with_best
 from tfrun.engine.inference.prediction_files import PredictionFile
 from tfrun.engine.inference.predictions import Predictor, text_formats
-from tfrun.engine.inference.trained import newest_state, program_with_best
 from tfrun.errors import ConfigError
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown

@@ -1,4 +1,4 @@
-"""What a model predicts for each row, as columns for people and for other programs."""
+"""The predictions of a model for each row, as columns for people and for other programs."""
 
 from __future__ import annotations
 

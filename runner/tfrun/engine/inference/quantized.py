@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import statistics
 import time
 from collections.abc import Mapping
@@ -18,19 +17,18 @@ from tfrun.config.catalog import Catalog
 from tfrun.config.directions import direction_of
 from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say
-from tfrun.data.examples import Examples
 from tfrun.data.kinds import ArrayColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.data.windows import Window, Windows, split_examples
-from tfrun.engine.building.assembly import build_pieces
 from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference.exporting import clean_process, formats
 from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
 from tfrun.engine.inference.exporting.format import ExportError
 from tfrun.engine.inference.exporting.portable import inputs_of, portable, raw_rows
-from tfrun.engine.inference.outputs import model_outputs, outputs_of, predictions_of, sizes
-from tfrun.engine.inference.trained import encode_test, newest_state, program_with_best, rows_of_test
+from tfrun.engine.inference.opening import open_to_evaluate
+from tfrun.engine.inference.outputs import outputs_from_predictions, outputs_of, predictions_of, sizes
+from tfrun.engine.inference.trained import rows_of_test
 from tfrun.engine.training import feed
 from tfrun.engine.training.undefined import value_of
 from tfrun.errors import ConfigError
@@ -40,11 +38,11 @@ from tfrun.folders import shown
 from tfrun.reports.quantization import sentence_on_quantized
 
 FORMAT = "litert"
-NUM_CALIBRATED = 1000  # training rows that int8 is scaled by; beyond their range it is cut off
+NUM_CALIBRATED = 1000  # training rows whose ranges int8 covers; values beyond them are clipped
 MAX_TESTED = 20_000  # test rows
-BATCH = 1024
-ANY_NUMBER = 1e30  # times the size of predictions: only other shapes and nan differ by more
-NUM_CALLS = 200  # of which the median is taken
+BATCH_SIZE = 1024
+NO_TOLERANCE_LIMIT = 1e30  # times the size of predictions: only other shapes and nan differ by more
+NUM_CALLS = 200  # whose median is taken
 SEED = 0
 
 
@@ -70,46 +68,41 @@ def export_quantized(
         quantization: how it is quantized, and how much worse the metric may become.
 
     Returns:
-        What the comparisons have given.
+        The results of the comparisons.
 
     Raises:
         TfrunError: LiteRT can't hold the model, the data have changed, or the metric drops too much.
     """
-    saved = newest_state(folder)
     formats.check_format(FORMAT, fitted)
     raw = _RawRows(settings, fitted)
-    encode = functools.partial(encode_test, settings=settings, saved=saved, fitted=fitted, other_data=False)
-
-    def take_and_encode(table: Table) -> Examples:
-        raw.take(table)  # before its columns are released
-        return encode(table)
-
-    pieces = build_pieces(settings, catalog, table=table, prepare_trained=take_and_encode)
+    opened = open_to_evaluate(settings, folder, catalog=catalog, table=table, fitted=fitted, before_encoding=raw.take)
+    pieces = opened.pieces
     metric = _metric(pieces)
     rows_of_test(pieces)
-    program_with_best(pieces, saved)
-    with export_to.replaced(saved.step) as temporary:
-        checked, quantized = _write(pieces, temporary, raw=raw, metric=metric, kind=quantization.kind)
+    with export_to.replaced(opened.step) as temporary:
+        off, quantized = _write(pieces, temporary, raw=raw, metric=metric, kind=quantization.kind)
         if not quantized.drop <= quantization.max_drop:
             raise ExportError(
                 f"quantize={quantization.kind}: the drop is more than max_drop={quantization.max_drop:g}: "
                 f"{sentence_on_quantized(quantized)}. Nothing was written"
             )
     console = Terminal()
-    say(console, f"{shown(export_to.path)}, best weights up to step {saved.step}")
+    say(console, f"{shown(export_to.path)}, best weights up to step {opened.step}")
     for name, kind in inputs_of(fitted).items():
         say(console, f"        {name}: {kind}")
     say(console, sentence_on_quantized(quantized))
-    say(console, f"loaded in a clean process: {checked.num_rows} rows of {table.source}, single predictions at most "
-        f"{checked.difference:.2g} off the run's own")  # fmt: skip
-    return checked
+    num_rows = len(pieces.examples.samples.rows)
+    say(console, f"loaded in a clean process: {num_rows} rows of {table.source}, single predictions at most "
+        f"{off:.2g} off the run's own")  # fmt: skip
+    return Checked(num_rows, off, quantized=quantized)
 
 
-def _write(pieces: Pieces, folder: Path, *, raw: _RawRows, metric: Any, kind: str) -> tuple[Checked, Quantized]:
-    """Writes the file in float32, which is compared with the run, and then quantized in its place.
+def _write(pieces: Pieces, folder: Path, *, raw: _RawRows, metric: Any, kind: str) -> tuple[float, Quantized]:
+    """Writes the file in float32, which is compared with the run, and then the quantized file in its place.
 
     Returns:
-        What the comparison in a clean process and the measuring have given.
+        The largest difference between a prediction of the quantized file and one of the run, and what the two files
+        were measured to be.
     """
     from tfrun.engine.inference.exporting.quantization import write_quantized  # here, since it needs LiteRT's schema
 
@@ -131,10 +124,10 @@ def _write(pieces: Pieces, folder: Path, *, raw: _RawRows, metric: Any, kind: st
         rows=rows,
         expected=expected,
         sizes=sizes(expected, preprocessing),
-        tolerance=ANY_NUMBER,
+        tolerance=NO_TOLERANCE_LIMIT,
     )
     rounded = _measured(path, pieces, raw=raw, metric=metric)
-    quantized = Quantized(
+    return off, Quantized(
         kind,
         metric.name,
         direction_of(metric),
@@ -143,7 +136,6 @@ def _write(pieces: Pieces, folder: Path, *, raw: _RawRows, metric: Any, kind: st
         sizes=(exact.num_bytes, rounded.num_bytes),
         milliseconds=(exact.milliseconds, rounded.milliseconds),
     )
-    return Checked(len(pieces.examples.samples.rows), off, quantized=quantized), quantized
 
 
 class _RawRows:
@@ -182,6 +174,7 @@ class _RawRows:
 
 
 def _chosen(rows: np.ndarray, most: int) -> np.ndarray:
+    """Returns the numbers of rows, or of `most` of them that are chosen at random."""
     return rows if len(rows) <= most else np.sort(np.random.default_rng(SEED).choice(rows, most, replace=False))
 
 
@@ -200,12 +193,12 @@ def _metric(pieces: Pieces) -> keras.metrics.Metric:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a file is worth.
+    """What was measured of a LiteRT file.
 
     Attributes:
         value: of the metric.
-        num_bytes: its size.
-        milliseconds: what one row takes.
+        num_bytes: the size of the file.
+        milliseconds: the time to predict one row.
     """
 
     value: float
@@ -214,14 +207,14 @@ class _Measured:
 
 
 def _measured(path: Path, pieces: Pieces, *, raw: _RawRows, metric: keras.metrics.Metric) -> _Measured:
-    """Returns what a LiteRT file is worth, which is run on one thread."""
+    """Returns the metric, the size and the time of a LiteRT file, which is run on one thread."""
     from ai_edge_litert.interpreter import Interpreter
 
     call = Interpreter(model_path=str(path), num_threads=1).get_signature_runner()
     rows = {"self_" if name == "self" else name: cells for name, cells in raw.test.items()}
     parts = [
-        call(**{name: cells[start : start + BATCH] for name, cells in rows.items()})
-        for start in range(0, len(raw.tested), BATCH)
+        call(**{name: cells[start : start + BATCH_SIZE] for name, cells in rows.items()})
+        for start in range(0, len(raw.tested), BATCH_SIZE)
     ]
     predicted = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     value = _value(pieces, raw.tested, predicted=predicted, metric=metric)
@@ -231,12 +224,12 @@ def _measured(path: Path, pieces: Pieces, *, raw: _RawRows, metric: keras.metric
 def _value(
     pieces: Pieces, rows: np.ndarray, *, predicted: Mapping[str, np.ndarray], metric: keras.metrics.Metric
 ) -> float:
-    """Returns the run's metric of predictions, as `tfrun evaluate` computes it of its model's outputs."""
+    """Returns the run's metric of predictions, as `tfrun evaluate` computes it from the model's outputs."""
     _, y, weights = feed.take(pieces.examples, rows)
     metrics = pieces.parts.val_metrics
     for each in metrics.all:
         each.reset_state()
-    outputs = model_outputs(predicted, pieces.examples.preprocessing)
+    outputs = outputs_from_predictions(predicted, pieces.examples.preprocessing)
     y, outputs, weights = tf.nest.map_structure(tf.convert_to_tensor, (y, outputs, weights))
     metrics.update(y, outputs, None if isinstance(weights, tuple) else weights)
     return float(value_of(metric))

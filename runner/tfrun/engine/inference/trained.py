@@ -1,8 +1,7 @@
-"""What is done with a trained run: evaluated, exported. `predict` has a file of its own."""
+"""Evaluates and exports a trained run; `predict` has a module of its own."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from tfrun.config.catalog import Catalog
 from tfrun.config.settings import Settings
 from tfrun.console import Results, Terminal, say, shown_number
-from tfrun.data.examples import Examples, describe_rounding, prepare, prepare_evaluation, with_any_targets
+from tfrun.data.examples import describe_rounding
 from tfrun.data.fingerprint import fingerprint
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.samples import Samples
@@ -20,14 +19,13 @@ from tfrun.data.splitting.split import split
 from tfrun.data.table import Table
 from tfrun.data.unseen import describe_unseen, unseen_rows
 from tfrun.data.windows import Window, rows_of_samples, split_windows, take_windows
-from tfrun.engine.building.assembly import build_pieces
-from tfrun.engine.building.pieces import OPTIONAL_ROLES, Pieces
+from tfrun.engine.building.pieces import Pieces
 from tfrun.engine.inference.exporting import formats
 from tfrun.engine.inference.exporting.compared_rows import rows_to_compare
 from tfrun.engine.inference.exporting.portable import portable, raw_rows
+from tfrun.engine.inference.opening import check_fingerprint, newest_state, open_to_evaluate, open_to_export
 from tfrun.engine.inference.outputs import outputs_of, predictions_of
 from tfrun.engine.recording.undefined_values import UndefinedValues
-from tfrun.engine.training.program import Program
 from tfrun.errors import DataError
 from tfrun.files import checkpoints
 from tfrun.files.exports import Checked, Export
@@ -57,41 +55,20 @@ def evaluate(
     Raises:
         DataError: the run's own data have changed.
     """
-    saved = newest_state(folder)
     unseen = unseen_rows(table, fitted)
-    encode = functools.partial(encode_test, settings=settings, saved=saved, fitted=fitted, other_data=other_data)
-    pieces = build_pieces(settings, catalog, table=table, prepare_trained=encode)
-    program = program_with_best(pieces, saved)
+    opened = open_to_evaluate(settings, folder, catalog=catalog, table=table, fitted=fitted, other_data=other_data)
+    pieces = opened.pieces
     rows = rows_of_test(pieces)
     console = Results()
-    say(console, f"{shown(folder.path)}, best weights up to step {saved.step}")
+    say(console, f"{shown(folder.path)}, best weights up to step {opened.step}")
     examples = "rows" if pieces.examples.windows is None else "windows"
     say(console, f"{len(rows):,} {examples if other_data else f'test {examples}'} of {pieces.table.source}")
     for line in warnings_of_test(pieces, unseen, other_data=other_data):
         say(console, f"warning: {line}")
-    values = program.evaluate(rows)
+    values = opened.program.evaluate(rows)
     for name, value in values.items():
         say(console, f"test/{name:15s} {shown_number(value)}")
     UndefinedValues(pieces, console).report({f"test/{name}": value for name, value in values.items()})
-
-
-def encode_test(
-    table: Table, *, settings: Settings, saved: checkpoints.Checkpoint, fitted: Preprocessing, other_data: bool
-) -> Examples:
-    """Returns encoded rows, those to evaluate on as the test split. Raises DataError if the run's own have changed.
-
-    Args:
-        table: the raw rows. Its columns are released.
-        settings: the run's config.
-        saved: its newest state.
-        fitted: its preprocessing.
-        other_data: whether all rows are evaluated on; they are split as in training otherwise.
-    """
-    if other_data:
-        return prepare_evaluation(table, fitted)
-    advice = "To evaluate on other rows, all of them, name them: data.path=FILE"
-    check = functools.partial(_check_fingerprint, saved=saved, source=table.source, advice=advice)
-    return prepare(table, settings.data, fitted=fitted, check_fingerprint=check)
 
 
 def rows_of_test(pieces: Pieces) -> np.ndarray:
@@ -153,17 +130,15 @@ def export_run(
     """
     saved = newest_state(folder)
     formats.check_format(export_to.format, fitted)
+    source = shown(folder.samples_json) if is_stored else table.source
     if not is_stored:
         table = _checked_rows(settings, saved, table=table)
-    source = shown(folder.samples_json) if is_stored else table.source
-    rows = with_any_targets(table, fitted, names=[table.target_name])
-    prepare_rows = functools.partial(prepare_evaluation, preprocessing=fitted, forecasts=True)
-    pieces = build_pieces(settings, catalog, table=rows, prepare_trained=prepare_rows)
-    program_with_best(pieces, saved)
-    with export_to.replaced(saved.step) as temporary:
+    opened = open_to_export(settings, saved, catalog=catalog, table=table, fitted=fitted)
+    pieces = opened.pieces
+    with export_to.replaced(opened.step) as temporary:
         off = export_pieces(pieces, format=export_to.format, folder=temporary)
     console = Terminal()
-    say(console, f"{shown(export_to.path)}, best weights up to step {saved.step}")
+    say(console, f"{shown(export_to.path)}, best weights up to step {opened.step}")
     for name, kind in formats.inputs_of(fitted, export_to.format).items():
         say(console, f"        {name}: {kind}")
     for module in formats.imports_of(fitted, export_to.format):
@@ -177,7 +152,7 @@ def export_run(
 def _checked_rows(settings: Settings, saved: checkpoints.Checkpoint, *, table: Table) -> Table:
     """Returns the rows of a run's data that an export is compared with. Raises DataError if the data have changed."""
     advice = "An export is compared on the data that the run was trained on, or on rows that it has stored"
-    _check_fingerprint(fingerprint(table), saved, source=table.source, advice=advice)
+    check_fingerprint(fingerprint(table), saved, source=table.source, advice=advice)
     if settings.data.window is None:
         samples, series = Samples.take(table, split(table, settings.data).rows), None
     else:
@@ -206,29 +181,3 @@ def export_pieces(pieces: Pieces, *, format: str, folder: Path) -> float:
         expected=predictions_of(outputs, preprocessing, has_targets=has_targets),
         has_targets=has_targets,
     )
-
-
-def newest_state(folder: RunFolder) -> checkpoints.Checkpoint:
-    """Returns the newest state that a run has saved. Raises CheckpointError if there is none."""
-    folder.require_checkpoints()
-    saved = checkpoints.newest(folder.checkpoints)
-    assert saved is not None
-    return saved
-
-
-def _check_fingerprint(digest: str, saved: checkpoints.Checkpoint, *, source: str, advice: str) -> None:
-    """Raises DataError if rows aren't those that the run was trained on."""
-    trained_on = saved.extra["fingerprint"]
-    if digest != trained_on:
-        raise DataError(
-            f"{source}: its contents have changed since the run was trained on it. "
-            f"Received: fingerprint {digest}. In training: {trained_on}. {advice}"
-        )
-
-
-def program_with_best(pieces: Pieces, saved: checkpoints.Checkpoint) -> Program:
-    """Returns a program whose model has the best weights of the run that was saved."""
-    program = pieces.make_program()
-    pieces.state(program).restore(saved, (*OPTIONAL_ROLES, *saved.left_out))
-    pieces.load_best(program)
-    return program

@@ -26,7 +26,7 @@ TIMES = {  # in `timing` of `run.json`, and how a person calls it
     "eval_seconds": "evaluating",
     "checkpoint_seconds": "saving",
 }
-LEAST_SHARE = 0.05  # of the time that is worth a word
+MIN_SHARE = 0.05  # of the time that is worth a word
 MAX_TIMES = 3
 
 
@@ -71,7 +71,7 @@ def _times(run: Mapping[str, Any]) -> str:
     """Returns the seconds in all, and those of the parts that took the most, the longest first."""
     seconds = {words: run.get("timing", {}).get(key) or 0.0 for key, words in TIMES.items()}
     total = sum(seconds.values())
-    parts = sorted((item for item in seconds.items() if item[1] >= LEAST_SHARE * total), key=lambda item: -item[1])
+    parts = sorted((item for item in seconds.items() if item[1] >= MIN_SHARE * total), key=lambda item: -item[1])
     words = ", ".join(f"{_seconds(value)} {name}" for name, value in parts[:MAX_TIMES])
     return f"{_seconds(total)}: {words}" if total else ""
 

@@ -30,7 +30,7 @@ class Curves(NamedTuple):
 
 
 class BlockValues(NamedTuple):
-    """What a block returns to the host.
+    """The tensors that a block returns to the host.
 
     With lanes each tensor has one axis more, of the lanes: the second one in `curves` and `epochs`.
 

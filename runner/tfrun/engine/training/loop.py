@@ -73,7 +73,7 @@ class BlockSizer:
 
 
 class Position(Protocol):
-    """What the loop needs to know of the program it trains."""
+    """The attributes and methods of a program that the loop uses."""
 
     @property
     def step(self) -> int:

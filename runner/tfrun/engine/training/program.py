@@ -31,7 +31,7 @@ from tfrun.engine.training.step import Step
 from tfrun.engine.training.traces import Traces
 from tfrun.engine.training.tracker import Tracker
 from tfrun.engine.training.vectorize import ALONE, Alone, Lanes
-from tfrun.engine.training.worker_state import Announce, nothing
+from tfrun.engine.training.worker_state import Announce, announce_nothing
 from tfrun.errors import ConfigError
 from tfrun.files import failpoints
 from tfrun.files.xla_cache import throw_away
@@ -87,7 +87,7 @@ class Program:
         self.traces = Traces()
         self.on_new_stage: Callable[[int], None] = _ignore
         self.matrices: dict[str, np.ndarray] = {}
-        self.announce: Announce = nothing
+        self.announce: Announce = announce_nothing
         self.limit_seconds: float | None = None
         self.step_count = keras.Variable(
             0, dtype="int64", trainable=False, aggregation="only_first_replica", name="step"

@@ -4,7 +4,7 @@
     steps 100 to 299  both are trained
 
 A stage is fixed while a step is traced, since a layer's `training` is decided in Python. So a program has a block for
-each of its stages, and no block goes on beyond the end of one.
+each of its stages, and no block crosses the end of one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tfrun.engine.training.groups import Group
 
 
 class Stage(NamedTuple):
-    """What is fixed while a step is traced.
+    """The states of the optimizer groups for which a step is traced.
 
     Attributes:
         idle: the groups that aren't trained.

@@ -36,7 +36,7 @@ NO_STEP = -1
 
 @dataclass(frozen=True)
 class StepOptions:
-    """What a step does beside the update itself.
+    """The parts of a step beside the update itself.
 
     Attributes:
         microbatches: the number of equal parts that a batch is computed in, one after the other; their gradients are
@@ -57,7 +57,7 @@ class StepOptions:
 
 
 class StepResult(NamedTuple):
-    """What a step returns.
+    """The results of a step.
 
     Attributes:
         loss: with a loss for each optimizer group, the first one; scalar float32.
@@ -73,7 +73,7 @@ class StepResult(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What a step computes on one replica before it changes anything.
+    """The results of a step on one replica before it changes anything.
 
     Attributes:
         loss: the batch's loss, scalar float32.
@@ -348,8 +348,8 @@ class Step:
 
         def gradients_of(scalar: tf.Tensor, variables: Sequence[keras.Variable]) -> list[Any]:
             sources = [variable.value for variable in variables if id(variable) not in idle]
-            found = iter(tape.gradient(scalar, sources) if sources else [])
-            return [tf.zeros_like(v.value) if id(v) in idle else next(found) for v in variables]
+            computed = iter(tape.gradient(scalar, sources) if sources else [])
+            return [tf.zeros_like(v.value) if id(v) in idle else next(computed) for v in variables]
 
         if not isinstance(total, dict):
             gradients = gradients_of(scaled[""], self._trained)
@@ -370,9 +370,9 @@ class Step:
         return next(iter(totals.values())), y_pred, gradients
 
     def _not_differentiated(self, stage: Stage) -> set[int]:
-        """Returns the identities of the variables without a gradient, as no group of theirs is trained in a stage.
+        """Returns the identities of the variables whose group isn't trained in a stage: they need no gradient.
 
-        Those of tables stay by rows, and cost little.
+        Tables are left out, since their gradients are by rows and cost little.
         """
         idle = [group for group in self.active if group.name in stage.idle]
         return {id(v) for group in idle for v in group.variables if v not in self.tables}

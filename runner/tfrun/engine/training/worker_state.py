@@ -1,4 +1,4 @@
-"""The state of a run that several processes train: each of them has some of the parts that are split over replicas."""
+"""The state of a run that several processes train, some of whose variables have a part on each replica."""
 
 from __future__ import annotations
 
@@ -30,14 +30,12 @@ class Announce(Protocol):
         """
 
 
-def nothing(do: str, arrays: Mapping[str, np.ndarray] | None = None, **fields: Any) -> None:
+def announce_nothing(do: str, arrays: Mapping[str, np.ndarray] | None = None, **fields: Any) -> None:
     """Announces nothing: there is no other worker, or this one follows."""
 
 
 class WorkerState(State):
-    """A run's variables by slot, those parts included that other processes have.
-
-    All workers read it and write it together.
+    """A run's variables by slot, with the parts that other processes hold. All workers read and write it together.
 
     Args:
         variables: as for `State`, without the parts of replicas.
@@ -75,7 +73,7 @@ class WorkerState(State):
     def read(self) -> dict[str, np.ndarray]:
         """Returns every value; all workers call it, and each gets all values.
 
-        The parts are exchanged at once. To read their sums one after the other would be an exchange for each.
+        All parts are gathered in one exchange, and summed here: TensorFlow would exchange once for each sum.
         """
         self._announce("read")
         with exchange_limit(self._limit_seconds):

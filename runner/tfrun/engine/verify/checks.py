@@ -15,7 +15,8 @@ import tensorflow as tf
 from rich.console import Console
 
 from tfrun.config.catalog import Catalog
-from tfrun.config.settings import ComponentSettings, Settings
+from tfrun.config.component_settings import ComponentSettings
+from tfrun.config.settings import Settings
 from tfrun.console import Terminal, say, say_wrapped
 from tfrun.data.sources import load_table
 from tfrun.data.table import Table

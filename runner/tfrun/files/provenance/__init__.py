@@ -1,4 +1,4 @@
-"""What a run was made from: recorded in the folder `provenance/` of the run, or of its sweep, when it starts.
+"""Records what a run is made from when it starts, in the folder `provenance/` of the run, or of its sweep.
 
     recording   starts a process that collects it, and writes what it returns
     collect     that process: git, packages, machine, sources, one after the other

@@ -1,4 +1,4 @@
-"""What of a run's code, packages and machine is the same now, and what can be promised if it is trained again.
+"""Compares a run's code, packages and machine with those of now, and says what can be promised if it trains again.
 
     code, patch, sources        other code may compute anything:                nothing is promised
                                 other files of the repository don't matter:     the same bits
@@ -6,7 +6,7 @@
     python, machine, threads, environment, and other packages                   the same up to rounding
     everything is the same                                                      the same bits
 
-What isn't known promises nothing.
+If something isn't known, nothing is promised.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 
 from tfrun.errors import some
 from tfrun.files.provenance.git import MAX_PATCH_BYTES
+from tfrun.files.provenance.packages import canonical
 from tfrun.files.provenance.record import Difference, Provenance, differences
 from tfrun.files.provenance.versions import PACKAGES
 from tfrun.files.run_json import is_of_earlier_version
@@ -31,6 +32,7 @@ HARMLESS = ("memory_bytes", "memory_limit_bytes", "cores_limit", "kernel")  # of
 MAX_NAMES, MAX_LETTERS = 6, 60
 NO_RECORD = "the run has no record of it"
 NO_REPOSITORY = "fatal: not a git repository"  # in git's words; then there is no commit that could be another one
+PLURALS = ("sources", "packages", "threads", "data")  # among the names of aspects
 HEADER = re.compile(rb"^diff --git (.*)$", re.MULTILINE)
 
 
@@ -58,7 +60,7 @@ class Aspect:
 
 @dataclass(frozen=True)
 class Now:
-    """What a run would be made from now.
+    """The code, packages and machine that a run would be made from now.
 
     Attributes:
         record: as a run that starts now would have it.
@@ -78,6 +80,9 @@ def compare(before: Provenance | None, now: Now, *, run: Mapping[str, Any]) -> l
         before: the run's record; None if an earlier version trained it, so that only `run.json` says anything.
         now: what it would be made from now.
         run: its `run.json`.
+
+    Returns:
+        Those of the code, the patch, the sources, the packages, Python, the machine and the environment, in this order.
     """
     if before is None:
         return _by_run_json(run, now)
@@ -107,16 +112,16 @@ def promise(aspects: Sequence[Aspect]) -> tuple[str, str]:
             by_promise[aspect.leaves].append(aspect.name)
     unknown = [aspect.name for aspect in aspects if aspect.state == UNKNOWN and aspect.leaves != BITS]
     if names := by_promise[NOTHING]:
-        return NOTHING, f"Nothing can be promised: {_listed(names)} {_verb(names, 'differs', 'differ')}"
+        return NOTHING, f"Nothing can be promised: {_listed(names)} {differs(names)}"
     rest = ROUNDING if by_promise[ROUNDING] else BITS
     if unknown:
         what = f"{_listed(unknown)} {_verb(unknown, 'is', 'are')} unknown"
         return NOTHING, f"Nothing can be promised: {what}. If nothing differs there, the run gives {rest}"
     if names := by_promise[ROUNDING]:
-        what = f"{_listed(names)} {_verb(names, 'differs', 'differ')}"
+        what = f"{_listed(names)} {differs(names)}"
         return ROUNDING, f"Promised are the same numbers up to rounding: {what}"
     if names := by_promise[BITS]:
-        what = f"{_listed(names)} {_verb(names, 'differs', 'differ')}, but no module that the run is known to import"
+        what = f"{_listed(names)} {differs(names)}, but no module that the run is known to import"
         return BITS, f"Promised are the same bits: {what}"
     return BITS, "Promised are the same bits: nothing differs that they depend on"
 
@@ -132,6 +137,21 @@ def changed_files(before: bytes, after: bytes) -> list[str]:
     """Returns the paths whose parts of two patches differ."""
     one, other = _parts(before), _parts(after)
     return [path for path in sorted({*one, *other}) if one.get(path) != other.get(path)]
+
+
+def changed_text(name: str, before: Any, after: Any) -> str:
+    """Returns `name before → after`, with printable characters only."""
+    return f"{clean(name)} {clean(before)} → {clean(after)}"
+
+
+def changed_commit(before: Any, after: Any) -> str:
+    """Returns `commit before → after`, the commits by their first twelve digits; None is `none`."""
+    return f"commit {short(before or 'none')} → {short(after or 'none')}"
+
+
+def differs(names: Sequence[str]) -> str:
+    """Returns the verb for names of aspects: `differs` for one of them that is singular, else `differ`."""
+    return _verb(names, "differs", "differ")
 
 
 def clean(value: Any, letters: int = MAX_LETTERS) -> str:
@@ -204,9 +224,9 @@ def _sources(before: Provenance, after: Provenance, items: Sequence[Difference])
 
 def _packages(before: Provenance, items: Sequence[Difference], *, now: Now) -> Aspect:
     names = [item.name for item in items]
-    weighty = now.has_plugins or any(_canonical(name) in PACKAGES for name in names)
+    weighty = now.has_plugins or any(canonical(name) in PACKAGES for name in names)
     if names:
-        first = sorted(items, key=lambda item: (_canonical(item.name) not in PACKAGES, item.name))
+        first = sorted(items, key=lambda item: (canonical(item.name) not in PACKAGES, item.name))
         return Aspect("packages", DIFFERS, tuple(map(_of_package, first)), NOTHING if weighty else ROUNDING)
     unknown = []
     for name, package in now.record.packages.items():
@@ -221,29 +241,15 @@ def _plain(name: str, items: Sequence[Difference]) -> Aspect:
 
 
 def _by_run_json(run: Mapping[str, Any], now: Now) -> list[Aspect]:
-    """Returns what can be said of a run that an earlier version trained."""
-    versions = run.get("versions") if isinstance(run.get("versions"), dict) else {}
-    known = {_canonical(name): package.version for name, package in now.record.packages.items()}
-    packages = [
-        f"{clean(name)} {clean(version)} → {clean(known.get(_canonical(name)) or 'not installed')}"
-        for name, version in (versions or {}).items()
-        if name not in ("python", "tfrun") and known.get(_canonical(name)) != version
-    ]
-    count = len([name for name in versions or {} if name not in ("python", "tfrun")])
-    others = f"those that results depend on ({count}) are the same; others: {NO_RECORD}" if count else NO_RECORD
-    before, after = (versions or {}).get("python"), now.record.python.get("version")
-    python = Aspect("python", UNKNOWN, (NO_RECORD,), ROUNDING)
-    if before:
-        is_same = before == after
-        python = Aspect(
-            "python", SAME if is_same else DIFFERS, () if is_same else (f"{clean(before)} → {after}",), ROUNDING
-        )
+    """Returns the aspects of a run that an earlier version trained, whose `run.json` has its commit and versions."""
+    versions = run.get("versions")
+    versions = versions if isinstance(versions, dict) else {}
     return [
-        _code_by_run_json(run, now, (versions or {}).get("tfrun")),
+        _code_by_run_json(run, now, versions.get("tfrun")),
         Aspect("patch", UNKNOWN, (NO_RECORD,)),
         Aspect("sources", UNKNOWN, (NO_RECORD,)) if now.has_plugins else Aspect("sources", SAME, ("no plugins",)),
-        Aspect("packages", DIFFERS, tuple(packages)) if packages else Aspect("packages", UNKNOWN, (others,)),
-        python,
+        _packages_by_run_json(versions, now),
+        _python_by_run_json(versions.get("python"), now),
         Aspect("machine", UNKNOWN, (NO_RECORD,), ROUNDING),
         Aspect("environment", UNKNOWN, (NO_RECORD,), ROUNDING),
     ]
@@ -254,9 +260,9 @@ def _code_by_run_json(run: Mapping[str, Any], now: Now, version: Any) -> Aspect:
     details = []
     commit = now.record.git.commit if now.record.git else None
     if git and git.get("commit") != commit:
-        details.append(f"commit {short(git.get('commit'))} → {short(commit or 'none')}")
+        details.append(changed_commit(git.get("commit"), commit))
     if version != now.record.tfrun["version"]:
-        details.append(f"tfrun {clean(version)} → {clean(now.record.tfrun['version'])}")
+        details.append(changed_text("tfrun", version, now.record.tfrun["version"]))
     elif is_of_earlier_version(run):
         details.append("an earlier version of tfrun")
     if details:
@@ -264,6 +270,30 @@ def _code_by_run_json(run: Mapping[str, Any], now: Now, version: Any) -> Aspect:
     if git and _is_dirty(git):
         return Aspect("code", UNKNOWN, ("it had changes that aren't recorded",))
     return Aspect("code", SAME if git else UNKNOWN, () if git else (NO_RECORD,))
+
+
+def _packages_by_run_json(versions: Mapping[str, Any], now: Now) -> Aspect:
+    """Returns whether the packages of `run.json` are the same; of all others nothing is known."""
+    before = {name: version for name, version in versions.items() if name not in ("python", "tfrun")}
+    installed = {canonical(name): package.version for name, package in now.record.packages.items()}
+    differing = [
+        changed_text(name, version, installed.get(canonical(name)) or "not installed")
+        for name, version in before.items()
+        if installed.get(canonical(name)) != version
+    ]
+    if differing:
+        return Aspect("packages", DIFFERS, tuple(differing))
+    same = f"those that results depend on ({len(before)}) are the same; others: " if before else ""
+    return Aspect("packages", UNKNOWN, (f"{same}{NO_RECORD}",))
+
+
+def _python_by_run_json(before: Any, now: Now) -> Aspect:
+    after = now.record.python.get("version")
+    if not before:
+        return Aspect("python", UNKNOWN, (NO_RECORD,), ROUNDING)
+    if before == after:
+        return Aspect("python", SAME, (), ROUNDING)
+    return Aspect("python", DIFFERS, (f"{clean(before)} → {after}",), ROUNDING)
 
 
 def _described(item: Difference) -> str:
@@ -316,13 +346,10 @@ def _parts(patch: bytes) -> dict[str, bytes]:
     return parts
 
 
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _verb(names: Sequence[str], one: str, several: str) -> str:
-    return one if len(names) == 1 and not names[0].endswith("s") else several
+    is_one = len(names) == 1 and names[0] not in PLURALS
+    return one if is_one else several

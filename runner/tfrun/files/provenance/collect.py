@@ -1,6 +1,6 @@
 """The process that collects the provenance of a run: it reads what to collect, and writes what it has found.
 
-It is a process of its own so that TensorFlow's import, which goes on meanwhile, doesn't share Python's lock with it,
+It is a process of its own so that TensorFlow's import, which runs meanwhile, doesn't share Python's lock with it,
 and so that nothing that happens to it can happen to the run. It reads one JSON object from its standard input, and
 writes one line of JSON and then the contents of files, whose lengths the line says, to its standard output.
 """

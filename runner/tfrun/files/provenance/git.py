@@ -1,4 +1,4 @@
-"""What git knows of a folder, read without running any program that the repository names.
+"""Reads what git knows of a folder, without running any program that the repository names.
 
 A repository that someone else has made may name programs in its config and its attributes: hooks, filters, monitors of
 the file system, drivers that show or compare files. All of them are turned off for every command here, and submodules,

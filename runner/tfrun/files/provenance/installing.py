@@ -25,6 +25,7 @@ from pathlib import Path
 from tfrun.errors import ResourceError
 from tfrun.files.disk import refusals
 from tfrun.files.provenance.aspects import clean
+from tfrun.files.provenance.packages import canonical
 from tfrun.files.provenance.record import Package
 from tfrun.files.xla_cache import cache_folder
 
@@ -59,7 +60,7 @@ class Packages:
         """Returns what can be installed of the packages of a record."""
         requirements, left_out = [], []
         for name, package in sorted(packages.items()):
-            if re.sub(r"[-_.]+", "-", name).lower() == OURS:
+            if canonical(name) == OURS:
                 continue
             if why := _why_left_out(package):
                 left_out.append((clean(name), why))

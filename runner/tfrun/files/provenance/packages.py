@@ -26,14 +26,20 @@ def read_packages(paths: Sequence[str]) -> list[dict[str, Any]]:
         try:
             name, version = _name_and_version(distribution)
             if name:
-                key = re.sub(r"[-_.]+", "-", name).lower()
-                packages.setdefault(key, {"name": name, "version": version, "origin": _origin(distribution)})
+                packages.setdefault(
+                    canonical(name), {"name": name, "version": version, "origin": _origin(distribution)}
+                )
         except Exception:  # noqa: S112 (whatever a broken installation holds, the others count)
             continue
     editable = [package for package in packages.values() if "editable" in (package["origin"] or {})]
     for package in editable[:MAX_EDITABLE]:
         package["origin"]["git"] = git(package["origin"]["editable"])
     return [packages[key] for key in sorted(packages)]
+
+
+def canonical(name: str) -> str:
+    """Returns the one spelling of a distribution's name by which names are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str | None]:

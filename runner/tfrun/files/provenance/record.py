@@ -98,7 +98,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a run was made from.
+    """The record of what a run was made from.
 
     Attributes:
         file: the JSON file that says it.

@@ -48,7 +48,7 @@ collect.main()
 
 @dataclass(frozen=True)
 class Subject:
-    """What is recorded, as the config and the catalog know it.
+    """The plugins and configs to record, as the config and the catalog know them.
 
     Attributes:
         modules: name and file of each module of a plugin.
@@ -198,7 +198,7 @@ def collect_now(subject: Subject) -> tuple[records.Provenance, bytes]:
 
 
 def request(subject: Subject) -> dict[str, Any]:
-    """Returns what the process is asked; only what this process alone knows."""
+    """Returns the request to the collecting process: everything that only this process knows."""
     folders = subject.config_folders
     return {
         "at": now(),

@@ -1,4 +1,4 @@
-"""Comparing an exported model with its run, in a process that hasn't imported tfrun."""
+"""Compares an exported model with its run, in a process that hasn't imported tfrun, or in Node."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def largest_difference(
     imports: Sequence[str] = (),
     tolerance: float = TOLERANCE,
 ) -> float:
-    """Returns the largest difference between an exported model's predictions, in a clean process, and the run's.
+    """Returns the largest difference between the predictions of an exported model and those of the run.
 
     The model predicts all rows together, and batches of 1, 7 and 300 of them, which are repeated as often as needed.
 
@@ -59,9 +59,9 @@ def largest_difference(
         format: its format.
         rows: raw rows by column.
         expected: the run's predictions for them by output.
-        sizes: how large they are, see `outputs.sizes`.
+        sizes: the sizes of these predictions by output, see `outputs.sizes`.
         imports: the modules that have to be imported first, see `Format.imports`.
-        tolerance: the largest difference that is no error, relative to how large they are.
+        tolerance: the largest difference that is no error, as a share of these sizes.
 
     Raises:
         ExportError: it can't be loaded there, or they differ.

@@ -1,4 +1,4 @@
-"""What a portable format is, and what some can't hold."""
+"""What a portable format is: how it is written, loaded and checked, and what it can't hold."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Format:
 
     Attributes:
         name: its name.
-        write: writes a model of raw rows to a path; raises ExportError, or whatever a converter raises. With `of_ids`
-            it also gets `ids.metadata`.
-        loader: Python code that a person would write to use the file at `path`: it defines `predict`, a function of
+        write: writes a model of raw rows to a path; raises ExportError, or any error of a converter. With `of_ids` it
+            also gets `ids.metadata`.
+        loader: Python code as a person would write it to use the file at `path`: it defines `predict`, a function of
             rows, arrays by column, that returns an array or a mapping of arrays by output. `modules` has the names of
             what to import.
-        modules: those that have to be installed for it, which the extra of the format's name does.
-        refuse: raises ConfigError if the format can't hold what the preprocessing does.
+        modules: the modules that have to be installed; the extra with the format's name installs them.
+        refuse: raises ConfigError if the format can't compute the preprocessing.
         imports: returns the modules that a person has to import before the file can be loaded.
         is_graph: whether it is computed as a graph.
         needs_tfrun: whether tfrun's and the plugins' classes are needed to load it.
         of_ids: whether the model that is written takes ids in place of texts, see `ids`.
-        makes_ids: whether the file, or code beside it, makes them of texts; else that is left to a person.
+        makes_ids: whether the file, or code beside it, turns texts into these ids; if not, a person's program does.
         in_javascript: whether it is for JavaScript; the loader is for machines without it.
-        accompany: writes what else belongs to the file at a path, of raw rows by column.
+        accompany: writes further files beside the one at a path, from raw rows by column.
     """
 
     name: str

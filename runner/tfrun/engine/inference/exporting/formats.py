@@ -35,7 +35,7 @@ FORMATS = {
 
 
 def check_format(name: str, preprocessing: Preprocessing) -> None:
-    """Refuses what can't be exported. Raises ConfigError."""
+    """Raises ConfigError if a format's packages aren't installed, or if it can't compute the preprocessing."""
     missing = [module for module in FORMATS[name].modules if find_spec(module) is None]
     if missing:
         raise ConfigError(f"format={name}: needs {', '.join(missing)}. Install with: pip install 'tfrun[{name}]'")
@@ -117,7 +117,7 @@ def write_checked(
 
 @contextlib.contextmanager
 def converting(path: Path, name: str) -> Iterator[None]:
-    """Makes errors for a person of what goes wrong when a model is written to a path in a format.
+    """Turns errors while a model is written to a path in a format into errors for a person.
 
     Raises:
         ExportError: the format can't hold the model.

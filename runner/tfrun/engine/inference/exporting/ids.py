@@ -1,4 +1,4 @@
-"""Ids in place of texts: what a program in any language needs to make the inputs of a model that has no strings.
+"""Ids in place of texts: what a program in any language needs to compute the inputs of a model without strings.
 
 Such a model has no operation on strings, no table and no state, which many runtimes lack.
 """
@@ -27,9 +27,9 @@ def encoding_of(column: Column) -> Encoding:
     - category: the place in `values`, from 1 on; 0 for a text that isn't there;
     - hashed: 1 + fingerprint64(text) mod `bins`; 0 for an empty text. The hash is that of FarmHash, of UTF-8;
     - words: for each of the first `length` words, split at ASCII's white space, the place in `values` from 2 on, 1 for
-      a word that isn't there; 0 behind the last word;
+      a word that isn't there; 0 after the last word;
     - hashed_words: the same with 1 + fingerprint64(word) mod `bins`;
-    - numbers: `values[text]`, of the text in small letters if `lower`; nan for a text that isn't there.
+    - numbers: `values[text]`, of the text in lower case if `lower`; nan for a text that isn't there.
     """
     numbers = numbers_of_texts(column)
     if numbers is not None:
@@ -51,7 +51,7 @@ def encodings(preprocessing: Preprocessing) -> dict[str, Encoding]:
 
 
 def metadata(preprocessing: Preprocessing, text: Mapping[str, Encoding], *, has_targets: bool = True) -> dict[str, Any]:
-    """Returns what a program needs beside a model, as JSON.
+    """Returns what a program needs to know to use a model of ids, as JSON.
 
     Args:
         preprocessing: the run's.
@@ -68,7 +68,7 @@ def metadata(preprocessing: Preprocessing, text: Mapping[str, Encoding], *, has_
 
 
 def encoded_cells(column: Column, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
-    """Returns the shape and the type of what stands for the texts of a column, of one example.
+    """Returns the shape and the type of the ids or numbers of one example that stand for the texts of a column.
 
     Args:
         column: a column of texts.

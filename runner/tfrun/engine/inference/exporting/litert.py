@@ -30,7 +30,7 @@ def predict(rows):
 
 
 def write(model: keras.Model, path: Path) -> None:
-    """Writes a `.tflite` file. Raises ExportError if it needs float64: LiteRT hardly computes with it."""
+    """Writes a `.tflite` file. Raises ExportError if it needs float64, which few of LiteRT's operations compute in."""
     with converter_of(model) as converter:
         path.write_bytes(converter.convert())
     name_columns(path, model)
@@ -45,7 +45,7 @@ def converter_of(model: keras.Model) -> Iterator[Any]:
     """
     refuse_float64("litert", model)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite")  # tells of another package
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite")  # recommends another package
         with unrolled(model):  # LiteRT's own operations can't run the loops of recurrent layers
             saved_model.save(model, Path(folder), names_output=True)
         yield tf.lite.TFLiteConverter.from_saved_model(folder)

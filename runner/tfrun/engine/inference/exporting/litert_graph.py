@@ -9,9 +9,9 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-# operations that multiply by weights: what goes into them and what comes out have nothing to do with each other's size
+# operations that multiply by weights, so that the size of their results doesn't follow from that of their inputs
 LAYERS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL")
-SHAPE = "SHAPE"  # tells of a tensor's size, not of what is in it; states of recurrent layers begin with zeros of it
+SHAPE = "SHAPE"  # reads a tensor's shape, not its values; the states of recurrent layers start as zeros of that shape
 LOOKUPS = {"GATHER": 0, "EMBEDDING_LOOKUP": 1}  # of rows of a table, by ids: which input the table is
 DEQUANTIZE_VERSION = 3  # the first one that takes float16
 
@@ -33,7 +33,7 @@ class Graph:
         return bytes(flatbuffer_utils.convert_object_to_bytearray(self._model))
 
     def nodes_in_float32(self, cells: Collection[str]) -> list[str]:
-        """Returns the names of the operations that int8 would ruin, of their results, to be exact.
+        """Returns the names of the results of the operations that stay float32, since int8 would ruin them.
 
         These are the ones between a table's cells and the first layers, and between the last layers and the outputs,
         with these layers: int8 has one scale for a whole tensor, and the columns of a table, or predictions in the unit
@@ -74,10 +74,10 @@ class Graph:
         return result
 
     def remove_round_trips(self) -> None:
-        """Takes out each float32 that becomes int8 and float32 again, between operations that compute in float32.
+        """Removes each pair of operations that turns float32 into int8 and back.
 
-        TensorFlow leaves some of them between operations that stay float32. They round for nothing, and where a
-        calibrated range isn't one, since there was a NaN in it, they make zeros of everything.
+        TensorFlow's converter leaves some of them between operations that stay float32, where they only round. If a
+        calibrated range is undefined because of a NaN, they even turn everything into zeros.
         """
         sources = {
             operator.outputs[0]: operator.inputs[0]
@@ -104,10 +104,10 @@ class Graph:
             tensor.tensorIndex = replaced.get(tensor.tensorIndex, tensor.tensorIndex)
 
     def halve_weights(self) -> int:
-        """Makes float16 of the weights of layers and of tables of embeddings, and returns how many arrays that were.
+        """Stores the weights of layers and of tables of embeddings as float16, and returns the number of these arrays.
 
-        Weights that float16 can't hold, those of a last layer that gives large numbers for example, stay as they are.
-        So do vectors: they are small, and numbers that columns are scaled with are among them.
+        Weights beyond the range of float16 stay as they are, for example those of a last layer with large outputs. So
+        do vectors: they are small, and the numbers that columns are scaled with are among them.
         """
         places = {
             place
@@ -128,7 +128,7 @@ class Graph:
         return bool(np.abs(self._values(place)).max(initial=0.0) <= np.finfo("float16").max)
 
     def _halve(self, place: int) -> None:
-        """Puts float16 in the place of a constant, and an operation that makes float32 of it again."""
+        """Stores a constant as float16, and adds an operation that converts it back to float32."""
         tensor = self._graph.tensors[place]
         buffer = schema.BufferT()
         buffer.data = self._values(place).astype("float16").view("uint8")
@@ -146,7 +146,7 @@ class Graph:
         tensor.buffer = 0  # which is empty
 
     def _code(self, builtin: int, *, version: int) -> int:
-        """Returns the place of an operation in the list of those that the file has, to which it is added if need be."""
+        """Returns the place of an operation in the file's list of operations, after adding it if it isn't there."""
         codes = self._model.operatorCodes
         for place, code in enumerate(codes):
             if code.builtinCode == builtin and code.version >= version:

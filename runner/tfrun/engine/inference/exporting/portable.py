@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfrun.data import layers as column_layers
-from tfrun.data.kinds import Column
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.targets import FittedTarget, main_output, of_output
 from tfrun.engine.inference.exporting import ids
@@ -65,7 +64,7 @@ def _portable(
 ) -> keras.Model:
     rows = {}
     for column in preprocessing.columns:
-        shape, dtype = _raw_shape(column, preprocessing), column.raw_dtype(keras.config.floatx())
+        shape, dtype = preprocessing.raw_shape(column), column.raw_dtype(keras.config.floatx())
         if of_ids and column.is_text:
             shape, dtype = ids.encoded_cells(column, shape)
         rows[column.name] = keras.Input(shape, dtype=dtype, name=names[column.name])
@@ -78,11 +77,6 @@ def _portable(
         # not every column's name may be a tensor's
         warnings.filterwarnings("ignore", "When providing `inputs` as a dict, all keys")
         return keras.Model(rows, y if len(y) > 1 else main_output(y), name=name)
-
-
-def _raw_shape(column: Column, preprocessing: Preprocessing) -> tuple[int, ...]:
-    """Returns the shape of a column's cells in one example."""
-    return column.raw_shape if preprocessing.window is None else (preprocessing.window.length,)
 
 
 def _in_unit(y: Any, target: FittedTarget) -> Any:
@@ -134,13 +128,11 @@ def raw_rows(columns: Mapping[str, Any], preprocessing: Preprocessing) -> dict[s
 
 def inputs_of(preprocessing: Preprocessing, *, of_ids: bool = False) -> dict[str, str]:
     """Returns the inputs of `portable` by name: type, shape and the value of an empty cell, for a person."""
-    window = preprocessing.window
-    size = "(batch, 1)" if window is None else f"(batch, {window.length})"
     floatx = keras.config.floatx()
-    inputs = {column.name: column.raw_type(floatx).replace("(batch, 1)", size) for column in preprocessing.columns}
+    inputs = {column.name: preprocessing.raw_type(column, floatx) for column in preprocessing.columns}
     for column in preprocessing.columns:
         if of_ids and column.is_text:
-            shape, dtype = ids.encoded_cells(column, _raw_shape(column, preprocessing))
+            shape, dtype = ids.encoded_cells(column, preprocessing.raw_shape(column))
             stand_for = "ids" if dtype == "int32" else "numbers"
             inputs[column.name] = f"{dtype} (batch, {', '.join(map(str, shape))}), {stand_for} in place of texts"
     return inputs

@@ -1,4 +1,4 @@
-"""Quantizing a model for LiteRT: smaller weights, and with int8 also computing in whole numbers.
+"""Quantizes a model for LiteRT: its weights become smaller, and with int8 its layers compute in whole numbers.
 
 A table's columns are scaled in float32 whichever way is chosen: float16 and int8 can't hold their raw numbers.
 """
@@ -32,7 +32,7 @@ def write_quantized(
 
     Raises:
         ExportError: the model needs float64.
-        ValueError: there is nothing to quantize; beside it a converter raises what it likes.
+        ValueError: there is nothing to quantize. A converter raises errors of other kinds too.
     """
     names = tensor_names_of(model)
     with converter_of(model) as converter:
@@ -60,7 +60,7 @@ def _in_float16(content: bytes) -> bytes:
 
 
 def _in_int8(converter: tf.lite.TFLiteConverter, rows: Mapping[str, np.ndarray], *, nodes: list[str]) -> bytes:
-    """Returns a file that computes in int8, but for some nodes; rows are by the name of their tensor."""
+    """Returns a file that computes in int8, except in the given nodes; rows are by the name of their tensor."""
 
     def one_by_one() -> Iterator[dict[str, np.ndarray]]:
         for k in range(len(next(iter(rows.values())))):

@@ -14,7 +14,7 @@ from tfrun.engine.inference.exporting.format import Format
 from tfrun.engine.inference.exporting.names import rename, rename_signature
 from tfrun.engine.inference.exporting.portable import tensor_names_of
 
-EXTRA = "assets.extra"  # where TensorFlow Serving looks for warm-up requests, and leaves all else alone
+EXTRA = "assets.extra"  # where TensorFlow Serving looks for warm-up requests; it ignores other files there
 WARMUP = f"{EXTRA}/tf_serving_warmup_requests"
 REQUEST = f"{EXTRA}/request.json"
 

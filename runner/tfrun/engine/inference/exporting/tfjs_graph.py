@@ -1,8 +1,8 @@
 """A frozen graph as TensorFlow.js reads it: rewritten where its kernels do otherwise, without the constants' values.
 
 What is rewritten was found out with TensorFlow.js 4.22 by comparing predictions:
-- the wasm backend makes 1.4e-45 of the ones of an OneHot of floats; of integers it is right;
-- the wasm backend's GatherV2 with batch_dims=1 reads behind its input; GatherNd is right;
+- the wasm backend turns the ones of a OneHot of floats into 1.4e-45; that of integers is right;
+- the wasm backend's GatherV2 with batch_dims=1 reads beyond the end of its input; GatherNd is right;
 - constants inside functions share one table of weights with those outside, by name.
 """
 
@@ -57,7 +57,7 @@ def _is_wrong_gather(node: Any) -> bool:
 
 
 def take_weights(graph: Any) -> dict[str, np.ndarray]:
-    """Takes the values of all constants out of a graph, and returns them by name: float32, int32 and bool.
+    """Removes the values of all constants from a graph, and returns them by name: float32, int32 and bool.
 
     Raises:
         ExportError: a constant is of another type, or doesn't fit into int32, the only integers of TensorFlow.js.
