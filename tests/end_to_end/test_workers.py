@@ -297,6 +297,13 @@ def test_workers_of_this_machine_are_started_and_stopped(machine: Machine) -> No
 
 
 @pytest.mark.slow
+def test_only_worker_0_needs_the_first_weights(machine: Machine, undisturbed: Path) -> None:
+    words = [WORKERS, *RUN, "trainer.max_epochs=1", "name=begun"]
+    each = [[f"init.from={undisturbed}"], ["init.from=/missing"]]
+    assert machine.train(2, *words, each=each) == [(0, ""), (0, "")]
+
+
+@pytest.mark.slow
 def test_a_run_of_workers_is_reproduced_by_as_many(machine: Machine, undisturbed: Path) -> None:
     """The run's workers were named by TF_CONFIG: it is reproduced by workers of this machine, and with TF_CONFIG."""
     refused = machine.alone("reproduce", str(undisturbed))
