@@ -35,9 +35,9 @@ def test_workers_of_this_machine_end_at_once_if_one_of_them_fails(
     monkeypatch.setattr(several_workers, "identity_of", lambda *_: Identity({}, {}, {}, ""))
     inputs: Any = SimpleNamespace(settings=SimpleNamespace(strategy=SimpleNamespace(meeting_seconds=60.0)))
     folder: Any = SimpleNamespace(path=tmp_path)
-    others = leading(
-        Cluster(free_addresses(3), 0, STARTED_HERE), inputs, folder, catalog=SimpleNamespace(), command_line=[]
-    )
+    catalog: Any = SimpleNamespace()
+    cluster = Cluster(free_addresses(3), 0, STARTED_HERE)
+    others = leading(cluster, inputs, folder, catalog=catalog, command_line=[])
     with pytest.raises(ResourceError, match=r"worker 1 \(127.* ended with code 3: no rows"), others:
         raise AssertionError("they have not met")
     assert [process.poll() for process in started] == [3, -signal.SIGKILL]
