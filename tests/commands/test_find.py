@@ -70,6 +70,7 @@ def memory(engine: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ("words", "message"),
     [
         (["find"], "find: needs what to find, lr or batch_size"),
+        ([*SIZE, "strategy=multi_worker", "strategy.workers=2"], "tries sizes in one process, and each worker"),
         (["find", "foo"], "find: unknown name. Received: 'foo'. Known: batch_size, lr."),
         (["find", "batchsize"], "Did you mean 'batch_size'?"),
         ([*LR, "outputs/default/1"], "find lr: takes a config's overrides, no runs or folders"),

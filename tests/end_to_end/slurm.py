@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+UNKNOWN = "UNKNOWN"  # the state of a job while the controller is too busy to answer
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 CONFIG = """
 ClusterName=test
@@ -95,7 +96,10 @@ class Slurm:
 
     def state(self, job: str) -> str:
         """Returns the state of a job, and an empty string once it has left the queue."""
-        return self.call("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}").strip()
+        words = ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}"]
+        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, timeout=60)
+        has_left = done.returncode == 0 or "Invalid job id" in done.stderr
+        return done.stdout.strip() or ("" if has_left else UNKNOWN)
 
     def start_again(self, job: str) -> None:
         """Waits until a job is in the queue again, and lets it start at once instead of after two minutes."""
@@ -103,7 +107,7 @@ class Slurm:
 
         def has_started() -> bool:  # Slurm may set the later time after it has put the job into the queue
             self.call("scontrol", "update", f"JobId={job}", "StartTime=now")
-            return self.state(job) != "PENDING"
+            return self.state(job) not in ("PENDING", UNKNOWN)
 
         self.wait_for(has_started)
 

@@ -17,6 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "docs/scaling.md"
+WORKERS_PAGE = "docs/multi-worker.md"
 # Long enough to be stopped in the middle. A mode that is measured could be another one in the undisturbed run.
 LONGER = "trainer.max_epochs=5000 trainer.compile=graph checkpoint.every_seconds=0.2 checkpoint.every_epochs=null"
 WORDS = ["data=csv", "data.path=houses.csv", "data.target=price", *LONGER.split()]
@@ -31,12 +32,13 @@ def load(path: Path) -> ModuleType:
     return module
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def slurm() -> Iterator[Any]:
     helper = load(Path(__file__).with_name("slurm.py"))
     if os.geteuid() != 0 or not all(map(shutil.which, helper.PROGRAMS)):
         pytest.skip("Slurm isn't installed, or its daemons can't be started: that needs root")
     running = helper.Slurm.start()
+    running.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     yield running
     running.stop()
 
@@ -65,7 +67,6 @@ def test_jobs_that_are_requeued(
     for step in load(ROOT / "tests" / "documented_pages.py").read_page(ROOT, PAGE):
         if step.path.endswith(".sh"):
             (tmp_path / step.path).write_text(step.text.replace("trainer.max_epochs=500", LONGER))
-    slurm.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     whole = warm_server("tfrun").process(["-m", *WORDS, "model=wide_deep,mlp", "name=whole"], cwd=tmp_path)
     submitit = ["hydra/launcher=submitit_slurm", "hydra.launcher.timeout_min=30", "name=submitit"]
     with subprocess.Popen(
@@ -98,3 +99,29 @@ def test_jobs_that_are_requeued(
     check(only(tmp_path, f"multirun/default/*_{sweep}/0"), wide_deep)
     check(only(tmp_path, f"multirun/default/*_{sweep}/1"), mlp)
     check(only(tmp_path, "multirun/submitit/*/0"), wide_deep)
+
+
+@pytest.mark.slow
+def test_workers_of_srun_that_are_requeued(slurm: Any, warm_server: Callable[[str], Any], tmp_path: Path) -> None:
+    """The script of docs/multi-worker.md, both tasks on one node: it is stopped, and starts again in its folder."""
+    load(ROOT / "tests" / "documented_files.py").make_files(tmp_path, (ROOT / PAGE).read_text(), housing_csv=ROOT)
+    step = next(
+        step
+        for step in load(ROOT / "tests" / "documented_pages.py").read_page(ROOT, WORKERS_PAGE)
+        if step.path.endswith(".sh")
+    )
+    text = step.text.replace("--nodes=2", "--ntasks=2").replace("#SBATCH --ntasks-per-node=1\n", "")
+    assert "srun tfrun resume=auto strategy=multi_worker" in text and "--ntasks-per-node" not in text
+    longer = LONGER.replace("5000", "150")  # an exchange takes longer than a step
+    (tmp_path / step.path).write_text(text.replace("trainer.max_epochs=500", longer))
+    job = slurm.submit(step.path, tmp_path)
+    slurm.wait_for(lambda: list(tmp_path.glob("outputs/default/*/checkpoints/step-*")))
+    slurm.call("scancel", "--signal=USR1", job)  # to both tasks, as `--signal=USR1@300` does
+    slurm.start_again(job)
+    mirrored = ["strategy=mirrored", "strategy.logical_cpus=2", *WORDS, *longer.split(), "name=mirrored"]
+    undisturbed = warm_server("tfrun").process(mirrored, cwd=tmp_path)
+    slurm.wait_for(lambda: slurm.state(job) in ("COMPLETED", "FAILED", ""))
+    assert undisturbed.wait(120) == 0
+    run = only(tmp_path, f"outputs/default/*_{job}")
+    check(run, only(tmp_path, "outputs/mirrored/*"))
+    assert len(json.loads((run / "run.json").read_text())["engine"]["workers"]) == 2

@@ -16,6 +16,7 @@ import pytest
 from tfrun.workers.cluster import Cluster, free_addresses
 
 WORKERS = "strategy=multi_worker"
+SECONDS = 240  # within which a process ends, also on a machine that has other work
 RUN = [
     "model=mlp",
     "model.hidden_units=[16,8]",
@@ -49,19 +50,25 @@ class Machine:
         self._server = server
         self.folder = folder
 
-    def start(self, count: int, *words: str, each: Sequence[Sequence[str]] | None = None) -> list[Any]:
+    def start(
+        self, count: int, *words: str, each: Sequence[Sequence[str]] | None = None, before: Sequence[str] | None = None
+    ) -> list[Any]:
         """Starts workers with a command line; one of them isn't told of others.
 
         Args:
             count: how many.
             words: the command line.
             each: further words for each of them.
+            before: code that each of them runs first.
         """
         addresses = free_addresses(count)
         variables = [Cluster(addresses, k, "").as_variable() if count > 1 else "" for k in range(count)]
         return [
             self._server("tfrun").process(
-                [*words, *(each[k] if each else ())], cwd=self.folder, env={**os.environ, "TF_CONFIG": variable}
+                [*words, *(each[k] if each else ())],
+                cwd=self.folder,
+                env={**os.environ, "TF_CONFIG": variable},
+                before=before[k] if before else "",
             )
             for k, variable in enumerate(variables)
         ]
@@ -72,12 +79,11 @@ class Machine:
 
     def alone(self, *words: str) -> Any:
         """Runs a command in one process."""
-        return self._server("tfrun").process(words, cwd=self.folder).completed(120)
+        return self._server("tfrun").process(words, cwd=self.folder).completed(SECONDS)
 
     def run(self, name: str) -> Path:
         """Returns the folder of a run."""
-        (path,) = (self.folder / "outputs" / name).iterdir()
-        return path
+        return min((self.folder / "outputs" / name).iterdir())
 
     def fields(self, name: str) -> dict[str, Any]:
         """Returns a run's `run.json`."""
@@ -96,8 +102,21 @@ class Machine:
 
 
 def ends(processes: list[Any]) -> list[tuple[int, str]]:
-    done = [process.completed(120) for process in processes]
+    done = [process.completed(SECONDS) for process in processes]
     return [(each.returncode, each.stderr) for each in done]
+
+
+# TensorFlow has put a handler of its own in place of Python's, and tfrun hasn't put it back yet
+TERMINATED_EARLY = """
+import os, signal
+import tensorflow as tf
+make = tf.distribute.MultiWorkerMirroredStrategy
+def make_and_terminate():
+    strategy = make()
+    os.kill(os.getpid(), signal.SIGTERM)
+    return strategy
+tf.distribute.MultiWorkerMirroredStrategy = make_and_terminate
+"""
 
 
 def num_threads(process: Any) -> int:
@@ -171,6 +190,14 @@ def test_a_signal_to_any_worker_stops_all_and_resuming_gives_the_same(machine: M
 
 
 @pytest.mark.slow
+def test_a_signal_while_tensorflow_makes_the_strategy_stops_all(machine: Machine) -> None:
+    words = [WORKERS, "model=linear", "trainer.max_epochs=100000", "name=early"]
+    ended = ends(machine.start(2, *words, before=["", TERMINATED_EARLY]))
+    assert [code for code, _ in ended] == [143, 143] and "stopped by SIGTERM at step" in ended[0][1]
+    assert machine.fields("early")["status"] == "stopped"
+
+
+@pytest.mark.slow
 def test_a_killed_worker_ends_the_others_and_the_run_can_be_resumed_with_more(machine: Machine) -> None:
     processes = machine.start(2, WORKERS, *RUN, "data.batch_size=30", "trainer.max_epochs=500", "name=killed")
     machine.wait_for_a_checkpoint(processes[0], "killed")
@@ -226,6 +253,17 @@ def test_workers_that_would_train_something_else_are_refused(machine: Machine) -
     assert not (machine.folder / "outputs" / "refused").exists()
 
 
+def test_a_worker_that_fails_before_the_meeting_ends_the_others(machine: Machine) -> None:
+    words = [WORKERS, "model=linear", "name=failed", "data=csv", "data.target=y"]
+    (machine.folder / "there.csv").write_text("x,y\n" + "1,2.5\n2,4.5\n" * 40)
+    ended = machine.train(2, *words, each=[["data.path=there.csv"], ["data.path=missing.csv"]])
+    (first, by_worker_0), (second, by_worker_1) = ended
+    assert (first, second) == (3, 3) and "no such file. Received: 'missing.csv'" in by_worker_1
+    reason = by_worker_1.removeprefix("tfrun: error: ")
+    assert by_worker_0.endswith(f" has failed before the run began: {reason}") and by_worker_0.count("\n") == 1
+    assert not (machine.folder / "outputs" / "failed").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -256,3 +294,24 @@ def test_workers_of_this_machine_are_started_and_stopped(machine: Machine) -> No
     log = (machine.run("local") / "workers" / "1.log").read_text()
     assert f"tfrun: worker 0 (127.0.0.1:{fields['engine']['workers'][0].rpartition(':')[2]}): stopped by SIGINT" in log
     assert machine.alone("evaluate", str(machine.run("local"))).returncode == 0  # needs no other worker
+
+
+@pytest.mark.slow
+def test_only_worker_0_needs_the_first_weights(machine: Machine, undisturbed: Path) -> None:
+    words = [WORKERS, *RUN, "trainer.max_epochs=1", "name=begun"]
+    each = [[f"init.from={undisturbed}"], ["init.from=/missing"]]
+    assert machine.train(2, *words, each=each) == [(0, ""), (0, "")]
+
+
+@pytest.mark.slow
+def test_a_run_of_workers_is_reproduced_by_as_many(machine: Machine, undisturbed: Path) -> None:
+    """The run's workers were named by TF_CONFIG: it is reproduced by workers of this machine, and with TF_CONFIG."""
+    refused = machine.alone("reproduce", str(undisturbed))
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "reproduce: 2 workers have trained the run. Start this command on each" in refused.stderr
+    more = machine.alone("reproduce", str(undisturbed), "strategy.workers=3", "data.batch_size=30")
+    assert more.returncode == 2 and "unknown option" in more.stderr
+    by_this_machine = machine.alone("reproduce", str(undisturbed), "strategy.workers=2", "epochs=2")
+    assert by_this_machine.returncode == 0 and "reproduced: the same" in by_this_machine.stdout
+    assert machine.train(2, "reproduce", str(undisturbed)) == [(0, ""), (0, "")]
+    assert len(list((machine.folder / "outputs" / "undisturbed").iterdir())) == 3

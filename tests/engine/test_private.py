@@ -101,6 +101,7 @@ NAMES: list[tuple[str, Any, str, Callable[[], Any]]] = [
     ("TensorFlow", device_lib, "list_local_devices", private.gpu_memory_limits),
     ("TensorFlow", context, "context", lambda: private.give_up_exchanges("a test")),
     ("TensorFlow", context.Context, "abort_collective_ops", lambda: private.give_up_exchanges("a test")),
+    ("TensorFlow", context.Context, "get_config_key_value", lambda: private.when_terminated_early(lambda: None)),
 ]
 MODULES = {
     "keras.src.backend.common.stateless_scope": "Keras",

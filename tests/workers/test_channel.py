@@ -81,14 +81,36 @@ def test_a_silent_end_is_noticed_and_signs_of_life_are_no_messages() -> None:
     other.close()
 
 
-def test_what_is_no_message_closes_the_channel() -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\n",
+        b"[" * 100_000 + b"\n",
+        b'{"arrays": [1]}\n',
+        b'{"arrays": [["x", "object", [1]]]}\n12345678',
+        b'{"arrays": [["x", "no such", [1]]]}\n',
+        b'{"arrays": [["x", "float64", [-1]]]}\n',
+        b'{"arrays": [["x", "float64", [4611686018427387904]]]}\n',
+    ],
+)
+def test_what_is_no_message_closes_the_channel(sent: bytes) -> None:
     mine, other = connected()
     channel = Channel(mine, mine.makefile("rb"))
-    other.sendall(b"GET / HTTP/1.1\n")
-    with pytest.raises(ClosedError):
+    other.sendall(sent)
+    with pytest.raises(ClosedError, match="it has ended"):
         channel.receive(10)
     channel.close()
     other.close()
+
+
+def test_half_an_array_is_no_message() -> None:
+    mine, other = connected()
+    channel = Channel(mine, mine.makefile("rb"))
+    other.sendall(b'{"arrays": [["x", "float64", [2]]]}\n12345678')
+    other.close()
+    with pytest.raises(ClosedError):
+        channel.receive(10)
+    channel.close()
 
 
 def test_a_message_to_one_who_is_gone_is_refused(ends: tuple[Channel, Channel]) -> None:

@@ -13,7 +13,7 @@ from tfrun.workers.cluster import Cluster, from_variable, read_cluster
 HOSTS = ["a:2222", "b:2222", "c:2222"]
 
 
-def variable(index: Any, kind: str = "worker", **tasks: Any) -> str:
+def variable(index: Any, kind: Any = "worker", **tasks: Any) -> str:
     return json.dumps({"cluster": tasks or {"worker": HOSTS}, "task": {"type": kind, "index": index}})
 
 
@@ -22,6 +22,10 @@ def test_the_variable_of_tensorflow_is_read() -> None:
     assert cluster == Cluster(tuple(HOSTS), 1, "TF_CONFIG") and not cluster.leads and not cluster.is_local
     assert (list(cluster.others), cluster.endpoint(2), cluster.name(0)) == ([1, 2], ("c", 2222), "worker 0 (a:2222)")
     assert from_variable(cluster.as_variable()) == cluster
+
+
+def test_an_address_of_ipv6_stands_in_brackets() -> None:
+    assert from_variable(variable(1, worker=["[::1]:22", "[fe80::2]:23"])).endpoint(1) == ("fe80::2", 23)
 
 
 def test_a_chief_is_worker_0() -> None:
@@ -37,12 +41,21 @@ def test_a_chief_is_worker_0() -> None:
         ("[]", "must be JSON with a cluster and a task"),
         ('{"cluster": {"worker": ["a:1"]}}', "must be JSON with a cluster and a task"),
         (variable(0, ps=["p:1"], worker=HOSTS), r"may name workers and one chief only.*Received: \['ps', 'worker'\]"),
-        (variable(0, worker=["a"]), r"a worker is host:port\. Received: a"),
+        ("[" * 100_000, "must be JSON with a cluster and a task"),
+        (variable(0, worker="a:1"), "each kind of task must have a list of host:port"),
+        (variable(0, worker=[]), "each kind of task must have a list of host:port, and there must be a worker"),
+        (variable(0, worker=["a"]), r"a worker is host:port, or \[address\]:port for an address of IPv6\. Received: a"),
         (variable(0, worker=["a:99999"]), "a worker is host:port"),
+        (variable(0, worker=["a:0"]), "a worker is host:port"),
+        (variable(0, worker=["::1:2222"]), "a worker is host:port"),
+        (variable(0, worker=["[::1]x:2222"]), "a worker is host:port"),
+        (variable(0, worker=["http://a:1"]), "a worker is host:port"),
+        (variable(0, worker=["a..b:1"]), "a worker is host:port"),  # which Python can't look up
         (variable(0, worker=["a:1", "a:1"]), r"names an address twice\. Received: a:1, a:1"),
         (variable(0, "evaluator"), r"the task's type must be one of worker\. Received: evaluator"),
         (variable(3), r"index must be a number from 0 to 2\. Received: 3"),
-        (variable("0"), "index must be a number from 0 to 2"),
+        (variable("0"), r"index must be a number from 0 to 2\. Received: '0'"),
+        (variable(0, []), r"the task's type must be one of worker\. Received: \[\]"),
         (variable(True), "index must be a number from 0 to 2"),
     ],
 )

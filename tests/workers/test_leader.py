@@ -54,6 +54,13 @@ def test_a_signal_of_any_worker_stops_the_run(both: tuple[Leader, Follower]) -> 
     assert signals[0] == 2 and len(signals) == 2
 
 
+def test_a_signal_that_only_tensorflow_has_received_stops_the_run(both: tuple[Leader, Follower]) -> None:
+    leader, _ = both
+    signals = leader.signals([])
+    leader.stop(15)
+    assert list(signals) == [15]
+
+
 def test_a_worker_that_fails_says_why(both: tuple[Leader, Follower]) -> None:
     leader, follower = both
     follower.fail(ValueError("no such column\nsecond line"))

@@ -28,6 +28,11 @@ def run(command_line: CommandLine) -> int:
     most = _most(options)
     most_bytes = parse_bytes(options["memory"]) if "memory" in options else None
     trial = read_config(command_line, where=WHERE)
+    if trial.inputs.settings.strategy.has_workers:
+        raise ConfigError(
+            f"{WHERE}: tries sizes in one process, and each worker of strategy=multi_worker has a share of the batch. "
+            f"Leave the strategy out to find what fits on one machine; N workers can train N times that {KEY}"
+        )
     smallest, unit = _units(trial.inputs.settings)
     if most is not None and most < smallest:
         raise ConfigError(f"max: must be >= {smallest}, with these microbatches and replicas. Received: {most}")

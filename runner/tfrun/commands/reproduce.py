@@ -21,6 +21,7 @@ from tfrun.commands.reproduced_sources import (
     threads_aspect,
     with_changes,
 )
+from tfrun.commands.several_workers import WORKERS, cluster_to_reproduce, follow, leading, telling_others, words_of
 from tfrun.config import schema
 from tfrun.config.catalog import Catalog
 from tfrun.config.later_changes import changes_since
@@ -35,6 +36,7 @@ from tfrun.errors import (
     DivergedError,
     FolderInUseError,
     OtherResultsError,
+    TfrunError,
     unknown,
 )
 from tfrun.files import runs, yaml_files
@@ -48,11 +50,12 @@ from tfrun.files.runs import RunFolder
 from tfrun.folders import shown, take_code_from, typed
 from tfrun.host_cores import num_cores
 from tfrun.reports.seed_spread import SeedSpread
+from tfrun.workers.cluster import Cluster
 
 PATHS = ("data.path", "data.validation_path", "data.test_path", "data.cache")  # the contents are compared
 THREADS = "trainer.threads"
 HERE, VENV = "here", "venv"
-OPTIONS = ("check", "code", "env", "yes", "epochs", THREADS, *PATHS)
+OPTIONS = ("check", "code", "env", "yes", "epochs", THREADS, WORKERS, *PATHS)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class _Options:
         env: `here`, or `venv` for the packages of the run.
         may_install: whether these may be installed without a question.
         epochs: how many are trained; None for all.
+        words: with which another worker on this machine is started, if several have trained the run.
     """
 
     only_checks: bool
@@ -72,6 +76,7 @@ class _Options:
     env: str
     may_install: bool
     epochs: int | None
+    words: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ class _Reproduction:
         inputs: its config, and its data as they are now.
         subject: what is recorded of the new run.
         spread: how far seeds spread, where that is known.
+        cluster: the workers, if several have trained the run.
+        worker_words: as `_Options.words`.
     """
 
     existing: ExistingRun
@@ -95,6 +102,8 @@ class _Reproduction:
     inputs: Inputs
     subject: Subject
     spread: SeedSpread | None
+    cluster: Cluster | None
+    worker_words: Sequence[str]
 
     @property
     def folder(self) -> RunFolder:
@@ -126,13 +135,14 @@ def run(command_line: CommandLine) -> int:
 
 def _options(command_line: CommandLine) -> tuple[_Options, CommandLine]:
     """Returns the options, and the command line without them. Raises ConfigError."""
+    worker_words = words_of("reproduce", command_line)
     codes, command_line = pop_word(command_line, "code")
     numbers, command_line = pop_word(command_line, "epochs")
     environments, command_line = pop_word(command_line, "env")
     check, command_line = pop_flag(command_line, "check")
     says_yes, command_line = pop_flag(command_line, "yes")
     for override in parse(command_line.settings):
-        if override.key_or_group not in (THREADS, *PATHS):
+        if override.key_or_group not in (THREADS, WORKERS, *PATHS):
             raise unknown("reproduce", "option", name=override.key_or_group, known=OPTIONS)
     code = codes[-1] if codes else HERE
     if code not in (HERE, reproduced_code.WORKTREE):
@@ -149,7 +159,8 @@ def _options(command_line: CommandLine) -> tuple[_Options, CommandLine]:
     if epochs is not None and not (epochs.isdecimal() and epochs.isascii() and int(epochs) > 0):
         raise ConfigError(f"epochs: must be a whole number from 1. Received: {epochs!r}")
     only_checks = check or command_line.flags.check
-    return _Options(only_checks, code, env, says_yes, None if epochs is None else int(epochs)), command_line
+    num_epochs = None if epochs is None else int(epochs)
+    return _Options(only_checks, code, env, says_yes, epochs=num_epochs, words=worker_words), command_line
 
 
 def _jobs(sweep: RunFolder) -> str:
@@ -163,11 +174,15 @@ def _reproduce(existing: ExistingRun, command_line: CommandLine, options: _Optio
     first = records.read(folder.path)
     of_resumes = records.read_resumed(folder.path)
     config, catalog = existing.change(command_line)
-    settings = schema.build_settings(config, catalog, overrides=existing.overrides)
-    of_all = [record for record in (first, *of_resumes) if record is not None]
-    part = part_of(folder, run, config=config, settings=settings, records=of_all, epochs=options.epochs)
-    check_init(run, config)
-    inputs = read_inputs(part.config, catalog, overrides=existing.overrides, begins=True)
+    with telling_others(config):
+        settings = schema.build_settings(config, catalog, overrides=existing.overrides)
+        cluster = None if options.only_checks else cluster_to_reproduce(settings, run)
+        of_all = [record for record in (first, *of_resumes) if record is not None]
+        part = part_of(folder, run, config=config, settings=settings, records=of_all, epochs=options.epochs)
+        check_init(run, config)
+        inputs = read_inputs(part.config, catalog, overrides=existing.overrides, begins=True)
+    if cluster is not None and not cluster.leads:
+        return follow(cluster, inputs, catalog)
     subject = subject_of(inputs.settings.provenance, catalog)
     record, changes = collect_now(Subject(subject.modules))
     code, patch, sources, packages, python, machine, environment = compare(
@@ -182,12 +197,14 @@ def _reproduce(existing: ExistingRun, command_line: CommandLine, options: _Optio
     _print_table([*aspects, *teacher_aspect(config)], part, spread)
     if options.only_checks:
         return 0
-    if data.state == DIFFERS:
-        raise DataError(
-            f"{inputs.table.source}: its contents have changed since the run was trained on it. {data.text}. "
-            "A run can only be reproduced on the data that it was trained on"
-        )
-    return _train_and_compare(_Reproduction(existing, run, part, catalog, inputs, subject, spread))
+    with telling_others(config):
+        if data.state == DIFFERS:
+            raise DataError(
+                f"{inputs.table.source}: its contents have changed since the run was trained on it. {data.text}. "
+                "A run can only be reproduced on the data that it was trained on"
+            )
+    words = options.words
+    return _train_and_compare(_Reproduction(existing, run, part, catalog, inputs, subject, spread, cluster, words))
 
 
 def _asks_for_threads(existing: ExistingRun) -> bool:
@@ -233,8 +250,20 @@ def _train_and_compare(reproduction: _Reproduction) -> int:
     is_broken = False
     try:
         write_atomically(folder.config_yaml, _config_text(reproduction))
-        with Recording.start(folder, reproduction.subject), engine(folder.log) as (experiment, seconds):
+        others = leading(
+            reproduction.cluster,
+            reproduction.inputs,
+            folder,
+            catalog=reproduction.catalog,
+            command_line=reproduction.worker_words,
+        )
+        with (
+            others as leader,
+            Recording.start(folder, reproduction.subject),
+            engine(folder.log) as (experiment, seconds),
+        ):
             options = experiment.RunOptions(
+                leader=leader,
                 overrides=words,
                 words=run_words(words, model=settings.model.name, folder=folder.path),
                 import_seconds=seconds,
@@ -248,7 +277,7 @@ def _train_and_compare(reproduction: _Reproduction) -> int:
         is_broken = True
         if reproduction.run.get("status") != "diverged":
             raise
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TfrunError):  # workers that don't meet, for example
         if not folder.run_json.exists():
             folder.discard()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import operator
@@ -38,24 +39,35 @@ def run(command_line: CommandLine) -> int:
     folder, _ = name_run(command_line, "resume")
     config = read_config(folder)  # before anything is written: it may be no run folder
     if several_workers.follows(config):
-        return _follow(open_run(command_line, "resume"), command_line)
-    with folder.held():
-        return _resume(open_run(command_line, "resume"), command_line)
+        return _follow(command_line, config)
+    with contextlib.ExitStack() as held:
+        with several_workers.telling_others(config):
+            held.enter_context(folder.held())
+            resumed = _check(open_run(command_line, "resume"), command_line)
+        if resumed is None:
+            return 0
+        worker_words = several_workers.words_of("resume", command_line)
+        return train_on(folder, resumed.pop("inputs"), worker_words=worker_words, **resumed)
 
 
-def _follow(existing: ExistingRun, command_line: CommandLine) -> int:
+def _follow(command_line: CommandLine, config: dict[str, Any]) -> int:
     """Follows the worker 0 that resumes a run, and returns the exit code. Of the run's files it reads the config."""
-    config, catalog = existing.change(command_line)
-    inputs = read_inputs(config, catalog, overrides=existing.overrides)
-    if nothing_left(inputs.settings.trainer, existing.folder.read_run()):
-        return 0
-    cluster = several_workers.cluster_of(inputs.settings)
+    with several_workers.telling_others(config):
+        existing = open_run(command_line, "resume")
+        config, catalog = existing.change(command_line)
+        inputs = read_inputs(config, catalog, overrides=existing.overrides)
+        if nothing_left(inputs.settings.trainer, existing.folder.read_run()):
+            return 0
+        cluster = several_workers.cluster_of(inputs.settings)
     assert cluster is not None
     return several_workers.follow(cluster, inputs, catalog)
 
 
-def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
-    """Resumes a run whose folder is held, and returns the exit code. Nothing is written before training begins."""
+def _check(existing: ExistingRun, command_line: CommandLine) -> dict[str, Any] | None:
+    """Returns how to resume a run whose folder is held, as `train_on` takes it, or None if nothing is left to train.
+
+    Nothing is written before training begins.
+    """
     folder, overrides = existing.folder, existing.overrides
     config, catalog = existing.change(command_line)
     settings = schema.build_settings(config, catalog, overrides=overrides)
@@ -65,12 +77,10 @@ def _resume(existing: ExistingRun, command_line: CommandLine) -> int:
     retention.refuse_pruned(folder)
     if reason := nothing_left(settings.trainer, before):
         say(Terminal(), f"{shown(folder.path)} {reason}")
-        return 0
+        return None
     inputs = read_inputs(config, catalog, overrides=overrides)  # a run that couldn't read them still has an `auto`
     has_changes |= inputs.config is not existing.config and inputs.config != existing.config
-    worker_words = several_workers.words_of("resume", command_line)
-    options: dict[str, Any] = {"overrides": overrides, "worker_words": worker_words, "has_changes": has_changes}
-    return train_on(folder, inputs, catalog=catalog, **options)
+    return {"inputs": inputs, "catalog": catalog, "overrides": overrides, "has_changes": has_changes}
 
 
 def train_on(
@@ -104,7 +114,7 @@ def train_on(
         recording.may_write()
 
     cluster = several_workers.cluster_of(settings)
-    others = several_workers.leading(cluster, inputs, folder, worker_words)
+    others = several_workers.leading(cluster, inputs, folder, catalog=catalog, command_line=worker_words)
     with others as leader, recording, engine(folder.log) as (experiment, seconds):
         options = experiment.RunOptions(
             resume=True,

@@ -12,28 +12,19 @@ from typing import Any
 
 from tfrun.commands.command_line import CommandLine
 from tfrun.commands.inputs import Inputs
+from tfrun.commands.worker_identity import identity_of
 from tfrun.config.catalog import Catalog
-from tfrun.config.changes import recorded
-from tfrun.config.keys import flatten
 from tfrun.config.settings import MULTI_WORKER, Settings
-from tfrun.data.fingerprint import fingerprint
 from tfrun.errors import ConfigError, Stopped, TfrunError, WorkerLostError
-from tfrun.files.provenance.versions import versions
 from tfrun.files.runs import RunFolder
 from tfrun.workers import slurm
-from tfrun.workers.cluster import VARIABLE, Cluster, read_cluster
+from tfrun.workers.cluster import STARTED_HERE, VARIABLE, Cluster, read_cluster
 from tfrun.workers.follower import Follower
 from tfrun.workers.leader import Leader
 from tfrun.workers.local import END_SECONDS, LOST_SECONDS, LocalWorkers, log_of
-from tfrun.workers.meeting import Identity, attend
+from tfrun.workers.meeting import Meeting, attend, report_failure
 
-# keys that may differ between machines, or say what worker 0 alone does
-OF_ONE_WORKER = (
-    *("name", "output_root", "tags", "provenance", "logger", "checkpoint.keep"),
-    *("data.path", "data.validation_path", "data.test_path", "data.cache", "data.keep_samples", "init.from"),
-    *("strategy.workers", "strategy.meeting_seconds"),
-)
-SAME_VERSIONS = ("tfrun", "tensorflow", "keras", "numpy")
+WORKERS = "strategy.workers"
 LOGS = "workers"  # the folder of a run for what its other workers print
 
 
@@ -50,18 +41,50 @@ def cluster_of(settings: Settings) -> Cluster | None:
     return cluster
 
 
+def cluster_to_reproduce(settings: Settings, run: Mapping[str, Any]) -> Cluster | None:
+    """Returns the workers that train a run again, as many as have trained it, or None if it had one process.
+
+    Args:
+        settings: of the run.
+        run: its `run.json`.
+
+    Raises:
+        ConfigError: nothing names the workers, or there are more or fewer, which would add in another order.
+    """
+    before = (run.get("engine") or {}).get("workers") or []
+    is_named = bool(os.environ.get(VARIABLE)) or slurm.is_step(os.environ)
+    if settings.strategy.has_workers and settings.strategy.workers is None and not is_named:
+        raise ConfigError(
+            f"reproduce: {len(before) or 'several'} workers have trained the run. Start this command on each of them "
+            f"with {VARIABLE}, or under srun; or let {WORKERS}={len(before) or 2} start them all on this machine"
+        )
+    cluster = cluster_of(settings)
+    if cluster is not None and before and len(cluster.addresses) != len(before):
+        raise ConfigError(
+            f"reproduce: {len(before)} workers have trained the run, and as many must train it again. "
+            f"Received: {len(cluster.addresses)}"
+        )
+    return cluster
+
+
 def follows(config: Mapping[str, Any]) -> bool:
     """Returns whether this process follows worker 0 in a run with this config. Raises ConfigError as `cluster_of`."""
+    cluster = _named_cluster(config)
+    return cluster is not None and not cluster.leads
+
+
+def _named_cluster(config: Mapping[str, Any]) -> Cluster | None:
+    """Returns the workers of a run with this config if the environment names them. Raises ConfigError."""
     strategy = config.get("strategy")
     has_workers = isinstance(strategy, Mapping) and strategy.get("name") == MULTI_WORKER
-    is_named = VARIABLE in os.environ or slurm.is_step(os.environ)
-    return has_workers and is_named and not read_cluster(os.environ, num_workers=None).leads
+    is_named = bool(os.environ.get(VARIABLE)) or slurm.is_step(os.environ)
+    return read_cluster(os.environ, num_workers=None) if has_workers and is_named else None
 
 
 def follow(cluster: Cluster, inputs: Inputs, catalog: Catalog) -> int:
     """Follows worker 0 to the end of the run, and returns the exit code. Raises TfrunError as worker 0 does."""
     strategy = inputs.settings.strategy
-    channel, welcome = attend(cluster, _identity(inputs), strategy.meeting_seconds)
+    channel, welcome = attend(cluster, identity_of(inputs, catalog), strategy.meeting_seconds)
     follower = Follower(cluster, channel)
     logs = Path(welcome["logs"])
     is_here = welcome["host"] == socket.gethostname() and logs.is_dir()
@@ -75,8 +98,26 @@ def follow(cluster: Cluster, inputs: Inputs, catalog: Catalog) -> int:
 
 
 @contextlib.contextmanager
+def telling_others(config: Mapping[str, Any]) -> Iterator[None]:
+    """Lets the other workers of a run know of an error before they meet, so that they don't wait for this one.
+
+    Args:
+        config: of the run, which may be what the error is about.
+    """
+    try:
+        yield
+    except TfrunError as error:
+        with contextlib.suppress(ConfigError):
+            if (cluster := _named_cluster(config)) is not None and cluster.leads:
+                Meeting(cluster, seconds=0.0).cancel(error)
+            elif cluster is not None:
+                report_failure(cluster, error)
+        raise
+
+
+@contextlib.contextmanager
 def leading(
-    cluster: Cluster | None, inputs: Inputs, folder: RunFolder, command_line: Sequence[str]
+    cluster: Cluster | None, inputs: Inputs, folder: RunFolder, *, catalog: Catalog, command_line: Sequence[str]
 ) -> Iterator[Leader | None]:
     """Yields the leader of the other workers, once all are there; None if there are none.
 
@@ -84,6 +125,7 @@ def leading(
         cluster: the workers; this process is worker 0.
         inputs: the run's config and its data.
         folder: the run's.
+        catalog: the components.
         command_line: the words with which workers on this machine are started, if nothing else starts them.
 
     Raises:
@@ -94,24 +136,22 @@ def leading(
         yield None
         return
     logs = folder.path / LOGS
-    is_started_here = cluster.source == "strategy.workers"
-    if is_started_here:
-        logs.mkdir(exist_ok=True)
-    local = LocalWorkers(cluster, command_line, logs) if is_started_here else None
+    local = LocalWorkers(cluster, command_line, logs) if cluster.source == STARTED_HERE else None
+    seconds = inputs.settings.strategy.meeting_seconds
+    meeting = Meeting(cluster, seconds) if local is None else Meeting(cluster, seconds, farewell_seconds=0.0)
+    welcome = {"host": socket.gethostname(), "logs": str(logs)}
     leader = None
-    code, message, is_lost = 1, "an error of its own", False
+    code, message, wait_seconds = 1, "an error of its own", END_SECONDS
     try:
-        leader = Leader.meet(
-            cluster,
-            _identity(inputs),
-            seconds=inputs.settings.strategy.meeting_seconds,
-            welcome={"host": socket.gethostname(), "logs": str(logs)},
-            is_alive=local.check_alive if local else lambda: None,
+        channels = meeting.hold(
+            identity_of(inputs, catalog), welcome, is_alive=local.check_alive if local else lambda: None
         )
+        leader = Leader(cluster, channels)
         yield leader
         code, message = 0, ""
     except TfrunError as error:
-        code, message, is_lost = error.exit_code, str(error), isinstance(error, WorkerLostError)
+        code, message = error.exit_code, str(error)
+        wait_seconds = LOST_SECONDS if isinstance(error, WorkerLostError) else END_SECONDS
         raise
     except KeyboardInterrupt as error:
         code, message = 128 + (error.number if isinstance(error, Stopped) else signal.SIGINT), "interrupted"
@@ -120,7 +160,7 @@ def leading(
         if leader is not None:
             leader.end(code, message)
         if local is not None:
-            local.close(LOST_SECONDS if is_lost else END_SECONDS)
+            local.close(0.0 if leader is None else wait_seconds)  # without a meeting, nobody has told them to end
 
 
 def words_of(command: str, command_line: CommandLine) -> list[str]:
@@ -130,14 +170,3 @@ def words_of(command: str, command_line: CommandLine) -> list[str]:
     flags += ["--config-dir", sources.config_dir] if sources.config_dir else []
     flags += ["--config-path", sources.config_path] if sources.config_path else []
     return [command, *command_line.words, *flags]
-
-
-def _identity(inputs: Inputs) -> Identity:
-    """Returns what a worker would train, which must be the same for all of them."""
-    config: dict[str, Any] = {
-        path: value
-        for path, value in flatten(recorded(inputs.settings))
-        if not any(path == key or path.startswith(f"{key}.") for key in OF_ONE_WORKER)
-    }
-    installed = {name: version for name, version in versions().items() if name in SAME_VERSIONS}
-    return Identity(installed, config, fingerprint(inputs.table))

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf, open_dict, read_write
 from tfrun.commands import hydra_flags, requeued, resume_sweep
 from tfrun.commands.command_line import CommandLine, pop_word
 from tfrun.commands.inputs import Inputs, compose, first_folder_of_sweep, read_inputs
-from tfrun.commands.several_workers import cluster_of, follow, leading, words_of
+from tfrun.commands.several_workers import cluster_of, follow, follows, leading, telling_others, words_of
 from tfrun.config.compose import Composed, Configs
 from tfrun.config.earlier_runs import groups_of_earlier, words_of_earlier
 from tfrun.config.plain import read_yaml
@@ -45,10 +45,12 @@ def run(command_line: CommandLine) -> int:
 def _train_run(configs: Configs, composed: Composed, command_line: CommandLine) -> int:
     """Trains a run in a new folder, or in that of an earlier start of the same job if there is one."""
     words = command_line.words
-    job = requeued.job_of(configs, composed)
-    earlier = None if job is None else requeued.folder_of(configs, composed, job=job, words=words)
-    inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=earlier is None)
-    cluster = cluster_of(inputs.settings)
+    with telling_others(composed.config):
+        job = requeued.job_of(configs, composed)
+        earlier = None if job is None else requeued.folder_of(configs, composed, job=job, words=words)
+        begins = earlier is None and not follows(composed.config)  # who follows is sent the first weights
+        inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=begins)
+        cluster = cluster_of(inputs.settings)
     if cluster is not None and not cluster.leads:
         is_over = earlier is not None and requeued.why_over(earlier.read_run(), inputs) is not None
         return 0 if is_over else follow(cluster, inputs, configs.catalog)
@@ -76,7 +78,13 @@ def _begin(
     try:
         _write_config(folder, replace(composed, config=inputs.config))
         subject = subject_of(settings.provenance, configs.catalog, configs.folders)
-        others = leading(cluster_of(settings), inputs, folder, words_of("train", command_line))
+        others = leading(
+            cluster_of(settings),
+            inputs,
+            folder,
+            catalog=configs.catalog,
+            command_line=words_of("train", command_line),
+        )
         with others as leader, Recording.start(folder, subject), engine(folder.log) as (experiment, seconds):
             what = run_words(words, model=settings.model.name, folder=folder.path)
             options = experiment.RunOptions(

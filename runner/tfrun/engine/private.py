@@ -9,6 +9,7 @@ while they are open.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ METHODS_FOR_STRATEGIES = (
     "_var_key",
 )
 
+TERMINATED = "TF_DEFAULT_PREEMPTION_NOTICE_KEY"  # of the value that a worker's SIGTERM sets
 SEEDS_APART = 40_503_001  # between two neighbouring replicas: far beyond the seeds that people choose
 
 
@@ -62,6 +64,27 @@ def give_up_exchanges(reason: str) -> None:
     use = "end a step whose workers are gone"
     runtime = private_name(context, "context", library="TensorFlow", use=use)()
     private_name(runtime, "abort_collective_ops", library="TensorFlow", use=use)(tf.errors.UNAVAILABLE, reason)
+
+
+def when_terminated_early(call: Callable[[], object], seconds: float = 3.0) -> None:
+    """Calls a function, in another thread, if a worker has received SIGTERM while TensorFlow made the strategy.
+
+    TensorFlow has a handler of its own then. It lets all workers know by a key, and does nothing else.
+
+    Args:
+        call: what to do.
+        seconds: how long to wait for the key: TensorFlow's own thread sets it.
+    """
+    use = "stop after a SIGTERM that TensorFlow has received"
+    runtime = private_name(context, "context", library="TensorFlow", use=use)()
+    read = private_name(runtime, "get_config_key_value", library="TensorFlow", use=use)
+
+    def watch() -> None:
+        with contextlib.suppress(tf.errors.OpError):  # no such key by then, or the run has ended
+            read(TERMINATED, timeout_in_ms=int(1000 * seconds))
+            call()
+
+    threading.Thread(target=watch, name="early SIGTERM", daemon=True).start()
 
 
 def keep_gradients_unsummed(optimizer: Any) -> None:

@@ -295,8 +295,8 @@ class _Training:
                 state.restore(restored, OPTIONAL_ROLES)
                 engine.pieces.announce("keep_restored_weights", step=restored.step)
                 ftrl.keep_restored_weights(engine.pieces.parts.step.active, restored.step)
-            elif engine.pieces.origins is not None and self._options.leader is not None:
-                state.write(state.read())  # the others haven't read the weights that the run begins with
+            elif self._options.leader is not None:
+                state.write(state.read())  # so that all begin alike, whatever a component has read on its machine
             engine.program.state_was_written()
         seconds = time.perf_counter() - started - engine.compile_seconds
         leader = self._options.leader
@@ -315,6 +315,7 @@ class _Training:
         leader.announce("build", run={key: self._run.get(key) for key in (*MEANINGS, "engine")})
         pieces = reuse.build_pieces(settings, catalog, table=table, cluster=leader.cluster)
         leader.when_lost(lambda: private.give_up_exchanges("a worker is gone"))  # TensorFlow has started now
+        private.when_terminated_early(lambda: leader.stop(signal.SIGTERM))
         return replace(pieces, announce=leader.announce, limit_seconds=settings.strategy.timeout_seconds)
 
     def _open_record(self, engine: Engine, restored: checkpoints.Checkpoint | None) -> Record:

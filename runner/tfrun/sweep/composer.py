@@ -112,7 +112,10 @@ class Composer:
             raise self._configs.explain(error) from error
         settings = build_settings(config, self._configs.catalog, overrides=typed, begins=True)
         if settings.strategy.has_workers:
-            raise ConfigError("strategy: multi_worker trains a run in several processes, and a job of -m has one")
+            raise ConfigError(
+                "strategy: multi_worker trains a run in several processes, and a job of -m has one. Train each job "
+                "by a command of its own, without -m, or leave the strategy out"
+            )
         hydra = copy.deepcopy(composition.hydra)
         hydra["overrides"]["task"] = typed
         hydra["job"] |= {"num": number, "id": str(number)}

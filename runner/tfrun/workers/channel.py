@@ -11,8 +11,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from math import prod
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -129,7 +128,7 @@ class Channel:
                 self._last_heard = time.monotonic()
                 if message != PING:
                     self._messages.put(message)
-        except (OSError, ValueError, TypeError):  # of a message that nobody here has written, too
+        except (OSError, ValueError):  # of a message that nobody here has written, too
             pass
         self.is_closed = True
         self._messages.put(None)
@@ -154,23 +153,44 @@ def write_message(connection: socket.socket, message: Mapping[str, Any], arrays:
             connection.sendall(content[begin : begin + PIECE_BYTES])
 
 
-def read_message(reader: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> Message | None:
+def read_message(reader: BinaryIO) -> Message | None:
     """Returns the next message, None at the end. Raises OSError, and ValueError if it isn't one."""
-    line = reader.readline(max_bytes)
+    line = reader.readline(MAX_LINE_BYTES)
     if not line.endswith(b"\n"):
         return None
-    message = json.loads(line)
-    if not isinstance(message, dict):
-        raise ValueError("a message must be a mapping")
+    message = message_of(line)
     if "arrays" in message:
-        message["arrays"] = {name: _read_array(reader, dtype, shape) for name, dtype, shape in message["arrays"]}
+        try:
+            message["arrays"] = {name: _read_array(reader, dtype, shape) for name, dtype, shape in message["arrays"]}
+        except (TypeError, MemoryError) as error:
+            raise ValueError(f"these are no arrays: {error}") from error
     return message
 
 
-def _read_array(reader: BinaryIO, dtype: str, shape: list[int]) -> np.ndarray:
-    kind = np.dtype(dtype)
-    content = reader.read(prod(shape) * kind.itemsize)
-    return np.frombuffer(content, kind).reshape(shape)
+def message_of(line: bytes) -> Message:
+    """Returns the message of a line, without its arrays. Raises ValueError if it isn't one."""
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("a message must not be nested so deeply") from error
+    if not isinstance(message, dict):
+        raise ValueError("a message must be a mapping")
+    return message
+
+
+def _read_array(reader: BinaryIO, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    """Returns the next array. Raises ValueError, TypeError or MemoryError if what is described isn't one."""
+    array = np.empty(shape, np.dtype(dtype))
+    if array.dtype.hasobject:
+        raise ValueError(f"an array of {dtype} can't be sent")
+    content = array.reshape(-1).view(np.uint8).data
+    filled = 0
+    while filled < len(content):
+        count = reader.readinto(content[filled : filled + PIECE_BYTES])  # type: ignore[attr-defined]
+        if not count:
+            raise ValueError("the end of an array is missing")
+        filled += count
+    return array
 
 
 def error_of(message: Mapping[str, Any]) -> ResourceError:

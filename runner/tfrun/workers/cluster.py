@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from tfrun.workers import slurm
 VARIABLE = "TF_CONFIG"
 EXAMPLE = '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 LOOPBACK = "127.0.0.1"
+STARTED_HERE = "strategy.workers"  # the source of workers that worker 0 starts on its machine
 KINDS = ("chief", "worker")  # of tasks, in the order in which TensorFlow numbers their replicas
 
 
@@ -78,7 +81,7 @@ def read_cluster(environment: Mapping[str, str], *, num_workers: int | None) -> 
     elif slurm.is_step(environment):
         cluster = Cluster(*slurm.read_step(environment), source="Slurm")
     elif num_workers is not None:
-        return Cluster(free_addresses(num_workers), 0, "strategy.workers")
+        return Cluster(free_addresses(num_workers), 0, STARTED_HERE)
     else:
         raise ConfigError(
             "strategy: multi_worker must know its workers. Set TF_CONFIG on each of them, for example to "
@@ -98,20 +101,22 @@ def from_variable(text: str) -> Cluster:
         value = json.loads(text)
         tasks, task = value["cluster"], value["task"]
         kind, index = task["type"], task["index"]
-        by_kind = {name: tuple(addresses) for name, addresses in tasks.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        by_kind = dict(tasks)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _wrong(f"must be JSON with a cluster and a task, for example {EXAMPLE}", text) from error
+    if not by_kind.get("worker") or not all(isinstance(value, list) for value in by_kind.values()):
+        raise _wrong("each kind of task must have a list of host:port, and there must be a worker", tasks)
     if not by_kind.keys() <= set(KINDS) or len(by_kind.get("chief", ())) > 1:
         raise _wrong("may name workers and one chief only, as all of them train the same", sorted(by_kind))
     addresses = tuple(address for name in KINDS for address in by_kind.get(name, ()))
     if wrong := [address for address in addresses if not _is_address(address)]:
-        raise _wrong("a worker is host:port", wrong[0])
+        raise _wrong("a worker is host:port, or [address]:port for an address of IPv6", wrong[0])
     if len(set(addresses)) < len(addresses):
         raise _wrong("names an address twice", ", ".join(addresses))
-    if kind not in by_kind:
+    if not isinstance(kind, str) or kind not in by_kind:
         raise _wrong(f"the task's type must be one of {', '.join(by_kind)}", kind)
     if type(index) is not int or not 0 <= index < len(by_kind[kind]):
-        raise _wrong(f"the task's index must be a number from 0 to {len(by_kind[kind]) - 1}", index)
+        raise _wrong(f"the task's index must be a number from 0 to {len(by_kind[kind]) - 1}", repr(index))
     return Cluster(addresses, index + (len(by_kind.get("chief", ())) if kind == "worker" else 0), VARIABLE)
 
 
@@ -128,7 +133,26 @@ def free_addresses(count: int) -> tuple[str, ...]:
 
 def _is_address(value: Any) -> bool:
     host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
-    return bool(host) and port.isdecimal() and 0 < int(port) < 65536
+    return _is_host(host) and port.isascii() and port.isdecimal() and 0 < int(port) < 65536
+
+
+def _is_host(host: str) -> bool:
+    """Returns whether a text can be the name or the address of a host; one of IPv6 stands in brackets."""
+    if host.startswith("[") and host.endswith("]"):
+        return _is_ipv6(host[1:-1])
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return re.fullmatch(r"[^\s:/@\[\]]+", host) is not None
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _wrong(rule: str, received: object) -> ConfigError:

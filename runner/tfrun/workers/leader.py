@@ -15,7 +15,6 @@ import numpy as np
 from tfrun.errors import WorkerLostError
 from tfrun.workers.channel import SILENCE_SECONDS, Channel, ClosedError, Message
 from tfrun.workers.cluster import Cluster
-from tfrun.workers.meeting import Identity, Meeting
 
 POLL_SECONDS = 0.05
 IMPORT_SECONDS = 300.0  # of silence, while TensorFlow is imported: a worker can't always answer then
@@ -38,19 +37,6 @@ class Leader:
         self._stops: list[int] = []
         self._ready: set[int] = set()
         self._failures: dict[int, Message] = {}
-
-    @classmethod
-    def meet(
-        cls,
-        cluster: Cluster,
-        identity: Identity,
-        *,
-        seconds: float,
-        welcome: Mapping[str, Any],
-        is_alive: Callable[[], object],
-    ) -> Leader:
-        """Returns the leader once all workers are there; the arguments are those of `Meeting`."""
-        return cls(cluster, Meeting(cluster, identity, seconds).hold(welcome, is_alive))
 
     def announce(self, do: str, arrays: Mapping[str, np.ndarray] | None = None, **fields: Any) -> None:
         """Says what all workers do next. Raises WorkerLostError if one of them is gone."""
@@ -75,6 +61,10 @@ class Leader:
         """The signals that ask another worker, and so all of them, to stop."""
         self._receive()
         return self._stops
+
+    def stop(self, number: int) -> None:
+        """Stops the run as if another worker had received a signal."""
+        self._stops.append(number)
 
     def reason(self, seconds: float) -> WorkerLostError | None:
         """Returns which worker has ended and why, if one ends within `seconds`; else None."""

@@ -61,7 +61,7 @@ class LocalWorkers:
         variable = replace(self._cluster, index=index).as_variable()
         with refusals(self._logs), open(log_of(self._logs, index), "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tfrun", *words],
+                [sys.executable, "-P", "-m", "tfrun", *words],  # -P: a file of this folder must not hide a module
                 cwd=typed("."),
                 env={**os.environ, VARIABLE: variable, "CUDA_VISIBLE_DEVICES": "-1"},
                 stdin=subprocess.DEVNULL,
