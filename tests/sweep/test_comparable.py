@@ -73,14 +73,13 @@ def test_machines_may_differ_in_what_values_don_t_depend_on(begin: Begin) -> Non
 
 def test_other_rows_are_refused_before_they_count(begin: Begin, tmp_path: Path) -> None:
     """As soon as a job has read them, and again when its sweep is resumed: the study never gets its result."""
-    jobs = {}
+    jobs: dict[str, Any] = {}
     searches = {name: begin(name) for name in ("a", "b")}
     for name, search in searches.items():
-        job = jobs[name] = search.next(())
-        assert job is not None
-        job.folder.path.mkdir()
+        jobs[name] = search.next(())
+        jobs[name].folder.path.mkdir()
         run = {"status": "completed", "data": {"fingerprint": name}, "best": {"val/loss": 1.0}, "metrics": {}}
-        job.folder.write_run(run)
+        jobs[name].folder.write_run(run)
     searches["a"].ended(jobs["a"], read_outcome(jobs["a"].folder, ()))
     with pytest.raises(DataError, match="trained on other rows.* Fingerprint there: a, here: b") as error:
         searches["b"].should_prune(jobs["b"], Progress(0, 1, 44, 0, {}, False))
