@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from tfrun import __version__, cli
 from tfrun.config import registry
+from tfrun.stop_signals import STOP_SIGNALS
 
 Result = tuple[int, str, str]
 
@@ -112,3 +116,43 @@ def test_of_an_error_in_a_plugin_its_own_lines_are_shown(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     assert cli.main(["list"]) == 1
     assert "/cli.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ((signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1), "ended by SIGUSR1"),  # a scheduler announces the end
+        ((signal.SIGTERM, signal.SIGTERM), "ended by SIGTERM"),
+        ((signal.SIGTERM, signal.SIGINT), "interrupted"),
+    ],
+)
+def test_a_signal_that_was_announced_changes_no_exit_code(
+    sent: tuple[signal.Signals, ...],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The further signals arrive while the command, which hasn't begun to train, cleans up."""
+    cleaned = []
+
+    def command(_: object) -> int:
+        try:
+            os.kill(os.getpid(), sent[0])
+            time.sleep(10)
+        finally:
+            for number in sent[1:]:
+                os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            cleaned.append(True)
+        return 0
+
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS if number != signal.SIGINT}
+    monkeypatch.setattr(cli, "_load_command", lambda _: command)
+    try:
+        code = cli.main(["seed=1"])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert expected in capsys.readouterr().err
+    assert code == 128 + (sent[0] if sent[0] == signal.SIGUSR1 else sent[-1])
+    assert cleaned == ([True] if sent[0] == signal.SIGUSR1 else [])

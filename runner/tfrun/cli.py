@@ -35,7 +35,7 @@ from tfrun.errors import ConfigError, Interrupted, ResourceError, Stopped, Tfrun
 from tfrun.files.masking import masked
 from tfrun.folders import returning_to_folder
 from tfrun.line_breaks import fitted, reading_width
-from tfrun.stop_signals import STOP_SIGNALS
+from tfrun.stop_signals import STOP_SIGNALS, is_repeated
 from tfrun.streams import complain, is_refused_output, open_closed_streams
 
 BY_AUTOGRAPH = "in user code:"  # so begin the errors whose text has the lines already
@@ -77,10 +77,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _signals_raised() -> Iterator[None]:
-    """Raises Stopped for a signal that would end the process at once, until something else handles it."""
+    """Raises Stopped for a signal that would end the process at once, until something else handles it.
 
-    def stop(number: int, _: object) -> NoReturn:
-        raise Stopped(number)
+    One that only repeats another, as SIGTERM after SIGUSR1 does, is ignored: the exit code says what was announced.
+    """
+    received: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        if not is_repeated(number, received):
+            received.append(number)
+            raise Stopped(number)
 
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [number for number in STOP_SIGNALS if is_main and signal.getsignal(number) is signal.SIG_DFL]
@@ -90,7 +96,7 @@ def _signals_raised() -> Iterator[None]:
         yield
     finally:
         for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN if is_repeated(number, received) else signal.SIG_DFL)
 
 
 def prefix_warnings() -> None:

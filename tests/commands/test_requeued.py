@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tfrun.commands import requeued
+from tfrun.commands.inputs import read_config
 from tfrun.commands.requeued import slurm_job
+from tfrun.config.compose import open_configs
+from tfrun.config.schema import build_settings
 from tfrun.files.runs import RunFolder
 from tfrun.sweep import multirun
 
 Result = tuple[int, str, str]
+EARLY = {"monitor": "val/loss", "mode": None, "patience": 4, "min_delta": 0.0}
 
 
 @pytest.fixture
@@ -109,11 +115,45 @@ def test_other_schedulers(run: Callable[..., Result], engine: Any, job: str, mon
     assert [call[2].path.name.rpartition("_")[2] for call in engine.calls] == ["12-3-.server", "77"]
 
 
+def test_a_long_id_of_slurm(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    monkeypatch.setenv("SLURM_JOB_ID", "7" * 129)
+    code, _, err = run("resume=auto")
+    assert code == 2 and "SLURM_JOB_ID: must have at most 128 letters. Received: '777" in err
+
+
+def test_a_run_whose_config_is_gone_is_not_overwritten(run: Callable[..., Result], engine: Any, job: str) -> None:
+    run("resume=auto")
+    folder = engine.calls[0][2]
+    (folder.checkpoints / "step-000000001").mkdir(parents=True)
+    folder.config_yaml.unlink()
+    code, _, err = run("resume=auto")
+    assert (code, err.count("\n"), len(engine.calls)) == (6, 1, 1)
+    assert f"{folder.config_yaml}: is gone, though the folder has a run" in err
+    assert folder.has_checkpoints and not folder.config_yaml.exists()
+
+
+def test_all_workers_know_alike_whether_a_run_is_over(
+    run: Callable[..., Result], engine: Any, job: str, tmp_path: Path
+) -> None:
+    """One that early stopping has ended goes on if a key that may change does."""
+    run("resume=auto", "trainer.max_epochs=5")
+    folder = engine.calls[0][2]
+    folder.write_run({"status": "completed", "epoch": 3, "step": 36})
+    config = read_config(folder)
+    with open_configs([]) as configs:
+        for changed, expected in ({}, True), ({"early_stopping": EARLY}, False), ({"tags": ["a"]}, False):
+            new = config | changed
+            inputs: Any = SimpleNamespace(config=new, settings=build_settings(new, configs.catalog))
+            assert requeued.is_over(folder, inputs) is expected
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["resume=auto"], "resume: auto needs the id of the scheduler's job"),
         (["resume=auto", "hydra.job.id=''"], "resume: auto needs the id of the scheduler's job"),
+        (["resume=auto", "hydra.job.id='  '"], "resume RUN. Received: hydra.job.id='  '"),
         (["resume=auto", "hydra.job.id=${oc.env:TFRUN_NONE}"], "hydra.job.id: "),
         (["resume=auto", f"hydra.job.id={'x' * 200}"], "hydra.job.id: must have at most 128 letters"),
         (["resume=latest"], "resume: must be 'auto', or null. Received: 'latest'"),

@@ -366,6 +366,21 @@ def test_machines_share_a_study_over_folds(make: Make, tmp_path: Path) -> None:
     assert [(trial.user_attrs["job"], trial.value) for trial in saved] == [("a/0", 1.0), ("b/0", 2.0)]
 
 
+def test_the_folds_of_a_trial_that_another_machine_has_taken_over(make: Make, tmp_path: Path) -> None:
+    """This machine was asleep, and learns of it when its first fold has ended: the others are left out."""
+    (tmp_path / "a").mkdir()
+    Ledger(tmp_path / "a").write_header({"swept": []})
+    search = make(f"hydra.sweeper.storage=sqlite:///{tmp_path}/shared.db", "hydra.sweeper.study_name=shared")
+    search.begin(tmp_path / "a", Ledger(tmp_path / "a"))
+    first, second = jobs_of(search)[:2]
+    study = optuna.load_study(study_name="shared", storage=f"sqlite:///{tmp_path}/shared.db")
+    study.tell(0, state=optuna.trial.TrialState.FAIL)
+    end(search, first, 1.0)
+    assert search.news()[0] == "#0–2  another machine has taken it over"
+    assert search.should_prune(second, Progress(second.number, 11, 44, 1, {}, True))
+    assert [trial.state.name for trial in study.trials] == ["FAIL"]
+
+
 def test_the_words_of_folds() -> None:
     assert fold_words(["a=1"], 2) == [["a=1", "data.fold=0"], ["a=1", "data.fold=1"]]
     assert fold_words(["a=1"], 1) == [["a=1"]]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tfrun.errors import Interrupted
+from tfrun.errors import DataError, Interrupted
 from tfrun.sweep import pool as pool_module
 from tfrun.sweep import worker as worker_module
 from tfrun.sweep.grid import Grid
@@ -30,7 +30,8 @@ def train(job: Job, catalog: Any, *, report: Any, is_pruned: Callable[[], bool],
     how = job.overrides[0]
     job.folder.write_run({"status": "running", "worker": os.getpid(), "metrics": {}, "best": {}})
     stopped: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _: stopped.append(number))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: stopped.append(number))
     if how == "fail":
         raise ValueError("a bug in a loss")
     if how == "kill":
@@ -43,9 +44,9 @@ def train(job: Job, catalog: Any, *, report: Any, is_pruned: Callable[[], bool],
         os.kill(os.getppid(), signal.SIGINT)
         time.sleep(0.3)
         os.kill(os.getppid(), signal.SIGINT)
-    if how in ("hang", "interrupt", "interrupt twice"):
+    if how in ("hang", "wait", "interrupt", "interrupt twice"):
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and not is_pruned() and not (stopped and how == "interrupt"):
+        while time.monotonic() < deadline and not is_pruned() and not (stopped and how in ("wait", "interrupt")):
             report(1, None, 1, {"val/loss": 1.0}, True)
             time.sleep(0.01)
     status = "pruned" if is_pruned() else "stopped" if stopped else "completed"
@@ -139,6 +140,33 @@ def test_the_first_signal_stops_jobs_and_starts_no_more(tmp_path: Path) -> None:
         run()
     assert caught.value.exit_code == 130
     assert run.states == ["stopped", "waiting"]
+
+
+def test_a_signal_reaches_jobs_while_the_source_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a search does for a database that no longer answers. A scheduler may not wait for as long."""
+    run = Run(tmp_path, "interrupt")
+
+    def tick() -> None:
+        deadline = time.monotonic() + 20
+        while "stopped" not in (tmp_path / "0" / "run.json").read_text():
+            assert time.monotonic() < deadline
+
+    monkeypatch.setattr(run.grid, "tick", lambda: tick() if (tmp_path / "0" / "run.json").exists() else None)
+    with pytest.raises(Interrupted):
+        run()
+    assert run.states == ["stopped"]
+
+
+def test_an_error_of_the_source_lets_jobs_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path, "wait")
+
+    def should_prune(*_: object) -> bool:
+        raise DataError("other rows")
+
+    monkeypatch.setattr(run.grid, "should_prune", should_prune)
+    with pytest.raises(DataError):
+        run()
+    assert run.states == ["stopped"]
 
 
 def test_the_second_signal_kills_jobs(tmp_path: Path) -> None:

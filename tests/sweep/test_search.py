@@ -19,6 +19,7 @@ from tfrun.config.compose import Configs
 from tfrun.errors import ResourceError, TfrunError
 from tfrun.sweep.jobs import Job
 from tfrun.sweep.ledger import Ledger
+from tfrun.sweep.lost_trials import Watch, ask, taken_jobs
 from tfrun.sweep.messages import Progress
 from tfrun.sweep.outcome import read_outcome
 from tfrun.sweep.search import Search
@@ -272,7 +273,6 @@ def let_time_pass(folder: Path) -> None:
     """Makes every sign of life a day old."""
     with contextlib.closing(sqlite3.connect(folder / "shared.db")) as database, database:
         database.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 day')")
-        database.execute("UPDATE trials SET datetime_start = '2020-01-01 00:00:00.000000' WHERE state = 'RUNNING'")
 
 
 def look(search: Search) -> None:
@@ -350,14 +350,60 @@ def test_values_that_lose_every_machine_are_given_up(begin: Make, shared: tuple[
     assert lines[2].endswith("its values are tried again") and lines[3].endswith("for the 4th time, so it is given up")
 
 
+def test_a_machine_that_is_resumed_keeps_its_trials(
+    begin: Make, make: Make, shared: tuple[str, ...], tmp_path: Path
+) -> None:
+    """However long it was away, if no other machine has taken them: their jobs have checkpoints, or even results."""
+    machine = begin(tmp_path / "a", *shared)
+    ended, running = next_job(machine), next_job(machine)
+    ended.folder.path.mkdir()
+    ended.folder.write_run({"status": "completed", "best": {"val/loss": 0.5}, "metrics": {"val/loss": 0.5}})
+    let_time_pass(tmp_path)
+    again, ledger = make(*shared), Ledger(tmp_path / "a")
+    known = ledger.read()[1]
+    again.begin(tmp_path / "a", ledger, trials=known, left=[known[1]])
+    assert again.news() == []
+    (resumed,) = [job for job in iter(lambda: again.next(()), None) if job.resume]
+    assert (resumed.number, rate(resumed)) == (running.number, rate(running))
+    end(again, resumed, 0.25)
+    assert [trial.value for trial in shared_trials(tmp_path)][:2] == [0.5, 0.25]
+
+
+def test_a_machine_that_was_asleep_while_it_asked_asks_again(
+    begin: Make, shared: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, other = (begin(tmp_path / name, *shared) for name in ("a", "b"))
+    suggested = machine._suggested
+
+    def asleep(trial: Any) -> list[str]:
+        monkeypatch.undo()
+        let_time_pass(tmp_path)
+        look(other)
+        return suggested(trial)
+
+    monkeypatch.setattr(machine, "_suggested", asleep)
+    job = next_job(machine)
+    assert job.number == 0
+    end(machine, job, 1.0)
+    assert [trial.state.name for trial in shared_trials(tmp_path)] == ["FAIL", "COMPLETE"]
+    assert taken_jobs(machine._study, "a") == set()
+
+
 def test_a_machine_that_was_lost_before_it_named_its_trial(
     begin: Make, make: Make, shared: tuple[str, ...], tmp_path: Path
 ) -> None:
-    begin(tmp_path / "a", *shared)._study.ask()
+    """Others wait for as long as they would for a sign of life, by their own clock: its clock may be hours off."""
+    ask(begin(tmp_path / "a", *shared)._study)
     other = begin(tmp_path / "b", *shared)
-    let_time_pass(tmp_path)
-    look(other)
-    assert [trial.state.name for trial in shared_trials(tmp_path)] == ["FAIL", "WAITING"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "shared.db")) as database, database:
+        database.execute("UPDATE trials SET datetime_start = '2020-01-01 00:00:00.000000'")
+    assert other._watch is not None
+    times = iter([0.0, 0.0, 0.0, 119.0, 119.0, 119.0, 121.0, 121.0, 121.0])
+    watch = Watch(other._study, lost_after_seconds=120, clock=lambda: next(times))
+    for expected in (["RUNNING"], ["RUNNING"], ["FAIL", "WAITING"]):
+        watch._next = 0.0
+        watch.tick([])
+        assert [trial.state.name for trial in shared_trials(tmp_path)] == expected
 
     alone = begin(tmp_path / "s", RATE)  # nobody else may use its study, so nothing runs when it is resumed
     end(alone, next_job(alone), 1.0)

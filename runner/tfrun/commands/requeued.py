@@ -12,11 +12,12 @@ from omegaconf import OmegaConf
 from tfrun.commands.inputs import Inputs, read_config
 from tfrun.config import untouched
 from tfrun.config.catalog import Catalog
+from tfrun.config.changes import differences
 from tfrun.config.compose import Composed, Configs
 from tfrun.config.explain import USER_MISTAKES
 from tfrun.config.lengths import nothing_left
 from tfrun.config.schema import build_settings
-from tfrun.errors import ConfigError
+from tfrun.errors import CheckpointError, ConfigError
 from tfrun.files import retention, runs
 from tfrun.files.runs import RunFolder
 from tfrun.folders import shown
@@ -43,15 +44,16 @@ def job_of(configs: Configs, composed: Composed) -> str | None:
         given = None if OmegaConf.is_missing(job, "id") else job.id
     except USER_MISTAKES as error:  # an environment variable isn't set
         raise configs.explain(error) from error
-    name = NOT_IN_NAMES.sub("-", given if given is not None else slurm_job(os.environ) or "")
-    if not name:
+    key, job_id = ("SLURM_JOB_ID", slurm_job(os.environ) or "") if given is None else ("hydra.job.id", given)
+    name = NOT_IN_NAMES.sub("-", job_id)
+    if not any(map(str.isalnum, name)):
         raise ConfigError(
             "resume: auto needs the id of the scheduler's job, which is the same when the job starts again. Slurm sets "
             "SLURM_JOB_ID; for others set hydra.job.id, for example hydra.job.id='${oc.env:PBS_JOBID}'. To resume a "
-            "run by hand: tfrun resume RUN"
+            f"run by hand: tfrun resume RUN. Received: {key}={job_id!r}"
         )
     if len(name) > MAX_LETTERS:
-        raise ConfigError(f"hydra.job.id: must have at most {MAX_LETTERS} letters. Received: {given!r}")
+        raise ConfigError(f"{key}: must have at most {MAX_LETTERS} letters. Received: {job_id!r}")
     return name
 
 
@@ -62,9 +64,19 @@ def slurm_job(environment: Mapping[str, str]) -> str | None:
 
 
 def folder_of(configs: Configs, composed: Composed, *, job: str, words: Sequence[str]) -> RunFolder | None:
-    """Returns the folder of a run that an earlier start of a job has begun, or None. Raises ConfigError."""
+    """Returns the folder of a run that an earlier start of a job has begun, or None.
+
+    Raises:
+        ConfigError: the config is wrong.
+        CheckpointError: the run's config is gone, so nobody knows whether it is this one.
+    """
     settings = build_settings(composed.config, configs.catalog, overrides=words)  # the name becomes part of a path
     folder = runs.folder_of_job(settings.output_root, settings.name, job=job)
+    if folder and not folder.config_yaml.is_file() and (folder.run_json.exists() or folder.has_checkpoints):
+        raise CheckpointError(
+            f"{folder.config_yaml}: is gone, though the folder has a run. Put the file back, or train a new run under "
+            "another `name`"
+        )
     return folder if folder and folder.config_yaml.is_file() else None
 
 
@@ -94,7 +106,7 @@ def train_again(
     run = folder.read_run()
     folder.refuse_lost_checkpoints(run)
     retention.refuse_pruned(folder)
-    if reason := why_over(run, inputs, has_changes=has_changes):
+    if reason := _why_over(run, inputs, has_changes=has_changes):
         say(Terminal(), f"{shown(folder.path)} {reason}")
         return 0
     return train_on(
@@ -102,8 +114,18 @@ def train_again(
     )
 
 
-def why_over(run: Mapping[str, Any], inputs: Inputs, *, has_changes: bool = False) -> str | None:
-    """Returns why nothing of a run, whose `run.json` is given, is left to train; None if something is."""
+def is_over(folder: RunFolder, inputs: Inputs) -> bool:
+    """Returns whether nothing of the run in a folder is left to train, for a worker that doesn't lead it."""
+    has_changes = bool(differences(read_config(folder), inputs.config))
+    return _why_over(folder.read_run(), inputs, has_changes=has_changes) is not None
+
+
+def _why_over(run: Mapping[str, Any], inputs: Inputs, *, has_changes: bool) -> str | None:
+    """Returns why nothing of a run, whose `run.json` is given, is left to train; None if something is.
+
+    That is more than `tfrun resume` says: a person who resumes a run that `trainer.max_seconds` has ended wants it to
+    train for as long again, and a scheduler that starts a job again asks for nothing.
+    """
     reason = nothing_left(inputs.settings.trainer, run)
     if reason is None and run.get("status") == "completed" and not has_changes:  # by early stopping, or by a limit
         reason = f"is completed already, at step {run['step']}"

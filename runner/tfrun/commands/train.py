@@ -52,7 +52,7 @@ def _train_run(configs: Configs, composed: Composed, command_line: CommandLine) 
         inputs = read_inputs(composed.config, configs.catalog, overrides=words, begins=begins)
         cluster = cluster_of(inputs.settings)
     if cluster is not None and not cluster.leads:
-        is_over = earlier is not None and requeued.why_over(earlier.read_run(), inputs) is not None
+        is_over = earlier is not None and requeued.is_over(earlier, inputs)
         return 0 if is_over else follow(cluster, inputs, configs.catalog)
     place = inputs.settings.output_root, inputs.settings.name
     folder = runs.claim(*place) if job is None else runs.claim_for_job(*place, job=job)

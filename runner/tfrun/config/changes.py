@@ -66,19 +66,22 @@ def recorded(settings: Settings) -> dict[str, Any]:
     return plain
 
 
-def changed_since(saved: Mapping[str, Any], settings: Settings) -> dict[str, tuple[Any, Any]]:
-    """Returns what has changed since a checkpoint was saved and may not change.
+def changed_since(
+    saved: Mapping[str, Any], settings: Settings, *, also: tuple[str, ...] = ()
+) -> dict[str, tuple[Any, Any]]:
+    """Returns what has changed since a config was saved, in the manifest of a checkpoint for example, and may not.
 
-    Keys that the checkpoint doesn't know are left out: a later version of tfrun has added them.
+    Keys that it doesn't know are left out: a later version of tfrun has added them.
 
     Args:
-        saved: the config in its manifest.
+        saved: the config then.
         settings: the config now.
+        also: keys that mustn't change either, though a run that is resumed may change them.
     """
     known = dict(flatten(saved))
     changes = differences(saved, recorded(settings))
     return {
         path: values
         for path, values in changes.items()
-        if path in known and path not in WITHOUT_EFFECT and not may_change(path)
+        if path in known and path not in WITHOUT_EFFECT and (path.startswith(also) or not may_change(path))
     }

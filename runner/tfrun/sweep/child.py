@@ -70,7 +70,8 @@ class Child:
         """Sends it the first signal only: a second one would end it without saving."""
         if not self.is_signalled:
             self.is_signalled = True
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kills it and all processes that it has started, and waits for its end."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf import DictConfig, read_write
 
 from tfrun.config import hydra_private
 from tfrun.config.catalog import Catalog
@@ -32,6 +32,7 @@ from tfrun.sweep.jobs import Job, JobFolder, structure_of
 from tfrun.sweep.launcher import ForkLauncher, PoolTask
 from tfrun.sweep.outcome import objective
 from tfrun.sweep.pool import Pool
+from tfrun.sweep.ray_words import words_for_ray
 from tfrun.sweep.source import Source
 from tfrun.sweep.swept_files import refuse_params, swept_options
 from tfrun.sweep.task import train
@@ -91,7 +92,7 @@ class HydraRunner:
         """Lets Hydra run the sweep, then records the ends that the jobs couldn't write to the ledger."""
         quoted = str(self._folder).replace("\\", "\\\\").replace("'", "\\'")
         words = [*hydra_words(self._sweep), *task_words(self._sweep), f"hydra.sweep.dir='{quoted}'"]
-        words += _words_for_ray(self._sweep)
+        words += words_for_ray(self._sweep.hydra.launcher)
         task: PoolTask | JobTask = (
             PoolTask(self._pool, source.composer)
             if self._uses_pool
@@ -167,18 +168,6 @@ class JobTask:
         if os.getpid() == self.pid:  # Hydra's basic launcher runs jobs in it
             return contextlib.nullcontext()
         return Recording.start(job.folder, subject_of(job.settings.provenance, self.catalog), resumed=job.resume)
-
-
-def _words_for_ray(sweep: DictConfig) -> list[str]:
-    """Returns the words without which Ray's plugin can't join a cluster that is there.
-
-    It always sets the size of Ray's object store, unless the config does, and a cluster that is joined has one already.
-    """
-    init = OmegaConf.select(sweep, "hydra.launcher.ray.init")
-    if init is None or "object_store_memory" in init:
-        return []
-    joins = init.get("address") or os.environ.get("RAY_ADDRESS")
-    return ["+hydra.launcher.ray.init.object_store_memory=null"] if joins else []
 
 
 def _pass_on(number: int) -> None:

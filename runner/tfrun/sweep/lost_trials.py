@@ -8,13 +8,14 @@ study's queue. The next machine that asks for a trial gets the copy.
 from __future__ import annotations
 
 import copy
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tfrun.sweep import optuna_private
+from tfrun.sweep.databases import engine_options
 
 if TYPE_CHECKING:
     import optuna
@@ -47,7 +48,7 @@ def database(address: str, *, lost_after_seconds: int, on_lost: OnLost) -> Any:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.storages.RDBStorage(
             address,
-            engine_kwargs={"pool_pre_ping": True},  # a connection that the server has closed meanwhile is made anew
+            engine_kwargs=engine_options(address, patience_seconds=lost_after_seconds),  # then others have its trials
             heartbeat_interval=_beat_seconds(lost_after_seconds),
             grace_period=lost_after_seconds,
             heartbeat_stale_trial_callback=put_back_lost,
@@ -88,7 +89,17 @@ def taken_jobs(study: optuna.Study, sweep: str) -> set[int]:
     trials = study.get_trials(deepcopy=False)
     taken = {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}
     numbers = {job_number(trial, sweep) for trial in trials if trial.number in taken}
-    return {number for number in numbers if number is not None}
+    # a trial that was taken over before it had a job has left its number to the next one
+    kept = {job_number(trial, sweep) for trial in trials if trial.number not in taken}
+    return {number for number in numbers - kept if number is not None}
+
+
+def trials_of(study: optuna.Study, sweep: str) -> list[FrozenTrial]:
+    """Returns the trials of a sweep that run: the study has no result of them, and no other machine has taken them."""
+    import optuna
+
+    running = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+    return [trial for trial in running if job_number(trial, sweep) is not None]
 
 
 def is_trial_left(study: optuna.Study, num_trials: int) -> bool:
@@ -106,37 +117,43 @@ class Watch:
     Args:
         study: in a database.
         lost_after_seconds: the time without a sign of life after which a trial is lost.
+        clock: the seconds since any moment.
     """
 
-    def __init__(self, study: optuna.Study, *, lost_after_seconds: int):
+    def __init__(self, study: optuna.Study, *, lost_after_seconds: int, clock: Callable[[], float] = time.monotonic):
         self._study = study
         self._lost_after_seconds = lost_after_seconds
-        self._next = 0.0  # on the monotonic clock
+        self._clock = clock
+        self._next = -math.inf
+        self._unnamed: dict[int, float] = {}  # when this machine saw a trial without a name first, by its number
 
-    def tick(self, trials: Iterable[optuna.Trial]) -> None:
+    def tick(self, trials: Iterable[optuna.Trial | FrozenTrial]) -> None:
         """Does what is due; to be called often.
 
         Args:
             trials: those of this machine that run.
         """
-        if time.monotonic() < self._next:
+        if self._clock() < self._next:
             return
         for trial in trials:
             optuna_private.give_sign_of_life(self._study, trial)
-        self.put_back_lost()
-        self._next = time.monotonic() + _beat_seconds(self._lost_after_seconds)
+        self._put_back_lost()
+        self._next = self._clock() + _beat_seconds(self._lost_after_seconds)
 
-    def put_back_lost(self) -> None:
+    def _put_back_lost(self) -> None:
         """Puts back the trials of lost machines."""
         import optuna
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
-        # a machine that was lost between asking for a trial and naming it has left no sign of life at all
-        oldest = datetime.now() - timedelta(seconds=self._lost_after_seconds)
-        for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            if JOB not in trial.user_attrs and trial.datetime_start and trial.datetime_start < oldest:
+        # A machine that was lost between asking for a trial and naming it has left no sign of life at all. When that
+        # was is known by its clock alone, which may be hours off, so this one waits as long as it would for a sign.
+        now, seen = self._clock(), self._unnamed
+        running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        self._unnamed = {trial.number: seen.get(trial.number, now) for trial in running if JOB not in trial.user_attrs}
+        for trial in running:
+            if now - self._unnamed.get(trial.number, now) > self._lost_after_seconds:
                 fail_and_put_back(self._study, trial)
 
 

@@ -43,6 +43,7 @@ from tfrun.sweep.out_of_fold import write_out_of_fold
 from tfrun.sweep.outcome import job_folders, read_outcomes
 from tfrun.sweep.pool import Pool
 from tfrun.sweep.population import Population
+from tfrun.sweep.ray_words import check_ray
 from tfrun.sweep.search import Search
 from tfrun.sweep.source import Runner, Source
 from tfrun.sweep.summary import print_sweep
@@ -81,6 +82,7 @@ def run(
     """
     hydra = sweep.cfg.hydra
     check_targets(hydra, (ForkLauncher, Search, Population))
+    check_ray(hydra.launcher)
     launcher = _read_launcher(hydra.launcher)
     source = _new_source(configs, sweep.cfg, launcher=launcher)
     if extended:

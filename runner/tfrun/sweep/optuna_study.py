@@ -19,6 +19,7 @@ from tfrun.files.disk import refuse_link
 from tfrun.files.masking import masked, without_secrets
 from tfrun.files.strict_json import defined
 from tfrun.sweep import optuna_private
+from tfrun.sweep.databases import engine_options
 from tfrun.sweep.lost_trials import OnLost, database
 from tfrun.sweep.space import Space
 from tfrun.sweep.sweep_settings import SearchSettings
@@ -163,13 +164,13 @@ class Studies:
 
     def _storage(self, place: str, on_lost: OnLost) -> Any:
         """Returns Optuna's storage at an address: a database, or a journal's file."""
-        from optuna.storages import JournalStorage, get_storage
+        from optuna.storages import JournalStorage, RDBStorage
         from optuna.storages.journal import JournalFileBackend
 
         if place.startswith("journal:"):
             return JournalStorage(JournalFileBackend(place.removeprefix("journal:")))
         if not self.have_signs_of_life:
-            return get_storage(place)
+            return RDBStorage(place, engine_kwargs=engine_options(place))
         return _tried_again(
             lambda: database(place, lost_after_seconds=self.settings.lost_after_seconds, on_lost=on_lost)
         )
@@ -182,26 +183,6 @@ class Studies:
         if not num_trials and not self.settings.study_name:
             return self.settings.seed
         return zlib.crc32(f"{self.settings.seed} {folder.name} {num_trials}".encode())
-
-
-def check_space(study: Any, space: Space, *, num_folds: int) -> None:
-    """Saves the space and the number of folds in a study. Raises ConfigError if the study has others."""
-    dimensions = [repr(dimension) for dimension in space.dimensions]
-    known = study.user_attrs
-    if known.get("space", dimensions) != dimensions:
-        raise ConfigError(
-            f"hydra.sweeper.study_name: the study {study.study_name!r} has another search space: "
-            "a new one needs another name"
-        )
-    folds = known.get("folds", 1 if "space" in known else num_folds)
-    if folds != num_folds:
-        raise ConfigError(
-            f"data.folds: each trial of the study {study.study_name!r} has {folds} jobs, and a mean over others can't "
-            f"be compared with theirs: a new one needs another name. Received: {num_folds} jobs"
-        )
-    if num_folds > 1:
-        study.set_user_attr("folds", num_folds)
-    study.set_user_attr("space", dimensions)
 
 
 def _sampler_maker(settings: SearchSettings, space: Space) -> Callable[[int], Any]:

@@ -15,11 +15,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import wait
 
 from tfrun.config.catalog import Catalog
-from tfrun.errors import Interrupted, ResourceError
+from tfrun.errors import Interrupted, TfrunError
 from tfrun.host_cores import NUM_THREADS
 from tfrun.stop_signals import is_repeated, stop_signals
 from tfrun.sweep.board import Board
@@ -65,7 +65,8 @@ class Pool:
         """
         import tfrun.engine.experiment  # noqa: F401 - so that the children needn't import it
 
-        with _signals_appended_to([]) as received, Board(source.total, self.mode) as board:
+        stopping = _signals_appended_to([], on_first=self._stop_running)
+        with stopping as received, Board(source.total, self.mode) as board:
             try:
                 self._say_news(source, board)
                 while self._start_jobs(source, received, board=board) or self._running:
@@ -79,7 +80,7 @@ class Pool:
                     self._say_news(source, board)
                     board.set_total(source.total)
                     board.draw()
-            except ResourceError:  # the study's database, for example, can't be reached any more
+            except TfrunError:  # the study's database, for example, can't be reached any more
                 self._save_running()
                 raise
             finally:
@@ -138,12 +139,17 @@ class Pool:
         of_cores = {} if share is None else {NUM_THREADS: str(share)}
         return of_cores | ({VISIBLE_GPUS: min(gpus, key=used.count)} if gpus else {})
 
+    def _stop_running(self, number: int) -> None:
+        """Sends a signal to all running workers, also while this process waits for a database that doesn't answer."""
+        for worker in self._running:
+            worker.child.send(number)
+
     def _pass_on_signals(self, received: Sequence[int]) -> None:
         """Sends the first signal to all running workers; a second one kills them."""
-        for worker in self._running:
-            if received:
-                worker.child.send(received[0])
-            if len(received) > 1:
+        if received:
+            self._stop_running(received[0])  # those too that began meanwhile
+        if len(received) > 1:
+            for worker in self._running:
                 worker.child.kill()
 
     def _kill_late_workers(self) -> None:
@@ -155,8 +161,7 @@ class Pool:
 
     def _save_running(self) -> None:
         """Lets the running jobs save and stop, without telling the source."""
-        for worker in self._running:
-            worker.child.send(signal.SIGTERM)
+        self._stop_running(signal.SIGTERM)
         deadline = time.monotonic() + SAVE_SECONDS
         while self._running and time.monotonic() < deadline:
             wait([worker.connection for worker in self._running], POLL_SECONDS)
@@ -217,12 +222,14 @@ class Pool:
 
 
 @contextlib.contextmanager
-def _signals_appended_to(received: list[int]) -> Iterator[list[int]]:
-    """Appends stop signals to a list instead of ending the process."""
+def _signals_appended_to(received: list[int], *, on_first: Callable[[int], None]) -> Iterator[list[int]]:
+    """Appends stop signals to a list instead of ending the process, and calls `on_first` with the first one."""
 
     def receive(number: int, _: object) -> None:
         if not is_repeated(number, received):
             received.append(number)
+            if len(received) == 1:
+                on_first(number)
 
     numbers = stop_signals()
     earlier = [signal.signal(number, receive) for number in numbers]

@@ -20,18 +20,18 @@ from tfrun.config.compose import Configs
 from tfrun.config.split_checks import FOLD_KEY
 from tfrun.errors import ConfigError, DataError, TfrunError
 from tfrun.sweep import optuna_private
+from tfrun.sweep.comparable import check_config, check_rows, check_space
 from tfrun.sweep.composer import Composer
 from tfrun.sweep.fold_trials import FoldTrial, Result, endless_warmups, pruned_with_failed
 from tfrun.sweep.folds import fold_words, same_num_folds
 from tfrun.sweep.jobs import Job, JobFolder
 from tfrun.sweep.ledger import Ledger, Trial
-from tfrun.sweep.lost_trials import JOB, Watch, ask, fail_and_put_back, is_trial_left, job_number, taken_jobs
+from tfrun.sweep.lost_trials import JOB, Watch, ask, fail_and_put_back, is_trial_left, job_number, taken_jobs, trials_of
 from tfrun.sweep.messages import Progress
 from tfrun.sweep.objectives import against_metrics, read_directions
 from tfrun.sweep.optuna_study import (
     Direction,
     Studies,
-    check_space,
     parse_constraint,
     trial_states,
     update_finished_error,
@@ -94,6 +94,7 @@ class Search(Source):
         self._num_folds = num_folds
         self._trials: dict[int, FoldTrial] = {}  # by the number of a job that waits or runs
         self._waiting: list[Job] = []
+        self._checked: set[int] = set()  # the numbers of the jobs whose rows are those of the study
         self._num_trials = settings.n_trials
         self._is_shared = settings.study_name is not None
         self._watch: Watch | None = None
@@ -168,9 +169,13 @@ class Search(Source):
             folder, list(self._directions.values()), is_resumed=bool(trials), on_lost=self._add_news
         )
         check_space(self._study, self.space, num_folds=self._num_folds)
+        if self._is_shared:
+            counts = {key: getattr(self._settings, key) for key in ("take", "constraints")}
+            check_config(self._study, self._first.settings, counts={"objectives": list(self._directions), **counts})
         if self._studies.have_signs_of_life:
             self._watch = Watch(self._study, lost_after_seconds=self._settings.lost_after_seconds)
-            self._watch.put_back_lost()  # perhaps nothing else is left to do
+            # its own stay its own, whose jobs have checkpoints; of lost ones perhaps nothing else is left to do
+            self._watch.tick(trials_of(self._study, folder.name))
         missing = self._missing_folds(trials)
         trials, left = [*trials, *missing], [*left, *missing]
         self._next_number = len(trials)
@@ -258,13 +263,16 @@ class Search(Source):
     def _ask(self) -> None:
         """Asks the study for a trial, whose jobs then wait; there is none after the last one."""
         while self._may_ask():
-            trial = ask(self._study)
-            number = self._next_number
+            trial, number = ask(self._study), self._next_number
+            try:
+                if self._watch:
+                    optuna_private.give_sign_of_life(self._study, trial)
+                trial.set_user_attr(JOB, f"{self._folder.name}/{number}")
+                words = self._suggested(trial)
+            except update_finished_error():  # this machine was asleep meanwhile, and another one has taken it over
+                continue
             self._next_number += self._num_folds
-            if self._watch:
-                optuna_private.give_sign_of_life(self._study, trial)
-            trial.set_user_attr(JOB, f"{self._folder.name}/{number}")
-            jobs = list(enumerate(fold_words(self._suggested(trial), self._num_folds), start=number))
+            jobs = list(enumerate(fold_words(words, self._num_folds), start=number))
             self._ledger.add(jobs)
             entry = self._composed(trial, jobs)
             if entry is not None:
@@ -302,6 +310,7 @@ class Search(Source):
 
         The epochs of a fold aren't reported: those of other trials may have been validated on other rows.
         """
+        self._check_rows(job)
         entry = self._trials.get(job.number)
         if entry is None or entry.has_folds:
             return entry is not None and entry.end is not None
@@ -312,13 +321,18 @@ class Search(Source):
         if not math.isfinite(value):
             return False  # it isn't defined, or the run itself finds out that it diverged
         with self._studies.storage_errors():
-            try:
-                trial.report(value, progress.epoch)
-            except update_finished_error():
-                self._news.append(f"{entry.label}  another machine has taken it over")
-                entry.trial = None  # the study gets no result of it
-                return True
-            return bool(trial.should_prune())
+            return not self._reported(entry, value, progress.epoch) or bool(trial.should_prune())
+
+    def _reported(self, entry: FoldTrial, value: float, step: int) -> bool:
+        """Reports a value to the pruner; returns False if another machine has taken the trial over meanwhile."""
+        assert entry.trial is not None
+        try:
+            entry.trial.report(value, step)
+        except update_finished_error():
+            self._news.append(f"{entry.label}  another machine has taken it over")
+            entry.trial = None  # the study gets no result of it
+            return False
+        return True
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Reports the result of a trial to the study, unless the job was stopped and will be resumed."""
@@ -339,7 +353,16 @@ class Search(Source):
             self._news += [f"warning: #{job.number} has no {name}, so the search learns nothing" for name in absent]
         self._advance(entry)
 
+    def _check_rows(self, job: Job) -> None:
+        """Checks once that a job trains on the rows of the study, unless that is what is searched. Raises DataError."""
+        if job.number in self._checked or any(key.partition(".")[0] == "data" for key in self.space.keys):
+            return
+        self._checked.add(job.number)
+        with self._studies.storage_errors():
+            check_rows(self._study, job.folder.read_run())
+
     def _result(self, job: Job) -> Result:
+        self._check_rows(job)
         return Result.read(job.folder, list(self._directions), take=self._settings.take)
 
     def _advance(self, entry: FoldTrial) -> None:
@@ -361,8 +384,7 @@ class Search(Source):
         if entry.trial is None or not entry.has_folds or len(self._directions) > 1:
             return
         for num_ended, mean in entry.unreported():
-            entry.trial.report(mean, num_ended)
-            if entry.end is None and entry.trial.should_prune():
+            if not self._reported(entry, mean, num_ended) or (entry.end is None and entry.trial.should_prune()):
                 entry.is_pruned = True
                 return
 
