@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfrun import cli
 from tfrun.config.column_kinds import BooleanKind, ColumnKind, ImageKind, NumberKind
@@ -110,6 +111,38 @@ FEATURES: dict[str, tuple[str, ...]] = {  # a row of the table in docs/export.md
     "other loops": ("model=fixed_point", "model.units=3", "data.target=y", columns()),
     "windows of a series": (*LINEAR, columns(), "data.window={length: 6, horizon: 2}", "data.batch_size=8"),
 }  # fmt: skip
+
+
+def test_a_word_that_is_repeated_counts_as_often(untrained: Any, checks_here: None, tmp_path: Path, root: Path) -> None:
+    """Of a model whose inputs are counts of words; some converters let ScatterNd keep one of two."""
+    model = untrained("model=linear", "data.target=y", columns("note"), WORDS)
+    for format in formats.FORMATS:
+        if documented(root)["words", format]:
+            assert model.export(format, tmp_path) <= 1e-4 * max(sizes(model.expected, model.fitted).values())
+
+
+class AddsUp(keras.layers.Layer):
+    """Adds up all values of a row in one place of two."""
+
+    def call(self, x: Any) -> Any:
+        rows = keras.ops.broadcast_to(keras.ops.arange(keras.ops.shape(x)[0])[:, None], keras.ops.shape(x))
+        places = keras.ops.stack([rows, keras.ops.ones_like(rows)], axis=-1)
+        return tf.scatter_nd(places, x, [keras.ops.shape(x)[0], 2])
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return (shape[0], 2)
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "tfjs", "litert"])
+def test_scattered_values_are_added_up(format: str, checks_here: None, tmp_path: Path) -> None:
+    for module in formats.FORMATS[format].modules:
+        pytest.importorskip(module, reason=f"the extra {format} isn't installed")
+    inputs = keras.Input((3,), name="x")
+    fitted = Preprocessing(columns=(), targets={"output": FittedTarget("regression")})
+    rows = {"x": np.array([[1.0, 2.0, 4.0], [0.5, 0.0, 0.0]], "float32")}
+    compared: dict[str, Any] = {"rows": rows, "expected": {"output": np.array([[0.0, 7.0], [0.0, 0.5]])}, "text": {}}
+    model = keras.Model({"x": inputs}, AddsUp()(inputs))
+    assert formats.write_checked(model, format, folder=tmp_path, preprocessing=fitted, **compared) < 1e-6
 
 
 @pytest.fixture
