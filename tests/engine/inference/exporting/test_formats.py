@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,11 +28,12 @@ from tfrun.data.targets import FittedTarget
 from tfrun.engine.building import devices
 from tfrun.engine.inference.ensemble import averaged
 from tfrun.engine.inference.exporting import clean_process, formats, ids, javascript
+from tfrun.engine.inference.exporting.format import ExportError
 from tfrun.engine.inference.exporting.portable import portable, raw_rows
 from tfrun.engine.inference.outputs import outputs_of, predictions_of, sizes
 from tfrun.engine.verify import checks, data_contracts
 from tfrun.engine.verify.findings import Finding
-from tfrun.errors import ConfigError
+from tfrun.errors import ConfigError, ResourceError
 from tfrun.files.presets import TokenizerFacts
 
 pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
@@ -119,6 +122,28 @@ def test_a_word_that_is_repeated_counts_as_often(untrained: Any, checks_here: No
     for format in formats.FORMATS:
         if documented(root)["words", format]:
             assert model.export(format, tmp_path) <= 1e-4 * max(sizes(model.expected, model.fitted).values())
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, None])
+def test_a_full_disk_is_no_fault_of_the_model(
+    error: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow and OpenVINO write with errors of their own, the latter's without the reason."""
+
+    def allocate(descriptor: int, start: int, size: int) -> None:
+        assert (start, size) == (0, 2**20)
+        if error is not None:
+            raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "posix_fallocate", allocate)
+    expected = ExportError if error is None else ResourceError
+    with pytest.raises(expected) as refused, formats.converting(tmp_path / "openvino", "openvino"):
+        raise RuntimeError("basic_ios::clear: iostream error")
+    assert ("No space left on device" in str(refused.value)) == (error is not None)
+    error_of_disk = pytest.raises(ResourceError, match=r"/saved_model: can't be written: No space left on device$")
+    with error_of_disk, formats.converting(tmp_path / "saved_model", "saved_model"):
+        raise tf.errors.ResourceExhaustedError(None, None, f"{tmp_path}/x; No space left on device [Op:SaveV2]")
+    assert list(tmp_path.iterdir()) == []
 
 
 class AddsUp(keras.layers.Layer):

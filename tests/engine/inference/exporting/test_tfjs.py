@@ -198,6 +198,8 @@ def check_example_page(page: Any, address: str, exported: Exported) -> None:
     wait_for(page, f"{json.dumps(right)}.every((p) => document.querySelector('output').innerText.includes(p))")
     assert page.evaluate("document.querySelector('output').innerText").split()[:2] == ["output", "u"]
     assert page.evaluate("document.querySelector('#message').innerText") == ""
+    page.evaluate("for (const name of ['label', 'td']) document.querySelector(name).textContent = 'x'.repeat(200)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # the longest names are broken
 
 
 def test_without_packages_the_page_says_how_to_get_them(
