@@ -149,9 +149,7 @@ class Export:
         if not os.path.lexists(self.path):
             return
         if self.format == "serving":  # whose place was a new one, see `new_version`
-            raise ConfigError(
-                f"version: {self.path} was made by another export meanwhile. Export again for the next one"
-            )
+            raise ConfigError(f"version: {self.path} is of another export that ended meanwhile. Export again")
         recorded = self.recorded().get(self.key)
         if recorded is None and self.is_own_folder and not self.path.is_symlink():
             return
