@@ -109,6 +109,7 @@ FEATURES: dict[str, tuple[str, ...]] = {  # a row of the table in docs/export.md
     "several targets": ("model=multi_task", "data.target=[y,kind]", columns("kind"), *SMALL, *BOTH),
     "numbers far from 0": (*LINEAR, columns("far")),
     "`trainer.precision=float64`": (*LINEAR, columns(), "trainer.precision=float64"),
+    "half precision": ("model=mlp", "data.target=y", columns("city"), "trainer.precision=mixed_bfloat16"),
     "recurrent layers": (*DIGITS[:1], "loss=sparse_categorical_crossentropy", "metric=none", "model=sequence",
                          "model.units=3"),
     "other loops": ("model=fixed_point", "model.units=3", "data.target=y", columns()),
@@ -219,7 +220,8 @@ def test_what_the_documented_table_says_is_true(
         request.getfixturevalue("checks_here")
     for module in formats.FORMATS[format].modules:
         pytest.importorskip(module, reason=f"the extra {format} isn't installed")
-    with precision("float64" if "precision" in feature else "float32"):
+    words = dict(word.split("=", 1) for word in FEATURES[feature])
+    with precision(words.get("trainer.precision", "float32")):
         model = untrained(*FEATURES[feature])
         if documented(root)[feature, format]:
             assert model.export(format, tmp_path) <= 1e-4 * max(sizes(model.expected, model.fitted).values())

@@ -13,7 +13,7 @@ import keras
 
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference.exporting import ids
-from tfrun.engine.inference.exporting.format import Format
+from tfrun.engine.inference.exporting.format import Format, refuse_half_precision
 from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph, sum_scattered
 
 LOADER = """
@@ -37,9 +37,13 @@ def write(model: keras.Model, path: Path, metadata: Mapping[str, Any]) -> None:
         model: of ids in place of texts.
         path: the file.
         metadata: see `ids.metadata`.
+
+    Raises:
+        ExportError: it needs half precision.
     """
     import tf2onnx
 
+    refuse_half_precision("onnx", model)
     frozen = FrozenGraph.of(model, "onnx", lowers_loops=True)
     sum_scattered(frozen.graph)
     onnx, _ = tf2onnx.convert.from_graph_def(

@@ -12,7 +12,7 @@ import keras
 
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference.exporting import ids
-from tfrun.engine.inference.exporting.format import Format, refuse_float64
+from tfrun.engine.inference.exporting.format import Format, refuse_float64, refuse_half_precision
 from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph, sum_scattered
 from tfrun.files import strict_json
 
@@ -57,10 +57,11 @@ def write(model: keras.Model, path: Path, metadata: Mapping[str, Any]) -> None:
         metadata: see `ids.metadata`.
 
     Raises:
-        ExportError: it needs float64.
+        ExportError: it needs float64 or half precision.
     """
     openvino = importlib.import_module("openvino")
     refuse_float64("openvino", model)
+    refuse_half_precision("openvino", model)
     frozen = FrozenGraph.of(model, "openvino", lowers_loops=False)
     graph = frozen.optimized()
     sum_scattered(graph)
