@@ -124,7 +124,8 @@ def test_what_comes_while_it_is_exported_stays(tmp_path: Path) -> None:
 
 def test_records_of_exports_at_the_same_time_are_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second one waits until the first has written what it has read and added to."""
-    export, threads, read = elsewhere(tmp_path), [], Export.recorded
+    export, read = elsewhere(tmp_path), Export.recorded
+    threads: list[threading.Thread] = []
 
     def recorded(self: Export) -> Any:
         known = read(self)
