@@ -128,6 +128,7 @@ def test_several_targets_are_all_shown() -> None:
     [
         (ROOMS, '  "ro\'oms | \\"n\\"\\n": [0.2],'),
         (fitted("größe", texts("ß", "a", "ß"), CategoryKind()), "  'größe': ['ß'],"),
+        (fitted("__proto__", texts("a"), CategoryKind()), "  ['__proto__']: ['a'],"),  # else no key of the object
         (fitted("c", texts("yes", "no"), BooleanKind()), "  'c': [''],"),
         (fitted("c", np.zeros((2, 4, 3), "float32"), ArrayKind()), "  'c': [Array(4).fill(Array(3).fill(0))],"),
         (fitted("c", [3.0, 3.0], NumberKind(), window=Window(24, 1, ("c",))), "  'c': [Array(24).fill(3.0)],"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +106,39 @@ def test_an_export_that_fails_leaves_the_earlier_one(tmp_path: Path) -> None:
         raise ConfigError("off by 3")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", RECORD]
     assert (tmp_path / "model.keras").read_text() == "model"
+
+
+def test_what_comes_while_it_is_exported_stays(tmp_path: Path) -> None:
+    """A person's file, and the version of another export that was begun at the same time."""
+    served = Export("serving", tmp_path, run_id="run", is_own_folder=True, place="serving/houses/1")
+    for export in (elsewhere(tmp_path), served):
+        export.refuse_to_replace()
+        error = r"exists, and is no export|is of another export that ended meanwhile"
+        with pytest.raises(ConfigError, match=error), export.replaced(3) as folder:
+            (folder / "serving").mkdir()
+            (folder / "model.keras").write_text("model")
+            export.path.mkdir(parents=True) if export is served else export.path.write_text("a year of work")
+        assert not list(tmp_path.glob(".export*")) and not (tmp_path / RECORD).exists()
+    assert elsewhere(tmp_path).path.read_text() == "a year of work" and not list(served.path.iterdir())
+
+
+def test_records_of_exports_at_the_same_time_are_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one waits until the first has written what it has read and added to."""
+    export, read = elsewhere(tmp_path), Export.recorded
+    threads: list[threading.Thread] = []
+
+    def recorded(self: Export) -> Any:
+        known = read(self)
+        if not threads:
+            threads.append(threading.Thread(target=export.record, args=("b", {"run_id": "r", "sha256": "2"})))
+            threads[0].start()
+            threads[0].join(0.2)  # which has to end if nothing holds it up
+        return known
+
+    monkeypatch.setattr(Export, "recorded", recorded)
+    export.record("a", {"run_id": "r", "sha256": "1"})
+    threads[0].join()
+    assert json.loads((tmp_path / RECORD).read_text()).keys() == {"a", "b"}
 
 
 def test_what_a_killed_export_has_left_is_removed(tmp_path: Path) -> None:

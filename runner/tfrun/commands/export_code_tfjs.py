@@ -20,8 +20,13 @@ const model = await modelFrom(tf, (name) => readFile(`tfjs/${name}`));"""
 
 def loading_code(fitted: Preprocessing, *, floatx: str) -> str:
     """Returns code for Node that loads an export from the current folder and predicts one row; see `export_code`."""
-    rows = [f"  {_literal(column.name)}: {_cells(column, fitted, floatx)}," for column in fitted.columns]
+    rows = [f"  {_key(column.name)}: {_cells(column, fitted, floatx)}," for column in fitted.columns]
     return "\n".join([LOAD, "const rows = {", *rows, "};", "console.log(await predict(tf, model, rows));"])
+
+
+def _key(name: str) -> str:
+    """Returns the name of a column as a key of an object; `__proto__` without brackets would not be one."""
+    return f"[{_literal(name)}]" if name == "__proto__" else _literal(name)
 
 
 def _cells(column: Column, fitted: Preprocessing, floatx: str) -> str:

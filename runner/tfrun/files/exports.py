@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import math
@@ -134,7 +135,7 @@ class Export:
         """Raises an error if there is something else than an unchanged export of the same run.
 
         Raises:
-            ConfigError: it is a file that tfrun hasn't written, or that was changed since.
+            ConfigError: it is a file that tfrun hasn't written, or that was changed since, or the version of a model.
             CheckpointError: it is the record in the run's own folder, damaged.
         """
         if self.folder.exists() and not self.folder.is_dir():
@@ -145,8 +146,10 @@ class Export:
             if self.is_own_folder:
                 raise CheckpointError(f"{record}: is damaged. {remedy}")
             raise ConfigError(f"out: {record} exists, and isn't what tfrun writes. {remedy}")
-        if not os.path.lexists(self.path) or self.format == "serving":  # whose place is a new one, see `new_version`
+        if not os.path.lexists(self.path):
             return
+        if self.format == "serving":  # whose place was a new one, see `new_version`
+            raise ConfigError(f"version: {self.path} is of another export that ended meanwhile. Export again")
         recorded = self.recorded().get(self.key)
         if recorded is None and self.is_own_folder and not self.path.is_symlink():
             return
@@ -163,6 +166,7 @@ class Export:
             step: of the checkpoint that is exported, for the record.
 
         Raises:
+            ConfigError: what may not be replaced has come there meanwhile, see `refuse_to_replace`.
             ResourceError: the disk refuses.
         """
         temporary = temporary_path(self.folder / TEMPORARY)
@@ -173,6 +177,7 @@ class Export:
             yield temporary
             recorded = {"run_id": self.run_id, "step": step, "sha256": _sha256(written)}
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.refuse_to_replace()
             if self.path.is_dir():
                 os.replace(self.path, temporary / "replaced")
             os.replace(written, self.path)
@@ -185,9 +190,10 @@ class Export:
 
     def record(self, name: str, fields: Mapping[str, Any]) -> None:
         """Writes fields of a file into the folder's record, beside those that it has. Raises ResourceError."""
-        recorded = self.recorded()
-        entry = {**recorded.get(name, {}), **fields}
-        write_atomically(self.folder / RECORD, strict_json.dumps(recorded | {name: entry}, indent=1) + "\n")
+        with _only_one_at_a_time(self.folder):
+            recorded = self.recorded()
+            entry = {**recorded.get(name, {}), **fields}
+            write_atomically(self.folder / RECORD, strict_json.dumps(recorded | {name: entry}, indent=1) + "\n")
 
     def recorded(self) -> dict[str, Any]:
         """Returns what the folder's record says; an empty mapping if there is none that can be read."""
@@ -199,6 +205,18 @@ class Export:
             return {}
         is_record = all(isinstance(entry, dict) and {"run_id", "sha256"} <= entry.keys() for entry in recorded.values())
         return recorded if is_record else {}
+
+
+@contextlib.contextmanager
+def _only_one_at_a_time(folder: Path) -> Iterator[None]:
+    """Waits while another process is in this context with the same folder, where the file system has locks."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _sha256(path: Path) -> str:

@@ -21,7 +21,8 @@ def test_rows_follow_once_more_with_changed_cells(untrained: Callable[..., Any])
     unknown = cities[changed][2:-1:3]
     assert len(set(unknown)) == 1 and unknown[0] not in cities[first]
     assert cities[-1] == next(column for column in of.fitted.columns if column.name == "city").values[-1]
-    assert notes[-1] == next(column for column in of.fitted.columns if column.name == "note").words[-1]
+    word = next(column for column in of.fitted.columns if column.name == "note").words[-1]
+    assert notes[-1] == f"{word} {word}"  # which some runtimes would count once
     assert len(of.expected["output"]) == len(numbers) and np.isfinite(of.expected["output"]).all()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfrun import cli
 from tfrun.config.column_kinds import BooleanKind, ColumnKind, ImageKind, NumberKind
@@ -25,11 +28,12 @@ from tfrun.data.targets import FittedTarget
 from tfrun.engine.building import devices
 from tfrun.engine.inference.ensemble import averaged
 from tfrun.engine.inference.exporting import clean_process, formats, ids, javascript
+from tfrun.engine.inference.exporting.format import ExportError
 from tfrun.engine.inference.exporting.portable import portable, raw_rows
 from tfrun.engine.inference.outputs import outputs_of, predictions_of, sizes
 from tfrun.engine.verify import checks, data_contracts
 from tfrun.engine.verify.findings import Finding
-from tfrun.errors import ConfigError
+from tfrun.errors import ConfigError, ResourceError
 from tfrun.files.presets import TokenizerFacts
 
 pytestmark = pytest.mark.usefixtures("warm_checks")  # which tests/engine/verify/test_findings.py starts cold
@@ -105,11 +109,66 @@ FEATURES: dict[str, tuple[str, ...]] = {  # a row of the table in docs/export.md
     "several targets": ("model=multi_task", "data.target=[y,kind]", columns("kind"), *SMALL, *BOTH),
     "numbers far from 0": (*LINEAR, columns("far")),
     "`trainer.precision=float64`": (*LINEAR, columns(), "trainer.precision=float64"),
+    "half precision": ("model=mlp", "data.target=y", columns("city"), "trainer.precision=mixed_bfloat16"),
     "recurrent layers": (*DIGITS[:1], "loss=sparse_categorical_crossentropy", "metric=none", "model=sequence",
                          "model.units=3"),
     "other loops": ("model=fixed_point", "model.units=3", "data.target=y", columns()),
     "windows of a series": (*LINEAR, columns(), "data.window={length: 6, horizon: 2}", "data.batch_size=8"),
 }  # fmt: skip
+
+
+def test_a_word_that_is_repeated_counts_as_often(untrained: Any, checks_here: None, tmp_path: Path, root: Path) -> None:
+    """Of a model whose inputs are counts of words; some converters let ScatterNd keep one of two."""
+    model = untrained("model=linear", "data.target=y", columns("note"), WORDS)
+    for format in formats.FORMATS:
+        if documented(root)["words", format]:
+            assert model.export(format, tmp_path) <= 1e-4 * max(sizes(model.expected, model.fitted).values())
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, None])
+def test_a_full_disk_is_no_fault_of_the_model(
+    error: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow and OpenVINO write with errors of their own, the latter's without the reason."""
+
+    def allocate(descriptor: int, start: int, size: int) -> None:
+        assert (start, size) == (0, 2**20)
+        if error is not None:
+            raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "posix_fallocate", allocate)
+    expected = ExportError if error is None else ResourceError
+    with pytest.raises(expected) as refused, formats.converting(tmp_path / "openvino", "openvino"):
+        raise RuntimeError("basic_ios::clear: iostream error")
+    assert ("No space left on device" in str(refused.value)) == (error is not None)
+    error_of_disk = pytest.raises(ResourceError, match=r"/saved_model: can't be written: No space left on device$")
+    with error_of_disk, formats.converting(tmp_path / "saved_model", "saved_model"):
+        raise tf.errors.ResourceExhaustedError(None, None, f"{tmp_path}/x; No space left on device [Op:SaveV2]")
+    assert list(tmp_path.iterdir()) == []
+
+
+class AddsUp(keras.layers.Layer):
+    """Adds up all values of a row in one place of two."""
+
+    def call(self, x: Any) -> Any:
+        rows = keras.ops.broadcast_to(keras.ops.arange(keras.ops.shape(x)[0])[:, None], keras.ops.shape(x))
+        places = keras.ops.stack([rows, keras.ops.ones_like(rows)], axis=-1)
+        return tf.scatter_nd(places, x, [keras.ops.shape(x)[0], 2])
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return (shape[0], 2)
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino", "tfjs", "litert"])
+def test_scattered_values_are_added_up(format: str, checks_here: None, tmp_path: Path) -> None:
+    for module in formats.FORMATS[format].modules:
+        pytest.importorskip(module, reason=f"the extra {format} isn't installed")
+    inputs = keras.Input((3,), name="x")
+    fitted = Preprocessing(columns=(), targets={"output": FittedTarget("regression")})
+    rows = {"x": np.array([[1.0, 2.0, 4.0], [0.5, 0.0, 0.0]], "float32")}
+    compared: dict[str, Any] = {"rows": rows, "expected": {"output": np.array([[0.0, 7.0], [0.0, 0.5]])}, "text": {}}
+    model = keras.Model({"x": inputs}, AddsUp()(inputs))
+    assert formats.write_checked(model, format, folder=tmp_path, preprocessing=fitted, **compared) < 1e-6
 
 
 @pytest.fixture
@@ -161,7 +220,8 @@ def test_what_the_documented_table_says_is_true(
         request.getfixturevalue("checks_here")
     for module in formats.FORMATS[format].modules:
         pytest.importorskip(module, reason=f"the extra {format} isn't installed")
-    with precision("float64" if "precision" in feature else "float32"):
+    words = dict(word.split("=", 1) for word in FEATURES[feature])
+    with precision(words.get("trainer.precision", "float32")):
         model = untrained(*FEATURES[feature])
         if documented(root)[feature, format]:
             assert model.export(format, tmp_path) <= 1e-4 * max(sizes(model.expected, model.fitted).values())

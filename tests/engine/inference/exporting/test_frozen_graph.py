@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfrun.engine.inference.exporting.format import ExportError
-from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph, unrolled
+from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph, sum_scattered, unrolled
 
 
 def recurrent() -> keras.Model:
@@ -48,3 +48,25 @@ def test_a_table_can_not_be_frozen() -> None:
     model: Any = keras.Model({"x": text}, keras.layers.StringLookup(vocabulary=["a"])(text))
     with pytest.raises(ExportError, match=r"^format=f: can't hold a model with a look-up table or other state"):
         FrozenGraph.of(model, "f", lowers_loops=False)
+
+
+def test_scattered_values_are_added_up() -> None:
+    """Two values of a place, in the graph and in the function of a loop."""
+
+    def scattered(x: tf.Tensor) -> tf.Tensor:
+        return tf.scatter_nd([[1], [1], [0]], tf.reshape(x, [3]), [2])
+
+    @tf.function
+    def looped(x: tf.Tensor) -> tf.Tensor:
+        return tf.while_loop(lambda k, _: k < 2, lambda k, y: (k + 1, y + scattered(x)), [0, scattered(x)])[1]
+
+    function = looped.get_concrete_function(tf.TensorSpec([1, 3], name="x"))
+    graph = function.graph.as_graph_def()
+    sum_scattered(graph)
+    operations = [{node.op for node in nodes} for nodes in (graph.node, *(f.node_def for f in graph.library.function))]
+    assert not any("ScatterNd" in known for known in operations)
+    assert sum("TensorScatterAdd" in known for known in operations) == 2
+    with tf.Graph().as_default() as imported, tf.compat.v1.Session(graph=imported) as session:
+        tf.graph_util.import_graph_def(graph, name="")
+        added = session.run(function.outputs[0].name, {"x:0": [[1.0, 2.0, 4.0]]})
+    assert added.tolist() == [12.0, 9.0]  # three times [4, 1 + 2]

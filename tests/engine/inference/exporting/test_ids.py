@@ -63,6 +63,15 @@ def test_what_else_a_program_needs() -> None:
     assert ids.metadata(fitted(), {}, has_targets=False)["classes"] == {}
 
 
+def test_outputs_are_in_the_order_of_an_object_s_keys() -> None:
+    """JavaScript has array indices first, by their size: `Object.keys({ a: 1, 10: 1, 9: 1, "09": 1 })`."""
+    names = ("output", "a", "10", "9", "09", "4294967294", "4294967295", "-1")
+    of = Preprocessing(columns=(), targets={name: FittedTarget("regression") for name in names})
+    assert ids.metadata(of, {})["structuredOutputKeys"] == [
+        "9", "10", "4294967294", "-1", "09", "4294967295", "a", "output",
+    ]  # fmt: skip
+
+
 def test_columns_that_a_format_can_not_encode_are_named() -> None:
     of = fitted(column(CategoryKind(), "a"), column(HashedKind(), "b", name="h"),
                 column(DateKind(), "2024-01-31", name="d"))  # fmt: skip

@@ -23,6 +23,7 @@ NUMBERS = [
     "a b", "a_b", "a-b", "a/b", "a:b", "a.b", "größe", "GRÖSSE", "_id", "-x", ".x", "1st", "A", "a", "class", "self",
     "None", "output", "inputs", "training", "serve", "portable", "concatenate", "日本", 'q"uo\'te', "br[1]{2}(3)",
     "100%", "new\nline", "x" * 300, "x" * 299 + "y", "a, b", "$HOME", "\\", "t", "default",
+    "constructor", "toString", "__proto__",
 ]  # fmt: skip
 TARGETS = ["y 1", "y_1", "output", "größe/y", "-y", "y", "shared_1"]
 

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,8 +19,11 @@ import keras
 import numpy as np
 import pytest
 
-from tfrun.engine.inference.exporting import clean_process, javascript, tfjs
+from tfrun.data.preprocessing import Preprocessing
+from tfrun.data.targets import FittedTarget
+from tfrun.engine.inference.exporting import clean_process, ids, javascript, tfjs
 from tfrun.engine.inference.exporting.format import ExportError
+from tfrun.engine.inference.exporting.names import tensor_names
 from tfrun.engine.inference.outputs import sizes
 
 pytestmark = pytest.mark.usefixtures("warm_checks")
@@ -194,6 +198,8 @@ def check_example_page(page: Any, address: str, exported: Exported) -> None:
     wait_for(page, f"{json.dumps(right)}.every((p) => document.querySelector('output').innerText.includes(p))")
     assert page.evaluate("document.querySelector('output').innerText").split()[:2] == ["output", "u"]
     assert page.evaluate("document.querySelector('#message').innerText") == ""
+    page.evaluate("for (const name of ['label', 'td']) document.querySelector(name).textContent = 'x'.repeat(200)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # the longest names are broken
 
 
 def test_without_packages_the_page_says_how_to_get_them(
@@ -244,6 +250,50 @@ def test_weights_are_cut_into_shards(
     rows = {"x": np.array([[2.0]], "float32")}
     outputs = javascript.outputs(node, tmp_path / "tfjs", rows=rows, batches=[1], names=["output"])
     assert outputs["cpu"][0].tolist() == outputs["wasm"][0].tolist() == [[2.0] * 4]
+
+
+def test_names_that_every_object_of_javascript_has(export: Callable[[str], Exported], tmp_path: Path) -> None:
+    """Columns and targets `constructor` and `__proto__`, and targets whose keys JavaScript orders by their size."""
+    names = ("__proto__", "constructor", "toString", "length")
+    text = {"toString": {"kind": "category", "values": ["__proto__", "constructor"]}}
+    cells = {
+        name: keras.Input((1,), name=tensor, dtype="int32" if name in text else "float32")
+        for name, tensor in tensor_names(names).items()
+    }
+    known = keras.ops.cast(cells["toString"], "float32")
+    total = cells["__proto__"] + 10.0 * cells["constructor"] + 100.0 * known + 1000.0 * cells["length"]
+    outputs = {"__proto__": 1.0 * total, "10": 2.0 * total, "9": 3.0 * total, "output": 4.0 * total}
+    fitted = Preprocessing(columns=(), targets={name: FittedTarget("regression") for name in outputs})
+    tfjs.write(keras.Model(cells, outputs), tmp_path / "tfjs", ids.metadata(fitted, text))
+    rows = {name: np.array([[k], [2 * k]], "float32") for k, name in enumerate(names)}
+    rows["toString"] = np.array([["constructor"], ["valueOf"]])
+    compared: dict[str, Any] = {
+        "rows": rows,
+        "expected": {
+            name: np.array([[k * (0 + 10 + 200 + 3000)], [k * (0 + 20 + 0 + 6000)]], float)
+            for k, name in enumerate(outputs, start=1)
+        },
+        "sizes": dict.fromkeys(outputs, 1.0),
+    }
+    (tmp_path / "node_modules").symlink_to(export("windows").folder.parents[1] / "node_modules")
+    assert clean_process.largest_difference(tmp_path / "tfjs", tfjs.FORMAT, **compared) == 0.0
+    node = javascript.find(tmp_path)
+    assert node is not None
+    program = """
+      const tf = require(process.argv[1]);
+      import(`${process.argv[2]}/predict.mjs`).then(async ({ modelFrom }) => {
+        const { readFileSync } = require("node:fs");
+        const model = await modelFrom(tf, (name) => readFileSync(`${process.argv[2]}/${name}`));
+        const number = tf.tensor2d([[1]]);
+        const text = tf.tensor2d([[1]], undefined, "int32");
+        const inputs = { ["__proto__"]: number, constructor: number, toString: text, length: number };
+        const outputs = model.predict(inputs);
+        console.log(JSON.stringify([outputs[9], outputs[10], outputs.output].map((y) => y.dataSync()[0])));
+      });
+    """
+    words = [node.program, "-e", program, "--", node.files["cpu"], str(tmp_path / "tfjs")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == [3 * 1111, 2 * 1111, 4 * 1111]
 
 
 def test_float64_is_refused(tmp_path: Path) -> None:

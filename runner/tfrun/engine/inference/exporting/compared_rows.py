@@ -25,7 +25,7 @@ def rows_to_compare(examples: Examples, *, known: Preprocessing | None = None) -
 
     The first 16 rows follow once more with changed cells: of each row every third number is empty, and of texts one
     third is empty and one third unknown. The texts of the last row have the largest ids, whose products a runtime with
-    small integers may not hold.
+    small integers may not hold, and words twice, which a runtime may count once.
 
     Args:
         examples: with the sample rows.
@@ -52,8 +52,10 @@ def _changed(column: Column, cells: np.ndarray, place: int) -> np.ndarray:
     flat = cells.reshape(-1).copy()
     for k, value in enumerate(UNKNOWN if column.is_text else (np.nan,)):
         flat[(place + k) % 3 :: 3] = value
-    known = column.words if isinstance(column, TokensColumn) else getattr(column, "values", ())
-    if known:
+    if isinstance(column, TokensColumn):
+        word = column.words[-1] if column.words else UNKNOWN[-1].split()[0]
+        flat[-1] = f"{word} {word}"
+    elif known := getattr(column, "values", ()):
         flat[-1] = known[-1]
     return flat.reshape(cells.shape)
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfrun.data.preprocessing import Preprocessing
+from tfrun.engine import private
 from tfrun.errors import ConfigError
 
 
@@ -74,4 +75,17 @@ def refuse_float64(format: str, model: keras.Model) -> None:
         raise ExportError(
             f"format={format}: can't compute in float64, which these need: {', '.join(names)}. "
             "Use saved_model, keras or onnx"
+        )
+
+
+def refuse_half_precision(format: str, model: keras.Model) -> None:
+    """Raises ExportError if a layer of a model computes in half precision.
+
+    Runtimes lack operations of it, or round at other places than TensorFlow, by up to 1 % of a prediction.
+    """
+    halves = sorted({layer.compute_dtype for layer in private.layers_of(model)} & {"bfloat16", "float16"})
+    if halves:
+        raise ExportError(
+            f"format={format}: can't compute in {' and '.join(halves)} as TensorFlow does, which a run with "
+            f"trainer.precision=mixed_{halves[0]} needs. Use saved_model or keras"
         )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +35,8 @@ from tfrun.files.runs import EXPORTS
 FORMATS = {
     module.FORMAT.name: module.FORMAT for module in (saved_model, keras_file, litert, onnx, openvino, tfjs, serving)
 }
+
+PROBED_BYTES = 2**20  # with less room, a disk counts as full
 
 
 def check_format(name: str, preprocessing: Preprocessing) -> None:
@@ -130,5 +135,17 @@ def converting(path: Path, name: str) -> Iterator[None]:
     except OSError as error:
         raise ResourceError(f"{path}: can't be written: {error.strerror or error}") from error
     except Exception as error:  # whatever a converter raises
+        if _is_full(path.parent) or os.strerror(errno.ENOSPC) in str(error):
+            raise ResourceError(f"{path}: can't be written: {os.strerror(errno.ENOSPC)}") from error
         reason = " ".join(str(error).split())[:300]
         raise ExportError(f"format={name}: this model can't be converted: {reason}") from error
+
+
+def _is_full(folder: Path) -> bool:
+    """Returns whether the disk refuses a small file, for what is written by libraries that raise other errors then."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, PROBED_BYTES)
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return False

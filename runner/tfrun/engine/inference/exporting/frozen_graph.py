@@ -65,6 +65,31 @@ class FrozenGraph:
         return private.optimized_graph(self.graph, ends=ends, optimizers=OPTIMIZERS)
 
 
+def sum_scattered(graph: Any) -> None:
+    """Puts a TensorScatterAdd to zeros in the place of each ScatterNd of a graph, a GraphDef.
+
+    They are the same, but the converters to ONNX and OpenVINO make an operation of a ScatterNd that keeps one of the
+    values for a place, instead of their sum.
+    """
+    _sum_scattered(graph.node, separator=":")
+    for function in graph.library.function:
+        _sum_scattered(function.node_def, separator=":output:")
+
+
+def _sum_scattered(nodes: Any, *, separator: str) -> None:
+    """Does so with the nodes of a graph or of a function, which have a result's place, 0, behind the separator."""
+    for node in [node for node in nodes if node.op == "ScatterNd"]:
+        kind, index = node.attr["T"].type, node.attr["Tindices"].type
+        places, values, shape = node.input
+        zero = nodes.add(name=f"{node.name}/zero", op="Const")
+        zero.attr["dtype"].type = kind
+        zero.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(0, dtype=kind))
+        zeros = nodes.add(name=f"{node.name}/zeros", op="Fill", input=[shape, f"{zero.name}{separator}0"])
+        zeros.attr["T"].type, zeros.attr["index_type"].type = kind, index
+        node.op = "TensorScatterAdd"
+        node.input[:] = [f"{zeros.name}{separator}0", places, values]
+
+
 @contextlib.contextmanager
 def unrolled(model: keras.Model) -> Iterator[None]:
     """Lets recurrent layers be traced without a loop while the context is open; some runtimes can't run loops."""

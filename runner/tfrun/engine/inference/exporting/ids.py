@@ -5,6 +5,7 @@ Such a model has no operation on strings, no table and no state, which many runt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from tfrun.data.layers import numbers_of_texts
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.errors import ConfigError
 
+MOST_INDICES = 2**32 - 1  # of an array in JavaScript
 Encoding = Mapping[str, Any]  # of a column of texts, as JSON
 
 
@@ -60,11 +62,19 @@ def metadata(preprocessing: Preprocessing, text: Mapping[str, Encoding], *, has_
 
     Returns:
         `text`; `classes`, the classes of each output that gives probabilities, in their order; and
-        `structuredOutputKeys`, the outputs in the order of the graph's, which TensorFlow.js reads.
+        `structuredOutputKeys`, the outputs in the order in which TensorFlow.js' `predict` has their tensors: that of
+        the keys of a JavaScript object, where those that are array indices come first, by their size.
     """
     targets = preprocessing.targets if has_targets else {}
     classes = {name: list(target.classes) for name, target in targets.items() if target.classes}
-    return {"text": dict(text), "classes": classes, "structuredOutputKeys": sorted(preprocessing.targets)}
+    outputs = sorted(preprocessing.targets, key=_place_in_object)
+    return {"text": dict(text), "classes": classes, "structuredOutputKeys": outputs}
+
+
+def _place_in_object(key: str) -> tuple[int, int, str]:
+    """Returns what the keys of a JavaScript object are ordered by that was written with sorted keys."""
+    is_index = re.fullmatch("0|[1-9][0-9]{0,9}", key) is not None and int(key) < MOST_INDICES
+    return (0, int(key), "") if is_index else (1, 0, key)
 
 
 def encoded_cells(column: Column, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:

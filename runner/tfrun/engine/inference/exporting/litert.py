@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfrun.data.kinds import CategoryColumn, OrderedColumn
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference.exporting import saved_model
-from tfrun.engine.inference.exporting.format import Format, refuse_float64
+from tfrun.engine.inference.exporting.format import Format, refuse_float64, refuse_half_precision
 from tfrun.engine.inference.exporting.frozen_graph import unrolled
 from tfrun.engine.inference.exporting.names import rename, rename_litert
 from tfrun.engine.inference.exporting.portable import tensor_names_of
@@ -30,7 +30,7 @@ def predict(rows):
 
 
 def write(model: keras.Model, path: Path) -> None:
-    """Writes a `.tflite` file. Raises ExportError if it needs float64, which few of LiteRT's operations compute in."""
+    """Writes a `.tflite` file. Raises ExportError if it needs float64 or half precision, which LiteRT hardly has."""
     with converter_of(model) as converter:
         path.write_bytes(converter.convert())
     name_columns(path, model)
@@ -41,9 +41,10 @@ def converter_of(model: keras.Model) -> Iterator[Any]:
     """Yields TensorFlow's converter of a model of raw rows, whose inputs have the tensors' names.
 
     Raises:
-        ExportError: the model needs float64.
+        ExportError: the model needs float64 or half precision.
     """
     refuse_float64("litert", model)
+    refuse_half_precision("litert", model)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite")  # recommends another package
         with unrolled(model):  # LiteRT's own operations can't run the loops of recurrent layers

@@ -8,12 +8,17 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 MOST_LETTERS = 100
+# TensorFlow.js keeps its nodes in objects, by name, and these are in every object
+OF_EVERY_OBJECT = frozenset(
+    ("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf")
+)
 
 
 def tensor_names(columns: Iterable[str]) -> dict[str, str]:
     """Returns a name for the tensor of each column: its own where TensorFlow accepts it, or one like it.
 
     TensorFlow takes ASCII alone, makes parameters of Python out of the names, and ignores the case of letters.
+    TensorFlow.js can't have a node with the name of what every object of JavaScript has.
     """
     columns = list(columns)
     likes = {column: _like(column) for column in columns}
@@ -34,7 +39,8 @@ def _like(column: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", column)[:MOST_LETTERS]
     if not re.match(r"[A-Za-z0-9.]", name):
         name = f"column{name}"
-    return f"{name}_" if keyword.iskeyword(name) or name == "self" else name
+    is_taken = keyword.iskeyword(name) or name == "self" or name in OF_EVERY_OBJECT
+    return f"{name}_" if is_taken else name
 
 
 def _parameter(name: str) -> str:

@@ -13,8 +13,8 @@ import keras
 
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference.exporting import ids
-from tfrun.engine.inference.exporting.format import Format
-from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph
+from tfrun.engine.inference.exporting.format import Format, refuse_half_precision
+from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph, sum_scattered
 
 LOADER = """
 import onnxruntime
@@ -24,6 +24,7 @@ def predict(rows):
     return dict(zip(names, session.run(names, {name + ":0": values for name, values in rows.items()})))
 """
 KINDS = ("category", "numbers")
+OPSET = 16  # the first version of ONNX' operations that can add up scattered values
 LABELS = ("ai.onnx.ml", 2)  # the domain and the version of ONNX' operation that looks texts up
 
 
@@ -36,14 +37,20 @@ def write(model: keras.Model, path: Path, metadata: Mapping[str, Any]) -> None:
         model: of ids in place of texts.
         path: the file.
         metadata: see `ids.metadata`.
+
+    Raises:
+        ExportError: it needs half precision.
     """
     import tf2onnx
 
+    refuse_half_precision("onnx", model)
     frozen = FrozenGraph.of(model, "onnx", lowers_loops=True)
+    sum_scattered(frozen.graph)
     onnx, _ = tf2onnx.convert.from_graph_def(
         frozen.graph,
         input_names=[tensor.name for tensor in frozen.inputs.values()],
         output_names=[tensor.name for tensor in frozen.outputs.values()],
+        opset=OPSET,
     )
     names = {tensor.name: name for name, tensor in frozen.outputs.items()}
     look_ups = []

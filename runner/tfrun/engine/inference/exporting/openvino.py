@@ -12,8 +12,8 @@ import keras
 
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference.exporting import ids
-from tfrun.engine.inference.exporting.format import Format, refuse_float64
-from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph
+from tfrun.engine.inference.exporting.format import Format, refuse_float64, refuse_half_precision
+from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph, sum_scattered
 from tfrun.files import strict_json
 
 # f32, since CPUs that have bfloat16 would compute in it otherwise
@@ -57,14 +57,17 @@ def write(model: keras.Model, path: Path, metadata: Mapping[str, Any]) -> None:
         metadata: see `ids.metadata`.
 
     Raises:
-        ExportError: it needs float64.
+        ExportError: it needs float64 or half precision.
     """
     openvino = importlib.import_module("openvino")
     refuse_float64("openvino", model)
+    refuse_half_precision("openvino", model)
     frozen = FrozenGraph.of(model, "openvino", lowers_loops=False)
+    graph = frozen.optimized()
+    sum_scattered(graph)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "frozen.pb")
-        file.write_bytes(frozen.optimized().SerializeToString())
+        file.write_bytes(graph.SerializeToString())
         converted = openvino.Core().read_model(file)
     _name(converted.inputs, {tensor.op.name: column for column, tensor in frozen.inputs.items()})
     _name(converted.outputs, {tensor.op.name: name for name, tensor in frozen.outputs.items()})

@@ -31,7 +31,7 @@ def write_quantized(
         cells: the columns that are a table's cells; the others are arrays.
 
     Raises:
-        ExportError: the model needs float64.
+        ExportError: the model needs float64 or half precision.
         ValueError: there is nothing to quantize. A converter raises errors of other kinds too.
     """
     names = tensor_names_of(model)

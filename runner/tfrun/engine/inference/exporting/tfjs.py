@@ -14,7 +14,7 @@ from google.protobuf.json_format import MessageToDict
 
 from tfrun.data.preprocessing import Preprocessing
 from tfrun.engine.inference.exporting import ids, tfjs_graph
-from tfrun.engine.inference.exporting.format import Format, refuse_float64
+from tfrun.engine.inference.exporting.format import Format, refuse_float64, refuse_half_precision
 from tfrun.engine.inference.exporting.frozen_graph import FrozenGraph
 from tfrun.files import strict_json
 from tfrun.version import __version__
@@ -94,6 +94,7 @@ def write(model: keras.Model, path: Path, metadata: Mapping[str, Any]) -> None:
         ExportError: TensorFlow.js lacks an operation or a type of numbers.
     """
     refuse_float64("tfjs", model)
+    refuse_half_precision("tfjs", model)
     frozen = FrozenGraph.of(model, "tfjs", lowers_loops=False)
     graph = tfjs_graph.rewritten(frozen)
     weights = tfjs_graph.take_weights(graph)

@@ -4,12 +4,21 @@
 //   model: what `tf.loadGraphModel("./model.json")` or `modelFrom` gives.
 //   rows: the cells of each column: numbers, null for an empty one; texts, "" for an empty one; nested arrays of numbers.
 export async function predict(tf, model, rows) {
-  const { text, isAsynchronous } = model.metadata;
-  const inputs = Object.fromEntries(Object.entries(rows).map(([name, cells]) => [name, tensor(tf, cells, text[name])]));
-  const outputs = isAsynchronous ? await model.predictAsync(inputs) : model.predict(inputs);
-  const arrays = await Promise.all(Object.values(outputs).map((y) => y.array()));
-  tf.dispose([inputs, outputs]);
-  return Object.fromEntries(Object.keys(outputs).map((name, k) => [name, arrays[k]]));
+  const { isAsynchronous, structuredOutputKeys } = model.metadata;
+  const inputs = Object.fromEntries(
+    Object.entries(rows).map(([name, cells]) => [name, tensor(tf, cells, encodingOf(model, name))]),
+  );
+  const { outputs: tensors } = model.modelSignature; // `model.predict` can't name an output `__proto__`
+  const names = structuredOutputKeys.map((name) => tensors[name].name);
+  const outputs = [isAsynchronous ? await model.executeAsync(inputs, names) : model.execute(inputs, names)].flat();
+  const arrays = await Promise.all(outputs.map((y) => y.array()));
+  tf.dispose([Object.values(inputs), outputs]);
+  return Object.fromEntries(structuredOutputKeys.map((name, k) => [name, arrays[k]]));
+}
+
+// Returns how the texts of a column become ids or numbers, or undefined if it has none; a column may be `constructor`.
+export function encodingOf(model, name) {
+  return Object.hasOwn(model.metadata.text, name) ? model.metadata.text[name] : undefined;
 }
 
 // Returns the model from the bytes of its files, for Node, where `tf.loadGraphModel` reads none.
@@ -21,7 +30,7 @@ export async function modelFrom(tf, read) {
   return tf.loadGraphModel(tf.io.fromMemory({ ...model, weightSpecs: weights, weightData }));
 }
 
-// Returns an input of the model. `encoding` says how the texts of a column become ids or numbers.
+// Returns an input of the model; see `encodingOf`.
 function tensor(tf, cells, encoding) {
   if (!encoding) return filled(tf, cells, (number) => number ?? NaN, "float32");
   const { kind, values, bins, length } = encoding;
