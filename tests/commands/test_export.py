@@ -21,7 +21,7 @@ def test_export_takes_a_run_and_one_format(run: Callable[..., Result], engine: A
         ([folder], "needs one format of saved_model, keras, litert, onnx"),
         ([folder, "format=onnx", "format=keras"], "Received: onnx, keras"),
         ([folder, "format=onx"], "Did you mean 'onnx'?"),
-        ([folder, "format=onnx", "seed=1"], "seed: export takes a run, a format, out and data only. Received"),
+        ([folder, "format=onnx", "seed=1"], "seed: export takes a run, data and format, out, ensemble, quantize, "),
         (["format=onnx"], "export: needs one run folder"),
     ):
         code, _, err = run("export", *words)

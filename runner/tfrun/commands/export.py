@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tfrun.commands import export_ensemble
 from tfrun.commands.command_line import CommandLine
-from tfrun.commands.export_options import pop_options
+from tfrun.commands.export_options import OPTIONS, pop_options
 from tfrun.commands.exported_run import ExportedRun
 from tfrun.commands.inputs import open_run
 from tfrun.commands.serving_commands import say_how_to_serve
@@ -23,7 +23,7 @@ def run(command_line: CommandLine) -> int:
     if options.ensemble:
         return export_ensemble.run(command_line, options=options, which=options.ensemble)
     existing = open_run(command_line, "export")
-    existing.refuse_all_but_data("export", "a run, a format, out and data only")
+    existing.refuse_all_but_data("export", f"a run, data and {', '.join(OPTIONS)} only")
     folder = existing.folder
     out = typed(options.out) if options.out else folder.exports
     is_own = out.resolve() == folder.exports

@@ -15,6 +15,7 @@ from tfrun.files.exports import MAX_DROP, QUANTIZATIONS, Export, Quantization
 from tfrun.files.runs import EXPORTS
 from tfrun.files.serving_versions import new_version
 
+OPTIONS = ("format", "out", "ensemble", "quantize", "max_drop", "name", "version")
 MAX_VERSION = 2**63 - 1  # TensorFlow Serving counts in int64
 
 
@@ -75,7 +76,7 @@ def pop_options(command_line: CommandLine) -> tuple[ExportOptions, CommandLine]:
         )
     (format,) = formats
     words: dict[str, str | None] = {}
-    for key in ("out", "ensemble", "quantize", "max_drop", "name", "version"):
+    for key in OPTIONS[1:]:
         values, rest = pop_word(rest, key)
         words[key] = values[-1] if values else None
     for key in ("name", "version"):

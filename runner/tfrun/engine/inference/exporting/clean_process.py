@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import subprocess
 import sys
 import tempfile
@@ -15,10 +16,12 @@ import numpy as np
 from tfrun.config import registry
 from tfrun.engine.inference.exporting import javascript
 from tfrun.engine.inference.exporting.format import ExportError, Format
+from tfrun.errors import some
 from tfrun.files import strict_json
 
 TOLERANCE = 1e-4  # relative to the size of the predictions
 
+MAX_CELLS = 6  # of a row in a message
 SMALL_BATCHES, LARGE_BATCH = (1, 7), 300  # beside a batch of all rows
 LARGE_BYTES = 2**24  # rows of arrays that would take more aren't repeated to the large batch
 
@@ -82,6 +85,7 @@ def largest_difference(
                 what = f"{name}{where and f' on {where}'}, of {size} rows together"
                 raise ExportError(
                     f"{path.name}: gives other predictions than the run, off by {difference:.3g} in {what}"
+                    f"{_worst_row(output, right, rows)}"
                 )
             largest = max(largest, difference)
     return largest
@@ -101,6 +105,17 @@ def _difference(output: np.ndarray, right: np.ndarray) -> float:
         return math.inf
     are_both_undefined = np.isnan(output) & np.isnan(right)  # a mean over no words, for example
     return float(np.max(np.where(are_both_undefined, 0.0, np.abs(output - right)), initial=0.0))
+
+
+def _worst_row(output: np.ndarray, right: np.ndarray, rows: Mapping[str, np.ndarray]) -> str:
+    """Returns where the predictions differ most, and the first cells there; nothing if the shapes differ."""
+    if output.shape != right.shape or not output.size:
+        return ""
+    distance = np.where(np.isnan(output) ^ np.isnan(right), np.inf, np.nan_to_num(np.abs(output - right)))
+    num_rows = len(next(iter(rows.values())))
+    k = int(np.argmax(distance.reshape(len(distance), -1).max(axis=1))) % num_rows
+    cells = [f"{name}={reprlib.repr(values[k].item())}" for name, values in rows.items() if values[k].size == 1]
+    return f", most in row {k + 1} of {num_rows}: {some(cells, MAX_CELLS)}" if cells else ""
 
 
 def _outputs(
