@@ -37,7 +37,7 @@ class Announced:
     def fail(self, error: BaseException) -> None:
         self.said.append(("failed", str(error)))
 
-    def reason(self, seconds: float) -> None:
+    def why_lost(self, seconds: float) -> None:
         return None
 
     def when_lost(self, call: Callable[[], object]) -> None:

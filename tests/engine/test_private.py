@@ -99,8 +99,8 @@ NAMES: list[tuple[str, Any, str, Callable[[], Any]]] = [
     ("TensorFlow", op_callbacks, "add_op_callback", lambda: executed(int)),
     ("TensorFlow", op_callbacks, "remove_op_callback", lambda: executed(int)),
     ("TensorFlow", device_lib, "list_local_devices", private.gpu_memory_limits),
-    ("TensorFlow", context, "context", lambda: private.give_up_exchanges("a test")),
-    ("TensorFlow", context.Context, "abort_collective_ops", lambda: private.give_up_exchanges("a test")),
+    ("TensorFlow", context, "context", lambda: private.abort_exchanges("a test")),
+    ("TensorFlow", context.Context, "abort_collective_ops", lambda: private.abort_exchanges("a test")),
     ("TensorFlow", context.Context, "get_config_key_value", lambda: private.when_terminated_early(lambda: None)),
 ]
 MODULES = {

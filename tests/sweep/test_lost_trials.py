@@ -52,7 +52,7 @@ def test_a_machine_that_is_killed_loses_only_its_trial(
     completed = [trial.params for trial in trials if trial.state.name == "COMPLETE"]
     assert len(completed) == 3 and completed.count(lost.params) == 1
     assert len({str(params) for params in completed}) == 3
-    assert "its machine gives no sign of life, so its values are tried again" in output
+    assert "its machine sends no heartbeats, so its values are tried again" in output
     resumed = start("a", "resume", "latest", database=postgresql).completed(120)
     assert resumed.returncode == 0, resumed.stderr
     assert "another machine has taken it over" in resumed.stdout

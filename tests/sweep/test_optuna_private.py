@@ -32,15 +32,15 @@ def test_a_trial_s_id_that_is_gone_is_missed() -> None:
         optuna_private.open_trial(study, copy)
 
 
-def test_a_trial_gives_a_sign_of_life(tmp_path: Path) -> None:
+def test_a_trial_sends_a_heartbeat(tmp_path: Path) -> None:
     storage = database(f"sqlite:///{tmp_path}/study.db", lost_after_seconds=60, on_lost=print)
     study = optuna.create_study(storage=storage)
-    optuna_private.give_sign_of_life(study, study.ask())
+    optuna_private.send_heartbeat(study, study.ask())
     with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as opened:
         assert opened.execute("SELECT count(*) FROM trial_heartbeats").fetchone() == (1,)
     without = optuna.create_study()
     with pytest.raises(LibraryChangedError, match=r"^Optuna changed InMemoryStorage.record_heartbeat"):
-        optuna_private.give_sign_of_life(without, without.ask())
+        optuna_private.send_heartbeat(without, without.ask())
 
 
 def test_a_grid_is_asked_beyond_its_last_point() -> None:

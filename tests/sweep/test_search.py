@@ -270,7 +270,7 @@ def shared_trials(folder: Path) -> list[Any]:
 
 
 def let_time_pass(folder: Path) -> None:
-    """Makes every sign of life a day old."""
+    """Makes every heartbeat a day old."""
     with contextlib.closing(sqlite3.connect(folder / "shared.db")) as database, database:
         database.execute("UPDATE trial_heartbeats SET heartbeat = datetime('now', '-1 day')")
 
@@ -302,7 +302,7 @@ def test_others_take_over_the_trials_of_a_lost_machine(
     let_time_pass(tmp_path)
     look(other)
     (line,) = other.news()
-    assert line == "trial 1 (a/1): its machine gives no sign of life, so its values are tried again"
+    assert line == "trial 1 (a/1): its machine sends no heartbeats, so its values are tried again"
     jobs = []
     while job := other.next(()):
         jobs.append(job)
@@ -392,7 +392,7 @@ def test_a_machine_that_was_asleep_while_it_asked_asks_again(
 def test_a_machine_that_was_lost_before_it_named_its_trial(
     begin: Make, make: Make, shared: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Others wait for as long as they would for a sign of life, by their own clock: its clock may be hours off."""
+    """Others wait for as long as they would for a heartbeat, by their own clock: its clock may be hours off."""
     ask(begin(tmp_path / "a", *shared)._study)
     other = begin(tmp_path / "b", *shared)
     with contextlib.closing(sqlite3.connect(tmp_path / "shared.db")) as database, database:

@@ -65,7 +65,7 @@ def test_a_worker_that_fails_says_why(both: tuple[Leader, Follower]) -> None:
     leader, follower = both
     follower.fail(ValueError("no such column\nsecond line"))
     follower.close()
-    error = leader.reason(10)
+    error = leader.why_lost(10)
     assert error is not None and error.exit_code == 1
     assert str(error) == "strategy: worker 1 (b:2) has failed: ValueError: no such column"
     with pytest.raises(WorkerLostError):
@@ -76,7 +76,7 @@ def test_a_worker_that_fails_says_why(both: tuple[Leader, Follower]) -> None:
 def test_the_end_of_worker_0_comes_with_its_exit_code(both: tuple[Leader, Follower]) -> None:
     leader, follower = both
     leader.end(4, "the loss is not finite")
-    error = follower.reason(10)
+    error = follower.why_lost(10)
     assert error is not None and error.exit_code == 4
     assert str(error) == "worker 0 (a:1) has ended: the loss is not finite"
 

@@ -52,7 +52,7 @@ def follow(settings: Settings, catalog: Catalog, *, table: Table, follower: Foll
 
     with stop_on_signals(ask_to_stop, before_end=lambda _: None):
         try:
-            with memory.one_line_errors(), lost_workers(follower.reason):
+            with memory.one_line_errors(), lost_workers(follower.why_lost):
                 return _Work(settings, catalog, table=table, follower=follower).run()
         except (WorkerLostError, Interrupted) as error:
             if STUCK in str(error):  # which worker 0 may not have noticed itself
@@ -103,7 +103,7 @@ class _Work:
         settings = replace(settings, init=replace(settings.init, reads_weights=False))
         pieces = self._reuse.build_pieces(settings, self._catalog, table=self._table, cluster=self._follower.cluster)
         self._pieces = replace(pieces, limit_seconds=settings.strategy.timeout_seconds)
-        self._follower.when_lost(lambda: private.give_up_exchanges("worker 0 is gone"))
+        self._follower.when_lost(lambda: private.abort_exchanges("worker 0 is gone"))
 
     def _build_program(self, streams: bool) -> None:
         self._pieces, kept = self._reuse.program(self._pieces, streams=streams)

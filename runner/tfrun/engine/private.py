@@ -55,7 +55,7 @@ def parse_profile(data: bytes) -> Any:
     return xplane_pb2.XSpace.FromString(data)
 
 
-def give_up_exchanges(reason: str) -> None:
+def abort_exchanges(reason: str) -> None:
     """Makes every exchange with other workers fail, also one that waits; called from another thread.
 
     Without it, TensorFlow notices only after some seconds that a worker has ended, unless the two were just sending.

@@ -168,7 +168,7 @@ def start(
             stops = signals if leader is None else leader.signals(signals)
             training = _Training(settings, folder, run=run, options=options, signals=stops, usage=usage)
             try:
-                lost = lost_workers(None if leader is None else leader.reason, advice=training.how_to_resume)
+                lost = lost_workers(None if leader is None else leader.why_lost, advice=training.how_to_resume)
                 with memory.one_line_errors(), lost:
                     yield from training.run(catalog, table)
             except Exception as error:
@@ -314,7 +314,7 @@ class _Training:
         leader.wait_until_ready()
         leader.announce("build", run={key: self._run.get(key) for key in (*MEANINGS, "engine")})
         pieces = reuse.build_pieces(settings, catalog, table=table, cluster=leader.cluster)
-        leader.when_lost(lambda: private.give_up_exchanges("a worker is gone"))  # TensorFlow has started now
+        leader.when_lost(lambda: private.abort_exchanges("a worker is gone"))  # TensorFlow has started now
         private.when_terminated_early(lambda: leader.stop(signal.SIGTERM))
         return replace(pieces, announce=leader.announce, limit_seconds=settings.strategy.timeout_seconds)
 

@@ -1,8 +1,8 @@
 """Trials whose machine is lost, in a study that several machines share.
 
-Each machine gives signs of life of its trials: Optuna's heartbeats, by the clock of the database. Whoever notices a
-trial without them marks it as failed, which only one machine can do, and puts a copy with the same values into the
-study's queue. The next machine that asks for a trial gets the copy.
+Each machine sends Optuna's heartbeats for its trials, by the clock of the database. Whoever notices a trial without
+them marks it as failed, which only one machine can do, and puts a copy with the same values into the study's queue. The
+next machine that asks for a trial gets the copy.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 JOB = "job"  # the attribute of a trial that says which job of which sweep it is
 MAX_RETRIES = 3  # of the same values: a trial that kills its machine shouldn't kill all of them
-BEATS = 4  # signs of life in the time after which a trial counts as lost
+BEATS = 4  # heartbeats in the time after which a trial counts as lost
 
 OnLost = Callable[[str], None]  # called with a line for the terminal
 
 
 def database(address: str, *, lost_after_seconds: int, on_lost: OnLost) -> Any:
-    """Returns Optuna's storage in a database, in which trials have signs of life.
+    """Returns Optuna's storage in a database, in which trials have heartbeats.
 
     Args:
         address: of the database.
-        lost_after_seconds: the time without a sign of life after which a trial is lost.
+        lost_after_seconds: the time without a heartbeat after which a trial is lost.
         on_lost: called when this process has put a lost trial into the queue.
     """
     import optuna
@@ -42,7 +42,7 @@ def database(address: str, *, lost_after_seconds: int, on_lost: OnLost) -> Any:
         is_back = put_back(study, trial)
         job = trial.user_attrs.get(JOB, "no job yet")
         end = "so its values are tried again" if is_back else f"for the {MAX_RETRIES + 1}th time, so it is given up"
-        on_lost(f"trial {trial.number} ({job}): its machine gives no sign of life, {end}")
+        on_lost(f"trial {trial.number} ({job}): its machine sends no heartbeats, {end}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -56,7 +56,7 @@ def database(address: str, *, lost_after_seconds: int, on_lost: OnLost) -> Any:
 
 
 def ask(study: optuna.Study) -> optuna.Trial:
-    """Returns a new trial, without Optuna's warning that signs of life are meant for its own loop."""
+    """Returns a new trial, without Optuna's warning that heartbeats are meant for its own loop."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
         return study.ask()
@@ -112,11 +112,11 @@ def is_trial_left(study: optuna.Study, num_trials: int) -> bool:
 
 
 class Watch:
-    """Gives signs of life of this machine's trials, and puts back those of lost ones.
+    """Sends heartbeats for this machine's trials, and puts back those of lost ones.
 
     Args:
         study: in a database.
-        lost_after_seconds: the time without a sign of life after which a trial is lost.
+        lost_after_seconds: the time without a heartbeat after which a trial is lost.
         clock: the seconds since any moment.
     """
 
@@ -136,7 +136,7 @@ class Watch:
         if self._clock() < self._next:
             return
         for trial in trials:
-            optuna_private.give_sign_of_life(self._study, trial)
+            optuna_private.send_heartbeat(self._study, trial)
         self._put_back_lost()
         self._next = self._clock() + _beat_seconds(self._lost_after_seconds)
 
@@ -147,7 +147,7 @@ class Watch:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             optuna.storages.fail_stale_trials(self._study)
-        # A machine that was lost between asking for a trial and naming it has left no sign of life at all. When that
+        # A machine that was lost between asking for a trial and naming it has left no heartbeat at all. When that
         # was is known by its clock alone, which may be hours off, so this one waits as long as it would for a sign.
         now, seen = self._clock(), self._unnamed
         running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))

@@ -20,7 +20,7 @@ def open_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> optuna.T
     return optuna.Trial(study, private_name(trial, "_trial_id", library="Optuna", use="resume a search"))
 
 
-def give_sign_of_life(study: optuna.Study, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
+def send_heartbeat(study: optuna.Study, trial: optuna.Trial | optuna.trial.FrozenTrial) -> None:
     """Writes into the database of a study that a trial is running; Optuna does so in its own loop only."""
     use = "notice that a machine of a search is lost"
     storage = private_name(study, "_storage", library="Optuna", use=use)

@@ -266,7 +266,7 @@ class Search(Source):
             trial, number = ask(self._study), self._next_number
             try:
                 if self._watch:
-                    optuna_private.give_sign_of_life(self._study, trial)
+                    optuna_private.send_heartbeat(self._study, trial)
                 trial.set_user_attr(JOB, f"{self._folder.name}/{number}")
                 words = self._suggested(trial)
             except update_finished_error():  # this machine was asleep meanwhile, and another one has taken it over

@@ -44,7 +44,7 @@ class Follower:
         message = str(error) if is_known else f"{type(error).__name__}: {error}".splitlines()[0]
         self.say("failed", code=error.exit_code if isinstance(error, TfrunError) else 1, message=message)
 
-    def reason(self, seconds: float) -> WorkerLostError | None:
+    def why_lost(self, seconds: float) -> WorkerLostError | None:
         """Returns why worker 0 has ended, if it ends within `seconds`; else None."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:

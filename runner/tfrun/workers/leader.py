@@ -66,7 +66,7 @@ class Leader:
         """Stops the run as if another worker had received a signal."""
         self._stops.append(number)
 
-    def reason(self, seconds: float) -> WorkerLostError | None:
+    def why_lost(self, seconds: float) -> WorkerLostError | None:
         """Returns which worker has ended and why, if one ends within `seconds`; else None."""
         until = time.monotonic() + seconds
         while True:

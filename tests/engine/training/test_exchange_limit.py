@@ -19,7 +19,7 @@ def given_up(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, list[str
         reasons.append(reason)
         event.set()
 
-    monkeypatch.setattr(private, "give_up_exchanges", give_up)
+    monkeypatch.setattr(private, "abort_exchanges", give_up)
     return event, reasons
 
 

@@ -25,7 +25,7 @@ def exchange_limit(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    timer = threading.Timer(seconds, private.give_up_exchanges, [STUCK])
+    timer = threading.Timer(seconds, private.abort_exchanges, [STUCK])
     timer.daemon = True
     timer.start()
     try:

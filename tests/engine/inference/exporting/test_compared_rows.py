@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tfrun.engine.inference.exporting.compared_rows import MOST_CHANGED
+from tfrun.engine.inference.exporting.compared_rows import MAX_CHANGED
 
 
 def test_rows_follow_once_more_with_changed_cells(untrained: Callable[..., Any]) -> None:
     kinds = "data.kinds={note: {name: tokens, length: 3}}"
     of = untrained("model=wide_deep", "data.target=y", "data.exclude=[street,hashed,flag,size,day,far,kind]", kinds)
     numbers, cities, notes = (of.columns[name] for name in ("a b", "city", "note"))
-    num_rows = len(numbers) - MOST_CHANGED
+    num_rows = len(numbers) - MAX_CHANGED
     assert num_rows == 64
-    first, changed = slice(0, MOST_CHANGED), slice(num_rows, None)
+    first, changed = slice(0, MAX_CHANGED), slice(num_rows, None)
     assert np.isnan(numbers[changed])[0::3].all() and cities[changed][1:-1:3].tolist() == [""] * 5
     unknown = cities[changed][2:-1:3]
     assert len(set(unknown)) == 1 and unknown[0] not in cities[first]

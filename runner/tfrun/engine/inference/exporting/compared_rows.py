@@ -16,7 +16,7 @@ from tfrun.data.preprocessing import Preprocessing
 from tfrun.data.table import Table
 from tfrun.engine.training import feed
 
-MOST_CHANGED = 16  # rows
+MAX_CHANGED = 16  # rows
 UNKNOWN = ("", "unknown – ünbekannt")  # in place of texts; two words that no training row has, hopefully
 
 
@@ -38,7 +38,7 @@ def rows_to_compare(examples: Examples, *, known: Preprocessing | None = None) -
     if all(isinstance(column, ArrayColumn) for column in preprocessing.columns):  # which have no empty cells
         return inputs, columns
     changed = {
-        column.name: _changed(column, columns[column.name][:MOST_CHANGED], k) for k, column in enumerate(known.columns)
+        column.name: _changed(column, columns[column.name][:MAX_CHANGED], k) for k, column in enumerate(known.columns)
     }
     both = {name: np.concatenate([cells, changed[name]]) for name, cells in columns.items()}
     encoded = _encoded(changed, preprocessing)

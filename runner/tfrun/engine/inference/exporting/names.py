@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-MOST_LETTERS = 100
+MAX_LETTERS = 100
 # TensorFlow.js keeps its nodes in objects, by name, and these are in every object
 OF_EVERY_OBJECT = frozenset(
     ("constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf")
@@ -36,7 +36,7 @@ def tensor_names(columns: Iterable[str]) -> dict[str, str]:
 
 def _like(column: str) -> str:
     """Returns the nearest name that TensorFlow accepts."""
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", column)[:MOST_LETTERS]
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", column)[:MAX_LETTERS]
     if not re.match(r"[A-Za-z0-9.]", name):
         name = f"column{name}"
     is_taken = keyword.iskeyword(name) or name == "self" or name in OF_EVERY_OBJECT
