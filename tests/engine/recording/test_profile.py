@@ -33,10 +33,13 @@ def space() -> Any:
 
 
 def products_of(folder: RunFolder) -> int:
-    """Returns how often each product of matrices of the training step is in the only trace of a run."""
+    """Returns how often each product of matrices of the gradients is in the only trace of a run.
+
+    That is once for a step, while an evaluation after the last of them may be in the trace or not.
+    """
     (path,) = folder.tensorboard.glob("train/plugins/profile/*/trace.json")
     names = [event["name"] for event in json.loads(path.read_text())["traceEvents"]]
-    (count,) = {names.count(name) for name in names if "MatMul:" in name}
+    (count,) = {names.count(name) for name in names if "MatMul:" in name and "gradient_tape" in name}
     return count
 
 
