@@ -1,4 +1,4 @@
-"""What Hydra's plugin for Ray is told: whether it starts a Ray of its own or joins a cluster."""
+"""The options of Hydra's plugin for Ray: whether it starts a Ray for this sweep or joins a cluster."""
 
 from __future__ import annotations
 

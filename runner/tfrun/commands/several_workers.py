@@ -52,8 +52,7 @@ def cluster_to_reproduce(settings: Settings, run: Mapping[str, Any]) -> Cluster 
         ConfigError: nothing names the workers, or there are more or fewer, which would add in another order.
     """
     before = (run.get("engine") or {}).get("workers") or []
-    is_named = bool(os.environ.get(VARIABLE)) or slurm.is_step(os.environ)
-    if settings.strategy.has_workers and settings.strategy.workers is None and not is_named:
+    if settings.strategy.has_workers and settings.strategy.workers is None and not _are_named():
         raise ConfigError(
             f"reproduce: {len(before) or 'several'} workers have trained the run. Start this command on each of them "
             f"with {VARIABLE}, or under srun; or let {WORKERS}={len(before) or 2} start them all on this machine"
@@ -77,8 +76,12 @@ def _named_cluster(config: Mapping[str, Any]) -> Cluster | None:
     """Returns the workers of a run with this config if the environment names them. Raises ConfigError."""
     strategy = config.get("strategy")
     has_workers = isinstance(strategy, Mapping) and strategy.get("name") == MULTI_WORKER
-    is_named = bool(os.environ.get(VARIABLE)) or slurm.is_step(os.environ)
-    return read_cluster(os.environ, num_workers=None) if has_workers and is_named else None
+    return read_cluster(os.environ, num_workers=None) if has_workers and _are_named() else None
+
+
+def _are_named() -> bool:
+    """Returns whether the environment names the workers of a run."""
+    return bool(os.environ.get(VARIABLE)) or slurm.is_step(os.environ)
 
 
 def follow(cluster: Cluster, inputs: Inputs, catalog: Catalog) -> int:

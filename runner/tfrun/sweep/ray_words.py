@@ -1,4 +1,4 @@
-"""What Hydra's plugin for Ray needs to be told, so that `hydra/launcher=ray` starts a Ray or joins a cluster."""
+"""The options that Hydra's plugin for Ray needs, so that `hydra/launcher=ray` starts a Ray or joins a cluster."""
 
 from __future__ import annotations
 

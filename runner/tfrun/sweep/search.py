@@ -174,7 +174,7 @@ class Search(Source):
             check_config(self._study, self._first.settings, counts={"objectives": list(self._directions), **counts})
         if self._studies.have_signs_of_life:
             self._watch = Watch(self._study, lost_after_seconds=self._settings.lost_after_seconds)
-            # its own stay its own, whose jobs have checkpoints; of lost ones perhaps nothing else is left to do
+            # this machine keeps its trials, whose jobs have checkpoints; lost ones may be all that is left to do
             self._watch.tick(trials_of(self._study, folder.name))
         missing = self._missing_folds(trials)
         trials, left = [*trials, *missing], [*left, *missing]
