@@ -106,7 +106,7 @@ class MyNetwork(keras.Model):
         return {**super().get_config(), "num_outputs": self.head.units}
 """,
 }
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 600  # a job of Ray imports TensorFlow in a new process, beside everything else that runs
 SHORT = ("trainer.max_epochs=1", "trainer.compile=eager", "data.limit_rows=64")
 SHORT_SEARCHES = {
     "hparams_search=optuna": ("hydra.sweeper.n_trials=3",),
@@ -118,6 +118,7 @@ SHORTER = (
     (r"^data\.folds=\d+$", "data.folds=2"),
     (r"range\(\d+\)", "range(3)"),
     (r"bins: \d{5,}", "bins: 1000"),
+    (r"^seed=1,2,3,4$", "seed=1,2"),
 )
 # in the table below a command of a page in FULL
 FIGURES = re.compile(r"^\| `(?P<metric>(?:train|val|test)/\w+)` \| [\d.]+ \| (?P<ours>[\d.]+) \|$")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 UNKNOWN = "UNKNOWN"  # the state of a job while the controller is too busy to answer
+# In the second in which slurmd has ended a job, it refuses to start that job again: "Job credential revoked".
+REVOKED_SECONDS = 2.0
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 CONFIG = """
 ClusterName=test
@@ -104,6 +106,7 @@ class Slurm:
     def start_again(self, job: str) -> None:
         """Waits until a job is in the queue again, and lets it start at once instead of after two minutes."""
         self.wait_for(lambda: self.state(job) == "PENDING")
+        time.sleep(REVOKED_SECONDS)
 
         def has_started() -> bool:  # Slurm may set the later time after it has put the job into the queue
             self.call("scontrol", "update", f"JobId={job}", "StartTime=now")

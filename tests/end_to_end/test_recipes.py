@@ -1,4 +1,4 @@
-"""Lines that a person types, each trained in this process at once and in two parts: both leave the same.
+"""Lines that a person types, each trained in this process, and resumed from an earlier checkpoint: the same.
 
 The recipes of test_kills.py are not repeated here: several of them are killed, and resumed in another process.
 """
@@ -6,6 +6,7 @@ The recipes of test_kills.py are not repeated here: several of them are killed, 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,27 +81,34 @@ def state(run: Path) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
+def leave_as_killed(run: Path, *, step: int) -> None:
+    """Makes of a completed run's folder what a kill leaves that comes after a checkpoint of an earlier step."""
+    for checkpoint in run.glob("checkpoints/step-*"):
+        if int(checkpoint.name.removeprefix("step-")) > step:
+            shutil.rmtree(checkpoint)
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "status": "running", "step": step, "epoch": 0, "ended": None}))
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_trained_at_once_or_in_two_parts_it_is_the_same(recipe: str, tmp_path: Path) -> None:
+def test_resumed_from_an_earlier_step_it_is_the_same(recipe: str, tmp_path: Path) -> None:
     houses = tmp_path / "houses.csv"
     random = np.random.default_rng(0)
     rows = random.normal(size=(400, 2))
     lines = [f"{x:.3f},{y:.3f},{int(x > 0)},{x * x:.3f},{'big ' * int(x > 0)}red" for x, y in rows]
     houses.write_text("\n".join(["size,price,sold,weight,words", *lines]) + "\n")
     words = [*TRAIN, *(word.replace("{houses}", str(houses)) for word in RECIPES[recipe])]
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert cli.main([*words, f"output_root={whole}"]) == 0
-    scheduled = "plateau" in recipe  # a schedule of the run's length can't be cut short by another length
-    stop = "trainer.max_steps=8" if not scheduled else "trainer.max_seconds=1e-6"
-    assert cli.main([*words, stop, f"output_root={parts}"]) == 0
-    first = json.loads((only_run(parts) / "run.json").read_text())
-    assert first["epoch"] < 2
-    assert cli.main(["resume", str(only_run(parts)), stop.partition("=")[0] + "=null"]) == 0
-    one, two = (json.loads((only_run(root) / "run.json").read_text()) for root in (whole, parts))
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    assert cli.main([*words, f"output_root={whole}", "checkpoint.every_steps=8", "checkpoint.keep=10"]) == 0
+    shutil.copytree(whole, resumed)
+    leave_as_killed(only_run(resumed), step=8)
+    assert cli.main(["resume", str(only_run(resumed))]) == 0
+    one, two = (json.loads((only_run(root) / "run.json").read_text()) for root in (whole, resumed))
     assert one["status"] == two["status"] == "completed"
-    assert one["step"] == two["step"]
+    assert one["step"] == two["step"] > 8
     assert one["metrics"].keys() == two["metrics"].keys()
-    left, right = state(only_run(whole)), state(only_run(parts))
+    assert len({(only_run(root) / "metrics.jsonl").read_text() for root in (whole, resumed)}) == 1
+    left, right = state(only_run(whole)), state(only_run(resumed))
     assert left.keys() == right.keys()
     assert [slot for slot in left if left[slot].tobytes() != right[slot].tobytes()] == []
     assert {key: value for key, value in one["metrics"].items() if not key.startswith("test/")} == {

@@ -112,7 +112,7 @@ def test_workers_of_srun_that_are_requeued(slurm: Any, warm_server: Callable[[st
     )
     text = step.text.replace("--nodes=2", "--ntasks=2").replace("#SBATCH --ntasks-per-node=1\n", "")
     assert "srun tfrun resume=auto strategy=multi_worker" in text and "--ntasks-per-node" not in text
-    longer = LONGER.replace("5000", "150")  # an exchange takes longer than a step
+    longer = LONGER.replace("5000", "60")  # an exchange takes longer than a step
     (tmp_path / step.path).write_text(text.replace("trainer.max_epochs=500", longer))
     job = slurm.submit(step.path, tmp_path)
     slurm.wait_for(lambda: list(tmp_path.glob("outputs/default/*/checkpoints/step-*")))
