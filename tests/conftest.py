@@ -31,23 +31,8 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _shipped_components() -> Iterator[None]:
-    """Parses each shipped file of components once in a process: every command of a test would do it anew, in 0.05 s."""
-    from tfrun.config import catalog, plugins
-
-    read_module, (shipped,) = catalog.read_module, plugins.shipped_folders("components")
-    parsed: dict[plugins.Module, list[catalog.Component]] = {}
-
-    def read_once(module: plugins.Module) -> list[catalog.Component]:
-        if not module.file.is_relative_to(shipped):
-            return read_module(module)
-        if module not in parsed:
-            parsed[module] = read_module(module)
-        return parsed[module]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalog, "read_module", read_once)
-        yield
+def _shipped_components() -> None:
+    load_helper("warm_processes").remember_shipped_components()
 
 
 @pytest.fixture(scope="session")
