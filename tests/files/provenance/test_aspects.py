@@ -168,7 +168,9 @@ def test_another_tfrun(folder: Path) -> None:
 
 
 def test_changes_of_tfrun_that_no_patch_has(folder: Path) -> None:
-    fields = changed(lambda fields: fields["tfrun"].update(git={"commit": "t", "dirty": True}))
+    git = {"commit": "t", "dirty": True}
+    fields = changed(lambda fields: fields["tfrun"].update(git=git))
+    fields["packages"].append({"name": "tfrun", "version": "1", "origin": {"editable": "/t", "path": "/t", "git": git}})
     found = compared(folder, fields, before=fields)
     assert only(found, "code").state == UNKNOWN
     assert aspects.promise(list(found.values())) == (
