@@ -14,7 +14,9 @@ def test_a_profile_is_a_text_and_the_last_lines(small: Any, monkeypatch: Any) ->
     folder = small.train("trainer.compile=graph", "trainer.profile=[2,4]", console=console)
     shown = console.export_text()
     assert texts["profile"].startswith("profile of steps 2 to 4\n\n| operation | calls | ms | share |")
-    assert "profile of steps 2 to 4" in shown and "MatMul" in shown
+    assert "profile of steps 2 to 4" in shown and "operation" in shown
+    (trace,) = folder.tensorboard.glob("train/plugins/profile/*/trace.json")
+    assert "MatMul" in trace.read_text()  # whether it is among the ten that took longest depends on the machine
     assert shown.rstrip().endswith("for ui.perfetto.dev") and str(folder.path.name) in shown
 
 
