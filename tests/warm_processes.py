@@ -177,7 +177,7 @@ def _import(kind: Kind) -> None:
 
 
 def remember_shipped_components() -> None:
-    """Parses each shipped file of components once: every command of this process would do it anew, in 0.05 s."""
+    """Parses each shipped file of components once: every command of this process would do it anew."""
     from tfrun.config import catalog, plugins
 
     read_module, (shipped,) = catalog.read_module, plugins.shipped_folders("components")

@@ -229,9 +229,7 @@ def _packages(before: Provenance, items: Sequence[Difference], *, now: Now) -> A
         first = sorted(items, key=lambda item: (canonical(item.name) not in PACKAGES, item.name))
         return Aspect("packages", DIFFERS, tuple(map(_of_package, first)), NOTHING if weighty else ROUNDING)
     unknown = []
-    for name, package in now.record.packages.items():
-        if name == "tfrun":
-            continue  # it is compared as code
+    for name, package in now.record.other_packages.items():
         origin = package.origin or {}
         if _is_dirty(origin.get("git")) and not _is_covered(before, str(origin.get("path"))):
             unknown.append(f"{clean(name)} has changes that aren't recorded")

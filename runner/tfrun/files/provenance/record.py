@@ -128,6 +128,11 @@ class Provenance:
     has_configs: bool
     left_out: tuple[tuple[str, str], ...]
 
+    @property
+    def other_packages(self) -> dict[str, Package]:
+        """The packages without tfrun, which is compared as code."""
+        return _without(self.packages, "tfrun")
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -312,9 +317,8 @@ def _patch(record: Provenance, other: Provenance) -> dict[str, Any]:
 
 
 def _packages(record: Provenance) -> dict[str, Any]:
-    """Returns version and origin by name, without tfrun, which `code` has."""
-    packages = {name: (package.version, package.origin) for name, package in record.packages.items()}
-    return _without(packages, "tfrun")
+    """Returns version and origin of the other packages by name."""
+    return {name: (package.version, package.origin) for name, package in record.other_packages.items()}
 
 
 def _sources(record: Provenance, with_configs: bool) -> dict[str, Any]:
